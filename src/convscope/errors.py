@@ -1,0 +1,48 @@
+"""The errors that convscope raises on purpose.
+
+Every one is a :class:`ConvscopeError` whose message is one plain sentence for the person at the
+keyboard; the command line prints it and exits with code 2. Anything else that escapes is a bug.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ConvscopeError(Exception):
+    """Something the caller can put right: the message says what was wrong and what to try."""
+
+
+class ImageError(ConvscopeError):
+    """A picture cannot be read, or does not fit the network."""
+
+
+class ModelError(ConvscopeError):
+    """A model's name, file or weights are wrong."""
+
+
+class TraceError(ConvscopeError):
+    """A module cannot be turned into a graph of operations."""
+
+
+class UnitError(ConvscopeError):
+    """A layer, channel or position that the network does not have."""
+
+
+class RuleError(ConvscopeError):
+    """A rule that does not exist, or that means nothing on this network."""
+
+
+class OutputError(ConvscopeError):
+    """A file or folder cannot be written."""
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'a' or 'b'?"`` for the known names nearest to *name*, or ``""``.
+
+    >>> near_matches("vgg61", ["vgg16", "alexnet"])
+    "; did you mean 'vgg16'?"
+    >>> near_matches("x", ["vgg16"])
+    ''
+    """
+    near = get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
