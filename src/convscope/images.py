@@ -1,0 +1,361 @@
+"""Files to tensors, and signed values back to pictures that tell the truth.
+
+Reading is one step (:func:`read_image`: any file to upright 8-bit RGB), fitting a network is the
+next (:class:`Preprocess`), and showing what comes out is the last (:func:`display_scale`, then
+:func:`to_display`).
+"""
+
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from convscope.errors import ImageError, near_matches
+
+PicturePath: TypeAlias = str | os.PathLike[str]
+Picture: TypeAlias = PicturePath | Image.Image
+
+SIXTEEN_BIT_WHITE = 65535
+DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+NOT_FINITE_COLOUR = (255, 0, 255)  # magenta
+
+
+def read_image(path: PicturePath) -> Image.Image:
+    """Read an image file rightly, whatever its mode, as upright 8-bit RGB.
+
+    Transparency is laid on white, 16-bit grey is scaled by 65535, floating point by the range it
+    uses (0 to 1, to 255 or to 65535), CMYK is converted, the EXIF orientation is applied, and of an
+    animation the first frame is taken.
+
+    Returns a picture of mode "RGB".
+    Raises ImageError if the file is missing, is no image, is damaged, is empty or has no pixels.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "half.png")
+    ...     Image.new("RGBA", (2, 1), (255, 0, 0, 128)).save(path)
+    ...     read_image(path).getpixel((0, 0))
+    (255, 127, 127)
+    """
+    path = Path(path)
+    _require_file(path)
+    try:
+        # A slightly broken file makes Pillow warn and read on; what was read is what matters here.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                picture.load()
+                return as_rgb(_upright(picture))
+    except UnidentifiedImageError:
+        raise ImageError(f"{path} is not an image in a format that Pillow knows") from None
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"{path} is refused: it unpacks to over {_pixel_limit():,} pixels"
+        ) from None
+    except ImageError as error:
+        raise ImageError(f"{path} {error}") from None
+    except MemoryError:
+        raise ImageError(f"{path} does not fit into memory") from None
+    # Pillow's decoders meet damaged files with whatever their parsing ran into.
+    except Exception as error:
+        raise ImageError(f"{path} is cut short or damaged: {_one_line(error)}") from error
+
+
+def _require_file(path: Path) -> None:
+    """Raise ImageError where there is no file with something in it."""
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder, not an image")
+        if not path.exists():
+            near = path.parent.iterdir() if path.parent.is_dir() else ()
+            names = near_matches(path.name, (file.name for file in near))
+            raise ImageError(f"{path} does not exist{names}")
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path} is empty")
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be opened: {_one_line(error)}") from error
+
+
+def _pixel_limit() -> int:
+    """Return the number of pixels beyond which Pillow takes a picture for a decompression bomb."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or 2**62)
+
+
+def _one_line(error: BaseException) -> str:
+    """Return what an error says, on one line and without a full stop."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split()).rstrip(".")
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; a damaged EXIF block says nothing and turns nothing."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # parsing damaged EXIF raises SyntaxError, struct.error, KeyError and others
+        return picture
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Bring a Pillow image of any mode to 8-bit RGB, as :func:`read_image` does.
+
+    Raises ImageError if it has no pixels, or values whose white is unknown.
+
+    >>> as_rgb(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0))
+    (255, 255, 255)
+    """
+    if 0 in picture.size:
+        raise ImageError(f"has no pixels: its size is {picture.width} x {picture.height}")
+    if picture.mode in DEEP_MODES:
+        return _deep_grey(picture).convert("RGB")
+    if picture.has_transparency_data:
+        coloured = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, coloured).convert("RGB")
+    try:
+        return picture.convert("RGB")
+    except ValueError:
+        raise ImageError(f"has the colour mode {picture.mode}, which has no RGB here") from None
+
+
+def _deep_grey(picture: Image.Image) -> Image.Image:
+    """Scale a grey picture of 16 bits, 32-bit integers or floats to 8 bits, clipping nothing."""
+    values = np.asarray(picture).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ImageError("holds NaN or infinite values")
+    low, high = float(values.min()), float(values.max())
+    whites = (1, 255, SIXTEEN_BIT_WHITE) if picture.mode == "F" else (SIXTEEN_BIT_WHITE,)
+    white = next((white for white in whites if high <= white), None)
+    if low < 0 or white is None:
+        raise ImageError(
+            f"holds grey values from {low:g} to {high:g}, and which of them is white is not known; "
+            f"save it with values from 0 to {SIXTEEN_BIT_WHITE}"
+        )
+    return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How pictures become a network's input: resize, centre crop, minus mean, over std.
+
+    It is torchvision's ImageNet preset, bit for bit: the short side is resized to ``resize`` with
+    ``interpolation`` (antialiased), the middle ``size`` is cut out (black where the picture is
+    smaller), values go to 0..1 and then to ``(value - mean) / std``. With ``resize=None`` nothing
+    is cut: the whole picture is squeezed to ``size``, whatever its aspect ratio.
+
+    mean, std: per channel, of pixels in 0..1
+    size: (height, width) of the network's input, in pixels
+    resize: length of the short side before the crop, in pixels, or None
+    interpolation: Pillow's resampling filter
+
+    >>> preprocess = Preprocess((0.5,), (0.25,), (2, 2))
+    >>> preprocess(Image.new("RGB", (8, 4), "white")).tolist()
+    [[[[2.0, 2.0], [2.0, 2.0]]]]
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: tuple[int, int]
+    resize: int | None = None
+    interpolation: Image.Resampling = Image.Resampling.BILINEAR
+
+    def __post_init__(self) -> None:
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ImageError(f"mean {self.mean} and std {self.std} name different channel counts")
+        if not all(np.isfinite(self.mean)) or not all(0 < std < np.inf for std in self.std):
+            raise ImageError(f"mean {self.mean} must be finite and std {self.std} above zero")
+        if min(*self.size, self.resize or 1) < 1:
+            raise ImageError(f"size {self.size} and resize {self.resize} must be at least 1")
+
+    @classmethod
+    def identity(cls, channels: int, size: tuple[int, int]) -> "Preprocess":
+        """Return the preprocessing that keeps pixels in 0..1 and squeezes pictures to ``size``.
+
+        >>> Preprocess.identity(3, (32, 32)).mean
+        (0.0, 0.0, 0.0)
+        """
+        return cls((0.0,) * channels, (1.0,) * channels, size)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the network's input."""
+        return len(self.mean)
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Return one picture, a file or a Pillow image, as float32 [1, C, H, W].
+
+        Raises ImageError if it cannot be read, or if the network takes neither 1 nor 3 channels.
+        """
+        if self.channels not in (1, 3):
+            raise ImageError(
+                f"the network's input has {self.channels} channels, and a picture file has 1 or 3; "
+                f"pass a tensor [N, {self.channels}, {self.size[0]}, {self.size[1]}] instead"
+            )
+        fitted = self._fit(_opened(picture))
+        values = np.array(fitted.convert("L" if self.channels == 1 else "RGB"))
+        pixels_hwc = torch.from_numpy(values.reshape(*self.size, self.channels))
+        pixels = pixels_hwc.permute(2, 0, 1).contiguous()[None].to(torch.float32) / 255
+        return (pixels - self._per_channel(self.mean, pixels)) / self._per_channel(self.std, pixels)
+
+    def batch(self, pictures: Iterable[Picture]) -> Tensor:
+        """Return several pictures as float32 [N, C, H, W].
+
+        Raises ImageError if one cannot be read, or if there are none.
+
+        >>> Preprocess.identity(3, (4, 5)).batch([Image.new("L", (9, 9))] * 2).shape
+        torch.Size([2, 3, 4, 5])
+        """
+        inputs = [self(picture) for picture in pictures]
+        if not inputs:
+            raise ImageError("no images were given")
+        return torch.cat(inputs)
+
+    def to_pixels(self, inputs: Tensor) -> Tensor:
+        """Return network inputs [..., C, H, W] as pixels in 0..1, not clamped.
+
+        >>> Preprocess((0.5,), (0.25,), (1, 1)).to_pixels(torch.tensor([[[2.0]]])).item()
+        1.0
+        """
+        return self._per_channel(self.mean, inputs) + self.difference_to_pixels(inputs)
+
+    def difference_to_pixels(self, differences: Tensor) -> Tensor:
+        """Return differences of inputs [..., C, H, W], as projections are, in units of pixels.
+
+        Only the scale is undone, not the mean, so that zero stays zero.
+
+        >>> Preprocess((0.5,), (0.25,), (1, 1)).difference_to_pixels(torch.tensor([[[2.0]]])).item()
+        0.5
+        """
+        return self._per_channel(self.std, differences) * differences
+
+    def _per_channel(self, numbers: tuple[float, ...], like: Tensor) -> Tensor:
+        """Return one number a channel, shaped to meet a tensor [..., C, H, W]."""
+        if like.ndim < 3 or like.shape[-3] != self.channels:
+            raise ImageError(
+                f"a tensor of shape {list(like.shape)} is not [..., {self.channels}, H, W]"
+            )
+        return torch.tensor(numbers, dtype=like.dtype, device=like.device)[:, None, None]
+
+    def _fit(self, picture: Image.Image) -> Image.Image:
+        """Resize and crop an RGB picture to the network's size."""
+        height, width = self.size
+        if self.resize is None:
+            return _resized(picture, width, height, self.interpolation)
+        short, long = sorted(picture.size)
+        scaled = int(self.resize * long / short)
+        if scaled * self.resize > _pixel_limit():
+            raise ImageError(
+                f"a picture of {picture.width} x {picture.height} is too long and thin to be resized "
+                f"to a short side of {self.resize}"
+            )
+        wide = picture.width > picture.height
+        resized = _resized(
+            picture, *((scaled, self.resize) if wide else (self.resize, scaled)), self.interpolation
+        )
+        left, top = _crop_start(resized.width, width), _crop_start(resized.height, height)
+        return resized.crop((left, top, left + width, top + height))
+
+
+def _opened(picture: Picture) -> Image.Image:
+    """Return a file or a Pillow image as an RGB picture."""
+    if not isinstance(picture, Image.Image):
+        return read_image(picture)
+    try:
+        return as_rgb(picture)
+    except ImageError as error:
+        raise ImageError(f"the picture {error}") from None
+
+
+def _resized(
+    picture: Image.Image, width: int, height: int, interpolation: Image.Resampling
+) -> Image.Image:
+    if picture.size == (width, height):
+        return picture
+    return picture.resize((width, height), interpolation)
+
+
+def _crop_start(length: int, crop: int) -> int:
+    """Where a centre crop begins along one side; negative where the picture is the smaller.
+
+    torchvision rounds half to even when it crops and down when it pads.
+    """
+    return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)
+
+
+@dataclass(frozen=True)
+class DisplayScale:
+    """A symmetric scale for signed values: zero is mid-grey, ``-limit`` black, ``limit`` white.
+
+    limit: the absolute value shown as black or white; 0 if there is nothing but zeros
+    clipped: share, 0..1, of the finite nonzero values that lie beyond the limit
+    quantile: the quantile of |values| that the limit was taken from
+    not_finite: number of NaN and infinite values, shown in magenta
+    """
+
+    limit: float
+    clipped: float
+    quantile: float
+    not_finite: int = 0
+
+
+def display_scale(values: Tensor | npt.NDArray[Any], quantile: float = 0.999) -> DisplayScale:
+    """Choose the scale on which signed values of any shape are shown.
+
+    The limit is a high quantile of |values|, so that one outlier does not turn the rest grey.
+    Zeros are left out of it: a projection is exactly zero outside its window, and a small window in
+    a large image would otherwise saturate. Give one tile for a scale of its own, or all of them for
+    a shared one.
+
+    Raises ImageError if ``quantile`` is not in 0..1.
+
+    >>> display_scale(np.array([0.0, -2.0, 1.0]), quantile=1.0)
+    DisplayScale(limit=2.0, clipped=0.0, quantile=1.0, not_finite=0)
+    """
+    if not 0 <= quantile <= 1:
+        raise ImageError(f"the display quantile {quantile} is not between 0 and 1")
+    array = _to_array(values)
+    finite = np.isfinite(array)
+    magnitudes = np.abs(array[finite & (array != 0)])
+    not_finite = int(array.size - finite.sum())
+    if magnitudes.size == 0:
+        return DisplayScale(0.0, 0.0, quantile, not_finite)
+    limit = float(np.quantile(magnitudes, quantile))
+    return DisplayScale(limit, float(np.mean(magnitudes > limit)), quantile, not_finite)
+
+
+def to_display(values: Tensor | npt.NDArray[Any], scale: DisplayScale) -> npt.NDArray[np.uint8]:
+    """Paint signed values [..., C, H, W], with C of 1 or 3, as uint8 [..., H, W, 3].
+
+    Zero is grey 128, ``scale.limit`` white, ``-scale.limit`` black; beyond is clipped. A pixel with
+    a NaN or an infinity in any channel is magenta.
+
+    Raises ImageError for any other shape.
+
+    >>> to_display(np.array([[[-1.0, 0.0, 1.0, np.nan]]]), DisplayScale(1.0, 0.0, 1.0))[0].tolist()
+    [[0, 0, 0], [128, 128, 128], [255, 255, 255], [255, 0, 255]]
+    """
+    array = _to_array(values)
+    if array.ndim < 3 or array.shape[-3] not in (1, 3):
+        raise ImageError(f"values of shape {list(array.shape)} are not [..., 1 or 3, H, W]")
+    pixels = np.moveaxis(array, -3, -1)
+    finite = np.isfinite(pixels)
+    shares = np.where(finite, pixels, 0) / scale.limit if scale.limit > 0 else np.zeros_like(pixels)
+    painted = np.rint(127.5 + 127.5 * np.clip(shares, -1, 1)).astype(np.uint8)
+    painted = np.array(np.broadcast_to(painted, (*pixels.shape[:-1], 3)))
+    painted[~finite.all(axis=-1)] = NOT_FINITE_COLOUR
+    return painted
+
+
+def _to_array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return values as a float64 array on the CPU."""
+    if isinstance(values, Tensor):
+        values = values.detach().to("cpu", torch.float64).numpy()
+    return np.asarray(values, dtype=np.float64)
