@@ -1,0 +1,116 @@
+"""A user's own network, from a function in a Python file."""
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from convscope.errors import ModelError, near_matches
+from convscope.images import Preprocess
+from convscope.models.parts import OFFICIAL_WEIGHTS, RANDOM_NOTE, Parts
+from convscope.models.seeding import seeded
+from convscope.models.weights import load_into, read_weights
+
+DEFAULT_SIZE = (3, 224, 224)
+
+
+def from_factory(
+    file: str, function: str, weights: str | Path | None, size: tuple[int, int, int] | None
+) -> Parts:
+    """Call *function* of the Python file, which returns an nn.Module, or a module and an example.
+
+    The input is *size* [C, H, W], else the example's, else 3 x 224 x 224. A module's attributes
+    ``preprocess`` (a Preprocess) and ``classes`` (names) are taken over. Weights stay as the function
+    made them by default, come from a file, or are drawn anew (None); all draws are seeded with 0.
+
+    Raises:
+        ModelError: if the file or function is missing, fails, or returns something else.
+
+    """
+    loaded = _imported(Path(file))
+    factory = getattr(loaded, function, None)
+    if not callable(factory):
+        functions = [name for name, value in vars(loaded).items() if callable(value)]
+        raise ModelError(f"{file} has no function {function!r}{near_matches(function, functions)}")
+    try:
+        with seeded():
+            made = factory()
+    except Exception as error:
+        raise ModelError(f"{file}:{function} failed: {_described(error)}") from error
+    module, example = _module_and_example(made, f"{file}:{function}")
+    notes = _fill(module, weights, f"{Path(file).name}:{function}")
+    channels, height, width = size or _shape_of(example) or DEFAULT_SIZE
+    preprocess = getattr(module, "preprocess", None)
+    if not isinstance(preprocess, Preprocess):
+        preprocess = Preprocess.identity(channels, (height, width))
+    elif example is not None and size is None and preprocess.size != (height, width):
+        raise ModelError(
+            f"{file}:{function} gives an example of {height} x {width}, and a preprocess for "
+            f"{preprocess.size[0]} x {preprocess.size[1]}"
+        )
+    classes = getattr(module, "classes", None)
+    return Parts(module, preprocess, classes and tuple(map(str, classes)), notes)
+
+
+def _imported(path: Path) -> ModuleType:
+    """Run a Python file as a module of its own, able to import its neighbours."""
+    if not path.is_file():
+        near = path.parent.glob("*.py") if path.parent.is_dir() else ()
+        names = near_matches(path.name, (file.name for file in near))
+        raise ModelError(f"the Python file {path} does not exist{names}")
+    spec = spec_from_file_location(f"convscope_user_{path.stem}", path)
+    assert spec is not None and spec.loader is not None  # it ends in .py
+    module = module_from_spec(spec)
+    folder = str(path.parent.resolve())
+    sys.path.insert(0, folder)
+    try:
+        # Dataclasses and pickling look their module up by name.
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise ModelError(f"{path} cannot be run: {_described(error)}") from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".: ")
+
+
+def _module_and_example(made: Any, name: str) -> tuple[nn.Module, Tensor | None]:
+    match made:
+        case nn.Module():
+            return made, None
+        case (nn.Module() as module, Tensor() as example):
+            return module, example
+    raise ModelError(
+        f"{name} must return an nn.Module, or an nn.Module and an example [1, C, H, W], "
+        f"not {type(made).__name__}"
+    )
+
+
+def _shape_of(example: Tensor | None) -> tuple[int, int, int] | None:
+    if example is None:
+        return None
+    if example.dim() != 4:
+        raise ModelError(f"the example must be [1, C, H, W], not {list(example.shape)}")
+    return (example.shape[1], example.shape[2], example.shape[3])
+
+
+def _fill(module: nn.Module, weights: str | Path | None, name: str) -> tuple[str, ...]:
+    """Set the weights as asked; return the notes for pictures."""
+    if weights == OFFICIAL_WEIGHTS:
+        return (f"weights as {name} makes them",)
+    if weights is not None:
+        load_into(module, read_weights(weights), weights)
+        return ()
+    with seeded():
+        for layer in module.modules():
+            if callable(reset := getattr(layer, "reset_parameters", None)):
+                reset()
+    return (RANDOM_NOTE,)

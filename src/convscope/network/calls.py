@@ -1,0 +1,74 @@
+"""A call: one operation of the graph with its arguments, ready to be run on any batch."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """Stands in a call's arguments for its input number *position*."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """Stands in a call's arguments for a number that grows with the batch, as in ``x.view(n, -1)``."""
+
+    per_image: int
+    offset: int
+
+    def at(self, batch: int) -> int:
+        """Return the number for a batch of *batch* images."""
+        return self.per_image * batch + self.offset
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One operation with its arguments by name.
+
+    Attributes:
+        target: the ATen operation.
+        arguments: name -> tensor, number, list, :class:`Input` or :class:`BatchSize`.
+        item: which output, for an operation that returns several.
+        input_shapes: the shape of each input for one image; the first number is how many rows of
+            the leading dimension belong to one image, nearly always 1.
+        shape: the same for the output.
+
+    """
+
+    target: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    input_shapes: tuple[Shape, ...]
+    shape: Shape
+    item: int | None = None
+    positional: tuple[Any, ...] = field(default=())
+
+    def run(self, inputs: Sequence[Tensor], batch: int) -> Tensor:
+        """Run the operation on *inputs*, each of leading dimension ``batch * input_shape[0]``."""
+
+        def fill(argument: Any) -> Any:
+            if isinstance(argument, Input):
+                return inputs[argument.position]
+            return argument.at(batch) if isinstance(argument, BatchSize) else argument
+
+        positional, named = pytree.tree_map(fill, (self.positional, dict(self.arguments)))
+        output = self.target(*positional, **named)
+        result: Tensor = output if self.item is None else output[self.item]
+        return result
+
+    def weights(self) -> list[Tensor]:
+        """Return the constant tensors among the arguments."""
+        leaves = pytree.tree_leaves((self.positional, dict(self.arguments)))
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+    def elements(self) -> int:
+        """Return the number of output values for one image."""
+        return math.prod(self.shape)

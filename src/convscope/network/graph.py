@@ -1,0 +1,79 @@
+"""The graph of a network: its operations in the order they run, each with what it reads."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from convscope.network.calls import Call, Shape
+from convscope.network.ops import MAPS, Axes, Operation
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation at work in one place of the network.
+
+    Attributes:
+        name: the layer's name: the dotted name of the module, or ``module:operation`` for one
+            written out in a module's forward; ``@1``, ``@2``, ... mark further uses of the same one.
+        call: the operation with its arguments; None for the step that stands for the images.
+        operation: its entry in the table of operations.
+        inputs: the indices of the steps whose outputs it reads.
+        shape: the shape of its output for one image, with a leading dimension.
+
+    """
+
+    name: str
+    call: Call | None
+    operation: Operation
+    inputs: tuple[int, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """The steps of a network, in the order they run; step 0 is the batch of images.
+
+    Attributes:
+        steps: the steps.
+        output: the index of the step that makes the network's output.
+        modules: dotted module name -> the step that makes the module's output.
+        batched: whether any number of images can run at once without touching each other; if not,
+            they run one by one.
+
+    """
+
+    steps: tuple[Step, ...]
+    output: int
+    modules: dict[str, int]
+    batched: bool
+
+    @cached_property
+    def axes(self) -> tuple[Axes, ...]:
+        """Where each step's output keeps its rows and columns."""
+        found: list[Axes] = [MAPS]
+        for step in self.steps[1:]:
+            assert step.call is not None
+            axes = step.operation.axes(step.call, [found[i] for i in step.inputs])
+            found.append(axes)
+        return tuple(found)
+
+    @cached_property
+    def readers(self) -> tuple[tuple[int, ...], ...]:
+        """The steps that read each step's output."""
+        found: list[list[int]] = [[] for _ in self.steps]
+        for index, step in enumerate(self.steps):
+            for source in step.inputs:
+                found[source].append(index)
+        return tuple(map(tuple, found))
+
+    def needed_for(self, targets: Iterable[int]) -> list[int]:
+        """Return the steps, in order and without step 0, that must run to make *targets*."""
+        wanted = set(targets)
+        for index in range(max(wanted, default=0), 0, -1):
+            if index in wanted:
+                wanted.update(self.steps[index].inputs)
+        return sorted(wanted - {0})
+
+    def is_map(self, index: int) -> bool:
+        """Return whether a step gives feature maps, [N, C, H, W]."""
+        return self.axes[index] == MAPS and len(self.steps[index].shape) == 4

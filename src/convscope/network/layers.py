@@ -1,0 +1,158 @@
+"""Layers: what each step of a network is, in numbers that do not depend on an image."""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+from torch import nn
+
+from convscope.network.graph import Graph
+from convscope.network.windows import Range, Relation, Whole, clip, union
+
+FAR = 5040
+"""A row so far along, and divisible by so much, that a fractional stride shows exactly."""
+
+PHASES = 8
+"""How many neighbouring rows are tried where a transposed convolution makes windows alternate."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network.
+
+    Attributes:
+        name: dotted name of the module, or ``module:operation``; see :class:`~.graph.Step`.
+        op: what it computes: ``"convolution"``, ``"rectifier"``, ``"max pool"``, ...
+        shape: its output for one image: (channels, height, width) for feature maps.
+        stride: image pixels between neighbouring units, (rows, columns), a fraction of a pixel
+            where maps are larger than the image; None where each unit reads the whole image.
+        padding: image pixels by which the first unit's receptive field starts outside the image.
+        receptive_field: height and width in image pixels of what one unit reads, borders apart.
+        parameters: number of learned values.
+        multiply_adds: multiply-adds for one image; 0 for operations that are not counted.
+
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    stride: tuple[int | float, int | float] | None
+    padding: tuple[int, int]
+    receptive_field: tuple[int, int]
+    parameters: int
+    multiply_adds: int
+
+
+class ReceptiveFields:
+    """Finds what part of the image any unit of a graph reads."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.image_size = graph.steps[0].shape[-2:]
+        self.relation = cache(self._relation)
+
+    def _relation(self, index: int, position: int, axis: int) -> Relation:
+        step = self.graph.steps[index]
+        assert step.call is not None
+        source = step.inputs[position]
+        if self.graph.axes[index] is None or self.graph.axes[source] is None:
+            return Whole()
+        return step.operation.rows(step.call, position, axis)
+
+    def rows(self, start: int, rows: Range, axis: int, clipped: bool) -> Range:
+        """Return the image rows that *rows* of a step read.
+
+        Args:
+            start: the step.
+            rows: rows of its output, or columns if *axis* is 1.
+            axis: 0 for rows, 1 for columns.
+            clipped: stop at every map's borders, as the network does, so that the answer is exact;
+                otherwise maps are taken as endless.
+
+        """
+        reached = {start: rows}
+        for index in range(start, 0, -1):
+            if index not in reached:
+                continue
+            wanted = reached.pop(index)
+            for position, source in enumerate(self.graph.steps[index].inputs):
+                found = self.relation(index, position, axis).reads(wanted)
+                axes = self.graph.axes[source]
+                if clipped and axes is not None:
+                    found = clip(found, self.graph.steps[source].shape[axes[axis]])
+                    if found[0] > found[1]:
+                        continue
+                reached[source] = union(reached[source], found) if source in reached else found
+        return reached.get(0, (0, -1))
+
+    def window(self, index: int, row: int, column: int) -> tuple[int, int, int, int]:
+        """Return the receptive field of one unit: (top, left, bottom, right), the last two excluded."""
+        return self._window(index, (row, row), (column, column))
+
+    def map_window(self, index: int) -> tuple[int, int, int, int]:
+        """Return what a whole feature map reads, like :meth:`window`."""
+        shape, axes = self.graph.steps[index].shape, self.graph.axes[index]
+        if axes is None:
+            return self._window(index, None, None)
+        return self._window(index, (0, shape[axes[0]] - 1), (0, shape[axes[1]] - 1))
+
+    def _window(self, index: int, rows: Range, columns: Range) -> tuple[int, int, int, int]:
+        height, width = self.image_size
+        if self.graph.axes[index] is None:
+            return 0, 0, height, width
+        top, bottom = clip(self.rows(index, rows, 0, clipped=True), height)
+        left, right = clip(self.rows(index, columns, 1, clipped=True), width)
+        return top, left, bottom + 1, right + 1
+
+    def along(self, index: int, axis: int) -> tuple[int | float, int, int] | None:
+        """Return stride, padding and size of a layer's windows along one axis; None if whole."""
+        if self.graph.axes[index] is None:
+            return None
+        first = self.rows(index, (0, 0), axis, clipped=False)
+        far = self.rows(index, (FAR, FAR), axis, clipped=False)
+        if first is None or far is None:
+            return None
+        stride: int | float = (far[0] - first[0]) / FAR
+        size = first[1] - first[0] + 1
+        if stride == int(stride):
+            stride = int(stride)
+        else:
+            windows = [self.rows(index, (r, r), axis, clipped=False) for r in range(PHASES)]
+            size = max(window[1] - window[0] + 1 for window in windows if window)
+        return stride, -first[0], size
+
+
+def layers_of(graph: Graph) -> dict[str, Layer]:
+    """Return the layers of a graph by name, in the order they run."""
+    fields = ReceptiveFields(graph)
+    return {
+        step.name: _layer(graph, fields, index)
+        for index, step in enumerate(graph.steps)
+        if step.call is not None and step.operation.is_layer
+    }
+
+
+def _layer(graph: Graph, fields: ReceptiveFields, index: int) -> Layer:
+    step = graph.steps[index]
+    assert step.call is not None
+    found = [fields.along(index, axis) for axis in (0, 1)]
+    height, width = (
+        size if along is None else along[2]
+        for along, size in zip(found, fields.image_size, strict=True)
+    )
+    rows, columns = found
+    weights = {id(w): w for w in step.call.weights() if isinstance(w, nn.Parameter)}
+    return Layer(
+        name=step.name,
+        op=step.operation.kind if step.operation.tabled else _plain_name(step.call.target),
+        shape=step.shape[1:] if step.shape[0] == 1 else step.shape,
+        stride=None if rows is None or columns is None else (rows[0], columns[0]),
+        padding=(rows[1] if rows else 0, columns[1] if columns else 0),
+        receptive_field=(height, width),
+        parameters=sum(math.prod(weight.shape) for weight in weights.values()),
+        multiply_adds=step.operation.multiply_adds(step.call),
+    )
+
+
+def _plain_name(target: object) -> str:
+    return str(target).removeprefix("aten.").split(".")[0]

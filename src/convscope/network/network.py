@@ -1,0 +1,143 @@
+"""The traced network: the one object that every method of convscope works on."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from convscope.errors import ImageError, TraceError, UnitError, near_matches
+from convscope.images import Preprocess
+from convscope.network.graph import Graph
+from convscope.network.layers import Layer, ReceptiveFields, layers_of
+from convscope.network.trace import export, graph_of
+from convscope.network.walk import ascend
+
+
+class Network:
+    """Any convolutional network, traced once into a graph of operations.
+
+    The module is only read: no hook, no changed layer, mode or ``requires_grad``. Its weights are
+    shared, not copied; after training it further, make a new ``Network``.
+
+    Args:
+        module: any ``nn.Module`` that maps a batch of images, float [N, C, H, W], to a tensor (of
+            several outputs the first counts), or a program from ``torch.export``.
+        example: [1, C, H, W], an input the module accepts; its values do not matter.
+        name: what to call the network on pictures; the module's class by default.
+        preprocess: how pictures become inputs; by default pixels in 0..1 at the example's size.
+        classes: the names of the outputs, for a classifier.
+        notes: what every picture of this network must say, such as ``"random weights"``.
+
+    Raises:
+        TraceError: if the module cannot be traced.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
+    >>> net = Network(module, torch.zeros(1, 3, 10, 10))
+    >>> [(layer.name, layer.op, layer.shape) for layer in net.layers.values()]
+    [('0', 'convolution', (4, 8, 8)), ('1', 'rectifier', (4, 8, 8)), ('2', 'max pool', (4, 4, 4))]
+    >>> net.layers["2"].receptive_field, net.layers["2"].stride
+    ((4, 4), (2, 2))
+
+    """
+
+    def __init__(
+        self,
+        module: nn.Module | ExportedProgram,
+        example: Tensor,
+        *,
+        name: str | None = None,
+        preprocess: Preprocess | None = None,
+        classes: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        if example.dim() != 4 or len(example) != 1:
+            raise TraceError(f"the example must be [1, C, H, W], not {list(example.shape)}")
+        self.module = module
+        self.name = name or type(module).__name__
+        self.classes = None if classes is None else tuple(classes)
+        self.notes = tuple(notes)
+        self.dtype, self.device = _home(module, example)
+        example = example.to(self.device, self.dtype)
+        program = module if isinstance(module, ExportedProgram) else export(module, example)
+        self.graph: Graph = graph_of(program)
+        self.input_shape: tuple[int, int, int] = (*self.graph.steps[0].shape[1:],)  # type: ignore[assignment]
+        if self.input_shape != tuple(example.shape[1:]):
+            raise TraceError(
+                f"the program was exported for images of shape {list(self.input_shape)}, "
+                f"not {list(example.shape[1:])}"
+            )
+        channels, *size = self.input_shape
+        self.preprocess = preprocess or Preprocess.identity(channels, (size[0], size[1]))
+
+    def __repr__(self) -> str:
+        """Return the name, the input shape and the number of layers."""
+        return f"Network({self.name!r}, input {list(self.input_shape)}, {len(self.layers)} layers)"
+
+    @cached_property
+    def layers(self) -> dict[str, Layer]:
+        """The layers by name, in the order they run."""
+        return layers_of(self.graph)
+
+    @cached_property
+    def receptive_fields(self) -> ReceptiveFields:
+        """Finds what part of the image a unit reads."""
+        return ReceptiveFields(self.graph)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Run the network.
+
+        Args:
+            images: [N, C, H, W] in the network's input space, of the size it was traced at.
+
+        Returns:
+            its output, [N, classes] logits for a classifier, on the network's device.
+
+        Raises:
+            ImageError: if the images do not have the network's shape.
+
+        """
+        images = self.checked(images)
+        output = self.graph.output
+        return ascend(self.graph, images, [output]).maps[output]
+
+    def checked(self, images: Tensor) -> Tensor:
+        """Return *images* on the network's device and in its dtype, if they have its shape.
+
+        Raises:
+            ImageError: if they do not.
+
+        """
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape:
+            expected = ", ".join(map(str, ("N", *self.input_shape)))
+            raise ImageError(f"the network takes images [{expected}], not {list(images.shape)}")
+        if not len(images):
+            raise ImageError("there is no image in the batch")
+        return images.to(self.device, self.dtype)
+
+    def step(self, layer: str) -> int:
+        """Return the index in the graph of a layer, or of the last layer inside a module.
+
+        Raises:
+            UnitError: if there is neither, with near matches.
+
+        """
+        for index, step in enumerate(self.graph.steps):
+            if step.name == layer and index:
+                return index
+        if layer in self.graph.modules:
+            return self.graph.modules[layer]
+        known = [*self.layers, *self.graph.modules]
+        hint = near_matches(layer, known) or f" (`convscope layers` lists its {len(self.layers)})"
+        raise UnitError(f"{self.name} has no layer {layer!r}{hint}")
+
+
+def _home(module: nn.Module | ExportedProgram, example: Tensor) -> tuple[torch.dtype, torch.device]:
+    """Return the dtype and device that the module's weights have."""
+    for weight in module.parameters():
+        if weight.is_floating_point():
+            return weight.dtype, weight.device
+    return example.dtype, example.device

@@ -1,0 +1,314 @@
+"""From a module to its graph: one trace by torch.export, then a plain list of steps."""
+
+import logging
+import operator
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx import Node
+
+from convscope.errors import TraceError
+from convscope.network.calls import BatchSize, Call, Input, Shape
+from convscope.network.graph import Graph, Step
+from convscope.network.ops import OUTSIDE, operation_for
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put *module* into evaluation mode, and every part of it back as it was afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep torch.export's warnings and log lines, which no caller can act on, off the screen."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def export(module: nn.Module, example: Tensor) -> ExportedProgram:
+    """Trace *module* with a dynamic batch if it allows one, else with the batch of one.
+
+    Args:
+        module: any module that maps images to something; it is left as it was.
+        example: [1, C, H, W]; only its shape, dtype and device matter.
+
+    Raises:
+        TraceError: if the module cannot be traced, with torch's reason.
+
+    """
+    pair = torch.cat([example, example])
+    with evaluation_mode(module), quiet():
+        try:
+            # A batch of two, or reshapes written with a batch of one would be taken as constant.
+            return torch.export.export(
+                module, (pair,), dynamic_shapes=({0: Dim("batch")},), strict=False
+            )
+        except Exception:  # torch.export raises nearly anything; a fixed batch may still do
+            pass
+        try:
+            return torch.export.export(module, (example,), strict=False)
+        except Exception as error:
+            raise TraceError(_reason(module, example, error)) from error
+
+
+def _reason(module: nn.Module, example: Tensor, error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = (lines[0] if lines else type(error).__name__).rstrip(".")
+    shape = list(example.shape)
+    return (
+        f"{type(module).__name__} cannot be traced on an input of shape {shape}: {reason}; check "
+        f"that the module runs on that input, and move Python branches that depend on pixel values "
+        f"out of its forward"
+    )
+
+
+def graph_of(program: ExportedProgram) -> Graph:
+    """Turn an exported program of one image batch into a graph.
+
+    Raises:
+        TraceError: if the program has another kind of input, or control flow inside.
+
+    """
+    with quiet():
+        program = program.run_decompositions({})
+    return _Builder(program).graph()
+
+
+class _Builder:
+    """Walks an exported program once, node by node."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        self.program = program
+        self.constants: dict[Node, Any] = {}
+        self.indices: dict[Node, int] = {}
+        self.steps: list[Step] = []
+        self.owners: list[tuple[str, str]] = [("", "")]
+        self.batched = True
+        self.names = _constant_tensors(program)
+        self.image = self._image_node()
+
+    def _image_node(self) -> Node:
+        specs = self.program.graph_signature.input_specs
+        images = [spec.arg.name for spec in specs if spec.kind is InputKind.USER_INPUT]
+        nodes = {node.name: node for node in self.program.graph.nodes if node.op == "placeholder"}
+        if len(images) != 1 or len(getattr(nodes[images[0]].meta.get("val"), "shape", ())) != 4:
+            raise TraceError("the network must take exactly one batch of images, [N, C, H, W]")
+        node = nodes[images[0]]
+        self.sizes = _free_sizes(node)
+        batch = node.meta["val"].shape[0]
+        if isinstance(batch, int):
+            self.batched = False
+            if batch != 1:
+                raise TraceError(
+                    f"the program was exported for batches of exactly {batch} images; export it "
+                    f"with a dynamic batch dimension, or a batch of one"
+                )
+        return node
+
+    def graph(self) -> Graph:
+        image_shape = self._shape(self.image)
+        assert image_shape is not None
+        self.steps.append(Step("images", None, OUTSIDE, (), image_shape))
+        self.indices[self.image] = 0
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder" and node is not self.image:
+                self.constants[node] = self.names.get(node.name)
+            elif node.op == "call_function":
+                self._visit(node)
+            elif node.op == "get_attr":
+                raise TraceError("the network has control flow inside (torch.cond or the like)")
+        names = _layer_names(self.steps, self.owners)
+        steps = tuple(
+            Step(name, step.call, step.operation, step.inputs, step.shape)
+            for name, step in zip(names, self.steps, strict=True)
+        )
+        return Graph(steps, self._output(), self._modules(), self.batched)
+
+    def _visit(self, node: Node) -> None:
+        value = node.meta.get("val")
+        if isinstance(value, torch.SymInt | int):
+            self.constants[node] = self._size(value)
+            return
+        if not _depends_on(node, self.indices):
+            if value is not None:
+                self.constants[node] = _evaluate(node, self.constants)
+            return
+        if not isinstance(value, Tensor):
+            return  # several outputs, which their getitem nodes pick up, or an assertion
+        source, item = node, None
+        if node.target is operator.getitem:
+            source, item = node.args[0], node.args[1]  # type: ignore[assignment]
+        self._append(node, source, item)
+
+    def _append(self, node: Node, source: Node, item: int | None) -> None:
+        inputs: list[int] = []
+
+        def argument(value: Any) -> Any:
+            if not isinstance(value, Node):
+                return value
+            if value not in self.indices:
+                return self.constants[value]
+            if self.indices[value] not in inputs:
+                inputs.append(self.indices[value])
+            return Input(inputs.index(self.indices[value]))
+
+        named, positional = _by_name(source)
+        named = {name: torch.fx.node.map_aggregate(v, argument) for name, v in named.items()}
+        positional = torch.fx.node.map_aggregate(positional, argument)
+        shape = self._shape(node)
+        if shape is None:  # the leading dimension does not count images
+            self.batched = False
+            shape = tuple(self._size(size, fixed=True) for size in node.meta["val"].shape)
+        shapes = tuple(self.steps[i].shape for i in inputs)
+        call = Call(source.target, named, shapes, shape, item, tuple(positional))  # type: ignore[arg-type]
+        if source.target is torch.ops.aten._native_batch_norm_legit.no_stats:
+            self.batched = False  # normalised over the batch: images would change each other
+        self.indices[node] = len(self.steps)
+        self.steps.append(Step("", call, operation_for(call), tuple(inputs), shape))
+        self.owners.append(_owner(source))
+
+    def _size(self, value: Any, fixed: bool = False) -> Any:
+        """Return a size as a number, or as a :class:`BatchSize` if it grows with the batch."""
+        if isinstance(value, int):
+            return value
+        expression = value.node.expr
+        at = [int(expression.subs({**self.sizes, self.batch: n})) for n in (1, 2, 3)]
+        if fixed or at[0] == at[1] == at[2]:
+            return at[0]
+        if at[2] - at[1] != at[1] - at[0]:
+            raise TraceError("a size inside the network grows faster than the batch")
+        return BatchSize(at[1] - at[0], 2 * at[0] - at[1])
+
+    @property
+    def batch(self) -> Any:
+        """The symbol that stands for the number of images, if it is not fixed."""
+        size = self.image.meta["val"].shape[0]
+        return None if isinstance(size, int) else size.node.expr
+
+    def _shape(self, node: Node) -> Shape | None:
+        """Return the shape for one image, or None if the leading dimension does not count images."""
+        sizes = [self._size(size) for size in node.meta["val"].shape]
+        if not self.batched and all(isinstance(size, int) for size in sizes):
+            return tuple(sizes)
+        if not sizes or not isinstance(sizes[0], BatchSize) or sizes[0].offset:
+            return None
+        if any(isinstance(size, BatchSize) for size in sizes[1:]):
+            return None
+        return sizes[0].per_image, *sizes[1:]
+
+    def _output(self) -> int:
+        outputs = [
+            spec.arg.name
+            for spec in self.program.graph_signature.output_specs
+            if spec.kind is OutputKind.USER_OUTPUT and hasattr(spec.arg, "name")
+        ]
+        by_name = {node.name: index for node, index in self.indices.items()}
+        for name in outputs:
+            if name in by_name:
+                return by_name[name]
+        raise TraceError("the network's output does not depend on the images")
+
+    def _modules(self) -> dict[str, int]:
+        modules: dict[str, int] = {}
+        for index, (path, _) in enumerate(self.owners):
+            parts = path.split(".")
+            for length in range(1, len(parts) + 1):
+                modules[".".join(parts[:length])] = index
+        modules.pop("", None)
+        return modules
+
+
+def _free_sizes(node: Node) -> dict[Any, int]:
+    """Return the size of the example for every free symbol in its height, width and channels."""
+    sizes = node.meta["val"].shape[1:]
+    return {size.node.expr: int(size.node.hint) for size in sizes if not isinstance(size, int)}
+
+
+def _constant_tensors(program: ExportedProgram) -> Mapping[str, Tensor]:
+    """Return the parameters, buffers and other constants by the name of their placeholder.
+
+    They are the module's own tensors, so the graph costs no memory of its own.
+    """
+    tensors = {**program.state_dict, **program.constants}
+    return {
+        spec.arg.name: tensors[spec.target]
+        for spec in program.graph_signature.input_specs
+        if spec.kind is not InputKind.USER_INPUT and spec.target in tensors
+    }
+
+
+def _depends_on(node: Node, indices: Mapping[Node, int]) -> bool:
+    """Return whether *node* reads the images, directly or as one of several outputs."""
+    return any(
+        source in indices
+        or (isinstance(source.meta.get("val"), tuple | list) and _depends_on(source, indices))
+        for source in node.all_input_nodes
+    )
+
+
+def _evaluate(node: Node, constants: Mapping[Node, Any]) -> Any:
+    """Compute what does not depend on the images once, as weights that are normalised do."""
+    args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: constants[n])
+    with torch.no_grad():
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _by_name(node: Node) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """Return a node's arguments by the names of the operation's schema, defaults filled in."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return dict(node.kwargs), node.args
+    named = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+    given = zip((a.name for a in schema.arguments), node.args, strict=False)
+    return {**named, **dict(given), **node.kwargs}, ()
+
+
+def _owner(node: Node) -> tuple[str, str]:
+    """Return the dotted name of the module whose forward holds *node*, and the operation's name."""
+    stack = node.meta.get("nn_module_stack") or {"": ("", None)}
+    path = list(stack.values())[-1][0]
+    target = node.target
+    name = target._schema.name.split("::")[-1] if hasattr(target, "_schema") else str(target)
+    name = {"_native_batch_norm_legit_no_training": "batch_norm"}.get(name, name)
+    return path, name.removeprefix("native_").removeprefix("_")
+
+
+def _layer_names(steps: list[Step], owners: list[tuple[str, str]]) -> list[str]:
+    """Name every step: a module's own name if it is the only operation there, else with its own."""
+    paths = {path for path, _ in owners}
+    parents = {path.rsplit(".", i)[0] for path in paths for i in range(1, path.count(".") + 1)}
+    kinds: dict[str, set[str]] = {}
+    for step, (path, operation) in zip(steps, owners, strict=True):
+        if step.operation.is_layer:
+            kinds.setdefault(path, set()).add(operation)
+    used: dict[str, int] = {}
+    names = []
+    for step, (path, operation) in zip(steps, owners, strict=True):
+        alone = path not in parents and path and kinds.get(path, set()) <= {operation}
+        name = path if alone and step.operation.is_layer else f"{path}:{operation}".lstrip(":")
+        if step.call is None:
+            name = "images"
+        count = used.get(name, 0)
+        used[name] = count + 1
+        names.append(f"{name}@{count}" if count else name)
+    return names

@@ -1,0 +1,131 @@
+"""Windows: which rows (or columns) of a map one row of the next map reads.
+
+Everything here is about one axis. A window is a pair ``(first, last)`` of row indices, both
+included; ``None`` stands for "without end". A relation says, for a range of output rows, which input
+rows the operation reads to make them, as if the maps had no borders; rows outside the map are padding
+and are cut off by :func:`clip`. The receptive field of a unit is the composition of these relations
+from its layer down to the image.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+Range = tuple[int, int] | None
+
+
+class Relation(Protocol):
+    """How the rows of an operation's output depend on the rows of its input."""
+
+    def reads(self, rows: Range) -> Range:
+        """Return the input rows that the output rows *rows* depend on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """A kernel that slides over the input: convolution, pooling, padding, cropping.
+
+    Output row ``i`` reads input rows ``i * stride - padding + t * dilation`` for ``0 <= t < kernel``.
+
+    >>> Sliding(kernel=3, stride=2, padding=1).reads((0, 1))
+    (-1, 3)
+    """
+
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+
+    def reads(self, rows: Range) -> Range:
+        """Return the input rows that the output rows *rows* depend on."""
+        if rows is None:
+            return None
+        first, last = rows
+        reach = self.dilation * (self.kernel - 1)
+        return first * self.stride - self.padding, last * self.stride - self.padding + reach
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """A transposed convolution: a sliding kernel read the other way round.
+
+    Input row ``i`` writes output rows ``i * stride - padding + t * dilation``.
+
+    >>> Transposed(kernel=2, stride=2).reads((4, 5))
+    (2, 2)
+    """
+
+    kernel: int
+    stride: int
+    padding: int = 0
+    dilation: int = 1
+
+    def reads(self, rows: Range) -> Range:
+        """Return the input rows that the output rows *rows* depend on."""
+        if rows is None:
+            return None
+        first, last = rows
+        reach = self.dilation * (self.kernel - 1)
+        # Rounded up for the first row and down for the last; -(-a // b) is the ceiling of a / b.
+        return -(-(first + self.padding - reach) // self.stride), (last + self.padding) // self.stride
+
+
+@dataclass(frozen=True)
+class Resized:
+    """Adaptive pooling or interpolation from *source* to *target* rows.
+
+    ``margin`` is the number of neighbours that the interpolation reads beyond the covered rows.
+
+    >>> Resized(source=7, target=3).reads((1, 1))
+    (2, 4)
+    """
+
+    source: int
+    target: int
+    margin: int = 0
+
+    def reads(self, rows: Range) -> Range:
+        """Return the input rows that the output rows *rows* depend on."""
+        if rows is None:
+            return None
+        first, last = rows
+        start = first * self.source // self.target
+        end = -(-(last + 1) * self.source // self.target) - 1
+        return start - self.margin, end + self.margin
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Every output row depends on every input row.
+
+    >>> Whole().reads((3, 3)) is None
+    True
+    """
+
+    def reads(self, rows: Range) -> Range:
+        """Return the input rows that the output rows *rows* depend on: all of them."""
+        return None
+
+
+def union(one: Range, other: Range) -> Range:
+    """Return the smallest range that holds both.
+
+    >>> union((0, 2), (5, 6))
+    (0, 6)
+    """
+    if one is None or other is None:
+        return None
+    return min(one[0], other[0]), max(one[1], other[1])
+
+
+def clip(rows: Range, size: int) -> tuple[int, int]:
+    """Return the part of *rows* that lies in a map of *size* rows.
+
+    A range that lies wholly in the padding comes back empty, its last row before its first.
+
+    >>> clip((-2, 3), 8), clip(None, 8)
+    ((0, 3), (0, 7))
+    """
+    if rows is None:
+        return 0, size - 1
+    return max(rows[0], 0), min(rows[1], size - 1)
