@@ -35,8 +35,11 @@ def read_image(path: PicturePath) -> Image.Image:
     uses (0 to 1, to 255 or to 65535), CMYK is converted, the EXIF orientation is applied, and of an
     animation the first frame is taken.
 
-    Returns a picture of mode "RGB".
-    Raises ImageError if the file is missing, is no image, is damaged, is empty or has no pixels.
+    Returns:
+        a picture of mode "RGB".
+
+    Raises:
+        ImageError: if the file is missing, is no image, is damaged, is empty or has no pixels.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -44,6 +47,7 @@ def read_image(path: PicturePath) -> Image.Image:
     ...     Image.new("RGBA", (2, 1), (255, 0, 0, 128)).save(path)
     ...     read_image(path).getpixel((0, 0))
     (255, 127, 127)
+
     """
     path = Path(path)
     _require_file(path)
@@ -107,10 +111,12 @@ def _upright(picture: Image.Image) -> Image.Image:
 def as_rgb(picture: Image.Image) -> Image.Image:
     """Bring a Pillow image of any mode to 8-bit RGB, as :func:`read_image` does.
 
-    Raises ImageError if it has no pixels, or values whose white is unknown.
+    Raises:
+        ImageError: if it has no pixels, or values whose white is unknown.
 
     >>> as_rgb(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0))
     (255, 255, 255)
+
     """
     if 0 in picture.size:
         raise ImageError(f"has no pixels: its size is {picture.width} x {picture.height}")
@@ -192,7 +198,9 @@ class Preprocess:
     def __call__(self, picture: Picture) -> Tensor:
         """Return one picture, a file or a Pillow image, as float32 [1, C, H, W].
 
-        Raises ImageError if it cannot be read, or if the network takes neither 1 nor 3 channels.
+        Raises:
+            ImageError: if it cannot be read, or if the network takes neither 1 nor 3 channels.
+
         """
         if self.channels not in (1, 3):
             raise ImageError(
@@ -208,10 +216,12 @@ class Preprocess:
     def batch(self, pictures: Iterable[Picture]) -> Tensor:
         """Return several pictures as float32 [N, C, H, W].
 
-        Raises ImageError if one cannot be read, or if there are none.
+        Raises:
+            ImageError: if one cannot be read, or if there are none.
 
         >>> Preprocess.identity(3, (4, 5)).batch([Image.new("L", (9, 9))] * 2).shape
         torch.Size([2, 3, 4, 5])
+
         """
         inputs = [self(picture) for picture in pictures]
         if not inputs:
@@ -253,8 +263,8 @@ class Preprocess:
         scaled = int(self.resize * long / short)
         if scaled * self.resize > _pixel_limit():
             raise ImageError(
-                f"a picture of {picture.width} x {picture.height} is too long and thin to be resized "
-                f"to a short side of {self.resize}"
+                f"a picture of {picture.width} x {picture.height} is too long and thin to be "
+                f"resized to a short side of {self.resize}"
             )
         wide = picture.width > picture.height
         resized = _resized(
@@ -314,10 +324,12 @@ def display_scale(values: Tensor | npt.NDArray[Any], quantile: float = 0.999) ->
     a large image would otherwise saturate. Give one tile for a scale of its own, or all of them for
     a shared one.
 
-    Raises ImageError if ``quantile`` is not in 0..1.
+    Raises:
+        ImageError: if ``quantile`` is not in 0..1.
 
     >>> display_scale(np.array([0.0, -2.0, 1.0]), quantile=1.0)
     DisplayScale(limit=2.0, clipped=0.0, quantile=1.0, not_finite=0)
+
     """
     if not 0 <= quantile <= 1:
         raise ImageError(f"the display quantile {quantile} is not between 0 and 1")

@@ -1,4 +1,4 @@
-"""The networks that convscope defines itself, under torchvision's parameter names where it has them.
+"""The networks that convscope defines itself, under torchvision's parameter names if it has them.
 
 Each takes ImageNet pictures, float [N, 3, H, W], to 1,000 logits, float [N, 1000].
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 IMAGENET_CLASSES = 1000
-# Simonyan & Zisserman (arXiv 1409.1556), table 1, column D: channels of the 3x3 convolutions by block.
+# Channels of the 3x3 convolutions of each block: Simonyan & Zisserman (1409.1556), table 1, D.
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
@@ -24,8 +24,9 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [N, 1000] of images [N, 3, H, W]."""
-        pooled: Tensor = self.classifier(torch.flatten(self.avgpool(self.features(images)), 1))
-        return pooled
+        pooled = self.avgpool(self.features(images))
+        logits: Tensor = self.classifier(torch.flatten(pooled, 1))
+        return logits
 
 
 def _vgg_features(batch_norm: bool) -> Iterator[nn.Module]:

@@ -23,8 +23,8 @@ def from_factory(
     """Call *function* of the Python file, which returns an nn.Module, or a module and an example.
 
     The input is *size* [C, H, W], else the example's, else 3 x 224 x 224. A module's attributes
-    ``preprocess`` (a Preprocess) and ``classes`` (names) are taken over. Weights stay as the function
-    made them by default, come from a file, or are drawn anew (None); all draws are seeded with 0.
+    ``preprocess`` (a Preprocess) and ``classes`` (names) are taken over. Weights stay as the
+    function made them by default, come from a file, or are drawn anew (None), all seeded with 0.
 
     Raises:
         ModelError: if the file or function is missing, fails, or returns something else.
@@ -42,17 +42,14 @@ def from_factory(
         raise ModelError(f"{file}:{function} failed: {_described(error)}") from error
     module, example = _module_and_example(made, f"{file}:{function}")
     notes = _fill(module, weights, f"{Path(file).name}:{function}")
-    channels, height, width = size or _shape_of(example) or DEFAULT_SIZE
+    shape = size or _shape_of(example)
+    channels, height, width = shape or DEFAULT_SIZE
     preprocess = getattr(module, "preprocess", None)
     if not isinstance(preprocess, Preprocess):
         preprocess = Preprocess.identity(channels, (height, width))
-    elif example is not None and size is None and preprocess.size != (height, width):
-        raise ModelError(
-            f"{file}:{function} gives an example of {height} x {width}, and a preprocess for "
-            f"{preprocess.size[0]} x {preprocess.size[1]}"
-        )
     classes = getattr(module, "classes", None)
-    return Parts(module, preprocess, classes and tuple(map(str, classes)), notes)
+    parts = Parts(module, preprocess, classes and tuple(map(str, classes)), notes)
+    return parts.resized(shape) if shape else parts
 
 
 def _imported(path: Path) -> ModuleType:
@@ -62,7 +59,8 @@ def _imported(path: Path) -> ModuleType:
         names = near_matches(path.name, (file.name for file in near))
         raise ModelError(f"the Python file {path} does not exist{names}")
     spec = spec_from_file_location(f"convscope_user_{path.stem}", path)
-    assert spec is not None and spec.loader is not None  # it ends in .py
+    assert spec is not None  # it ends in .py
+    assert spec.loader is not None
     module = module_from_spec(spec)
     folder = str(path.parent.resolve())
     sys.path.insert(0, folder)

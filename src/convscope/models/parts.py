@@ -31,7 +31,7 @@ class Parts:
     notes: tuple[str, ...] = ()
 
     def resized(self, size: tuple[int, int, int]) -> "Parts":
-        """Return the same model for an input of [C, H, W], the resize before the crop in proportion.
+        """Return the model for an input of [C, H, W], the resize before the crop in proportion.
 
         Raises:
             ModelError: if it takes another number of channels.

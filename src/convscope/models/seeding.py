@@ -21,5 +21,5 @@ def seeded(seed: int = 0) -> Iterator[None]:
     """
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would reach the accelerators' generators too, which are not put back.
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""Weight files: read without ever running code, checked against the network, fetched with a hash."""
+"""Weight files: read without running code, checked against the network, fetched with a hash."""
 
 import hashlib
 import pickle
@@ -55,15 +55,17 @@ def fetch(official: OfficialWeights) -> Path:
 
     The cache is torch.hub's, so that a file torchvision has fetched is not fetched again.
 
-    Raises ModelError if it cannot be fetched, or if the cached or fetched file has another hash.
+    Raises:
+        ModelError: if it cannot be fetched, or the cached or fetched file has another hash.
+
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     path = folder / official.file
     if path.is_file():
         if not _sha256(path).startswith(official.hash_prefix):
             raise ModelError(
-                f"{path} is not the official file (its SHA-256 does not start with "
-                f"{official.hash_prefix}) and is not used; delete it, or pass another with --weights"
+                f"{path} is not used: it is not the official file, whose SHA-256 starts with "
+                f"{official.hash_prefix}; delete it, or pass another file with --weights"
             )
         return path
     try:
@@ -75,8 +77,8 @@ def fetch(official: OfficialWeights) -> Path:
     except Exception as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise ModelError(
-            f"cannot fetch {official.file} from {official.url} ({reason}); put it into {folder}, or "
-            f"pass a file of weights with --weights"
+            f"cannot fetch {official.file} from {official.url} ({reason}); put it into {folder}, "
+            f"or pass a file of weights with --weights"
         ) from error
     return path
 
@@ -93,7 +95,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     "module." that every name carries are cut off. A pickle may hold tensors and nothing else: one
     that names a function or class is refused, and nothing in it is run.
 
-    Raises ModelError if the file is missing, is neither format, is damaged or is refused.
+    Raises:
+        ModelError: if the file is missing, is neither format, is damaged or is refused.
+
     """
     path = Path(path)
     if path.is_dir() or not path.exists():
@@ -101,11 +105,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         names = near_matches(path.name, (file.name for file in near))
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ModelError(f"the file of weights {path} {what}{names}")
-    try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else _read_torch(path)
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as weights: {_one_line(error)}") from error
+    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     return _unwrap(loaded, path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as weights: {first_line(error)}") from error
 
 
 def _read_torch(path: Path) -> Any:
@@ -117,9 +125,12 @@ def _read_torch(path: Path) -> Any:
             f"{path} is refused: it is no plain file of weights, and unpickling it could run code; "
             f"save the network's state_dict() as .safetensors, or with torch.save"
         ) from error
+    except Exception as error:  # a damaged file fails wherever its bytes lead the unpickler
+        raise ModelError(f"{path} cannot be read as weights: {first_line(error)}") from error
 
 
-def _one_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, without a full stop, or else its kind."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
 
@@ -157,16 +168,18 @@ def _contents(loaded: Any) -> str:
 def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
     """Put weights into a module, once all of them are found to fit.
 
-    ``state`` is [name: tensor]; floating point of another width is cast to the module's. A module on
-    the meta device takes the tensors themselves. ``source`` names the file in messages.
+    ``state`` is name to tensor; floating point of another width is cast to the module's. A module
+    on the meta device takes the tensors themselves. ``source`` names the file in messages.
 
-    Raises ModelError, naming the keys, if some are missing, extra, misshapen, NaN or infinite.
+    Raises:
+        ModelError: naming the keys, if some are missing, extra, misshapen, NaN or infinite.
 
     >>> layer = nn.Linear(1, 1)
     >>> load_into(layer, {"weight": torch.ones(1, 1), "bais": torch.ones(1)}, "net.pth")
     Traceback (most recent call last):
         ...
     convscope.errors.ModelError: net.pth does not fit the network: missing 1 (bias); extra 1 (bais)
+
     """
     wanted = module.state_dict()
     state = {**_missing_counters(wanted, state), **state}

@@ -18,7 +18,7 @@ from convscope.models.parts import (
     imagenet_classes,
 )
 from convscope.models.seeding import seeded
-from convscope.models.weights import load_into, read_weights
+from convscope.models.weights import first_line, load_into, read_weights
 
 # These two undo the ImageNet normalisation inside, which torchvision switches on with its weights.
 _TORCHVISION_OPTIONS: dict[str, dict[str, bool]] = {
@@ -118,7 +118,7 @@ def _imported(module: str, package: str) -> Any:
         ) from error
     except Exception as error:
         raise ModelError(
-            f"{package} is installed but cannot be imported ({_first_line(error)}); "
+            f"{package} is installed but cannot be imported ({first_line(error)}); "
             f"install the version made for this torch"
         ) from error
 
@@ -131,7 +131,7 @@ def _built(build: Any, name: str) -> Any:
     # Unknown tags, unreachable hosts and wrong hashes come as errors of the zoo's own choice.
     except Exception as error:
         raise ModelError(
-            f"cannot build {name!r}: {_first_line(error)}; a file of weights goes with --weights"
+            f"cannot build {name!r}: {first_line(error)}; a file of weights goes with --weights"
         ) from error
 
 
@@ -142,8 +142,3 @@ def _fill(module: Any, weights: str | Path | None) -> tuple[str, ...]:
     if weights != OFFICIAL_WEIGHTS:
         load_into(module, read_weights(weights), weights)
     return ()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__

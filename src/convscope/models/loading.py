@@ -1,0 +1,152 @@
+"""One name for every kind of model: :func:`load`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.export.passes import move_to_device_pass
+
+from convscope.errors import ModelError, near_matches
+from convscope.images import Preprocess
+from convscope.models.architectures import ARCHITECTURES, initialise
+from convscope.models.exported import load_exported
+from convscope.models.factories import from_factory
+from convscope.models.parts import (
+    IMAGENET,
+    OFFICIAL_WEIGHTS,
+    RANDOM_NOTE,
+    Parts,
+    imagenet_classes,
+)
+from convscope.models.seeding import seeded
+from convscope.models.weights import OFFICIAL, fetch, first_line, load_into, read_weights
+from convscope.models.zoos import from_timm, from_torchvision
+from convscope.network import Network
+
+_FORMS = "torchvision:NAME, timm:NAME, path/file.py:factory or net.pt2"
+
+
+def load(
+    name: str,
+    weights: str | Path | None = OFFICIAL_WEIGHTS,
+    *,
+    size: str | Sequence[int] | None = None,
+    device: str | torch.device = "cpu",
+) -> Network:
+    """Load a network by name.
+
+    Args:
+        name: "vgg16", "vgg16_bn", "alexnet", "squeezenet1_1" or "zfnet"; "torchvision:NAME" or
+            "timm:NAME" where those packages are installed; "path/file.py:factory", a function
+            without arguments that returns an nn.Module; or "net.pt2", a program of torch.export.
+            The last two run code of the file's author: a factory any, a .pt2 only torch's own
+            operations.
+        weights: "default" for the published ones (of a factory or .pt2: its own), the path of a
+            .safetensors, .pth or .pt file, or None for random ones (seed 0), which are noted on
+            pictures.
+        size: the input's size, "C,H,W" or three numbers; by default what the model was made for,
+            and 3,224,224 for a factory that does not say.
+        device: where to run, such as "cpu" or "cuda".
+
+    Raises:
+        ModelError: if there is no such model, or its file or weights cannot be used.
+        TraceError: if the module cannot be traced.
+
+    >>> net = load("squeezenet1_1", weights=None, size="3,64,64")
+    >>> net.notes, net.input_shape, net.classes[281]
+    (('random weights (seed 0)',), (3, 64, 64), 'tabby')
+
+    """
+    shape = None if size is None else _parse_size(size)
+    parts = _parts(str(name), weights, shape)
+    if shape is not None:
+        parts = parts.resized(shape)
+    module = _moved(parts.module, device)
+    example = torch.zeros(1, parts.preprocess.channels, *parts.preprocess.size)
+    return Network(
+        module,
+        example,
+        name=Path(name).name,
+        preprocess=parts.preprocess,
+        classes=parts.classes,
+        notes=parts.notes,
+    )
+
+
+def _parse_size(size: str | Sequence[int]) -> tuple[int, int, int]:
+    """Return an input size as (channels, height, width)."""
+    try:
+        channels, height, width = map(int, size.split(",") if isinstance(size, str) else size)
+    except (TypeError, ValueError):
+        raise ModelError(
+            f"the size {size!r} is not three numbers C,H,W such as 3,224,224"
+        ) from None
+    if min(channels, height, width) < 1:
+        raise ModelError(f"the size {size!r} must be at least 1 in every direction")
+    return channels, height, width
+
+
+def _parts(name: str, weights: str | Path | None, size: tuple[int, int, int] | None) -> Parts:
+    """Find out what kind of name it is, and build that."""
+    kind, _, rest = name.partition(":")
+    file, _, function = name.rpartition(":")
+    if kind == "torchvision":
+        return from_torchvision(rest, weights)
+    if kind == "timm":
+        return from_timm(rest, weights)
+    if file.endswith(".py"):
+        return from_factory(file, function, weights, size)
+    if name.endswith(".pt2"):
+        return _from_exported(Path(name), weights)
+    if name in ARCHITECTURES:
+        return _from_architecture(name, weights)
+    if name.endswith(".py"):
+        raise ModelError(f"name the function of {name} that makes the network: {name}:FUNCTION")
+    raise ModelError(
+        f"there is no model {name!r}{near_matches(name, ARCHITECTURES)}; "
+        f"a model is {', '.join(ARCHITECTURES)}, {_FORMS}"
+    )
+
+
+def _from_architecture(name: str, weights: str | Path | None) -> Parts:
+    """Build one of convscope's own networks."""
+    if weights is None:
+        with seeded():
+            module = ARCHITECTURES[name]()
+            initialise(module)
+        return Parts(module, IMAGENET, imagenet_classes(), (RANDOM_NOTE,))
+    if weights == OFFICIAL_WEIGHTS and name not in OFFICIAL:
+        raise ModelError(
+            f"there are no published weights of {name}; pass a file of weights with --weights, or "
+            f"weights=None for random ones"
+        )
+    source = fetch(OFFICIAL[name]) if weights == OFFICIAL_WEIGHTS else Path(weights)
+    state = read_weights(source)
+    with torch.device("meta"):  # no time or memory for weights that are replaced at once
+        module = ARCHITECTURES[name]()
+    load_into(module, state, source)
+    return Parts(module, IMAGENET, imagenet_classes())
+
+
+def _from_exported(path: Path, weights: str | Path | None) -> Parts:
+    """Load an exported program, which brings its weights and its input size."""
+    if weights != OFFICIAL_WEIGHTS:
+        raise ModelError(f"{path} brings its own weights, which --weights cannot replace")
+    program, (channels, height, width) = load_exported(path)
+    return Parts(program, Preprocess.identity(channels, (height, width)))
+
+
+def _moved(
+    module: nn.Module | ExportedProgram, device: str | torch.device
+) -> nn.Module | ExportedProgram:
+    """Move a model to a device."""
+    try:
+        if isinstance(module, ExportedProgram):
+            return move_to_device_pass(module, device)
+        return module.to(device)
+    except (AssertionError, RuntimeError) as error:  # torch's words for "no such device here"
+        raise ModelError(
+            f"the device {str(device)!r} cannot be used: {first_line(error)}"
+        ) from error
