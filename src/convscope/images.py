@@ -59,7 +59,10 @@ def read_image(path: PicturePath) -> Image.Image:
                 picture.load()
                 return as_rgb(_upright(picture))
     except UnidentifiedImageError:
-        raise ImageError(f"{path} is not an image in a format that Pillow knows") from None
+        raise ImageError(
+            f"{path} is not an image: its format is unknown, or its header is damaged or gives a "
+            f"size of zero"
+        ) from None
     except Image.DecompressionBombError:
         raise ImageError(
             f"{path} is refused: it unpacks to over {_pixel_limit():,} pixels"
@@ -178,7 +181,7 @@ class Preprocess:
             raise ImageError(f"mean {self.mean} and std {self.std} name different channel counts")
         if not all(np.isfinite(self.mean)) or not all(0 < std < np.inf for std in self.std):
             raise ImageError(f"mean {self.mean} must be finite and std {self.std} above zero")
-        if min(*self.size, self.resize or 1) < 1:
+        if min(*self.size, 1 if self.resize is None else self.resize) < 1:
             raise ImageError(f"size {self.size} and resize {self.resize} must be at least 1")
 
     @classmethod

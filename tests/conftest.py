@@ -1,0 +1,23 @@
+"""What several tests need: the real data where there is some, and a free photograph."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data, named by CONVSCOPE_DATA, else beside the repository."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("CONVSCOPE_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"needs the real data, and {folder} is no folder; set CONVSCOPE_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photograph() -> Path:
+    """A photograph of a cat, 451 x 300, that scikit-image ships under CC0."""
+    skimage = pytest.importorskip("skimage")
+    return Path(skimage.data_dir, "chelsea.png")
