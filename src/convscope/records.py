@@ -4,7 +4,6 @@ import json
 import os
 import platform
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from convscope import __version__
 from convscope.errors import OutputError
+from convscope.outputs import written_beside
 
 
 def provenance() -> dict[str, str]:
@@ -80,15 +80,9 @@ class Projection:
             OutputError: if the file cannot be written.
 
         """
-        target = Path(path)
-        beside = target.with_name(f".{target.name}.{os.getpid()}.part")
         tensors = {name: value.contiguous().cpu() for name, value in self.arrays().items()}
-        try:
+        with written_beside(path) as beside:
             save_file(tensors, beside, {type(self).__name__: json.dumps(self.facts())})
-            beside.replace(target)
-        except (OSError, SafetensorError) as error:
-            beside.unlink(missing_ok=True)
-            raise OutputError(f"cannot write {target}: {error}") from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Projection":

@@ -128,7 +128,9 @@ def chosen_rule(net: Network, name: str) -> Rule:
 
     """
     rule = rule_named(name)
-    if rule.needs_rectifier and not any(isinstance(s.operation, Rectifier) for s in net.graph.steps):
+    if rule.needs_rectifier and not any(
+        isinstance(s.operation, Rectifier) for s in net.graph.steps
+    ):
         raise RuleError(
             f"{net.name} has no rectifier (ReLU or the like), and rule {name!r} differs from the "
             f"gradient there only: use rule 'gradient'"
@@ -169,10 +171,15 @@ class _Request:
             raise UnitError(f"layer {self.layer!r} gives {list(shape)}, which has no feature maps")
         if self.channels is None:
             if self.top < 1:
-                raise UnitError(f"the number of strongest channels must be at least 1, not {self.top}")
+                raise UnitError(
+                    f"the number of strongest channels must be at least 1, not {self.top}"
+                )
             return
-        outside = [c for c in torch.as_tensor(self.channels).flatten().tolist()
-                   if not 0 <= c < self.channel_count]
+        outside = [
+            c
+            for c in torch.as_tensor(self.channels).flatten().tolist()
+            if not 0 <= c < self.channel_count
+        ]
         if outside:
             raise UnitError(
                 f"layer {self.layer!r} has channels 0 to {self.channel_count - 1}, not {outside[0]}"
@@ -183,12 +190,20 @@ class _Request:
         steps = [self.graph.steps[i] for i in self.graph.needed_for([self.start])]
         notes = list(self.net.notes)
         if self.rule.needs_rectifier:
-            names = {s.operation.kind if s.operation.tabled else _plain(s.call.target)
-                     for s in steps if s.call and not s.operation.published}
+            names = {
+                s.operation.kind if s.operation.tabled else _plain(s.call.target)
+                for s in steps
+                if s.call and not s.operation.published
+            }
             if names:
                 notes.append(f"derivative instead of a rule at: {', '.join(sorted(names))}")
-            smooth = {_plain(s.call.target) for s in steps if s.call
-                      and isinstance(s.operation, Rectifier) and not isinstance(s.operation, ReLU)}
+            smooth = {
+                _plain(s.call.target)
+                for s in steps
+                if s.call
+                and isinstance(s.operation, Rectifier)
+                and not isinstance(s.operation, ReLU)
+            }
             if smooth:
                 notes.append(f"taken as rectifiers: {', '.join(sorted(smooth))}")
         return tuple(notes)
@@ -211,7 +226,9 @@ def _project(
             progress(done, total)
 
     chosen = _channels_per_image(request, len(images))
-    total = len(images) * (chosen.shape[1] if chosen is not None else min(request.top, request.channel_count))
+    total = len(images) * (
+        chosen.shape[1] if chosen is not None else min(request.top, request.channel_count)
+    )
     chunk = _images_at_once(request.graph, request.start, images, memory)
     for begin in range(0, len(images), chunk):
         part = slice(begin, begin + chunk)

@@ -342,9 +342,7 @@ class MaxPool(Operation):
         kernel, stride, padding, dilation = self.geometry(call)
         size, out = call.input_shapes[0][-2:], call.shape[-2:]
         reach = [dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
-        extent = [
-            max((out[i] - 1) * stride[i] + reach[i], padding[i] + size[i]) for i in (0, 1)
-        ]
+        extent = [max((out[i] - 1) * stride[i] + reach[i], padding[i] + size[i]) for i in (0, 1)]
         unpooled = torch.empty(
             (*signal.shape[:2], *extent),
             dtype=signal.dtype,
@@ -360,7 +358,10 @@ class MaxPool(Operation):
                 target.add_(signal * won)
             else:
                 torch.mul(signal, won, out=target)
-        rows, columns = slice(padding[0], padding[0] + size[0]), slice(padding[1], padding[1] + size[1])
+        rows, columns = (
+            slice(padding[0], padding[0] + size[0]),
+            slice(padding[1], padding[1] + size[1]),
+        )
         return (unpooled[:, :, rows, columns],)
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
@@ -615,30 +616,63 @@ def _table() -> dict[Any, Operation]:
     }
     table |= dict.fromkeys((aten.mul.Tensor, aten.div.Tensor), multiply)
     table |= dict.fromkeys(
-        (aten.sigmoid.default, aten.hardsigmoid.default, aten.tanh.default, aten.exp.default,
-         aten.pow.Tensor_Scalar, aten.sqrt.default, aten.abs.default, aten.neg.default),
+        (
+            aten.sigmoid.default,
+            aten.hardsigmoid.default,
+            aten.tanh.default,
+            aten.exp.default,
+            aten.pow.Tensor_Scalar,
+            aten.sqrt.default,
+            aten.abs.default,
+            aten.neg.default,
+        ),
         pointwise,
     )
     table |= dict.fromkeys(
-        (aten.hardtanh.default, aten.relu6.default, aten.leaky_relu.default, aten.elu.default,
-         aten.gelu.default, aten.silu.default, aten.hardswish.default, aten.mish.default,
-         aten.softplus.default, aten.prelu.default, aten._prelu_kernel.default, aten.clamp.default,
-         aten.clamp_min.default),
+        (
+            aten.hardtanh.default,
+            aten.relu6.default,
+            aten.leaky_relu.default,
+            aten.elu.default,
+            aten.gelu.default,
+            aten.silu.default,
+            aten.hardswish.default,
+            aten.mish.default,
+            aten.softplus.default,
+            aten.prelu.default,
+            aten._prelu_kernel.default,
+            aten.clamp.default,
+            aten.clamp_min.default,
+        ),
         smooth,
     )
     table |= dict.fromkeys(
-        (aten.clone.default, aten.dropout.default, aten.alias.default, aten.contiguous.default,
-         aten.detach.default, aten.lift_fresh_copy.default, aten._to_copy.default),
+        (
+            aten.clone.default,
+            aten.dropout.default,
+            aten.alias.default,
+            aten.contiguous.default,
+            aten.detach.default,
+            aten.lift_fresh_copy.default,
+            aten._to_copy.default,
+        ),
         copy,
     )
     table |= dict.fromkeys(
-        (aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten._unsafe_view.default,
-         aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default),
+        (
+            aten.reshape.default,
+            aten.flatten.using_ints,
+            aten.squeeze.dim,
+            aten.squeeze.dims,
+            aten.unsqueeze.default,
+        ),
         view,
     )
     table |= dict.fromkeys((aten.permute.default, aten.transpose.int), permute)
-    table |= dict.fromkeys((aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default,
-                            aten.slice.Tensor), piece)
+    table |= dict.fromkeys(
+        (aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.slice.Tensor),
+        piece,
+    )
     return table
 
 

@@ -60,7 +60,9 @@ def _gradient(signal: Tensor, derivative: Tensor | None) -> Tensor:
 RULES = {
     rule.name: rule
     for rule in (
-        Rule("deconvnet", "Zeiler & Fergus 2014, arXiv 1311.2901, sec. 2.1", _deconvnet, False, True),
+        Rule(
+            "deconvnet", "Zeiler & Fergus 2014, arXiv 1311.2901, sec. 2.1", _deconvnet, False, True
+        ),
         Rule("guided", "Springenberg et al. 2015, arXiv 1412.6806, sec. 3.4", _guided, True, True),
         Rule("gradient", "Simonyan et al. 2014, arXiv 1312.6034, sec. 3", _gradient, True, False),
     )

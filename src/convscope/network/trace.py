@@ -137,12 +137,13 @@ class _Builder:
                 self._visit(node)
             elif node.op == "get_attr":
                 raise TraceError("the network has control flow inside (torch.cond or the like)")
-        names = _layer_names(self.steps, self.owners)
+        modules = self._modules()
+        names = _layer_names(self.steps, self.owners, modules)
         steps = tuple(
             Step(name, step.call, step.operation, step.inputs, step.shape)
             for name, step in zip(names, self.steps, strict=True)
         )
-        return Graph(steps, self._output(), self._modules(), self.batched)
+        return Graph(steps, self._output(), modules, self.batched)
 
     def _visit(self, node: Node) -> None:
         value = node.meta.get("val")
@@ -180,7 +181,11 @@ class _Builder:
             self.batched = False
             shape = tuple(self._size(size, fixed=True) for size in node.meta["val"].shape)
         shapes = tuple(self.steps[i].shape for i in inputs)
-        call = Call(source.target, named, shapes, shape, item, tuple(positional))  # type: ignore[arg-type]
+        target = source.target
+        if target in (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default):
+            # Maps travel channels last here, where a view that held when tracing may need a copy.
+            target, named = torch.ops.aten.reshape.default, _renamed(named, "size", "shape")
+        call = Call(target, named, shapes, shape, item, tuple(positional))  # type: ignore[arg-type]
         if source.target is torch.ops.aten._native_batch_norm_legit.no_stats:
             self.batched = False  # normalised over the batch: images would change each other
         self.indices[node] = len(self.steps)
@@ -283,6 +288,10 @@ def _by_name(node: Node) -> tuple[dict[str, Any], tuple[Any, ...]]:
     return {**named, **dict(given), **node.kwargs}, ()
 
 
+def _renamed(named: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {new if name == old else name: value for name, value in named.items()}
+
+
 def _owner(node: Node) -> tuple[str, str]:
     """Return the dotted name of the module whose forward holds *node*, and the operation's name."""
     stack = node.meta.get("nn_module_stack") or {"": ("", None)}
@@ -293,8 +302,14 @@ def _owner(node: Node) -> tuple[str, str]:
     return path, name.removeprefix("native_").removeprefix("_")
 
 
-def _layer_names(steps: list[Step], owners: list[tuple[str, str]]) -> list[str]:
-    """Name every step: a module's own name if it is the only operation there, else with its own."""
+def _layer_names(
+    steps: list[Step], owners: list[tuple[str, str]], modules: dict[str, int]
+) -> list[str]:
+    """Name every step.
+
+    It takes its module's name if it is the only operation written there, or makes the module's
+    output; otherwise the operation's name follows.
+    """
     paths = {path for path, _ in owners}
     parents = {path.rsplit(".", i)[0] for path in paths for i in range(1, path.count(".") + 1)}
     kinds: dict[str, set[str]] = {}
@@ -303,9 +318,11 @@ def _layer_names(steps: list[Step], owners: list[tuple[str, str]]) -> list[str]:
             kinds.setdefault(path, set()).add(operation)
     used: dict[str, int] = {}
     names = []
-    for step, (path, operation) in zip(steps, owners, strict=True):
+    for index, (step, (path, operation)) in enumerate(zip(steps, owners, strict=True)):
         alone = path not in parents and path and kinds.get(path, set()) <= {operation}
-        name = path if alone and step.operation.is_layer else f"{path}:{operation}".lstrip(":")
+        stands_for_module = alone or modules.get(path) == index
+        own = stands_for_module and step.operation.is_layer
+        name = path if own else f"{path}:{operation}".lstrip(":")
         if step.call is None:
             name = "images"
         count = used.get(name, 0)

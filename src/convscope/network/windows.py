@@ -67,7 +67,9 @@ class Transposed:
         first, last = rows
         reach = self.dilation * (self.kernel - 1)
         # Rounded up for the first row and down for the last; -(-a // b) is the ceiling of a / b.
-        return -(-(first + self.padding - reach) // self.stride), (last + self.padding) // self.stride
+        return -(-(first + self.padding - reach) // self.stride), (
+            last + self.padding
+        ) // self.stride
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,66 @@
+"""Output files: found writable before the work, written beside and renamed after it."""
+
+import os
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from convscope.errors import OutputError, near_matches
+
+
+@contextmanager
+def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a file to write next to *path*; it takes *path*'s place only if all goes well.
+
+    Raises:
+        OutputError: if the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     target = Path(folder, "numbers.txt")
+    ...     with written_beside(target) as beside:
+    ...         _ = beside.write_text("42")
+    ...     sorted(p.name for p in Path(folder).iterdir())
+    ['numbers.txt']
+
+    """
+    target = Path(path)
+    # The suffix stays, because writers choose the format by it.
+    beside = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        yield beside
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def check_output(path: str | os.PathLike[str], suffixes: Collection[str]) -> Path:
+    """Return *path* if a file of one of the kinds in *suffixes* can be written there.
+
+    Meant to be called before the work, so that hours of it are not lost to a mistyped folder.
+
+    Raises:
+        OutputError: if its ending is another, its folder is missing or cannot be written, or a
+            folder has its name.
+
+    """
+    target = Path(path)
+    if target.suffix.lower() not in suffixes:
+        kinds = ", ".join(suffixes)
+        hint = near_matches(target.suffix, suffixes)
+        raise OutputError(f"cannot write {target}: its ending must be one of {kinds}{hint}")
+    if target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a folder")
+    if not target.parent.is_dir():
+        raise OutputError(f"cannot write {target}: there is no folder {target.parent}")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    return target
