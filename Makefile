@@ -1,0 +1,18 @@
+# The two commands of the README. A bare Python 3.11 or later is enough to start from.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: setup test
+
+setup:  ## make a fresh virtual environment with convscope and all it is developed with
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+
+test:  ## everything that must hold before a change goes in
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
