@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,8 @@ from convscope.records import Projection
 SCALES = ("tile", "shared")
 TILES_A_LINE = 6
 COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf")
-INK = {"family": "DejaVu Sans", "color": "#222222"}
+INK = "#222222"
+WARNING = "#b00020"
 
 # Everything is placed in inches, so that no text meets another whatever the number of tiles.
 TILE = 1.75
@@ -106,7 +106,8 @@ def _tiles(projections: Sequence[Projection], preprocess: Preprocess, n: int) ->
     tiles = []
     for p in projections:
         shown = _presentable(preprocess.difference_to_pixels(p.pixels[n].cpu()))
-        sides = (p.window[..., 2:] - p.window[..., :2]).flatten(0, -2).amax(dim=0).tolist()
+        image = p.pixels.shape[-2:]
+        extent = (min(p.receptive_field[0], image[0]), min(p.receptive_field[1], image[1]))
         for k, channel in enumerate(p.channels[n].tolist()):
             top, left, bottom, right = p.window[n, k].tolist()
             activation = p.activation[n, k].item()
@@ -115,7 +116,7 @@ def _tiles(projections: Sequence[Projection], preprocess: Preprocess, n: int) ->
                     title=f"{_shortened(p.layer)}\nchannel {channel}, peak {activation:.3g}",
                     active=activation > 0,
                     window=(top, left, bottom, right),
-                    extent=(sides[0], sides[1]),
+                    extent=extent,
                     projection=shown[k, :, top:bottom, left:right],
                 )
             )
@@ -151,7 +152,7 @@ def _draw_image(
     axes: Axes, picture: npt.NDArray[np.float64], tiles: list[_Tile], title: str
 ) -> None:
     axes.imshow(picture, interpolation="nearest")
-    axes.set_title(title, fontsize=9, **INK)
+    axes.set_title(title, fontsize=9, color=INK)
     axes.set_axis_off()
     for place, tile in enumerate(tiles):
         top, left, bottom, right = tile.window
@@ -181,13 +182,19 @@ def _draw_tile(
     width, height = figure.get_size_inches()
     middle = (left + TILE / 2) / width
     figure.text(
-        middle, 1 - (top - 0.05) / height, tile.title, fontsize=7.5, ha="center", va="bottom", **INK
+        middle,
+        1 - (top - 0.05) / height,
+        tile.title,
+        fontsize=7.5,
+        ha="center",
+        va="bottom",
+        color=INK,
     )
     foot = f"±{scale.limit:.2g}" if tile.active else "not active in this image"
     if scale.not_finite:
         foot += f"  {scale.not_finite} not finite (magenta)"
     low = top + 2 * TILE + FOOT / 2 + 0.05
-    figure.text(middle, 1 - low / height, foot, fontsize=7, ha="center", va="top", **INK)
+    figure.text(middle, 1 - low / height, foot, fontsize=7, ha="center", va="top", color=INK)
     for axes in (patch, projection):
         _frame(axes, tile.window, tile.extent, colour)
 
@@ -199,12 +206,9 @@ def _frame(
     top, left, bottom, right = window
     missing = extent[0] - (bottom - top), extent[1] - (right - left)
     # A window is cut at the side where it meets the image's border.
-    axes.set_ylim(
-        extent[0] - 0.5 - (missing[0] if top == 0 else 0), -0.5 - (missing[0] if top == 0 else 0)
-    )
-    axes.set_xlim(
-        -0.5 - (missing[1] if left == 0 else 0), extent[1] - 0.5 - (missing[1] if left == 0 else 0)
-    )
+    first_row, first_column = -(missing[0] if top == 0 else 0), -(missing[1] if left == 0 else 0)
+    axes.set_ylim(first_row + extent[0] - 0.5, first_row - 0.5)
+    axes.set_xlim(first_column - 0.5, first_column + extent[1] - 0.5)
     axes.patch.set(hatch="////", facecolor="#f4f4f4", edgecolor="#cccccc")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -226,24 +230,25 @@ def _write_caption(
     part = "the strongest activation" if projection.select == "peak" else "the whole feature map"
     of = "each tile on its own scale" if scale == "tile" else "all tiles on one scale"
     lines = [
-        f"{projection.network}: what in this image drives the unit, given the switches; from {part}. "
-        f"Rule: {rule.name} ({rule.source}).",
+        f"{projection.network}: what in this image drives the unit, given the switches; "
+        f"from {part}. Rule: {rule.name} ({rule.source}).",
         "Above, the patch of the receptive field; below, the projection cropped to it, in units of "
         "pixel brightness (0 to 1).",
-        f"Zero is mid-grey, {of}: ± the {every[0].quantile:.1%} quantile of |value|, given below each "
-        f"tile; at most {share:.2%} of a tile's values are clipped.",
+        f"Zero is mid-grey, {of}: ± the {every[0].quantile:.1%} quantile of |value|, given below "
+        f"each tile; at most {share:.2%} of a tile's values are clipped.",
     ]
     if channels not in (1, 3):
         lines.append(f"The network takes {channels} channels; their mean is shown.")
     if projection.notes:
         note = "; ".join(projection.notes)
-        style: dict[str, Any] = {"fontsize": 8.5, "weight": "bold", "color": "#b00020"}
         figure.text(
             MARGIN / figure.get_figwidth(),
             (CAPTION - 0.02) / figure.get_figheight(),
             note,
             va="top",
-            **style,
+            fontsize=8.5,
+            weight="bold",
+            color=WARNING,
         )
     at = MARGIN / figure.get_figwidth(), MARGIN / figure.get_figheight()
-    figure.text(*at, "\n".join(lines), fontsize=7, va="bottom", linespacing=1.35, **INK)
+    figure.text(*at, "\n".join(lines), fontsize=7, va="bottom", linespacing=1.35, color=INK)

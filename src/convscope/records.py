@@ -37,6 +37,7 @@ class Projection:
         window: [N, K, 4], int64: top, left, bottom, right (the last two excluded) of the part of
             the image that the signal can come from: the peak's receptive field, or the map's.
         channels: [N, K], int64.
+        receptive_field: height and width of what the signal can come from, borders apart.
         layer: the layer's name.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
         select: ``"peak"``, the strongest activation alone, or ``"map"``, the whole feature map.
@@ -51,6 +52,7 @@ class Projection:
     position: Tensor
     window: Tensor
     channels: Tensor
+    receptive_field: tuple[int, int]
     layer: str
     rule: str
     select: str
@@ -99,4 +101,5 @@ class Projection:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise OutputError(f"{path} is not a saved {cls.__name__}: {error}") from error
-        return cls(**tensors, **{**facts, "notes": tuple(facts["notes"])})
+        facts |= {name: tuple(facts[name]) for name in ("notes", "receptive_field")}
+        return cls(**tensors, **facts)

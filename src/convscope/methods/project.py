@@ -100,11 +100,11 @@ def strongest_maps(
     >>> import torch
     >>> from torch import nn
     >>> net = Network(
-    ...     nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3), nn.ReLU()),
+    ...     nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3)),
     ...     torch.zeros(1, 3, 12, 12),
     ... )
     >>> [p.layer for p in strongest_maps(net, torch.ones(1, 3, 12, 12))]
-    ['1', '4']
+    ['1', '3']
     """
     checked, images = chosen_rule(net, rule), net.checked(images)
     ends = block_ends(net.graph)
@@ -244,6 +244,7 @@ def _project(
         position=position,
         window=_windows(request, position),
         channels=channels,
+        receptive_field=_receptive_field(request),
         layer=request.layer,
         rule=request.rule.name,
         select=request.select,
@@ -334,6 +335,13 @@ def _starting_signal(
         row, column = places // maps.shape[3], places % maps.shape[3]
         signal[unit, channels, row, column] = maps[owners, channels, row, column]
     return signal
+
+
+def _receptive_field(request: _Request) -> tuple[int, int]:
+    if request.select == "map":
+        top, left, bottom, right = request.net.receptive_fields.map_window(request.start)
+        return bottom - top, right - left
+    return request.net.receptive_fields.size(request.start)
 
 
 def _windows(request: _Request, position: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class Input:
 
 @dataclass(frozen=True)
 class BatchSize:
-    """Stands in a call's arguments for a number that grows with the batch, as in ``x.view(n, -1)``."""
+    """Stands in a call's arguments for a number that grows with the batch: ``x.view(n, -1)``."""
 
     per_image: int
     offset: int

@@ -14,7 +14,7 @@ class Step:
 
     Attributes:
         name: the layer's name: the dotted name of the module, or ``module:operation`` for one
-            written out in a module's forward; ``@1``, ``@2``, ... mark further uses of the same one.
+            written out in a module's forward; ``@1``, ``@2``, ... mark further uses of it.
         call: the operation with its arguments; None for the step that stands for the images.
         operation: its entry in the table of operations.
         inputs: the indices of the steps whose outputs it reads.

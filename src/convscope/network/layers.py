@@ -86,7 +86,7 @@ class ReceptiveFields:
         return reached.get(0, (0, -1))
 
     def window(self, index: int, row: int, column: int) -> tuple[int, int, int, int]:
-        """Return the receptive field of one unit: (top, left, bottom, right), the last two excluded."""
+        """Return what one unit reads: (top, left, bottom, right), the last two excluded."""
         return self._window(index, (row, row), (column, column))
 
     def map_window(self, index: int) -> tuple[int, int, int, int]:
@@ -95,6 +95,12 @@ class ReceptiveFields:
         if axes is None:
             return self._window(index, None, None)
         return self._window(index, (0, shape[axes[0]] - 1), (0, shape[axes[1]] - 1))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of one unit's receptive field, borders apart."""
+        height, width = (self.along(index, axis) for axis in (0, 1))
+        whole = self.image_size
+        return height[2] if height else whole[0], width[2] if width else whole[1]
 
     def _window(self, index: int, rows: Range, columns: Range) -> tuple[int, int, int, int]:
         height, width = self.image_size
@@ -136,10 +142,6 @@ def _layer(graph: Graph, fields: ReceptiveFields, index: int) -> Layer:
     step = graph.steps[index]
     assert step.call is not None
     found = [fields.along(index, axis) for axis in (0, 1)]
-    height, width = (
-        size if along is None else along[2]
-        for along, size in zip(found, fields.image_size, strict=True)
-    )
     rows, columns = found
     weights = {id(w): w for w in step.call.weights() if isinstance(w, nn.Parameter)}
     return Layer(
@@ -148,7 +150,7 @@ def _layer(graph: Graph, fields: ReceptiveFields, index: int) -> Layer:
         shape=step.shape[1:] if step.shape[0] == 1 else step.shape,
         stride=None if rows is None or columns is None else (rows[0], columns[0]),
         padding=(rows[1] if rows else 0, columns[1] if columns else 0),
-        receptive_field=(height, width),
+        receptive_field=fields.size(index),
         parameters=sum(math.prod(weight.shape) for weight in weights.values()),
         multiply_adds=step.operation.multiply_adds(step.call),
     )

@@ -52,7 +52,7 @@ class Operation:
         return vector_jacobian_product(call, signal, saved)
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
-        """Return what the output reads of input *position* along spatial *axis* (0 rows, 1 columns)."""
+        """Return what the output reads of an input along *axis* (0 rows, 1 columns)."""
         return Whole()
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
@@ -65,7 +65,7 @@ class Operation:
 
 
 def vector_jacobian_product(call: Call, signal: Tensor, inputs: Sequence[Tensor]) -> Signals:
-    """Return the vector-Jacobian product of *call* at *inputs* with *signal*, one tensor an input."""
+    """Return the vector-Jacobian product of *call* at *inputs* with *signal*, one an input."""
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in inputs]
         output = call.run(leaves, signal.shape[0] // call.shape[0])
@@ -297,7 +297,7 @@ class Convolution(Operation):
         """Return one for each weight that a position meets, padding counted like the rest."""
         weight = call.arguments["weight"]
         positions = call.input_shapes[0] if self.transposed else call.shape
-        return positions[0] * math.prod(positions[2:]) * weight.numel()
+        return int(positions[0] * math.prod(positions[2:]) * weight.numel())
 
 
 class MaxPool(Operation):
@@ -484,7 +484,7 @@ class Concatenation(LinearOperation):
             for part in parts
         ]
         signals: list[Tensor | None] = [None] * len(call.input_shapes)
-        for part, piece in zip(parts, signal.split(sizes, dimension), strict=True):
+        for part, piece in zip(parts, torch.split(signal, sizes, dimension), strict=True):
             if isinstance(part, Input):
                 earlier = signals[part.position]
                 signals[part.position] = piece if earlier is None else earlier + piece

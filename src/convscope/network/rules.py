@@ -5,10 +5,11 @@ the same weights, max pooling by its switches, batch norm by its scale. They dif
 only, as Springenberg et al. (arXiv 1412.6806, fig. 1) lay out side by side.
 
 A rule is given the signal coming down and the rectifier's own derivative at the value that went up.
-For ReLU the derivative is 1 where the unit was active and 0 elsewhere. For other activation functions
-(ReLU6, leaky ReLU, ELU, GELU, SiLU, Hardswish, Mish, Softplus, ...) it is whatever their formula
-gives, so that the gradient rule stays the exact gradient, guided backprop stays "active on the way up
-and positive on the way down", and the deconvnet, which never looks at the way up, stays what it is.
+For ReLU the derivative is 1 where the unit was active and 0 elsewhere. For other activation
+functions (ReLU6, leaky ReLU, ELU, GELU, SiLU, Hardswish, Mish, Softplus, ...) it is whatever their
+formula gives, so that the gradient rule stays the exact gradient, guided backprop stays "active on
+the way up and positive on the way down", and the deconvnet, which never looks at the way up, stays
+what it is.
 """
 
 from collections.abc import Callable

@@ -113,7 +113,7 @@ class _Builder:
         nodes = {node.name: node for node in self.program.graph.nodes if node.op == "placeholder"}
         if len(images) != 1 or len(getattr(nodes[images[0]].meta.get("val"), "shape", ())) != 4:
             raise TraceError("the network must take exactly one batch of images, [N, C, H, W]")
-        node = nodes[images[0]]
+        node: Node = nodes[images[0]]
         self.sizes = _free_sizes(node)
         batch = node.meta["val"].shape[0]
         if isinstance(batch, int):
@@ -156,10 +156,10 @@ class _Builder:
             return
         if not isinstance(value, Tensor):
             return  # several outputs, which their getitem nodes pick up, or an assertion
-        source, item = node, None
         if node.target is operator.getitem:
-            source, item = node.args[0], node.args[1]  # type: ignore[assignment]
-        self._append(node, source, item)
+            self._append(node, *node.args)  # type: ignore[arg-type]
+        else:
+            self._append(node, node, None)
 
     def _append(self, node: Node, source: Node, item: int | None) -> None:
         inputs: list[int] = []
@@ -211,7 +211,7 @@ class _Builder:
         return None if isinstance(size, int) else size.node.expr
 
     def _shape(self, node: Node) -> Shape | None:
-        """Return the shape for one image, or None if the leading dimension does not count images."""
+        """Return the shape for one image; None if the leading dimension does not count images."""
         sizes = [self._size(size) for size in node.meta["val"].shape]
         if not self.batched and all(isinstance(size, int) for size in sizes):
             return tuple(sizes)

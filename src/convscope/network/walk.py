@@ -166,6 +166,6 @@ class _Descent:
 def _rows(pending: dict[int, Tensor], part: slice, signals: int) -> dict[int, Tensor]:
     """Return the signals of *part*; each tensor holds the same number of rows for each signal."""
     return {
-        index: value.unflatten(0, (signals, -1))[part].flatten(0, 1)
+        index: value.reshape(signals, -1, *value.shape[1:])[part].flatten(0, 1)
         for index, value in pending.items()
     }

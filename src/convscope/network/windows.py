@@ -1,10 +1,10 @@
 """Windows: which rows (or columns) of a map one row of the next map reads.
 
 Everything here is about one axis. A window is a pair ``(first, last)`` of row indices, both
-included; ``None`` stands for "without end". A relation says, for a range of output rows, which input
-rows the operation reads to make them, as if the maps had no borders; rows outside the map are padding
-and are cut off by :func:`clip`. The receptive field of a unit is the composition of these relations
-from its layer down to the image.
+included; ``None`` stands for "without end". A relation says, for a range of output rows, which
+input rows the operation reads to make them, as if the maps had no borders; rows outside the map are
+padding and are cut off by :func:`clip`. The receptive field of a unit is the composition of these
+relations from its layer down to the image.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Relation(Protocol):
 class Sliding:
     """A kernel that slides over the input: convolution, pooling, padding, cropping.
 
-    Output row ``i`` reads input rows ``i * stride - padding + t * dilation`` for ``0 <= t < kernel``.
+    Output row ``i`` reads input rows ``i * stride - padding + t * dilation``, ``0 <= t < kernel``.
 
     >>> Sliding(kernel=3, stride=2, padding=1).reads((0, 1))
     (-1, 3)
