@@ -2,11 +2,12 @@
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 import torch
 from safetensors import SafetensorError
@@ -75,12 +76,20 @@ def fetch(official: OfficialWeights) -> Path:
         )
     # An unreachable host is an OSError, a wrong hash a RuntimeError, a bad reply an HTTPException.
     except Exception as error:
-        reason = error.reason if isinstance(error, URLError) else error
+        reason = _why_unfetched(error)
         raise ModelError(
             f"cannot fetch {official.file} from {official.url} ({reason}); put it into {folder}, "
             f"or pass a file of weights with --weights"
         ) from error
     return path
+
+
+def _why_unfetched(error: Exception) -> str:
+    """Say why a download failed, on one line."""
+    if isinstance(error, HTTPError):
+        error.close()  # it is the server's reply, and holds its connection
+        return str(error)
+    return str(error.reason) if isinstance(error, URLError) else first_line(error)
 
 
 def _sha256(path: Path) -> str:
@@ -119,7 +128,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path) -> Any:
     """Read torch's format, allowing tensors and plain containers only."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # What torch warns of here (such as another pickle protocol) either reads well or raises.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} is refused: it is no plain file of weights, and unpickling it could run code; "
