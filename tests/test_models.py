@@ -185,11 +185,7 @@ def labelled_pictures(data: Path) -> tuple[list[Path], torch.Tensor]:
     folder = data / "imagenet-sample"
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    files = [
-        path if path.is_file() else folder / "images" / row["file"]
-        for row in rows
-        for path in [folder / row["file"]]
-    ]
+    files = [next(folder.rglob(Path(row["file"]).name)) for row in rows]
     return files, torch.tensor([int(row["class_index"]) for row in rows])
 
 
@@ -248,6 +244,11 @@ def prepared():
     module.preprocess = Preprocess((0.5,) * 3, (0.25,) * 3, (20, 20), resize=24)
     return module
 
+def constant():
+    module = plain()
+    nn.init.ones_(module[0].weight)
+    return module
+
 def number():
     return 7
 
@@ -301,9 +302,12 @@ def test_a_factory_with_its_own_preprocess(factory_file):
 
 def test_a_factorys_weights(factory_file, tmp_path):
     name = f"{factory_file}:plain"
-    made, random = (load(name, weights, size="3,8,8") for weights in ("default", None))
-    assert random.notes == RANDOM
-    assert not torch.equal(made.module[0].weight, torch.zeros(()))
+    made, redrawn = (
+        load(f"{factory_file}:constant", weights, size="3,8,8") for weights in ("default", None)
+    )
+    assert made.module[0].weight.unique().tolist() == [1.0]
+    assert redrawn.notes == RANDOM
+    assert len(redrawn.module[0].weight.unique()) == 4 * 3 * 3 * 3
     torch.save({"0.weight": torch.ones(4, 3, 3, 3), "0.bias": torch.zeros(4)}, tmp_path / "w.pth")
     filled = load(name, tmp_path / "w.pth", size="3,8,8")
     assert filled.notes == ()
@@ -503,7 +507,7 @@ def test_a_program_of_any_image_size_or_two_inputs(tmp_path):
 
     images = torch.rand(2, 3, 9, 8)
     free = torch.export.export(
-        nn.Conv2d(3, 4, 3), (images,), dynamic_shapes=({2: torch.export.Dim("height", min=3)},)
+        nn.Conv2d(3, 4, 3), (images,), dynamic_shapes=({2: torch.export.Dim("height", min=4)},)
     )
     torch.export.save(free, tmp_path / "free.pt2")
     refused(tmp_path / "free.pt2", "images of any size")
@@ -585,7 +589,7 @@ def test_torchvision_refusals(torchvision):
 
 def test_a_zoo_that_is_missing_or_broken(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(ModelError, match="not installed; .* `pip install torchvision`"):
+    with pytest.raises(ModelError, match=r"not installed; .* `pip install torchvision`"):
         load("torchvision:resnet50")
     monkeypatch.delitem(sys.modules, "torchvision")
     monkeypatch.delitem(sys.modules, "torchvision.models", raising=False)

@@ -27,25 +27,27 @@ from convscope.models.weights import first_line
 # Names of values, parameters and modules: nothing that could end an expression or call something.
 _WORD = re.compile(r"[\w.+-]*")
 _OPERATION = re.compile(
-    r"torch\.ops\.aten\.(?!from_file\b)[a-z]\w*\.[a-zA-Z]\w*"
+    r"torch\.ops\.aten\.(?!from_file\b|__)\w+\.[a-zA-Z]\w*"
     r"|torch\.ops\.higher_order\.wrap_with_(set_grad_enabled|autocast)"
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|eq|ne|lt|le|gt|ge|and_|or_|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt)"
     r"|torch\.(sym_(int|float|ite|max|min|not|sqrt|sum)|_sym_sqrt)"
 )
-# Possessive quantifiers (*+) keep a hostile text from making the match take exponential time.
-_ARITHMETIC = r"[-+*/%()<>=!&|~, ]|\d++(\.\d+)?(e[-+]?\d+)?\b"
+# The two below are what such texts are made of: nothing may be left once it is taken out.
+_ARITHMETIC = r"[-+*/%()<>=!&|~, ]|\b\d+(?:\.\d+)?(?:e[-+]?\d+)?\b"
 # Sizes, as in "Add(FloorDiv(Symbol('s16', positive=True, integer=True), Integer(2)), Integer(-1))".
-_EXPRESSION = re.compile(
-    r"(Symbol\('\w+'|\b[a-z]+\d+\b|\b(Integer|Float|Rational|Add|Mul|Pow|Max|Min|Mod|PythonMod"
+_EXPRESSION_PARTS = re.compile(
+    r"\bSymbol\('\w+'|\b[a-z]+\d+\b|\b(?:Integer|Float|Rational|Add|Mul|Pow|Max|Min|Mod|PythonMod"
     r"|ModularIndexing|FloorDiv|CleanDiv|CeilDiv|IntTrueDiv|FloatTrueDiv|FloorToInt|CeilToInt"
     r"|RoundToInt|TruncToInt|ToFloat|PowByNatural|FloatPow|Where|And|Or|Not|Eq|Ne|Lt|Le|Gt|Ge"
     r"|Equality|Unequality|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|true|false|True"
     r"|False|positive|negative|nonnegative|nonpositive|integer|finite|real|zero|nonzero)\b"
-    rf"|{_ARITHMETIC})*+"
+    rf"|{_ARITHMETIC}"
 )
 # Conditions on sizes, as in "max(1, (-2) + (L['input'].size()[3] // 2)) != 1".
-_GUARD = re.compile(rf"(L\['\w+'\]\.size\(\)|\[\d+\]|\b(max|min|and|or|not)\b|{_ARITHMETIC})*+")
+_GUARD_PARTS = re.compile(
+    rf"\bL\['\w+'\]\.size\(\)\[\d+\]|\b(?:max|min|and|or|not)\b|{_ARITHMETIC}"
+)
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
 
@@ -136,6 +138,14 @@ def _matching(pattern: re.Pattern[str]) -> Callable[[str], None]:
     return check
 
 
+def _made_of(parts: re.Pattern[str]) -> Callable[[str], None]:
+    def check(text: str) -> None:
+        if parts.sub("", text):
+            raise _UnsafeError(f"{text[:60]!r}")
+
+    return check
+
+
 def _screen_containers(text: str) -> None:
     """Allow arguments and results in tuples, lists and dictionaries with plain keys."""
     pending = [json.loads(text)[1]]
@@ -150,8 +160,8 @@ def _screen_containers(text: str) -> None:
 _TEXT_CHECKS: dict[str, Callable[[str], None]] = {
     "target": _matching(_OPERATION),
     "as_operator": _matching(_OPERATION),
-    "expr_str": _matching(_EXPRESSION),
-    "guards_code": _matching(_GUARD),
+    "expr_str": _made_of(_EXPRESSION_PARTS),
+    "guards_code": _made_of(_GUARD_PARTS),
     "in_spec": _screen_containers,
     "out_spec": _screen_containers,
 }
