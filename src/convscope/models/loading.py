@@ -11,7 +11,6 @@ from torch.export.passes import move_to_device_pass
 from convscope.errors import ModelError, near_matches
 from convscope.images import Preprocess
 from convscope.models.architectures import ARCHITECTURES, initialise
-from convscope.models.exported import load_exported
 from convscope.models.factories import from_factory
 from convscope.models.parts import (
     IMAGENET,
@@ -134,6 +133,9 @@ def _from_exported(path: Path, weights: str | Path | None) -> Parts:
     """Load an exported program, which brings its weights and its input size."""
     if weights != OFFICIAL_WEIGHTS:
         raise ModelError(f"{path} brings its own weights, which --weights cannot replace")
+    # Its reader brings torch's compiler along, over a second that no other model should wait for.
+    from convscope.models.exported import load_exported  # noqa: PLC0415
+
     program, (channels, height, width) = load_exported(path)
     return Parts(program, Preprocess.identity(channels, (height, width)))
 
