@@ -373,6 +373,11 @@ def test_the_limit_is_a_quantile_of_what_is_not_zero():
     assert display_scale(values, quantile=1.0).clipped == 0
 
 
+def test_a_tile_of_few_pixels_is_not_clipped():
+    values = torch.arange(1.0, 28.0).view(3, 3, 3)
+    assert display_scale(values) == DisplayScale(limit=27.0, clipped=0.0, quantile=0.999)
+
+
 def test_a_small_window_in_a_large_picture_does_not_saturate():
     projection = torch.zeros(3, 224, 224)
     projection[:, 50:61, 50:61] = torch.randn(3, 11, 11, generator=torch.manual_seed(1))

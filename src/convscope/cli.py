@@ -1,34 +1,41 @@
 """The command line: parse, one library call, print the path and the numbers."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from convscope import __version__
-from convscope.errors import ConvscopeError
+from convscope.errors import ConvscopeError, near_matches
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from convscope.images import DisplayScale
     from convscope.network import Layer, Network
     from convscope.records import Projection
 
 app = typer.Typer(
     name="convscope",
     help="See what a convolutional network sees.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 BAR_AFTER_SECONDS = 2.0
+STRONGEST_OF_A_LAYER = 6
+STRONGEST_OF_A_BLOCK = 1
+INTERRUPTED = 130
+OUT_OF_MEMORY = (
+    "there is not enough memory: try a smaller --memory, a smaller --size or fewer images"
+)
 PICTURES = (".png", ".svg", ".pdf")
 ARRAYS = (".npz",)
 
@@ -51,29 +58,36 @@ Memory = Annotated[str, typer.Option(help="Memory for the work besides the resul
 
 
 @app.callback(invoke_without_command=True)
-def version(
-    show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+def without_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """See what a convolutional network sees."""
-    if show:
+    if version:
         typer.echo(f"convscope {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
 def layers(
     model: Model,
-    weights: Weights = "random",
+    weights: Annotated[
+        str | None, typer.Option(help="A .safetensors or .pth file; the table needs none.")
+    ] = None,
     size: Size = None,
     as_json: AsJson = False,
 ) -> None:
     """List the layers: shape, stride, padding offset, receptive field, parameters, cost."""
-    net = _load(model, weights, size, "cpu")
+    # An exported program brings its weights; for all else random ones save a download.
+    own = "default" if model.endswith(".pt2") else "random"
+    net = _load(model, weights or own, size, "cpu")
     rows = list(net.layers.values())
     if as_json:
         from dataclasses import asdict
 
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        _print_json([asdict(row) for row in rows])
         return
     _print_layers(net, rows)
 
@@ -111,34 +125,101 @@ def project(
     """Show what in an image drives feature maps: the deconvnet and its sibling rules.
 
     With no layer, the strongest feature map of each block of the network; with a layer and no
-    channel, its strongest few channels.
+    channel, its strongest few channels. Channels are taken of each layer named.
     """
     from convscope.outputs import check_output
 
     check_output(output, PICTURES + ARRAYS)
-    if channel and not layer:
-        raise ConvscopeError("--channel needs --layer: a channel number means nothing without one")
+    _check_choices(layer, channel, top)
+    _check_words(rule, select, scale, memory)
     net = _load(model, weights, size, device)
+    tiles = _tiles_an_image(net, layer, channel, top)
+    if output.suffix.lower() in PICTURES:
+        from convscope.figures import check_figure_fits
+
+        check_figure_fits(len(images), tiles)
     batch = net.preprocess.batch(images)
     found = _projections(net, batch, layer, channel, rule, select, top, memory)
     titles = _titles(net, batch, images)
-    limits = _save_projections(net, batch, found, titles, scale, output)
+    scales = _save_projections(net, batch, found, titles, scale, output)
     if as_json:
-        facts = {"images": [str(i) for i in images], "titles": titles, "display_limits": limits}
-        records = [record.numbers() for record in found]
-        typer.echo(json.dumps({"output": str(output), **facts, "projections": records}))
+        _print_json(
+            {
+                "output": str(output),
+                "images": [str(image) for image in images],
+                "titles": titles,
+                "display": _display_facts(scale, scales),
+                "projections": [record.numbers() for record in found],
+            }
+        )
         return
-    typer.echo(str(output))
+    _print(str(output))
     for n, title in enumerate(titles):
-        typer.echo(title)
+        _print(title)
+        shown = iter(scales[n])
         for record in found:
-            _print_units(record, n)
+            _print_units(record, n, shown)
+
+
+def _check_choices(layer: list[str] | None, channel: list[int] | None, top: int | None) -> None:
+    """Refuse choices of layers and channels that mean nothing whatever the network."""
+    if channel and not layer:
+        raise ConvscopeError("--channel needs --layer: a channel number means nothing without one")
+    if channel and top is not None:
+        raise ConvscopeError(
+            "--top takes the strongest channels where none is named: leave out --top or --channel"
+        )
+    if top is not None and top < 1:
+        raise ConvscopeError(f"--top must be at least 1, not {top}")
+    for option, values in (("--layer", layer or []), ("--channel", channel or [])):
+        for value in values:
+            if values.count(value) > 1:  # type: ignore[arg-type]
+                raise ConvscopeError(f"{option} {value} is given twice")
+
+
+def _check_words(rule: str, select: str, scale: str, memory: str) -> None:
+    """Refuse unknown words before a network is loaded for them."""
+    from convscope.figures import check_scale
+    from convscope.methods.budget import parse_bytes
+    from convscope.methods.project import SELECTIONS
+    from convscope.network.rules import rule_named
+
+    rule_named(rule)
+    if select not in SELECTIONS:
+        hint = near_matches(select, SELECTIONS)
+        raise ConvscopeError(f"--select is 'peak' or 'map', not {select!r}{hint}")
+    check_scale(scale)
+    parse_bytes(memory)
 
 
 def _load(model: str, weights: str, size: str | None, device: str) -> "Network":
     from convscope.models import load
 
-    return load(model, None if weights == "random" else weights, size=size, device=device)
+    # A factory's file may print; standard output is for the answer alone.
+    with redirect_stdout(sys.stderr):
+        return load(model, None if weights == "random" else weights, size=size, device=device)
+
+
+def _tiles_an_image(
+    net: "Network", layer: list[str] | None, channel: list[int] | None, top: int | None
+) -> int:
+    """Return how many units will be shown of each image.
+
+    Raises:
+        ConvscopeError: if two of the names stand for one layer.
+
+    """
+    from convscope.network.blocks import block_ends
+
+    places = [net.step(name) for name in layer] if layer else block_ends(net.graph)
+    for place in places:
+        if places.count(place) > 1:
+            names = [name for name in layer or () if net.step(name) == place]
+            raise ConvscopeError(f"{' and '.join(map(repr, names))} are the same layer")
+    wanted = top or (STRONGEST_OF_A_LAYER if layer else STRONGEST_OF_A_BLOCK)
+    if channel:
+        return len(places) * len(channel)
+    return sum(min([wanted, *net.graph.steps[place].shape[1:2]]) for place in places)
 
 
 def _projections(
@@ -156,22 +237,25 @@ def _projections(
 
     options: dict[str, Any] = {"rule": rule, "select": select, "memory": memory}
     with progress_bar("projecting") as advance:
+        options["progress"] = advance
         if not layer:
-            return strongest_maps(net, batch, top=top or 1, progress=advance, **options)
-        return [
-            project_units(net, batch, name, channel, top=top or 6, progress=advance, **options)
-            for name in layer
-        ]
+            return strongest_maps(net, batch, top=top or STRONGEST_OF_A_BLOCK, **options)
+        options["top"] = top or STRONGEST_OF_A_LAYER
+        return [project_units(net, batch, name, channel, **options) for name in layer]
 
 
 def _titles(net: "Network", batch: "Tensor", images: list[Path]) -> list[str]:
     """Return each file's name, with the most probable class where the network names classes."""
-    names = [image.name for image in images]
-    if not net.classes:
-        return names
-    best = net(batch).softmax(dim=1).max(dim=1)
-    answers = zip(names, best.indices.tolist(), best.values.tolist(), strict=True)
-    return [f"{name}: {net.classes[i]} ({p:.0%})" for name, i, p in answers]
+    titles = []
+    for image, pixels in zip(images, batch, strict=True):
+        title = image.name
+        if net.classes:
+            answer = net(pixels[None])
+            if answer.shape == (1, len(net.classes)):
+                probability, best = answer.softmax(dim=1)[0].max(dim=0)
+                title += f": {net.classes[int(best)]} ({probability:.0%})"
+        titles.append(title)
+    return titles
 
 
 def _save_projections(
@@ -181,36 +265,77 @@ def _save_projections(
     titles: list[str],
     scale: str,
     output: Path,
-) -> list[list[float]]:
-    """Write the figure, or the arrays; return the display limit of each image and tile."""
-    from convscope.figures import projection_figure
+) -> "list[list[DisplayScale]]":
+    """Write the figure, or the arrays; return the display scale of each image and tile."""
+    from convscope.figures import projection_figure, projection_scales
     from convscope.outputs import written_beside
 
+    if output.suffix.lower() in ARRAYS:
+        scales = projection_scales(found, net.preprocess, scale)
+        with written_beside(output) as beside:
+            _write_arrays(beside, found, titles, scales)
+        return scales
     drawn = projection_figure(found, batch, net.preprocess, titles, scale)
-    limits = [[tile.limit for tile in row] for row in drawn.scales]
     with written_beside(output) as beside:
-        if output.suffix.lower() in ARRAYS:
-            import numpy as np
-
-            arrays = {
-                f"{record.layer}/{name}": values.cpu().numpy()
-                for record in found
-                for name, values in record.arrays().items()
-            }
-            np.savez_compressed(beside, display_limits=np.asarray(limits), **arrays)  # type: ignore[arg-type]
-        else:
-            drawn.figure.savefig(beside)
-    return limits
+        drawn.save(beside)
+    return drawn.scales
 
 
-def _print_units(record: "Projection", n: int) -> None:
+def _write_arrays(
+    path: Path, found: "list[Projection]", titles: list[str], scales: "list[list[DisplayScale]]"
+) -> None:
+    """Write every tensor as LAYER/NAME, the display limits, and all facts as one text of JSON."""
+    import numpy as np
+
+    arrays = {
+        f"{record.layer}/{name}": values.cpu().numpy()
+        for record in found
+        for name, values in record.arrays().items()
+    }
+    facts = {"titles": titles, "projections": [record.facts() for record in found]}
+    arrays["facts"] = np.array(json.dumps(facts))
+    arrays["display_limits"] = np.array([[tile.limit for tile in row] for row in scales])
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def _display_facts(scale: str, scales: "list[list[DisplayScale]]") -> dict[str, Any]:
+    """Return on what scales the tiles are shown, one a tile and image, fit for JSON."""
+    return {
+        "scale": scale,
+        "quantile": scales[0][0].quantile,
+        "limits": [[tile.limit for tile in row] for row in scales],
+        "clipped": [[tile.clipped for tile in row] for row in scales],
+    }
+
+
+def _print(text: str) -> None:
+    """Print a line; bytes of a file name that are no letters come out as question marks."""
+    typer.echo(text.encode("utf-8", "replace").decode())
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(_finite(value), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Return *value* with null for NaN and infinities, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print_units(record: "Projection", n: int, scales: "Iterator[DisplayScale]") -> None:
     for k, channel in enumerate(record.channels[n].tolist()):
         row, column = record.position[n, k].tolist()
         top, left, bottom, right = record.window[n, k].tolist()
-        typer.echo(
+        scale = next(scales)
+        _print(
             f"  {record.layer}  channel {channel}  peak {record.activation[n, k].item():.4g} at "
             f"row {row}, column {column}; reads rows {top}-{bottom - 1}, "
-            f"columns {left}-{right - 1} of the image"
+            f"columns {left}-{right - 1} of the image; shown on ±{scale.limit:.3g}, "
+            f"{scale.clipped:.2%} clipped"
         )
 
 
@@ -282,10 +407,30 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit code 2."""
     try:
-        app()
+        status = app(standalone_mode=False)
     except ConvscopeError as error:
-        typer.echo(f"convscope: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("convscope: stopped", err=True)
-        sys.exit(130)
+        _stop(str(error), 2)
+    except MemoryError:
+        _stop(OUT_OF_MEMORY, 2)
+    except Exception as error:
+        # What typer has against the arguments; its class has moved from version to version.
+        complaint = getattr(error, "format_message", None)
+        if complaint is None and not _is_out_of_memory(error):
+            raise
+        _stop(complaint() if complaint else OUT_OF_MEMORY, 2)
+    if status == INTERRUPTED:
+        _stop("stopped", INTERRUPTED)
+    sys.exit(status or 0)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether torch found no memory, for which it has several words and no class."""
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("out of memory", "can't allocate memory")
+    )
+
+
+def _stop(sentence: str, status: int) -> NoReturn:
+    text = " ".join(sentence.split()).rstrip(".")
+    typer.echo(f"convscope: {text}".encode("utf-8", "replace").decode(), err=True)
+    sys.exit(status)

@@ -1,6 +1,7 @@
 """Records to matplotlib figures. Every figure says its rule, its scale and what it cannot show."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from convscope.errors import ConvscopeError, OutputError, near_matches
 from convscope.images import DisplayScale, Preprocess, display_scale, to_display
+from convscope.lettering import any_letters, one_line, shortened, wrapped
 from convscope.network.rules import RULES
 from convscope.records import Projection
 
@@ -19,16 +22,25 @@ TILES_A_LINE = 6
 COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf")
 INK = "#222222"
 WARNING = "#b00020"
+FRAME_POINTS = 1.6
+
+DOTS_AN_INCH = 110
+MOST_PIXELS = 65_535
+"""Height of a picture in pixels beyond which renderers and viewers give up."""
 
 # Everything is placed in inches, so that no text meets another whatever the number of tiles.
 TILE = 1.75
-GAP = 0.12
+GAP = 0.14
 TITLE = 0.42
-FOOT = 0.22
+FOOT = 0.24
 MARGIN = 0.12
-IMAGE = 2 * TILE + FOOT
-LINE = TITLE + 2 * TILE + 2 * FOOT
-CAPTION = 0.85
+IMAGE = 2 * TILE + FOOT / 2
+LINE = TITLE + 2 * TILE + FOOT / 2 + FOOT
+
+TITLE_POINTS = 7.5
+FOOT_POINTS = 7.0
+NOTE_POINTS = 8.5
+LINE_SPACING = 1.4
 
 
 @dataclass(frozen=True)
@@ -44,16 +56,78 @@ class ProjectionFigure:
     figure: Figure
     scales: list[list[DisplayScale]]
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the figure to a file, of the kind that its ending names.
+
+        Raises:
+            OSError: if it cannot be written.
+
+        """
+        with any_letters():
+            self.figure.savefig(path)
+
 
 @dataclass(frozen=True)
 class _Tile:
-    """One unit in one image: the patch it reads and its projection, cropped to that patch."""
+    """One unit in one image: the patch it reads and its projection, cropped to that patch.
 
-    title: str
+    ``frame`` is the patch as it would be if the image went on beyond its borders.
+    """
+
+    layer: str
+    unit: str
     active: bool
     window: tuple[int, int, int, int]
-    extent: tuple[int, int]
+    frame: tuple[int, int, int, int]
     projection: Tensor
+
+
+def check_scale(scale: str) -> None:
+    """Refuse a display scale that does not exist.
+
+    Raises:
+        ConvscopeError: if there is none of that name.
+
+    """
+    if scale not in SCALES:
+        raise ConvscopeError(
+            f"the scale is 'tile' or 'shared', not {scale!r}{near_matches(scale, SCALES)}"
+        )
+
+
+def check_figure_fits(images: int, tiles: int) -> None:
+    """Refuse a figure that would be too high to draw, before the work for it.
+
+    Args:
+        images: how many images it shows.
+        tiles: how many units it shows of each.
+
+    Raises:
+        OutputError: if it is too high.
+
+    """
+    inches = images * _lines(tiles) * LINE
+    if inches * DOTS_AN_INCH > MOST_PIXELS:
+        raise OutputError(
+            f"{images} images with {tiles} tiles each are too many for one figure: take fewer, "
+            f"or -o FILE.npz for the numbers alone"
+        )
+
+
+def _lines(tiles: int) -> int:
+    return -(-tiles // TILES_A_LINE)
+
+
+def projection_scales(
+    projections: Sequence[Projection], preprocess: Preprocess, scale: str = "tile"
+) -> list[list[DisplayScale]]:
+    """Return the scale on which each unit is shown, one an image and tile.
+
+    Args and errors are those of :func:`projection_figure`.
+    """
+    check_scale(scale)
+    images = len(projections[0].pixels)
+    return _scales([_tiles(projections, preprocess, n) for n in range(images)], scale)
 
 
 def projection_figure(
@@ -75,56 +149,130 @@ def projection_figure(
     Returns:
         the figure and its scales.
 
+    Raises:
+        ConvscopeError: if there is no such scale.
+        OutputError: if the figure would be too high to draw.
+
     """
+    check_scale(scale)
     tiles = [_tiles(projections, preprocess, n) for n in range(len(images))]
+    check_figure_fits(len(images), len(tiles[0]))
     scales = _scales(tiles, scale)
-    lines = -(-len(tiles[0]) // TILES_A_LINE)
-    across = min(len(tiles[0]), TILES_A_LINE)
-    # The caption wants some width, however few the tiles.
-    width = max(2 * MARGIN + IMAGE + across * (TILE + GAP), 10.0)
-    height = 2 * MARGIN + len(images) * lines * LINE + CAPTION
-    figure = Figure(figsize=(width, height), dpi=120, facecolor="white")
-    pictures = _picture(preprocess.to_pixels(images.cpu()))
+    pixels = preprocess.to_pixels(images.cpu())
+    caption = [*_caption(projections[0], scale, scales), *_oddities(tiles, pixels)]
+    notes = _together(note for projection in projections for note in projection.notes)
+    sheet = _Sheet.made_for(len(images), len(tiles[0]), caption, notes)
+    pictures = _picture(pixels)
     for n, title in enumerate(titles):
-        top = MARGIN + n * lines * LINE
-        _draw_image(_axes(figure, MARGIN, top + TITLE, IMAGE), pictures[n], tiles[n], title)
+        top = MARGIN + n * _lines(len(tiles[0])) * LINE
+        _draw_image(sheet, top + TITLE, pictures[n], tiles[n], title)
         for place, (tile, own_scale) in enumerate(zip(tiles[n], scales[n], strict=True)):
             line, column = divmod(place, TILES_A_LINE)
             corner = (MARGIN + IMAGE + GAP + column * (TILE + GAP), top + line * LINE + TITLE)
-            _draw_tile(figure, corner, pictures[n], tile, own_scale, COLOURS[place % len(COLOURS)])
-    _write_caption(figure, projections[0], scale, scales, images.shape[1])
-    return ProjectionFigure(figure, scales)
+            _draw_tile(sheet, corner, pictures[n], tile, own_scale, COLOURS[place % len(COLOURS)])
+    return ProjectionFigure(sheet.figure, scales)
 
 
-def _axes(figure: Figure, left: float, top: float, side: float) -> Axes:
-    """Return square axes at a place given in inches from the upper left corner."""
-    width, height = figure.get_size_inches()
-    return figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
+@dataclass(frozen=True)
+class _Sheet:
+    """A figure on which everything is placed in inches from the upper left corner."""
+
+    figure: Figure
+
+    @classmethod
+    def made_for(cls, images: int, tiles: int, caption: Sequence[str], notes: str) -> "_Sheet":
+        """Return a sheet as large as its tiles and its text need, with the text below."""
+        across = min(tiles, TILES_A_LINE)
+        width = 2 * MARGIN + IMAGE + across * (TILE + GAP)
+        room = width - 2 * MARGIN
+        lines = [(line, NOTE_POINTS, True) for line in wrapped(notes, room, NOTE_POINTS, "bold")]
+        for sentence in caption:
+            found = wrapped(one_line(sentence), room, FOOT_POINTS)
+            lines += [(line, FOOT_POINTS, False) for line in found]
+        heights = [points * LINE_SPACING / 72 for _, points, _ in lines]
+        top = MARGIN + images * _lines(tiles) * LINE + MARGIN
+        height = top + sum(heights) + MARGIN
+        figure = Figure(figsize=(width, height), dpi=DOTS_AN_INCH, facecolor="white")
+        sheet = cls(figure)
+        for (line, points, warns), own in zip(lines, heights, strict=True):
+            sheet.write(line, MARGIN, top, points, ha="left", va="top", warns=warns)
+            top += own
+        return sheet
+
+    def axes(self, left: float, top: float, side: float) -> Axes:
+        """Return square axes."""
+        width, height = self.figure.get_size_inches()
+        return self.figure.add_axes(
+            (left / width, 1 - (top + side) / height, side / width, side / height)
+        )
+
+    def write(
+        self, text: str, left: float, top: float, points: float, *, ha: str, va: str, warns: bool
+    ) -> None:
+        """Write one line or more; a dollar sign is a dollar sign."""
+        width, height = self.figure.get_size_inches()
+        self.figure.text(
+            left / width,
+            1 - top / height,
+            text,
+            fontsize=points,
+            ha=ha,
+            va=va,
+            color=WARNING if warns else INK,
+            weight="bold" if warns else "normal",
+            parse_math=False,
+        )
+
+
+def _together(notes: Iterable[str]) -> str:
+    """Return notes as one line, each once."""
+    return one_line("; ".join(dict.fromkeys(notes)))
 
 
 def _tiles(projections: Sequence[Projection], preprocess: Preprocess, n: int) -> list[_Tile]:
     tiles = []
     for p in projections:
         shown = _presentable(preprocess.difference_to_pixels(p.pixels[n].cpu()))
-        image = p.pixels.shape[-2:]
-        extent = (min(p.receptive_field[0], image[0]), min(p.receptive_field[1], image[1]))
         for k, channel in enumerate(p.channels[n].tolist()):
             top, left, bottom, right = p.window[n, k].tolist()
+            height, width = p.pixels.shape[-2:]
+            first_row, end_row = _beyond(top, bottom, height, p.receptive_field[0])
+            first_column, end_column = _beyond(left, right, width, p.receptive_field[1])
             activation = p.activation[n, k].item()
             tiles.append(
                 _Tile(
-                    title=f"{_shortened(p.layer)}\nchannel {channel}, peak {activation:.3g}",
+                    layer=one_line(p.layer),
+                    unit=f"channel {channel}, peak {number(activation)}",
                     active=activation > 0,
                     window=(top, left, bottom, right),
-                    extent=extent,
+                    frame=(first_row, first_column, end_row, end_column),
                     projection=shown[k, :, top:bottom, left:right],
                 )
             )
     return tiles
 
 
-def _shortened(name: str, length: int = 26) -> str:
-    return name if len(name) <= length else "…" + name[1 - length :]
+def _beyond(first: int, end: int, size: int, field: int) -> tuple[int, int]:
+    """Return a window's rows as they would be if the image did not end, up to the image's size.
+
+    Some windows are smaller for another reason, as those of transposed convolutions, and stay.
+    """
+    missing = min(field, size) - (end - first)
+    before, after = first, size - end
+    if missing > before and before <= after:
+        return first - missing, end
+    return (first, end + missing) if missing > after else (first, end)
+
+
+def number(value: float) -> str:
+    """Return a number in three digits, with a power of ten only where it is far from one.
+
+    >>> number(2714.2), number(0.0123), number(1.5e-7), number(0.0)
+    ('2710', '0.0123', '1.5e-07', '0')
+    """
+    if not np.isfinite(value) or not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    return np.format_float_positional(value, 3, unique=False, fractional=False, trim="-")
 
 
 def _presentable(values: Tensor) -> Tensor:
@@ -149,24 +297,31 @@ def _scales(tiles: list[list[_Tile]], scale: str) -> list[list[DisplayScale]]:
 
 
 def _draw_image(
-    axes: Axes, picture: npt.NDArray[np.float64], tiles: list[_Tile], title: str
+    sheet: _Sheet, top: float, picture: npt.NDArray[np.float64], tiles: list[_Tile], title: str
 ) -> None:
+    axes = sheet.axes(MARGIN, top, IMAGE)
     axes.imshow(picture, interpolation="nearest")
-    axes.set_title(title, fontsize=9, color=INK)
     axes.set_axis_off()
     for place, tile in enumerate(tiles):
-        top, left, bottom, right = tile.window
-        # Half a pixel outwards: a pixel's centre lies on its whole-numbered coordinates.
-        corner, colour = (left - 0.5, top - 0.5), COLOURS[place % len(COLOURS)]
+        first_row, first_column, end_row, end_column = tile.window
         axes.add_patch(
             Rectangle(
-                corner, right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.6
+                # Half a pixel outwards: a pixel's centre lies on its whole-numbered coordinates.
+                (first_column - 0.5, first_row - 0.5),
+                end_column - first_column,
+                end_row - first_row,
+                fill=False,
+                edgecolor=COLOURS[place % len(COLOURS)],
+                linewidth=FRAME_POINTS,
             )
         )
+    text = shortened(one_line(title), IMAGE, NOTE_POINTS)
+    middle = MARGIN + IMAGE / 2
+    sheet.write(text, middle, top - 0.05, NOTE_POINTS, ha="center", va="bottom", warns=False)
 
 
 def _draw_tile(
-    figure: Figure,
+    sheet: _Sheet,
     corner: tuple[float, float],
     picture: npt.NDArray[np.float64],
     tile: _Tile,
@@ -175,80 +330,75 @@ def _draw_tile(
 ) -> None:
     left, top = corner
     first_row, first_column, end_row, end_column = tile.window
-    patch = _axes(figure, left, top, TILE)
-    patch.imshow(picture[first_row:end_row, first_column:end_column], interpolation="nearest")
-    projection = _axes(figure, left, top + TILE + FOOT / 2, TILE)
-    projection.imshow(to_display(tile.projection, scale), interpolation="nearest")
-    width, height = figure.get_size_inches()
-    middle = (left + TILE / 2) / width
-    figure.text(
-        middle,
-        1 - (top - 0.05) / height,
-        tile.title,
-        fontsize=7.5,
-        ha="center",
-        va="bottom",
-        color=INK,
-    )
-    foot = f"±{scale.limit:.2g}" if tile.active else "not active in this image"
+    low = top + TILE + FOOT / 2
+    # The window's rows and columns keep their numbers, so that the frame can reach beyond them.
+    place = (first_column - 0.5, end_column - 0.5, end_row - 0.5, first_row - 0.5)
+    for side, shown in (
+        (top, picture[first_row:end_row, first_column:end_column]),
+        (low, to_display(tile.projection, scale)),
+    ):
+        axes = sheet.axes(left, side, TILE)
+        axes.imshow(shown, interpolation="nearest", extent=place)
+        _frame(axes, tile.frame, colour)
+    title = f"{shortened(tile.layer, TILE, TITLE_POINTS)}\n{tile.unit}"
+    middle = left + TILE / 2
+    sheet.write(title, middle, top - 0.05, TITLE_POINTS, ha="center", va="bottom", warns=False)
+    foot = _foot(tile, scale)
+    odd = scale.not_finite > 0
+    sheet.write(foot, middle, low + TILE + 0.05, FOOT_POINTS, ha="center", va="top", warns=odd)
+
+
+def _foot(tile: _Tile, scale: DisplayScale) -> str:
+    """Return what stands below a tile: the value shown as white, or why there is none."""
     if scale.not_finite:
-        foot += f"  {scale.not_finite} not finite (magenta)"
-    low = top + 2 * TILE + FOOT / 2 + 0.05
-    figure.text(middle, 1 - low / height, foot, fontsize=7, ha="center", va="top", color=INK)
-    for axes in (patch, projection):
-        _frame(axes, tile.window, tile.extent, colour)
+        return f"±{number(scale.limit)}, {scale.not_finite} not finite"
+    if tile.projection.any():
+        return f"±{number(scale.limit)}" + ("" if tile.active else ", peak not above 0")
+    return "nothing arrives: all zero" if tile.active else "not active in this image"
 
 
-def _frame(
-    axes: Axes, window: tuple[int, int, int, int], extent: tuple[int, int], colour: str
-) -> None:
+def _frame(axes: Axes, frame: tuple[int, int, int, int], colour: str) -> None:
     """Frame a tile at the size of a full receptive field, hatched where it leaves the image."""
-    top, left, bottom, right = window
-    missing = extent[0] - (bottom - top), extent[1] - (right - left)
-    # A window is cut at the side where it meets the image's border.
-    first_row, first_column = -(missing[0] if top == 0 else 0), -(missing[1] if left == 0 else 0)
-    axes.set_ylim(first_row + extent[0] - 0.5, first_row - 0.5)
-    axes.set_xlim(first_column - 0.5, first_column + extent[1] - 0.5)
+    top, left, bottom, right = frame
+    axes.set_ylim(bottom - 0.5, top - 0.5)
+    axes.set_xlim(left - 0.5, right - 0.5)
     axes.patch.set(hatch="////", facecolor="#f4f4f4", edgecolor="#cccccc")
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_edgecolor(colour)
-        spine.set_linewidth(1.6)
+        spine.set_linewidth(FRAME_POINTS)
 
 
-def _write_caption(
-    figure: Figure,
-    projection: Projection,
-    scale: str,
-    scales: list[list[DisplayScale]],
-    channels: int,
-) -> None:
+def _caption(projection: Projection, scale: str, scales: list[list[DisplayScale]]) -> list[str]:
+    """Return what must be known to read the figure, a sentence or two a paragraph."""
     rule = RULES[projection.rule]
     every = [s for row in scales for s in row]
     share = max(s.clipped for s in every)
     part = "the strongest activation" if projection.select == "peak" else "the whole feature map"
     of = "each tile on its own scale" if scale == "tile" else "all tiles on one scale"
-    lines = [
+    whose = "of a tile's values" if scale == "tile" else "of all values"
+    return [
         f"{projection.network}: what in this image drives the unit, given the switches; "
         f"from {part}. Rule: {rule.name} ({rule.source}).",
         "Above, the patch of the receptive field; below, the projection cropped to it, in units of "
         "pixel brightness (0 to 1).",
         f"Zero is mid-grey, {of}: ± the {every[0].quantile:.1%} quantile of |value|, given below "
-        f"each tile; at most {share:.2%} of a tile's values are clipped.",
+        f"each tile; at most {share:.2%} {whose} are clipped.",
     ]
-    if channels not in (1, 3):
-        lines.append(f"The network takes {channels} channels; their mean is shown.")
-    if projection.notes:
-        note = "; ".join(projection.notes)
-        figure.text(
-            MARGIN / figure.get_figwidth(),
-            (CAPTION - 0.02) / figure.get_figheight(),
-            note,
-            va="top",
-            fontsize=8.5,
-            weight="bold",
-            color=WARNING,
-        )
-    at = MARGIN / figure.get_figwidth(), MARGIN / figure.get_figheight()
-    figure.text(*at, "\n".join(lines), fontsize=7, va="bottom", linespacing=1.35, color=INK)
+
+
+def _oddities(tiles: list[list[_Tile]], pixels: Tensor) -> list[str]:
+    """Return what else must be known to read this very figure."""
+    lines = []
+    if any(tile.frame != tile.window for row in tiles for tile in row):
+        lines.append("Hatched: the receptive field reaches beyond the image.")
+    if pixels.shape[1] not in (1, 3):
+        lines.append(f"The network takes {pixels.shape[1]} channels; their mean is shown.")
+    # Rounding in the network's input space leaves pixels a little outside; that is nothing to tell.
+    share = ((pixels < -1e-3) | (pixels > 1 + 1e-3)).double().mean().item()
+    if share:
+        lines.append(f"{share:.2%} of the image's values lie outside 0 to 1 and are clipped.")
+    if any(not tile.projection.isfinite().all() for row in tiles for tile in row):
+        lines.append("Magenta: values that are not finite.")
+    return lines

@@ -342,7 +342,8 @@ def display_scale(values: Tensor | npt.NDArray[Any], quantile: float = 0.999) ->
     not_finite = int(array.size - finite.sum())
     if magnitudes.size == 0:
         return DisplayScale(0.0, 0.0, quantile, not_finite)
-    limit = float(np.quantile(magnitudes, quantile))
+    # A quantile between two values would clip the largest of a tile of few pixels.
+    limit = float(np.quantile(magnitudes, quantile, method="higher"))
     return DisplayScale(limit, float(np.mean(magnitudes > limit)), quantile, not_finite)
 
 

@@ -1,7 +1,6 @@
 """Output files: found writable before the work, written beside and renamed after it."""
 
 import os
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +25,7 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     """
     target = Path(path)
-    # The suffix stays, because writers choose the format by it.
-    beside = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    beside = _beside(target)
     try:
         yield beside
         with beside.open("rb") as written:
@@ -37,6 +35,11 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _beside(target: Path) -> Path:
+    """Return the name of the file that is written first; the suffix tells writers the format."""
+    return target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
 
 
 def check_output(path: str | os.PathLike[str], suffixes: Collection[str]) -> Path:
@@ -54,13 +57,15 @@ def check_output(path: str | os.PathLike[str], suffixes: Collection[str]) -> Pat
         kinds = ", ".join(suffixes)
         hint = near_matches(target.suffix, suffixes)
         raise OutputError(f"cannot write {target}: its ending must be one of {kinds}{hint}")
-    if target.is_dir():
-        raise OutputError(f"cannot write {target}: it is a folder")
-    if not target.parent.is_dir():
-        raise OutputError(f"cannot write {target}: there is no folder {target.parent}")
     try:
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
+        if target.is_dir():
+            raise OutputError(f"cannot write {target}: it is a folder")
+        if not target.parent.is_dir():
+            raise OutputError(f"cannot write {target}: there is no folder {target.parent}")
+        # Nothing but a try tells: permissions, read-only disks and the length of names all matter.
+        beside = _beside(target)
+        beside.touch()
+        beside.unlink()
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     return target

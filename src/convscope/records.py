@@ -84,7 +84,10 @@ class Projection:
         """
         tensors = {name: value.contiguous().cpu() for name, value in self.arrays().items()}
         with written_beside(path) as beside:
-            save_file(tensors, beside, {type(self).__name__: json.dumps(self.facts())})
+            try:
+                save_file(tensors, beside, {type(self).__name__: json.dumps(self.facts())})
+            except SafetensorError as error:  # its own word for a full disk or a missing folder
+                raise OutputError(f"cannot write {path}: {error}") from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Projection":
@@ -99,7 +102,13 @@ class Projection:
                 facts = json.loads((file.metadata() or {})[cls.__name__])
                 # The file object is no mapping: keys() is the only way to its names.
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise OutputError(f"{path} is not a saved {cls.__name__}: {error}") from error
-        facts |= {name: tuple(facts[name]) for name in ("notes", "receptive_field")}
-        return cls(**tensors, **facts)
+            facts |= {name: tuple(facts[name]) for name in ("notes", "receptive_field")}
+            return cls(**tensors, **facts)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputError(f"{path} is not a saved {cls.__name__}: {reason}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutputError(
+                f"{path} is not a saved {cls.__name__}: it holds something else, or comes from "
+                f"another version of convscope"
+            ) from error

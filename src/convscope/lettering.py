@@ -1,0 +1,95 @@
+"""Text cut and wrapped to a width, so that none of it meets its neighbour or leaves the figure."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+POINTS_AN_INCH = 72
+ELLIPSIS = "…"
+SLACK = 1.02
+"""Letters on whole pixels are a little wider than their outlines."""
+
+
+@contextmanager
+def any_letters() -> Iterator[None]:
+    """Let letters that the font lacks be drawn as boxes, without a warning about each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
+
+
+def one_line(text: str) -> str:
+    r"""Return *text* fit to be drawn: on one line, and with ``?`` for bytes that are no letters.
+
+    >>> one_line("two\nlines \udcff")
+    'two lines ?'
+    """
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+def width_of(text: str, points: float, weight: str = "normal") -> float:
+    """Return how wide one line of text is drawn, in inches.
+
+    >>> width_of("", 7) < width_of("conv1", 7) < width_of("conv1", 9)
+    True
+    """
+    font = FontProperties(size=points, weight=weight)
+    with any_letters():
+        width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) * SLACK / POINTS_AN_INCH
+
+
+def shortened(text: str, inches: float, points: float) -> str:
+    """Return *text*, its middle left out if it is wider than *inches*.
+
+    >>> shortened("features.28", 2, 7)
+    'features.28'
+    >>> short = shortened("a" * 100 + ".conv1", 1, 7)
+    >>> short[:2], short[-6:], width_of(short, 7) <= 1
+    ('aa', '.conv1', True)
+    """
+    if width_of(text, points) <= inches:
+        return text
+    low, high = 0, len(text) - 1
+    # The end says more than the beginning, both in file names and in layer names.
+    while low < high:
+        kept = (low + high + 1) // 2
+        if width_of(_without_middle(text, kept), points) <= inches:
+            low = kept
+        else:
+            high = kept - 1
+    return _without_middle(text, low)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    head = kept // 3
+    return text[:head] + ELLIPSIS + text[len(text) - (kept - head) :]
+
+
+def wrapped(text: str, inches: float, points: float, weight: str = "normal") -> list[str]:
+    """Return *text* in lines no wider than *inches*, broken at spaces where there are any.
+
+    >>> wrapped("zero is mid-grey", 0.5, 7)
+    ['zero is', 'mid-grey']
+    """
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if width_of(longer, points, weight) <= inches:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+            while width_of(lines[-1], points, weight) > inches and len(lines[-1]) > 1:
+                lines[-1:] = _broken(lines[-1], inches, points, weight)
+    return [line for line in lines if line]
+
+
+def _broken(word: str, inches: float, points: float, weight: str) -> tuple[str, str]:
+    """Return a word that is wider than a line in two parts, of which the first fits."""
+    fits = next(
+        (n for n in range(len(word) - 1, 1, -1) if width_of(word[:n], points, weight) <= inches), 1
+    )
+    return word[:fits], word[fits:]
