@@ -76,4 +76,5 @@ class Graph:
 
     def is_map(self, index: int) -> bool:
         """Return whether a step gives feature maps, [N, C, H, W]."""
-        return self.axes[index] == MAPS and len(self.steps[index].shape) == 4
+        shape = self.steps[index].shape
+        return len(shape) == 4 and shape[0] == 1 and self.axes[index] in (MAPS, None)

@@ -7,7 +7,7 @@ from functools import cache
 from torch import nn
 
 from convscope.network.graph import Graph
-from convscope.network.windows import Range, Relation, Whole, clip, union
+from convscope.network.windows import Range, Relation, Whole, clip, read_within, union
 
 FAR = 5040
 """A row so far along, and divisible by so much, that a fractional stride shows exactly."""
@@ -76,10 +76,12 @@ class ReceptiveFields:
                 continue
             wanted = reached.pop(index)
             for position, source in enumerate(self.graph.steps[index].inputs):
-                found = self.relation(index, position, axis).reads(wanted)
-                axes = self.graph.axes[source]
+                relation, axes = self.relation(index, position, axis), self.graph.axes[source]
+                found = relation.reads(wanted)
                 if clipped and axes is not None:
-                    found = clip(found, self.graph.steps[source].shape[axes[axis]])
+                    found = read_within(
+                        relation, wanted, self.graph.steps[source].shape[axes[axis]]
+                    )
                     if found[0] > found[1]:
                         continue
                 reached[source] = union(reached[source], found) if source in reached else found

@@ -18,6 +18,8 @@ from convscope.network.calls import BatchSize, Call, Input, Shape
 from convscope.network.graph import Graph, Step
 from convscope.network.ops import OUTSIDE, operation_for
 
+aten = torch.ops.aten
+
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
@@ -182,11 +184,14 @@ class _Builder:
             shape = tuple(self._size(size, fixed=True) for size in node.meta["val"].shape)
         shapes = tuple(self.steps[i].shape for i in inputs)
         target = source.target
-        if target in (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default):
+        if target in (aten.view.default, aten._unsafe_view.default):
             # Maps travel channels last here, where a view that held when tracing may need a copy.
-            target, named = torch.ops.aten.reshape.default, _renamed(named, "size", "shape")
+            target, named = aten.reshape.default, {"self": named["self"], "shape": named["size"]}
+        elif target is aten.squeeze.default:
+            # On a single image it would squeeze the batch dimension away too.
+            target, named = aten.reshape.default, {"self": named["self"], "shape": [-1, *shape[1:]]}
         call = Call(target, named, shapes, shape, item, tuple(positional))  # type: ignore[arg-type]
-        if source.target is torch.ops.aten._native_batch_norm_legit.no_stats:
+        if source.target is aten._native_batch_norm_legit.no_stats:
             self.batched = False  # normalised over the batch: images would change each other
         self.indices[node] = len(self.steps)
         self.steps.append(Step("", call, operation_for(call), tuple(inputs), shape))
@@ -286,10 +291,6 @@ def _by_name(node: Node) -> tuple[dict[str, Any], tuple[Any, ...]]:
     named = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
     given = zip((a.name for a in schema.arguments), node.args, strict=False)
     return {**named, **dict(given), **node.kwargs}, ()
-
-
-def _renamed(named: dict[str, Any], old: str, new: str) -> dict[str, Any]:
-    return {new if name == old else name: value for name, value in named.items()}
 
 
 def _owner(node: Node) -> tuple[str, str]:

@@ -21,6 +21,19 @@ class Relation(Protocol):
         ...
 
 
+def read_within(relation: Relation, rows: Range, size: int) -> tuple[int, int]:
+    """Return the rows of a map of *size* rows that the output rows *rows* depend on.
+
+    What lies wholly in the padding comes back empty, its last row before its first.
+
+    >>> read_within(Sliding(kernel=3, padding=1), (0, 0), size=8)
+    (0, 1)
+    """
+    if isinstance(relation, Padded):
+        return relation.within(rows, size)
+    return clip(relation.reads(rows), size)
+
+
 @dataclass(frozen=True)
 class Sliding:
     """A kernel that slides over the input: convolution, pooling, padding, cropping.
@@ -94,6 +107,40 @@ class Resized:
         start = first * self.source // self.target
         end = -(-(last + 1) * self.source // self.target) - 1
         return start - self.margin, end + self.margin
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Padding by *before* rows on top, and some below, with zeros or with rows of the map itself.
+
+    *mode* is torch's word for what the padding holds: ``"constant"``, ``"reflect"``,
+    ``"replicate"`` or ``"circular"``.
+
+    >>> Padded(before=2, mode="reflect").within((0, 1), size=8)
+    (1, 2)
+    """
+
+    before: int
+    mode: str = "constant"
+
+    def reads(self, rows: Range) -> Range:
+        """Return the input rows that the output rows *rows* depend on, borders apart."""
+        return Sliding(padding=self.before).reads(rows)
+
+    def within(self, rows: Range, size: int) -> tuple[int, int]:
+        """Return the rows of a map of *size* rows that the output rows *rows* depend on."""
+        shifted = self.reads(rows)
+        if self.mode == "constant" or shifted is None:
+            return clip(shifted, size)
+        found = [self._source(row, size) for row in range(shifted[0], shifted[1] + 1)]
+        return min(found), max(found)
+
+    def _source(self, row: int, size: int) -> int:
+        if self.mode == "circular":
+            return row % size
+        if self.mode == "replicate":
+            return min(max(row, 0), size - 1)
+        return size - 1 - abs(size - 1 - abs(row))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,150 @@
+"""Operations that move values about without computing: views, permutations, pieces, padding."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from convscope.network.calls import Call, Input
+from convscope.network.ops.base import MAPS, Axes, LinearOperation, Saved, Signals, without
+from convscope.network.rules import Rule
+from convscope.network.windows import Padded, Relation, Sliding
+
+
+class Concatenation(LinearOperation):
+    """Concatenation, whose reverse hands each part its own piece."""
+
+    def __init__(self) -> None:
+        super().__init__("concatenation")
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the same row; :meth:`axes` says whether there are rows left."""
+        return Sliding()
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return the piece of *signal* that belongs to each part."""
+        dimension = call.arguments["dim"]
+        parts = call.arguments["tensors"]
+        sizes = [
+            call.input_shapes[part.position][dimension]
+            if isinstance(part, Input)
+            else part.shape[dimension]
+            for part in parts
+        ]
+        signals: list[Tensor | None] = [None] * len(call.input_shapes)
+        for part, piece in zip(parts, torch.split(signal, sizes, dimension), strict=True):
+            if isinstance(part, Input):
+                earlier = signals[part.position]
+                signals[part.position] = piece if earlier is None else earlier + piece
+        return tuple(signals)
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the parts' axes if they agree and are not what is joined."""
+        dimension = call.arguments["dim"] % len(call.shape)
+        return without(inputs[0], [dimension]) if len(set(inputs)) == 1 else None
+
+
+class Arrangement(LinearOperation):
+    """An operation that moves values about; *moved* says where it takes the rows and columns."""
+
+    is_layer = False
+
+    def __init__(self, kind: str, moved: Callable[[Call, Axes], Axes]) -> None:
+        super().__init__(kind)
+        self.moved = moved
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the same row; :meth:`axes` says whether there are rows left."""
+        return Sliding()
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return where the rows and columns went."""
+        return self.moved(call, inputs[0])
+
+
+class View(Arrangement):
+    """An operation that keeps the values in their order: a copy or a reshape."""
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return *signal* in the shape of the input."""
+        batch = signal.shape[0] // call.shape[0]
+        first, *rest = call.input_shapes[0]
+        return (signal.reshape(batch * first, *rest),)
+
+
+class Slice(Arrangement):
+    """A slice ``start:end:step`` along one dimension."""
+
+    def __init__(self) -> None:
+        super().__init__("slice", same)
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the row that was sliced out."""
+        dimension, start = call.arguments["dim"] % len(call.shape), call.arguments["start"] or 0
+        if dimension != 2 + axis:
+            return Sliding()
+        if start < 0:
+            start += call.input_shapes[0][dimension]
+        return Sliding(stride=call.arguments["step"], padding=-start)
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the usual axes of maps, or those of a slice along another dimension."""
+        return inputs[0] if inputs[0] == MAPS else untouched(call, inputs[0])
+
+
+class Pad(LinearOperation):
+    """Padding with a constant, or with what lies at the borders; cropping where it is negative."""
+
+    is_layer = False
+
+    def __init__(self) -> None:
+        super().__init__("padding")
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the row, shifted by the padding before it."""
+        padding = call.arguments["pad"]
+        from_end = 1 - axis
+        before = padding[2 * from_end] if len(padding) > 2 * from_end else 0
+        return Padded(before, call.arguments.get("mode", "constant"))
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the input's axes where padding counts from the end, which is the usual layout."""
+        return inputs[0] if inputs[0] == (len(call.shape) - 2, len(call.shape) - 1) else None
+
+
+def same(call: Call, axes: Axes) -> Axes:
+    """Return *axes* of an operation that leaves them in place."""
+    return axes
+
+
+def lost(call: Call, axes: Axes) -> Axes:
+    """Return None: rows and columns are not followed through the operation."""
+    return None
+
+
+def trailing(call: Call, axes: Axes) -> Axes:
+    """Return the axes of a reshape that leaves rows and columns last, as channel shuffles do."""
+    source, target = call.input_shapes[0], call.shape
+    were_last = axes == (len(source) - 2, len(source) - 1)
+    if not were_last or len(target) < 3 or source[-2:] != target[-2:]:
+        return None
+    return len(target) - 2, len(target) - 1
+
+
+def permuted(call: Call, axes: Axes) -> Axes:
+    """Return where a permutation took the axes."""
+    if axes is None:
+        return None
+    rank = len(call.shape)
+    if "dims" in call.arguments:
+        order = [dimension % rank for dimension in call.arguments["dims"]]
+    else:
+        order = list(range(rank))
+        one, other = call.arguments["dim0"] % rank, call.arguments["dim1"] % rank
+        order[one], order[other] = order[other], order[one]
+    return order.index(axes[0]), order.index(axes[1])
+
+
+def untouched(call: Call, axes: Axes) -> Axes:
+    """Return *axes* of a split or slice along another dimension."""
+    return without(axes, [call.arguments.get("dim", 0) % len(call.shape)])

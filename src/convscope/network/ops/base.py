@@ -1,0 +1,120 @@
+"""What an operation is, and what holds for one that the table does not know."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.network.calls import Call
+from convscope.network.rules import Rule
+from convscope.network.windows import Relation, Whole
+
+aten = torch.ops.aten
+Axes = tuple[int, int] | None
+"""Which dimensions of a tensor are the rows and the columns of the image; None when it has none."""
+
+Signals = tuple[Tensor | None, ...]
+Saved = tuple[Tensor, ...]
+MAPS: Axes = (2, 3)
+
+
+class Operation:
+    """An operation outside the table, and the defaults for those inside it."""
+
+    kind = "other"
+    tabled = False
+    is_layer = True
+    """Whether it computes anything; reshaping, copying and the like are not layers."""
+    published = False
+    """Whether the deconvnet's papers say how to reverse it; if not, its derivative stands in."""
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call* and return its output with the tensors that :meth:`reverse` will want."""
+        return call.run(inputs, batch), tuple(inputs)
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return the signal for each input, given that for the output.
+
+        *saved* holds what :meth:`remember` returned, one row a signal. The signal belongs to the
+        operation, which may overwrite it; what it returns belongs to the receivers, so no two of
+        the returned tensors may share memory.
+        """
+        return vector_jacobian_product(call, signal, saved)
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return what the output reads of an input along *axis* (0 rows, 1 columns)."""
+        return Whole()
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return where the output keeps its rows and columns, given where the inputs do."""
+        return None
+
+    def multiply_adds(self, call: Call) -> int:
+        """Return the multiply-adds for one image."""
+        return 0
+
+
+def vector_jacobian_product(call: Call, signal: Tensor, inputs: Sequence[Tensor]) -> Signals:
+    """Return the vector-Jacobian product of *call* at *inputs* with *signal*, one an input."""
+    with torch.enable_grad():
+        leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in inputs]
+        output = call.run(leaves, signal.shape[0] // call.shape[0])
+        if not output.requires_grad:
+            return (None,) * len(leaves)
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        found = iter(torch.autograd.grad(output, wanted, signal, allow_unused=True))
+    signals = [next(found) if leaf.requires_grad else None for leaf in leaves]
+    return exclusive(signals)
+
+
+def exclusive(signals: Sequence[Tensor | None]) -> Signals:
+    """Return *signals* with a copy wherever two values share memory."""
+    seen: set[int] = set()
+    owned: list[Tensor | None] = []
+    for signal in signals:
+        if signal is None:
+            owned.append(None)
+            continue
+        memory = signal.untyped_storage().data_ptr()
+        # The derivative of a mean is one value seen from many places: stride zero.
+        shared = memory in seen or 0 in signal.stride()
+        owned.append(signal.clone(memory_format=torch.contiguous_format) if shared else signal)
+        seen.add(memory)
+    return tuple(owned)
+
+
+class LinearOperation(Operation):
+    """An operation that is linear in its inputs, so that its reverse needs nothing remembered."""
+
+    tabled = True
+    published = True
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call*; nothing needs to be remembered."""
+        return call.run(inputs, batch), ()
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return the transpose applied to *signal*; for a linear map it is the same everywhere."""
+        batch = signal.shape[0] // call.shape[0]
+        zeros = [signal.new_zeros(batch * first, *rest) for first, *rest in call.input_shapes]
+        return vector_jacobian_product(call, signal, zeros)
+
+
+def pair(value: Any) -> list[int]:
+    """Return *value* for rows and columns: ATen writes one number for two equal ones."""
+    if isinstance(value, int):
+        return [value, value]
+    return list(value) * (2 if len(value) == 1 else 1)
+
+
+def without(axes: Axes, mixed: Sequence[int]) -> Axes:
+    """Return *axes*, or None if one of them is among the dimensions that were *mixed*."""
+    return None if axes is None or set(axes) & set(mixed) else axes

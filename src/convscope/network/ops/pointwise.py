@@ -1,0 +1,171 @@
+"""Operations that treat every position alike: rectifiers, norms, sums, products."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from convscope.network.calls import Call, Input
+from convscope.network.ops.base import (
+    Axes,
+    LinearOperation,
+    Operation,
+    Saved,
+    Signals,
+    vector_jacobian_product,
+    without,
+)
+from convscope.network.rules import Rule
+from convscope.network.windows import Relation, Sliding, Whole
+
+
+class Pointwise(Operation):
+    """An operation that treats every position of its inputs alike, with broadcasting."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    tabled = True
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the same row, or the only row of an input that is broadcast."""
+        source, target = call.input_shapes[position], call.shape
+        dimension = axis - 2  # counted from the end, as broadcasting does
+        if len(source) < 2 or source[dimension] != target[dimension]:
+            return Whole()
+        return Sliding()
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the axes of the input that has the output's shape."""
+        for axes, shape in zip(inputs, call.input_shapes, strict=True):
+            if axes is not None and shape == call.shape:
+                return axes
+        return None
+
+
+class Scale(LinearOperation, Pointwise):
+    """A product with constants, a change of sign, a difference from a constant."""
+
+
+class Rectifier(Pointwise):
+    """ReLU and the activation functions that took its place; here the rules differ."""
+
+    published = True
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call* and keep its derivative if *rule* asks for it."""
+        output = call.run(inputs, batch)
+        if not rule.needs_derivative:
+            return output, ()
+        return output, (self.derivative(call, inputs[0], output),)
+
+    def derivative(self, call: Call, value: Tensor, output: Tensor) -> Tensor:
+        """Return d output / d value at each position."""
+        (derivative,) = vector_jacobian_product(call, torch.ones_like(output), (value,))
+        assert derivative is not None
+        return derivative
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Let *rule* decide."""
+        return (rule.rectifier(signal, saved[0] if saved else None),)
+
+
+class ReLU(Rectifier):
+    """The rectifier itself: its derivative is one bit a position."""
+
+    def derivative(self, call: Call, value: Tensor, output: Tensor) -> Tensor:
+        """Return whether the unit is active."""
+        return output > 0
+
+
+class BatchNorm(Pointwise):
+    """Batch norm in evaluation mode: a scale and a shift, of which only the scale reverses."""
+
+    published = True
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call*; the scale is constant."""
+        return call.run(inputs, batch), ()
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return *signal* times the scale of each channel."""
+        arguments = call.arguments
+        scale = torch.rsqrt(arguments["running_var"] + arguments["eps"])
+        if arguments["weight"] is not None:
+            scale = scale * arguments["weight"]
+        return (signal.mul_(scale.view(1, -1, *(1,) * (signal.dim() - 2))),)
+
+
+class Add(Pointwise):
+    """Addition and subtraction, with broadcasting and ``alpha``."""
+
+    published = True
+
+    def __init__(self, kind: str, sign: int) -> None:
+        super().__init__(kind)
+        self.sign = sign
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call*; nothing needs to be remembered."""
+        return call.run(inputs, batch), ()
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return *signal* for each summand, summed where it was broadcast."""
+        batch = signal.shape[0] // call.shape[0]
+        factors = {"self": 1, "other": self.sign * call.arguments["alpha"]}
+        signals: list[Tensor | None] = [None] * len(call.input_shapes)
+        for name, factor in factors.items():
+            summand = call.arguments[name]
+            if not isinstance(summand, Input):
+                continue
+            first, *rest = call.input_shapes[summand.position]
+            part = signal.sum_to_size(batch * first, *rest)
+            part = part.clone() if factor == 1 else part * factor
+            earlier = signals[summand.position]  # x + x is one input twice
+            signals[summand.position] = part if earlier is None else earlier + part
+        return tuple(signals)
+
+
+class FullyConnected(LinearOperation):
+    """A linear layer over the last dimension."""
+
+    def __init__(self) -> None:
+        super().__init__("linear")
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return *signal* times the transposed weights."""
+        return (signal @ call.arguments["weight"],)
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the same row; :meth:`axes` says whether there are rows left."""
+        return Sliding()
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the input's axes unless the layer mixes one of them."""
+        return without(inputs[0], [len(call.input_shapes[0]) - 1])
+
+    def multiply_adds(self, call: Call) -> int:
+        """Return one for each weight and position."""
+        return call.elements() * int(call.arguments["weight"].shape[1])
+
+
+class LayerNorm(Operation):
+    """Layer norm over the last dimensions."""
+
+    kind = "layer norm"
+    tabled = True
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the same row; :meth:`axes` says whether there are rows left."""
+        return Sliding()
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the input's axes unless the norm mixes one of them."""
+        rank = len(call.shape)
+        return without(inputs[0], range(rank - len(call.arguments["normalized_shape"]), rank))

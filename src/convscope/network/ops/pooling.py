@@ -1,0 +1,149 @@
+"""Pooling and resizing."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from convscope.network.calls import Call
+from convscope.network.ops.base import MAPS, Axes, LinearOperation, Operation, Saved, Signals, pair
+from convscope.network.rules import Rule
+from convscope.network.windows import Relation, Resized, Sliding, Whole
+
+aten = torch.ops.aten
+
+
+class MaxPool(Operation):
+    """Max pooling, which reverses to unpooling by its switches (Zeiler & Fergus sec. 2.1)."""
+
+    tabled = True
+    published = True
+    kind = "max pool"
+
+    def geometry(self, call: Call) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Return kernel, stride, padding and dilation, each for rows and columns."""
+        arguments = call.arguments
+        kernel = pair(arguments["kernel_size"])
+        stride = pair(arguments["stride"]) if arguments["stride"] else kernel
+        return kernel, stride, pair(arguments["padding"]), pair(arguments["dilation"])
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Pool, and remember for each output which place of its window won."""
+        kernel, stride, padding, dilation = self.geometry(call)
+        output, indices = aten.max_pool2d_with_indices(
+            inputs[0], kernel, stride, padding, dilation, call.arguments["ceil_mode"]
+        )
+        width = call.input_shapes[0][-1]
+        rows, columns = self.corners(call, indices.device)
+        place_row = (indices // width - rows) // dilation[0]
+        place_column = (indices % width - columns) // dilation[1]
+        places = place_row * kernel[1] + place_column
+        # A switch is a place within its own window, so it nearly always fits in a byte.
+        return output, (places.to(torch.uint8 if math.prod(kernel) <= 256 else torch.int32),)
+
+    def corners(self, call: Call, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return the input row where each window starts, as a column, and the same for columns."""
+        _, stride, padding, _ = self.geometry(call)
+        rows = torch.arange(call.shape[-2], device=device) * stride[0] - padding[0]
+        columns = torch.arange(call.shape[-1], device=device) * stride[1] - padding[1]
+        return rows[:, None], columns
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Put each value where its maximum came from; where pools overlap, the values add up."""
+        kernel, stride, padding, dilation = self.geometry(call)
+        size, out = call.input_shapes[0][-2:], call.shape[-2:]
+        reach = [dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
+        extent = [max((out[i] - 1) * stride[i] + reach[i], padding[i] + size[i]) for i in (0, 1)]
+        unpooled = torch.empty(
+            (*signal.shape[:2], *extent),
+            dtype=signal.dtype,
+            device=signal.device,
+            memory_format=torch.channels_last,
+        ).zero_()
+        overlapping = any(reach[i] > stride[i] for i in (0, 1))
+        for place in range(math.prod(kernel)):
+            row, column = (place // kernel[1]) * dilation[0], (place % kernel[1]) * dilation[1]
+            target = unpooled[:, :, row :: stride[0], column :: stride[1]][:, :, : out[0], : out[1]]
+            won = saved[0] == place
+            if overlapping:
+                target.add_(signal * won)
+            else:
+                torch.mul(signal, won, out=target)
+        rows, columns = (
+            slice(padding[0], padding[0] + size[0]),
+            slice(padding[1], padding[1] + size[1]),
+        )
+        return (unpooled[:, :, rows, columns],)
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the sliding window."""
+        kernel, stride, padding, dilation = (values[axis] for values in self.geometry(call))
+        return Sliding(kernel, stride, padding, dilation)
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the usual axes of maps."""
+        return MAPS
+
+
+class AveragePool(LinearOperation):
+    """Average pooling, over rows and columns or over channels as well."""
+
+    def __init__(self) -> None:
+        super().__init__("average pool")
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the sliding window."""
+        arguments = call.arguments
+        kernel = pair(arguments["kernel_size"])
+        stride = pair(arguments["stride"]) if arguments["stride"] else kernel
+        place = axis - 2  # rows and columns are the last two of the three in three dimensions
+        return Sliding(kernel[place], stride[place], pair(arguments["padding"])[place])
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the input's axes, which are always the last two."""
+        return inputs[0]
+
+
+class Resize(LinearOperation):
+    """Adaptive average pooling and interpolation."""
+
+    def __init__(self, kind: str, margin: int = 0) -> None:
+        super().__init__(kind)
+        self.margin = margin
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the rows that the fractional window covers."""
+        source, target = call.input_shapes[position][2 + axis], call.shape[2 + axis]
+        if source == target:
+            return Sliding()
+        return Whole() if target == 1 else Resized(source, target, self.margin)
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the usual axes of maps."""
+        return MAPS
+
+
+class AdaptiveMaxPool(Operation):
+    """Adaptive max pooling; its vector-Jacobian product is unpooling by its switches."""
+
+    kind = "max pool"
+    tabled = True
+    published = True
+
+    def rows(self, call: Call, position: int, axis: int) -> Relation:
+        """Return the rows that the fractional window covers."""
+        return Resize("max pool").rows(call, position, axis)
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the usual axes of maps."""
+        return MAPS
+
+
+class Mean(LinearOperation):
+    """The mean over some dimensions, nearly always the global average of each map."""
+
+    def __init__(self) -> None:
+        super().__init__("average pool")

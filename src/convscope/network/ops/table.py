@@ -1,0 +1,133 @@
+"""The table of operations: one entry each, in the names that torch.export gives them.
+
+To teach convscope a new operation, add its entry here; if none of the classes fits, write one
+beside its like. What has no entry still works, by its vector-Jacobian product and with the whole
+map as its window.
+"""
+
+from typing import Any
+
+import torch
+
+from convscope.network.calls import Call, Input
+from convscope.network.ops.arrangement import (
+    Arrangement,
+    Concatenation,
+    Pad,
+    Slice,
+    View,
+    lost,
+    permuted,
+    same,
+    trailing,
+    untouched,
+)
+from convscope.network.ops.base import LinearOperation, Operation
+from convscope.network.ops.convolution import Convolution
+from convscope.network.ops.pointwise import (
+    Add,
+    BatchNorm,
+    FullyConnected,
+    LayerNorm,
+    Pointwise,
+    Rectifier,
+    ReLU,
+    Scale,
+)
+from convscope.network.ops.pooling import AdaptiveMaxPool, AveragePool, MaxPool, Mean, Resize
+
+aten = torch.ops.aten
+
+CONVOLUTION, TRANSPOSED = Convolution(transposed=False), Convolution(transposed=True)
+SCALE, GATE = Scale("scale"), Pointwise("product")
+RECTIFIER = Rectifier("rectifier")
+OUTSIDE = Operation()
+
+TABLE: dict[Any, Operation] = {
+    aten.conv2d.default: CONVOLUTION,
+    aten.conv2d.padding: CONVOLUTION,
+    aten.conv_transpose2d.input: TRANSPOSED,
+    aten.convolution.default: CONVOLUTION,
+    aten.linear.default: FullyConnected(),
+    aten.addmm.default: LinearOperation("linear"),
+    aten._native_batch_norm_legit_no_training.default: BatchNorm("batch norm"),
+    aten.layer_norm.default: LayerNorm(),
+    # Pooling and resizing.
+    aten.max_pool2d.default: MaxPool(),
+    aten.max_pool2d_with_indices.default: MaxPool(),
+    aten.adaptive_max_pool2d.default: AdaptiveMaxPool(),
+    aten.avg_pool2d.default: AveragePool(),
+    aten.avg_pool3d.default: AveragePool(),  # local response normalisation sums over channels so
+    aten.adaptive_avg_pool2d.default: Resize("average pool"),
+    aten._adaptive_avg_pool2d.default: Resize("average pool"),
+    aten.mean.dim: Mean(),
+    aten.upsample_nearest2d.vec: Resize("upsampling"),
+    aten.upsample_bilinear2d.vec: Resize("upsampling", margin=1),
+    # Rectifiers, where the rules differ.
+    aten.relu.default: ReLU("rectifier"),
+    aten.relu6.default: RECTIFIER,
+    aten.hardtanh.default: RECTIFIER,
+    aten.leaky_relu.default: RECTIFIER,
+    aten.rrelu.default: RECTIFIER,
+    aten.prelu.default: RECTIFIER,
+    aten.elu.default: RECTIFIER,
+    aten.celu.default: RECTIFIER,
+    aten.selu.default: RECTIFIER,
+    aten.gelu.default: RECTIFIER,
+    aten.silu.default: RECTIFIER,
+    aten.hardswish.default: RECTIFIER,
+    aten.mish.default: RECTIFIER,
+    aten.softplus.default: RECTIFIER,
+    aten.threshold.default: RECTIFIER,
+    aten.clamp.default: RECTIFIER,
+    aten.clamp_min.default: RECTIFIER,
+    # Sums, products and other pointwise functions.
+    aten.add.Tensor: Add("add", 1),
+    aten.sub.Tensor: Add("add", -1),
+    aten.mul.Tensor: GATE,
+    aten.div.Tensor: GATE,
+    aten.neg.default: SCALE,
+    aten.rsub.Scalar: SCALE,
+    aten.sigmoid.default: Pointwise("sigmoid"),
+    aten.hardsigmoid.default: Pointwise("sigmoid"),
+    aten.tanh.default: Pointwise("tanh"),
+    aten.exp.default: Pointwise("exponential"),
+    aten.pow.Tensor_Scalar: Pointwise("power"),
+    aten.sqrt.default: Pointwise("power"),
+    aten.abs.default: Pointwise("absolute value"),
+    # Values moved about.
+    aten.cat.default: Concatenation(),
+    aten.clone.default: View("copy", same),
+    aten.reshape.default: View("view", trailing),
+    aten.squeeze.dim: View("view", trailing),
+    aten.squeeze.dims: View("view", trailing),
+    aten.unsqueeze.default: View("view", trailing),
+    aten.permute.default: Arrangement("permutation", permuted),
+    aten.transpose.int: Arrangement("permutation", permuted),
+    aten.split.Tensor: Arrangement("slice", untouched),
+    aten.split_with_sizes.default: Arrangement("slice", untouched),
+    aten.slice.Tensor: Slice(),
+    aten.select.int: Arrangement("slice", lost),
+    aten.channel_shuffle.default: Arrangement("channel shuffle", same),
+    aten.pixel_shuffle.default: Arrangement("pixel shuffle", lost),
+    aten.pixel_unshuffle.default: Arrangement("pixel shuffle", lost),
+    aten.pad.default: Pad(),
+    aten.constant_pad_nd.default: Pad(),
+}
+
+
+def operation_for(call: Call) -> Operation:
+    """Return the table's entry for *call*, or the default for an operation outside the table."""
+    operation = TABLE.get(call.target, OUTSIDE)
+    arguments = call.arguments
+    if isinstance(arguments.get("weight"), Input) or isinstance(arguments.get("mat2"), Input):
+        return OUTSIDE  # weights computed from the image have no constant transpose
+    if operation is CONVOLUTION and arguments.get("transposed"):
+        return TRANSPOSED
+    if operation is GATE and not isinstance(arguments["other"], Input):
+        return SCALE
+    if call.target is aten.mul.Tensor and not isinstance(arguments["self"], Input):
+        return SCALE
+    if call.target in (aten.clamp.default, aten.clamp_min.default) and arguments["min"] != 0:
+        return OUTSIDE  # a clamp is a rectifier only where it starts at zero
+    return operation
