@@ -1,6 +1,6 @@
 """Blocks: the stretches of a network between two changes of resolution."""
 
-from convscope.network.graph import Graph
+from convscope.network.graph import Graph, Step
 from convscope.network.layers import ReceptiveFields
 from convscope.network.ops import Convolution
 
@@ -25,21 +25,23 @@ def block_ends(graph: Graph) -> list[int]:
     """
     fields = ReceptiveFields(graph)
     ends: list[int] = []
-    begins, stride = 0, None
+    stride, begins, previous = None, 0, 0
     for index in narrow_steps(graph):
-        if not graph.is_map(index) or index == 0:
-            continue
-        found = (fields.along(index, 0), fields.along(index, 1))
-        if found[0] is None or found[1] is None:
+        rows, columns = fields.along(index, 0), fields.along(index, 1)
+        if not graph.is_map(index) or rows is None or columns is None:
             continue  # units that read the whole image show no pattern of their own
-        here = (found[0][0], found[1][0])
-        holds_convolution = any(
-            isinstance(step.operation, Convolution) for step in graph.steps[begins + 1 : index + 1]
-        )
-        if here == stride and ends and ends[-1] > begins:
-            ends[-1] = index
-        elif holds_convolution:
-            ends.append(index)
+        here = rows[0], columns[0]
         if here != stride:
-            begins, stride = index - 1, here
+            # What shrank the maps may lie on branches since the step before.
+            stride, begins = here, previous
+        previous = index
+        within = graph.steps[begins + 1 : index + 1]
+        if graph.steps[index].operation.is_layer and any(map(_is_convolution, within)):
+            if ends and ends[-1] > begins:
+                ends.pop()
+            ends.append(index)
     return ends
+
+
+def _is_convolution(step: Step) -> bool:
+    return isinstance(step.operation, Convolution)

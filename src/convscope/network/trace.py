@@ -1,10 +1,12 @@
 """From a module to its graph: one trace by torch.export, then a plain list of steps."""
 
+import io
 import logging
 import operator
+import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
@@ -35,12 +37,13 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep torch.export's warnings and log lines, which no caller can act on, off the screen."""
+    """Keep all that torch.export says besides its errors off the screen: nobody can act on it."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        # Where it fails it prints the graph so far on standard error.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -78,10 +81,17 @@ def _reason(module: nn.Module, example: Tensor, error: Exception) -> str:
     reason = (lines[0] if lines else type(error).__name__).rstrip(".")
     shape = list(example.shape)
     return (
-        f"{type(module).__name__} cannot be traced on an input of shape {shape}: {reason}; check "
+        f"{type(module).__name__} cannot be traced on an input of shape {shape}: {reason}"
+        f"{_place(str(error))}; check "
         f"that the module runs on that input, and move Python branches that depend on pixel values "
         f"out of its forward"
     )
+
+
+def _place(text: str) -> str:
+    """Return the line of the module's own code that torch blames, if it names one."""
+    found = re.findall(r'File "([^"]+)", line (\d+), in .+\n\s*(.+)', text)
+    return f", at {found[-1][0]}:{found[-1][1]}, `{found[-1][2].strip()}`" if found else ""
 
 
 def graph_of(program: ExportedProgram) -> Graph:
