@@ -401,13 +401,15 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield advance
     finally:
-        bar.stop()
+        # Stopping a bar that was never shown would print an empty line.
+        if bar.live.is_started:
+            bar.stop()
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit code 2."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="convscope", standalone_mode=False)
     except ConvscopeError as error:
         _stop(str(error), 2)
     except MemoryError:

@@ -38,7 +38,7 @@ def from_factory(
     try:
         with seeded():
             made = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"{file}:{function} failed: {_described(error)}") from error
     module, example = _module_and_example(made, f"{file}:{function}")
     notes = _fill(module, weights, f"{Path(file).name}:{function}")
@@ -67,8 +67,9 @@ def _imported(path: Path) -> ModuleType:
     try:
         # Dataclasses and pickling look their module up by name.
         sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with seeded():
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # a script that reads its arguments exits
         del sys.modules[spec.name]
         raise ModelError(f"{path} cannot be run: {_described(error)}") from error
     finally:

@@ -144,6 +144,8 @@ def _moved(
     module: nn.Module | ExportedProgram, device: str | torch.device
 ) -> nn.Module | ExportedProgram:
     """Move a model to a device."""
+    if str(device) == "meta":
+        raise ModelError("the device 'meta' cannot be used: it computes shapes and no values")
     try:
         if isinstance(module, ExportedProgram):
             return move_to_device_pass(module, device)
