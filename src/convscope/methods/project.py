@@ -311,11 +311,10 @@ def _descend_units(
     for begin in range(0, channels.numel(), at_once):
         part = slice(begin, begin + at_once)
         owner = owners[part]
-        signal = _starting_signal(
-            maps, owner, channels.flatten()[part], places.flatten()[part], request.select
-        )
+        channel = channels.flatten()[part]
+        signal = _starting_signal(maps, owner, channel, places.flatten()[part], request.select)
         pixels.flatten(0, 1)[part] = descend(
-            request.graph, ascent, request.start, signal, owner, request.rule, limit
+            request.graph, ascent, request.start, signal, owner, request.rule, limit, channel
         )
         advance(len(owner))
 

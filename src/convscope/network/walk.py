@@ -1,5 +1,6 @@
 """Walks over the graph: up from images to maps, down from a layer's signal to the images."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -81,6 +82,7 @@ def descend(
     owners: Tensor,
     rule: Rule,
     limit: int,
+    channels: Tensor | None = None,
 ) -> Tensor:
     """Bring a signal at a layer down to the images.
 
@@ -92,13 +94,45 @@ def descend(
         owners: [B], int64: which image of the ascent each signal belongs to.
         rule: what happens at the rectifiers.
         limit: bytes that one signal tensor may take; a larger batch goes on in halves.
+        channels: [B], int64, if each signal has one channel and is zero elsewhere: the first
+            convolution then costs one channel's share.
 
     Returns:
         [B, C, H, W], the signal at the images.
 
     """
     steps = [start, *reversed([i for i in graph.needed_for([start]) if i != start])]
-    return _Descent(graph, ascent, steps, rule, limit).walk({start: signal}, owners, 0)
+    batch = _Batch({start: signal}, owners, channels)
+    return _Descent(graph, ascent, steps, rule, limit).walk(batch, 0)
+
+
+@dataclass
+class _Batch:
+    """Signals on their way down.
+
+    Attributes:
+        pending: step -> the signals that wait at its output, as many rows for each signal.
+        owners: [B]: the image that each signal belongs to.
+        channels: [B]: the one channel of each signal, until a step mixes channels.
+
+    """
+
+    pending: dict[int, Tensor]
+    owners: Tensor
+    channels: Tensor | None
+
+    def halves(self) -> "list[_Batch]":
+        """Return the first and the second half of the signals."""
+        count = len(self.owners)
+        return [self._part(slice(0, count // 2)), self._part(slice(count // 2, count))]
+
+    def _part(self, part: slice) -> "_Batch":
+        pending = {
+            index: value.reshape(len(self.owners), -1, *value.shape[1:])[part].flatten(0, 1)
+            for index, value in self.pending.items()
+        }
+        channels = None if self.channels is None else self.channels[part]
+        return _Batch(pending, self.owners[part], channels)
 
 
 @dataclass(frozen=True)
@@ -110,41 +144,47 @@ class _Descent:
     limit: int
 
     @torch.no_grad()
-    def walk(self, pending: dict[int, Tensor], owners: Tensor, position: int) -> Tensor:
-        """Go on from ``steps[position]`` with the signals that wait at the steps of *pending*."""
+    def walk(self, batch: _Batch, position: int) -> Tensor:
+        """Go on from ``steps[position]`` with the signals of *batch*."""
+        first = next(iter(batch.pending.values()))
         for place in range(position, len(self.steps)):
             index = self.steps[place]
-            if index not in pending:
+            if index not in batch.pending:
                 continue
-            if len(owners) > 1 and self._too_large(index, len(owners)):
-                half = len(owners) // 2
+            if len(batch.owners) > 1 and self._too_large(index, batch):
                 # The maps grow on the way down: a batch that filled the memory well near the top is
                 # too large further down, so each half goes on alone.
-                return torch.cat(
-                    [
-                        self.walk(_rows(pending, part, len(owners)), owners[part], place)
-                        for part in (slice(0, half), slice(half, None))
-                    ]
-                )
-            self._reverse(index, pending, owners)
-        if 0 in pending:
-            return pending[0]
-        return torch.zeros(len(owners), *self.graph.steps[0].shape[1:])
+                return torch.cat([self.walk(half, place) for half in batch.halves()])
+            self._reverse(index, batch)
+        if 0 in batch.pending:
+            return batch.pending[0]
+        return first.new_zeros(len(batch.owners), *self.graph.steps[0].shape[1:])
 
-    def _too_large(self, index: int, signals: int) -> bool:
+    def _too_large(self, index: int, batch: _Batch) -> bool:
         step = self.graph.steps[index]
         assert step.call is not None
-        elements = max(torch.Size(shape).numel() for shape in (step.shape, *step.call.input_shapes))
-        return signals * elements * 4 > self.limit
+        elements = max(math.prod(shape) for shape in (step.shape, *step.call.input_shapes))
+        one_signal = elements * batch.pending[index].element_size()
+        return len(batch.owners) * one_signal > self.limit
 
-    def _reverse(self, index: int, pending: dict[int, Tensor], owners: Tensor) -> None:
+    def _reverse(self, index: int, batch: _Batch) -> None:
         step = self.graph.steps[index]
         assert step.call is not None
-        saved = tuple(self._for_signals(value, owners) for value in self.ascent.saved[index])
-        signals = step.operation.reverse(step.call, pending.pop(index), saved, self.rule)
-        for source, signal in zip(step.inputs, signals, strict=True):
-            if signal is not None:
-                pending[source] = pending[source] + signal if source in pending else signal
+        signal, channels = batch.pending.pop(index), batch.channels
+        if not step.operation.keeps_channels:
+            batch.channels = None
+            if channels is not None:
+                own = signal[torch.arange(len(channels), device=signal.device), channels]
+                found = step.operation.reverse_channels(step.call, own[:, None], channels)
+                if found is not None:
+                    batch.pending[step.inputs[0]] = found
+                    return
+        saved = tuple(self._for_signals(value, batch.owners) for value in self.ascent.saved[index])
+        signals = step.operation.reverse(step.call, signal, saved, self.rule)
+        for source, part in zip(step.inputs, signals, strict=True):
+            if part is not None:
+                earlier = batch.pending.get(source)
+                batch.pending[source] = part if earlier is None else earlier + part
 
     def _for_signals(self, value: Tensor, owners: Tensor) -> Tensor:
         """Return *value*, one row an image, with one row a signal instead."""
@@ -161,11 +201,3 @@ class _Descent:
         """The number of images that the ascent ran on."""
         index, value = next(iter(self.ascent.maps.items()))
         return len(value) // self.graph.steps[index].shape[0]
-
-
-def _rows(pending: dict[int, Tensor], part: slice, signals: int) -> dict[int, Tensor]:
-    """Return the signals of *part*; each tensor holds the same number of rows for each signal."""
-    return {
-        index: value.reshape(signals, -1, *value.shape[1:])[part].flatten(0, 1)
-        for index, value in pending.items()
-    }

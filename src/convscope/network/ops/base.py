@@ -26,6 +26,8 @@ class Operation:
     tabled = False
     is_layer = True
     """Whether it computes anything; reshaping, copying and the like are not layers."""
+    keeps_channels = False
+    """Whether each channel of the output depends on the same channel of the input alone."""
     published = False
     """Whether the deconvnet's papers say how to reverse it; if not, its derivative stands in."""
 
@@ -43,6 +45,14 @@ class Operation:
         the returned tensors may share memory.
         """
         return vector_jacobian_product(call, signal, saved)
+
+    def reverse_channels(self, call: Call, maps: Tensor, channels: Tensor) -> Tensor | None:
+        """Return the signal for the input, given one that has a single channel.
+
+        *maps* is that channel, [B, 1, H, W], and *channels*, [B], says which it is. None where this
+        is no cheaper than :meth:`reverse` on all channels.
+        """
+        return None
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return what the output reads of an input along *axis* (0 rows, 1 columns)."""

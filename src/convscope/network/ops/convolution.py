@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from convscope.network.calls import Call
 from convscope.network.ops.base import MAPS, Axes, Operation, Saved, Signals, pair
@@ -71,6 +72,33 @@ class Convolution(Operation):
         if uneven:
             reversed_signal = reversed_signal[:, :, top : top + height, left : left + width]
         return (reversed_signal,)
+
+    def reverse_channels(self, call: Call, maps: Tensor, channels: Tensor) -> Tensor | None:
+        """Return the transposed convolution of a single channel: its own kernels' share of it."""
+        (top, bottom), (left, right) = self.padding(call)
+        if self.transposed or call.arguments["groups"] != 1 or (top, left) != (bottom, right):
+            return None
+        signals, stride = len(maps), pair(call.arguments["stride"])
+        dilation, size = pair(call.arguments["dilation"]), call.input_shapes[0][2:]
+        kernels = call.arguments["weight"][channels]  # [B, C, k, k]
+        reached = [
+            (maps.shape[2 + i] - 1) * stride[i]
+            - 2 * (top, left)[i]
+            + dilation[i] * (kernels.shape[2 + i] - 1)
+            + 1
+            for i in (0, 1)
+        ]
+        # One group a signal: group b takes the one channel of signal b to its C input channels.
+        return functional.conv_transpose2d(
+            maps.transpose(0, 1),
+            kernels,
+            None,
+            stride,
+            [top, left],
+            [size[i] - reached[i] for i in (0, 1)],
+            signals,
+            dilation,
+        ).view(signals, -1, *size)
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return the sliding window, or its transpose."""

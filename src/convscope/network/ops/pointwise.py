@@ -50,6 +50,8 @@ class Scale(LinearOperation, Pointwise):
 class Rectifier(Pointwise):
     """ReLU and the activation functions that took its place; here the rules differ."""
 
+    keeps_channels = True
+
     published = True
 
     def remember(
@@ -82,6 +84,8 @@ class ReLU(Rectifier):
 
 class BatchNorm(Pointwise):
     """Batch norm in evaluation mode: a scale and a shift, of which only the scale reverses."""
+
+    keeps_channels = True
 
     published = True
 

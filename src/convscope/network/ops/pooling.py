@@ -62,7 +62,9 @@ class MaxPool(Operation):
             dtype=signal.dtype,
             device=signal.device,
             memory_format=torch.channels_last,
-        ).zero_()
+        )
+        if reach != stride or any(extent[i] != out[i] * stride[i] for i in (0, 1)):
+            unpooled.zero_()  # windows that tile the map write every place of it
         overlapping = any(reach[i] > stride[i] for i in (0, 1))
         for place in range(math.prod(kernel)):
             row, column = (place // kernel[1]) * dilation[0], (place % kernel[1]) * dilation[1]
