@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convscope.errors import ConvscopeError, OutputError, near_matches
 from convscope.images import DisplayScale, Preprocess, display_scale, to_display
-from convscope.lettering import any_letters, one_line, shortened, wrapped
+from convscope.lettering import DOTS_AN_INCH, any_letters, one_line, shortened, wrapped
 from convscope.network.rules import RULES
 from convscope.records import Projection
 
@@ -24,7 +24,6 @@ INK = "#222222"
 WARNING = "#b00020"
 FRAME_POINTS = 1.6
 
-DOTS_AN_INCH = 110
 MOST_PIXELS = 65_535
 """Height of a picture in pixels beyond which renderers and viewers give up."""
 

@@ -3,14 +3,13 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
 
-POINTS_AN_INCH = 72
+DOTS_AN_INCH = 110
 ELLIPSIS = "…"
-SLACK = 1.02
-"""Letters on whole pixels are a little wider than their outlines."""
 
 
 @contextmanager
@@ -38,8 +37,14 @@ def width_of(text: str, points: float, weight: str = "normal") -> float:
     """
     font = FontProperties(size=points, weight=weight)
     with any_letters():
-        width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
-    return float(width) * SLACK / POINTS_AN_INCH
+        # As it is painted: letters on whole pixels are wider than their outlines.
+        width, _, _ = _renderer().get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
+    return float(width) / DOTS_AN_INCH
+
+
+@cache
+def _renderer() -> RendererAgg:
+    return RendererAgg(1, 1, DOTS_AN_INCH)  # type: ignore[no-untyped-call]
 
 
 def shortened(text: str, inches: float, points: float) -> str:

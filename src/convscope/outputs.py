@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from convscope.errors import OutputError, near_matches
@@ -34,7 +34,9 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        # Where it cannot be removed it was never made, and the reason is already on its way.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _beside(target: Path) -> Path:

@@ -1,0 +1,353 @@
+"""Figures: that they show the numbers they say, and say what they show."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.errors import ConvscopeError, OutputError
+from convscope.figures import check_figure_fits, projection_figure, projection_scales
+from convscope.images import DisplayScale, Preprocess, display_scale, to_display
+from convscope.lettering import any_letters, shortened, width_of, wrapped
+from convscope.records import Projection
+
+SIDE = 12
+
+
+def record(
+    pixels: Tensor,
+    windows: Sequence[Sequence[int]] | None = None,
+    field: tuple[int, int] = (4, 4),
+    **facts: object,
+) -> Projection:
+    """Make a record of pixels [N, K, C, H, W] whose units all read the same windows."""
+    images, units, _, height, width = pixels.shape
+    windows = windows or [[0, 0, height, width]] * units
+    options = {
+        "layer": "features.3",
+        "rule": "deconvnet",
+        "select": "peak",
+        "network": "Small",
+        "activation": torch.ones(images, units),
+        **facts,
+    }
+    return Projection(
+        pixels=pixels,
+        position=torch.zeros(images, units, 2, dtype=torch.int64),
+        window=torch.tensor(windows).expand(images, units, 4),
+        channels=torch.arange(units).expand(images, units),
+        receptive_field=field,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def draw(
+    *records: Projection, scale: str = "tile", titles: Sequence[str] | None = None
+) -> tuple[Figure, list[list[DisplayScale]]]:
+    images, _, channels, height, width = records[0].pixels.shape
+    preprocess = Preprocess.identity(channels, (height, width))
+    pictures = torch.rand(images, channels, height, width, generator=torch.manual_seed(3))
+    titles = titles or [f"picture{n}.png" for n in range(images)]
+    drawn = projection_figure(records, pictures, preprocess, titles, scale)
+    with any_letters():
+        FigureCanvasAgg(drawn.figure).draw()
+    return drawn.figure, drawn.scales
+
+
+def tiles(figure: Figure) -> list[np.ndarray]:
+    """The painted projections: images, patches and projections take turns on the axes."""
+    return [axes.images[0].get_array() for axes in figure.axes if axes.images][2::2]
+
+
+def words(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.texts)
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.manual_seed(0))
+
+
+# --- values ------------------------------------------------------------------------------------
+
+
+def test_zero_is_mid_grey_and_the_scale_symmetric():
+    pixels = torch.zeros(1, 1, 3, SIDE, SIDE)
+    pixels[..., 2, 3] = 4.0
+    pixels[..., 2, 4] = -4.0
+    pixels[..., 2, 5] = 2.0
+    figure, scales = draw(record(pixels))
+    (tile,) = tiles(figure)
+    assert scales == [[DisplayScale(limit=4.0, clipped=0.0, quantile=0.999)]]
+    assert tile[2, 3].tolist() == [255] * 3
+    assert tile[2, 4].tolist() == [0] * 3
+    assert tile[2, 5].tolist() == [191] * 3
+    grey = np.ones((SIDE, SIDE), dtype=bool)
+    grey[2, 3:6] = False
+    assert (tile[grey] == 128).all()
+
+
+def test_what_is_drawn_on_the_canvas_is_the_tile():
+    pixels = torch.zeros(1, 1, 3, SIDE, SIDE)
+    pixels[..., :6, :] = 1.0
+    figure, _ = draw(record(pixels))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    shown = np.asarray(canvas.buffer_rgba())
+    box = figure.axes[2].get_window_extent()
+    row = lambda share: shown.shape[0] - int(box.y0 + share * box.height)  # noqa: E731
+    column = int(box.x0 + box.width / 2)
+    assert shown[row(0.75), column, :3].tolist() == [255, 255, 255]
+    assert shown[row(0.25), column, :3].tolist() == [128, 128, 128]
+
+
+def test_a_tile_is_cropped_to_its_window():
+    pixels = noise(1, 2, 3, SIDE, SIDE)
+    windows = [[1, 2, 5, 6], [4, 5, 8, 9]]
+    figure, scales = draw(record(pixels, windows))
+    for place, (top, left, bottom, right) in enumerate(windows):
+        cropped = pixels[0, place, :, top:bottom, left:right]
+        assert scales[0][place] == display_scale(cropped)
+        np.testing.assert_array_equal(tiles(figure)[place], to_display(cropped, scales[0][place]))
+        patch = figure.axes[1 + 2 * place]
+        assert patch.get_xlim() == (left - 0.5, right - 0.5)
+        assert patch.get_ylim() == (bottom - 0.5, top - 0.5)
+    rectangles = [patch.get_bbox().bounds for patch in figure.axes[0].patches]
+    assert rectangles == [(1.5, 0.5, 4, 4), (4.5, 3.5, 4, 4)]
+
+
+def test_tile_scales_differ_and_a_shared_scale_is_one():
+    pixels = torch.zeros(2, 2, 3, SIDE, SIDE)
+    pixels[0, 0, 0, 0, 0], pixels[0, 1, 0, 0, 0] = 1.0, 2.0
+    pixels[1, 0, 0, 0, 0], pixels[1, 1, 0, 0, 0] = 3.0, -8.0
+    found = record(pixels)
+    _, own = draw(found)
+    assert [[scale.limit for scale in row] for row in own] == [[1.0, 2.0], [3.0, 8.0]]
+    figure, shared = draw(found, scale="shared")
+    assert {scale.limit for row in shared for scale in row} == {8.0}
+    assert tiles(figure)[0][0, 0, 0] == round(127.5 + 127.5 / 8)
+    assert "all tiles on one scale" in words(figure)
+    preprocess = Preprocess.identity(3, (SIDE, SIDE))
+    assert projection_scales([found], preprocess) == own
+    assert projection_scales([found], preprocess, "shared") == shared
+
+
+def test_projections_are_shown_in_units_of_pixels():
+    pixels = torch.ones(1, 1, 3, SIDE, SIDE)
+    preprocess = Preprocess((0.5,) * 3, (0.25,) * 3, (SIDE, SIDE))
+    images = torch.zeros(1, 3, SIDE, SIDE)
+    drawn = projection_figure([record(pixels)], images, preprocess, ["grey"])
+    assert drawn.scales[0][0].limit == 0.25
+    np.testing.assert_array_equal(drawn.figure.axes[0].images[0].get_array(), 0.5)
+
+
+# --- what it says ------------------------------------------------------------------------------
+
+
+def test_the_caption_says_rule_source_scale_clipping_and_notes():
+    pixels = noise(1, 1, 3, 60, 60)
+    figure, scales = draw(record(pixels, notes=("random weights (seed 0)",)))
+    said = words(figure)
+    assert "Small: what in this image drives the unit, given the switches" in said
+    assert "from the strongest activation" in said
+    assert "Rule: deconvnet (Zeiler & Fergus 2014, arXiv 1311.2901, sec. 2.1)." in said
+    assert "each tile on its own scale: ± the 99.9% quantile of |value|" in said
+    assert scales[0][0].clipped == 10 / 10_800
+    assert "at most 0.09% of a tile's values are clipped" in said
+    assert f"±{scales[0][0].limit:.3g}" in said
+    (note,) = [text for text in figure.texts if text.get_weight() == "bold"]
+    assert note.get_text() == "random weights (seed 0)"
+    assert "channel 0, peak 1" in said
+    assert "Hatched" not in said
+
+
+def test_notes_of_all_records_are_on_the_picture_once():
+    pixels = noise(1, 1, 3, SIDE, SIDE)
+    one, two = record(pixels, notes=("a", "b")), record(pixels, notes=("a", "c"))
+    figure, _ = draw(one, two)
+    assert [text.get_text() for text in figure.texts if text.get_weight() == "bold"] == ["a; b; c"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "source"), [("guided", "arXiv 1412.6806"), ("gradient", "arXiv 1312.6034")]
+)
+def test_other_rules_and_selections_are_named(rule, source):
+    figure, _ = draw(record(noise(1, 1, 3, SIDE, SIDE), rule=rule, select="map"))
+    assert f"Rule: {rule} (" in words(figure)
+    assert source in words(figure)
+    assert "from the whole feature map" in words(figure)
+
+
+def test_units_that_show_nothing_say_why():
+    pixels = torch.zeros(1, 3, 3, SIDE, SIDE)
+    pixels[0, 2] = 1.0
+    figure, _ = draw(record(pixels, activation=torch.tensor([[0.0, 5.0, -2.0]])))
+    feet = [text.get_text() for text in figure.texts]
+    assert "not active in this image" in feet
+    assert "nothing arrives: all zero" in feet
+    assert "±1, peak not above 0" in feet
+    assert (tiles(figure)[0] == 128).all()
+
+
+def test_values_that_are_not_finite_are_counted_and_magenta():
+    pixels = torch.ones(1, 1, 3, SIDE, SIDE)
+    pixels[0, 0, 1, 4, 4] = torch.nan
+    pixels[0, 0, 1, 4, 5] = torch.inf
+    figure, _ = draw(record(pixels))
+    assert tiles(figure)[0][4, 4:6].tolist() == [[255, 0, 255]] * 2
+    assert "±1, 2 not finite" in words(figure)
+    assert "Magenta: values that are not finite." in words(figure)
+
+
+@pytest.mark.parametrize(
+    ("window", "frame"),
+    [
+        ([3, 3, 7, 7], (3, 3, 7, 7)),
+        ([0, 3, 3, 7], (-1, 3, 3, 7)),
+        ([3, 0, 7, 2], (3, -2, 7, 2)),
+        ([9, 10, 12, 12], (9, 10, 13, 14)),
+        # Cut by a border inside the network, one pixel short of the image's.
+        ([9, 3, 11, 7], (9, 3, 13, 7)),
+        # Smaller in the midst of the image, as where a transposed convolution reads less.
+        ([4, 4, 7, 7], (4, 4, 7, 7)),
+    ],
+)
+def test_a_window_cut_by_the_border_is_framed_whole_and_hatched(window, frame):
+    figure, _ = draw(record(noise(1, 1, 3, SIDE, SIDE), [window], field=(4, 4)))
+    top, left, bottom, right = frame
+    for axes in figure.axes[1:]:
+        assert axes.get_ylim() == (bottom - 0.5, top - 0.5)
+        assert axes.get_xlim() == (left - 0.5, right - 0.5)
+        assert axes.patch.get_hatch() == "////"
+        shown = axes.images[0].get_extent()
+        assert shown == [window[1] - 0.5, window[3] - 0.5, window[2] - 0.5, window[0] - 0.5]
+    hatched = tuple(window) != frame
+    assert ("Hatched: the receptive field reaches beyond the image." in words(figure)) == hatched
+
+
+def test_a_field_larger_than_the_image_is_framed_at_the_images_size():
+    figure, _ = draw(record(noise(1, 1, 3, SIDE, SIDE), [[0, 0, 8, SIDE]], field=(99, 99)))
+    assert figure.axes[1].get_ylim() == (7.5, -4.5)
+    assert figure.axes[1].get_xlim() == (-0.5, SIDE - 0.5)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_networks_of_one_and_of_many_channels(channels):
+    pixels = torch.zeros(1, 1, channels, SIDE, SIDE)
+    pixels[0, 0, :, 0, 0] = torch.arange(1.0, channels + 1)
+    figure, scales = draw(record(pixels))
+    assert scales[0][0].limit == (channels + 1) / 2
+    assert tiles(figure)[0].shape == (SIDE, SIDE, 3)
+    assert tiles(figure)[0][0, 0].tolist() == [255] * 3
+    assert ("takes 5 channels; their mean is shown" in words(figure)) == (channels == 5)
+
+
+def test_an_image_outside_0_to_1_is_clipped_and_said_so():
+    pixels, images = noise(1, 1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
+    images[0, 0, :6] = 2.0
+    drawn = projection_figure([record(pixels)], images, Preprocess.identity(3, (12, 12)), ["it"])
+    assert "16.67% of the image's values lie outside 0 to 1" in words(drawn.figure)
+    assert drawn.figure.axes[0].images[0].get_array().max() == 1.0
+
+
+def test_the_real_thing_end_to_end():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+    net = cs.Network(module, torch.zeros(1, 3, 9, 9), notes=["random weights"])
+    image = torch.rand(1, 3, 9, 9, generator=torch.manual_seed(1))
+    p = cs.project(net, image, layer="1", top=1)
+    drawn = projection_figure([p], image, net.preprocess, ["it"])
+    top, left, bottom, right = p.window[0, 0].tolist()
+    expected = to_display(p.pixels[0, 0, :, top:bottom, left:right], drawn.scales[0][0])
+    np.testing.assert_array_equal(tiles(drawn.figure)[0], expected)
+    assert "random weights" in words(drawn.figure)
+
+
+# --- layout ------------------------------------------------------------------------------------
+
+
+def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
+    canvas = FigureCanvasAgg(figure)
+    found = [(text.get_text(), text) for text in figure.texts]
+    found += [(axes.get_title(), axes.title) for axes in figure.axes]
+    renderer = canvas.get_renderer()
+    with any_letters():
+        return [(said, text.get_window_extent(renderer)) for said, text in found if said]
+
+
+def assert_nothing_collides(figure: Figure) -> None:
+    texts = boxes(figure)
+    width, height = figure.get_size_inches() * figure.dpi
+    for said, box in texts:
+        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+        assert inside, f"{said!r} leaves the figure"
+    for (one, first), (other, second) in combinations(texts, 2):
+        assert not first.overlaps(second), f"{one!r} meets {other!r}"
+    for axes in figure.axes:
+        frame = axes.get_window_extent()
+        for said, box in texts:
+            assert not frame.overlaps(box), f"{said!r} lies on a picture"
+    for one, other in combinations(figure.axes, 2):
+        assert not one.get_window_extent().overlaps(other.get_window_extent())
+
+
+@pytest.mark.parametrize(("images", "units"), [(1, 1), (3, 5), (1, 13), (2, 6)])
+def test_no_text_meets_another_or_leaves_the_figure(images, units):
+    pixels = noise(images, units, 3, SIDE, SIDE) * 12345
+    figure, _ = draw(record(pixels, notes=("random weights (seed 0)",)))
+    assert_nothing_collides(figure)
+
+
+@pytest.mark.parametrize("letter", ["W", "i", "$x_1$ ", "猫", "a b_"])
+def test_long_names_find_room(letter):
+    pixels = noise(1, 2, 5, SIDE, SIDE)
+    name = letter * 90
+    found = record(
+        pixels * 1e-7,
+        [[0, 0, 3, 3], [9, 9, 12, 12]],
+        layer=name,
+        network=name,
+        notes=(name, "b"),
+        activation=torch.tensor([[-1.23456e-12, torch.nan]]),
+    )
+    figure, _ = draw(found, titles=[name + ".png: tiger cat (39%)"])
+    assert_nothing_collides(figure)
+    assert any("tiger cat (39%)" in said for said, _ in boxes(figure))
+
+
+def test_wide_and_tall_images_and_windows_find_room():
+    for shape in ((6, 40), (40, 6)):
+        figure, _ = draw(record(noise(1, 3, 1, *shape), field=shape))
+        assert_nothing_collides(figure)
+
+
+def test_too_many_tiles_are_refused():
+    check_figure_fits(100, 6)
+    check_figure_fits(1, 600)
+    with pytest.raises(OutputError, match="200 images with 6 tiles each are too many"):
+        check_figure_fits(200, 6)
+    with pytest.raises(OutputError, match=r"-o FILE\.npz"):
+        check_figure_fits(1, 1200)
+
+
+def test_an_unknown_scale_is_refused():
+    with pytest.raises(ConvscopeError, match=r"did you mean 'shared'\?"):
+        draw(record(noise(1, 1, 3, SIDE, SIDE)), scale="share")
+
+
+def test_lettering():
+    assert shortened("features.28", 5, 7) == "features.28"
+    short = shortened("W" * 50 + ".conv2", 1.0, 7)
+    assert short.startswith("W")
+    assert short.endswith(".conv2")
+    assert "…" in short
+    assert 0.8 < width_of(short, 7) <= 1.0
+    lines = wrapped("one two three " + "x" * 60, 1.0, 7)
+    assert "".join(lines).replace(" ", "") == "onetwothree" + "x" * 60
+    assert all(width_of(line, 7) <= 1.0 for line in lines)
+    assert wrapped("", 1.0, 7) == []

@@ -1,0 +1,110 @@
+"""Output files: found writable first, and whole or not there at all."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convscope.errors import OutputError
+from convscope.outputs import check_output, written_beside
+
+
+def test_the_file_appears_when_it_is_whole(tmp_path):
+    target = tmp_path / "out.txt"
+    with written_beside(target) as beside:
+        beside.write_text("whole")
+        assert not target.exists()
+        assert beside.parent == tmp_path
+        assert beside.suffix == ".txt"
+    assert target.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OutputError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (ValueError("a bug"), ValueError),
+    ],
+)
+def test_the_old_file_stays_when_the_writer_fails(tmp_path, error, expected):
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+
+    def write() -> None:
+        with written_beside(target) as beside:
+            beside.write_text("ha")
+            raise error
+
+    with pytest.raises(expected) as raised:
+        write()
+    if expected is OutputError:
+        assert str(raised.value) == f"cannot write {target}: No space left on device"
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_writer_that_writes_nothing_is_an_error(tmp_path):
+    def write() -> None:
+        with written_beside(tmp_path / "out.txt"):
+            pass
+
+    with pytest.raises(OutputError, match=r"No such file"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path):
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    code = (
+        "import os, signal, sys\n"
+        "from convscope.outputs import written_beside\n"
+        "with written_beside(sys.argv[1]) as beside:\n"
+        "    beside.write_text('ha')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+
+
+def test_checking_leaves_nothing_behind_and_touches_nothing(tmp_path):
+    target = tmp_path / "out.png"
+    target.write_text("old")
+    assert check_output(str(target), (".png",)) == target
+    assert check_output(tmp_path / "NEW.PNG", (".png",)).name == "NEW.PNG"
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("out.pgn", "its ending must be one of .png, .npz; did you mean '.png' or '.npz'?"),
+        ("out", "its ending must be one of .png, .npz"),
+        ("folder.png", "it is a folder"),
+        ("missing/out.png", "there is no folder"),
+        ("file/out.png", "there is no folder"),
+        ("n" * 255 + ".png", os.strerror(errno.ENAMETOOLONG)),
+    ],
+)
+def test_what_cannot_be_written_is_said_beforehand(tmp_path, name, sentence):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    target = tmp_path / name
+    with pytest.raises(OutputError, match=f"^cannot write {re.escape(str(target))}: ") as raised:
+        check_output(target, (".png", ".npz"))
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no file system here is read-only")
+def test_a_read_only_place_is_said_beforehand():
+    with pytest.raises(OutputError, match=r"^cannot write /proc/out.png: "):
+        check_output("/proc/out.png", (".png",))

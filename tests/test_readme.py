@@ -1,0 +1,92 @@
+"""The README keeps its word: its Python runs, and its commands do what stands there."""
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from convscope import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAINED = "squeezenet1_1"
+
+
+def blocks(*languages: str) -> list[str]:
+    kinds = "|".join(languages)
+    return re.findall(rf"^```(?:{kinds})\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("sh", "console") for line in block.splitlines()]
+    return [
+        line.removeprefix("$ ") for line in lines if line.startswith(("$ convscope", "convscope"))
+    ]
+
+
+def test_there_is_something_to_test():
+    assert len(blocks("python")) >= 1
+    assert len(commands()) >= 3
+
+
+def test_the_python_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "readme"}
+    printed = []
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), namespace)
+        printed += capsys.readouterr().out.splitlines()
+    promised = re.findall(r"print\(.*\)  # (.*)", "\n".join(blocks("python")))
+    assert printed == promised
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, photograph) -> Path:
+    """A folder like the reader's: the cat, and a network of one's own."""
+    shutil.copy(photograph, tmp_path / "cat.png")
+    (tmp_path / "docs" / "pictures").mkdir(parents=True)
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n\n\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU())\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_does_what_it_says(command, folder, request, monkeypatch, capsys):
+    words = shlex.split(command)
+    if TRAINED in words and "project" in words:
+        weights = request.getfixturevalue("data") / TRAINED / "squeezenet1_1-imagenet.safetensors"
+        words += ["--weights", str(weights)]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 0, capsys.readouterr().err
+    if "-o" in words:
+        written = folder / words[words.index("-o") + 1]
+        assert written.stat().st_size > 0
+
+
+def test_the_pictures_it_shows_are_there_and_small():
+    shown = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert shown
+    for path in shown:
+        assert (ROOT / path).stat().st_size < 300_000
+
+
+def test_the_files_it_points_to_are_there():
+    for path in re.findall(r"\]\(([^):]+)\)", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_its_two_commands_are_the_makefiles_and_cis():
+    makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci" / "run").read_text()
+    for target in ("setup", "test"):
+        assert f"make {target}" in README
+        assert f"\n{target}:" in makefile
+        assert f"\nmake {target}\n" in ci

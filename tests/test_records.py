@@ -1,0 +1,116 @@
+"""Records: saved and loaded without a change, and nothing else taken for one."""
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from convscope import __version__
+from convscope.errors import OutputError
+from convscope.records import Projection
+
+
+@pytest.fixture
+def record() -> Projection:
+    generator = torch.manual_seed(0)
+    return Projection(
+        pixels=torch.randn(2, 3, 3, 5, 7, generator=generator),
+        activation=torch.randn(2, 3, generator=generator),
+        position=torch.randint(0, 5, (2, 3, 2), generator=generator),
+        window=torch.randint(0, 7, (2, 3, 4), generator=generator),
+        channels=torch.randint(0, 99, (2, 3), generator=generator),
+        receptive_field=(11, 13),
+        layer="features.3:relu@1",
+        rule="guided",
+        select="map",
+        network="Nétwork",
+        notes=("random weights (seed 0)", "two"),
+    )
+
+
+def assert_same(one: Projection, other: Projection) -> None:
+    for field in fields(Projection):
+        mine, theirs = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(mine, torch.Tensor):
+            assert mine.dtype == theirs.dtype
+            assert mine.shape == theirs.shape
+            assert torch.equal(mine.nan_to_num(7.0), theirs.nan_to_num(7.0)), field.name
+        else:
+            assert mine == theirs, field.name
+            assert type(mine) is type(theirs), field.name
+
+
+def test_what_is_saved_is_loaded_exactly(tmp_path, record):
+    record.save(tmp_path / "record.safetensors")
+    assert_same(Projection.load(tmp_path / "record.safetensors"), record)
+    assert [path.name for path in tmp_path.iterdir()] == ["record.safetensors"]
+
+
+def test_layouts_widths_and_odd_values_survive(tmp_path, record):
+    pixels = record.pixels.double().flatten(0, 1).to(memory_format=torch.channels_last)
+    pixels[0, 0, 0, :3] = torch.tensor([torch.nan, torch.inf, -0.0])
+    odd = replace(record, pixels=pixels.unflatten(0, (2, 3)), notes=())
+    odd.save(str(tmp_path / "record.safetensors"))
+    loaded = Projection.load(str(tmp_path / "record.safetensors"))
+    assert_same(loaded, odd)
+    assert torch.signbit(loaded.pixels[0, 0, 0, 0, 2])
+
+
+def test_it_says_what_it_was_made_with(record):
+    assert record.made_with["convscope"] == __version__
+    assert record.made_with["torch"] == torch.__version__
+    assert set(record.made_with) == {"convscope", "torch", "python", "machine"}
+
+
+def test_its_numbers_are_json_without_the_pixels(record):
+    numbers = json.loads(json.dumps(record.numbers()))
+    assert "pixels" not in numbers
+    assert numbers["channels"] == record.channels.tolist()
+    assert numbers["window"] == record.window.tolist()
+    assert numbers["receptive_field"] == [11, 13]
+    assert numbers["notes"] == ["random weights (seed 0)", "two"]
+    assert set(numbers) | {"pixels"} == {field.name for field in fields(Projection)}
+
+
+def test_a_record_that_cannot_be_saved(tmp_path, record):
+    with pytest.raises(OutputError, match=r"^cannot write .*missing"):
+        record.save(tmp_path / "missing" / "record.safetensors")
+    (tmp_path / "old.safetensors").write_text("old")
+    with pytest.raises(OutputError, match=r"^cannot write "):
+        record.save(tmp_path / ("n" * 300))
+    assert [path.name for path in tmp_path.iterdir()] == ["old.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"Occlusion": "{}"},
+        {"Projection": "not JSON"},
+        {"Projection": "[]"},
+        {"Projection": "{}"},
+        {"Projection": json.dumps({"notes": [], "receptive_field": [1, 1], "layer": "1"})},
+    ],
+)
+def test_another_file_is_no_record(tmp_path, metadata):
+    path = tmp_path / "other.safetensors"
+    save_file({"pixels": torch.zeros(1)}, path, metadata)
+    with pytest.raises(OutputError, match=r"other.safetensors is not a saved Projection: it holds"):
+        Projection.load(path)
+
+
+def test_a_missing_damaged_or_foreign_file_is_no_record(tmp_path, record):
+    with pytest.raises(OutputError, match="is not a saved Projection"):
+        Projection.load(tmp_path / "missing.safetensors")
+    with pytest.raises(OutputError, match="is not a saved Projection"):
+        Projection.load(tmp_path)
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(OutputError, match="is not a saved Projection"):
+        Projection.load(tmp_path / "text.safetensors")
+    record.save(tmp_path / "cut.safetensors")
+    whole = (tmp_path / "cut.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[:-9])
+    with pytest.raises(OutputError, match="is not a saved Projection"):
+        Projection.load(tmp_path / "cut.safetensors")
