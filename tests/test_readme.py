@@ -21,10 +21,10 @@ def blocks(*languages: str) -> list[str]:
 
 
 def commands() -> list[str]:
+    """Return the convscope commands, without prompts and comments."""
     lines = [line for block in blocks("sh", "console") for line in block.splitlines()]
-    return [
-        line.removeprefix("$ ") for line in lines if line.startswith(("$ convscope", "convscope"))
-    ]
+    texts = [line.removeprefix("$ ").partition("#")[0].strip() for line in lines]
+    return [text for text in texts if text.startswith("convscope ")]
 
 
 def test_there_is_something_to_test():
@@ -51,7 +51,7 @@ def folder(tmp_path, monkeypatch, photograph) -> Path:
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n\n\n"
         "def build():\n"
-        "    return nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU())\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU())\n"
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path
