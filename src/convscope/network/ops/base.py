@@ -40,11 +40,16 @@ class Operation:
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return the signal for each input, given that for the output.
 
-        *saved* holds what :meth:`remember` returned, one row a signal. The signal belongs to the
-        operation, which may overwrite it; what it returns belongs to the receivers, so no two of
-        the returned tensors may share memory.
+        *saved* holds what :meth:`remember` returned, one row a signal, or that of a single image
+        which all signals share. The signal belongs to the operation, which may overwrite it; what
+        it returns belongs to the receivers, so no two of the returned tensors may share memory.
         """
-        return vector_jacobian_product(call, signal, saved)
+        batch = signal.shape[0] // call.shape[0]
+        inputs = [
+            value if len(value) == batch * shape[0] else value.repeat(batch, *(1,) * len(shape[1:]))
+            for value, shape in zip(saved, call.input_shapes, strict=True)
+        ]
+        return vector_jacobian_product(call, signal, inputs)
 
     def reverse_channels(self, call: Call, maps: Tensor, channels: Tensor) -> Tensor | None:
         """Return the signal for the input, given one that has a single channel.

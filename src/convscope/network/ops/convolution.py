@@ -75,30 +75,27 @@ class Convolution(Operation):
 
     def reverse_channels(self, call: Call, maps: Tensor, channels: Tensor) -> Tensor | None:
         """Return the transposed convolution of a single channel: its own kernels' share of it."""
-        (top, bottom), (left, right) = self.padding(call)
-        if self.transposed or call.arguments["groups"] != 1 or (top, left) != (bottom, right):
+        if self.transposed or call.arguments["groups"] != 1:
             return None
-        signals, stride = len(maps), pair(call.arguments["stride"])
-        dilation, size = pair(call.arguments["dilation"]), call.input_shapes[0][2:]
-        kernels = call.arguments["weight"][channels]  # [B, C, k, k]
-        reached = [
-            (maps.shape[2 + i] - 1) * stride[i]
-            - 2 * (top, left)[i]
-            + dilation[i] * (kernels.shape[2 + i] - 1)
-            + 1
-            for i in (0, 1)
-        ]
-        # One group a signal: group b takes the one channel of signal b to its C input channels.
-        return functional.conv_transpose2d(
-            maps.transpose(0, 1),
-            kernels,
-            None,
-            stride,
-            [top, left],
-            [size[i] - reached[i] for i in (0, 1)],
-            signals,
-            dilation,
-        ).view(signals, -1, *size)
+        weight = call.arguments["weight"]
+        strides, dilations = pair(call.arguments["stride"]), pair(call.arguments["dilation"])
+        size, signals = call.input_shapes[0][2:], len(maps)
+        # A transposed convolution is a plain one, with the kernel turned round, over the map with
+        # its values a stride apart; as a matrix product it writes channels last at once.
+        apart = [(maps.shape[2 + i] - 1) * strides[i] + 1 for i in (0, 1)]
+        spread = maps.new_zeros(signals, 1, *apart)
+        spread[:, :, :: strides[0], :: strides[1]] = maps
+        borders: list[int] = []
+        for i in (1, 0):
+            before = dilations[i] * (weight.shape[2 + i] - 1) - self.padding(call)[i][0]
+            after = size[i] - 1 + self.padding(call)[i][0] - apart[i] + 1
+            borders += [before, after]
+        patches = functional.unfold(
+            functional.pad(spread, borders), tuple(weight.shape[2:]), tuple(dilations)
+        )
+        kernels = weight[channels].flip(2, 3).flatten(2)  # [B, C, k * k]
+        found = torch.bmm(patches.transpose(1, 2), kernels.transpose(1, 2))
+        return found.view(signals, *size, -1).permute(0, 3, 1, 2)
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return the sliding window, or its transpose."""

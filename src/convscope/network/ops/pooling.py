@@ -69,9 +69,10 @@ class MaxPool(Operation):
         for place in range(math.prod(kernel)):
             row, column = (place // kernel[1]) * dilation[0], (place % kernel[1]) * dilation[1]
             target = unpooled[:, :, row :: stride[0], column :: stride[1]][:, :, : out[0], : out[1]]
-            won = saved[0] == place
+            # As a number: a product with a truth value would convert it anew for every signal.
+            won = (saved[0] == place).to(signal.dtype)
             if overlapping:
-                target.add_(signal * won)
+                target.addcmul_(signal, won)
             else:
                 torch.mul(signal, won, out=target)
         rows, columns = (
