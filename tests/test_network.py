@@ -1,0 +1,258 @@
+"""Tracing: any module, left as it was, and the same answers as the module itself."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from architectures import ARCHITECTURES, build, images_for
+from torch import Tensor, nn
+from torch.export import Dim, export
+
+from convscope.errors import ImageError, TraceError, UnitError
+from convscope.methods.project import project
+from convscope.network import Network
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_network_answers_as_the_module_does(name, count):
+    module = build(name)
+    images = images_for(module, count, (19, 24))
+    net = Network(module, images[:1])
+    with torch.no_grad():
+        expected = module(images)
+    assert (net(images) - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
+class Mixed(nn.Module):
+    """Half in training mode, half frozen, with hooks and a buffer that counts calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Conv2d(4, 2, 1)
+        self.fails = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fails and x.sum() > 0:
+            return x
+        return self.head(self.drop(F.relu(self.norm(self.conv(x)))))
+
+
+def state_of(module: nn.Module) -> dict[str, object]:
+    return {
+        "modes": [part.training for part in module.modules()],
+        "learns": [(p.requires_grad, p.grad is None) for p in module.parameters()],
+        "hooks": [
+            (list(part._forward_hooks), list(part._forward_pre_hooks), list(part._backward_hooks))
+            for part in module.modules()
+        ],
+        "parts": [(name, id(part)) for name, part in module.named_modules()],
+        "tensors": [
+            (name, id(t), t._version) for name, t in module.state_dict(keep_vars=True).items()
+        ],
+        "attributes": [sorted(vars(part)) for part in module.modules()],
+    }
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_module_is_left_exactly_as_it_was(fails):
+    module = Mixed()
+    module.train()
+    module.norm.eval()
+    module.conv.weight.requires_grad_(False)
+    module.head.register_forward_hook(lambda *_: None)
+    module.fails = fails
+    values = {name: t.clone() for name, t in module.state_dict().items()}
+    before = state_of(module)
+    if fails:
+        with pytest.raises(TraceError, match="Mixed cannot be traced on an input of shape"):
+            Network(module, torch.zeros(1, 3, 8, 8))
+    else:
+        net = Network(module, torch.zeros(1, 3, 8, 8))
+        for rule in ("deconvnet", "guided", "gradient"):
+            project(net, torch.randn(2, 3, 8, 8), "head", [0], rule=rule)
+    assert state_of(module) == before
+    assert all(torch.equal(values[name], t) for name, t in module.state_dict().items())
+
+
+def test_a_module_that_cannot_be_traced_says_why_and_what_to_try():
+    module = Mixed()
+    module.fails = True
+    with pytest.raises(TraceError) as caught:
+        Network(module, torch.zeros(1, 3, 8, 8))
+    message = str(caught.value)
+    assert "data-dependent" in message
+    assert "move Python branches that depend on pixel values out of its forward" in message
+    assert "\n" not in message
+
+
+def test_an_input_that_the_module_refuses_is_told_with_torchs_reason():
+    with pytest.raises(TraceError, match=r"shape \[1, 4, 8, 8\].*channels"):
+        Network(nn.Conv2d(3, 2, 3), torch.zeros(1, 4, 8, 8))
+    with pytest.raises(TraceError, match=r"example must be \[1, C, H, W\], not \[2, 3, 8, 8\]"):
+        Network(nn.Conv2d(3, 2, 3), torch.zeros(2, 3, 8, 8))
+
+
+class FixedBatch(nn.Module):
+    """A forward with a batch of one written into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Linear(4 * 64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.conv(x)).view(1, 4 * 64))
+
+
+class BatchStatistics(nn.Module):
+    """Batch norm that keeps no running statistics, so that images of a batch meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4, track_running_stats=False)
+        self.head = nn.Conv2d(4, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.norm(self.conv(x))))
+
+
+@pytest.mark.parametrize("kind", [FixedBatch, BatchStatistics])
+def test_where_images_would_meet_they_run_one_by_one(kind):
+    torch.manual_seed(0)
+    module = kind().double()
+    images = torch.randn(3, 3, 8, 8).double()
+    net = Network(module, images[:1])
+    assert not net.graph.batched
+    with torch.no_grad():
+        alone = torch.cat([module.eval()(image[None]) for image in images])
+    assert (net(images) - alone).abs().max() < 1e-12
+    together = project(net, images, "head", [0, 2]).pixels
+    singly = torch.cat([project(net, image[None], "head", [0, 2]).pixels for image in images])
+    assert (together - singly).abs().max() <= 1e-12 * singly.abs().max()
+
+
+def programs(module: nn.Module, images: Tensor) -> dict[str, object]:
+    """Return exported programs of *module* as people make them."""
+    batch = ({0: Dim("batch")},)
+    pair = torch.cat([images[:1], images[:1]])
+    return {
+        "training": export(module, (pair,), dynamic_shapes=batch),
+        "core ATen": export(module, (pair,), dynamic_shapes=batch).run_decompositions(),
+        "batch of one": export(module, (images[:1],)),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["batch norm", "residual", "inception", "hourglass"])
+def test_exported_programs_give_what_their_module_gives(name):
+    module = build(name)
+    images = images_for(module, 2, (16, 20))
+    net = Network(module, images[:1])
+    layer = net.graph.steps[net.graph.output - (1 if name == "batch norm" else 0)].name
+    for kind, program in programs(module, images).items():
+        other = Network(program, images[:1], name=name)
+        assert (other(images) - net(images)).abs().max() < 1e-12, kind
+        for rule in ("deconvnet", "guided", "gradient"):
+            convolution = next(k for k, v in net.layers.items() if v.op == "convolution"
+                               and k != layer and v.shape[1] < 16)  # fmt: skip
+            expected = project(net, images, convolution, [0, 1], rule=rule).pixels
+            found = project(other, images, convolution, [0, 1], rule=rule).pixels
+            assert (found - expected).abs().max() <= 1e-10 * expected.abs().max(), (kind, rule)
+
+
+def test_a_program_for_a_fixed_batch_is_refused():
+    program = export(nn.Conv2d(3, 2, 3), (torch.zeros(4, 3, 8, 8),))
+    with pytest.raises(TraceError, match="batches of exactly 4 images"):
+        Network(program, torch.zeros(1, 3, 8, 8))
+
+
+def test_control_flow_and_other_inputs_are_refused():
+    class Two(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return x + y
+
+    image = torch.zeros(1, 3, 8, 8)
+    with pytest.raises(TraceError, match="exactly one batch of images"):
+        Network(export(Two(), (image, image)), image)
+
+    class Deaf(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.constant = nn.Parameter(torch.ones(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.constant * 2
+
+    with pytest.raises(TraceError, match="does not depend on the images"):
+        Network(Deaf(), image)
+
+
+class SeveralOutputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.aside = nn.Conv2d(2, 1, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        maps = F.relu(self.conv(x))
+        return {"out": maps, "aux": self.aside(maps)}
+
+
+def test_of_several_outputs_the_first_counts_and_all_are_layers():
+    torch.manual_seed(0)
+    module = SeveralOutputs().double()
+    images = torch.randn(2, 1, 6, 6).double()
+    net = Network(module, images[:1])
+    assert torch.equal(net(images), module(images)["out"].detach())
+    assert list(net.layers) == ["conv", "relu", "aside"]
+    assert project(net, images, "aside", [0]).activation.shape == (2, 1)
+
+
+def test_weights_made_from_weights_are_computed_once():
+    class Standardised(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+            return F.conv2d(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
+
+    torch.manual_seed(0)
+    module = nn.Sequential(Standardised(3, 4, 3), nn.ReLU()).double()
+    images = torch.randn(2, 3, 7, 7).double()
+    net = Network(module, images[:1])
+    assert [step.name for step in net.graph.steps] == ["images", "0", "1"]
+    assert (net(images) - module(images)).abs().max() < 1e-12
+
+
+def test_layers_have_the_names_of_their_modules():
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+            self.relu = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.relu(self.block(x) + x)
+            return F.relu(self.relu(self.block(x) * 2) - 1)
+
+    net = Network(Named(), torch.zeros(1, 3, 4, 4))
+    assert list(net.layers) == [
+        "block.0", "block.1", "add", "relu", "block.0@1", "block.1@1", "mul", "relu@1", "sub",
+        "relu@2",
+    ]  # fmt: skip
+    assert net.step("block") == net.step("block.1@1")
+    assert repr(net) == "Network('Named', input [3, 4, 4], 10 layers)"
+    with pytest.raises(UnitError, match="no layer 'blok.0'; did you mean 'block.0'"):
+        net.step("blok.0")
+    with pytest.raises(UnitError, match="no layer 'zzz' \\(`convscope layers` lists its 10\\)"):
+        net.step("zzz")
+
+
+def test_images_of_another_shape_are_refused():
+    net = Network(nn.Conv2d(3, 2, 3), torch.zeros(1, 3, 8, 8))
+    for shape in [(2, 3, 8, 9), (2, 1, 8, 8), (3, 8, 8)]:
+        with pytest.raises(ImageError, match=r"takes images \[N, 3, 8, 8\], not"):
+            net(torch.zeros(shape))
+    assert net(torch.zeros(2, 3, 8, 8, dtype=torch.float64)).dtype == torch.float32

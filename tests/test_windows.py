@@ -1,0 +1,75 @@
+"""Windows against a count of what each output row reads, over random geometries."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convscope.network.windows import (
+    Padded,
+    Resized,
+    Sliding,
+    Transposed,
+    Whole,
+    clip,
+    read_within,
+    union,
+)
+
+SMALL = st.integers(1, 5)
+
+
+@given(SMALL, SMALL, st.integers(0, 4), SMALL, st.integers(-9, 9), st.integers(0, 6))
+def test_a_sliding_window_reads_the_rows_under_its_kernel(k, s, p, d, first, more):
+    rows = range(first, first + more + 1)
+    read = {i * s - p + t * d for i in rows for t in range(k)}
+    assert Sliding(k, s, p, d).reads((first, first + more)) == (min(read), max(read))
+
+
+@given(SMALL, SMALL, st.integers(0, 4), SMALL, st.integers(-9, 9), st.integers(0, 6))
+def test_a_transposed_window_reads_the_rows_that_write_it(k, s, p, d, first, more):
+    wanted = range(first, first + more + 1)
+    writers = {i for i in range(-60, 60) for t in range(k) if i * s - p + t * d in wanted}
+    low, high = Transposed(k, s, p, d).reads((first, first + more))
+    # The window has no holes: it may hold rows that a dilated kernel steps over, never miss one.
+    assert all(low <= i <= high for i in writers)
+    if d == 1 and writers:
+        assert (low, high) == (min(writers), max(writers))
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.data())
+def test_a_resized_window_covers_the_same_share_of_the_map(source, target, data):
+    row = data.draw(st.integers(0, target - 1))
+    # torch's adaptive pooling: rows floor(i * source / target) to ceil((i + 1) * source / target).
+    covered = [j for j in range(source) if (j + 1) * target > row * source
+               and j * target < (row + 1) * source]  # fmt: skip
+    assert Resized(source, target).reads((row, row)) == (covered[0], covered[-1])
+
+
+@given(st.sampled_from(["constant", "reflect", "replicate", "circular"]), st.integers(0, 4),
+       st.integers(0, 4), st.integers(5, 9), st.data())  # fmt: skip
+def test_padding_reads_what_torch_copies_there(mode, before, after, size, data):
+    import torch
+    import torch.nn.functional as F
+
+    values = torch.arange(1.0, size + 1).view(1, 1, size)
+    padded = F.pad(values, (before, after), mode=mode)[0, 0]
+    first = data.draw(st.integers(0, len(padded) - 1))
+    last = data.draw(st.integers(first, len(padded) - 1))
+    held = [int(v) - 1 for v in padded[first : last + 1].tolist() if v]
+    low, high = read_within(Padded(before, mode), (first, last), size)
+    if not held:
+        assert low > high
+    else:
+        assert (low, high) == (min(held), max(held))
+
+
+def test_the_whole_map_and_the_borders():
+    assert Whole().reads((1, 1)) is None
+    assert read_within(Whole(), (1, 1), 7) == (0, 6)
+    assert Sliding(3).reads(None) is None
+    assert Transposed(3, 2).reads(None) is None
+    assert Resized(4, 2).reads(None) is None
+    assert Padded(1, "reflect").within(None, 5) == (0, 4)
+    assert clip((-3, 12), 7) == (0, 6)
+    assert clip((7, 9), 7) == (7, 6)
+    assert union((0, 2), None) is None
+    assert union((3, 4), (1, 2)) == (1, 4)
