@@ -1,4 +1,4 @@
-"""A slow, separate account of how each operation reverses, in float64; shares no code with convscope.
+"""A slow account of how each operation reverses, in float64, sharing no code with convscope.
 
 Linear operations are written out as matrices, one column a unit input, and transposed. Pooling is
 undone by loops over its windows. Rectifiers have their derivatives written by hand.

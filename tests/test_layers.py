@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, build, images_for
 from torch import Tensor, nn
 
+from architectures import ARCHITECTURES, build, images_for
 from convscope.network import Network
 from convscope.network.graph import Graph
 from convscope.network.walk import ascend
@@ -25,7 +25,7 @@ def made_positive(module: nn.Module) -> nn.Module:
 
 def readers_of_each_pixel(graph: Graph, image: Tensor, index: int) -> Tensor:
     """Return [pixel rows, pixel columns, unit rows, unit columns]: does the unit read the pixel?"""
-    channels, height, width = image.shape[1:]
+    height, width = image.shape[2:]
     brighter = torch.eye(height * width, dtype=image.dtype).view(-1, 1, height, width) * 1e4
     maps = ascend(graph, torch.cat([image, image + brighter]), [index]).maps[index]
     changed = ((maps[1:] - maps[:1]).abs() > 1e-9).any(dim=1)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from architectures import ARCHITECTURES, build, images_for
 from torch import Tensor, nn
 from torch.export import Dim, export
 
+from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ImageError, TraceError, UnitError
 from convscope.methods.project import project
 from convscope.network import Network
@@ -244,9 +244,9 @@ def test_layers_have_the_names_of_their_modules():
     ]  # fmt: skip
     assert net.step("block") == net.step("block.1@1")
     assert repr(net) == "Network('Named', input [3, 4, 4], 10 layers)"
-    with pytest.raises(UnitError, match="no layer 'blok.0'; did you mean 'block.0'"):
+    with pytest.raises(UnitError, match=r"no layer 'blok\.0'; did you mean 'block.0'"):
         net.step("blok.0")
-    with pytest.raises(UnitError, match="no layer 'zzz' \\(`convscope layers` lists its 10\\)"):
+    with pytest.raises(UnitError, match=r"no layer 'zzz' \(`convscope layers` lists its 10\\)"):
         net.step("zzz")
 
 

@@ -1,19 +1,19 @@
 """Every operation of the table, under each rule, against the slow oracle in float64.
 
-The network of each case is a convolution, a ReLU, the operation, and nothing else: the signal starts
-at the operation's output, and the oracle brings it down the three steps.
+The network of each case is a convolution, a ReLU, the operation, and nothing else: the signal
+starts at the operation's output, and the oracle brings it down the three steps.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-import oracle
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import oracle
 from convscope.methods.project import project
 from convscope.network import Network
 from convscope.network.ops import TABLE
@@ -126,7 +126,8 @@ def cases() -> dict[str, Case]:
         "convolution, dilated": convolution(dilation=2, padding=1),
         "convolution, grouped": convolution(groups=2, padding=1, stride=2),
         "convolution, stride beyond kernel": convolution(kernel=1, stride=3),
-        "convolution, same": linear(nn.Conv2d(4, 5, (4, 3), padding="same", dilation=(1, 2)).double()),
+        "convolution, same": linear(
+            nn.Conv2d(4, 5, (4, 3), padding="same", dilation=(1, 2)).double()),
         "convolution, valid": linear(nn.Conv2d(4, 5, 3, padding="valid").double()),
         "transposed convolution": transposed(stride=2, padding=1),
         "transposed convolution, grouped": transposed(stride=3, groups=2, output_padding=1),
@@ -172,15 +173,18 @@ def cases() -> dict[str, Case]:
         "negative": linear(lambda x: 1 - (-x)),
         "rsub": linear(lambda x: torch.rsub(x, 2)),
         "sigmoid": pointwise(torch.sigmoid, lambda x: oracle.logistic(x) * oracle.logistic(-x)),
-        "hard sigmoid": pointwise(F.hardsigmoid, lambda x: torch.full_like(x, 1 / 6) * (x.abs() < 3)),
+        "hard sigmoid": pointwise(
+            F.hardsigmoid, lambda x: torch.full_like(x, 1 / 6) * (x.abs() < 3)),
         "tanh": pointwise(torch.tanh, lambda x: 1 - torch.tanh(x) ** 2),
         "exponential": pointwise(torch.exp, torch.exp),
         "power": pointwise(lambda x: x**3, lambda x: 3 * x**2),
         "root": pointwise(lambda x: torch.sqrt(x + 1), lambda x: 0.5 / torch.sqrt(x + 1)),
         "absolute value": pointwise(lambda x: torch.abs(x - 0.4), lambda x: torch.sign(x - 0.4)),
         "quotient": jacobian(lambda x: x / (1 + x.sum(1, keepdim=True))),
-        "concatenation": linear(lambda x: torch.cat([x, x.mean((2, 3), keepdim=True).expand_as(x), x], 1)),
-        "reshape": linear(lambda x: x.view(len(x), 2, 2, 7, 8).transpose(1, 2).reshape(len(x), 4, 7, 8)),
+        "concatenation": linear(
+            lambda x: torch.cat([x, x.mean((2, 3), keepdim=True).expand_as(x), x], 1)),
+        "reshape": linear(
+            lambda x: x.view(len(x), 2, 2, 7, 8).transpose(1, 2).reshape(len(x), 4, 7, 8)),
         "flatten": linear(lambda x: x.flatten(1)),
         "squeeze": linear(lambda x: x.mean((2, 3), keepdim=True).squeeze(3).squeeze(2)),
         "squeeze dims": linear(lambda x: x[:, :, :1, :1].squeeze((2, 3))),

@@ -4,9 +4,9 @@ import captum.attr
 import pytest
 import torch
 import torch.nn.functional as F
-from architectures import ARCHITECTURES, build, images_for
 from torch import Tensor, nn
 
+from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, ImageError, RuleError, UnitError
 from convscope.methods.budget import parse_bytes
 from convscope.methods.project import project, strongest_maps
@@ -203,7 +203,7 @@ def test_blocks_end_where_the_resolution_changes(networks):
         "residual": ["layer1.1.relu2", "layer2.1.relu2"],
         "inception": ["stem.1", "cat", "reduce"],
         "dense": ["transition", "last"],
-        "squeeze-excite": ["relu"],
+        "squeeze-excite": ["last"],
     }
 
 
@@ -274,7 +274,7 @@ def test_no_rectifier_is_refused_with_the_reason():
     net = Network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Tanh()), torch.zeros(1, 3, 8, 8))
     images = torch.randn(1, 3, 8, 8)
     for rule in ("deconvnet", "guided"):
-        with pytest.raises(RuleError, match="has no rectifier .* use rule 'gradient'"):
+        with pytest.raises(RuleError, match=r"has no rectifier .* use rule 'gradient'"):
             project(net, images, "1", [0], rule=rule)
     assert project(net, images, "1", [0], rule="gradient").pixels.abs().max() > 0
 

@@ -27,10 +27,9 @@ def block_ends(graph: Graph) -> list[int]:
     ends: list[int] = []
     stride, begins, previous = None, 0, 0
     for index in narrow_steps(graph):
-        rows, columns = fields.along(index, 0), fields.along(index, 1)
-        if not graph.is_map(index) or rows is None or columns is None:
-            continue  # units that read the whole image show no pattern of their own
-        here = rows[0], columns[0]
+        if not graph.is_map(index) or max(graph.steps[index].shape[2:]) == 1:
+            continue
+        here = _resolution(graph, fields, index)
         if here != stride:
             # What shrank the maps may lie on branches since the step before.
             stride, begins = here, previous
@@ -41,6 +40,20 @@ def block_ends(graph: Graph) -> list[int]:
                 ends.pop()
             ends.append(index)
     return ends
+
+
+def _resolution(graph: Graph, fields: ReceptiveFields, index: int) -> tuple[float, float]:
+    """Return the image pixels between neighbouring units, rows and columns."""
+    rows, columns = fields.along(index, 0), fields.along(index, 1)
+    if rows and columns:
+        return rows[0], columns[0]
+    # Above a gate that reads the whole map (squeeze and excitation) no stride is left; the size of
+    # the map still tells where the resolution changes.
+    height, width = (
+        image / size
+        for image, size in zip(fields.image_size, graph.steps[index].shape[2:], strict=True)
+    )
+    return round(height), round(width)
 
 
 def _is_convolution(step: Step) -> bool:
