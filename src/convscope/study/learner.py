@@ -17,7 +17,7 @@ from convscope.study.checkpoints import (
 )
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet
-from convscope.study.feed import normalised
+from convscope.study.feed import normalised, resized
 from convscope.study.nets import build
 from convscope.study.optimizers import make_optimizers
 from convscope.study.synced import synced
@@ -77,13 +77,17 @@ class Learner:
         return loss.detach(), (logits.argmax(1) == labels).sum()
 
     @torch.no_grad()
-    def accuracy(self, data: ImageSet) -> float:
-        """Return the share of *data* that is answered rightly, in 0..1, without augmentation."""
+    def accuracy(self, data: ImageSet, side: int) -> float:
+        """Return the share of *data* that is answered rightly, in 0..1, without augmentation.
+
+        The images are resized to *side* pixels, as those that the network is learning from are.
+        """
         # The bare network: every process looks at all images, and none waits for another.
         self._network.eval()
         right = 0
         for pixels, labels in data.batches(EVALUATION_BATCH):
             images = normalised(pixels.to(self._fabric.device), self._config)
+            images = resized(images, side)
             images = images.contiguous(memory_format=torch.channels_last)
             answers = self._network(images).argmax(1)
             right += int((answers == labels.to(answers.device)).sum())

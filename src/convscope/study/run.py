@@ -30,7 +30,8 @@ class EpochMetrics:
         step: optimizer steps so far.
         loss: mean training loss of the epoch's steps, in nats, label smoothing included.
         train_accuracy: share of the epoch's augmented training images answered rightly, 0..1.
-        accuracy: share of the held-out images answered rightly, 0..1.
+        accuracy: share of the held-out images answered rightly, 0..1, at the side of the images
+            trained on.
         seconds: training time so far, without validation and saving.
 
     """

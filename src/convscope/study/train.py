@@ -213,7 +213,7 @@ class _Session:
     def finish(self, test: ImageSet | None) -> None:
         """Test the final weights, if there is anything to test them on, and close the run."""
         if test is not None:
-            self._run.test_accuracy = self._learner.accuracy(test)
+            self._run.test_accuracy = self._learner.accuracy(test, test.side)
         self._run.seconds = {
             "training": self._tally.seconds,
             "validation": self._tally.validation_seconds,
@@ -263,7 +263,7 @@ class _Session:
     def _close_epoch(self) -> None:
         """Look at the held-out images and note how the epoch went."""
         started = time.perf_counter()
-        accuracy = self._learner.accuracy(self._held_out)
+        accuracy = self._learner.accuracy(self._held_out, self._feed.side(self._step - 1))
         tally = self._tally
         tally.validation_seconds += time.perf_counter() - started
         share = self._config.batch_size // self._fabric.world_size
