@@ -17,22 +17,37 @@ NOWHERE = torch.zeros(2, 1, dtype=torch.int64)
 STILL = torch.tensor([False])
 
 
+def picked(picture: list[list[int]], changes: Changes, kind: Augmentation) -> list[list[int]]:
+    """Return what becomes of a one-colour picture that is the second of its set."""
+    image = torch.tensor(picture, dtype=torch.uint8)[None, :, :, None]
+    images = torch.cat([torch.full_like(image, 99), image])
+    before = images.clone()
+    changed = changes.pick(images, torch.tensor([1]), kind, torch.tensor([7], dtype=torch.uint8))
+    assert torch.equal(images, before)
+    return changed[0, :, :, 0].tolist()
+
+
 def test_a_shift_reflects_the_image_at_its_edge():
-    image = torch.arange(16.0).view(1, 1, 4, 4)
     # Offset 0 of reach 1 moves the picture one pixel down; offset 2, one to the left.
-    moved = Changes(STILL, torch.tensor([[0], [2]]), NOWHERE).apply(image, Augmentation(shift=1))
-    expected = [[5, 6, 7, 6], [1, 2, 3, 2], [5, 6, 7, 6], [9, 10, 11, 10]]
-    assert moved[0, 0].tolist() == expected
+    changes = Changes(STILL, torch.tensor([[0], [2]]), NOWHERE)
+    assert picked([[0, 1, 2], [3, 4, 5], [6, 7, 8]], changes, Augmentation(shift=1)) == [
+        [4, 5, 4],
+        [1, 2, 1],
+        [4, 5, 4],
+    ]
 
 
-def test_cutout_zeroes_its_square_and_nothing_else():
-    image, kind = torch.ones(1, 2, 4, 4), Augmentation(shift=0, cutout=2)
-    inside = Changes(STILL, NOWHERE, torch.tensor([[1], [2]])).apply(image, kind)
-    assert inside[0, 0].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
-    assert torch.equal(inside[0, 0], inside[0, 1])
-    outside = Changes(STILL, NOWHERE, torch.tensor([[-1], [3]])).apply(image, kind)
-    assert (outside[0, 0] == 0).nonzero().tolist() == [[0, 3]]
-    assert image.min() == 1
+def test_a_mirrored_image_is_shifted_after():
+    changes = Changes(~STILL, torch.tensor([[1], [2]]), NOWHERE)
+    assert picked([[0, 1, 2, 3]] * 2, changes, Augmentation(shift=1)) == [[2, 1, 0, 1]] * 2
+
+
+def test_cutout_fills_its_square_and_nothing_else():
+    ones, kind = [[1] * 4] * 4, Augmentation(shift=0, cutout=2)
+    inside = Changes(STILL, NOWHERE, torch.tensor([[1], [2]]))
+    assert picked(ones, inside, kind) == [[1, 1, 1, 1], [1, 1, 7, 7], [1, 1, 7, 7], [1, 1, 1, 1]]
+    outside = Changes(STILL, NOWHERE, torch.tensor([[-1], [3]]))
+    assert picked(ones, outside, kind) == [[1, 1, 1, 7], *ones[:3]]
 
 
 def test_flips_alternate_by_epoch():
@@ -43,9 +58,6 @@ def test_flips_alternate_by_epoch():
     assert 400 < int(first.sum()) < 600
     assert torch.equal(second, ~first)
     assert torch.equal(third, first)
-    image = torch.tensor([[[[1.0, 2.0]]]])
-    kind = Augmentation(shift=0)
-    assert Changes(~STILL, NOWHERE, NOWHERE).apply(image, kind).tolist() == [[[[2.0, 1.0]]]]
 
 
 def test_drawn_shifts_and_squares_cover_their_range():
@@ -92,6 +104,14 @@ def test_an_epoch_shows_every_image_once_and_resizes_on_time():
     sides = [feed.batch(step)[0].shape[-1] for step in range(feed.steps)]
     turn = math.ceil(0.3 * feed.steps)
     assert sides == [12] * turn + [16] * (feed.steps - turn)
+
+
+def test_normalised_pixels_are_channels_last_in_standard_deviations():
+    config, images = small(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3)), pictures().images[:4]
+    found = normalised(images, config)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (config.mean, config.std))
+    torch.testing.assert_close(found, (images / 255 - mean) / std, rtol=1e-5, atol=1e-5)
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_feed_refuses_what_it_cannot_share():

@@ -1,11 +1,10 @@
-"""Random changes to a batch of training images, as whole-batch tensor operations."""
+"""Random changes to a batch of training images, as whole-batch operations on their bytes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from convscope.errors import TrainError
@@ -79,16 +78,40 @@ class Changes:
         """Return the changes to the images of *part* of the batch."""
         return Changes(self.mirrored[part], self.offsets[:, part], self.holes[:, part])
 
-    def apply(self, images: Tensor, kind: Augmentation) -> Tensor:
-        """Return float images [N, C, H, W], normalised so that zero is the mean colour, changed."""
-        if kind.flip:
-            mirrored = self.mirrored.to(images.device).view(-1, 1, 1, 1)
-            images = torch.where(mirrored, images.flip(3), images)
-        if kind.shift:
-            images = _shifted(images, kind.shift, self.offsets)
-        if kind.cutout:
-            images = _cut_out(images, kind.cutout, self.holes)
-        return images
+    def pick(self, images_nhwc: Tensor, chosen: Tensor, kind: Augmentation, fill: Tensor) -> Tensor:
+        """Return the chosen images, changed.
+
+        One indexing picks, mirrors, shifts and reflects: all four only say which pixel is read.
+
+        Args:
+            images_nhwc: uint8 [M, H, W, C], the whole set.
+            chosen: int64 [N], on the same device: which images these changes are for.
+            kind: what the changes were drawn for.
+            fill: uint8 [C], the colour of cut-out squares.
+
+        Returns:
+            uint8 [N, H, W, C], new.
+
+        """
+        _, height, width, _ = images_nhwc.shape
+        rows = _reflected(torch.arange(height) + self.offsets[0, :, None] - kind.shift, height)
+        columns = _reflected(torch.arange(width) + self.offsets[1, :, None] - kind.shift, width)
+        columns = torch.where(self.mirrored[:, None], width - 1 - columns, columns)
+        device = images_nhwc.device
+        picked = images_nhwc[
+            chosen[:, None, None], rows.to(device)[:, :, None], columns.to(device)[:, None, :]
+        ]
+        return self._cut_out(picked, kind, fill) if kind.cutout else picked
+
+    def _cut_out(self, images: Tensor, kind: Augmentation, fill: Tensor) -> Tensor:
+        """Set each image's square to *fill*."""
+        _, height, width, _ = images.shape
+        rows, columns = torch.arange(height), torch.arange(width)
+        top, left = self.holes[0, :, None], self.holes[1, :, None]
+        in_rows = (rows >= top) & (rows < top + kind.cutout)
+        in_columns = (columns >= left) & (columns < left + kind.cutout)
+        hole = (in_rows[:, :, None] & in_columns[:, None, :])[..., None].to(images.device)
+        return torch.where(hole, fill, images)
 
 
 def alternating_flip(count: int, epoch: int, generator: Generator) -> Tensor:
@@ -101,22 +124,7 @@ def alternating_flip(count: int, epoch: int, generator: Generator) -> Tensor:
     return first if epoch % 2 == 0 else ~first
 
 
-def _shifted(images: Tensor, reach: int, offsets: Tensor) -> Tensor:
-    """Move each image by *offsets* - *reach* pixels, reflecting it at its edges."""
-    count, _, height, width = images.shape
-    rows = (offsets[0, :, None] + torch.arange(height)).to(images.device)
-    columns = (offsets[1, :, None] + torch.arange(width)).to(images.device)
-    padded_bhwc = F.pad(images, (reach,) * 4, mode="reflect").permute(0, 2, 3, 1)
-    image = torch.arange(count, device=images.device)[:, None, None]
-    return padded_bhwc[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def _cut_out(images: Tensor, side: int, corners: Tensor) -> Tensor:
-    """Zero the square of *side* pixels below and right of each image's corner."""
-    _, _, height, width = images.shape
-    rows, columns = torch.arange(height), torch.arange(width)
-    top, left = corners[0, :, None], corners[1, :, None]
-    in_rows = (rows >= top) & (rows < top + side)
-    in_columns = (columns >= left) & (columns < left + side)
-    hole = in_rows[:, None, :, None] & in_columns[:, None, None, :]
-    return images.masked_fill(hole.to(images.device), 0)
+def _reflected(places: Tensor, length: int) -> Tensor:
+    """Return places beyond 0..length - 1 mirrored at the first or last, which is not repeated."""
+    last = length - 1
+    return last - (last - places.abs()).abs()

@@ -86,9 +86,7 @@ class Learner:
         self._network.eval()
         right = 0
         for pixels, labels in data.batches(EVALUATION_BATCH):
-            images = normalised(pixels.to(self._fabric.device), self._config)
-            images = resized(images, side)
-            images = images.contiguous(memory_format=torch.channels_last)
+            images = normalised(resized(pixels.to(self._fabric.device), side), self._config)
             answers = self._network(images).argmax(1)
             right += int((answers == labels.to(answers.device)).sum())
         return right / len(data)
