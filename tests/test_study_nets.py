@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from convscope.errors import ModelError
-from convscope.study.nets import VGG16_WIDTHS, NetConfig, build, multiply_adds
+from convscope.study.config import PRESETS
+from convscope.study.nets import NetConfig, build, multiply_adds
 
 SMALL = ((4,), (6, 8))
 
@@ -61,7 +62,7 @@ def test_multiply_adds_are_those_of_the_modules(padding):
 
 
 def test_vgg16_has_its_thirteen_convolutions_and_ends_in_one_value_a_channel():
-    network = build(NetConfig(VGG16_WIDTHS), seed=0).eval()
+    network = build(PRESETS["vgg16"].net, seed=0).eval()
     assert len(convolutions(network)) == 13
     assert network.features(torch.zeros(1, 3, 32, 32)).shape == (1, 512, 1, 1)
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(14.7e6, rel=0.01)

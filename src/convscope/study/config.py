@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from convscope.errors import TrainError, near_matches
+from convscope.models.architectures import VGG16_BLOCKS
 from convscope.study.augment import Augmentation
 from convscope.study.nets import NetConfig
 
@@ -153,6 +154,9 @@ PRESETS: dict[str, TrainConfig] = {
         net=NetConfig(widths=((32,), (64,), (128, 128), (256, 256))),
         epochs=20,
     ),
+    # VGG16 at 32x32: its five poolings leave one value a channel, so one linear layer takes the
+    # place of its three.
+    "vgg16": TrainConfig(net=NetConfig(widths=VGG16_BLOCKS), epochs=10),
     # The highest accuracy within an hour on two cores.
     "best": TrainConfig(
         net=NetConfig(widths=((64,), (128, 128), (256, 256), (512,))),

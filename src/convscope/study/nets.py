@@ -12,9 +12,9 @@ from torch.nn import init
 from convscope.errors import ModelError
 from convscope.models.seeding import seeded
 
-# VGG16's convolutions (Simonyan & Zisserman, arXiv 1409.1556, table 1, D). At 32x32 its five
-# poolings leave one value a channel, so one linear layer takes the place of its three.
-VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+# Share of a batch's statistics in the running ones: trainings of a few hundred steps, whose weights
+# move fast, need them fresh.
+NORM_MOMENTUM = 0.4
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _features(config: NetConfig) -> nn.Sequential:
                 pool = nn.AdaptiveMaxPool2d(1) if last else nn.MaxPool2d(2)
                 features.add_module(f"pool{index + 1}", pool)
             if config.batch_norm:
-                features.add_module(f"norm{number}", nn.BatchNorm2d(width, momentum=0.4))
+                features.add_module(f"norm{number}", nn.BatchNorm2d(width, momentum=NORM_MOMENTUM))
             features.add_module(f"relu{number}", nn.ReLU())
             channels = width
     return features

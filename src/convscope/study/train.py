@@ -27,6 +27,7 @@ from convscope.study.feed import Feed
 from convscope.study.interrupts import Interrupted, interruptible
 from convscope.study.learner import Learner
 from convscope.study.made_with import made_with
+from convscope.study.memory import keep_freed_memory
 from convscope.study.nets import multiply_adds
 from convscope.study.run import FILE, EpochMetrics, Run
 from convscope.study.schedule import moments, one_cycle
@@ -102,6 +103,7 @@ def train(
         Interrupted: on Ctrl-C or SIGTERM, after saving the state; a ``KeyboardInterrupt``.
 
     """
+    keep_freed_memory()
     images = data if isinstance(data, ImageSet) else load_cifar10(data)
     if not isinstance(data, ImageSet):
         require_cifar10(data, "test")
