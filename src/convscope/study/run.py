@@ -33,6 +33,8 @@ class EpochMetrics:
         accuracy: share of the held-out images answered rightly, 0..1, at the side of the images
             trained on.
         seconds: training time so far, without validation and saving.
+        processor_seconds: this process's share of it, summed over its threads: divided by their
+            number, it is about what *seconds* would be on a machine with nothing else to do.
 
     """
 
@@ -42,6 +44,7 @@ class EpochMetrics:
     train_accuracy: float
     accuracy: float
     seconds: float
+    processor_seconds: float
 
 
 @dataclass
@@ -55,8 +58,8 @@ class Run:
         made_with: versions, hardware and git state.
         network: number of parameters, and of multiply-adds an image.
         epochs: how it went.
-        seconds: time spent on ``training`` (augmentation, forward, backward, optimizer),
-            ``validation`` and ``saving``, in seconds, once finished.
+        seconds: once finished, the time spent on ``training`` (augmentation, forward, backward,
+            optimizer), ``validation`` and ``saving``, and the ``processor`` time of the training.
         test_accuracy: share of the test images answered rightly by the final weights, 0..1; None
             before the end, or where no test set was given.
         finished: whether the last step is done.

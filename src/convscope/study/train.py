@@ -158,6 +158,7 @@ class _Tally:
     steps: int = 0
     epoch_seconds: float = 0.0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     validation_seconds: float = 0.0
     saving_seconds: float = 0.0
     work: int = 0
@@ -218,6 +219,7 @@ class _Session:
             self._run.test_accuracy = self._learner.accuracy(test, test.side)
         self._run.seconds = {
             "training": self._tally.seconds,
+            "processor": self._tally.processor_seconds,
             "validation": self._tally.validation_seconds,
             "saving": self._tally.saving_seconds,
         }
@@ -229,7 +231,7 @@ class _Session:
 
     def _take_step(self) -> None:
         """Learn from the next batch."""
-        started = time.perf_counter()
+        started, processor = time.perf_counter(), time.process_time()
         images, labels = self._feed.batch(self._step)
         rate = one_cycle(self._step, self._feed.steps, self._config.warmup)
         loss_tensor, right_tensor = self._learner.step(images, labels, rate)
@@ -237,6 +239,7 @@ class _Session:
         spent = time.perf_counter() - started
         tally = self._tally
         tally.seconds += spent
+        tally.processor_seconds += time.process_time() - processor
         tally.epoch_seconds += spent
         tally.loss += loss
         tally.right += right
@@ -279,6 +282,7 @@ class _Session:
                 train_accuracy=right,
                 accuracy=accuracy,
                 seconds=tally.seconds,
+                processor_seconds=tally.processor_seconds,
             )
         )
         tally.loss, tally.right, tally.steps, tally.epoch_seconds = 0.0, 0, 0, 0.0
