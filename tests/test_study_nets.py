@@ -32,7 +32,7 @@ def test_options_do_what_they_say(batch_norm, padding, sides):
 def test_modules_are_named_for_their_convolution():
     names = [name for name, _ in build(NetConfig(SMALL), seed=0).features.named_children()]
     assert names == (
-        "conv1 pool1 norm1 relu1 conv2 norm2 relu2 conv3 pool2 norm3 relu3".split()  # noqa: SIM905
+        "conv1 pool1 norm1 relu1 conv2 norm2 relu2 conv3 norm3 relu3 pool2".split()  # noqa: SIM905
     )
 
 

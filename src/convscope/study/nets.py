@@ -58,9 +58,10 @@ class PlainNet(nn.Module):
     ``features`` is a flat sequence of named modules, ``conv1``, ``norm1``, ``relu1`` and so on;
     ``classifier`` is one linear layer on the maximum of each channel's last map.
 
-    A block's last convolution is pooled *before* its normalisation and ReLU. Max pooling commutes
-    with any increasing function, so this is the usual order's network (exactly so without batch
-    norm) at a quarter of the cost of what lies between.
+    A block's last convolution is pooled *before* its normalisation and ReLU, except the last
+    block's. Max pooling commutes with any increasing function, so this is the usual order's network
+    (exactly so without batch norm) at a quarter of the cost of what lies between. The last pooling
+    leaves too few values a batch to normalise well by, so it comes last.
     """
 
     def __init__(self, config: NetConfig) -> None:
@@ -81,21 +82,19 @@ def _features(config: NetConfig) -> nn.Sequential:
     """Return the convolutional part, down to one value a channel [N, C, 1, 1]."""
     features = nn.Sequential()
     channels, number = 3, 0
-    for index, block in enumerate(config.widths):
+    for index, block in enumerate(config.widths, start=1):
         for place, width in enumerate(block, start=1):
             number += 1
-            convolution = nn.Conv2d(
-                channels, width, 3, padding=config.padding, bias=not config.batch_norm
-            )
+            bias = not config.batch_norm
+            convolution = nn.Conv2d(channels, width, 3, padding=config.padding, bias=bias)
             features.add_module(f"conv{number}", convolution)
-            if place == len(block):
-                last = index == len(config.widths) - 1
-                pool = nn.AdaptiveMaxPool2d(1) if last else nn.MaxPool2d(2)
-                features.add_module(f"pool{index + 1}", pool)
+            if place == len(block) and index < len(config.widths):
+                features.add_module(f"pool{index}", nn.MaxPool2d(2))
             if config.batch_norm:
                 features.add_module(f"norm{number}", nn.BatchNorm2d(width, momentum=NORM_MOMENTUM))
             features.add_module(f"relu{number}", nn.ReLU())
             channels = width
+    features.add_module(f"pool{len(config.widths)}", nn.AdaptiveMaxPool2d(1))
     return features
 
 
