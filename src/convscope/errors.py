@@ -36,6 +36,14 @@ class OutputError(ConvscopeError):
     """A file or folder cannot be written."""
 
 
+class DataError(ConvscopeError):
+    """A set of images is missing, damaged or does not fit its use."""
+
+
+class TrainError(ConvscopeError):
+    """A training cannot start, go on or be resumed."""
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'a' or 'b'?"`` for the known names nearest to *name*, or ``""``.
 

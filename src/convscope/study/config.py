@@ -1,0 +1,186 @@
+"""What a training is: every choice that decides its result, and the named presets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from convscope.errors import TrainError, near_matches
+from convscope.models.architectures import VGG16_BLOCKS
+from convscope.study.augment import Augmentation
+from convscope.study.nets import NetConfig
+
+# Mean and standard deviation of CIFAR-10's training pixels, red, green, blue, pixels in 0..1.
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+
+# For readers of run.json: the units of the configuration's numbers that have one.
+UNITS = {
+    "epochs": "passes over the training images",
+    "batch_size": "images",
+    "learning_rate": "under muon: share of the filters' norm a step; under sgd: per gradient",
+    "other_learning_rate": "per gradient",
+    "momentum": "share kept a step",
+    "other_momentum": "share kept a step",
+    "weight_decay": "share a step, per unit of learning rate",
+    "warmup": "share of the training",
+    "label_smoothing": "probability",
+    "augmentation.shift": "pixels",
+    "augmentation.cutout": "pixels",
+    "sides": "[share of the training, pixels]",
+    "mean": "pixel values in 0..1",
+    "std": "pixel values in 0..1",
+    "held_out": "images",
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every choice that decides a training's result; two equal ones train the same weights.
+
+    Attributes:
+        net: the network.
+        epochs: length of the training, in passes over the training part; may be a fraction.
+        batch_size: images a step, over all processes together.
+        optimizer: ``"muon"`` (filters by Muon, the rest by SGD) or ``"sgd"`` (Nesterov).
+        learning_rate: the peak for the filters: under Muon the length of a step relative to the
+            filters' own, under SGD the factor on the mean gradient.
+        momentum: share of the running gradient kept from one step to the next, for the filters.
+        other_learning_rate: the peak for everything that is no filter, which SGD always trains.
+        other_momentum: the same share, for everything that is no filter.
+        weight_decay: share of SGD's filters and linear weights taken off a step, per unit of
+            learning rate; Muon instead holds the filters' norm fixed.
+        warmup: share of the training over which the learning rate rises, 0..1.
+        label_smoothing: probability spread evenly over all classes in the targets, 0..1.
+        augmentation: random changes to the training images.
+        sides: pairs (until, side): training images are resized to *side* pixels while the done
+            share of the training is below *until*; at their own size afterwards.
+        mean: colour mean that is subtracted, red, green, blue, pixels in 0..1.
+        std: colour deviation that is divided by, in the same units.
+        held_out: training images kept apart to choose by, never trained on.
+        split_seed: seed of that choice of images.
+        seed: seed of the weights, of the batches and of the augmentation.
+
+    Raises:
+        TrainError: a value out of its range.
+
+    """
+
+    net: NetConfig
+    epochs: float
+    batch_size: int = 500
+    optimizer: Literal["muon", "sgd"] = "muon"
+    learning_rate: float = 0.24
+    momentum: float = 0.6
+    other_learning_rate: float = 0.05
+    other_momentum: float = 0.85
+    weight_decay: float = 0.0
+    warmup: float = 0.2
+    label_smoothing: float = 0.2
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    sides: tuple[tuple[float, int], ...] = ()
+    mean: tuple[float, float, float] = CIFAR10_MEAN
+    std: tuple[float, float, float] = CIFAR10_STD
+    held_out: int = 5_000
+    split_seed: int = 5_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "epochs": self.epochs > 0,
+            "batch_size": self.batch_size >= 1,
+            "learning_rate": self.learning_rate > 0,
+            "other_learning_rate": self.other_learning_rate > 0,
+            "momentum": 0 < self.momentum < 1,
+            "other_momentum": 0 < self.other_momentum < 1,
+            "weight_decay": self.weight_decay >= 0,
+            "warmup": 0 < self.warmup < 1,
+            "label_smoothing": 0 <= self.label_smoothing < 1,
+            "sides": all(0 < until <= 1 and side >= 1 for until, side in self.sides),
+            "std": min(self.std) > 0,
+            "held_out": self.held_out >= 1,
+        }
+        for name, holds in ranges.items():
+            if not holds:
+                raise TrainError(f"{name} cannot be {getattr(self, name)}")
+        if self.optimizer not in ("muon", "sgd"):
+            raise TrainError(f"the optimizer is 'muon' or 'sgd', not {self.optimizer!r}")
+        if self.optimizer == "muon" and not self.net.batch_norm:
+            raise TrainError(
+                "Muon holds the filters' norm fixed, which only batch norm makes harmless; "
+                "train a network without it by 'sgd'"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as JSON's own types."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> TrainConfig:
+        """Return what :meth:`to_json` was called on.
+
+        Raises:
+            TrainError: a field is missing, unknown or of the wrong kind.
+
+        """
+        try:
+            values = dict(plain)
+            net = dict(values.pop("net"))
+            net["widths"] = tuple(tuple(block) for block in net["widths"])
+            return cls(
+                net=NetConfig(**net),
+                augmentation=Augmentation(**values.pop("augmentation")),
+                sides=tuple((until, side) for until, side in values.pop("sides")),
+                mean=tuple(values.pop("mean")),
+                std=tuple(values.pop("std")),
+                **values,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrainError(f"this is no training's configuration: {error}") from error
+
+
+PRESETS: dict[str, TrainConfig] = {
+    # As accurate as the 2018 study's final network, in about two minutes on two cores.
+    "tiny": TrainConfig(
+        net=NetConfig(widths=((32,), (64,), (128, 128), (256,))),
+        epochs=4,
+        sides=((0.4, 20), (0.7, 26)),
+    ),
+    # The bundled network.
+    "base": TrainConfig(
+        net=NetConfig(widths=((32,), (64,), (128, 128), (256, 256))),
+        epochs=20,
+    ),
+    # VGG16 at 32x32: its five poolings leave one value a channel, so one linear layer takes the
+    # place of its three.
+    "vgg16": TrainConfig(net=NetConfig(widths=VGG16_BLOCKS), epochs=10),
+    # The highest accuracy within an hour on two cores.
+    "best": TrainConfig(
+        net=NetConfig(widths=((64,), (128, 128), (256, 256), (512,))),
+        epochs=20,
+    ),
+}
+
+
+def preset(name: str, **changes: Any) -> TrainConfig:
+    """Return a preset by name, some of its fields changed.
+
+    Raises:
+        TrainError: if there is no such preset or field, or a value is out of its range.
+
+    >>> preset("tiny", seed=3).seed
+    3
+
+    """
+    if name not in PRESETS:
+        raise TrainError(
+            f"there is no preset {name!r}{near_matches(name, PRESETS)}; "
+            f"the presets are {', '.join(PRESETS)}"
+        )
+    try:
+        return replace(PRESETS[name], **changes)
+    except TypeError as error:
+        raise TrainError(f"a preset has no such field: {error}") from error

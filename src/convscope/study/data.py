@@ -1,0 +1,250 @@
+"""Sets of labelled images, held in memory as bytes.
+
+CIFAR-10 comes in its official binary layout, read without pickle: six files of 10,000 records, each
+one label byte and then 1,024 red, 1,024 green and 1,024 blue bytes, row by row
+(https://www.cs.toronto.edu/~kriz/cifar.html). Any folder of class folders of images reads as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from convscope.errors import DataError
+
+CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+FOLDER = "cifar-10-batches-bin"
+SIDE = 32
+RECORDS_PER_FILE = 10_000
+RECORD_BYTES = 1 + 3 * SIDE * SIDE
+FILE_BYTES = RECORDS_PER_FILE * RECORD_BYTES
+Part = Literal["train", "test"]
+Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+FILES: dict[Part, tuple[str, ...]] = {
+    "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+    "test": ("test_batch.bin",),
+}
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
+)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images of one size.
+
+    Attributes:
+        images: uint8 [N, 3, H, W], red, green, blue, 0..255.
+        labels: int64 [N], each in 0..len(classes) - 1.
+        classes: the classes' names, by label.
+
+    Raises:
+        DataError: the shapes or dtypes disagree, the set is empty, or a label has no class.
+
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
+            raise DataError(
+                f"images must be uint8 [N, 3, H, W], not {self.images.dtype} {[*self.images.shape]}"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise DataError(
+                f"labels must be int64 [{len(self.images)}], "
+                f"not {self.labels.dtype} {[*self.labels.shape]}"
+            )
+        if not len(self.labels):
+            raise DataError("the set holds no image")
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise DataError(
+                f"labels must lie in 0..{len(self.classes) - 1}, but they span {low}..{high}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> ImageSet:
+        """Return the images and labels at *index*, int64 [M], in its order."""
+        return ImageSet(self.images[index], self.labels[index], self.classes)
+
+    @property
+    def side(self) -> int:
+        """Height of an image in pixels (square sets: its width too)."""
+        return int(self.images.shape[2])
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images, labels) in order, *size* at a time; the last may be smaller."""
+        for start in range(0, len(self), size):
+            yield self.images[start : start + size], self.labels[start : start + size]
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the pixels and labels, in hexadecimal digits."""
+        digest = hashlib.sha256(self.images.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def colour_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return each colour's mean and standard deviation over all pixels, pixels in 0..1.
+
+        Counted through histograms of the 256 values, hence exact, and without a float copy.
+        """
+        values = torch.arange(256, dtype=torch.float64) / 255
+        means, deviations = [], []
+        for channel in range(3):
+            counts = torch.bincount(self.images[:, channel].reshape(-1), minlength=256).double()
+            mean = float((counts * values).sum() / counts.sum())
+            variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
+            means.append(mean)
+            deviations.append(variance**0.5)
+        return tuple(means), tuple(deviations)
+
+
+def load_cifar10(folder: str | Path, part: Part = "train") -> ImageSet:
+    """Read CIFAR-10's 50,000 training or 10,000 test images.
+
+    Args:
+        folder: the folder of the ``.bin`` files, or the one that holds ``cifar-10-batches-bin``.
+        part: ``"train"`` reads data_batch_1 to 5, ``"test"`` reads test_batch.
+
+    Raises:
+        DataError: a file is missing or not of its exact size, or a label byte is above 9.
+
+    """
+    records = np.concatenate([_read_records(path) for path in _paths(folder, part)])
+    pixels = torch.from_numpy(np.ascontiguousarray(records[:, 1:])).view(-1, 3, SIDE, SIDE)
+    return ImageSet(pixels, torch.from_numpy(records[:, 0].astype(np.int64)), CLASSES)
+
+
+def require_cifar10(folder: str | Path, part: Part) -> None:
+    """Make sure, without reading them, that a part's files are there, each of its exact size.
+
+    Raises:
+        DataError: one is missing, truncated or too long.
+
+    """
+    for path in _paths(folder, part):
+        _check_size(path)
+
+
+def load_image_folder(root: str | Path, side: int = SIDE) -> ImageSet:
+    """Read a folder of class folders of images, e.g. ``root/cat/1.jpg``.
+
+    Classes are the sub-folders in alphabetical order. Each image is converted to RGB, its largest
+    centred square cut out and resized to *side* by *side* pixels.
+
+    Raises:
+        DataError: the folder is missing or holds no class folder, a class folder holds no image,
+            or a file cannot be read as an image.
+
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}")
+    class_folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not class_folders:
+        raise DataError(f"{root} holds no class folder; put each class's images in one of its own")
+    pixels: list[Bytes] = []
+    labels: list[int] = []
+    for label, folder in enumerate(class_folders):
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise DataError(f"the class folder {folder} holds no image")
+        pixels.extend(_read_square(path, side) for path in paths)
+        labels.extend([label] * len(paths))
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+    return ImageSet(images, torch.tensor(labels), tuple(folder.name for folder in class_folders))
+
+
+def split(data: ImageSet, held_out: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Part *data* at random into one set to train on and one of *held_out* images to choose by.
+
+    The same seed makes the same parts, whatever the network or the training's own seed.
+
+    Raises:
+        DataError: *held_out* leaves no image in one of the two.
+
+    """
+    if not 0 < held_out < len(data):
+        raise DataError(
+            f"cannot hold out {held_out} of {len(data)} images: both parts need at least one"
+        )
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    return data[order[held_out:]], data[order[:held_out]]
+
+
+def _paths(folder: str | Path, part: Part) -> list[Path]:
+    """Return a part's files in *folder*, or in the official folder inside it."""
+    outer = Path(folder)
+    inner = outer / FOLDER if (outer / FOLDER).is_dir() else outer
+    return [inner / name for name in FILES[part]]
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file that cannot be one of CIFAR-10's, naming the size it should have."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        raise DataError(
+            f"{path} is missing; CIFAR-10 needs it, {FILE_BYTES:,} bytes long"
+        ) from None
+    if size != FILE_BYTES:
+        fault = "truncated" if size < FILE_BYTES else "too long"
+        raise DataError(
+            f"{path} is {fault}: {size:,} bytes where CIFAR-10's binary layout has {FILE_BYTES:,}"
+        )
+
+
+def _read_records(path: Path) -> Bytes:
+    """Return one file as uint8 [10000, 3073], its size and labels checked."""
+    _check_size(path)
+    try:
+        records = np.fromfile(path, dtype=np.uint8).reshape(RECORDS_PER_FILE, RECORD_BYTES)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    wrong = np.flatnonzero(records[:, 0] >= len(CLASSES))
+    if wrong.size:
+        raise DataError(
+            f"{path} is damaged: record {wrong[0]} has label {records[wrong[0], 0]}, "
+            f"labels go from 0 to {len(CLASSES) - 1}"
+        )
+    return records
+
+
+def _read_square(path: Path, side: int) -> Bytes:
+    """Return the image's largest centred square as uint8 [side, side, 3]."""
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as an image") from error
+    width, height = image.size
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+    square = image.crop((left, top, left + edge, top + edge))
+    if edge != side:
+        square = square.resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(square)

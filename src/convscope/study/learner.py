@@ -1,0 +1,109 @@
+"""A network in training: one step at a time, and all of its state as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from convscope.study.checkpoints import (
+    optimizer_tensors,
+    prefixed,
+    restore_optimizer,
+    without_prefix,
+)
+from convscope.study.config import TrainConfig
+from convscope.study.data import ImageSet
+from convscope.study.feed import normalised, resized
+from convscope.study.nets import build
+from convscope.study.optimizers import make_optimizers
+from convscope.study.synced import synced
+
+EVALUATION_BATCH = 1_000
+
+
+class Learner:
+    """The network and its optimizers.
+
+    Args:
+        config: the training; its seed decides the first weights.
+        fabric: Lightning's devices, precision and processes.
+
+    """
+
+    def __init__(self, config: TrainConfig, fabric: Fabric) -> None:
+        self._config = config
+        self._fabric = fabric
+        network: nn.Module = build(config.net, config.seed)
+        # Filters as [out, h, w, in]: the layout that convolutions run fastest in.
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if fabric.world_size > 1:
+            network = synced(network)
+        optimizers = make_optimizers(network, config)
+        self._peaks = [[group["lr"] for group in made.param_groups] for made in optimizers]
+        self._network = network
+        self._wrapped, *self._optimizers = fabric.setup(network, *optimizers)
+
+    @property
+    def parameters(self) -> int:
+        """Number of values that are learned."""
+        return sum(parameter.numel() for parameter in self._network.parameters())
+
+    def step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """Learn from one batch.
+
+        Args:
+            images: float [N, 3, H, W], normalised.
+            labels: int64 [N].
+            rate: the learning rate as a share of its peak, 0..1.
+
+        Returns:
+            The loss before the step and the number of right answers, as scalar tensors.
+
+        """
+        self._wrapped.train()
+        for optimizer, peaks in zip(self._optimizers, self._peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * rate
+        logits: Tensor = self._wrapped(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
+        self._fabric.backward(loss)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss.detach(), (logits.argmax(1) == labels).sum()
+
+    @torch.no_grad()
+    def accuracy(self, data: ImageSet, side: int) -> float:
+        """Return the share of *data* that is answered rightly, in 0..1, without augmentation.
+
+        The images are resized to *side* pixels, as those that the network is learning from are.
+        """
+        # The bare network: every process looks at all images, and none waits for another.
+        self._network.eval()
+        right = 0
+        for pixels, labels in data.batches(EVALUATION_BATCH):
+            images = normalised(resized(pixels.to(self._fabric.device), side), self._config)
+            answers = self._network(images).argmax(1)
+            right += int((answers == labels.to(answers.device)).sum())
+        return right / len(data)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the network's parameters and buffers by name."""
+        return dict(self._network.state_dict())
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the next step depends on."""
+        tensors = prefixed("network", self.weights())
+        for number, optimizer in enumerate(self._optimizers):
+            tensors |= prefixed(f"optimizer{number}", optimizer_tensors(optimizer))
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what :meth:`state` returned."""
+        self._network.load_state_dict(without_prefix("network", tensors))
+        for number, optimizer in enumerate(self._optimizers):
+            restore_optimizer(optimizer, without_prefix(f"optimizer{number}", tensors))

@@ -1,0 +1,60 @@
+"""A small training for the tests of the study; run as a script, one that can be killed.
+
+python study_worker.py OUT [--resume] [--pause SECONDS]
+"""
+
+import argparse
+import time
+
+import torch
+
+from convscope.study.config import TrainConfig
+from convscope.study.data import ImageSet
+from convscope.study.nets import NetConfig
+from convscope.study.train import train
+
+CLASSES = ("dark", "bright", "striped")
+
+
+def pictures(count: int = 260, side: int = 16, seed: int = 0) -> ImageSet:
+    """Return noisy pictures that are dark, bright or striped."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (count,), generator=generator)
+    noise = torch.randint(0, 120, (count, 3, side, side), generator=generator)
+    noise[labels == 1] += 120
+    noise[labels == 2, :, ::2] += 120
+    return ImageSet(noise.to(torch.uint8), labels, CLASSES)
+
+
+def small(**changes: object) -> TrainConfig:
+    """Return the configuration of a training of 32 steps."""
+    values: dict[str, object] = {
+        "net": NetConfig(widths=((6,), (8, 8)), classes=3),
+        "epochs": 6.5,
+        "batch_size": 40,
+        "held_out": 60,
+        "sides": ((0.3, 12),),
+    }
+    return TrainConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Train as the command line says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--pause", type=float, default=0.0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    train(
+        small(),
+        pictures(),
+        options.out,
+        resume=options.resume,
+        progress=lambda _: time.sleep(options.pause),
+        device="cpu",
+    )
+
+
+if __name__ == "__main__":
+    main()
