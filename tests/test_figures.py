@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvscopeError, OutputError
-from convscope.figures import check_figure_fits, projection_figure, projection_scales
+from convscope.figures.lettering import any_letters, shortened, width_of, wrapped
+from convscope.figures.projection import check_figure_fits, projection_figure, projection_scales
 from convscope.images import DisplayScale, Preprocess, display_scale, to_display
-from convscope.lettering import any_letters, shortened, width_of, wrapped
 from convscope.records import Projection
 
 SIDE = 12

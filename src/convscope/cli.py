@@ -135,7 +135,7 @@ def project(
     net = _load(model, weights, size, device)
     tiles = _tiles_an_image(net, layer, channel, top)
     if output.suffix.lower() in PICTURES:
-        from convscope.figures import check_figure_fits
+        from convscope.figures.projection import check_figure_fits
 
         check_figure_fits(len(images), tiles)
     batch = net.preprocess.batch(images)
@@ -179,7 +179,7 @@ def _check_choices(layer: list[str] | None, channel: list[int] | None, top: int 
 
 def _check_words(rule: str, select: str, scale: str, memory: str) -> None:
     """Refuse unknown words before a network is loaded for them."""
-    from convscope.figures import check_scale
+    from convscope.figures.projection import check_scale
     from convscope.methods.budget import parse_bytes
     from convscope.methods.project import SELECTIONS
     from convscope.network.rules import rule_named
@@ -267,7 +267,7 @@ def _save_projections(
     output: Path,
 ) -> "list[list[DisplayScale]]":
     """Write the figure, or the arrays; return the display scale of each image and tile."""
-    from convscope.figures import projection_figure, projection_scales
+    from convscope.figures.projection import projection_figure, projection_scales
     from convscope.outputs import written_beside
 
     if output.suffix.lower() in ARRAYS:

@@ -239,6 +239,14 @@ class Preprocess:
         """
         return self._per_channel(self.mean, inputs) + self.difference_to_pixels(inputs)
 
+    def to_inputs(self, pixels: Tensor) -> Tensor:
+        """Return pixels in 0..1, [..., C, H, W], as network inputs.
+
+        >>> Preprocess((0.5,), (0.25,), (1, 1)).to_inputs(torch.tensor([[[1.0]]])).item()
+        2.0
+        """
+        return (pixels - self._per_channel(self.mean, pixels)) / self._per_channel(self.std, pixels)
+
     def difference_to_pixels(self, differences: Tensor) -> Tensor:
         """Return differences of inputs [..., C, H, W], as projections are, in units of pixels.
 

@@ -1,4 +1,4 @@
-"""Records to matplotlib figures. Every figure says its rule, its scale and what it cannot show."""
+"""Projections drawn: each image, the patch that each unit reads, and what drives it there."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -6,40 +6,41 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from convscope.errors import ConvscopeError, OutputError, near_matches
+from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
+from convscope.figures.sheet import (
+    FOOT_POINTS,
+    FRAME_POINTS,
+    MARGIN,
+    MOST_PIXELS,
+    NOTE_POINTS,
+    Sheet,
+    frame_tile,
+    number,
+    picture_of,
+    presentable,
+)
 from convscope.images import DisplayScale, Preprocess, display_scale, to_display
-from convscope.lettering import DOTS_AN_INCH, any_letters, one_line, shortened, wrapped
 from convscope.network.rules import RULES
 from convscope.records import Projection
 
 SCALES = ("tile", "shared")
 TILES_A_LINE = 6
 COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf")
-INK = "#222222"
-WARNING = "#b00020"
-FRAME_POINTS = 1.6
-
-MOST_PIXELS = 65_535
-"""Height of a picture in pixels beyond which renderers and viewers give up."""
 
 # Everything is placed in inches, so that no text meets another whatever the number of tiles.
 TILE = 1.75
 GAP = 0.14
 TITLE = 0.42
 FOOT = 0.24
-MARGIN = 0.12
 IMAGE = 2 * TILE + FOOT / 2
 LINE = TITLE + 2 * TILE + FOOT / 2 + FOOT
 
 TITLE_POINTS = 7.5
-FOOT_POINTS = 7.0
-NOTE_POINTS = 8.5
-LINE_SPACING = 1.4
 
 
 @dataclass(frozen=True)
@@ -47,23 +48,22 @@ class ProjectionFigure:
     """A drawn figure with the scales that its tiles were shown on.
 
     Attributes:
-        figure: the matplotlib figure.
+        sheet: what it is drawn on.
         scales: one an image and tile, in the order drawn; all the same where the scale is shared.
 
     """
 
-    figure: Figure
+    sheet: Sheet
     scales: list[list[DisplayScale]]
 
+    @property
+    def figure(self) -> Figure:
+        """The matplotlib figure."""
+        return self.sheet.figure
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the figure to a file, of the kind that its ending names.
-
-        Raises:
-            OSError: if it cannot be written.
-
-        """
-        with any_letters():
-            self.figure.savefig(path)
+        """Write the figure; see :meth:`.Sheet.save`."""
+        self.sheet.save(path)
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,10 @@ def projection_figure(
     pixels = preprocess.to_pixels(images.cpu())
     caption = [*_caption(projections[0], scale, scales), *_oddities(tiles, pixels)]
     notes = _together(note for projection in projections for note in projection.notes)
-    sheet = _Sheet.made_for(len(images), len(tiles[0]), caption, notes)
-    pictures = _picture(pixels)
+    width = 2 * MARGIN + IMAGE + min(len(tiles[0]), TILES_A_LINE) * (TILE + GAP)
+    height = MARGIN + len(images) * _lines(len(tiles[0])) * LINE
+    sheet = Sheet.made_for(width, height, caption, notes)
+    pictures = picture_of(pixels)
     for n, title in enumerate(titles):
         top = MARGIN + n * _lines(len(tiles[0])) * LINE
         _draw_image(sheet, top + TITLE, pictures[n], tiles[n], title)
@@ -169,58 +171,7 @@ def projection_figure(
             line, column = divmod(place, TILES_A_LINE)
             corner = (MARGIN + IMAGE + GAP + column * (TILE + GAP), top + line * LINE + TITLE)
             _draw_tile(sheet, corner, pictures[n], tile, own_scale, COLOURS[place % len(COLOURS)])
-    return ProjectionFigure(sheet.figure, scales)
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """A figure on which everything is placed in inches from the upper left corner."""
-
-    figure: Figure
-
-    @classmethod
-    def made_for(cls, images: int, tiles: int, caption: Sequence[str], notes: str) -> "_Sheet":
-        """Return a sheet as large as its tiles and its text need, with the text below."""
-        across = min(tiles, TILES_A_LINE)
-        width = 2 * MARGIN + IMAGE + across * (TILE + GAP)
-        room = width - 2 * MARGIN
-        lines = [(line, NOTE_POINTS, True) for line in wrapped(notes, room, NOTE_POINTS, "bold")]
-        for sentence in caption:
-            found = wrapped(one_line(sentence), room, FOOT_POINTS)
-            lines += [(line, FOOT_POINTS, False) for line in found]
-        heights = [points * LINE_SPACING / 72 for _, points, _ in lines]
-        top = MARGIN + images * _lines(tiles) * LINE + MARGIN
-        height = top + sum(heights) + MARGIN
-        figure = Figure(figsize=(width, height), dpi=DOTS_AN_INCH, facecolor="white")
-        sheet = cls(figure)
-        for (line, points, warns), own in zip(lines, heights, strict=True):
-            sheet.write(line, MARGIN, top, points, ha="left", va="top", warns=warns)
-            top += own
-        return sheet
-
-    def axes(self, left: float, top: float, side: float) -> Axes:
-        """Return square axes."""
-        width, height = self.figure.get_size_inches()
-        return self.figure.add_axes(
-            (left / width, 1 - (top + side) / height, side / width, side / height)
-        )
-
-    def write(
-        self, text: str, left: float, top: float, points: float, *, ha: str, va: str, warns: bool
-    ) -> None:
-        """Write one line or more; a dollar sign is a dollar sign."""
-        width, height = self.figure.get_size_inches()
-        self.figure.text(
-            left / width,
-            1 - top / height,
-            text,
-            fontsize=points,
-            ha=ha,
-            va=va,
-            color=WARNING if warns else INK,
-            weight="bold" if warns else "normal",
-            parse_math=False,
-        )
+    return ProjectionFigure(sheet, scales)
 
 
 def _together(notes: Iterable[str]) -> str:
@@ -231,7 +182,7 @@ def _together(notes: Iterable[str]) -> str:
 def _tiles(projections: Sequence[Projection], preprocess: Preprocess, n: int) -> list[_Tile]:
     tiles = []
     for p in projections:
-        shown = _presentable(preprocess.difference_to_pixels(p.pixels[n].cpu()))
+        shown = presentable(preprocess.difference_to_pixels(p.pixels[n].cpu()))
         for k, channel in enumerate(p.channels[n].tolist()):
             top, left, bottom, right = p.window[n, k].tolist()
             height, width = p.pixels.shape[-2:]
@@ -263,30 +214,6 @@ def _beyond(first: int, end: int, size: int, field: int) -> tuple[int, int]:
     return (first, end + missing) if missing > after else (first, end)
 
 
-def number(value: float) -> str:
-    """Return a number in three digits, with a power of ten only where it is far from one.
-
-    >>> number(2714.2), number(0.0123), number(1.5e-7), number(0.0)
-    ('2710', '0.0123', '1.5e-07', '0')
-    """
-    if not np.isfinite(value) or not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.3g}"
-    return np.format_float_positional(value, 3, unique=False, fractional=False, trim="-")
-
-
-def _presentable(values: Tensor) -> Tensor:
-    """Return values with one or three channels; others are shown as their mean over channels."""
-    return values if values.shape[-3] in (1, 3) else values.mean(dim=-3, keepdim=True)
-
-
-def _picture(pixels: Tensor) -> npt.NDArray[np.float64]:
-    """Return pixels [N, C, H, W] as [N, H, W, 3] in 0..1."""
-    shown: npt.NDArray[np.float64] = (
-        _presentable(pixels).clamp(0, 1).movedim(1, -1).double().numpy()
-    )
-    return np.broadcast_to(shown, (*shown.shape[:-1], 3))
-
-
 def _scales(tiles: list[list[_Tile]], scale: str) -> list[list[DisplayScale]]:
     if scale == "tile":
         return [[display_scale(tile.projection) for tile in row] for row in tiles]
@@ -296,7 +223,7 @@ def _scales(tiles: list[list[_Tile]], scale: str) -> list[list[DisplayScale]]:
 
 
 def _draw_image(
-    sheet: _Sheet, top: float, picture: npt.NDArray[np.float64], tiles: list[_Tile], title: str
+    sheet: Sheet, top: float, picture: npt.NDArray[np.float64], tiles: list[_Tile], title: str
 ) -> None:
     axes = sheet.axes(MARGIN, top, IMAGE)
     axes.imshow(picture, interpolation="nearest")
@@ -320,7 +247,7 @@ def _draw_image(
 
 
 def _draw_tile(
-    sheet: _Sheet,
+    sheet: Sheet,
     corner: tuple[float, float],
     picture: npt.NDArray[np.float64],
     tile: _Tile,
@@ -338,7 +265,7 @@ def _draw_tile(
     ):
         axes = sheet.axes(left, side, TILE)
         axes.imshow(shown, interpolation="nearest", extent=place)
-        _frame(axes, tile.frame, colour)
+        frame_tile(axes, tile.frame, colour)
     title = f"{shortened(tile.layer, TILE, TITLE_POINTS)}\n{tile.unit}"
     middle = left + TILE / 2
     sheet.write(title, middle, top - 0.05, TITLE_POINTS, ha="center", va="bottom", warns=False)
@@ -354,19 +281,6 @@ def _foot(tile: _Tile, scale: DisplayScale) -> str:
     if tile.projection.any():
         return f"±{number(scale.limit)}" + ("" if tile.active else ", peak not above 0")
     return "nothing arrives: all zero" if tile.active else "not active in this image"
-
-
-def _frame(axes: Axes, frame: tuple[int, int, int, int], colour: str) -> None:
-    """Frame a tile at the size of a full receptive field, hatched where it leaves the image."""
-    top, left, bottom, right = frame
-    axes.set_ylim(bottom - 0.5, top - 0.5)
-    axes.set_xlim(left - 0.5, right - 0.5)
-    axes.patch.set(hatch="////", facecolor="#f4f4f4", edgecolor="#cccccc")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_edgecolor(colour)
-        spine.set_linewidth(FRAME_POINTS)
 
 
 def _caption(projection: Projection, scale: str, scales: list[list[DisplayScale]]) -> list[str]:

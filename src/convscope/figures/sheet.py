@@ -1,0 +1,118 @@
+"""A sheet: a figure on which everything is placed in inches, so that no text meets another."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, wrapped
+
+INK = "#222222"
+WARNING = "#b00020"
+FRAME_POINTS = 1.6
+MARGIN = 0.12
+FOOT_POINTS = 7.0
+NOTE_POINTS = 8.5
+LINE_SPACING = 1.4
+
+MOST_PIXELS = 65_535
+"""Height or width of a picture in pixels beyond which renderers and viewers give up."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A figure on which everything is placed in inches from the upper left corner."""
+
+    figure: Figure
+
+    @classmethod
+    def made_for(cls, width: float, height: float, caption: Sequence[str], notes: str) -> "Sheet":
+        """Return a sheet *width* wide with the text below what is *height* high."""
+        room = width - 2 * MARGIN
+        lines = [(line, NOTE_POINTS, True) for line in wrapped(notes, room, NOTE_POINTS, "bold")]
+        for sentence in caption:
+            found = wrapped(one_line(sentence), room, FOOT_POINTS)
+            lines += [(line, FOOT_POINTS, False) for line in found]
+        heights = [points * LINE_SPACING / 72 for _, points, _ in lines]
+        top = height + MARGIN
+        whole = top + sum(heights) + MARGIN
+        sheet = cls(Figure(figsize=(width, whole), dpi=DOTS_AN_INCH, facecolor="white"))
+        for (line, points, warns), own in zip(lines, heights, strict=True):
+            sheet.write(line, MARGIN, top, points, ha="left", va="top", warns=warns)
+            top += own
+        return sheet
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the figure to a file, of the kind that its ending names.
+
+        Raises:
+            OSError: if it cannot be written.
+
+        """
+        with any_letters():
+            self.figure.savefig(path)
+
+    def axes(self, left: float, top: float, width: float, height: float | None = None) -> Axes:
+        """Return axes, square ones where no height is given."""
+        high = width if height is None else height
+        across, whole = self.figure.get_size_inches()
+        return self.figure.add_axes(
+            (left / across, 1 - (top + high) / whole, width / across, high / whole)
+        )
+
+    def write(
+        self, text: str, left: float, top: float, points: float, *, ha: str, va: str, warns: bool
+    ) -> None:
+        """Write one line or more; a dollar sign is a dollar sign."""
+        width, height = self.figure.get_size_inches()
+        self.figure.text(
+            left / width,
+            1 - top / height,
+            text,
+            fontsize=points,
+            ha=ha,
+            va=va,
+            color=WARNING if warns else INK,
+            weight="bold" if warns else "normal",
+            parse_math=False,
+        )
+
+
+def number(value: float) -> str:
+    """Return a number in three digits, with a power of ten only where it is far from one.
+
+    >>> number(2714.2), number(0.0123), number(1.5e-7), number(0.0)
+    ('2710', '0.0123', '1.5e-07', '0')
+    """
+    if not np.isfinite(value) or not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    return np.format_float_positional(value, 3, unique=False, fractional=False, trim="-")
+
+
+def presentable(values: Tensor) -> Tensor:
+    """Return values with one or three channels; others are shown as their mean over channels."""
+    return values if values.shape[-3] in (1, 3) else values.mean(dim=-3, keepdim=True)
+
+
+def picture_of(pixels: Tensor) -> npt.NDArray[np.float64]:
+    """Return pixels [N, C, H, W] as [N, H, W, 3] in 0..1."""
+    shown: npt.NDArray[np.float64] = presentable(pixels).clamp(0, 1).movedim(1, -1).double().numpy()
+    return np.broadcast_to(shown, (*shown.shape[:-1], 3))
+
+
+def frame_tile(axes: Axes, frame: tuple[int, int, int, int], colour: str) -> None:
+    """Frame a tile at the size of a full receptive field, hatched where it leaves the image."""
+    top, left, bottom, right = frame
+    axes.set_ylim(bottom - 0.5, top - 0.5)
+    axes.set_xlim(left - 0.5, right - 0.5)
+    axes.patch.set(hatch="////", facecolor="#f4f4f4", edgecolor="#cccccc")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_edgecolor(colour)
+        spine.set_linewidth(FRAME_POINTS)
