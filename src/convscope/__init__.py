@@ -17,28 +17,47 @@ if TYPE_CHECKING:
     from convscope.models import load
     from convscope.network import Layer, Network
     from convscope.records import Projection
+    from convscope.study.config import TrainConfig, preset
+    from convscope.study.evolve import Evolution, evolve
+    from convscope.study.run import Run
+    from convscope.study.tracker import Tracker
+    from convscope.study.train import train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ConvscopeError",
+    "Evolution",
     "Layer",
     "Network",
     "Projection",
+    "Run",
+    "Tracker",
+    "TrainConfig",
     "__version__",
+    "evolve",
     "load",
+    "preset",
     "project",
     "strongest_maps",
+    "train",
 ]
 
 _HOMES = {
     "ConvscopeError": "convscope.errors",
+    "Evolution": "convscope.study.evolve",
     "Layer": "convscope.network",
     "Network": "convscope.network",
     "Projection": "convscope.records",
+    "Run": "convscope.study.run",
+    "Tracker": "convscope.study.tracker",
+    "TrainConfig": "convscope.study.config",
+    "evolve": "convscope.study.evolve",
     "load": "convscope.models",
+    "preset": "convscope.study.config",
     "project": "convscope.methods.project",
     "strongest_maps": "convscope.methods.project",
+    "train": "convscope.study.train",
 }
 
 

@@ -184,3 +184,29 @@ def preset(name: str, **changes: Any) -> TrainConfig:
         return replace(PRESETS[name], **changes)
     except TypeError as error:
         raise TrainError(f"a preset has no such field: {error}") from error
+
+
+def variant(
+    preset_name: str, *, epochs: float | None, seed: int, batch_norm: bool, padding: str
+) -> TrainConfig:
+    """Return a preset with the study's four variants' options applied.
+
+    Without batch norm the filters' norm cannot be held fixed, so SGD takes Muon's place.
+
+    Raises:
+        TrainError: as :func:`preset`.
+        ModelError: a padding of another name.
+
+    >>> config = variant("tiny", epochs=1, seed=2, batch_norm=False, padding="valid")
+    >>> config.optimizer, config.net.padding, config.epochs, config.seed
+    ('sgd', 'valid', 1, 2)
+
+    """
+    base = preset(preset_name, seed=seed)
+    changes: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    if not batch_norm:
+        changes |= {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9}
+    padding_word: Any = padding
+    return replace(
+        base, net=replace(base.net, batch_norm=batch_norm, padding=padding_word), **changes
+    )

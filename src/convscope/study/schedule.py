@@ -34,6 +34,15 @@ def side_at(progress: float, sides: tuple[tuple[float, int], ...], full: int) ->
     return next((side for until, side in sides if progress < until), full)
 
 
+def is_moment(step: int, steps_per_epoch: int) -> bool:
+    """Return whether a checkpoint is kept after *step* optimizer steps; see :func:`moments`.
+
+    >>> [step for step in range(1, 600) if is_moment(step, 100)]
+    [6, 12, 25, 50, 100, 200, 500]
+    """
+    return step in moments(step + 1, steps_per_epoch)
+
+
 def moments(steps: int, steps_per_epoch: int) -> tuple[int, ...]:
     """Return the steps after which a checkpoint is kept, from 0 to *steps*, without repetition.
 

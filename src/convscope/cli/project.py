@@ -1,98 +1,37 @@
-"""The command line: parse, one library call, print the path and the numbers."""
+"""``convscope project``: what in an image drives feature maps."""
 
 import json
-import math
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope import __version__
+from convscope.cli.options import (
+    ARRAYS,
+    PICTURES,
+    AsJson,
+    Device,
+    Memory,
+    Model,
+    Size,
+    Weights,
+    load_network,
+)
+from convscope.cli.printing import print_json, print_line, progress_bar
 from convscope.errors import ConvscopeError, near_matches
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from convscope.images import DisplayScale
-    from convscope.network import Layer, Network
+    from convscope.network import Network
     from convscope.records import Projection
 
-app = typer.Typer(
-    name="convscope",
-    help="See what a convolutional network sees.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-BAR_AFTER_SECONDS = 2.0
 STRONGEST_OF_A_LAYER = 6
 STRONGEST_OF_A_BLOCK = 1
-INTERRUPTED = 130
-OUT_OF_MEMORY = (
-    "there is not enough memory: try a smaller --memory, a smaller --size or fewer images"
-)
-PICTURES = (".png", ".svg", ".pdf")
-ARRAYS = (".npz",)
-
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="vgg16, vgg16_bn, alexnet, squeezenet1_1, zfnet, torchvision:NAME, timm:NAME, "
-        "file.py:factory or net.pt2",
-    ),
-]
-Weights = Annotated[
-    str,
-    typer.Option(help="A .safetensors or .pth file, or 'random'; by default the published ones."),
-]
-Size = Annotated[str | None, typer.Option(metavar="C,H,W", help="Input size of the network.")]
-Device = Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
-Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
 
 
-@app.callback(invoke_without_command=True)
-def without_command(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    """See what a convolutional network sees."""
-    if version:
-        typer.echo(f"convscope {__version__}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-
-
-@app.command()
-def layers(
-    model: Model,
-    weights: Annotated[
-        str | None, typer.Option(help="A .safetensors or .pth file; the table needs none.")
-    ] = None,
-    size: Size = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the layers: shape, stride, padding offset, receptive field, parameters, cost."""
-    # An exported program brings its weights; for all else random ones save a download.
-    own = "default" if model.endswith(".pt2") else "random"
-    net = _load(model, weights or own, size, "cpu")
-    rows = list(net.layers.values())
-    if as_json:
-        from dataclasses import asdict
-
-        _print_json([asdict(row) for row in rows])
-        return
-    _print_layers(net, rows)
-
-
-@app.command()
 def project(
     model: Model,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
@@ -132,7 +71,7 @@ def project(
     check_output(output, PICTURES + ARRAYS)
     _check_choices(layer, channel, top)
     _check_words(rule, select, scale, memory)
-    net = _load(model, weights, size, device)
+    net = load_network(model, weights, size, device)
     tiles = _tiles_an_image(net, layer, channel, top)
     if output.suffix.lower() in PICTURES:
         from convscope.figures.projection import check_figure_fits
@@ -143,7 +82,7 @@ def project(
     titles = _titles(net, batch, images)
     scales = _save_projections(net, batch, found, titles, scale, output)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "output": str(output),
                 "images": [str(image) for image in images],
@@ -153,9 +92,9 @@ def project(
             }
         )
         return
-    _print(str(output))
+    print_line(str(output))
     for n, title in enumerate(titles):
-        _print(title)
+        print_line(title)
         shown = iter(scales[n])
         for record in found:
             _print_units(record, n, shown)
@@ -190,14 +129,6 @@ def _check_words(rule: str, select: str, scale: str, memory: str) -> None:
         raise ConvscopeError(f"--select is 'peak' or 'map', not {select!r}{hint}")
     check_scale(scale)
     parse_bytes(memory)
-
-
-def _load(model: str, weights: str, size: str | None, device: str) -> "Network":
-    from convscope.models import load
-
-    # A factory's file may print; standard output is for the answer alone.
-    with redirect_stdout(sys.stderr):
-        return load(model, None if weights == "random" else weights, size=size, device=device)
 
 
 def _tiles_an_image(
@@ -308,131 +239,14 @@ def _display_facts(scale: str, scales: "list[list[DisplayScale]]") -> dict[str, 
     }
 
 
-def _print(text: str) -> None:
-    """Print a line; bytes of a file name that are no letters come out as question marks."""
-    typer.echo(text.encode("utf-8", "replace").decode())
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(_finite(value), allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """Return *value* with null for NaN and infinities, which JSON does not know."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _print_units(record: "Projection", n: int, scales: "Iterator[DisplayScale]") -> None:
     for k, channel in enumerate(record.channels[n].tolist()):
         row, column = record.position[n, k].tolist()
         top, left, bottom, right = record.window[n, k].tolist()
         scale = next(scales)
-        _print(
+        print_line(
             f"  {record.layer}  channel {channel}  peak {record.activation[n, k].item():.4g} at "
             f"row {row}, column {column}; reads rows {top}-{bottom - 1}, "
             f"columns {left}-{right - 1} of the image; shown on ±{scale.limit:.3g}, "
             f"{scale.clipped:.2%} clipped"
         )
-
-
-def _print_layers(net: "Network", rows: "list[Layer]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{net.name}, input {'×'.join(map(str, net.input_shape))}", box=None)
-    table.add_column("layer", overflow="fold")
-    table.add_column("kind")
-    for heading in ("output", "stride", "padding", "receptive field", "parameters", "mult-adds"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(
-            row.name,
-            row.op,
-            "×".join(map(str, row.shape)),
-            "whole" if row.stride is None else _both(row.stride),
-            "" if row.stride is None else _both(row.padding),
-            _both(row.receptive_field),
-            f"{row.parameters:,}" if row.parameters else "",
-            f"{row.multiply_adds:,}" if row.multiply_adds else "",
-        )
-    table.add_section()
-    parameters = sum(row.parameters for row in rows)
-    cost = sum(row.multiply_adds for row in rows)
-    table.add_row("total", "", "", "", "", "", f"{parameters:,}", f"{cost:,}")
-    # A pipe has no width: give the table what it needs instead of cutting it at 80 columns.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _both(values: tuple[float, float]) -> str:
-    """Return one number for two equal ones."""
-    shown = [f"{value:g}" for value in values]
-    return shown[0] if shown[0] == shown[1] else "×".join(shown)
-
-
-@contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback (done, total) that shows a bar with the time left once it pays."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    )
-    task = bar.add_task(label)
-    began = time.monotonic()
-
-    def advance(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-        late = time.monotonic() - began > BAR_AFTER_SECONDS
-        if late and console.is_terminal and not bar.live.is_started:
-            bar.start()
-
-    try:
-        yield advance
-    finally:
-        # Stopping a bar that was never shown would print an empty line.
-        if bar.live.is_started:
-            bar.stop()
-
-
-def main() -> None:
-    """Run the command line; a user's mistake is one sentence and exit code 2."""
-    try:
-        status = app(prog_name="convscope", standalone_mode=False)
-    except ConvscopeError as error:
-        _stop(str(error), 2)
-    except MemoryError:
-        _stop(OUT_OF_MEMORY, 2)
-    except Exception as error:
-        # What typer has against the arguments; its class has moved from version to version.
-        complaint = getattr(error, "format_message", None)
-        if complaint is None and not _is_out_of_memory(error):
-            raise
-        _stop(complaint() if complaint else OUT_OF_MEMORY, 2)
-    if status == INTERRUPTED:
-        _stop("stopped", INTERRUPTED)
-    sys.exit(status or 0)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Return whether torch found no memory, for which it has several words and no class."""
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("out of memory", "can't allocate memory")
-    )
-
-
-def _stop(sentence: str, status: int) -> NoReturn:
-    text = " ".join(sentence.split()).rstrip(".")
-    typer.echo(f"convscope: {text}".encode("utf-8", "replace").decode(), err=True)
-    sys.exit(status)

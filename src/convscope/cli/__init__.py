@@ -1,0 +1,77 @@
+"""The command line: parse, one library call, print the path and the numbers.
+
+One file a command; each imports what is heavy when it runs, so that ``--help`` answers at once.
+"""
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from convscope import __version__
+from convscope.cli.data import data
+from convscope.cli.evolve import evolve
+from convscope.cli.layers import layers
+from convscope.cli.project import project
+from convscope.cli.train import train
+from convscope.errors import ConvscopeError
+
+app = typer.Typer(
+    name="convscope",
+    help="See what a convolutional network sees.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (layers, project, data, train, evolve):
+    app.command()(command)
+
+INTERRUPTED = 130
+OUT_OF_MEMORY = (
+    "there is not enough memory: try a smaller --memory, a smaller --size or fewer images"
+)
+
+
+@app.callback(invoke_without_command=True)
+def without_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """See what a convolutional network sees."""
+    if version:
+        typer.echo(f"convscope {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and exit code 2."""
+    try:
+        status = app(prog_name="convscope", standalone_mode=False)
+    except ConvscopeError as error:
+        _stop(str(error), 2)
+    except MemoryError:
+        _stop(OUT_OF_MEMORY, 2)
+    except Exception as error:
+        # What typer has against the arguments; its class has moved from version to version.
+        complaint = getattr(error, "format_message", None)
+        if complaint is None and not _is_out_of_memory(error):
+            raise
+        _stop(complaint() if complaint else OUT_OF_MEMORY, 2)
+    if status == INTERRUPTED:
+        _stop("stopped", INTERRUPTED)
+    sys.exit(status or 0)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether torch found no memory, for which it has several words and no class."""
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("out of memory", "can't allocate memory")
+    )
+
+
+def _stop(sentence: str, status: int) -> NoReturn:
+    text = " ".join(sentence.split()).rstrip(".")
+    typer.echo(f"convscope: {text}".encode("utf-8", "replace").decode(), err=True)
+    sys.exit(status)

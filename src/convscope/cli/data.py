@@ -1,0 +1,26 @@
+"""``convscope data``: fetch a data set."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convscope.cli.printing import print_line, progress_bar
+from convscope.errors import DataError, near_matches
+
+SETS = ("cifar10",)
+
+
+def data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10")],
+    out: Annotated[Path, typer.Option(help="The folder to put it in.")] = Path("data"),
+) -> None:
+    """Fetch a data set, check it and unpack it; what is there already is not fetched again."""
+    if name not in SETS:
+        raise DataError(
+            f"there is no data set {name!r}{near_matches(name, SETS)}; there is {', '.join(SETS)}"
+        )
+    from convscope.study.fetch import fetch_cifar10
+
+    with progress_bar("fetching") as advance:
+        print_line(str(fetch_cifar10(out, progress=advance)))

@@ -1,0 +1,67 @@
+"""``convscope layers``: a network's layers as a table."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convscope.cli.options import AsJson, Model, Size, load_network
+from convscope.cli.printing import print_json
+
+if TYPE_CHECKING:
+    from convscope.network import Layer, Network
+
+
+def layers(
+    model: Model,
+    weights: Annotated[
+        str | None, typer.Option(help="A .safetensors or .pth file; the table needs none.")
+    ] = None,
+    size: Size = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the layers: shape, stride, padding offset, receptive field, parameters, cost."""
+    # An exported program brings its weights; for all else random ones save a download.
+    own = "default" if model.endswith(".pt2") else "random"
+    net = load_network(model, weights or own, size, "cpu")
+    rows = list(net.layers.values())
+    if as_json:
+        from dataclasses import asdict
+
+        print_json([asdict(row) for row in rows])
+        return
+    _print_layers(net, rows)
+
+
+def _print_layers(net: "Network", rows: "list[Layer]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{net.name}, input {'×'.join(map(str, net.input_shape))}", box=None)
+    table.add_column("layer", overflow="fold")
+    table.add_column("kind")
+    for heading in ("output", "stride", "padding", "receptive field", "parameters", "mult-adds"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.op,
+            "×".join(map(str, row.shape)),
+            "whole" if row.stride is None else _both(row.stride),
+            "" if row.stride is None else _both(row.padding),
+            _both(row.receptive_field),
+            f"{row.parameters:,}" if row.parameters else "",
+            f"{row.multiply_adds:,}" if row.multiply_adds else "",
+        )
+    table.add_section()
+    parameters = sum(row.parameters for row in rows)
+    cost = sum(row.multiply_adds for row in rows)
+    table.add_row("total", "", "", "", "", "", f"{parameters:,}", f"{cost:,}")
+    # A pipe has no width: give the table what it needs instead of cutting it at 80 columns.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _both(values: tuple[float, float]) -> str:
+    """Return one number for two equal ones."""
+    shown = [f"{value:g}" for value in values]
+    return shown[0] if shown[0] == shown[1] else "×".join(shown)

@@ -1,0 +1,39 @@
+"""The options that commands share, each under one name everywhere."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from convscope.network import Network
+
+PICTURES = (".png", ".svg", ".pdf")
+ARRAYS = (".npz",)
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="vgg16, vgg16_bn, alexnet, squeezenet1_1, zfnet, torchvision:NAME, timm:NAME, "
+        "file.py:factory or net.pt2",
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(help="A .safetensors or .pth file, or 'random'; by default the published ones."),
+]
+Size = Annotated[str | None, typer.Option(metavar="C,H,W", help="Input size of the network.")]
+Device = Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
+Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
+
+
+def load_network(model: str, weights: str, size: str | None, device: str) -> "Network":
+    """Load a network by name; ``random`` stands for random weights."""
+    from convscope.models import load
+
+    # A factory's file may print; standard output is for the answer alone.
+    with redirect_stdout(sys.stderr):
+        return load(model, None if weights == "random" else weights, size=size, device=device)

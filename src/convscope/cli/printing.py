@@ -1,0 +1,64 @@
+"""What commands print: lines, JSON, and a progress bar on anything that takes a while."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+BAR_AFTER_SECONDS = 2.0
+
+
+def print_line(text: str) -> None:
+    """Print a line; bytes of a file name that are no letters come out as question marks."""
+    typer.echo(text.encode("utf-8", "replace").decode())
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, on one line."""
+    typer.echo(json.dumps(_finite(value), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Return *value* with null for NaN and infinities, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield a callback (done, total) that shows a bar with the time left once it pays."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+    task = bar.add_task(label)
+    began = time.monotonic()
+
+    def advance(done: int, total: int | None) -> None:
+        bar.update(task, completed=done, total=total)
+        late = time.monotonic() - began > BAR_AFTER_SECONDS
+        if late and console.is_terminal and not bar.live.is_started:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        # Stopping a bar that was never shown would print an empty line.
+        if bar.live.is_started:
+            bar.stop()

@@ -1,0 +1,80 @@
+"""``convscope train``: train a network of the study on CIFAR-10."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convscope.cli.options import AsJson
+from convscope.cli.printing import print_json, print_line
+
+if TYPE_CHECKING:
+    from convscope.study.train import Progress
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")],
+    out: Annotated[Path, typer.Option(help="The RUN folder to make.")],
+    preset: Annotated[str, typer.Option(help="tiny, base, best or vgg16.")] = "tiny",
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
+    batch_norm: Annotated[bool, typer.Option(help="Normalise each convolution's maps.")] = True,
+    padding: Annotated[str, typer.Option(help="same or valid.")] = "same",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training in OUT.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train a plain ConvNet on CIFAR-10, keeping checkpoints from its first moments on.
+
+    Interrupted, the same command with --resume goes on and ends with the same weights.
+    """
+    from convscope.study.config import variant
+    from convscope.study.train import train as train_network
+
+    config = variant(preset, epochs=epochs, seed=seed, batch_norm=batch_norm, padding=padding)
+    run = train_network(
+        config, data, out, resume=resume, device=device, progress=_Line(config.epochs).show
+    )
+    assert run.test_accuracy is not None
+    numbers = {
+        "run": str(run.folder),
+        "preset": preset,
+        "test_accuracy": run.test_accuracy,
+        "validation_accuracy": run.epochs[-1].accuracy,
+        "seconds": run.seconds,
+        **run.network,
+    }
+    if as_json:
+        print_json(numbers)
+        return
+    print_line(str(run.folder))
+    print_line(
+        f"test accuracy {run.test_accuracy:.2%}, validation {run.epochs[-1].accuracy:.2%}; "
+        f"{run.seconds['training']:.0f} s of training, {run.network['parameters']:,} parameters"
+    )
+
+
+class _Line:
+    """One line on the screen that tells how far a training is, or one an epoch in a log."""
+
+    def __init__(self, epochs: float) -> None:
+        self._epochs = epochs
+        self._shown = -1
+
+    def show(self, progress: "Progress") -> None:
+        """Show it, in place on a terminal."""
+        terminal = sys.stderr.isatty()
+        if not terminal and int(progress.epoch) == self._shown:
+            return
+        self._shown = int(progress.epoch)
+        accuracy = "" if progress.accuracy is None else f", accuracy {progress.accuracy:.1%}"
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        text = (
+            f"epoch {progress.epoch:.2f} of {self._epochs:g}, loss {progress.loss:.3f}{accuracy}, "
+            f"{progress.images_per_second:.0f} images/s, {minutes}:{seconds:02} left"
+        )
+        ended = progress.step == progress.steps
+        typer.echo(f"\r{text:78}" if terminal else text, err=True, nl=ended or not terminal)

@@ -1,0 +1,84 @@
+"""A tracker: keeps the weights of anyone's training at the moments that :func:`evolve` looks at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from torch import nn
+
+from convscope.errors import OutputError, TrainError
+from convscope.study.checkpoints import checkpoint_path, checkpoint_paths, save_tensors
+from convscope.study.schedule import is_moment
+
+
+class Tracker:
+    """Keeps a module's weights at 0, 1/16, 1/8, 1/4, 1/2, 1, 2, 5, 10, 20, ... epochs.
+
+    Two lines put it into any training loop: one before it, and ``tracker.step()`` after every
+    step of the optimizer. As a context manager, or by :meth:`close`, it keeps the last weights too.
+    :func:`convscope.evolve` then takes the folder, the module and images.
+
+    Args:
+        folder: where to keep the checkpoints, made if missing.
+        module: what is trained.
+        steps_per_epoch: optimizer steps in one pass over the training images.
+
+    Raises:
+        TrainError: the folder holds checkpoints already, or *steps_per_epoch* is below one.
+        OutputError: the folder cannot be written.
+
+    >>> import tempfile
+    >>> import torch
+    >>> module = nn.Conv2d(3, 4, 3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Tracker(folder, module, steps_per_epoch=16) as tracker:
+    ...         for _ in range(20):
+    ...             tracker.step()
+    ...     [path.stem for path in checkpoint_paths(Path(folder))]
+    ['step-0000000', 'step-0000001', 'step-0000002', 'step-0000004', 'step-0000008', \
+'step-0000016', 'step-0000020']
+
+    """
+
+    def __init__(self, folder: str | Path, module: nn.Module, steps_per_epoch: int) -> None:
+        if steps_per_epoch < 1:
+            raise TrainError(f"an epoch has at least one step, not {steps_per_epoch}")
+        self.folder = Path(folder)
+        if checkpoint_paths(self.folder):
+            raise TrainError(f"{self.folder} holds checkpoints already; choose another folder")
+        self._module = module
+        self._steps_per_epoch = steps_per_epoch
+        self._steps = 0
+        self._keep()
+
+    def step(self) -> None:
+        """Note that the optimizer took a step, and keep the weights if it is time."""
+        self._steps += 1
+        if is_moment(self._steps, self._steps_per_epoch):
+            self._keep()
+
+    def close(self) -> None:
+        """Keep the weights as they are now."""
+        self._keep()
+
+    def __enter__(self) -> Tracker:
+        """Return the tracker."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Keep the final weights, also those of a training that was stopped."""
+        self.close()
+
+    def _keep(self) -> None:
+        path = checkpoint_path(self.folder, self._steps)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+        save_tensors(self._module.state_dict(), path, {"step": str(self._steps)})

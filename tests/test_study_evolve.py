@@ -1,0 +1,152 @@
+"""Evolution and the tracker, on trainings small enough to work out what must come."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from architectures import build
+from convscope.errors import DataError, TrainError, UnitError
+from convscope.figures.evolution import evolution_figure
+from convscope.methods.project import project
+from convscope.network import Network
+from convscope.study.checkpoints import checkpoint_paths
+from convscope.study.evolve import evolve
+from convscope.study.tracker import Tracker
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    """Return a folder, a module and images: channel 1 grows, channel 0's filter turns round."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.ReLU()).train()
+    images = torch.rand(6, 1, 7, 7)
+    with torch.no_grad(), Tracker(folder, module, steps_per_epoch=2) as tracker:
+        for step in range(1, 9):
+            module[0].weight[1] += 1.0
+            if step == 4:
+                module[0].weight[0].neg_()
+            tracker.step()
+    return folder, module, images
+
+
+def test_a_tracker_keeps_the_weights_of_its_moments(training):
+    folder, module, _ = training
+    assert [path.stem for path in checkpoint_paths(folder)] == [
+        "step-0000000", "step-0000001", "step-0000002", "step-0000004", "step-0000008"
+    ]  # fmt: skip
+    assert module.training
+    with pytest.raises(TrainError, match="holds checkpoints already"):
+        Tracker(folder, module, steps_per_epoch=2)
+    with pytest.raises(TrainError, match="at least one step, not 0"):
+        Tracker(folder / "other", module, steps_per_epoch=0)
+
+
+def test_evolution_follows_the_strongest_filter_and_its_projection(training):
+    folder, module, images = training
+    before = [p.clone() for p in module.parameters()]
+    evolution = evolve(folder, images, module=module)
+    (followed,) = evolution.filters
+    assert (followed.layer, followed.channel) == ("1", 1)
+    assert evolution.steps == (0, 1, 2, 4, 8)
+    assert evolution.epochs is None
+    for moment, path in enumerate(checkpoint_paths(folder)):
+        from safetensors.torch import load_file
+
+        weight = load_file(path)["0.weight"]
+        maps = torch.relu(torch.nn.functional.conv2d(images, weight))[:, 1]
+        peaks = maps.amax((1, 2))
+        image = int(peaks.argmax())
+        assert followed.image[moment] == image
+        assert followed.activation[moment] == pytest.approx(peaks.max().item(), rel=1e-6)
+        row, column = divmod(int(maps[image].flatten().argmax()), 5)
+        assert followed.window[moment].tolist() == [row, column, row + 3, column + 3]
+        # One convolution: the projection is the kernel itself times the activation.
+        expected = torch.zeros(1, 7, 7)
+        expected[:, row : row + 3, column : column + 3] = weight[1] * peaks.max()
+        assert (followed.pixels[moment] - expected).abs().max() <= 1e-5 * expected.abs().max()
+    changed = [False, *(a != b for a, b in zip(followed.image, followed.image[1:], strict=False))]
+    assert followed.changed.tolist() == changed
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+
+
+def test_the_distance_is_the_norm_that_is_still_missing(training):
+    folder, module, images = training
+    evolution = evolve(folder, images, module=module, channels={"1": 0})
+    final = module[0].weight.detach().double()
+    start = final.clone()
+    start[1] -= 8
+    start[0].neg_()
+    (distance,) = evolution.distance.values()
+    assert distance[0].item() == pytest.approx(((start - final).norm() / final.norm()).item())
+    assert distance[-1] == 0
+    assert evolution.filters[0].channel == 0
+
+
+def test_a_deep_layer_agrees_with_project(tmp_path):
+    module = build("residual").float()
+    images = torch.randn(4, 3, 16, 16)
+    with Tracker(tmp_path, module, steps_per_epoch=1):
+        pass
+    evolution = evolve(tmp_path, images, module=module, channels={"layer2": 3}, rule="guided")
+    (followed,) = evolution.filters
+    assert followed.layer == "layer2.1.relu2"
+    image = int(followed.image[0])
+    p = project(Network(module, images[:1]), images[image][None], "layer2", [3], rule="guided")
+    assert torch.allclose(followed.pixels[0], p.pixels[0, 0], rtol=1e-5, atol=1e-8)
+
+
+def test_mistakes_are_named(training, tmp_path):
+    folder, module, images = training
+    with pytest.raises(TrainError, match="holds no checkpoint"):
+        evolve(tmp_path, images, module=module)
+    with pytest.raises(TrainError, match="holds no training"):
+        evolve(tmp_path, images)
+    with pytest.raises(UnitError, match="channels 0 to 1, not 2"):
+        evolve(folder, images, module=module, channels={"1": 2})
+    with pytest.raises(UnitError, match="no layer '9'"):
+        evolve(folder, images, module=module, channels={"9": None})
+    with pytest.raises(DataError, match="no image"):
+        evolve(folder, images[:0], module=module)
+    with pytest.raises(TrainError, match=r"does not fit the network: .*size mismatch"):
+        evolve(folder, images, module=nn.Sequential(nn.Conv2d(1, 3, 3, bias=False), nn.ReLU()))
+
+
+def test_the_figure_shows_every_moment_and_says_what_it_shows(training, tmp_path):
+    folder, module, images = training
+    evolution = evolve(folder, images, module=module)
+    sheet = evolution_figure(evolution, "mine")
+    texts = [text.get_text() for text in sheet.figure.texts]
+    assert [t for t in texts if t.startswith("step")] == [f"step {s}" for s in evolution.steps]
+    caption = " ".join(texts)
+    assert "Zeiler & Fergus 2014" in caption
+    assert "over 6 training images" in caption
+    # Two tiles a moment, and the curves.
+    assert len(sheet.figure.axes) == 2 * 5 + 1
+    line = sheet.figure.axes[-1].lines[0]
+    assert line.get_ydata().tolist() == pytest.approx(evolution.distance["0.weight"].tolist())
+    sheet.save(tmp_path / "evolution.png")
+    assert (tmp_path / "evolution.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_command_refuses_what_cannot_be(tmp_path):
+    def refused(*options: str) -> str:
+        command = [sys.executable, "-c", "from convscope.cli import main; main()", "evolve"]
+        found = subprocess.run(
+            [*command, *options], capture_output=True, text=True, cwd=tmp_path, check=False
+        )
+        assert found.returncode == 2
+        assert found.stdout == ""
+        assert len(found.stderr.splitlines()) == 1
+        return found.stderr
+
+    base = (str(tmp_path), "--data", str(tmp_path))
+    assert "holds no training" in refused(*base)
+    assert "--channel needs --layer" in refused(*base, "--channel", "3")
+    assert "its ending must be one of" in refused(*base, "-o", "evolution.json")
+    (tmp_path / "run.json").write_text(json.dumps({}))
+    assert "is not a training's" in refused(*base)
