@@ -147,6 +147,17 @@ def test_functional_and_reused_rectifiers_give_what_modules_give(rule):
         assert (found[0] - gradient).abs().max() > 0.01 * gradient.abs().max()
 
 
+def test_a_derivative_does_not_depend_on_how_the_signal_lies_in_memory():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 6, 3), nn.InstanceNorm2d(6), nn.ReLU()).double()
+    images = torch.randn(1, 3, 9, 9).double().requires_grad_()
+    activation = own_activation(2)(module.eval()(images))
+    (expected,) = torch.autograd.grad(activation.sum(), images)
+    net = Network(module, images.detach())
+    found = project(net, images.detach(), "2", [2], rule="gradient", select="map")
+    assert_close(found.pixels[:, 0], expected, 1e-12)
+
+
 @pytest.mark.parametrize("select", ["peak", "map"])
 def test_neither_batch_nor_memory_changes_the_answer(networks, select):
     _, net, _ = networks("residual")
