@@ -218,6 +218,23 @@ def test_blocks_end_where_the_resolution_changes(networks):
     }
 
 
+def test_blocks_are_those_on_the_way_to_the_output():
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Conv2d(3, 4, 3)
+            self.two = nn.Conv2d(4, 5, 3)
+            self.aside = nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            maps = F.relu(self.one(x))
+            return self.two(F.max_pool2d(maps, 2)), self.aside(maps)
+
+    images = torch.randn(1, 3, 12, 12)
+    net = Network(Auxiliary(), images)
+    assert [p.layer for p in strongest_maps(net, images)] == ["relu", "two"]
+
+
 def test_vgg16_has_one_picture_a_block():
     from convscope.models import load
     from convscope.network.blocks import block_ends

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, export
 
+from convscope.errors import TraceError
 from convscope.methods.project import project
 from convscope.network import Network
 
@@ -50,7 +51,22 @@ class ChannelAttention(Unusual):
         return self.last(maps * gate.transpose(1, 2).unsqueeze(-1))
 
 
-UNUSUAL = [Unpooled, BiasFromTheImage, ChannelAttention]
+class Coordinates(Unusual):
+    """Gives the rows' and columns' numbers along as maps (CoordConv), and a map of zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(7, 3, 3)
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        count, _, height, width = maps.shape
+        rows = torch.arange(height).view(1, 1, height, 1).expand(count, 1, height, width)
+        columns = torch.arange(width).to(maps).repeat(count, 1, height, 1) / width * 2 - 1
+        zeros = torch.zeros(count, 1, height, width, dtype=maps.dtype)
+        return self.last(torch.cat([maps, rows.to(maps), columns, zeros], 1))
+
+
+UNUSUAL = [Unpooled, BiasFromTheImage, ChannelAttention, Coordinates]
 
 
 def made(kind: type[nn.Module]) -> tuple[nn.Module, Tensor]:
@@ -89,3 +105,21 @@ def test_a_convolution_along_one_dimension_may_come_as_a_general_one():
     module, images = made(ChannelAttention)
     program = export(module, (images,), dynamic_shapes=({0: Dim("batch")},)).run_decompositions()
     assert_the_gradient_is_torchs(Network(program, images[:1]), module, images)
+
+
+def test_maps_of_coordinates_leave_windows_as_they_are():
+    module, images = made(Coordinates)
+    net = Network(module, images[:1])
+    assert list(net.layers) == ["first", "relu", "cat", "last", "relu@1"]
+    assert net.layers["last"].receptive_field == (5, 5)
+    p = project(net, images, "last", [0])
+    assert p.notes == ()
+
+
+def test_a_number_made_of_the_number_of_images_is_refused():
+    class Shared(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(x) * (1.0 / x.shape[0])
+
+    with pytest.raises(TraceError, match="computes with the number of images in a batch"):
+        Network(Shared(), torch.zeros(1, 3, 4, 4))

@@ -104,6 +104,29 @@ def exclusive(signals: Sequence[Tensor | None]) -> Signals:
     return tuple(owned)
 
 
+class Generated(Operation):
+    """A tensor that only the number of images decides, such as maps of coordinates or of zeros."""
+
+    kind = "constant"
+    tabled = True
+    published = True
+    is_layer = False
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call*; nothing of the image is in it."""
+        return call.run(inputs, batch), ()
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return nothing: the signal ends here."""
+        return (None,) * len(call.input_shapes)
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the usual axes of maps, so that what it is joined to keeps its own."""
+        return MAPS if len(call.shape) == 4 else None
+
+
 class LinearOperation(Operation):
     """An operation that is linear in its inputs, so that its reverse needs nothing remembered."""
 
