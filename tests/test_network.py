@@ -246,7 +246,7 @@ def test_layers_have_the_names_of_their_modules():
     assert repr(net) == "Network('Named', input [3, 4, 4], 10 layers)"
     with pytest.raises(UnitError, match=r"no layer 'blok\.0'; did you mean 'block.0'"):
         net.step("blok.0")
-    with pytest.raises(UnitError, match=r"no layer 'zzz' \(`convscope layers` lists its 10\\)"):
+    with pytest.raises(UnitError, match=r"no layer 'zzz' \(`convscope layers` lists its 10\)"):
         net.step("zzz")
 
 

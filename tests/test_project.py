@@ -147,6 +147,17 @@ def test_functional_and_reused_rectifiers_give_what_modules_give(rule):
         assert (found[0] - gradient).abs().max() > 0.01 * gradient.abs().max()
 
 
+def test_a_derivative_does_not_depend_on_how_the_signal_lies_in_memory():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 6, 3), nn.InstanceNorm2d(6), nn.ReLU()).double()
+    images = torch.randn(1, 3, 9, 9).double().requires_grad_()
+    activation = own_activation(2)(module.eval()(images))
+    (expected,) = torch.autograd.grad(activation.sum(), images)
+    net = Network(module, images.detach())
+    found = project(net, images.detach(), "2", [2], rule="gradient", select="map")
+    assert_close(found.pixels[:, 0], expected, 1e-12)
+
+
 @pytest.mark.parametrize("select", ["peak", "map"])
 def test_neither_batch_nor_memory_changes_the_answer(networks, select):
     _, net, _ = networks("residual")
@@ -205,6 +216,23 @@ def test_blocks_end_where_the_resolution_changes(networks):
         "dense": ["transition", "last"],
         "squeeze-excite": ["last"],
     }
+
+
+def test_blocks_are_those_on_the_way_to_the_output():
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Conv2d(3, 4, 3)
+            self.two = nn.Conv2d(4, 5, 3)
+            self.aside = nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            maps = F.relu(self.one(x))
+            return self.two(F.max_pool2d(maps, 2)), self.aside(maps)
+
+    images = torch.randn(1, 3, 12, 12)
+    net = Network(Auxiliary(), images)
+    assert [p.layer for p in strongest_maps(net, images)] == ["relu", "two"]
 
 
 def test_vgg16_has_one_picture_a_block():

@@ -2,15 +2,21 @@
 
 from convscope.network.graph import Graph, Step
 from convscope.network.layers import ReceptiveFields
-from convscope.network.ops import Convolution
+from convscope.network.ops import Convolution, Generated
 
 
 def narrow_steps(graph: Graph) -> list[int]:
     """Return the steps through which everything passes: no branch or skip goes around them."""
-    last_reader = {source: i for i, step in enumerate(graph.steps) for source in step.inputs}
+    # Other outputs go around what follows them, and constants come from nowhere: neither counts.
+    path = [
+        index
+        for index in (0, *graph.needed_for([graph.output]))
+        if not isinstance(graph.steps[index].operation, Generated)
+    ]
+    last_reader = {source: index for index in path for source in graph.steps[index].inputs}
     open_until = 0
     found = []
-    for index in range(graph.output + 1):
+    for index in path:
         if open_until <= index:
             found.append(index)
         open_until = max(open_until, last_reader.get(index, index))

@@ -50,6 +50,8 @@ class ReceptiveFields:
         self.graph = graph
         self.image_size = graph.steps[0].shape[-2:]
         self.relation = cache(self._relation)
+        # Windows are products of rows and columns, and neighbouring units share theirs.
+        self.rows = cache(self._rows)
 
     def _relation(self, index: int, position: int, axis: int) -> Relation:
         step = self.graph.steps[index]
@@ -59,7 +61,7 @@ class ReceptiveFields:
             return Whole()
         return step.operation.rows(step.call, position, axis)
 
-    def rows(self, start: int, rows: Range, axis: int, clipped: bool) -> Range:
+    def _rows(self, start: int, rows: Range, axis: int, clipped: bool) -> Range:
         """Return the image rows that *rows* of a step read.
 
         Args:
@@ -108,16 +110,16 @@ class ReceptiveFields:
         height, width = self.image_size
         if self.graph.axes[index] is None:
             return 0, 0, height, width
-        top, bottom = clip(self.rows(index, rows, 0, clipped=True), height)
-        left, right = clip(self.rows(index, columns, 1, clipped=True), width)
+        top, bottom = clip(self.rows(index, rows, 0, True), height)
+        left, right = clip(self.rows(index, columns, 1, True), width)
         return top, left, bottom + 1, right + 1
 
     def along(self, index: int, axis: int) -> tuple[int | float, int, int] | None:
         """Return stride, padding and size of a layer's windows along one axis; None if whole."""
         if self.graph.axes[index] is None:
             return None
-        first = self.rows(index, (0, 0), axis, clipped=False)
-        far = self.rows(index, (FAR, FAR), axis, clipped=False)
+        first = self.rows(index, (0, 0), axis, False)
+        far = self.rows(index, (FAR, FAR), axis, False)
         if first is None or far is None:
             return None
         stride: int | float = (far[0] - first[0]) / FAR
@@ -125,7 +127,7 @@ class ReceptiveFields:
         if stride == int(stride):
             stride = int(stride)
         else:
-            windows = [self.rows(index, (r, r), axis, clipped=False) for r in range(PHASES)]
+            windows = [self.rows(index, (r, r), axis, False) for r in range(PHASES)]
             size = max(window[1] - window[0] + 1 for window in windows if window)
         return stride, -first[0], size
 

@@ -18,7 +18,7 @@ from torch.fx import Node
 from convscope.errors import TraceError
 from convscope.network.calls import BatchSize, Call, Input, Shape
 from convscope.network.graph import Graph, Step
-from convscope.network.ops import OUTSIDE, operation_for
+from convscope.network.ops import OUTSIDE, Generated, operation_for
 
 aten = torch.ops.aten
 
@@ -162,7 +162,10 @@ class _Builder:
         if isinstance(value, torch.SymInt | int):
             self.constants[node] = self._size(value)
             return
-        if not _depends_on(node, self.indices):
+        if self._grows(node):
+            if isinstance(value, torch.SymFloat):
+                raise TraceError("the network computes with the number of images in a batch")
+        elif not _depends_on(node, self.indices):
             if value is not None:
                 self.constants[node] = _evaluate(node, self.constants)
             return
@@ -172,6 +175,10 @@ class _Builder:
             self._append(node, *node.args)  # type: ignore[arg-type]
         else:
             self._append(node, node, None)
+
+    def _grows(self, node: Node) -> bool:
+        """Return whether the number of images is among what *node* reads."""
+        return any(isinstance(self.constants.get(n), BatchSize) for n in node.all_input_nodes)
 
     def _append(self, node: Node, source: Node, item: int | None) -> None:
         inputs: list[int] = []
@@ -204,7 +211,9 @@ class _Builder:
         if source.target is aten._native_batch_norm_legit.no_stats:
             self.batched = False  # normalised over the batch: images would change each other
         self.indices[node] = len(self.steps)
-        self.steps.append(Step("", call, operation_for(call), tuple(inputs), shape))
+        made = all(isinstance(self.steps[i].operation, Generated) for i in inputs)
+        operation = Generated() if made else operation_for(call)
+        self.steps.append(Step("", call, operation, tuple(inputs), shape))
         self.owners.append(_owner(source))
 
     def _size(self, value: Any, fixed: bool = False) -> Any:

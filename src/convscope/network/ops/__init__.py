@@ -5,7 +5,7 @@ way down under a rule, which input rows an output row reads, where the spatial a
 multiply-adds it costs.
 """
 
-from convscope.network.ops.base import MAPS, Axes, Operation, Saved
+from convscope.network.ops.base import MAPS, Axes, Generated, Operation, Saved
 from convscope.network.ops.convolution import Convolution
 from convscope.network.ops.pointwise import Rectifier, ReLU
 from convscope.network.ops.table import OUTSIDE, TABLE, operation_for
@@ -16,6 +16,7 @@ __all__ = [
     "TABLE",
     "Axes",
     "Convolution",
+    "Generated",
     "Operation",
     "ReLU",
     "Rectifier",

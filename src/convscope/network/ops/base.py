@@ -79,6 +79,9 @@ def vector_jacobian_product(call: Call, signal: Tensor, inputs: Sequence[Tensor]
         output = call.run(leaves, signal.shape[0] // call.shape[0])
         if not output.requires_grad:
             return (None,) * len(leaves)
+        if signal.stride() != output.stride():
+            # Some of torch's derivatives, as that of instance norm, misread another layout.
+            signal = torch.empty_like(output).copy_(signal)
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
         found = iter(torch.autograd.grad(output, wanted, signal, allow_unused=True))
     signals = [next(found) if leaf.requires_grad else None for leaf in leaves]
@@ -99,6 +102,29 @@ def exclusive(signals: Sequence[Tensor | None]) -> Signals:
         owned.append(signal.clone(memory_format=torch.contiguous_format) if shared else signal)
         seen.add(memory)
     return tuple(owned)
+
+
+class Generated(Operation):
+    """A tensor that only the number of images decides, such as maps of coordinates or of zeros."""
+
+    kind = "constant"
+    tabled = True
+    published = True
+    is_layer = False
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call*; nothing of the image is in it."""
+        return call.run(inputs, batch), ()
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return nothing: the signal ends here."""
+        return (None,) * len(call.input_shapes)
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the usual axes of maps, so that what it is joined to keeps its own."""
+        return MAPS if len(call.shape) == 4 else None
 
 
 class LinearOperation(Operation):

@@ -39,6 +39,7 @@ from convscope.network.ops.pooling import AdaptiveMaxPool, AveragePool, MaxPool,
 aten = torch.ops.aten
 
 CONVOLUTION, TRANSPOSED = Convolution(transposed=False), Convolution(transposed=True)
+MAX_POOL = MaxPool()
 SCALE, GATE = Scale("scale"), Pointwise("product")
 RECTIFIER = Rectifier("rectifier")
 OUTSIDE = Operation()
@@ -53,8 +54,8 @@ TABLE: dict[Any, Operation] = {
     aten._native_batch_norm_legit_no_training.default: BatchNorm("batch norm"),
     aten.layer_norm.default: LayerNorm(),
     # Pooling and resizing.
-    aten.max_pool2d.default: MaxPool(),
-    aten.max_pool2d_with_indices.default: MaxPool(),
+    aten.max_pool2d.default: MAX_POOL,
+    aten.max_pool2d_with_indices.default: MAX_POOL,
     aten.adaptive_max_pool2d.default: AdaptiveMaxPool(),
     aten.avg_pool2d.default: AveragePool(),
     aten.avg_pool3d.default: AveragePool(),  # local response normalisation sums over channels so
@@ -118,16 +119,26 @@ TABLE: dict[Any, Operation] = {
 
 def operation_for(call: Call) -> Operation:
     """Return the table's entry for *call*, or the default for an operation outside the table."""
-    operation = TABLE.get(call.target, OUTSIDE)
-    arguments = call.arguments
-    if isinstance(arguments.get("weight"), Input) or isinstance(arguments.get("mat2"), Input):
-        return OUTSIDE  # weights computed from the image have no constant transpose
+    operation, arguments = TABLE.get(call.target, OUTSIDE), call.arguments
+    if _is_beyond(operation, call):
+        return OUTSIDE
     if operation is CONVOLUTION and arguments.get("transposed"):
         return TRANSPOSED
     if operation is GATE and not isinstance(arguments["other"], Input):
         return SCALE
     if call.target is aten.mul.Tensor and not isinstance(arguments["self"], Input):
         return SCALE
-    if call.target in (aten.clamp.default, aten.clamp_min.default) and arguments["min"] != 0:
-        return OUTSIDE  # a clamp is a rectifier only where it starts at zero
     return operation
+
+
+def _is_beyond(operation: Operation, call: Call) -> bool:
+    """Return whether *call* uses the operation in a way that its entry does not cover."""
+    arguments = call.arguments
+    if any(isinstance(arguments.get(name), Input) for name in ("weight", "bias", "mat2")):
+        return True  # weights computed from the image have no constant transpose
+    if operation in (CONVOLUTION, TRANSPOSED, MAX_POOL) and len(call.shape) != 4:
+        return True  # along one dimension or three, or on maps without a batch
+    if operation is MAX_POOL and call.item == 1:
+        return True  # the switches themselves, for the network's own unpooling
+    # A clamp is a rectifier only where it starts at zero.
+    return call.target in (aten.clamp.default, aten.clamp_min.default) and arguments["min"] != 0

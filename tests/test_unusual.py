@@ -1,0 +1,125 @@
+"""Unusual networks: whatever they do inside, the gradient rule is torch's own gradient."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.export import Dim, export
+
+from convscope.errors import TraceError
+from convscope.methods.project import project
+from convscope.network import Network
+
+
+class Unusual(nn.Module):
+    """A convolution, something unusual, and a rectifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.last = nn.Conv2d(4, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.unusual(F.relu(self.first(x))))
+
+
+class Unpooled(Unusual):
+    """Uses a pool's switches by itself, as SegNet does."""
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        pooled, switches = F.max_pool2d(maps, 2, return_indices=True)
+        return self.last(F.max_unpool2d(pooled, switches, 2))
+
+
+class BiasFromTheImage(Unusual):
+    """Adds to each map a bias that is computed from the image."""
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        bias = maps.mean((0, 2, 3))[:3]
+        return F.conv2d(maps, self.last.weight, bias)
+
+
+class ChannelAttention(Unusual):
+    """Gates each map by a convolution along the channels (ECA-Net)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.along = nn.Conv1d(1, 1, 3, padding=1)
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.along(maps.mean((2, 3)).unsqueeze(1)))
+        return self.last(maps * gate.transpose(1, 2).unsqueeze(-1))
+
+
+class Coordinates(Unusual):
+    """Gives the rows' and columns' numbers along as maps (CoordConv), and a map of zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(7, 3, 3)
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        count, _, height, width = maps.shape
+        rows = torch.arange(height).view(1, 1, height, 1).expand(count, 1, height, width)
+        columns = torch.arange(width).to(maps).repeat(count, 1, height, 1) / width * 2 - 1
+        zeros = torch.zeros(count, 1, height, width, dtype=maps.dtype)
+        return self.last(torch.cat([maps, rows.to(maps), columns, zeros], 1))
+
+
+UNUSUAL = [Unpooled, BiasFromTheImage, ChannelAttention, Coordinates]
+
+
+def made(kind: type[nn.Module]) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    return kind().double().eval(), torch.randn(3, 3, 12, 14).double()
+
+
+def assert_the_gradient_is_torchs(net: Network, module: nn.Module, images: Tensor) -> None:
+    channels = [0, 2]
+    p = project(net, images, net.graph.steps[net.graph.output].name, channels, rule="gradient",
+                select="map")  # fmt: skip
+    for n, image in enumerate(images):
+        for k, channel in enumerate(channels):
+            leaf = image[None].clone().requires_grad_()
+            maps = module(leaf)[0, channel]
+            (expected,) = torch.autograd.grad(maps, leaf, maps.detach())
+            assert expected.abs().max() > 0, "nothing to compare"
+            assert (p.pixels[n, k] - expected[0]).abs().max() <= 1e-10 * expected.abs().max()
+            top, left, bottom, right = p.window[n, k].tolist()
+            expected[..., top:bottom, left:right] = 0
+            assert expected.abs().max() == 0, "the window is too small"
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_the_gradient_is_torchs(kind):
+    module, images = made(kind)
+    net = Network(module, images[:1])
+    with torch.no_grad():
+        alone = torch.cat([module(image[None]) for image in images])
+    assert (net(images) - alone).abs().max() < 1e-12
+    assert_the_gradient_is_torchs(net, module, images)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_convolution_along_one_dimension_may_come_as_a_general_one():
+    module, images = made(ChannelAttention)
+    program = export(module, (images,), dynamic_shapes=({0: Dim("batch")},)).run_decompositions()
+    assert_the_gradient_is_torchs(Network(program, images[:1]), module, images)
+
+
+def test_maps_of_coordinates_leave_windows_as_they_are():
+    module, images = made(Coordinates)
+    net = Network(module, images[:1])
+    assert list(net.layers) == ["first", "relu", "cat", "last", "relu@1"]
+    assert net.layers["last"].receptive_field == (5, 5)
+    p = project(net, images, "last", [0])
+    assert p.notes == ()
+
+
+def test_a_number_made_of_the_number_of_images_is_refused():
+    class Shared(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(x) * (1.0 / x.shape[0])
+
+    with pytest.raises(TraceError, match="computes with the number of images in a batch"):
+        Network(Shared(), torch.zeros(1, 3, 4, 4))
