@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import convscope as cs
-from convscope import cli, figures
+from convscope import cli
+from convscope.figures import projection as figures
 from convscope.methods import project as project_module
 
 NETWORKS = '''
