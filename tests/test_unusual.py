@@ -66,7 +66,34 @@ class Coordinates(Unusual):
         return self.last(torch.cat([maps, rows.to(maps), columns, zeros], 1))
 
 
-UNUSUAL = [Unpooled, BiasFromTheImage, ChannelAttention, Coordinates]
+class OneNumberAnImage(Unusual):
+    """Standardises all that an image gives by its own mean and deviation."""
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        return self.last((maps - maps.mean()) / maps.std() + maps.max())
+
+
+class SeveralRowsAnImage(Unusual):
+    """Puts halves of the channels into the batch, to treat them alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(2, 2, 3)
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        halves = self.shared(maps.reshape(-1, 2, *maps.shape[2:]))
+        pooled = F.max_pool2d(F.silu(halves), 2)
+        return self.last(pooled.reshape(-1, 4, *pooled.shape[2:]))
+
+
+UNUSUAL = [
+    Unpooled,
+    BiasFromTheImage,
+    ChannelAttention,
+    Coordinates,
+    OneNumberAnImage,
+    SeveralRowsAnImage,
+]
 
 
 def made(kind: type[nn.Module]) -> tuple[nn.Module, Tensor]:
@@ -98,6 +125,7 @@ def test_the_gradient_is_torchs(kind):
         alone = torch.cat([module(image[None]) for image in images])
     assert (net(images) - alone).abs().max() < 1e-12
     assert_the_gradient_is_torchs(net, module, images)
+    assert_the_gradient_is_torchs(net, module, images[:1])
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -40,7 +40,7 @@ class Call:
         item: which output, for an operation that returns several.
         input_shapes: the shape of each input for one image; the first number is how many rows of
             the leading dimension belong to one image, nearly always 1.
-        shape: the same for the output.
+        shape: the same for the output; of a single number, [1].
 
     """
 
@@ -62,7 +62,7 @@ class Call:
         positional, named = pytree.tree_map(fill, (self.positional, dict(self.arguments)))
         output = self.target(*positional, **named)
         result: Tensor = output if self.item is None else output[self.item]
-        return result
+        return result if result.dim() else result[None]  # a single number has one row as well
 
     def weights(self) -> list[Tensor]:
         """Return the constant tensors among the arguments."""

@@ -198,7 +198,7 @@ class _Builder:
         shape = self._shape(node)
         if shape is None:  # the leading dimension does not count images
             self.batched = False
-            shape = tuple(self._size(size, fixed=True) for size in node.meta["val"].shape)
+            shape = tuple(self._size(size, fixed=True) for size in node.meta["val"].shape) or (1,)
         shapes = tuple(self.steps[i].shape for i in inputs)
         target = source.target
         if target in (aten.view.default, aten._unsafe_view.default):
@@ -238,7 +238,7 @@ class _Builder:
         """Return the shape for one image; None if the leading dimension does not count images."""
         sizes = [self._size(size) for size in node.meta["val"].shape]
         if not self.batched and all(isinstance(size, int) for size in sizes):
-            return tuple(sizes)
+            return tuple(sizes) or (1,)
         if not sizes or not isinstance(sizes[0], BatchSize) or sizes[0].offset:
             return None
         if any(isinstance(size, BatchSize) for size in sizes[1:]):

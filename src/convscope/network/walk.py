@@ -187,11 +187,10 @@ class _Descent:
                 batch.pending[source] = part if earlier is None else earlier + part
 
     def _for_signals(self, value: Tensor, owners: Tensor) -> Tensor:
-        """Return *value*, one row an image, with one row a signal; a single image's stays alone."""
-        images = self.images
-        if images == 1:
+        """Return *value*, one row an image, with one row a signal; a single row stays alone."""
+        if len(value) == 1:
             return value
-        per_image = value.reshape(images, -1, *value.shape[1:])
+        per_image = value.reshape(self.images, -1, *value.shape[1:])
         return per_image.index_select(0, owners).flatten(0, 1)
 
     @property

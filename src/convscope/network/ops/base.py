@@ -40,8 +40,8 @@ class Operation:
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return the signal for each input, given that for the output.
 
-        *saved* holds what :meth:`remember` returned, one row a signal, or that of a single image
-        which all signals share. The signal belongs to the operation, which may overwrite it; what
+        *saved* holds what :meth:`remember` returned, one row a signal, or a single one that all
+        signals share. The signal belongs to the operation, which may overwrite it; what
         it returns belongs to the receivers, so no two of the returned tensors may share memory.
         """
         batch = signal.shape[0] // call.shape[0]
