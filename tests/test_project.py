@@ -5,6 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, ImageError, RuleError, UnitError
@@ -171,6 +173,28 @@ def test_neither_batch_nor_memory_changes_the_answer(networks, select):
     one_channel = project(net, images, "layer2", [5], select=select)
     assert_close(one_channel.pixels[:, 0], together.pixels[:, 2], 1e-12)
     assert torch.equal(one_channel.position[:, 0], together.position[:, 2])
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes how many bytes the largest tensor took that any operation made."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in (t for t in tree_leaves(made) if isinstance(t, Tensor)):
+            self.largest = max(self.largest, tensor.numel() * tensor.element_size())
+        return made
+
+
+def test_a_large_kernel_on_few_channels_keeps_to_the_memory():
+    module = nn.Sequential(nn.Conv2d(3, 16, 11, stride=4), nn.ReLU())
+    images = torch.randn(1, 3, 63, 63)
+    net = Network(module, images)
+    with LargestTensor() as seen:
+        p = project(net, images, "1", range(16), select="map", memory="800kB")
+    # One walk's tensors may take an eighth of the budget each; all pixels are the result itself.
+    assert seen.largest <= max(p.pixels.numel() * 4, 800 * 1024 // 8)
 
 
 def test_activation_position_and_window_are_those_of_the_peak(networks):

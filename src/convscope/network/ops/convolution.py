@@ -78,8 +78,11 @@ class Convolution(Operation):
         if self.transposed or call.arguments["groups"] != 1:
             return None
         weight = call.arguments["weight"]
-        strides, dilations = pair(call.arguments["stride"]), pair(call.arguments["dilation"])
         size, signals = call.input_shapes[0][2:], len(maps)
+        patch_elements = math.prod((*weight.shape[2:], *size))
+        if patch_elements > max(math.prod(call.shape), math.prod(call.input_shapes[0])):
+            return None  # a large kernel on a few channels, as AlexNet's first
+        strides, dilations = pair(call.arguments["stride"]), pair(call.arguments["dilation"])
         # A transposed convolution is a plain one, with the kernel turned round, over the map with
         # its values a stride apart; as a matrix product it writes channels last at once.
         apart = [(maps.shape[2 + i] - 1) * strides[i] + 1 for i in (0, 1)]
