@@ -86,7 +86,15 @@ class SeveralRowsAnImage(Unusual):
         return self.last(pooled.reshape(-1, 4, *pooled.shape[2:]))
 
 
+class BrokenScale(Unusual):
+    """Shrinks maps by a factor that does not give whole rows, of which it drops the first."""
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        return F.interpolate(maps, scale_factor=0.3, mode="nearest")[:, :, -100:, 1:]
+
+
 UNUSUAL = [
+    BrokenScale,
     Unpooled,
     BiasFromTheImage,
     ChannelAttention,
@@ -103,8 +111,8 @@ def made(kind: type[nn.Module]) -> tuple[nn.Module, Tensor]:
 
 def assert_the_gradient_is_torchs(net: Network, module: nn.Module, images: Tensor) -> None:
     channels = [0, 2]
-    p = project(net, images, net.graph.steps[net.graph.output].name, channels, rule="gradient",
-                select="map")  # fmt: skip
+    last = list(net.layers)[-1]
+    p = project(net, images, last, channels, rule="gradient", select="map")
     for n, image in enumerate(images):
         for k, channel in enumerate(channels):
             leaf = image[None].clone().requires_grad_()
@@ -151,3 +159,15 @@ def test_a_number_made_of_the_number_of_images_is_refused():
 
     with pytest.raises(TraceError, match="computes with the number of images in a batch"):
         Network(Shared(), torch.zeros(1, 3, 4, 4))
+
+
+def test_a_broken_scale_reads_within_the_window():
+    module, images = made(BrokenScale)
+    net = Network(module, images[:1])
+    p = project(net, images, list(net.layers)[-1], [0, 1, 2, 3], rule="gradient")
+    for n in range(3):
+        for k in range(4):
+            top, left, bottom, right = p.window[n, k].tolist()
+            outside = p.pixels[n, k].clone()
+            outside[:, top:bottom, left:right] = 0
+            assert outside.abs().max() == 0

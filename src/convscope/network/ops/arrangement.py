@@ -84,7 +84,7 @@ class Slice(Arrangement):
         if dimension != 2 + axis:
             return Sliding()
         if start < 0:
-            start += call.input_shapes[0][dimension]
+            start = max(start + call.input_shapes[0][dimension], 0)
         return Sliding(stride=call.arguments["step"], padding=-start)
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
