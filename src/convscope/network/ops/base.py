@@ -26,6 +26,8 @@ class Operation:
     tabled = False
     is_layer = True
     """Whether it computes anything; reshaping, copying and the like are not layers."""
+    remembers_inputs = True
+    """Whether the reverse depends on what went up, as that of a linear operation does not."""
     keeps_channels = False
     """Whether each channel of the output depends on the same channel of the input alone."""
     published = False
@@ -35,7 +37,7 @@ class Operation:
         self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
     ) -> tuple[Tensor, Saved]:
         """Run *call* and return its output with the tensors that :meth:`reverse` will want."""
-        return call.run(inputs, batch), tuple(inputs)
+        return call.run(inputs, batch), tuple(inputs) if self.remembers_inputs else ()
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return the signal for each input, given that for the output.
@@ -112,12 +114,6 @@ class Generated(Operation):
     published = True
     is_layer = False
 
-    def remember(
-        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
-    ) -> tuple[Tensor, Saved]:
-        """Run *call*; nothing of the image is in it."""
-        return call.run(inputs, batch), ()
-
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return nothing: the signal ends here."""
         return (None,) * len(call.input_shapes)
@@ -132,15 +128,10 @@ class LinearOperation(Operation):
 
     tabled = True
     published = True
+    remembers_inputs = False
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-
-    def remember(
-        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
-    ) -> tuple[Tensor, Saved]:
-        """Run *call*; nothing needs to be remembered."""
-        return call.run(inputs, batch), ()
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return the transpose applied to *signal*; for a linear map it is the same everywhere."""

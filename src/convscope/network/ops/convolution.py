@@ -18,16 +18,11 @@ class Convolution(Operation):
 
     tabled = True
     published = True
+    remembers_inputs = False
 
     def __init__(self, transposed: bool) -> None:
         self.transposed = transposed
         self.kind = "transposed convolution" if transposed else "convolution"
-
-    def remember(
-        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
-    ) -> tuple[Tensor, Saved]:
-        """Run *call*; a linear map needs nothing remembered."""
-        return call.run(inputs, batch), ()
 
     def padding(self, call: Call) -> list[tuple[int, int]]:
         """Return the padding before and after, for rows and columns."""

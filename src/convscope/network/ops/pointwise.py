@@ -88,12 +88,7 @@ class BatchNorm(Pointwise):
     keeps_channels = True
 
     published = True
-
-    def remember(
-        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
-    ) -> tuple[Tensor, Saved]:
-        """Run *call*; the scale is constant."""
-        return call.run(inputs, batch), ()
+    remembers_inputs = False
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return *signal* times the scale of each channel."""
@@ -108,16 +103,11 @@ class Add(Pointwise):
     """Addition and subtraction, with broadcasting and ``alpha``."""
 
     published = True
+    remembers_inputs = False
 
     def __init__(self, kind: str, sign: int) -> None:
         super().__init__(kind)
         self.sign = sign
-
-    def remember(
-        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
-    ) -> tuple[Tensor, Saved]:
-        """Run *call*; nothing needs to be remembered."""
-        return call.run(inputs, batch), ()
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return *signal* for each summand, summed where it was broadcast."""
