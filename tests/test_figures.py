@@ -12,10 +12,11 @@ from matplotlib.transforms import Bbox
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import ConvscopeError, OutputError
 from convscope.figures.lettering import any_letters, shortened, width_of, wrapped
 from convscope.figures.projection import check_figure_fits, projection_figure, projection_scales
-from convscope.images import DisplayScale, Preprocess, display_scale, to_display
+from convscope.images import Preprocess
 from convscope.records import Projection
 
 SIDE = 12

@@ -10,14 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import ImageError
 from convscope.images import (
-    DisplayScale,
     Preprocess,
     as_rgb,
-    display_scale,
     read_image,
-    to_display,
 )
 
 IMAGENET = Preprocess((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (224, 224), resize=256)

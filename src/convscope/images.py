@@ -1,19 +1,13 @@
-"""Files to tensors, and signed values back to pictures that tell the truth.
-
-Reading is one step (:func:`read_image`: any file to upright 8-bit RGB), fitting a network is the
-next (:class:`Preprocess`), and showing what comes out is the last (:func:`display_scale`, then
-:func:`to_display`).
-"""
+"""Files to tensors: any picture file to upright RGB, and on to a network's input and back."""
 
 import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -25,7 +19,6 @@ Picture: TypeAlias = PicturePath | Image.Image
 
 SIXTEEN_BIT_WHITE = 65535
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
-NOT_FINITE_COLOUR = (255, 0, 255)  # magenta
 
 
 def read_image(path: PicturePath) -> Image.Image:
@@ -309,77 +302,3 @@ def _crop_start(length: int, crop: int) -> int:
     torchvision rounds half to even when it crops and down when it pads.
     """
     return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)
-
-
-@dataclass(frozen=True)
-class DisplayScale:
-    """A symmetric scale for signed values: zero is mid-grey, ``-limit`` black, ``limit`` white.
-
-    limit: the absolute value shown as black or white; 0 if there is nothing but zeros
-    clipped: share, 0..1, of the finite nonzero values that lie beyond the limit
-    quantile: the quantile of |values| that the limit was taken from
-    not_finite: number of NaN and infinite values, shown in magenta
-    """
-
-    limit: float
-    clipped: float
-    quantile: float
-    not_finite: int = 0
-
-
-def display_scale(values: Tensor | npt.NDArray[Any], quantile: float = 0.999) -> DisplayScale:
-    """Choose the scale on which signed values of any shape are shown.
-
-    The limit is a high quantile of |values|, so that one outlier does not turn the rest grey.
-    Zeros are left out of it: a projection is exactly zero outside its window, and a small window in
-    a large image would otherwise saturate. Give one tile for a scale of its own, or all of them for
-    a shared one.
-
-    Raises:
-        ImageError: if ``quantile`` is not in 0..1.
-
-    >>> display_scale(np.array([0.0, -2.0, 1.0]), quantile=1.0)
-    DisplayScale(limit=2.0, clipped=0.0, quantile=1.0, not_finite=0)
-
-    """
-    if not 0 <= quantile <= 1:
-        raise ImageError(f"the display quantile {quantile} is not between 0 and 1")
-    array = _to_array(values)
-    finite = np.isfinite(array)
-    magnitudes = np.abs(array[finite & (array != 0)])
-    not_finite = int(array.size - finite.sum())
-    if magnitudes.size == 0:
-        return DisplayScale(0.0, 0.0, quantile, not_finite)
-    # A quantile between two values would clip the largest of a tile of few pixels.
-    limit = float(np.quantile(magnitudes, quantile, method="higher"))
-    return DisplayScale(limit, float(np.mean(magnitudes > limit)), quantile, not_finite)
-
-
-def to_display(values: Tensor | npt.NDArray[Any], scale: DisplayScale) -> npt.NDArray[np.uint8]:
-    """Paint signed values [..., C, H, W], with C of 1 or 3, as uint8 [..., H, W, 3].
-
-    Zero is grey 128, ``scale.limit`` white, ``-scale.limit`` black; beyond is clipped. A pixel with
-    a NaN or an infinity in any channel is magenta.
-
-    Raises ImageError for any other shape.
-
-    >>> to_display(np.array([[[-1.0, 0.0, 1.0, np.nan]]]), DisplayScale(1.0, 0.0, 1.0))[0].tolist()
-    [[0, 0, 0], [128, 128, 128], [255, 255, 255], [255, 0, 255]]
-    """
-    array = _to_array(values)
-    if array.ndim < 3 or array.shape[-3] not in (1, 3):
-        raise ImageError(f"values of shape {list(array.shape)} are not [..., 1 or 3, H, W]")
-    pixels = np.moveaxis(array, -3, -1)
-    finite = np.isfinite(pixels)
-    shares = np.where(finite, pixels, 0) / scale.limit if scale.limit > 0 else np.zeros_like(pixels)
-    painted = np.rint(127.5 + 127.5 * np.clip(shares, -1, 1)).astype(np.uint8)
-    painted = np.array(np.broadcast_to(painted, (*pixels.shape[:-1], 3)))
-    painted[~finite.all(axis=-1)] = NOT_FINITE_COLOUR
-    return painted
-
-
-def _to_array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return values as a float64 array on the CPU."""
-    if isinstance(values, Tensor):
-        values = values.detach().to("cpu", torch.float64).numpy()
-    return np.asarray(values, dtype=np.float64)

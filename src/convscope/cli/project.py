@@ -24,7 +24,7 @@ from convscope.errors import ConvscopeError, near_matches
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from convscope.images import DisplayScale
+    from convscope.display import DisplayScale
     from convscope.network import Network
     from convscope.records import Projection
 

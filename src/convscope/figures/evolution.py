@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, shortened
 from convscope.figures.sheet import (
@@ -19,7 +20,6 @@ from convscope.figures.sheet import (
     picture_of,
     presentable,
 )
-from convscope.images import DisplayScale, display_scale, to_display
 from convscope.network.rules import RULES
 from convscope.study.evolve import Evolution, FilterEvolution
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import ConvscopeError, OutputError, near_matches
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
 from convscope.figures.sheet import (
@@ -24,7 +25,7 @@ from convscope.figures.sheet import (
     picture_of,
     presentable,
 )
-from convscope.images import DisplayScale, Preprocess, display_scale, to_display
+from convscope.images import Preprocess
 from convscope.network.rules import RULES
 from convscope.records import Projection
 
