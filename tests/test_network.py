@@ -95,6 +95,11 @@ def test_an_input_that_the_module_refuses_is_told_with_torchs_reason():
         Network(nn.Conv2d(3, 2, 3), torch.zeros(2, 3, 8, 8))
 
 
+def test_weights_without_values_are_refused():
+    with pytest.raises(TraceError, match="weights have no values"):
+        Network(nn.Conv2d(3, 2, 3, device="meta"), torch.zeros(1, 3, 8, 8))
+
+
 class FixedBatch(nn.Module):
     """A forward with a batch of one written into it."""
 

@@ -30,6 +30,8 @@ def provenance() -> dict[str, str]:
 class Projection:
     """What drives units of one layer in some images, brought down to pixels.
 
+    The tensors lie on the network's device, but for the windows, which lie on the CPU.
+
     Attributes:
         pixels: [N, K, C, H, W], float, in the network's input space; zero where nothing arrives.
         activation: [N, K], the peak of each feature map, where the signal starts.

@@ -191,14 +191,14 @@ class _Request:
         notes = list(self.net.notes)
         if self.rule.needs_rectifier:
             names = {
-                s.operation.kind if s.operation.tabled else _plain(s.call.target)
+                s.operation.kind if s.operation.tabled else s.call.name
                 for s in steps
                 if s.call and not s.operation.published
             }
             if names:
                 notes.append(f"derivative instead of a rule at: {', '.join(sorted(names))}")
             smooth = {
-                _plain(s.call.target)
+                s.call.name
                 for s in steps
                 if s.call
                 and isinstance(s.operation, Rectifier)
@@ -207,10 +207,6 @@ class _Request:
             if smooth:
                 notes.append(f"taken as rectifiers: {', '.join(sorted(smooth))}")
         return tuple(notes)
-
-
-def _plain(target: object) -> str:
-    return str(target).removeprefix("aten.").split(".")[0]
 
 
 def _project(

@@ -69,6 +69,11 @@ class Call:
         leaves = pytree.tree_leaves((self.positional, dict(self.arguments)))
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
+    @property
+    def name(self) -> str:
+        """The operation's bare name, such as ``"silu"``."""
+        return str(self.target).removeprefix("aten.").split(".")[0]
+
     def elements(self) -> int:
         """Return the number of output values for one image."""
         return math.prod(self.shape)

@@ -150,7 +150,7 @@ def _layer(graph: Graph, fields: ReceptiveFields, index: int) -> Layer:
     weights = {id(w): w for w in step.call.weights() if isinstance(w, nn.Parameter)}
     return Layer(
         name=step.name,
-        op=step.operation.kind if step.operation.tabled else _plain_name(step.call.target),
+        op=step.operation.kind if step.operation.tabled else step.call.name,
         shape=step.shape[1:] if step.shape[0] == 1 else step.shape,
         stride=None if rows is None or columns is None else (rows[0], columns[0]),
         padding=(rows[1] if rows else 0, columns[1] if columns else 0),
@@ -158,7 +158,3 @@ def _layer(graph: Graph, fields: ReceptiveFields, index: int) -> Layer:
         parameters=sum(math.prod(weight.shape) for weight in weights.values()),
         multiply_adds=step.operation.multiply_adds(step.call),
     )
-
-
-def _plain_name(target: object) -> str:
-    return str(target).removeprefix("aten.").split(".")[0]

@@ -31,7 +31,7 @@ class Network:
         notes: what every picture of this network must say, such as ``"random weights"``.
 
     Raises:
-        TraceError: if the module cannot be traced.
+        TraceError: if the module cannot be traced, or its weights have no values.
 
     >>> import torch
     >>> from torch import nn
@@ -138,6 +138,8 @@ class Network:
 def _home(module: nn.Module | ExportedProgram, example: Tensor) -> tuple[torch.dtype, torch.device]:
     """Return the dtype and device that the module's weights have."""
     for weight in module.parameters():
+        if weight.is_meta:
+            raise TraceError("the network's weights have no values: they lie on the meta device")
         if weight.is_floating_point():
             return weight.dtype, weight.device
     return example.dtype, example.device
