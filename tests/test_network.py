@@ -231,6 +231,35 @@ def test_weights_made_from_weights_are_computed_once():
     assert (net(images) - module(images)).abs().max() < 1e-12
 
 
+def test_parameters_are_counted_where_weights_are_computed_from_them():
+    module = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.ReLU())
+    net = Network(module, torch.zeros(1, 3, 8, 8))
+    # A direction of 4 x 3 x 3 x 3, 4 lengths and 4 biases.
+    assert net.layers["0"].parameters == 108 + 4 + 4
+
+
+def test_a_network_of_mixed_precision_goes_down_as_it_went_up():
+    class Widened(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3).bfloat16()
+            self.register_buffer("scale", torch.full((1, 4, 1, 1), 2.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(self.first(x)) * self.scale + 1
+
+    torch.manual_seed(0)
+    module = Widened()
+    images = torch.randn(2, 3, 8, 8).bfloat16()
+    net = Network(module, images[:1])
+    p = project(net, images, "add", [1], rule="gradient", select="map")
+    leaf = images.clone().requires_grad_()
+    output = module(leaf)[:, 1]
+    (expected,) = torch.autograd.grad(output, leaf, output.detach())
+    assert p.pixels.dtype == torch.bfloat16
+    assert (p.pixels[:, 0] - expected).abs().max() <= 0.02 * expected.abs().max()
+
+
 def test_layers_have_the_names_of_their_modules():
     class Named(nn.Module):
         def __init__(self) -> None:

@@ -64,11 +64,6 @@ class Call:
         result: Tensor = output if self.item is None else output[self.item]
         return result if result.dim() else result[None]  # a single number has one row as well
 
-    def weights(self) -> list[Tensor]:
-        """Return the constant tensors among the arguments."""
-        leaves = pytree.tree_leaves((self.positional, dict(self.arguments)))
-        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-
     @property
     def name(self) -> str:
         """The operation's bare name, such as ``"silu"``."""

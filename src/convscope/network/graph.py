@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
+from torch import nn
+
 from convscope.network.calls import Call, Shape
 from convscope.network.ops import MAPS, Axes, Operation
 
@@ -19,6 +22,8 @@ class Step:
         operation: its entry in the table of operations.
         inputs: the indices of the steps whose outputs it reads.
         shape: the shape of its output for one image, with a leading dimension.
+        dtype: the dtype of its output.
+        parameters: what was learned among its weights, also where they are computed from others.
 
     """
 
@@ -27,6 +32,8 @@ class Step:
     operation: Operation
     inputs: tuple[int, ...]
     shape: Shape
+    dtype: torch.dtype
+    parameters: tuple[nn.Parameter, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,7 @@
 """Layers: what each step of a network is, in numbers that do not depend on an image."""
 
-import math
 from dataclasses import dataclass
 from functools import cache
-
-from torch import nn
 
 from convscope.network.graph import Graph
 from convscope.network.windows import Range, Relation, Whole, clip, read_within, union
@@ -147,7 +144,6 @@ def _layer(graph: Graph, fields: ReceptiveFields, index: int) -> Layer:
     assert step.call is not None
     found = [fields.along(index, axis) for axis in (0, 1)]
     rows, columns = found
-    weights = {id(w): w for w in step.call.weights() if isinstance(w, nn.Parameter)}
     return Layer(
         name=step.name,
         op=step.operation.kind if step.operation.tabled else step.call.name,
@@ -155,6 +151,6 @@ def _layer(graph: Graph, fields: ReceptiveFields, index: int) -> Layer:
         stride=None if rows is None or columns is None else (rows[0], columns[0]),
         padding=(rows[1] if rows else 0, columns[1] if columns else 0),
         receptive_field=fields.size(index),
-        parameters=sum(math.prod(weight.shape) for weight in weights.values()),
+        parameters=sum(parameter.numel() for parameter in step.parameters),
         multiply_adds=step.operation.multiply_adds(step.call),
     )

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -112,6 +113,7 @@ class _Builder:
     def __init__(self, program: ExportedProgram) -> None:
         self.program = program
         self.constants: dict[Node, Any] = {}
+        self.learned: dict[Node, dict[int, nn.Parameter]] = {}
         self.indices: dict[Node, int] = {}
         self.steps: list[Step] = []
         self.owners: list[tuple[str, str]] = [("", "")]
@@ -140,11 +142,14 @@ class _Builder:
     def graph(self) -> Graph:
         image_shape = self._shape(self.image)
         assert image_shape is not None
-        self.steps.append(Step("images", None, OUTSIDE, (), image_shape))
+        dtype = self.image.meta["val"].dtype
+        self.steps.append(Step("images", None, OUTSIDE, (), image_shape, dtype))
         self.indices[self.image] = 0
         for node in self.program.graph.nodes:
             if node.op == "placeholder" and node is not self.image:
-                self.constants[node] = self.names.get(node.name)
+                constant = self.constants[node] = self.names.get(node.name)
+                if isinstance(constant, nn.Parameter):
+                    self.learned[node] = {id(constant): constant}
             elif node.op == "call_function":
                 self._visit(node)
             elif node.op == "get_attr":
@@ -152,8 +157,7 @@ class _Builder:
         modules = self._modules()
         names = _layer_names(self.steps, self.owners, modules)
         steps = tuple(
-            Step(name, step.call, step.operation, step.inputs, step.shape)
-            for name, step in zip(names, self.steps, strict=True)
+            replace(step, name=name) for name, step in zip(names, self.steps, strict=True)
         )
         return Graph(steps, self._output(), modules, self.batched)
 
@@ -168,6 +172,7 @@ class _Builder:
         elif not _depends_on(node, self.indices):
             if value is not None:
                 self.constants[node] = _evaluate(node, self.constants)
+                self.learned[node] = self._learned_by(node)
             return
         if not isinstance(value, Tensor):
             return  # several outputs, which their getitem nodes pick up, or an assertion
@@ -179,6 +184,13 @@ class _Builder:
     def _grows(self, node: Node) -> bool:
         """Return whether the number of images is among what *node* reads."""
         return any(isinstance(self.constants.get(n), BatchSize) for n in node.all_input_nodes)
+
+    def _learned_by(self, node: Node) -> dict[int, nn.Parameter]:
+        """Return the parameters that *node* reads, or that what it reads was computed from."""
+        found: dict[int, nn.Parameter] = {}
+        for source in node.all_input_nodes:
+            found |= self.learned.get(source, {})
+        return found
 
     def _append(self, node: Node, source: Node, item: int | None) -> None:
         inputs: list[int] = []
@@ -213,7 +225,9 @@ class _Builder:
         self.indices[node] = len(self.steps)
         made = all(isinstance(self.steps[i].operation, Generated) for i in inputs)
         operation = Generated() if made else operation_for(call)
-        self.steps.append(Step("", call, operation, tuple(inputs), shape))
+        parameters = tuple(self._learned_by(source).values())
+        dtype = node.meta["val"].dtype
+        self.steps.append(Step("", call, operation, tuple(inputs), shape, dtype, parameters))
         self.owners.append(_owner(source))
 
     def _size(self, value: Any, fixed: bool = False) -> Any:

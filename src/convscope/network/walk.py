@@ -183,8 +183,10 @@ class _Descent:
         signals = step.operation.reverse(step.call, signal, saved, self.rule)
         for source, part in zip(step.inputs, signals, strict=True):
             if part is not None:
+                # Where a network of mixed precision widened a value, its signal is narrowed again.
+                found = part.to(self.graph.steps[source].dtype)
                 earlier = batch.pending.get(source)
-                batch.pending[source] = part if earlier is None else earlier + part
+                batch.pending[source] = found if earlier is None else earlier + found
 
     def _for_signals(self, value: Tensor, owners: Tensor) -> Tensor:
         """Return *value*, one row an image, with one row a signal; a single row stays alone."""
