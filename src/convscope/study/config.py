@@ -143,16 +143,18 @@ class TrainConfig:
 
 
 PRESETS: dict[str, TrainConfig] = {
-    # As accurate as the 2018 study's final network, in about two minutes on two cores.
+    # Past the 2018 study's final accuracy in about two minutes on two cores. Small images first:
+    # a step at 20 pixels costs two fifths of one at 32, and teaches nearly as much.
     "tiny": TrainConfig(
-        net=NetConfig(widths=((32,), (64,), (128, 128), (256,))),
-        epochs=4,
-        sides=((0.4, 20), (0.7, 26)),
+        net=NetConfig(widths=((16, 32), (64,), (128, 128), (256,))),
+        epochs=5,
+        sides=((0.5, 20), (0.8, 26)),
     ),
-    # The bundled network.
+    # The bundled network: as accurate as 1.25 million parameters and twenty minutes allow.
     "base": TrainConfig(
-        net=NetConfig(widths=((32,), (64,), (128, 128), (256, 256))),
-        epochs=20,
+        net=NetConfig(widths=((32, 64), (64, 128), (128, 256), (256,))),
+        epochs=12,
+        sides=((0.3, 20), (0.6, 24), (0.8, 28)),
     ),
     # VGG16 at 32x32: its five poolings leave one value a channel, so one linear layer takes the
     # place of its three.
