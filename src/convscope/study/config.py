@@ -143,24 +143,28 @@ class TrainConfig:
 
 
 PRESETS: dict[str, TrainConfig] = {
-    # As accurate as the 2018 study's final network, in about two minutes on two cores.
+    # Past the 2018 study's final accuracy in about two minutes on two cores. Small images first:
+    # a step at 20 pixels costs two fifths of one at 32, and teaches nearly as much.
     "tiny": TrainConfig(
-        net=NetConfig(widths=((32,), (64,), (128, 128), (256,))),
-        epochs=4,
-        sides=((0.4, 20), (0.7, 26)),
+        net=NetConfig(widths=((16, 32), (64,), (128, 128), (256,))),
+        epochs=5,
+        sides=((0.5, 20), (0.8, 26)),
     ),
-    # The bundled network.
+    # The bundled network: as accurate as 1.25 million parameters get in half an hour.
     "base": TrainConfig(
-        net=NetConfig(widths=((32,), (64,), (128, 128), (256, 256))),
+        net=NetConfig(widths=((32, 64), (64, 128), (128, 256), (256,))),
         epochs=20,
+        sides=((0.3, 20), (0.6, 24), (0.8, 28)),
     ),
     # VGG16 at 32x32: its five poolings leave one value a channel, so one linear layer takes the
     # place of its three.
     "vgg16": TrainConfig(net=NetConfig(widths=VGG16_BLOCKS), epochs=10),
-    # The highest accuracy within an hour on two cores.
+    # The highest accuracy that fits into an hour on two cores.
     "best": TrainConfig(
-        net=NetConfig(widths=((64,), (128, 128), (256, 256), (512,))),
+        net=NetConfig(widths=((32, 64), (64, 256), (256, 256), (512,))),
         epochs=20,
+        augmentation=Augmentation(shift=3),
+        sides=((0.3, 20), (0.6, 24), (0.8, 28)),
     ),
 }
 

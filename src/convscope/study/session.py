@@ -1,0 +1,287 @@
+"""One process's part in a training: the loop, and what it keeps."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from convscope.errors import OutputError, TrainError
+from convscope.study.checkpoints import (
+    checkpoint_path,
+    checkpoint_paths,
+    load_tensors,
+    save_tensors,
+)
+from convscope.study.data import ImageSet
+from convscope.study.feed import Feed
+from convscope.study.interrupts import Interrupted, interruptible
+from convscope.study.learner import Learner
+from convscope.study.run import EpochMetrics, Run
+from convscope.study.schedule import moments, one_cycle
+
+STATE = "resume.safetensors"
+# The state for resuming is written no oftener than this, in seconds of training, and no oftener
+# than keeps the time spent on writing below this share of the training's.
+STATE_INTERVAL = 20.0
+SAVING_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: optimizer steps done, of *steps*.
+        steps: optimizer steps in all.
+        epoch: passes over the training images done; a fraction.
+        loss: mean training loss of this epoch's steps so far, in nats.
+        accuracy: share of the held-out images answered rightly after the last whole epoch, 0..1;
+            None before.
+        images_per_second: training images a second of training time, over this epoch's steps.
+        seconds_left: training time still to come, by the pixels still to come.
+
+    """
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    accuracy: float | None
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass
+class _Tally:
+    """Sums over an epoch's steps so far, and the time spent since the training began, in seconds.
+
+    *work* counts pixels: what a step costs goes by the size of its images.
+    """
+
+    loss: float = 0.0
+    right: int = 0
+    steps: int = 0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+    validation_seconds: float = 0.0
+    saving_seconds: float = 0.0
+    work: int = 0
+
+
+class Session:
+    """One process's part in a training, from where it stands to the end.
+
+    Args:
+        run: the training; its folder is there, and what is in it is gone on from.
+        training: the images to learn from.
+        held_out: the images to look at after every epoch.
+        fabric: Lightning's devices, precision and processes.
+        progress: called after every step, in the first process only.
+
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        training: ImageSet,
+        held_out: ImageSet,
+        fabric: Fabric,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._run = run
+        self._config = run.config
+        self._held_out = held_out
+        self._fabric = fabric
+        self._progress = progress if fabric.is_global_zero else None
+        self._feed = Feed(
+            training, run.config, fabric.device, fabric.global_rank, fabric.world_size
+        )
+        self._learner = Learner(run.config, fabric)
+        run.network["parameters"] = self._learner.parameters
+        self._moments = frozenset(moments(self._feed.steps, self._feed.steps_per_epoch))
+        self._all_work = sum(self._feed.side(step) ** 2 for step in range(self._feed.steps))
+        self._step = 0
+        self._tally = _Tally()
+        self._saved_at = 0.0
+        self._restore()
+
+    def train(self) -> None:
+        """Take the steps that are left, keeping checkpoints and the state for resuming."""
+        with interruptible() as interrupt:
+            if self._step == 0:
+                self._keep_checkpoint()
+            while self._step < self._feed.steps:
+                self._take_step()
+                if self._step % self._feed.steps_per_epoch == 0 or self._step == self._feed.steps:
+                    self._close_epoch()
+                if self._step in self._moments:
+                    self._keep_checkpoint()
+                    self._save_state()
+                elif self._state_is_due():
+                    self._save_state()
+                if self._agreed(interrupt.requested):
+                    self._save_state()
+                    raise Interrupted(
+                        f"stopped after step {self._step} of {self._feed.steps}; "
+                        f"resume the training in {self._run.folder} to go on"
+                    )
+
+    def finish(self, test: ImageSet | None) -> None:
+        """Test the final weights, if there is anything to test them on, and close the run."""
+        if test is not None:
+            self._run.test_accuracy = self._learner.accuracy(test, test.side)
+        self._run.seconds = {
+            "training": self._tally.seconds,
+            "processor": self._tally.processor_seconds,
+            "validation": self._tally.validation_seconds,
+            "saving": self._tally.saving_seconds,
+        }
+        self._run.finished = True
+        if self._fabric.is_global_zero:
+            self._run.save()
+            (self._run.folder / STATE).unlink(missing_ok=True)
+        self._fabric.barrier()
+
+    def _take_step(self) -> None:
+        """Learn from the next batch."""
+        started, processor = time.perf_counter(), time.process_time()
+        images, labels = self._feed.batch(self._step)
+        rate = one_cycle(self._step, self._feed.steps, self._config.warmup)
+        loss_tensor, right_tensor = self._learner.step(images, labels, rate)
+        loss, right = float(loss_tensor), int(right_tensor)
+        spent = time.perf_counter() - started
+        tally = self._tally
+        tally.seconds += spent
+        tally.processor_seconds += time.process_time() - processor
+        tally.epoch_seconds += spent
+        tally.loss += loss
+        tally.right += right
+        tally.steps += 1
+        tally.work += self._feed.side(self._step) ** 2
+        self._step += 1
+        if not math.isfinite(loss):
+            self._give_up(f"the loss became {loss}")
+        if self._progress is not None:
+            self._progress(self._seen())
+
+    def _seen(self) -> Progress:
+        """Return how far the training is."""
+        tally = self._tally
+        epochs = self._run.epochs
+        return Progress(
+            step=self._step,
+            steps=self._feed.steps,
+            epoch=self._step / self._feed.steps_per_epoch,
+            loss=tally.loss / tally.steps,
+            accuracy=epochs[-1].accuracy if epochs else None,
+            images_per_second=tally.steps * self._config.batch_size / tally.epoch_seconds,
+            seconds_left=tally.seconds / tally.work * (self._all_work - tally.work),
+        )
+
+    def _close_epoch(self) -> None:
+        """Look at the held-out images and note how the epoch went."""
+        started = time.perf_counter()
+        accuracy = self._learner.accuracy(self._held_out, self._feed.side(self._step - 1))
+        tally = self._tally
+        tally.validation_seconds += time.perf_counter() - started
+        share = self._config.batch_size // self._fabric.world_size
+        sums = torch.tensor([tally.loss, tally.right / share], dtype=torch.float64)
+        loss, right = (self._over_processes(sums) / tally.steps).tolist()
+        self._run.epochs.append(
+            EpochMetrics(
+                epoch=self._step / self._feed.steps_per_epoch,
+                step=self._step,
+                loss=loss,
+                train_accuracy=right,
+                accuracy=accuracy,
+                seconds=tally.seconds,
+                processor_seconds=tally.processor_seconds,
+            )
+        )
+        tally.loss, tally.right, tally.steps, tally.epoch_seconds = 0.0, 0, 0, 0.0
+        if self._fabric.is_global_zero:
+            self._run.save()
+
+    def _over_processes(self, values: Tensor) -> Tensor:
+        """Return the mean of *values* over the processes."""
+        if self._fabric.world_size == 1:
+            return values
+        mean = self._fabric.all_reduce(values.to(self._fabric.device), reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        return mean.cpu()
+
+    def _agreed(self, wish: bool) -> bool:
+        """Tell whether any process wishes to stop, so that all stop after the same step."""
+        return bool(self._over_processes(torch.tensor(float(wish))) > 0)
+
+    def _keep_checkpoint(self) -> None:
+        """Write the weights as they are."""
+        started = time.perf_counter()
+        weights = self._learner.weights()
+        self._check_finite(weights)
+        if self._fabric.is_global_zero:
+            path = checkpoint_path(self._run.folder, self._step)
+            try:
+                path.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot make {path.parent}: {error.strerror}") from error
+            save_tensors(weights, path, {"step": str(self._step)})
+        self._tally.saving_seconds += time.perf_counter() - started
+
+    def _state_is_due(self) -> bool:
+        """Tell whether the state should be written, as not to lose much work nor cost much."""
+        last, tally = self._saved_at, self._tally
+        affordable = tally.saving_seconds <= SAVING_SHARE * tally.seconds
+        return tally.seconds - last >= STATE_INTERVAL and affordable
+
+    def _save_state(self) -> None:
+        """Write all that the next step depends on."""
+        started = time.perf_counter()
+        state = self._learner.state()
+        self._check_finite(state)
+        if self._fabric.is_global_zero:
+            facts = {
+                "step": self._step,
+                "tally": asdict(self._tally),
+                "epochs": [asdict(epoch) for epoch in self._run.epochs],
+            }
+            save_tensors(state, self._run.folder / STATE, {"facts": json.dumps(facts)})
+        self._tally.saving_seconds += time.perf_counter() - started
+        self._saved_at = self._tally.seconds
+
+    def _restore(self) -> None:
+        """Go back to the saved state, if there is one."""
+        path = self._run.folder / STATE
+        self._run.epochs.clear()
+        if not path.exists():
+            return
+        tensors, header = load_tensors(path)
+        facts = json.loads(header["facts"])
+        self._learner.restore(tensors)
+        self._step = facts["step"]
+        self._tally = _Tally(**facts["tally"])
+        self._saved_at = self._tally.seconds
+        self._run.epochs.extend(EpochMetrics(**epoch) for epoch in facts["epochs"])
+
+    def _check_finite(self, tensors: dict[str, Tensor]) -> None:
+        """Keep weights that are of no use from taking the place of good ones."""
+        for name, tensor in tensors.items():
+            if not torch.isfinite(tensor).all():
+                self._give_up(f"{name} became infinite or NaN")
+
+    def _give_up(self, fault: str) -> None:
+        """Stop the training, naming the last checkpoint, which is finite as all that are kept."""
+        kept = checkpoint_paths(self._run.folder)
+        good = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was kept"
+        raise TrainError(
+            f"{fault} at step {self._step} of {self._feed.steps}; {good}; "
+            f"a lower learning rate may help"
+        )
