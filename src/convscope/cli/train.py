@@ -10,7 +10,7 @@ from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, print_line
 
 if TYPE_CHECKING:
-    from convscope.study.train import Progress
+    from convscope.study.session import Progress
 
 
 def train(
