@@ -6,13 +6,23 @@ from torch import nn
 
 from convscope.errors import ModelError
 from convscope.study.config import PRESETS
-from convscope.study.nets import NetConfig, build, multiply_adds
+from convscope.study.nets import NetConfig, build, multiply_adds, smallest_side
 
 SMALL = ((4,), (6, 8))
 
 
 def convolutions(network: nn.Module) -> list[nn.Conv2d]:
     return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+
+
+def test_the_smallest_side_is_the_last_that_runs():
+    for padding in ("same", "valid"):
+        for widths in (((3,),), ((3, 3), (3,)), ((3,), (3, 3), (3,))):
+            config = NetConfig(widths=widths, padding=padding)
+            network, side = build(config, 0).eval(), smallest_side(config)
+            assert network(torch.zeros(1, 3, side, side)).isfinite().all()
+            with pytest.raises(RuntimeError):
+                network(torch.zeros(1, 3, side - 1, side - 1))
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])

@@ -251,3 +251,10 @@ def test_exported_weights_are_half_precision_and_answer_alike(tmp_path, whole):
         network.load_state_dict(weights)
         after = network(images)
     assert float((before - after).abs().max()) < 0.01 * float(before.abs().max())
+
+
+def test_images_too_small_for_the_network_are_refused(tmp_path):
+    config = small(net=NetConfig(widths=((4, 4), (4,)), padding="valid"), sides=((0.5, 9),))
+    with pytest.raises(TrainError, match=r"images of 9 pixels are too small .* it needs 10 at"):
+        train(config, pictures(), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()

@@ -12,6 +12,8 @@ from convscope.cli.printing import print_json, print_line
 if TYPE_CHECKING:
     from convscope.study.session import Progress
 
+INTERRUPTED = 130  # what a shell makes of Ctrl-C
+
 
 def train(
     data: Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")],
@@ -32,12 +34,17 @@ def train(
     Interrupted, the same command with --resume goes on and ends with the same weights.
     """
     from convscope.study.config import variant
+    from convscope.study.interrupts import Interrupted
     from convscope.study.train import train as train_network
 
     config = variant(preset, epochs=epochs, seed=seed, batch_norm=batch_norm, padding=padding)
-    run = train_network(
-        config, data, out, resume=resume, device=device, progress=_Line(config.epochs).show
-    )
+    try:
+        run = train_network(
+            config, data, out, resume=resume, device=device, progress=_Line(config.epochs).show
+        )
+    except Interrupted as stopped:
+        typer.echo(f"\n{stopped} (--resume)", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     assert run.test_accuracy is not None
     numbers = {
         "run": str(run.folder),

@@ -124,6 +124,21 @@ def build(config: NetConfig, seed: int) -> PlainNet:
         return PlainNet(config)
 
 
+def smallest_side(config: NetConfig) -> int:
+    """Return the side in pixels that images need for every layer to have something to read.
+
+    >>> smallest_side(NetConfig(widths=((8,), (8,)), padding="valid"))  # 8 - 2, halved, - 2
+    8
+    >>> smallest_side(NetConfig(widths=((8,), (8,))))
+    2
+    """
+    lost = 0 if config.padding == "same" else 2
+    side = 1
+    for place, block in enumerate(reversed(config.widths)):
+        side = side * (2 if place else 1) + lost * len(block)
+    return side
+
+
 def multiply_adds(config: NetConfig, side: int = 32) -> int:
     """Return the multiplications, each with an addition, that one image of *side* pixels costs.
 

@@ -13,7 +13,7 @@ from convscope.study.data import ImageSet, load_cifar10, require_cifar10, split
 from convscope.study.devices import make_fabric
 from convscope.study.made_with import made_with
 from convscope.study.memory import keep_freed_memory
-from convscope.study.nets import multiply_adds
+from convscope.study.nets import multiply_adds, smallest_side
 from convscope.study.run import FILE, Run
 from convscope.study.session import Progress, Session
 
@@ -79,6 +79,12 @@ def _opened(
     config: TrainConfig, images: ImageSet, folder: Path, resume: bool, fabric: Fabric
 ) -> Run:
     """Return the run in *folder*, checked against what is asked for, or a new one."""
+    sides = [images.side, *(side for _, side in config.sides)]
+    if min(sides) < smallest_side(config.net):
+        raise TrainError(
+            f"images of {min(sides)} pixels are too small for this network with padding "
+            f"{config.net.padding!r}: it needs {smallest_side(config.net)} at least"
+        )
     fingerprint = {"images": len(images), "sha256": images.fingerprint()}
     if (folder / FILE).exists():
         if not resume:
