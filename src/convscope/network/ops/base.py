@@ -10,7 +10,6 @@ from convscope.network.calls import Call
 from convscope.network.rules import Rule
 from convscope.network.windows import Relation, Whole
 
-aten = torch.ops.aten
 Axes = tuple[int, int] | None
 """Which dimensions of a tensor are the rows and the columns of the image; None when it has none."""
 
