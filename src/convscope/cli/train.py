@@ -27,6 +27,7 @@ def train(
         bool, typer.Option("--resume", help="Go on with the training in OUT.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Train a plain ConvNet on CIFAR-10, keeping checkpoints from its first moments on.
@@ -40,7 +41,13 @@ def train(
     config = variant(preset, epochs=epochs, seed=seed, batch_norm=batch_norm, padding=padding)
     try:
         run = train_network(
-            config, data, out, resume=resume, device=device, progress=_Line(config.epochs).show
+            config,
+            data,
+            out,
+            resume=resume,
+            device=device,
+            precision=precision,
+            progress=_Line(config.epochs).show,
         )
     except Interrupted as stopped:
         typer.echo(f"\n{stopped} (--resume)", err=True)

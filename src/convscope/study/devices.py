@@ -10,33 +10,57 @@ from lightning_fabric import Fabric
 from convscope.errors import TrainError
 
 
-def make_fabric(device: str = "auto") -> Fabric:
-    """Return a launched Fabric: one process here, or as many as ``torchrun`` started.
+PRECISIONS = ("auto", "float32", "bfloat16")
 
-    Training is in bfloat16 mixed precision on a CUDA GPU that computes it, else in float32: without
-    matrix units for it, a CPU gains nothing from halves.
+
+def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
+    """Return a launched Fabric: one process here, or as many as ``torchrun`` started.
 
     Args:
         device: ``"auto"``, ``"cpu"``, ``"mps"``, ``"cuda"`` or one GPU such as ``"cuda:1"``.
+        precision: ``"float32"``; ``"bfloat16"``, which convolves and multiplies in halves but
+            keeps weights and sums in single precision; or ``"auto"``, bfloat16 where the device
+            computes it faster.
 
     Raises:
-        TrainError: if there is no such device.
+        TrainError: if there is no such device or precision.
 
     """
+    if precision not in PRECISIONS:
+        raise TrainError(f"the precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
     kind, _, index = device.partition(":")
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     everywhere = int(os.environ.get("WORLD_SIZE", "1"))
-    on_cuda = kind in ("auto", "cuda") and torch.cuda.is_available()
+    halves = precision == "bfloat16" or (precision == "auto" and _halves_are_fast(kind))
     try:
         fabric = Fabric(
             accelerator=kind,
             devices=[int(index)] if index else here,
             num_nodes=everywhere // here,
             strategy="ddp" if everywhere > 1 else "auto",
-            precision="bf16-mixed" if on_cuda and torch.cuda.is_bf16_supported() else "32-true",
+            precision="bf16-mixed" if halves else "32-true",
         )
         fabric.launch()
     # Fabric's own class for it is a ValueError or a RuntimeError, depending on the accelerator.
     except (ValueError, RuntimeError) as error:
         raise TrainError(f"the device {device!r} cannot be used: {error}") from error
     return fabric
+
+
+def precision_of(fabric: Fabric) -> str:
+    """Return ``"bfloat16"`` or ``"float32"``: what *fabric* computes in."""
+    return "bfloat16" if fabric.strategy.precision.precision == "bf16-mixed" else "float32"
+
+
+def _halves_are_fast(kind: str) -> bool:
+    """Tell whether a kind of device multiplies bfloat16 numbers faster than single ones.
+
+    Processors with instructions for it convolve about twice as fast; those without are slowed down.
+    """
+    if kind in ("auto", "cuda") and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    if kind == "mps" or (kind == "auto" and torch.backends.mps.is_available()):
+        return False
+    # Newer than the oldest PyTorch that this package takes.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 from convscope.records import provenance
+from convscope.study.devices import precision_of
 
 
 def made_with(fabric: Fabric) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def made_with(fabric: Fabric) -> dict[str, Any]:
         **provenance(),
         "lightning-fabric": version("lightning-fabric"),
         "device": _device_name(fabric.device),
-        "precision": str(fabric.strategy.precision.precision),
+        "precision": precision_of(fabric),
         "processes": fabric.world_size,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "threads": torch.get_num_threads(),

@@ -27,6 +27,7 @@ def train(
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
     device: str = "auto",
+    precision: str = "auto",
 ) -> Run:
     """Train a network and keep its checkpoints.
 
@@ -44,14 +45,17 @@ def train(
         resume: go on with the training in *out*; where there is none, start one.
         progress: called after every step, in the first process only.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        precision: ``"float32"``, ``"bfloat16"`` (mixed), or ``"auto"``: bfloat16 on GPUs and
+            processors with instructions for it, and whatever a training that is gone on with was
+            begun in.
 
     Returns:
         The finished run.
 
     Raises:
         TrainError: *out* holds a training and *resume* is off, or one of another configuration or
-            of other images; the loss or the weights stop being finite (the step and the last good
-            checkpoint are named); there is no such device.
+            of other images or another precision; the loss or the weights stop being finite (the
+            step and the last good checkpoint are named); there is no such device.
         DataError: the images are missing, damaged, or too few to hold some out.
         OutputError: *out* cannot be written; what was in it is still whole.
         Interrupted: on Ctrl-C or SIGTERM, after saving the state; a ``KeyboardInterrupt``.
@@ -61,7 +65,7 @@ def train(
     images = data if isinstance(data, ImageSet) else load_cifar10(data)
     if not isinstance(data, ImageSet):
         require_cifar10(data, "test")
-    fabric = make_fabric(device)
+    fabric = make_fabric(device, _precision(Path(out), precision, resume))
     run = _opened(config, images, Path(out), resume, fabric)
     if run.finished:
         return run
@@ -73,6 +77,21 @@ def train(
         test = load_cifar10(data, "test")
     session.finish(test)
     return run
+
+
+def _precision(folder: Path, wanted: str, resume: bool) -> str:
+    """Return the precision of the training to go on with, or the wanted one for a new one.
+
+    Raises:
+        TrainError: another one is wanted.
+
+    """
+    if not resume or not (folder / FILE).exists():
+        return wanted
+    begun: str = Run.load(folder).made_with["precision"]
+    if wanted not in ("auto", begun):
+        raise TrainError(f"{folder} was trained in {begun}, not {wanted}")
+    return begun
 
 
 def _opened(
