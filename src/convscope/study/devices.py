@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from convscope.errors import TrainError
-
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -62,5 +62,5 @@ def _halves_are_fast(kind: str) -> bool:
     if kind == "mps" or (kind == "auto" and torch.backends.mps.is_available()):
         return False
     # Newer than the oldest PyTorch that this package takes.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
