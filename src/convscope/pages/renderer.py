@@ -1,0 +1,61 @@
+"""From values to one page of HTML: pure, so that files, reports and a server share it."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from convscope.records import provenance
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page.
+
+    Every value is escaped. The style sheet and the scripts stand in the page itself, so that it
+    stays whole when it is moved or sent.
+
+    Args:
+        template: name of a file in ``pages/templates``; it extends ``page.html``.
+        values: what the template names; a name without a value is an error.
+
+    Returns:
+        The page's HTML.
+
+    >>> render("page.html", title="Tea & toast").splitlines()[5].strip()
+    '<title>Tea &amp; toast</title>'
+
+    """
+    return _environment().get_template(template).render(made_with=provenance(), **values)
+
+
+def image_source(png: bytes) -> str:
+    """Return what an ``img`` needs as its source to hold a PNG itself.
+
+    >>> image_source(b"not really")
+    'data:image/png;base64,bm90IHJlYWxseQ=='
+    """
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates; they may quote a style sheet or a script as ``asset("page.css")``."""
+    environment = Environment(
+        loader=PackageLoader("convscope.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["asset"] = _asset
+    return environment
+
+
+def _asset(name: str) -> Markup:
+    """Return a style sheet or script of ours, which is trusted and not escaped."""
+    return Markup((files("convscope.pages") / "assets" / name).read_text("utf-8"))
