@@ -53,6 +53,7 @@ def main() -> None:
         resume=options.resume,
         progress=lambda _: time.sleep(options.pause),
         device="cpu",
+        precision="float32",
     )
 
 

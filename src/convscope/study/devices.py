@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from convscope.errors import TrainError
 
@@ -38,7 +39,8 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
             devices=[int(index)] if index else here,
             num_nodes=everywhere // here,
             strategy="ddp" if everywhere > 1 else "auto",
-            precision="bf16-mixed" if halves else "32-true",
+            # As a plug-in, since Fabric would announce the precision by name on the screen.
+            plugins=MixedPrecision("bf16-mixed", _autocast_device(kind)) if halves else None,
         )
         fabric.launch()
     # Fabric's own class for it is a ValueError or a RuntimeError, depending on the accelerator.
@@ -50,6 +52,13 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
 def precision_of(fabric: Fabric) -> str:
     """Return ``"bfloat16"`` or ``"float32"``: what *fabric* computes in."""
     return "bfloat16" if fabric.strategy.precision.precision == "bf16-mixed" else "float32"
+
+
+def _autocast_device(kind: str) -> str:
+    """Return the kind of device that ``"auto"`` stands for."""
+    if kind != "auto":
+        return kind
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _halves_are_fast(kind: str) -> bool:
