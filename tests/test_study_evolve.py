@@ -4,13 +4,17 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from architectures import build
-from convscope.errors import DataError, TrainError, UnitError
+from convscope.errors import DataError, OutputError, TrainError, UnitError
 from convscope.figures.evolution import evolution_figure
+from convscope.figures.evolution_film import evolution_film
+from convscope.figures.film import Film
 from convscope.methods.project import project
 from convscope.network import Network
 from convscope.study.checkpoints import checkpoint_paths
@@ -131,6 +135,68 @@ def test_the_figure_shows_every_moment_and_says_what_it_shows(training, tmp_path
     assert line.get_ydata().tolist() == pytest.approx(evolution.distance["0.weight"].tolist())
     sheet.save(tmp_path / "evolution.png")
     assert (tmp_path / "evolution.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def film(training) -> tuple[Film, list[np.ndarray]]:
+    """Return the film of the training, and its frames."""
+    folder, module, images = training
+    film = evolution_film(evolve(folder, images, module=module), "mine")
+    return film, list(film.frames())
+
+
+def test_a_film_has_a_frame_a_moment_and_its_curves_grow(film):
+    shown, frames = film
+    assert len(frames) == len(shown.seconds) == 5
+    assert {(frame.shape, frame.dtype) for frame in frames} == {(frames[0].shape, np.dtype("u1"))}
+    # The first curve's colour, in the picture as far to the right as the training has come.
+    blue = [(frame == (31, 119, 180)).all(-1).any(0).nonzero()[0] for frame in frames]
+    half = frames[0].shape[1] * 3 // 4  # right of it, the curve's name
+    ends = [columns[columns < half].max() for columns in blue]
+    assert ends == sorted(ends)
+    assert len(set(ends)) == 5
+
+
+def test_a_gif_holds_every_moment(film, tmp_path):
+    shown, frames = film
+    done = []
+    shown.save(tmp_path / "film.gif", lambda *counts: done.append(counts))
+    assert done == [(place, 5) for place in range(1, 6)]
+    with Image.open(tmp_path / "film.gif") as gif:
+        assert gif.n_frames == 5
+        assert gif.info["loop"] == 0
+        for place, frame in enumerate(frames):
+            gif.seek(place)
+            assert gif.info["duration"] == 1000 * shown.seconds[place]
+            off = np.abs(np.asarray(gif.convert("RGB")).astype(int) - frame)
+            assert off.max() < 40
+            assert off.mean() < 1
+    assert (tmp_path / "film.gif").stat().st_size < 200_000
+
+
+def test_an_mp4_plays_every_moment(film, tmp_path):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
+    shown, frames = film
+    shown.save(tmp_path / "film.mp4")
+    reader = ffmpeg.read_frames(str(tmp_path / "film.mp4"))
+    facts = next(reader)
+    assert facts["codec"] == "h264"
+    assert facts["duration"] == pytest.approx(sum(shown.seconds), abs=0.2)
+    width, height = facts["size"]
+    assert (width % 2, height % 2) == (0, 0)
+    read = [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader]
+    assert len(read) == round(10 * sum(shown.seconds))
+    for place, frame in enumerate(frames):
+        held = read[12 * place + 6][: frame.shape[0], : frame.shape[1]]
+        assert np.abs(held.astype(int) - frame).mean() < 4
+    assert (tmp_path / "film.mp4").stat().st_size < 200_000
+
+
+def test_an_mp4_without_its_encoder_is_refused_before_the_work(film, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(OutputError, match=r"pip install 'convscope\[video\]'"):
+        film[0].save(tmp_path / "film.mp4")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_refuses_what_cannot_be(tmp_path):

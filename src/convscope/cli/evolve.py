@@ -1,13 +1,16 @@
 """``convscope evolve``: one filter a layer through a training."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.options import PICTURES, AsJson
+from convscope.cli.options import FILMS, PICTURES, AsJson
 from convscope.cli.printing import print_json, print_line, progress_bar
 from convscope.errors import ConvscopeError
+
+if TYPE_CHECKING:
+    from convscope.study.evolve import Evolution
 
 
 def evolve(
@@ -23,27 +26,28 @@ def evolve(
     rule: Annotated[str, typer.Option(help="deconvnet, guided or gradient.")] = "deconvnet",
     images: Annotated[int, typer.Option(help="How many training images to look at.")] = 1_000,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="A .png, .svg or .pdf file.")
+        Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf, .gif or .mp4 file.")
     ] = Path("evolution.png"),
     as_json: AsJson = False,
 ) -> None:
     """Show how one filter of each layer forms during training (Zeiler & Fergus, fig. 4)."""
-    from convscope.outputs import check_output, written_beside
+    from convscope.outputs import check_output
 
-    check_output(output, PICTURES)
+    check_output(output, PICTURES + FILMS)
     channels = _chosen(layer, channel)
     if images < 1:
         raise ConvscopeError(f"--images must be at least 1, not {images}")
-    from convscope.figures.evolution import evolution_figure
+    if output.suffix.lower() == ".mp4":
+        from convscope.figures.film import mp4_encoder
+
+        mp4_encoder()
     from convscope.study.evolve import evolve as evolve_run
 
     with progress_bar("checkpoints") as advance:
         evolution = evolve_run(
             run, data, channels=channels, count=images, rule=rule, progress=advance
         )
-    sheet = evolution_figure(evolution, run.resolve().name)
-    with written_beside(output) as beside:
-        sheet.save(beside)
+    _save(evolution, run.resolve().name, output)
     if as_json:
         print_json({"output": str(output), **evolution.numbers()})
         return
@@ -54,6 +58,22 @@ def evolve(
             f"{followed.activation[0].item():.3g} at first, {followed.activation[-1].item():.3g} "
             f"at the end; the strongest image changed {int(followed.changed.sum())} times"
         )
+
+
+def _save(evolution: "Evolution", title: str, output: Path) -> None:
+    """Write the figure or the film, as the output's ending says."""
+    from convscope.outputs import written_beside
+
+    if output.suffix.lower() in FILMS:
+        from convscope.figures.evolution_film import evolution_film
+
+        with written_beside(output) as beside, progress_bar("frames") as advance:
+            evolution_film(evolution, title).save(beside, advance)
+        return
+    from convscope.figures.evolution import evolution_figure
+
+    with written_beside(output) as beside:
+        evolution_figure(evolution, title).save(beside)
 
 
 def _chosen(layer: list[str] | None, channel: list[int] | None) -> dict[str, int | None] | None:

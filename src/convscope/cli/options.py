@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from convscope.network import Network
 
 PICTURES = (".png", ".svg", ".pdf")
+FILMS = (".gif", ".mp4")
 ARRAYS = (".npz",)
 
 Model = Annotated[

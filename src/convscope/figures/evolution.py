@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from convscope.display import DisplayScale, display_scale, to_display
@@ -31,6 +32,7 @@ HEAD = 0.5
 ROW = 2 * TILE + GAP + FOOT
 CURVES = 2.6
 AXIS = 0.55
+NAMES = 1.6
 SAME, CHANGED = "#8c8c8c", "#d62728"
 
 
@@ -52,9 +54,11 @@ def evolution_figure(evolution: Evolution, title: str) -> Sheet:
     height = rows + CURVES + AXIS
     if max(width, height) * DOTS_AN_INCH > MOST_PIXELS:
         raise OutputError("too many layers or moments for one figure: follow fewer layers")
-    scales = [[display_scale(p) for p in _shown(evolution, f)] for f in evolution.filters]
-    sheet = Sheet.made_for(width, height, _caption(evolution, title, scales), "")
-    for moment, heading in enumerate(_headings(evolution)):
+    scales = [
+        [display_scale(p) for p in shown_projections(evolution, f)] for f in evolution.filters
+    ]
+    sheet = Sheet.made_for(width, height, caption(evolution, title, scales), "")
+    for moment, heading in enumerate(headings(evolution)):
         middle = MARGIN + LABEL + moment * (TILE + GAP) + TILE / 2
         sheet.write(
             heading,
@@ -67,11 +71,12 @@ def evolution_figure(evolution: Evolution, title: str) -> Sheet:
         )
     for place, (followed, own) in enumerate(zip(evolution.filters, scales, strict=True)):
         _draw_filter(sheet, evolution, followed, own, MARGIN + HEAD + place * ROW)
-    _draw_distances(sheet, evolution, rows, width)
+    across = width - 2 * MARGIN - LABEL
+    draw_distances(sheet, evolution, (MARGIN + LABEL, rows), (across, CURVES))
     return sheet
 
 
-def _shown(evolution: Evolution, followed: FilterEvolution) -> list[Tensor]:
+def shown_projections(evolution: Evolution, followed: FilterEvolution) -> list[Tensor]:
     """Return each moment's projection in pixel units, cropped to its receptive field."""
     pixels = presentable(evolution.preprocess.difference_to_pixels(followed.pixels.cpu()))
     windows = followed.window.tolist()
@@ -81,7 +86,18 @@ def _shown(evolution: Evolution, followed: FilterEvolution) -> list[Tensor]:
     ]
 
 
-def _headings(evolution: Evolution) -> list[str]:
+def shown_patches(evolution: Evolution, followed: FilterEvolution) -> list[npt.NDArray[np.float64]]:
+    """Return each moment's patch of its strongest image, [h, w, 3] in 0..1."""
+    pixels = evolution.preprocess.to_pixels(evolution.images[followed.image].cpu())
+    windows = followed.window.tolist()
+    return [
+        picture[top:bottom, left:right]
+        for picture, (top, left, bottom, right) in zip(picture_of(pixels), windows, strict=True)
+    ]
+
+
+def headings(evolution: Evolution) -> list[str]:
+    """Return each moment in words, one line or two."""
     if evolution.epochs is None:
         return [f"step {step}" for step in evolution.steps]
     return [
@@ -102,19 +118,12 @@ def _draw_filter(
         f"{label}\nchannel {followed.channel}",
         MARGIN, top + TILE, NOTE_POINTS, ha="left", va="center", warns=False,
     )  # fmt: skip
-    pictures = picture_of(evolution.preprocess.to_pixels(evolution.images[followed.image].cpu()))
-    for moment, (projection, scale) in enumerate(
-        zip(_shown(evolution, followed), scales, strict=True)
-    ):
+    patches = shown_patches(evolution, followed)
+    projections = shown_projections(evolution, followed)
+    for moment, scale in enumerate(scales):
         left = MARGIN + LABEL + moment * (TILE + GAP)
-        first_row, first_column, end_row, end_column = followed.window[moment].tolist()
-        patch = pictures[moment][first_row:end_row, first_column:end_column]
         colour = CHANGED if followed.changed[moment] else SAME
-        frame = (0, 0, *patch.shape[:2])
-        for place, shown in ((top, patch), (top + TILE + GAP / 2, to_display(projection, scale))):
-            axes = sheet.axes(left, place, TILE)
-            axes.imshow(shown, interpolation="nearest")
-            frame_tile(axes, frame, colour)
+        draw_pair(sheet, (left, top), TILE, patches[moment], projections[moment], scale, colour)
         foot = f"{number(followed.activation[moment].item())}"
         sheet.write(
             foot, left + TILE / 2, top + 2 * TILE + GAP, FOOT_POINTS, ha="center", va="top",
@@ -122,31 +131,65 @@ def _draw_filter(
         )  # fmt: skip
 
 
-def _draw_distances(sheet: Sheet, evolution: Evolution, top: float, width: float) -> None:
-    """Draw how far every layer's filters still are from the final ones."""
-    axes = sheet.axes(MARGIN + LABEL, top, width - 2 * MARGIN - LABEL - 1.6, CURVES)
+def draw_pair(
+    sheet: Sheet,
+    corner: tuple[float, float],
+    side: float,
+    patch: npt.NDArray[np.float64],
+    projection: Tensor | npt.NDArray[np.float64],
+    scale: DisplayScale,
+    colour: str,
+) -> None:
+    """Draw a patch and, below it, its projection, each *side* inches wide and framed."""
+    left, top = corner
+    for place, shown in ((top, patch), (top + side + GAP / 2, to_display(projection, scale))):
+        axes = sheet.axes(left, place, side)
+        axes.imshow(shown, interpolation="nearest")
+        frame_tile(axes, (0, 0, *patch.shape[:2]), colour)
+
+
+def draw_distances(
+    sheet: Sheet,
+    evolution: Evolution,
+    corner: tuple[float, float],
+    size: tuple[float, float],
+    until: int | None = None,
+) -> None:
+    """Draw how far every layer's filters still are from the final ones.
+
+    Args:
+        sheet: what to draw on.
+        evolution: what to draw.
+        corner: left and top, in inches.
+        size: width, with the names on the right, and height, in inches.
+        until: the last moment drawn; the axes are the same whichever it is. By default all.
+
+    """
+    axes = sheet.axes(*corner, size[0] - NAMES, size[1])
     positions = range(len(evolution.steps))
+    drawn = len(evolution.steps) if until is None else until + 1
     for name, distance in evolution.distance.items():
-        axes.plot(positions, distance.tolist(), marker="o", markersize=3, label=name)
-    axes.set_xticks(list(positions), _headings(evolution), fontsize=FOOT_POINTS - 1)
+        axes.plot(
+            positions[:drawn], distance.tolist()[:drawn], marker="o", markersize=3, label=name
+        )
+    axes.set_xticks(list(positions), headings(evolution), fontsize=FOOT_POINTS - 1)
+    axes.set_xlim(-0.3, len(positions) - 0.7)
+    farthest = max(float(values.nan_to_num(0).max()) for values in evolution.distance.values())
+    axes.set_ylim(0, 1.05 * farthest or 1)
     axes.set_ylabel("distance from the final filters\n(share of their norm)", fontsize=FOOT_POINTS)
-    _style(axes)
+    axes.tick_params(labelsize=FOOT_POINTS - 1, colors=INK)
+    axes.grid(axis="y", color="#e6e6e6")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
     axes.legend(
         loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=FOOT_POINTS - 1, frameon=False
     )
 
 
-def _style(axes: Axes) -> None:
-    axes.set_ylim(bottom=0)
-    axes.tick_params(labelsize=FOOT_POINTS - 1, colors=INK)
-    axes.grid(axis="y", color="#e6e6e6")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _caption(
+def caption(
     evolution: Evolution, title: str, scales: Sequence[Sequence[DisplayScale]]
 ) -> list[str]:
+    """Return what must be known to read the pictures, a sentence or two a paragraph."""
     rule = RULES[evolution.rule]
     every = [scale for row in scales for scale in row]
     share = max(scale.clipped for scale in every)
