@@ -8,7 +8,12 @@ from types import TracebackType
 from torch import nn
 
 from convscope.errors import OutputError, TrainError
-from convscope.study.checkpoints import checkpoint_path, checkpoint_paths, save_tensors
+from convscope.study.checkpoints import (
+    checkpoint_path,
+    checkpoint_paths,
+    checkpoint_step,
+    save_tensors,
+)
 from convscope.study.schedule import is_moment
 
 
@@ -18,14 +23,18 @@ class Tracker:
     Two lines put it into any training loop: one before it, and ``tracker.step()`` after every
     step of the optimizer. As a context manager, or by :meth:`close`, it keeps the last weights too.
     :func:`convscope.evolve` then takes the folder, the module and images.
+    ``steps`` is the number of optimizer steps so far.
 
     Args:
         folder: where to keep the checkpoints, made if missing.
         module: what is trained.
         steps_per_epoch: optimizer steps in one pass over the training images.
+        done: optimizer steps that a resumed training has done. It goes on in the same folder, where
+            checkpoints of later steps are removed: they will be done again.
 
     Raises:
-        TrainError: the folder holds checkpoints already, or *steps_per_epoch* is below one.
+        TrainError: the folder holds checkpoints already and nothing is *done*, or
+            *steps_per_epoch* is below one.
         OutputError: the folder cannot be written.
 
     >>> import tempfile
@@ -41,21 +50,30 @@ class Tracker:
 
     """
 
-    def __init__(self, folder: str | Path, module: nn.Module, steps_per_epoch: int) -> None:
+    def __init__(
+        self, folder: str | Path, module: nn.Module, steps_per_epoch: int, *, done: int = 0
+    ) -> None:
         if steps_per_epoch < 1:
             raise TrainError(f"an epoch has at least one step, not {steps_per_epoch}")
         self.folder = Path(folder)
-        if checkpoint_paths(self.folder):
-            raise TrainError(f"{self.folder} holds checkpoints already; choose another folder")
+        self.steps = done
         self._module = module
         self._steps_per_epoch = steps_per_epoch
-        self._steps = 0
-        self._keep()
+        kept = checkpoint_paths(self.folder)
+        if kept and not done:
+            raise TrainError(f"{self.folder} holds checkpoints already; choose another folder")
+        for path in kept:
+            if checkpoint_step(path) > done:
+                path.unlink(missing_ok=True)
+        if not kept or is_moment(done, steps_per_epoch):
+            self._keep()
 
-    def step(self) -> None:
-        """Note that the optimizer took a step, and keep the weights if it is time."""
-        self._steps += 1
-        if is_moment(self._steps, self._steps_per_epoch):
+    def step(self, steps: int = 1) -> None:
+        """Note that the optimizer took a step, or several, and keep the weights if it is time."""
+        first = self.steps + 1
+        self.steps += steps
+        taken = range(first, self.steps + 1)
+        if any(is_moment(step, self._steps_per_epoch) for step in taken):
             self._keep()
 
     def close(self) -> None:
@@ -76,9 +94,9 @@ class Tracker:
         self.close()
 
     def _keep(self) -> None:
-        path = checkpoint_path(self.folder, self._steps)
+        path = checkpoint_path(self.folder, self.steps)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}") from error
-        save_tensors(self._module.state_dict(), path, {"step": str(self._steps)})
+        save_tensors(self._module.state_dict(), path, {"step": str(self.steps)})
