@@ -8,9 +8,9 @@ import time
 
 import torch
 
+from convscope.models.plain import NetConfig
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet
-from convscope.study.nets import NetConfig
 from convscope.study.train import train
 
 CLASSES = ("dark", "bright", "striped")

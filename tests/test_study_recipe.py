@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from convscope.models.plain import build
 from convscope.study.config import PRESETS, preset
 from convscope.study.data import FOLDER, load_cifar10
-from convscope.study.nets import build
 from convscope.study.train import train
 
 

@@ -17,8 +17,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="vgg16, vgg16_bn, alexnet, squeezenet1_1, zfnet, torchvision:NAME, timm:NAME, "
-        "file.py:factory or net.pt2",
+        help="base (comes with its weights), vgg16, vgg16_bn, alexnet, squeezenet1_1, zfnet, "
+        "torchvision:NAME, timm:NAME, file.py:factory or net.pt2",
     ),
 ]
 Weights = Annotated[

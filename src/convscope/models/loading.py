@@ -11,6 +11,7 @@ from torch.export.passes import move_to_device_pass
 from convscope.errors import ModelError, near_matches
 from convscope.images import Preprocess
 from convscope.models.architectures import ARCHITECTURES, initialise
+from convscope.models.bundled import BUNDLED, from_bundle
 from convscope.models.factories import from_factory
 from convscope.models.parts import (
     IMAGENET,
@@ -24,6 +25,7 @@ from convscope.models.weights import OFFICIAL, fetch, first_line, load_into, rea
 from convscope.models.zoos import from_timm, from_torchvision
 from convscope.network import Network
 
+NAMES = (*BUNDLED, *ARCHITECTURES)
 _FORMS = "torchvision:NAME, timm:NAME, path/file.py:factory or net.pt2"
 
 
@@ -37,11 +39,11 @@ def load(
     """Load a network by name.
 
     Args:
-        name: "vgg16", "vgg16_bn", "alexnet", "squeezenet1_1" or "zfnet"; "torchvision:NAME" or
-            "timm:NAME" where those packages are installed; "path/file.py:factory", a function
-            without arguments that returns an nn.Module; or "net.pt2", a program of torch.export.
-            The last two run code of the file's author: a factory any, a .pt2 only torch's own
-            operations.
+        name: "base", the CIFAR-10 network that ships with its weights; "vgg16", "vgg16_bn",
+            "alexnet", "squeezenet1_1" or "zfnet"; "torchvision:NAME" or "timm:NAME" where those
+            packages are installed; "path/file.py:factory", a function without arguments that
+            returns an nn.Module; or "net.pt2", a program of torch.export. The last two run code of
+            the file's author: a factory any, a .pt2 only torch's own operations.
         weights: "default" for the published ones (of a factory or .pt2: its own), the path of a
             .safetensors, .pth or .pt file, or None for random ones (seed 0), which are noted on
             pictures.
@@ -99,13 +101,15 @@ def _parts(name: str, weights: str | Path | None, size: tuple[int, int, int] | N
         return from_factory(file, function, weights, size)
     if name.endswith(".pt2"):
         return _from_exported(Path(name), weights)
+    if name in BUNDLED:
+        return from_bundle(name, weights)
     if name in ARCHITECTURES:
         return _from_architecture(name, weights)
     if name.endswith(".py"):
         raise ModelError(f"name the function of {name} that makes the network: {name}:FUNCTION")
     raise ModelError(
-        f"there is no model {name!r}{near_matches(name, ARCHITECTURES)}; "
-        f"a model is {', '.join(ARCHITECTURES)}, {_FORMS}"
+        f"there is no model {name!r}{near_matches(name, NAMES)}; "
+        f"a model is {', '.join(NAMES)}, {_FORMS}"
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from convscope.errors import TrainError, near_matches
 from convscope.models.architectures import VGG16_BLOCKS
+from convscope.models.plain import NetConfig
 from convscope.study.augment import Augmentation
-from convscope.study.nets import NetConfig
 
 # Mean and standard deviation of CIFAR-10's training pixels, red, green, blue, pixels in 0..1.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
@@ -132,10 +132,8 @@ class TrainConfig:
         """
         try:
             values = dict(plain)
-            net = dict(values.pop("net"))
-            net["widths"] = tuple(tuple(block) for block in net["widths"])
             return cls(
-                net=NetConfig(**net),
+                net=NetConfig.from_json(values.pop("net")),
                 augmentation=Augmentation(**values.pop("augmentation")),
                 sides=tuple((until, side) for until, side in values.pop("sides")),
                 mean=tuple(values.pop("mean")),

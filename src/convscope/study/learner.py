@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from convscope.models.plain import build
 from convscope.study.checkpoints import (
     optimizer_tensors,
     prefixed,
@@ -18,7 +19,6 @@ from convscope.study.checkpoints import (
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.feed import normalised, resized
-from convscope.study.nets import build
 from convscope.study.optimizers import make_optimizers
 from convscope.study.synced import synced
 

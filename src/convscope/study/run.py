@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from convscope.errors import TrainError
+from convscope.models.plain import build
 from convscope.outputs import written_beside
 from convscope.study.checkpoints import checkpoint_paths, load_tensors
 from convscope.study.config import UNITS, TrainConfig
-from convscope.study.nets import build
 
 FILE = "run.json"
 FORMAT = 1  # of run.json; raised when a field changes its meaning

@@ -8,12 +8,12 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from convscope.errors import OutputError, TrainError
+from convscope.models.plain import multiply_adds, smallest_side
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, require_cifar10, split
 from convscope.study.devices import make_fabric
 from convscope.study.made_with import made_with
 from convscope.study.memory import keep_freed_memory
-from convscope.study.nets import multiply_adds, smallest_side
 from convscope.study.run import FILE, Run
 from convscope.study.session import Progress, Session
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from convscope.errors import ModelError
+from convscope.models.plain import NetConfig, build, multiply_adds, smallest_side
 from convscope.study.config import PRESETS
-from convscope.study.nets import NetConfig, build, multiply_adds, smallest_side
 
 SMALL = ((4,), (6, 8))
 

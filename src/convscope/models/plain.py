@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,19 @@ class NetConfig:
             raise ModelError("widths and classes must be at least 1")
         if self.padding not in ("same", "valid"):
             raise ModelError(f"padding is 'same' or 'valid', not {self.padding!r}")
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> NetConfig:
+        """Return the configuration whose fields JSON holds.
+
+        Raises:
+            TypeError: a field is unknown or of the wrong kind.
+            KeyError: the widths are missing.
+            ModelError: a value is out of its range.
+
+        """
+        widths = tuple(tuple(block) for block in plain["widths"])
+        return cls(**{**plain, "widths": widths})
 
 
 class PlainNet(nn.Module):
