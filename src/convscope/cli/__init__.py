@@ -10,6 +10,7 @@ import typer
 
 from convscope import __version__
 from convscope.cli.data import data
+from convscope.cli.demo import demo
 from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
 from convscope.cli.project import project
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (layers, project, data, train, evolve):
+for command in (demo, layers, project, data, train, evolve):
     app.command()(command)
 
 INTERRUPTED = 130

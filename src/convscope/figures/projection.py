@@ -20,6 +20,7 @@ from convscope.figures.sheet import (
     MOST_PIXELS,
     NOTE_POINTS,
     Sheet,
+    beyond,
     frame_tile,
     number,
     picture_of,
@@ -187,8 +188,8 @@ def _tiles(projections: Sequence[Projection], preprocess: Preprocess, n: int) ->
         for k, channel in enumerate(p.channels[n].tolist()):
             top, left, bottom, right = p.window[n, k].tolist()
             height, width = p.pixels.shape[-2:]
-            first_row, end_row = _beyond(top, bottom, height, p.receptive_field[0])
-            first_column, end_column = _beyond(left, right, width, p.receptive_field[1])
+            first_row, end_row = beyond(top, bottom, height, p.receptive_field[0])
+            first_column, end_column = beyond(left, right, width, p.receptive_field[1])
             activation = p.activation[n, k].item()
             tiles.append(
                 _Tile(
@@ -201,18 +202,6 @@ def _tiles(projections: Sequence[Projection], preprocess: Preprocess, n: int) ->
                 )
             )
     return tiles
-
-
-def _beyond(first: int, end: int, size: int, field: int) -> tuple[int, int]:
-    """Return a window's rows as they would be if the image did not end, up to the image's size.
-
-    Some windows are smaller for another reason, as those of transposed convolutions, and stay.
-    """
-    missing = min(field, size) - (end - first)
-    before, after = first, size - end
-    if missing > before and before <= after:
-        return first - missing, end
-    return (first, end + missing) if missing > after else (first, end)
 
 
 def _scales(tiles: list[list[_Tile]], scale: str) -> list[list[DisplayScale]]:

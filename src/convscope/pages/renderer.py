@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from convscope.records import provenance
 
@@ -33,13 +37,29 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(made_with=provenance(), **values)
 
 
-def image_source(png: bytes) -> str:
-    """Return what an ``img`` needs as its source to hold a PNG itself.
+def image_source(content: bytes, kind: str = "png") -> str:
+    """Return what an ``img`` needs as its source to hold a picture itself.
+
+    Args:
+        content: the picture file's bytes.
+        kind: ``"png"``, ``"jpeg"``, ``"gif"`` or another that browsers show.
 
     >>> image_source(b"not really")
     'data:image/png;base64,bm90IHJlYWxseQ=='
+
     """
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def png(picture: npt.NDArray[np.uint8]) -> bytes:
+    r"""Return a picture, uint8 [H, W, 3 or 4], as the bytes of a PNG file.
+
+    >>> png(np.zeros((1, 1, 3), np.uint8))[:4]
+    b'\x89PNG'
+    """
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "png", optimize=True)
+    return file.getvalue()
 
 
 @cache
