@@ -58,7 +58,7 @@ def test_its_numbers_are_those_of_the_library(made):
         assert block["layer"] == p.layer
         assert block["channels"] == p.channels[0].tolist()
         assert block["windows"] == p.window[0].tolist()
-        assert block["activations"] == pytest.approx(p.activation[0].tolist(), rel=6e-3)
+        assert block["activations"] == pytest.approx(p.activation[0].tolist(), rel=1e-5)
         for k, scale in enumerate(block["scales"]):
             top, left, bottom, right = p.window[0, k].tolist()
             std = torch.tensor(net.preprocess.std)[:, None, None]

@@ -79,7 +79,7 @@ class Shown:
                 {
                     "layer": block.layer,
                     "channels": [unit.channel for unit in block.units],
-                    "activations": [float(unit.activation) for unit in block.units],
+                    "activations": [unit.activation for unit in block.units],
                     "windows": [unit.window for unit in block.units],
                     "scales": [asdict(unit.scale) for unit in block.units],
                 }

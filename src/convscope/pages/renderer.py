@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from convscope.figures.sheet import number
 from convscope.records import provenance
 
 
@@ -64,7 +65,11 @@ def png(picture: npt.NDArray[np.uint8]) -> bytes:
 
 @cache
 def _environment() -> Environment:
-    """Return the templates; they may quote a style sheet or a script as ``asset("page.css")``."""
+    """Return the templates.
+
+    They may quote a style sheet or a script as ``asset("page.css")``, and shorten a value by
+    ``value | number``.
+    """
     environment = Environment(
         loader=PackageLoader("convscope.pages"),
         autoescape=True,
@@ -73,6 +78,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["asset"] = _asset
+    environment.filters["number"] = number
     return environment
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from convscope.display import DisplayScale, display_scale, to_display
-from convscope.figures.sheet import beyond, number, picture_of, presentable
+from convscope.figures.sheet import beyond, picture_of, presentable
 from convscope.images import Preprocess
 from convscope.pages.renderer import image_source, png
 from convscope.records import Projection
@@ -27,19 +27,17 @@ class UnitTiles:
 
     Attributes:
         channel: its channel.
-        activation: its strongest activation, as text.
+        activation: its strongest activation.
         window: top, left, bottom, right of what it reads of the image.
         scale: on which scale the projection is shown.
-        limit: the value shown as white, as text.
         patch, projection: sources for ``img``.
 
     """
 
     channel: int
-    activation: str
+    activation: float
     window: Box
     scale: DisplayScale
-    limit: str
     patch: str
     projection: str
 
@@ -68,10 +66,9 @@ def unit_tiles(
         tiles.append(
             UnitTiles(
                 channel=channel,
-                activation=number(projection.activation[n, k].item()),
+                activation=projection.activation[n, k].item(),
                 window=window,
                 scale=scale,
-                limit=number(scale.limit),
                 patch=image_source(png(_framed(patch, window, frame))),
                 projection=image_source(png(_framed(to_display(values, scale), window, frame))),
             )
