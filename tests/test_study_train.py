@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,8 @@ def test_a_device_that_is_not_there_is_named(tmp_path):
 
 
 def test_exported_weights_are_half_precision_and_answer_alike(tmp_path, whole):
+    with pytest.raises(TrainError, match="is not finished"):
+        export_weights(replace(whole, finished=False), tmp_path / "bundle", "small")
     path = export_weights(whole, tmp_path / "bundle", "small")
     weights = load_file(path)
     assert weights["features.conv1.weight"].dtype == torch.float16
