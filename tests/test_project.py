@@ -359,3 +359,12 @@ def test_amounts_of_memory(text, count):
 def test_what_is_no_amount_of_memory(text):
     with pytest.raises(ConvscopeError, match="is not an amount"):
         parse_bytes(text)
+
+
+def test_a_block_ends_at_its_rectified_maps_where_pooling_comes_first():
+    from convscope.models.plain import NetConfig, PlainNet
+
+    net = Network(PlainNet(NetConfig(widths=((4, 6), (8, 8), (5,)))), torch.randn(1, 3, 16, 16))
+    images = torch.randn(1, 3, 16, 16)
+    expected = ["features.relu1", "features.relu3", "features.relu5"]
+    assert [p.layer for p in strongest_maps(net, images)] == expected

@@ -2,7 +2,7 @@
 
 from convscope.network.graph import Graph, Step
 from convscope.network.layers import ReceptiveFields
-from convscope.network.ops import Convolution, Generated
+from convscope.network.ops import BatchNorm, Convolution, Generated, Rectifier
 
 
 def narrow_steps(graph: Graph) -> list[int]:
@@ -28,6 +28,9 @@ def block_ends(graph: Graph) -> list[int]:
 
     A block is what lies between two changes of resolution and holds a convolution; for VGG16 these
     are the five stacks between the max pools, and the steps returned are relu1_2, ..., relu5_3.
+
+    Where the network pools before it normalises and rectifies, a block's last convolution is no
+    feature map yet: its channels are not comparable. The block then ends at the rectifier before.
     """
     fields = ReceptiveFields(graph)
     ends: list[int] = []
@@ -43,6 +46,9 @@ def block_ends(graph: Graph) -> list[int]:
         within = graph.steps[begins + 1 : index + 1]
         if graph.steps[index].operation.is_layer and any(map(_is_convolution, within)):
             if ends and ends[-1] > begins:
+                before = graph.steps[ends[-1]].operation
+                if isinstance(before, Rectifier) and _is_raw(graph.steps[index]):
+                    continue
                 ends.pop()
             ends.append(index)
     return ends
@@ -64,3 +70,8 @@ def _resolution(graph: Graph, fields: ReceptiveFields, index: int) -> tuple[floa
 
 def _is_convolution(step: Step) -> bool:
     return isinstance(step.operation, Convolution)
+
+
+def _is_raw(step: Step) -> bool:
+    """Tell whether a step's values are on their way to being feature maps."""
+    return isinstance(step.operation, Convolution | BatchNorm)

@@ -7,7 +7,7 @@ multiply-adds it costs.
 
 from convscope.network.ops.base import MAPS, Axes, Generated, Operation, Saved
 from convscope.network.ops.convolution import Convolution
-from convscope.network.ops.pointwise import Rectifier, ReLU
+from convscope.network.ops.pointwise import BatchNorm, Rectifier, ReLU
 from convscope.network.ops.table import OUTSIDE, TABLE, operation_for
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "OUTSIDE",
     "TABLE",
     "Axes",
+    "BatchNorm",
     "Convolution",
     "Generated",
     "Operation",
