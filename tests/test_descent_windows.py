@@ -184,7 +184,7 @@ def plain_nets(draw) -> nn.Module:
     return nn.Sequential(*parts).double().eval()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(plain_nets(), st.sampled_from(sorted(RULES)), st.sampled_from([1, 2**30]))
 def test_plain_nets_of_any_geometry(module, rule, limit):
     images = torch.randn(2, 2, 26, 29, generator=torch.Generator().manual_seed(0)).double()
@@ -248,7 +248,7 @@ def test_no_whole_map_is_made():
     # By hand: two rows side by side read 4 below the pool and the kernel of 3, then 8, 10 and 12
     # pixels; one column reads 3, 6, 8 and 10. Only the images themselves are larger.
     assert pixels[:, :, 18:30, 18:28].abs().sum() == pixels.abs().sum() > 0
-    assert seen.largest <= max(12 * 10, 0)
+    assert seen.largest <= 12 * 10
 
 
 def test_projections_of_peaks_say_so_too():

@@ -337,8 +337,10 @@ def paste(window: Tensor, whole: Tensor, axes: tuple[int, int], origins: list[in
     for axis, first in zip(axes, origins, strict=True):
         size = window.shape[axis]
         begin, end = max(first, 0), min(first + size, whole.shape[axis])
-        window = window.narrow(axis, begin - first, max(end - begin, 0))
-        whole = whole.narrow(axis, begin, max(end - begin, 0))
+        if begin >= end:
+            return
+        window = window.narrow(axis, begin - first, end - begin)
+        whole = whole.narrow(axis, begin, end - begin)
     whole.copy_(window)
 
 
@@ -355,8 +357,9 @@ def _narrowed(
     """Return windows that start *offset* further and have *size*, zero where there was nothing."""
     borders = [0] * (2 * windows.dim())
     for axis, first, length in zip(axes, offset.tolist(), size, strict=True):
-        begin, end = max(first, 0), min(first + length, windows.shape[axis])
+        begin = min(max(first, 0), windows.shape[axis])
+        end = max(min(first + length, windows.shape[axis]), begin)
         windows = windows.narrow(axis, begin, end - begin)
-        from_end = 2 * (windows.dim() - 1 - axis)
-        borders[from_end : from_end + 2] = [begin - first, first + length - end]
+        before, from_end = min(max(-first, 0), length), 2 * (windows.dim() - 1 - axis)
+        borders[from_end : from_end + 2] = [before, length - before - (end - begin)]
     return torch.nn.functional.pad(windows, borders) if any(borders) else windows
