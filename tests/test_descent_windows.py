@@ -184,7 +184,7 @@ def plain_nets(draw) -> nn.Module:
     return nn.Sequential(*parts).double().eval()
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(plain_nets(), st.sampled_from(sorted(RULES)), st.sampled_from([1, 2**30]))
 def test_plain_nets_of_any_geometry(module, rule, limit):
     images = torch.randn(2, 2, 26, 29, generator=torch.Generator().manual_seed(0)).double()
@@ -229,8 +229,10 @@ class Largest(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         made = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves(args) if isinstance(t, Tensor)}
         for tensor in (t for t in tree_leaves(made) if isinstance(t, Tensor) and t.dim() == 4):
-            self.largest = max(self.largest, tensor.shape[2] * tensor.shape[3])
+            if tensor.untyped_storage().data_ptr() not in given:  # else a view
+                self.largest = max(self.largest, tensor.shape[2] * tensor.shape[3])
         return made
 
 
@@ -238,16 +240,16 @@ def test_no_whole_map_is_made():
     module = build("plain").float()
     images = images_for(module, count=1, size=(90, 90))
     net = traced(module, images)
-    start = net.step("features.6")
+    start = net.step("features.5")
     ascent = ascend(net.graph, images, [start], RULES["deconvnet"])
     units = Units(start, *torch.tensor([[0, 1, 9, 9], [0, 2, 10, 9]]).T)
     cones = Cones(net.graph, net.receptive_fields, start, units.rows.numpy(), units.columns.numpy())
     pixels = torch.zeros(2, 3, 90, 90)
     with Largest() as seen:
         descend_units(cones, ascent, units, RULES["deconvnet"], 2**30, pixels, lambda n: None)
-    # By hand: two rows side by side read 4 below the pool and the kernel of 3, then 8, 10 and 12
-    # pixels; one column reads 3, 6, 8 and 10. Only the images themselves are larger.
-    assert pixels[:, :, 18:30, 18:28].abs().sum() == pixels.abs().sum() > 0
+    # By hand: two rows side by side read 4 of the pool's, which read 8, then 10 and 12 pixels; one
+    # column reads 3, 6, 8 and 10.
+    assert pixels[:, :, 16:28, 16:26].abs().sum() == pixels.abs().sum() > 0
     assert seen.largest <= 12 * 10
 
 

@@ -75,7 +75,8 @@ class MaxPool(Operation):
             device=signal.device,
             memory_format=torch.channels_last,
         )
-        if reach != stride or any(extent[i] != out[i] * stride[i] for i in (0, 1)):
+        tiling = kernel == stride and dilation == [1, 1]
+        if not tiling or any(extent[i] != out[i] * stride[i] for i in (0, 1)):
             unpooled.zero_()  # windows that tile the map write every place of it
         overlapping = any(reach[i] > stride[i] for i in (0, 1))
         for place in range(math.prod(kernel)):
