@@ -140,6 +140,7 @@ def cases() -> dict[str, Case]:
         "max pool, ceil": max_pool((3, 2), (2, 3), ceil_mode=True),
         "max pool, dilated": max_pool((2, 2), (1, 1), dilation=(2, 3)),
         "max pool, gaps": max_pool((1, 2), (2, 3)),
+        "max pool, gaps within": max_pool((2, 2), (3, 3), dilation=(2, 2)),
         "max pool, wide": max_pool((7, 8), (1, 1)),
         "max pool, indices": max_pool((2, 3), (2, 1), (1, 1), indices=True),
         "adaptive max pool": jacobian(lambda x: F.adaptive_max_pool2d(x, (3, 5))),

@@ -10,8 +10,10 @@ from convscope.errors import RuleError, UnitError, near_matches
 from convscope.methods import budget
 from convscope.network import Network
 from convscope.network.blocks import block_ends
+from convscope.network.cone_descent import Units, descend_units
+from convscope.network.cones import Cones
 from convscope.network.graph import Graph
-from convscope.network.ops import Rectifier, ReLU
+from convscope.network.ops import MAPS, Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
 from convscope.network.walk import Ascent, ascend, descend
 from convscope.records import Projection
@@ -283,12 +285,19 @@ def _project_chunk(
     activation, place = peaks.gather(1, channels), places.gather(1, channels)
     width = maps.shape[3] if maps.dim() == 4 else 1
     position = torch.stack([place // width, place % width], dim=2)
-    pixels = images.new_empty(*channels.shape, *images.shape[1:])
-    _descend_units(request, ascent, channels, place, pixels, memory, advance)
+    pixels = images.new_zeros(*channels.shape, *images.shape[1:])
+    descend_all = _descend_windows if _has_windows(request) else _descend_maps
+    descend_all(request, ascent, channels, place, pixels, memory, advance)
     return pixels, activation, position, channels
 
 
-def _descend_units(
+def _has_windows(request: _Request) -> bool:
+    """Return whether the signals start in single units that read windows of their own."""
+    graph = request.graph
+    return request.select == "peak" and graph.axes[request.start] == MAPS and graph.batched
+
+
+def _descend_windows(
     request: _Request,
     ascent: Ascent,
     channels: Tensor,
@@ -297,7 +306,34 @@ def _descend_units(
     memory: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Bring the units of a chunk of images down, as many at once as the budget allows."""
+    """Bring the units of a chunk of images down, each within what it reads."""
+    maps = ascent.maps[request.start]
+    owners = torch.arange(len(channels), device=maps.device).repeat_interleave(channels.shape[1])
+    place = places.flatten()
+    units = Units(
+        request.start, owners, channels.flatten(), place // maps.shape[3], place % maps.shape[3]
+    )
+    cones = Cones(
+        request.graph,
+        request.net.receptive_fields,
+        request.start,
+        units.rows.numpy(force=True),
+        units.columns.numpy(force=True),
+    )
+    limit = min(memory // 8, REUSED_BLOCK) if maps.device.type == "cpu" else memory // 8
+    descend_units(cones, ascent, units, request.rule, limit, pixels.flatten(0, 1), advance)
+
+
+def _descend_maps(
+    request: _Request,
+    ascent: Ascent,
+    channels: Tensor,
+    places: Tensor,
+    pixels: Tensor,
+    memory: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Bring whole maps of a chunk of images down, as many at once as the budget allows."""
     maps = ascent.maps[request.start]
     on_cpu = maps.device.type == "cpu"
     limit = min(memory // 8, REUSED_BLOCK) if on_cpu else memory // 8

@@ -5,7 +5,7 @@ way down under a rule, which input rows an output row reads, where the spatial a
 multiply-adds it costs.
 """
 
-from convscope.network.ops.base import MAPS, Axes, Generated, Operation, Saved
+from convscope.network.ops.base import MAPS, Axes, Generated, Operation, Saved, Window
 from convscope.network.ops.convolution import Convolution
 from convscope.network.ops.pointwise import BatchNorm, Rectifier, ReLU
 from convscope.network.ops.table import OUTSIDE, TABLE, operation_for
@@ -22,5 +22,6 @@ __all__ = [
     "ReLU",
     "Rectifier",
     "Saved",
+    "Window",
     "operation_for",
 ]

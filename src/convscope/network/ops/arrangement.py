@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from convscope.network.calls import Call, Input
-from convscope.network.ops.base import MAPS, Axes, LinearOperation, Saved, Signals, without
+from convscope.network.ops.base import MAPS, Axes, LinearOperation, Saved, Signals, Window, without
 from convscope.network.rules import Rule
 from convscope.network.windows import Padded, Relation, Sliding
 
@@ -38,6 +38,10 @@ class Concatenation(LinearOperation):
                 signals[part.position] = piece if earlier is None else earlier + piece
         return tuple(signals)
 
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return True: :meth:`axes` says whether there are rows left."""
+        return True
+
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return the parts' axes if they agree and are not what is joined."""
         dimension = call.arguments["dim"] % len(call.shape)
@@ -56,6 +60,10 @@ class Arrangement(LinearOperation):
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return the same row; :meth:`axes` says whether there are rows left."""
         return Sliding()
+
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return True: what keeps the rows and columns apart keeps windows."""
+        return True
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return where the rows and columns went."""
@@ -87,6 +95,25 @@ class Slice(Arrangement):
             start = max(start + call.input_shapes[0][dimension], 0)
         return Sliding(stride=call.arguments["step"], padding=-start)
 
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return whether rows and columns lie as usual."""
+        return axes == MAPS
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Return the window with its rows, or columns, as far apart as they were sliced."""
+        dimension, step = call.arguments["dim"] % len(call.shape), call.arguments["step"]
+        if dimension not in (2, 3):
+            return self.reverse(window.call, signal, saved, rule)
+        if step == 1:
+            return (signal,)
+        apart = signal.new_zeros(len(signal), *window.call.input_shapes[0][1:])
+        places = [slice(None)] * signal.dim()
+        places[dimension] = slice(None, None, step)
+        apart[tuple(places)] = signal
+        return (apart,)
+
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return the usual axes of maps, or those of a slice along another dimension."""
         return inputs[0] if inputs[0] == MAPS else untouched(call, inputs[0])
@@ -106,6 +133,17 @@ class Pad(LinearOperation):
         from_end = 1 - axis
         before = padding[2 * from_end] if len(padding) > 2 * from_end else 0
         return Padded(before, call.arguments.get("mode", "constant"))
+
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return whether the padding is a constant around rows and columns."""
+        constant = call.arguments.get("mode", "constant") == "constant"
+        return constant and len(call.arguments["pad"]) <= 4
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Return the window as it is."""
+        return (signal,)
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return the input's axes where padding counts from the end, which is the usual layout."""

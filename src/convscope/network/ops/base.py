@@ -1,6 +1,7 @@
 """What an operation is, and what holds for one that the table does not know."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +19,21 @@ Saved = tuple[Tensor, ...]
 MAPS: Axes = (2, 3)
 
 
+@dataclass(frozen=True)
+class Window:
+    """A window of an operation's output.
+
+    Attributes:
+        call: the operation with the window's shape, and with those of what it reads of each input.
+        corner: the row and the column of the output where the window starts; in a batch of windows
+            those of the first.
+
+    """
+
+    call: Call
+    corner: tuple[int, int]
+
+
 class Operation:
     """An operation outside the table, and the defaults for those inside it."""
 
@@ -29,6 +45,8 @@ class Operation:
     """Whether the reverse depends on what went up, as that of a linear operation does not."""
     keeps_channels = False
     """Whether each channel of the output depends on the same channel of the input alone."""
+    saves_output = False
+    """Whether what it remembers lies as its output does, not as its inputs."""
     published = False
     """Whether the deconvnet's papers say how to reverse it; if not, its derivative stands in."""
 
@@ -59,6 +77,24 @@ class Operation:
         is no cheaper than :meth:`reverse` on all channels.
         """
         return None
+
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return whether :meth:`reverse_window` can reverse *call*.
+
+        *axes* is where the output keeps its rows and columns.
+        """
+        return False
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Return the signal for what a window of the output reads of each input.
+
+        Most operations treat a window like a map of its own. *signal* holds the window's values;
+        of *saved* there is what lies in the windows; the result covers what the window reads,
+        padding included, see :meth:`rows`.
+        """
+        return self.reverse(window.call, signal, saved, rule)
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return what the output reads of an input along *axis* (0 rows, 1 columns)."""
@@ -137,6 +173,11 @@ class LinearOperation(Operation):
         batch = signal.shape[0] // call.shape[0]
         zeros = [signal.new_zeros(batch * first, *rest) for first, *rest in call.input_shapes]
         return vector_jacobian_product(call, signal, zeros)
+
+
+def with_arguments(call: Call, **changes: Any) -> Call:
+    """Return *call* with other values for some of its arguments."""
+    return replace(call, arguments={**call.arguments, **changes})
 
 
 def pair(value: Any) -> list[int]:

@@ -8,7 +8,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope.network.calls import Call
-from convscope.network.ops.base import MAPS, Axes, Operation, Saved, Signals, pair
+from convscope.network.ops.base import (
+    MAPS,
+    Axes,
+    Operation,
+    Saved,
+    Signals,
+    Window,
+    pair,
+    with_arguments,
+)
 from convscope.network.rules import Rule
 from convscope.network.windows import Relation, Sliding, Transposed
 
@@ -94,6 +103,39 @@ class Convolution(Operation):
         kernels = weight[channels].flip(2, 3).flatten(2)  # [B, C, k * k]
         found = torch.bmm(patches.transpose(1, 2), kernels.transpose(1, 2))
         return found.view(signals, *size, -1).permute(0, 3, 1, 2)
+
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return True: windows are convolved like maps."""
+        return True
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Return the transposed convolution of the window, or the convolution."""
+        if not self.transposed:
+            return self.reverse(with_arguments(window.call, padding=[0, 0]), signal, saved, rule)
+        arguments, reached = call.arguments, window.call.input_shapes[0][2:]
+        borders: list[int] = []
+        for axis in (1, 0):
+            # The convolution starts at the row that the first input row writes first.
+            relation = self.rows(call, 0, axis)
+            assert isinstance(relation, Transposed)
+            size = signal.shape[2 + axis]
+            first, _ = relation.reads((window.corner[axis], window.corner[axis] + size - 1)) or (
+                0,
+                0,
+            )
+            before = window.corner[axis] - (first * relation.stride - relation.padding)
+            reach = relation.dilation * (relation.kernel - 1) + 1
+            borders += [before, (reached[axis] - 1) * relation.stride + reach - before - size]
+        signal = functional.pad(signal, borders)
+        weight, strides, dilations = (
+            arguments["weight"],
+            pair(arguments["stride"]),
+            pair(arguments["dilation"]),
+        )
+        groups = arguments["groups"]
+        return (torch.conv2d(signal, weight, None, strides, [0, 0], dilations, groups),)
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return the sliding window, or its transpose."""

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from convscope.network.calls import Call, Input
 from convscope.network.ops.base import (
+    MAPS,
     Axes,
     LinearOperation,
     Operation,
@@ -42,6 +44,18 @@ class Pointwise(Operation):
                 return axes
         return None
 
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return whether every input has the output's rows and columns, or a single one of each."""
+        values = pytree.tree_leaves((call.positional, dict(call.arguments)))
+        constants = [value.shape for value in values if isinstance(value, Tensor)]
+        others = [shape for shape in call.input_shapes if shape != call.shape]
+        if any(len(shape) != len(call.shape) for shape in others):
+            return False
+        return all(
+            set(shape[-2:]) <= {1} and (not shape or axes == MAPS)
+            for shape in (*constants, *others)
+        )
+
 
 class Scale(LinearOperation, Pointwise):
     """A product with constants, a change of sign, a difference from a constant."""
@@ -53,6 +67,11 @@ class Rectifier(Pointwise):
     keeps_channels = True
 
     published = True
+    saves_output = True
+
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return True: a slope that was learned belongs to a channel."""
+        return True
 
     def remember(
         self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
@@ -89,6 +108,10 @@ class BatchNorm(Pointwise):
 
     published = True
     remembers_inputs = False
+
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return True: its constants belong to channels."""
+        return True
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return *signal* times the scale of each channel."""
@@ -136,6 +159,10 @@ class FullyConnected(LinearOperation):
         """Return *signal* times the transposed weights."""
         return (signal @ call.arguments["weight"],)
 
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return True: :meth:`axes` says whether there are rows left."""
+        return True
+
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return the same row; :meth:`axes` says whether there are rows left."""
         return Sliding()
@@ -154,6 +181,10 @@ class LayerNorm(Operation):
 
     kind = "layer norm"
     tabled = True
+
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return True: :meth:`axes` says whether there are rows left."""
+        return True
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return the same row; :meth:`axes` says whether there are rows left."""

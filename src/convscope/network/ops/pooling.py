@@ -5,9 +5,20 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from convscope.network.calls import Call
-from convscope.network.ops.base import MAPS, Axes, LinearOperation, Operation, Saved, Signals, pair
+from convscope.network.ops.base import (
+    MAPS,
+    Axes,
+    LinearOperation,
+    Operation,
+    Saved,
+    Signals,
+    Window,
+    pair,
+    with_arguments,
+)
 from convscope.network.rules import Rule
 from convscope.network.windows import Relation, Resized, Sliding, Whole
 
@@ -20,6 +31,7 @@ class MaxPool(Operation):
     tabled = True
     published = True
     kind = "max pool"
+    saves_output = True
 
     def geometry(self, call: Call) -> tuple[list[int], list[int], list[int], list[int]]:
         """Return kernel, stride, padding and dilation, each for rows and columns."""
@@ -63,7 +75,8 @@ class MaxPool(Operation):
             device=signal.device,
             memory_format=torch.channels_last,
         )
-        if reach != stride or any(extent[i] != out[i] * stride[i] for i in (0, 1)):
+        tiling = kernel == stride and dilation == [1, 1]
+        if not tiling or any(extent[i] != out[i] * stride[i] for i in (0, 1)):
             unpooled.zero_()  # windows that tile the map write every place of it
         overlapping = any(reach[i] > stride[i] for i in (0, 1))
         for place in range(math.prod(kernel)):
@@ -81,6 +94,16 @@ class MaxPool(Operation):
         )
         return (unpooled[:, :, rows, columns],)
 
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return True: a switch is a place within its own pool."""
+        return True
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Unpool the window."""
+        return self.reverse(with_arguments(window.call, padding=[0, 0]), signal, saved, rule)
+
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return the sliding window."""
         kernel, stride, padding, dilation = (values[axis] for values in self.geometry(call))
@@ -96,6 +119,18 @@ class AveragePool(LinearOperation):
 
     def __init__(self) -> None:
         super().__init__("average pool")
+
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return whether the average is over as many values at the borders as elsewhere."""
+        arguments = call.arguments
+        padded = any(pair(arguments["padding"])) and not arguments["count_include_pad"]
+        return len(call.shape) == 4 and not padded and not arguments["ceil_mode"]
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Return each value's share to all that its pool averages."""
+        return self.reverse(with_arguments(window.call, padding=[0, 0]), signal, saved, rule)
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return the sliding window."""
@@ -116,6 +151,35 @@ class Resize(LinearOperation):
     def __init__(self, kind: str, margin: int = 0) -> None:
         super().__init__(kind)
         self.margin = margin
+
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return whether each row is copied to a whole number of rows, as upsampling does."""
+        return all(self._copies(call, axis) for axis in (0, 1))
+
+    def _copies(self, call: Call, axis: int) -> int:
+        """Return to how many rows each row is copied; 0 if to a number that is not whole."""
+        relation = self.rows(call, 0, axis)
+        if isinstance(relation, Sliding):
+            return 1
+        if not isinstance(relation, Resized) or relation.margin:
+            return 0
+        return 0 if relation.target % relation.source else relation.target // relation.source
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Return the sum of each value's copies."""
+        borders: list[int] = []
+        for axis in (1, 0):
+            copies = self._copies(call, axis)
+            before, after = (
+                window.corner[axis] % copies,
+                -(window.corner[axis] + signal.shape[2 + axis]) % copies,
+            )
+            borders += [before, after]
+        kernel = [self._copies(call, axis) for axis in (0, 1)]
+        signal = functional.pad(signal, borders)
+        return (functional.avg_pool2d(signal, kernel, divisor_override=1),)
 
     def rows(self, call: Call, position: int, axis: int) -> Relation:
         """Return the rows that the fractional window covers."""

@@ -1,0 +1,365 @@
+"""The walk down from single units, each step on windows: the signal is zero everywhere else."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.network.calls import Call, Shape
+from convscope.network.cones import Cones, Placement, Rows, read
+from convscope.network.graph import Graph
+from convscope.network.ops import Generated, Saved, Window
+from convscope.network.rules import Rule
+from convscope.network.walk import Ascent
+from convscope.network.windows import Sliding, Whole
+
+SEPARATE = 2**16
+"""Values in one window from which a call on a single unit runs about as fast as one on many."""
+
+WASTE = 1.15
+"""How much larger than what its units need a batch's windows may be once they are that large."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Single units of one layer, of any of the images that went up.
+
+    Attributes:
+        start: the step of the layer, which gives maps.
+        owners: [U], int64: the image of each unit.
+        channels: [U], int64.
+        rows: [U], int64.
+        columns: [U], int64.
+
+    """
+
+    start: int
+    owners: Tensor
+    channels: Tensor
+    rows: Tensor
+    columns: Tensor
+
+
+def descend_units(
+    cones: Cones,
+    ascent: Ascent,
+    units: Units,
+    rule: Rule,
+    limit: int,
+    pixels: Tensor,
+    advance: Callable[[int], None],
+) -> None:
+    """Bring single units down to the images, the same as ``walk.descend`` does with whole maps.
+
+    The signal of a unit starts as its activation.
+
+    Args:
+        cones: where the units' signals lie.
+        ascent: the walk up, with the same rule and the layer's maps kept.
+        units: the units.
+        rule: what happens at the rectifiers.
+        limit: bytes that one tensor of signals may take; a larger batch goes on in halves.
+        pixels: [U, C, H, W], zeros, where the signals at the images are written.
+        advance: called with the number of units that have arrived.
+
+    """
+    order = torch.from_numpy(cones.order).to(pixels.device)
+    owners, channels = units.owners[order], units.channels[order]
+    maps = ascent.maps[units.start]
+    values = maps[owners, channels, units.rows[order], units.columns[order]]
+    descent = _ConeDescent(cones.graph, cones, ascent, owners, rule, limit, pixels, advance)
+    for begin, end in cones.ranges():
+        signal = torch.zeros(
+            (end - begin, maps.shape[1], 1, 1), dtype=maps.dtype, device=maps.device
+        ).contiguous(memory_format=torch.channels_last)
+        unit = torch.arange(end - begin, device=maps.device)
+        signal[unit, channels[begin:end], 0, 0] = values[begin:end]
+        batch = _Batch(begin, end, cones.placements(begin, end), {units.start: signal})
+        descent.walk(batch, 0)
+
+
+@dataclass
+class _Batch:
+    """Units *begin* to *end* on their way down: where their signals lie, and those that wait."""
+
+    begin: int
+    end: int
+    placements: dict[int, Placement]
+    pending: dict[int, Tensor]
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+
+@dataclass(frozen=True)
+class _ConeDescent:
+    graph: Graph
+    cones: Cones
+    ascent: Ascent
+    owners: Tensor
+    rule: Rule
+    limit: int
+    pixels: Tensor
+    advance: Callable[[int], None]
+
+    @torch.no_grad()
+    def walk(self, batch: _Batch, position: int) -> None:
+        """Go on from step number *position* of the cones with the units of *batch*."""
+        for place in range(position, len(self.cones.steps) - 1):
+            index = self.cones.steps[place]
+            if index not in batch.pending:
+                continue
+            if len(batch) > 1 and (self._too_large(index, batch) or self._too_mixed(index, batch)):
+                middle = batch.begin + len(batch) // 2
+                for begin, end in ((batch.begin, middle), (middle, batch.end)):
+                    self.walk(self._part(batch, begin, end), place)
+                return
+            self._reverse(index, batch)
+        self._arrive(batch)
+
+    def _part(self, batch: _Batch, begin: int, end: int) -> _Batch:
+        """Return some of the units of *batch*, in windows no larger than they need."""
+        placements = self.cones.placements(begin, end)
+        rows = slice(begin - batch.begin, end - batch.begin)
+        pending = {}
+        for index, value in batch.pending.items():
+            if index in placements:
+                old, new = batch.placements[index], placements[index]
+                if new.whole:
+                    pending[index] = value[rows]
+                elif old.whole:
+                    numbers = torch.arange(rows.start, rows.stop, device=value.device)
+                    pending[index] = windows_of(value, numbers, self._axes(index), new)
+                else:
+                    offset = new.origins[:, 0] - old.origins[:, rows.start]
+                    pending[index] = _narrowed(value[rows], self._axes(index), offset, new.size)
+        return _Batch(begin, end, placements, pending)
+
+    def _axes(self, index: int) -> tuple[int, int]:
+        axes = self.graph.axes[index]
+        assert axes is not None
+        return axes
+
+    def _too_large(self, index: int, batch: _Batch) -> bool:
+        step = self.graph.steps[index]
+        elements = max(
+            math.prod(self._window_shape(i, batch.placements[i]))
+            for i in (index, *step.inputs)
+            if i in batch.placements
+        )
+        if not batch.placements[index].whole and not self.cones.windowed(index):
+            elements = max(elements, math.prod(step.shape))
+        return len(batch) * elements * batch.pending[index].element_size() > self.limit
+
+    def _too_mixed(self, index: int, batch: _Batch) -> bool:
+        """Return whether the shared window is much larger than what the units need of it."""
+        placement = batch.placements[index]
+        elements = math.prod(self._window_shape(index, placement))
+        if elements < SEPARATE:
+            return False  # one call on many units gains more
+        area = math.prod(placement.size)
+        return area > WASTE * self.cones.mean_area(index, batch.begin, batch.end)
+
+    def _window_shape(self, index: int, placement: Placement) -> Shape:
+        shape = self.graph.steps[index].shape
+        return shape if placement.whole else resized(shape, self._axes(index), placement.size)
+
+    def _reverse(self, index: int, batch: _Batch) -> None:
+        step, placement = self.graph.steps[index], batch.placements[index]
+        assert step.call is not None
+        signal = batch.pending.pop(index)
+        if isinstance(step.operation, Generated):
+            return
+        if not placement.whole and self.cones.windowed(index):
+            self._reverse_windows(index, signal, placement, batch)
+            return
+        if not placement.whole:
+            signal = self._pasted(index, signal, placement)
+        owners = self.owners[batch.begin : batch.end]
+        saved = tuple(self._whole(value, owners) for value in self.ascent.saved[index])
+        signals = step.operation.reverse(step.call, signal, saved, self.rule)
+        for source, part in zip(step.inputs, signals, strict=True):
+            if part is not None:
+                self._add(source, part, batch)
+
+    def _reverse_windows(
+        self, index: int, signal: Tensor, placement: Placement, batch: _Batch
+    ) -> None:
+        step = self.graph.steps[index]
+        assert step.call is not None
+        found = [self._below(index, p, placement) for p in range(len(step.inputs))]
+        if any(below is not None and min(below.size) < 1 for below in found):
+            return  # the window lies between the rows that the operation writes
+        call = self._call_on_windows(step.call, index, placement, found)
+        saved = self._saved_windows(index, placement, found, batch)
+        row, column = placement.origins[:, 0].tolist()
+        window = Window(call, (row, column))
+        signals = step.operation.reverse_window(step.call, window, signal, saved, self.rule)
+        for position, part in enumerate(signals):
+            if part is not None:
+                self._add(step.inputs[position], part, batch, found[position])
+                moved = self.cones.relations(index, position) != (Sliding(), Sliding())
+                if moved and found[position] is not None:
+                    self._clear_outside(step.inputs[position], batch)
+
+    def _below(self, index: int, position: int, placement: Placement) -> Placement | None:
+        """Return what windows of a step read of an input; None for all of it."""
+        relations = self.cones.relations(index, position)
+        if any(isinstance(relation, Whole) for relation in relations):
+            return None
+        ranges = [
+            read(relation, origins, origins + size - 1)
+            for relation, origins, size in zip(
+                relations, placement.origins, placement.size, strict=True
+            )
+        ]
+        height, width = (int(last[0] - first[0]) + 1 for first, last in ranges)
+        return Placement(np.stack([first for first, _ in ranges]), (height, width), False)
+
+    def _call_on_windows(
+        self, call: Call, index: int, placement: Placement, found: list[Placement | None]
+    ) -> Call:
+        sources = self.graph.steps[index].inputs
+        return replace(
+            call,
+            shape=resized(call.shape, self._axes(index), placement.size),
+            input_shapes=tuple(
+                shape if below is None else resized(shape, self._axes(source), below.size)
+                for shape, source, below in zip(call.input_shapes, sources, found, strict=True)
+            ),
+        )
+
+    def _saved_windows(
+        self, index: int, placement: Placement, found: list[Placement | None], batch: _Batch
+    ) -> Saved:
+        saved, owners = self.ascent.saved[index], self.owners[batch.begin : batch.end]
+        step = self.graph.steps[index]
+        if step.operation.saves_output:
+            return tuple(windows_of(v, owners, self._axes(index), placement) for v in saved)
+        return tuple(
+            self._whole(value, owners)
+            if below is None
+            else windows_of(value, owners, self._axes(source), below)
+            for value, source, below in zip(saved, step.inputs, found, strict=False)
+        )
+
+    def _whole(self, value: Tensor, owners: Tensor) -> Tensor:
+        """Return *value*, one row an image, with one row a unit; a single row stays alone."""
+        if len(value) == 1:
+            return value
+        images = len(next(iter(self.ascent.maps.values())))
+        per_image = value.reshape(images, -1, *value.shape[1:])
+        return per_image.index_select(0, owners).flatten(0, 1)
+
+    def _add(
+        self, source: int, part: Tensor, batch: _Batch, placement: Placement | None = None
+    ) -> None:
+        """Let *part*, which lies as *placement* says, wait at the output of step *source*."""
+        target = batch.placements.get(source)
+        if target is None:
+            return
+        if placement is not None:
+            if target.whole:
+                part = self._pasted(source, part, placement)
+            else:
+                offset = target.origins[:, 0] - placement.origins[:, 0]
+                part = _narrowed(part, self._axes(source), offset, target.size)
+        part = part.to(self.graph.steps[source].dtype)
+        earlier = batch.pending.get(source)
+        batch.pending[source] = part if earlier is None else earlier + part
+
+    def _pasted(self, index: int, windows: Tensor, placement: Placement) -> Tensor:
+        """Return whole outputs of a step that are zero but for *windows*."""
+        axes, shape = self._axes(index), self.graph.steps[index].shape
+        whole = windows.new_zeros(len(windows), *shape[1:])
+        if axes == (2, 3) and len(shape) == 4:
+            whole = whole.contiguous(memory_format=torch.channels_last)
+        for unit, origins in enumerate(placement.origins.T.tolist()):
+            paste(windows[unit : unit + 1], whole[unit : unit + 1], axes, origins)
+        return whole
+
+    def _clear_outside(self, index: int, batch: _Batch) -> None:
+        """Set to zero what lies outside the map, where padding is no longer part of anything."""
+        placement = batch.placements.get(index)
+        if placement is None or placement.whole:
+            return
+        shape, axes = self.graph.steps[index].shape, self._axes(index)
+        for axis, origins, size in zip(axes, placement.origins, placement.size, strict=True):
+            for unit in np.flatnonzero((origins < 0) | (origins + size > shape[axis])).tolist():
+                first = int(origins[unit])
+                window = batch.pending[index][unit : unit + 1]
+                if first < 0:
+                    window.narrow(axis, 0, min(-first, size)).zero_()
+                if first + size > shape[axis]:
+                    beyond = min(first + size - shape[axis], size)
+                    window.narrow(axis, size - beyond, beyond).zero_()
+
+    def _arrive(self, batch: _Batch) -> None:
+        signal = batch.pending.get(0)
+        if signal is not None:
+            origins = batch.placements[0].origins.T.tolist()
+            for unit, number in enumerate(self.cones.order[batch.begin : batch.end].tolist()):
+                pixels = self.pixels[number : number + 1]
+                paste(signal[unit : unit + 1], pixels, (2, 3), origins[unit])
+        self.advance(len(batch))
+
+
+def resized(shape: Shape, axes: tuple[int, int], size: tuple[int, int]) -> Shape:
+    """Return *shape* with another number of rows and columns."""
+    changed = list(shape)
+    changed[axes[0]], changed[axes[1]] = size
+    return tuple(changed)
+
+
+def windows_of(
+    maps: Tensor, numbers: Tensor, axes: tuple[int, int], placement: Placement
+) -> Tensor:
+    """Return the windows of maps number *numbers*; outside a map, its nearest row or column."""
+    if len(numbers) == 1 and _is_inside(placement, maps, axes):
+        (row,), (column,) = placement.origins.tolist()
+        chosen = maps[int(numbers) :][:1]
+        return _narrowed(chosen, axes, np.array([row, column]), placement.size)
+    indices = []
+    for axis, origins, size in zip(axes, placement.origins, placement.size, strict=True):
+        found = np.clip(origins[:, None] + np.arange(size), 0, maps.shape[axis] - 1)
+        indices.append(torch.from_numpy(found).to(maps.device))
+    rows, columns = indices
+    turned = maps.movedim(axes, (1, 2))
+    windows = turned[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return windows.movedim((1, 2), axes)
+
+
+def paste(window: Tensor, whole: Tensor, axes: tuple[int, int], origins: list[int]) -> None:
+    """Write what lies inside the map of *window*, which starts at *origins*, to *whole*."""
+    for axis, first in zip(axes, origins, strict=True):
+        size = window.shape[axis]
+        begin, end = max(first, 0), min(first + size, whole.shape[axis])
+        if begin >= end:
+            return
+        window = window.narrow(axis, begin - first, end - begin)
+        whole = whole.narrow(axis, begin, end - begin)
+    whole.copy_(window)
+
+
+def _is_inside(placement: Placement, maps: Tensor, axes: tuple[int, int]) -> bool:
+    return all(
+        origins.min() >= 0 and origins.max() + size <= maps.shape[axis]
+        for axis, origins, size in zip(axes, placement.origins, placement.size, strict=True)
+    )
+
+
+def _narrowed(
+    windows: Tensor, axes: tuple[int, int], offset: Rows, size: tuple[int, int]
+) -> Tensor:
+    """Return windows that start *offset* further and have *size*, zero where there was nothing."""
+    borders = [0] * (2 * windows.dim())
+    for axis, first, length in zip(axes, offset.tolist(), size, strict=True):
+        begin = min(max(first, 0), windows.shape[axis])
+        end = max(min(first + length, windows.shape[axis]), begin)
+        windows = windows.narrow(axis, begin, end - begin)
+        before, from_end = min(max(-first, 0), length), 2 * (windows.dim() - 1 - axis)
+        borders[from_end : from_end + 2] = [before, length - before - (end - begin)]
+    return torch.nn.functional.pad(windows, borders) if any(borders) else windows

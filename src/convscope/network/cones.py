@@ -1,0 +1,210 @@
+"""Cones: where the signals of single units lie in every map between their layer and the image.
+
+Going down from one unit, the signal spreads over the windows that the unit reads and is exactly
+zero outside. So a window may be chosen freely as long as it holds the unit's own range of rows and
+columns, cut at the map's borders. The windows of a batch have one size and lie the same way below
+each other for every unit; only their origins differ. Where units of a batch stand differently to
+the borders, their windows are as large as the largest needs, and stick out of the map elsewhere.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope.network.graph import Graph
+from convscope.network.layers import ReceptiveFields
+from convscope.network.ops import Generated
+from convscope.network.windows import Padded, Relation, Resized, Sliding, Transposed, Whole
+
+Rows = NDArray[np.int64]
+NOTHING = 2**40
+"""First row of an empty range; its last row is the negative."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The windows of a batch of units in the output of one step.
+
+    Attributes:
+        origins: [2, B]: the first row and the first column of each unit's window.
+        size: height and width of every window.
+        whole: whether the windows are the whole output, which may then have no rows and columns.
+
+    """
+
+    origins: Rows
+    size: tuple[int, int]
+    whole: bool
+
+
+class Cones:
+    """The cones of some units of one layer, in an order that keeps neighbours together.
+
+    Args:
+        graph: the network.
+        fields: its receptive fields.
+        start: the step of the layer, which gives maps.
+        rows: [U], the row of each unit.
+        columns: [U], its column.
+
+    """
+
+    def __init__(
+        self, graph: Graph, fields: ReceptiveFields, start: int, rows: Rows, columns: Rows
+    ) -> None:
+        self.graph, self.fields, self.start = graph, fields, start
+        self.steps = [start, *reversed([i for i in graph.needed_for([start]) if i != start]), 0]
+        self.place = {index: place for place, index in enumerate(self.steps)}
+        shape = len(self.steps), 2, len(rows)
+        self.size = np.array([self._map_size(index) for index in self.steps])
+        self.whole = np.array([graph.axes[index] is None for index in self.steps])
+        # A unit's range is first to last; the anchor is a row that keeps its distance from
+        # the range where borders do not cut it, the same for all units of a batch.
+        self.anchor = np.zeros(shape, np.int64)
+        self.first, self.last = np.full(shape, NOTHING), np.full(shape, -NOTHING)
+        self._phases: list[Rows] = []
+        self._reached = {start}
+        self.anchor[0] = self.first[0] = self.last[0] = [rows, columns]
+        for index in self.steps[:-1]:
+            if index in self._reached:
+                self._spread(index)
+        self.order = self._in_order(rows, columns)
+        for name in ("anchor", "first", "last"):
+            setattr(self, name, getattr(self, name)[:, :, self.order])
+
+    def _map_size(self, index: int) -> tuple[int, int]:
+        axes, shape = self.graph.axes[index], self.graph.steps[index].shape
+        return (1, 1) if axes is None else (shape[axes[0]], shape[axes[1]])
+
+    def windowed(self, index: int) -> bool:
+        """Return whether a step can be reversed on windows."""
+        step = self.graph.steps[index]
+        if step.call is None or self.whole[self.place[index]]:
+            return False
+        axes, shapes = self.graph.axes[index], step.call.input_shapes
+        if step.shape[0] != 1 or not step.operation.has_windows(step.call, axes):
+            return False
+        for position, source in enumerate(step.inputs):
+            if any(isinstance(r, Whole) for r in self.relations(index, position)):
+                if shapes[position][-2:] != (1, 1):
+                    return False
+            elif len(shapes) > 1 and self.graph.axes[source] != axes:
+                return False
+        return all(shape[0] == 1 for shape in shapes)
+
+    def relations(self, index: int, position: int) -> tuple[Relation, Relation]:
+        """Return what the rows and the columns of a step read of its input number *position*."""
+        return self.fields.relation(index, position, 0), self.fields.relation(index, position, 1)
+
+    def _spread(self, index: int) -> None:
+        """Hand the ranges of one step on to what it reads."""
+        step = self.graph.steps[index]
+        if isinstance(step.operation, Generated):
+            return
+        windowed = self.windowed(index)
+        for position, source in enumerate(step.inputs):
+            relations = self.relations(index, position)
+            if not windowed or any(isinstance(r, Whole) for r in relations):
+                self.whole[self.place[source]] = True
+            elif not self.whole[self.place[source]]:
+                for axis, relation in enumerate(relations):
+                    self._spread_axis(index, source, axis, relation)
+            self._reached.add(source)
+
+    def _spread_axis(self, index: int, source: int, axis: int, relation: Relation) -> None:
+        above, below = (self.place[index], axis), (self.place[source], axis)
+        anchor = read(relation, self.anchor[above], self.anchor[above])[0]
+        if period(relation) > 1:
+            self._phases.append(self.anchor[above] % period(relation))
+        first, last = read(relation, self.first[above], self.last[above])
+        first, last = np.maximum(first, 0), np.minimum(last, self.size[below] - 1)
+        empty = (first > last) | (self.first[above] > self.last[above])
+        if source in self._reached:
+            self._phases.append(anchor - self.anchor[below])
+            anchor = self.anchor[below]
+        self.anchor[below] = anchor
+        self.first[below] = np.minimum(self.first[below], np.where(empty, NOTHING, first))
+        self.last[below] = np.maximum(self.last[below], np.where(empty, -NOTHING, last))
+
+    def _in_order(self, rows: Rows, columns: Rows) -> Rows:
+        """Return the units, those that may share a batch side by side, neighbours nearest."""
+        phases = np.array(self._phases).reshape(-1, len(rows))
+        moves = phases[(phases != phases[:, :1]).any(axis=1)]
+        group = np.zeros(len(rows), np.int64)
+        if len(moves):
+            group = np.unique(moves, axis=1, return_inverse=True)[1].reshape(-1)
+        parts = [np.flatnonzero(group == number) for number in range(int(group.max()) + 1)]
+        self.groups = np.cumsum([0, *map(len, parts)]).tolist()
+        return np.concatenate([_halved(part, np.stack([rows, columns])) for part in parts])
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield begin and end, in the order of :attr:`order`, of units that may share a batch."""
+        yield from zip(self.groups, self.groups[1:], strict=False)
+
+    @cached_property
+    def _offsets(self) -> tuple[Rows, Rows]:
+        return self.first - self.anchor, self.last - self.anchor
+
+    def mean_area(self, index: int, begin: int, end: int) -> float:
+        """Return how many positions of a step the units *begin* to *end* need on average."""
+        place = self.place[index]
+        if self.whole[place]:
+            return float(self.size[place].prod())
+        first, last = self.first[place, :, begin:end], self.last[place, :, begin:end]
+        return float(np.maximum(last - first + 1, 0).prod(axis=0).mean())
+
+    def placements(self, begin: int, end: int) -> dict[int, Placement]:
+        """Return where the windows of the units *begin* to *end* lie, step by step.
+
+        A step that is missing has no signal at all.
+        """
+        lowest = self._offsets[0][:, :, begin:end].min(axis=2)
+        sizes = self._offsets[1][:, :, begin:end].max(axis=2) - lowest + 1
+        found: dict[int, Placement] = {}
+        whole = self.whole.copy()
+        for place, index in enumerate(self.steps):
+            if index not in self._reached:
+                continue
+            height, width = sizes[place].tolist()
+            if not whole[place] and (height < 1 or width < 1):
+                continue
+            area = self.size[place].prod()
+            if whole[place] or (end - begin > 1 and height * width >= area):
+                for source in self.graph.steps[index].inputs:
+                    whole[self.place[source]] = True
+                origins = np.zeros((2, end - begin), np.int64)
+                found[index] = Placement(origins, tuple(self.size[place].tolist()), True)
+            else:
+                origins = self.anchor[place, :, begin:end] + lowest[place][:, None]
+                found[index] = Placement(origins, (height, width), False)
+        return found
+
+
+def read(relation: Relation, first: Rows, last: Rows) -> tuple[Rows, Rows]:
+    """Return the first and the last row that each range of rows reads, borders apart."""
+    found = relation.reads((first, last))  # type: ignore[arg-type]
+    assert found is not None
+    return found  # type: ignore[return-value]
+
+
+def period(relation: Relation) -> int:
+    """Return how many rows further a window must start to read in the same pattern."""
+    if isinstance(relation, Transposed):
+        return relation.stride
+    if isinstance(relation, Resized):
+        return max(1, relation.target // relation.source)
+    assert isinstance(relation, Sliding | Padded)
+    return 1
+
+
+def _halved(units: Rows, positions: Rows) -> Rows:
+    """Return *units* such that each half of the row, and each half of that, lies close together."""
+    if len(units) < 3:
+        return units
+    spread = np.ptp(positions[:, units], axis=1)
+    units = units[positions[int(spread.argmax()), units].argsort(kind="stable")]
+    middle = len(units) // 2
+    return np.concatenate([_halved(part, positions) for part in (units[:middle], units[middle:])])
