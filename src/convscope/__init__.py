@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from convscope.methods.project import project, strongest_maps
     from convscope.models import load
     from convscope.network import Layer, Network
+    from convscope.pages.study import study_report
     from convscope.records import Projection
+    from convscope.study.comparison import Comparison
+    from convscope.study.conduct import run_study
     from convscope.study.config import TrainConfig, preset
     from convscope.study.evolve import Evolution, evolve
     from convscope.study.run import Run
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "ConvscopeError",
     "Evolution",
     "Layer",
@@ -39,11 +43,14 @@ __all__ = [
     "load",
     "preset",
     "project",
+    "run_study",
     "strongest_maps",
+    "study_report",
     "train",
 ]
 
 _HOMES = {
+    "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
     "Evolution": "convscope.study.evolve",
     "Layer": "convscope.network",
@@ -56,7 +63,9 @@ _HOMES = {
     "load": "convscope.models",
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
+    "run_study": "convscope.study.conduct",
     "strongest_maps": "convscope.methods.project",
+    "study_report": "convscope.pages.study",
     "train": "convscope.study.train",
 }
 

@@ -31,6 +31,9 @@ class NetConfig:
         classes: number of outputs.
         logit_scale: constant factor on the outputs: with a small one, training starts from soft
             answers and the last layer's learning rate suits the rest.
+        identity_start: with batch norm, start every convolution past the first by passing channels
+            on; off, it starts at random as without batch norm, so that nets with and without can be
+            compared.
 
     Raises:
         ModelError: a block without a convolution, a width or class count below one, or a padding
@@ -43,6 +46,7 @@ class NetConfig:
     padding: Literal["same", "valid"] = "same"
     classes: int = 10
     logit_scale: float = 1 / 9
+    identity_start: bool = True
 
     def __post_init__(self) -> None:
         if not self.widths or not all(self.widths):
@@ -116,14 +120,16 @@ def _features(config: NetConfig) -> nn.Sequential:
 def _start(network: PlainNet) -> None:
     """Draw the first weights from torch's CPU generator.
 
-    With batch norm, every convolution past the first starts by passing on as many channels as fit,
-    so that the first gradients reach each layer unmixed; its other filters keep PyTorch's uniform
-    start. Without, He et al.'s normal start keeps the signal's scale from layer to layer.
+    With batch norm and ``identity_start``, every convolution past the first starts by passing on as
+    many channels as fit, so that the first gradients reach each layer unmixed; its other filters
+    keep PyTorch's uniform start. Otherwise, He et al.'s normal start keeps the signal's scale from
+    layer to layer.
     """
+    config = network.config
     for module in network.features:
         if not isinstance(module, nn.Conv2d):
             continue
-        if not network.config.batch_norm:
+        if not (config.batch_norm and config.identity_start):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
         elif module.in_channels > 3:
             init.dirac_(module.weight[: module.in_channels])

@@ -160,6 +160,16 @@ PRESETS: dict[str, TrainConfig] = {
         augmentation=Augmentation(shift=4, cutout=8),
         sides=((0.3, 20), (0.6, 24), (0.8, 28)),
     ),
+    # The 2018 study's comparison: shallow and never shrunk, so that there is room without padding,
+    # and trained by SGD from one kind of start, so that the four variants differ in nothing else.
+    "study": TrainConfig(
+        net=NetConfig(widths=((32,), (64,), (96, 96)), identity_start=False),
+        epochs=5,
+        optimizer="sgd",
+        learning_rate=0.1,
+        momentum=0.9,
+        other_learning_rate=0.05,
+    ),
     # VGG16 at 32x32: its five poolings leave one value a channel, so one linear layer takes the
     # place of its three.
     "vgg16": TrainConfig(net=NetConfig(widths=VGG16_BLOCKS), epochs=10),
@@ -198,9 +208,7 @@ def preset(name: str, **changes: Any) -> TrainConfig:
 def variant(
     preset_name: str, *, epochs: float | None, seed: int, batch_norm: bool, padding: str
 ) -> TrainConfig:
-    """Return a preset with the study's four variants' options applied.
-
-    Without batch norm the filters' norm cannot be held fixed, so SGD takes Muon's place.
+    """Return a preset with the study's four variants' options applied; see :func:`variant_of`.
 
     Raises:
         TrainError: as :func:`preset`.
@@ -212,10 +220,28 @@ def variant(
 
     """
     base = preset(preset_name, seed=seed)
-    changes: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    if not batch_norm:
-        changes |= {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9}
+    if epochs is not None:
+        base = replace(base, epochs=epochs)
+    return variant_of(base, batch_norm=batch_norm, padding=padding)
+
+
+def variant_of(base: TrainConfig, *, batch_norm: bool, padding: str) -> TrainConfig:
+    """Return *base* with batch norm and padding as given.
+
+    Without batch norm the filters' norm cannot be held fixed, so SGD takes Muon's place; nothing
+    else changes.
+
+    Raises:
+        ModelError: a padding of another name.
+
+    >>> config = variant_of(preset("study"), batch_norm=False, padding="valid")
+    >>> config.net.batch_norm, config.learning_rate == preset("study").learning_rate
+    (False, True)
+
+    """
+    changes: dict[str, Any] = {}
+    if not batch_norm and base.optimizer == "muon":
+        changes = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9}
     padding_word: Any = padding
-    return replace(
-        base, net=replace(base.net, batch_norm=batch_norm, padding=padding_word), **changes
-    )
+    net = replace(base.net, batch_norm=batch_norm, padding=padding_word)
+    return replace(base, net=net, **changes)

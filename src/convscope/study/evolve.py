@@ -14,13 +14,10 @@ from convscope.errors import DataError, TrainError, UnitError
 from convscope.images import Preprocess
 from convscope.methods.project import chosen_rule, project
 from convscope.network import Network
-from convscope.network.walk import ascend
 from convscope.study.checkpoints import checkpoint_paths, checkpoint_step, load_tensors
 from convscope.study.data import ImageSet, load_cifar10
+from convscope.study.peaks import channel_peaks
 from convscope.study.run import Run
-
-BATCH = 250
-"""Images that go up at once: enough to keep two cores busy, few enough for any memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +128,7 @@ def evolve(
     images, preprocess = training.inputs(data, count)
     final = training.network(training.paths[-1], images[:1])
     chosen_rule(final, rule)
-    strongest = _strongest(final, images, _layers(final, channels))
+    strongest = channel_peaks(final, images, _layers(final, channels))
     chosen = {layer: _channel(peaks, layer, channels) for layer, peaks in strongest.items()}
     found: list[dict[str, _Moment]] = []
     for place, path in enumerate(training.paths):
@@ -238,22 +235,6 @@ def _layers(net: Network, channels: Mapping[str, int | None] | None) -> list[str
     raise UnitError(f"{net.name} has neither a rectifier nor a convolution to follow")
 
 
-def _strongest(net: Network, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Return for each layer the peak of every channel in every image, [I, K]."""
-    steps = [net.step(layer) for layer in layers]
-    for step, layer in zip(steps, layers, strict=True):
-        if not net.graph.is_map(step):
-            raise UnitError(f"layer {layer!r} gives no feature maps")
-    parts = [
-        {step: maps.amax((2, 3)) for step, maps in ascend(net.graph, batch, steps).maps.items()}
-        for batch in torch.split(images.to(net.dtype), BATCH)
-    ]
-    return {
-        layer: torch.cat([part[step] for part in parts])
-        for layer, step in zip(layers, steps, strict=True)
-    }
-
-
 def _channel(peaks: Tensor, layer: str, channels: Mapping[str, int | None] | None) -> int:
     """Return the channel asked for, or the one with the strongest activation."""
     channel = (channels or {}).get(layer)
@@ -267,7 +248,7 @@ def _channel(peaks: Tensor, layer: str, channels: Mapping[str, int | None] | Non
 def _moment(net: Network, images: Tensor, chosen: dict[str, int], rule: str) -> dict[str, _Moment]:
     """Find each filter's strongest image at one checkpoint and bring the activation down."""
     moments = {}
-    for layer, peaks in _strongest(net, images, list(chosen)).items():
+    for layer, peaks in channel_peaks(net, images, list(chosen)).items():
         image = peaks[:, chosen[layer]].argmax()
         p = project(net, images[image][None], layer, [chosen[layer]], rule=rule)
         moments[layer] = _Moment(p.activation[0, 0], image, p.window[0, 0], p.pixels[0, 0])

@@ -79,6 +79,22 @@ def train(
     return run
 
 
+def require_size(config: TrainConfig, side: int) -> None:
+    """Make sure that images of *side* pixels are large enough for a training at all its sides.
+
+    Raises:
+        TrainError: they are too small for the network.
+
+    """
+    smallest = min([side, *(side for _, side in config.sides)])
+    needed = smallest_side(config.net)
+    if smallest < needed:
+        raise TrainError(
+            f"images of {smallest} pixels are too small for this network with padding "
+            f"{config.net.padding!r}: it needs {needed} at least"
+        )
+
+
 def _precision(folder: Path, wanted: str, resume: bool) -> str:
     """Return the precision of the training to go on with, or the wanted one for a new one.
 
@@ -98,12 +114,7 @@ def _opened(
     config: TrainConfig, images: ImageSet, folder: Path, resume: bool, fabric: Fabric
 ) -> Run:
     """Return the run in *folder*, checked against what is asked for, or a new one."""
-    sides = [images.side, *(side for _, side in config.sides)]
-    if min(sides) < smallest_side(config.net):
-        raise TrainError(
-            f"images of {min(sides)} pixels are too small for this network with padding "
-            f"{config.net.padding!r}: it needs {smallest_side(config.net)} at least"
-        )
+    require_size(config, images.side)
     fingerprint = {"images": len(images), "sha256": images.fingerprint()}
     if (folder / FILE).exists():
         if not resume:

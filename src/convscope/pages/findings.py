@@ -1,0 +1,92 @@
+"""What the study's numbers say, in sentences that are made from them and claim nothing more."""
+
+from __future__ import annotations
+
+from convscope.study.comparison import Comparison, VariantResult
+from convscope.study.summary import Difference
+
+
+def lead(comparison: Comparison) -> str:
+    """Return the result in one sentence or two."""
+    ranked = sorted(comparison.results, key=lambda r: r.test_accuracy.mean, reverse=True)
+    best, worst = ranked[0], ranked[-1]
+    n = comparison.seeds
+    runs = f"mean ± sample standard deviation of {n} runs" if n > 1 else "one run each"
+    return (
+        f"{_capital(best.variant.name)} reached {_plain(best)} of the test images, the most of the "
+        f"four; {worst.variant.name} reached {_plain(worst)}, the least ({runs})."
+    )
+
+
+def effects(comparison: Comparison) -> list[str]:
+    """Return what batch norm and what padding changed, each with the other held fixed."""
+    sentences = []
+    for padding in ("same", "valid"):
+        one, other = comparison.result(True, padding), comparison.result(False, padding)
+        sentences.append(_effect(f"With {padding} padding, batch norm", one, other))
+    for batch_norm in (True, False):
+        one, other = comparison.result(batch_norm, "same"), comparison.result(batch_norm, "valid")
+        start = f"With{'' if batch_norm else 'out'} batch norm, same padding instead of valid"
+        sentences.append(_effect(start, one, other))
+    return sentences
+
+
+def first_epoch(comparison: Comparison) -> str:
+    """Return how far the variants were after the first epoch."""
+    parts = [
+        f"{result.variant.name} {100 * result.curve[0].mean:.1f} %" for result in comparison.results
+    ]
+    epoch = comparison.results[0].epochs[0]
+    moment = "the first epoch" if epoch == 1 else f"{epoch:.3g} epochs"
+    return f"After {moment}, of the held-out images: {'; '.join(parts)}."
+
+
+def dead(comparison: Comparison) -> list[str]:
+    """Return where filters are dead."""
+    runs = sum(len(result.runs) for result in comparison.results)
+    found = [
+        (result, number, layer)
+        for result in comparison.results
+        for number, layer in enumerate(comparison.layers, start=1)
+        if any(result.dead[layer])
+    ]
+    if not found:
+        return [f"No filter of any layer is dead in any of the {runs} runs."]
+    parts = [
+        f"{result.variant.name}, layer {number}: {result.dead_share(layer).percent(1)}"
+        for result, number, layer in found
+    ]
+    sentences = [f"Dead filters, as a share of the layer: {'; '.join(parts)}."]
+    if len(found) < len(comparison.results) * len(comparison.layers):
+        sentences.append(
+            f"In all other layers and variants, none is dead in any of the {runs} runs."
+        )
+    return sentences
+
+
+def _effect(start: str, one: VariantResult, other: VariantResult) -> str:
+    """Say how *one* differs from *other* in test accuracy, and whether chance would do it."""
+    difference = Difference.between(one.test_accuracy, other.test_accuracy)
+    points = abs(100 * difference.value)
+    if f"{points:.2f}" == "0.00":
+        return f"{start} changes nothing in the mean."
+    verb = "gains" if difference.value > 0 else "loses"
+    if difference.error is None:
+        return f"{start} {verb} {points:.2f} points; one run each cannot tell this from chance."
+    error = f"± {100 * difference.error:.2f} (standard error)"
+    if not difference.is_clear:
+        return (
+            f"{start} {verb} {points:.2f} points {error}: less than twice the error, so that these "
+            f"runs do not tell it from chance."
+        )
+    return f"{start} {verb} {points:.2f} points {error}."
+
+
+def _plain(result: VariantResult) -> str:
+    summary = result.test_accuracy
+    spread = "" if summary.std is None else f" ± {100 * summary.std:.2f}"
+    return f"{100 * summary.mean:.2f} %{spread}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,268 @@
+"""What the study found: the four variants' trainings and filters, and every number about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from convscope.images import Preprocess
+from convscope.network import Network
+from convscope.study.config import UNITS, TrainConfig
+from convscope.study.data import ImageSet
+from convscope.study.evolve import Evolution, evolve
+from convscope.study.filters import StrongestFilters, by_strength, dead_filters, strongest_filters
+from convscope.study.peaks import channel_peaks
+from convscope.study.run import Run
+from convscope.study.summary import Summary
+from convscope.study.variants import Variant
+
+FORMAT = 1  # of results.json; raised when a field changes its meaning
+FIRST_FILTERS = "features.conv1.weight"
+DEFINITIONS = {
+    "accuracy": "share of images answered rightly, 0..1; test_accuracy of the final weights on the "
+    "test images, curve on the held-out images after each epoch",
+    "std": "standard deviation of the sample, over n - 1; null for n = 1",
+    "dead": "a filter is dead if its ReLU gives zero at every place of its map in every held-out "
+    "image, by the final weights; share of the layer's filters, 0..1",
+    "mean_peak": "mean over the held-out images of the highest activation in the filter's map",
+    "highest_peak": "the highest of these, in the image of that number among the held-out ones",
+    "window": "top, left, bottom, right of its receptive field in that image, in pixels; the last "
+    "two excluded",
+    "seconds": "training time of one run, without validation and saving",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class FirstFilters:
+    """The first layer's filters themselves.
+
+    Attributes:
+        weights: [K, C, h, w], strongest first (by the mean peak over the held-out images).
+        channels: [K], int64: their channels.
+        dead: bool [K].
+
+    """
+
+    weights: Tensor
+    channels: Tensor
+    dead: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the pictures show of one run of a variant.
+
+    Attributes:
+        run: the run.
+        first: the strongest filters of the first layer.
+        last: the strongest filters of the last convolution.
+        weights: all filters of the first layer.
+        evolution: one filter a layer through its training.
+
+    """
+
+    run: Run
+    first: StrongestFilters
+    last: StrongestFilters
+    weights: FirstFilters
+    evolution: Evolution
+
+
+@dataclass(frozen=True, eq=False)
+class VariantResult:
+    """One variant's trainings, one a seed.
+
+    Attributes:
+        variant: which of the four.
+        runs: its trainings, in the order of their seeds.
+        dead: layer -> for each run, how many of the layer's filters are dead.
+        filters: layer -> how many filters it has.
+        shown: what the pictures show of the first run.
+
+    """
+
+    variant: Variant
+    runs: tuple[Run, ...]
+    dead: dict[str, tuple[int, ...]]
+    filters: dict[str, int]
+    shown: Shown
+
+    @property
+    def test_accuracies(self) -> list[float]:
+        """Each run's test accuracy, 0..1."""
+        found = [run.test_accuracy for run in self.runs]
+        return [accuracy for accuracy in found if accuracy is not None]
+
+    @property
+    def test_accuracy(self) -> Summary:
+        """The runs' test accuracy, 0..1."""
+        return Summary.of(self.test_accuracies)
+
+    @property
+    def seconds(self) -> Summary:
+        """The runs' training time."""
+        return Summary.of([run.seconds["training"] for run in self.runs])
+
+    @property
+    def epochs(self) -> list[float]:
+        """Passes over the training images after which the held-out accuracy is known."""
+        return [epoch.epoch for epoch in self.runs[0].epochs]
+
+    @property
+    def curve(self) -> list[Summary]:
+        """Accuracy on the held-out images at each of :attr:`epochs`, 0..1."""
+        moments = zip(*(run.epochs for run in self.runs), strict=True)
+        return [Summary.of([epoch.accuracy for epoch in moment]) for moment in moments]
+
+    def dead_share(self, layer: str) -> Summary:
+        """Return the share of a layer's filters that is dead, 0..1."""
+        return Summary.of([count / self.filters[layer] for count in self.dead[layer]])
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all but the pictures, fit for JSON."""
+        first, last = self.shown.first, self.shown.last
+        return {
+            "variant": self.variant.name,
+            "batch_norm": self.variant.batch_norm,
+            "padding": self.variant.padding,
+            **self.runs[0].network,
+            "test_accuracy": self.test_accuracy.numbers(),
+            "seconds": self.seconds.numbers(),
+            "curve": [
+                {"epoch": epoch, **summary.numbers()}
+                for epoch, summary in zip(self.epochs, self.curve, strict=True)
+            ],
+            "dead": {
+                layer: {
+                    "filters": self.filters[layer],
+                    "counts": list(counts),
+                    **self.dead_share(layer).numbers(),
+                }
+                for layer, counts in self.dead.items()
+            },
+            "strongest": {found.projection.layer: found.numbers() for found in (first, last)},
+            "evolution": self.shown.evolution.numbers(),
+            "runs": [
+                {
+                    "folder": run.folder.name,
+                    "seed": run.config.seed,
+                    "test_accuracy": run.test_accuracy,
+                    "seconds": run.seconds,
+                    "made_with": run.made_with,
+                }
+                for run in self.runs
+            ],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The four variants, trained alike but for what they are named after.
+
+    Attributes:
+        config: what they share.
+        results: one a variant.
+        held_out: how many images the filters and the curves were looked at on.
+        preprocess: takes images and projections back to pixels.
+
+    """
+
+    config: TrainConfig
+    results: tuple[VariantResult, ...]
+    held_out: int
+    preprocess: Preprocess
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the rectifiers, one behind each convolution."""
+        return list(self.results[0].filters)
+
+    @property
+    def seeds(self) -> int:
+        """How often each variant was trained."""
+        return len(self.results[0].runs)
+
+    def result(self, batch_norm: bool, padding: str) -> VariantResult:
+        """Return one variant's result."""
+        return next(r for r in self.results if r.variant == Variant(batch_norm, padding))
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all but the pictures, fit for JSON."""
+        return {
+            "format": FORMAT,
+            "definitions": DEFINITIONS,
+            "seeds": self.seeds,
+            "held_out": self.held_out,
+            "config": self.config.to_json(),
+            "units": UNITS,
+            "data": self.results[0].runs[0].data,
+            "variants": [result.numbers() for result in self.results],
+        }
+
+
+def measured(
+    variant: Variant, runs: list[Run], training: ImageSet, held_out: Tensor, count: int
+) -> VariantResult:
+    """Look at a variant's finished runs: at the dead filters of all, at the pictures of the first.
+
+    Args:
+        variant: which of the four.
+        runs: its finished trainings.
+        training: the images that they learned from.
+        held_out: [I, C, H, W], the images that they did not, in the networks' input space.
+        count: how many of a layer's strongest filters to show.
+
+    """
+    dead: dict[str, list[int]] = {}
+    filters: dict[str, int] = {}
+    first_peaks: dict[str, Tensor] = {}
+    for run in runs:
+        peaks = _rectifier_peaks(traced(run, held_out), held_out)
+        first_peaks = first_peaks or peaks
+        for layer, values in peaks.items():
+            dead.setdefault(layer, []).append(int(dead_filters(values).sum()))
+            filters[layer] = values.shape[1]
+    return VariantResult(
+        variant=variant,
+        runs=tuple(runs),
+        dead={layer: tuple(counts) for layer, counts in dead.items()},
+        filters=filters,
+        shown=_shown(runs[0], first_peaks, training, held_out, count),
+    )
+
+
+def traced(run: Run, images: Tensor) -> Network:
+    """Return a run's final network, ready to be looked into."""
+    return Network(run.module(), images[:1], name=run.folder.name)
+
+
+def preprocess_of(config: TrainConfig, side: int) -> Preprocess:
+    """Return what takes images of *side* pixels to a training's input space and back."""
+    return Preprocess(config.mean, config.std, (side, side))
+
+
+def _rectifier_peaks(net: Network, images: Tensor) -> dict[str, Tensor]:
+    rectifiers = [name for name, layer in net.layers.items() if layer.op == "rectifier"]
+    return channel_peaks(net, images, rectifiers)
+
+
+def _shown(
+    run: Run, peaks: dict[str, Tensor], training: ImageSet, held_out: Tensor, count: int
+) -> Shown:
+    net = traced(run, held_out)
+    layers = list(peaks)
+    first, last = (
+        strongest_filters(net, held_out, layer, peaks[layer], count)
+        for layer in (layers[0], layers[-1])
+    )
+    order = by_strength(peaks[layers[0]])
+    weights = run.weights()[FIRST_FILTERS][order]
+    return Shown(
+        run=run,
+        first=first,
+        last=last,
+        weights=FirstFilters(weights, order, dead_filters(peaks[layers[0]])[order]),
+        evolution=evolve(run, training),
+    )

@@ -1,0 +1,106 @@
+"""A layer's filters after training: which are dead, which are strongest, and what drives those."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from convscope.methods.project import project
+from convscope.network import Network
+from convscope.records import Projection
+
+
+@dataclass(frozen=True, eq=False)
+class StrongestFilters:
+    """The most activated filters of one layer, K of them, strongest first.
+
+    Attributes:
+        strength: [K], the mean over all images of the filter's peak in each.
+        image: [K], int64: the image in which its peak is highest.
+        images: [K, C, H, W], those images, in the network's input space.
+        projection: what drives each filter in its image; image k shows filter k, so that its
+            tensors are [K, 1, ...].
+
+    """
+
+    strength: Tensor
+    image: Tensor
+    images: Tensor
+    projection: Projection
+
+    @property
+    def channels(self) -> list[int]:
+        """The filters' channels."""
+        return self.projection.channels[:, 0].tolist()
+
+    def numbers(self) -> list[dict[str, object]]:
+        """Return all but the pictures, one entry a filter, fit for JSON."""
+        return [
+            {
+                "channel": channel,
+                "mean_peak": self.strength[k].item(),
+                "highest_peak": self.projection.activation[k, 0].item(),
+                "image": int(self.image[k]),
+                "window": self.projection.window[k, 0].tolist(),
+            }
+            for k, channel in enumerate(self.channels)
+        ]
+
+
+def dead_filters(peaks: Tensor) -> Tensor:
+    """Return which filters are dead: zero behind their ReLU at every place of every image.
+
+    Args:
+        peaks: [I, K], the peak of each filter's map in each image, behind the ReLU.
+
+    Returns:
+        bool [K].
+
+    >>> dead_filters(torch.tensor([[0.0, 0.1], [0.0, 0.0]])).tolist()
+    [True, False]
+
+    """
+    return (peaks <= 0).all(0)
+
+
+def by_strength(peaks: Tensor) -> Tensor:
+    """Return the channels by the mean over the images of their peak, the strongest first.
+
+    Args:
+        peaks: [I, K], the peak of each filter's map in each image.
+
+    Returns:
+        int64 [K].
+
+    >>> by_strength(torch.tensor([[9.0, 4.0, 0.0], [0.0, 6.0, 1.0]])).tolist()
+    [1, 0, 2]
+
+    """
+    return peaks.double().mean(0).argsort(descending=True, stable=True)
+
+
+def strongest_filters(
+    net: Network, images: Tensor, layer: str, peaks: Tensor, count: int
+) -> StrongestFilters:
+    """Find a layer's most activated filters and project each from its strongest image.
+
+    A filter that fires hard once is not strong here, but one that many images drive: filters are
+    ranked by the mean of their peaks.
+
+    Args:
+        net: the network.
+        images: [I, C, H, W] in its input space.
+        layer: the layer's name.
+        peaks: [I, K], the peak of each of its channels in each image.
+        count: how many filters, or all where there are fewer.
+
+    """
+    channels = by_strength(peaks)[:count]
+    image = peaks[:, channels].argmax(0)
+    return StrongestFilters(
+        strength=peaks.double().mean(0)[channels],
+        image=image,
+        images=images[image],
+        projection=project(net, images[image], layer, channels[:, None]),
+    )
