@@ -182,6 +182,7 @@ def _page(comparison: Comparison, pictures: dict[str, Picture]) -> str:
         dead=findings.dead(comparison),
         comparison=comparison,
         config=comparison.config,
+        rates=[comparison.result(norm, "same").runs[0].config for norm in (True, False)],
         run=comparison.results[0].runs[0],
         last=last,
         pictures=pictures,

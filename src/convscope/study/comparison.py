@@ -215,21 +215,17 @@ def measured(
         count: how many of a layer's strongest filters to show.
 
     """
-    dead: dict[str, list[int]] = {}
-    filters: dict[str, int] = {}
-    first_peaks: dict[str, Tensor] = {}
-    for run in runs:
-        peaks = _rectifier_peaks(traced(run, held_out), held_out)
-        first_peaks = first_peaks or peaks
-        for layer, values in peaks.items():
-            dead.setdefault(layer, []).append(int(dead_filters(values).sum()))
-            filters[layer] = values.shape[1]
+    nets = [traced(run, held_out) for run in runs]
+    peaks = [_rectifier_peaks(net, held_out) for net in nets]
+    dead = {
+        layer: tuple(int(dead_filters(own[layer]).sum()) for own in peaks) for layer in peaks[0]
+    }
     return VariantResult(
         variant=variant,
         runs=tuple(runs),
-        dead={layer: tuple(counts) for layer, counts in dead.items()},
-        filters=filters,
-        shown=_shown(runs[0], first_peaks, training, held_out, count),
+        dead=dead,
+        filters={layer: values.shape[1] for layer, values in peaks[0].items()},
+        shown=_shown(runs[0], nets[0], peaks[0], training, held_out, count),
     )
 
 
@@ -249,9 +245,13 @@ def _rectifier_peaks(net: Network, images: Tensor) -> dict[str, Tensor]:
 
 
 def _shown(
-    run: Run, peaks: dict[str, Tensor], training: ImageSet, held_out: Tensor, count: int
+    run: Run,
+    net: Network,
+    peaks: dict[str, Tensor],
+    training: ImageSet,
+    held_out: Tensor,
+    count: int,
 ) -> Shown:
-    net = traced(run, held_out)
     layers = list(peaks)
     first, last = (
         strongest_filters(net, held_out, layer, peaks[layer], count)

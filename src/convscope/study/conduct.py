@@ -14,7 +14,7 @@ from convscope.study.comparison import Comparison, VariantResult, measured, prep
 from convscope.study.config import PRESETS, TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, split
 from convscope.study.devices import make_fabric, precision_of
-from convscope.study.nets import multiply_adds
+from convscope.models.plain import multiply_adds
 from convscope.study.run import Run
 from convscope.study.session import Progress
 from convscope.study.train import require_size, train

@@ -161,14 +161,14 @@ PRESETS: dict[str, TrainConfig] = {
         sides=((0.3, 20), (0.6, 24), (0.8, 28)),
     ),
     # The 2018 study's comparison: shallow and never shrunk, so that there is room without padding,
-    # and trained by SGD from one kind of start, so that the four variants differ in nothing else.
+    # and trained by SGD from one kind of start, so that the four variants differ in little else.
     "study": TrainConfig(
         net=NetConfig(widths=((32,), (64,), (96, 96)), identity_start=False),
         epochs=5,
         optimizer="sgd",
-        learning_rate=0.1,
+        learning_rate=0.3,
         momentum=0.9,
-        other_learning_rate=0.05,
+        other_learning_rate=0.15,
     ),
     # VGG16 at 32x32: its five poolings leave one value a channel, so one linear layer takes the
     # place of its three.

@@ -1,0 +1,399 @@
+"""The comparison of the four variants: its numbers, its resumption, its page."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from comparison_worker import CONFIG, compared
+from convscope.cli import app
+from convscope.errors import DataError, OutputError, TrainError
+from convscope.pages import findings
+from convscope.pages.study import study_report
+from convscope.study import conduct
+from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_tensors
+from convscope.study.comparison import measured, preprocess_of
+from convscope.study.config import PRESETS
+from convscope.study.data import split
+from convscope.study.interrupts import Interrupted
+from convscope.models.plain import NetConfig
+from convscope.study.run import Run
+from convscope.study.summary import Difference, Summary
+from convscope.study.variants import VARIANTS, Variant
+from study_worker import pictures, small
+
+WORKER = Path(__file__).with_name("comparison_worker.py")
+FOLDERS = [f"{v.folder}-seed-{seed}" for v in VARIANTS for seed in (0, 1)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study that nothing interrupted: its folder, and what it found."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("study") / "out"
+    return out, compared(out)
+
+
+@pytest.fixture(scope="module")
+def page(study):
+    out, comparison = study
+    return study_report(comparison, out)
+
+
+def run_facts(out, folder):
+    return json.loads((out / "runs" / folder / "run.json").read_text())
+
+
+def test_each_variant_is_trained_with_each_seed_alike_but_for_its_name(study):
+    out, _ = study
+    assert sorted(p.name for p in (out / "runs").iterdir()) == sorted(FOLDERS)
+    for variant in VARIANTS:
+        for seed in (0, 1):
+            facts = run_facts(out, f"{variant.folder}-seed-{seed}")
+            expected = CONFIG.to_json() | {"seed": seed}
+            if not variant.batch_norm:
+                expected |= {"learning_rate": 0.1, "other_learning_rate": 0.05}
+            expected["net"] |= {"batch_norm": variant.batch_norm, "padding": variant.padding}
+            assert facts["finished"]
+            assert facts["config"] == expected
+
+
+def test_means_and_deviations_are_those_of_the_runs(study, page):
+    out, _ = study
+    results = json.loads((out / "results.json").read_text())
+    rows = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
+    text = page.read_text()
+    for variant, found, row in zip(VARIANTS, results["variants"], rows, strict=True):
+        runs = [run_facts(out, f"{variant.folder}-seed-{seed}") for seed in (0, 1)]
+        accuracies = [run["test_accuracy"] for run in runs]
+        mean, std = np.mean(accuracies), np.std(accuracies, ddof=1)
+        assert found["test_accuracy"]["n"] == 2
+        assert found["test_accuracy"]["mean"] == pytest.approx(mean)
+        assert found["test_accuracy"]["std"] == pytest.approx(std)
+        assert row["variant"] == found["variant"] == variant.name
+        assert float(row["test_accuracy_mean"]) == pytest.approx(mean)
+        assert float(row["test_accuracy_std"]) == pytest.approx(std)
+        assert f"<td>{100 * mean:.2f} % ± {100 * std:.2f} (2)</td>" in text
+        assert [point["epoch"] for point in found["curve"]] == [1, 1.2]
+        for moment, point in enumerate(found["curve"]):
+            heights = [run["epochs"][moment]["accuracy"] for run in runs]
+            assert point["mean"] == pytest.approx(np.mean(heights))
+            assert point["std"] == pytest.approx(np.std(heights, ddof=1))
+        seconds = [run["seconds"]["training"] for run in runs]
+        assert found["seconds"]["mean"] == pytest.approx(np.mean(seconds))
+        assert [run["made_with"]["torch"] for run in found["runs"]] == [torch.__version__] * 2
+    assert set(results["definitions"]) >= {"accuracy", "std", "dead", "mean_peak", "window"}
+
+
+def slow_maps(weights, images, padding):
+    """Each rectifier's maps [I, K, H, W] of a net without batch norm, in float64, by loops."""
+    maps, found = images, []
+    for number, pooled in ((1, True), (2, False), (3, False)):
+        kernel = weights[f"features.conv{number}.weight"].double().numpy()
+        bias = weights[f"features.conv{number}.bias"].double().numpy()
+        if padding == "same":
+            maps = np.pad(maps, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        rows, columns = maps.shape[2] - 2, maps.shape[3] - 2
+        out = np.zeros((len(maps), len(kernel), rows, columns))
+        for row in range(rows):
+            for column in range(columns):
+                window = maps[:, :, row : row + 3, column : column + 3]
+                out[:, :, row, column] = np.einsum("ncij,kcij->nk", window, kernel) + bias
+        if pooled:
+            half = out[:, :, : rows // 2 * 2, : columns // 2 * 2]
+            out = half.reshape(len(maps), -1, rows // 2, 2, columns // 2, 2).max((3, 5))
+        maps = np.maximum(out, 0)
+        found.append(maps)
+    return found
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_dead_and_strongest_filters_are_those_of_a_slow_count(study, tmp_path, padding):
+    out, _ = study
+    variant = Variant(False, padding)
+    folder = tmp_path / "run"
+    shutil.copytree(out / "runs" / f"{variant.folder}-seed-0", folder)
+    path = checkpoint_paths(folder)[-1]
+    weights, facts = load_tensors(path)
+    weights["features.conv1.bias"][2] = -1e3
+    weights["features.conv3.bias"][[0, 5]] = -1e3
+    save_tensors(weights, path, facts)
+    training, held_out = split(pictures(), CONFIG.held_out, CONFIG.split_seed)
+    preprocess = preprocess_of(CONFIG, 16)
+    inputs = preprocess.to_inputs(held_out.images.float() / 255)
+    result = measured(variant, [Run.load(folder)], training, inputs, 3)
+
+    maps = slow_maps(weights, inputs.double().numpy(), padding)
+    dead = [(layer == 0).all((0, 2, 3)) for layer in maps]
+    assert dead[0][2]
+    assert dead[2][[0, 5]].all()
+    assert list(result.dead.values()) == [(int(layer.sum()),) for layer in dead]
+    assert list(result.filters.values()) == [6, 8, 8]
+    first = next(iter(result.dead))
+    assert result.dead_share(first).mean == pytest.approx(dead[0].mean())
+
+    for place, found in ((0, result.shown.first), (-1, result.shown.last)):
+        peaks = maps[place].max((2, 3))
+        strength = peaks.mean(0)
+        expected = sorted(range(len(strength)), key=lambda k: -strength[k])[:3]
+        assert found.channels == expected
+        for k, channel in enumerate(expected):
+            image = int(peaks[:, channel].argmax())
+            assert int(found.image[k]) == image
+            assert torch.equal(found.images[k], inputs[image])
+            assert found.strength[k].item() == pytest.approx(strength[channel], rel=1e-4)
+            assert found.projection.activation[k, 0].item() == pytest.approx(
+                peaks[image, channel], rel=1e-4
+            )
+            place_in_map = np.unravel_index(
+                maps[place][image, channel].argmax(), maps[place].shape[2:]
+            )
+            assert found.projection.position[k, 0].tolist() == [int(i) for i in place_in_map]
+    shown = result.shown.weights
+    assert bool(shown.dead[shown.channels.tolist().index(2)])
+    assert torch.equal(shown.weights, weights["features.conv1.weight"][shown.channels])
+
+
+def environment():
+    paths = [path for path in sys.path if path]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def test_killed_in_the_second_training_it_ends_with_the_same_bits(study, tmp_path):
+    out, whole = study
+    here = tmp_path / "out"
+    command = [sys.executable, str(WORKER), str(here), "--pause", "0.05"]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
+    second = here / "runs" / f"{VARIANTS[1].folder}-seed-0" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not (second / "step-0000002.safetensors").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    first = here / "runs" / f"{VARIANTS[0].folder}-seed-0" / "run.json"
+    kept = first.stat().st_mtime_ns
+    seen = []
+    again = compared(here, progress=seen.append)
+    assert first.stat().st_mtime_ns == kept
+    assert seen[0].number == 2
+    assert seen[0].training.step > 2
+    for folder in FOLDERS:
+        paths, twins = checkpoint_paths(here / "runs" / folder), checkpoint_paths(
+            out / "runs" / folder
+        )  # fmt: skip
+        assert len(paths) == len(twins)
+        assert paths[-1].read_bytes() == twins[-1].read_bytes()
+    for found, expected in zip(again.results, whole.results, strict=True):
+        assert found.test_accuracies == expected.test_accuracies
+        assert found.dead == expected.dead
+
+
+def test_progress_is_that_of_the_whole_study(tmp_path):
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        if progress.number == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        compared(tmp_path / "out", progress=stop)
+    assert [one.number for one in seen] == [1] * 6 + [2] * 6 + [3]
+    assert {one.trainings for one in seen} == {8}
+    assert (seen[0].variant, seen[6].variant) == (VARIANTS[0], VARIANTS[1])
+    assert min(one.seconds_left for one in seen) > 0
+    # At the end of a training only the others are left: here, six of them.
+    assert seen[11].training.seconds_left == 0
+    runs = [Run.load(tmp_path / "out" / "runs" / f"{v.folder}-seed-0") for v in VARIANTS[:2]]
+    assert seen[11].seconds_left > runs[0].seconds["training"]
+
+
+def test_another_study_or_other_files_are_refused(study, tmp_path):
+    out, _ = study
+    with pytest.raises(TrainError, match=r"holds a study with epochs 1\.2, not 3$"):
+        compared(out, config=small(**{**vars(CONFIG), "epochs": 3}))
+    with pytest.raises(TrainError, match="holds a study of other images"):
+        conduct.run_study(pictures(seed=9), out, config=CONFIG, test=pictures(seed=1))
+    begun = json.loads((out / "study.json").read_text())["precision"]
+    other = "float32" if begun == "bfloat16" else "bfloat16"
+    with pytest.raises(TrainError, match=f"holds a study in {begun}, not {other}"):
+        compared(out, precision=other)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(TrainError, match="holds other files and no study"):
+        compared(tmp_path)
+    (tmp_path / "study.json").write_text("[]")
+    with pytest.raises(TrainError, match=r"study\.json is not a study's"):
+        compared(tmp_path)
+
+
+def test_what_cannot_be_studied_is_refused_before_anything_is_written(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(TrainError, match="at least one seed, not 0"):
+        compared(out, seeds=0)
+    with pytest.raises(TrainError, match="at least one filter to show, not 0"):
+        compared(out, filters=0)
+    with pytest.raises(DataError, match="none were given"):
+        compared(out, test=None)
+    net = NetConfig(widths=((4, 4), (4, 4), (4,)), classes=3)
+    with pytest.raises(TrainError, match=r"images of 16 pixels are too small .*'valid'"):
+        compared(out, config=small(net=net, optimizer="sgd", sides=()))
+    assert not out.exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        compared(tmp_path / "file" / "out")
+
+
+def test_the_figures_are_pictures(page):
+    names = [f"evolution-{variant.folder}" for variant in VARIANTS]
+    names += ["accuracy", "dead", "weights-layer-1", "filters-layer-1", "filters-layer-3"]
+    found = sorted((page.parent / "figures").iterdir())
+    assert [path.stem for path in found] == sorted(names)
+    for path in found:
+        with Image.open(path) as picture:
+            assert np.asarray(picture.convert("L")).std() > 5
+
+
+def results_of(comparison, accuracies):
+    """Return *comparison* with other test accuracies, one list a variant."""
+    results = []
+    for result, values in zip(comparison.results, accuracies, strict=True):
+        runs = [Run(**{**vars(result.runs[0]), "test_accuracy": value}) for value in values]
+        results.append(type(result)(**{**vars(result), "runs": tuple(runs)}))
+    return type(comparison)(**{**vars(comparison), "results": tuple(results)})
+
+
+def test_the_sentences_say_what_the_numbers_do(study):
+    _, comparison = study
+    told = results_of(comparison, [[0.8, 0.82], [0.7, 0.72], [0.79, 0.83], [0.81, 0.81]])
+    assert findings.lead(told).startswith(
+        "Batch norm, same padding reached 81.00 % ± 1.41 of the test images"
+    )
+    assert "batch norm, valid padding reached 71.00 % ± 1.41, the least" in findings.lead(told)
+    same, valid, with_norm, without = findings.effects(told)
+    assert same == "With same padding, batch norm changes nothing in the mean."
+    # sqrt(0.0141421² / 2) = 0.01
+    assert valid == "With valid padding, batch norm loses 10.00 points ± 1.00 (standard error)."
+    assert with_norm.startswith("With batch norm, same padding instead of valid gains 10.00 points")
+    assert (
+        without == "Without batch norm, same padding instead of valid changes nothing in the mean."
+    )
+    near = results_of(comparison, [[0.8, 0.82], [0.7, 0.72], [0.79, 0.82], [0.81, 0.81]])
+    assert "less than twice the error" in findings.effects(near)[0]
+    one = results_of(comparison, [[0.8], [0.7], [0.6], [0.5]])
+    assert "one run each cannot tell this from chance" in findings.effects(one)[0]
+    assert "(one run each)" in findings.lead(one)
+
+
+def test_dead_filters_are_told_where_they_are(study):
+    _, comparison = study
+    layers = comparison.layers
+    none = dict.fromkeys(layers, (0, 0))
+    alive = [type(r)(**{**vars(r), "dead": none}) for r in comparison.results]
+    told = type(comparison)(**{**vars(comparison), "results": tuple(alive)})
+    assert findings.dead(told) == ["No filter of any layer is dead in any of the 8 runs."]
+    some = none | {layers[1]: (2, 4)}
+    alive[3] = type(alive[3])(**{**vars(alive[3]), "dead": some})
+    told = type(comparison)(**{**vars(comparison), "results": tuple(alive)})
+    where, rest = findings.dead(told)
+    # 2 and 4 of 8: 37.5 % ± 17.7
+    assert "no batch norm, valid padding, layer 2: 37.5 % ± 17.7 (2)" in where
+    assert rest.startswith("In all other layers and variants, none is dead")
+
+
+def test_summaries_and_differences():
+    values = [0.3, 0.5, 0.4]
+    summary = Summary.of(values)
+    assert (summary.n, summary.mean) == (3, pytest.approx(0.4))
+    assert summary.std == pytest.approx(np.std(values, ddof=1))
+    difference = Difference.between(summary, Summary(12, 0.1, 0.3))
+    assert difference.value == pytest.approx(0.3)
+    assert difference.error == pytest.approx((0.01 / 3 + 0.09 / 12) ** 0.5)
+    assert difference.is_clear == (2 * difference.error < 0.3)
+
+
+def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch):
+    out, comparison = study
+    here = tmp_path / "out"
+    shutil.copytree(out, here)
+    shutil.rmtree(here / "runs" / FOLDERS[-1])
+    monkeypatch.setitem(PRESETS, "study", CONFIG)
+    monkeypatch.setattr(
+        conduct, "load_cifar10", lambda _, part="train": pictures(seed=int(part == "test"))
+    )
+    arguments = ["study", "--data", "x", "--out", str(here), "--seeds", "2", "--device", "cpu"]
+    done = CliRunner().invoke(app, [*arguments, "--filters", "3", "--json"])
+    assert done.exit_code == 0, done.output
+    numbers = json.loads(done.stdout)
+    assert numbers["page"] == str(here / "index.html")
+    expected = [result.test_accuracies for result in comparison.results]
+    found = [[run["test_accuracy"] for run in v["runs"]] for v in numbers["variants"]]
+    assert found == expected
+    assert re.search(r"8 of 8: no batch norm, valid padding, seed 1, epoch \d", done.stderr)
+    assert "1 of 8" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--seeds", "0"], "at least one seed, not 0"),
+        (["--filters", "0"], "at least one filter to show, not 0"),
+        (["--epochs", "0"], "epochs cannot be 0"),
+        ([], "data_batch_1.bin is missing"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path, options, sentence):
+    command = [sys.executable, "-c", "from convscope.cli import main; main()", "study"]
+    found = subprocess.run(
+        [*command, "--data", "nowhere", "--out", "out", *options],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert len(found.stderr.splitlines()) == 1
+    assert sentence in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_opens_in_a_browser_and_asks_for_nothing(page, scheme):
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium on PATH")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page(color_scheme=scheme, viewport={"width": 400, "height": 800})
+        complaints, requests = [], []
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(page.as_uri())
+        assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+        assert tab.locator("img[alt]:not([alt=''])").count() == 9
+        assert tab.locator("h1").count() == 1
+        # On a telephone, tables scroll in their own boxes and the page does not.
+        assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        browser.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith("data:")] == [page.as_uri()]
