@@ -27,7 +27,7 @@ from convscope.study.comparison import measured, preprocess_of
 from convscope.study.config import PRESETS
 from convscope.study.data import split
 from convscope.study.interrupts import Interrupted
-from convscope.models.plain import NetConfig
+from convscope.models.plain import NetConfig, build
 from convscope.study.run import Run
 from convscope.study.summary import Difference, Summary
 from convscope.study.variants import VARIANTS, Variant
@@ -181,7 +181,7 @@ def environment():
 def test_killed_in_the_second_training_it_ends_with_the_same_bits(study, tmp_path):
     out, whole = study
     here = tmp_path / "out"
-    command = [sys.executable, str(WORKER), str(here), "--pause", "0.05"]
+    command = [sys.executable, str(WORKER), str(here), "--pause", "0.2"]
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
     second = here / "runs" / f"{VARIANTS[1].folder}-seed-0" / "checkpoints"
     deadline = time.monotonic() + 120
@@ -197,7 +197,7 @@ def test_killed_in_the_second_training_it_ends_with_the_same_bits(study, tmp_pat
     again = compared(here, progress=seen.append)
     assert first.stat().st_mtime_ns == kept
     assert seen[0].number == 2
-    assert seen[0].training.step > 2
+    assert seen[0].training.step >= 2
     for folder in FOLDERS:
         paths, twins = checkpoint_paths(here / "runs" / folder), checkpoint_paths(
             out / "runs" / folder
@@ -207,6 +207,17 @@ def test_killed_in_the_second_training_it_ends_with_the_same_bits(study, tmp_pat
     for found, expected in zip(again.results, whole.results, strict=True):
         assert found.test_accuracies == expected.test_accuracies
         assert found.dead == expected.dead
+
+
+def test_nets_with_and_without_batch_norm_start_alike():
+    kinds = [NetConfig(((6,), (8, 8)), batch_norm=b, identity_start=False) for b in (True, False)]
+    for number in (2, 3):
+        # He et al.: normal, with a variance of two over the inputs of a filter.
+        for kind in kinds:
+            weight = dict(build(kind, 0).named_parameters())[f"features.conv{number}.weight"]
+            assert weight.std().item() == pytest.approx((2 / weight[0].numel()) ** 0.5, rel=0.15)
+    passing = build(NetConfig(((6,), (8, 8))), 0).features.conv3.weight
+    assert torch.equal(passing[:, :, 1, 1], torch.eye(8))
 
 
 def test_progress_is_that_of_the_whole_study(tmp_path):
