@@ -10,7 +10,8 @@ from convscope.study.comparison import Comparison, VariantResult
 
 CHART = 2.9
 HEAD = 0.3
-AXIS = 0.62
+AXIS = 0.42
+LEGEND = 0.55
 SIDE = 0.62
 LETTERS = FOOT_POINTS + 1
 NORM_COLOURS = {True: "#0b5cad", False: "#d2691e"}
@@ -20,8 +21,7 @@ FACES = {"same": True, "valid": False}  # filled or hollow, so that no colour is
 
 def accuracy_figure(comparison: Comparison) -> Sheet:
     """Draw test accuracy by variant, and accuracy on the held-out images by epoch."""
-    width = 9.2
-    left, right = 3.5, 4.2
+    width, left, right = 9.6, 4.75, 4.1
     n = comparison.seeds
     spread = (
         "mean ± sample standard deviation" if n > 1 else "one seed each, so that there is no spread"
@@ -32,7 +32,7 @@ def accuracy_figure(comparison: Comparison) -> Sheet:
         f"{comparison.held_out:,} held-out images after each epoch: {spread}. "
         f"Neither axis starts at zero."
     ]
-    sheet = Sheet.made_for(width, MARGIN + HEAD + CHART + AXIS, caption, "")
+    sheet = Sheet.made_for(width, MARGIN + HEAD + CHART + AXIS + LEGEND, caption, "")
     ends = sheet.axes(MARGIN + SIDE, MARGIN + HEAD, left - SIDE, CHART)
     curves = sheet.axes(width - MARGIN - right, MARGIN + HEAD, right, CHART)
     _draw_ends(ends, comparison)
@@ -47,7 +47,7 @@ def accuracy_figure(comparison: Comparison) -> Sheet:
 
 def dead_figure(comparison: Comparison) -> Sheet:
     """Draw the share of dead filters by layer and variant."""
-    width = 9.2
+    width = 9.6
     n = comparison.seeds
     caption = [
         f"Share of a layer's filters that are dead: zero behind the ReLU at every place of each of "
@@ -76,7 +76,7 @@ def dead_figure(comparison: Comparison) -> Sheet:
     )
     axes.set_title("Dead filters", fontsize=NOTE_POINTS, color=INK, loc="left")
     axes.yaxis.set_major_formatter(FuncFormatter(_percent))
-    axes.set_ylim(0, max(0.05, 1.15 * axes.get_ylim()[1]))
+    axes.set_ylim(0, max(0.05, 1.25 * axes.get_ylim()[1]))
     axes.legend(fontsize=LETTERS, frameon=False, ncols=2, loc="upper left")
     _style(axes)
     return sheet
@@ -95,13 +95,14 @@ def _draw_ends(axes: Axes, comparison: Comparison) -> None:
             axes.errorbar(
                 place, summary.mean, yerr=summary.std, color=colour, capsize=5, linewidth=1
             )
+        top = max(*result.test_accuracies, summary.mean + (summary.std or 0.0))
         axes.annotate(
-            f"{summary.mean:.1%}", (place + 0.28, summary.mean), va="center",
-            fontsize=LETTERS, color=INK,
+            f"{100 * summary.mean:.1f} %", (place, top), xytext=(0, 6), textcoords="offset points",
+            ha="center", fontsize=LETTERS, color=INK,
         )  # fmt: skip
     names = [result.variant.name.replace(", ", "\n") for result in comparison.results]
     axes.set_xticks(range(len(names)), names)
-    axes.set_xlim(-0.5, len(names) - 0.2)
+    axes.set_xlim(-0.5, len(names) - 0.5)
     axes.margins(y=0.12)
 
 
@@ -120,7 +121,9 @@ def _draw_curves(axes: Axes, comparison: Comparison) -> None:
         )  # fmt: skip
     axes.set_xlabel("epoch", fontsize=LETTERS, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=comparison.config.epochs >= 2))
-    axes.legend(fontsize=LETTERS, frameon=False, loc="lower right")
+    axes.legend(
+        fontsize=LETTERS, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13)
+    )
 
 
 def _colour(result: VariantResult) -> str:

@@ -13,8 +13,8 @@ def lead(comparison: Comparison) -> str:
     n = comparison.seeds
     runs = f"mean ± sample standard deviation of {n} runs" if n > 1 else "one run each"
     return (
-        f"{_capital(best.variant.name)} reached {_plain(best)} of the test images, the most of the "
-        f"four; {worst.variant.name} reached {_plain(worst)}, the least ({runs})."
+        f"{_capital(best.variant.phrase)} reached {_plain(best)} on the test images, the highest "
+        f"mean of the four; {worst.variant.phrase} reached {_plain(worst)}, the lowest ({runs})."
     )
 
 
@@ -34,11 +34,12 @@ def effects(comparison: Comparison) -> list[str]:
 def first_epoch(comparison: Comparison) -> str:
     """Return how far the variants were after the first epoch."""
     parts = [
-        f"{result.variant.name} {100 * result.curve[0].mean:.1f} %" for result in comparison.results
+        f"{result.variant.phrase} {100 * result.curve[0].mean:.1f} %"
+        for result in comparison.results
     ]
     epoch = comparison.results[0].epochs[0]
     moment = "the first epoch" if epoch == 1 else f"{epoch:.3g} epochs"
-    return f"After {moment}, of the held-out images: {'; '.join(parts)}."
+    return f"After {moment}, accuracy on the held-out images: {'; '.join(parts)}."
 
 
 def dead(comparison: Comparison) -> list[str]:
@@ -53,7 +54,7 @@ def dead(comparison: Comparison) -> list[str]:
     if not found:
         return [f"No filter of any layer is dead in any of the {runs} runs."]
     parts = [
-        f"{result.variant.name}, layer {number}: {result.dead_share(layer).percent(1)}"
+        f"{result.variant.phrase}, layer {number}: {result.dead_share(layer).percent(1)}"
         for result, number, layer in found
     ]
     sentences = [f"Dead filters, as a share of the layer: {'; '.join(parts)}."]

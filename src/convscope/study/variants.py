@@ -39,8 +39,17 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """What it is called in tables."""
         return f"{self.norm_words}, {self.padding_words}"
+
+    @property
+    def phrase(self) -> str:
+        """What it is called within a sentence.
+
+        >>> Variant(False, "valid").phrase
+        'valid padding without batch norm'
+        """
+        return f"{self.padding_words} {'with' if self.batch_norm else 'without'} batch norm"
 
     @property
     def folder(self) -> str:
