@@ -18,7 +18,7 @@ INTERRUPTED = 130  # what a shell makes of Ctrl-C
 def train(
     data: Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")],
     out: Annotated[Path, typer.Option(help="The RUN folder to make.")],
-    preset: Annotated[str, typer.Option(help="tiny, base, best or vgg16.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="tiny, base, best, study or vgg16.")] = "tiny",
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
     batch_norm: Annotated[bool, typer.Option(help="Normalise each convolution's maps.")] = True,
