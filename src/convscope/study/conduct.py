@@ -205,7 +205,7 @@ def _begun(folder: Path) -> dict[str, Any] | None:
     try:
         facts: dict[str, Any] = json.loads(path.read_text())
         return {name: facts[name] for name in ("config", "data", "precision")}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if folder.is_dir() and any(folder.iterdir()):
             raise TrainError(
                 f"{folder} holds other files and no study: choose a new folder"
