@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
+from convscope.models.plain import NetConfig
 from convscope.study.comparison import Comparison
 from convscope.study.conduct import run_study
 from convscope.study.config import TrainConfig
-from convscope.models.plain import NetConfig
 from study_worker import pictures, small
 
 CONFIG: TrainConfig = small(

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import DataError, OutputError, TrainError
+from convscope.models.plain import multiply_adds
 from convscope.outputs import written_beside
 from convscope.study.comparison import Comparison, VariantResult, measured, preprocess_of
 from convscope.study.config import PRESETS, TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, split
 from convscope.study.devices import make_fabric, precision_of
-from convscope.models.plain import multiply_adds
 from convscope.study.run import Run
 from convscope.study.session import Progress
 from convscope.study.train import require_size, train
