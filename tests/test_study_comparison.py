@@ -381,8 +381,6 @@ def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch)
     ("options", "sentence"),
     [
         (["--seeds", "0"], "at least one seed, not 0"),
-        (["--filters", "0"], "at least one filter to show, not 0"),
-        (["--epochs", "0"], "epochs cannot be 0"),
         ([], "data_batch_1.bin is missing"),
     ],
 )

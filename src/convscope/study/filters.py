@@ -57,6 +57,7 @@ def dead_filters(peaks: Tensor) -> Tensor:
     Returns:
         bool [K].
 
+    >>> import torch
     >>> dead_filters(torch.tensor([[0.0, 0.1], [0.0, 0.0]])).tolist()
     [True, False]
 
@@ -73,6 +74,7 @@ def by_strength(peaks: Tensor) -> Tensor:
     Returns:
         int64 [K].
 
+    >>> import torch
     >>> by_strength(torch.tensor([[9.0, 4.0, 0.0], [0.0, 6.0, 1.0]])).tolist()
     [1, 0, 2]
 
