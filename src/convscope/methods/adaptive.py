@@ -192,7 +192,8 @@ def _bend(values: Floats) -> Floats:
             second = np.abs(np.diff(values, 2, axis=axis))
             edges = [(1, 1) if own == axis else (0, 0) for own in (0, 1)]
             total += np.pad(second, edges, mode="edge")
-    return total / spread
+    bend: Floats = total / spread
+    return bend
 
 
 def _between(before: Level, here: Level, values: Floats, way: Interpolation) -> Floats:

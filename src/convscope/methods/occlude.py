@@ -288,14 +288,20 @@ class _Work:
             predicted=predicted,
             partial=self.stopped,
             notes=self._notes(),
-            **values,
+            probability=values.get("probability"),
+            logit=values.get("logit"),
+            activation=values.get("activation"),
         )
 
     def _class_names(self, predicted: Tensor | None) -> dict[str, str]:
         names = self.asked.question.net.classes
         if names is None or predicted is None:
             return {}
-        numbers = {*self.asked.numbers, self.asked.clean["predicted"], *predicted.unique().tolist()}
+        numbers = {
+            *self.asked.numbers,
+            self.asked.clean["predicted"],
+            *predicted.flatten().tolist(),
+        }
         return {str(n): names[n] for n in sorted(numbers) if 0 <= n < len(names)}
 
     def _notes(self) -> tuple[str, ...]:

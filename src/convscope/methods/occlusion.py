@@ -1,6 +1,6 @@
 """Occlusion: what hiding parts of an image did to a network's answer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -84,6 +84,26 @@ class Occlusion(Record):
             why = "no layer was named" if kind == "activation" else "the network is no classifier"
             raise UnitError(f"there is no {kind} in this occlusion: {why}")
         return found
+
+    def singles(self) -> "list[Occlusion]":
+        """Return one occlusion a target; itself alone where there is no list of them."""
+        if not isinstance(self.targets, tuple):
+            return [self]
+        assert self.logit is not None
+        assert self.probability is not None
+        return [
+            replace(
+                self,
+                targets=target,
+                logit=self.logit[place],
+                probability=self.probability[place],
+                clean={
+                    name: value[place] if name in ("logit", "probability") else value
+                    for name, value in self.clean.items()
+                },
+            )
+            for place, target in enumerate(self.targets)
+        ]
 
     def drop(self, kind: str = "probability") -> Tensor:
         """Return by how much hiding each position lowers a quantity, [R, S] or [T, R, S]."""

@@ -29,7 +29,7 @@ def pair_of(value: Size, name: str, least: int = 1) -> tuple[int, int]:
     ((8, 8), (4, 6))
 
     """
-    found = (value, value) if isinstance(value, int) else tuple(value)
+    found = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(found) != 2 or not all(isinstance(number, int) for number in found):
         raise ImageError(f"the {name} is a whole number or (height, width), not {value!r}")
     if min(found) < least:

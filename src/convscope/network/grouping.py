@@ -62,7 +62,8 @@ def costs_of(walk: WindowedWalk) -> Costs:
 
 def window_costs(rows: Spans, columns: Spans, costs: Costs) -> Floats:
     """Return what each patch would cost alone, [B]: the floor of the windowed walk."""
-    return np.asarray(costs.position @ (_extents(rows) * _extents(columns)))
+    found: Floats = costs.position @ (_extents(rows) * _extents(columns))
+    return found
 
 
 def grouped(rows: Spans, columns: Spans, costs: Costs, at_once: int) -> list[Indices]:
@@ -92,7 +93,7 @@ def _cut(
 ) -> list[Indices] | None:
     """Return the two parts into which *group* is best cut along rows or columns, if it pays."""
     count = len(group)
-    now = _cost(count, heights.max(axis=1), widths.max(axis=1), costs, at_once)
+    now = _cost(np.array(count), heights.max(axis=1), widths.max(axis=1), costs, at_once)
     best, parts = now, None
     for own, other in ((heights, widths), (widths, heights)):
         keys = costs.position @ (own * other.max(axis=1, keepdims=True))
@@ -112,13 +113,11 @@ def _cut(
     return None if parts is None else [group[part] for part in parts]
 
 
-def _cost(
-    count: npt.ArrayLike, heights: Floats, widths: Floats, costs: Costs, at_once: int
-) -> Floats:
+def _cost(count: Indices, heights: Floats, widths: Floats, costs: Costs, at_once: int) -> Floats:
     """Return what *count* patches cost whose windows take *heights* times *widths*."""
-    batches = np.ceil(np.asarray(count) / at_once)
-    each = costs.position @ (heights * widths)
-    return np.asarray(count * each + batches * costs.batch)
+    each: Floats = costs.position @ (heights * widths)
+    total: Floats = count * each + np.ceil(count / at_once) * costs.batch
+    return total
 
 
 def _extents(spans: Spans) -> Floats:

@@ -11,6 +11,7 @@ from convscope.network.windows import touched_within
 
 Rows = tuple[int, int]
 Spans = npt.NDArray[np.int64]
+NOTHING: Rows = (0, -1)
 
 
 class ProjectiveFields:
@@ -43,7 +44,7 @@ class ProjectiveFields:
             if axes is None:
                 found.append((0, 0))
                 continue
-            size, touched = step.shape[axes[axis]], (0, -1)
+            size, touched = step.shape[axes[axis]], NOTHING
             for position, source in enumerate(step.inputs):
                 before = found[source]
                 if before[0] > before[1]:
@@ -56,7 +57,7 @@ class ProjectiveFields:
                     1 if source_axes is None else self.graph.steps[source].shape[source_axes[axis]]
                 )
                 touched = _together(touched, touched_within(relation, before, source_size, size))
-            found.append(touched)
+            found.append(touched if touched[0] <= touched[1] else NOTHING)
         return np.array(found)
 
 

@@ -126,10 +126,11 @@ class WindowedWalk:
             inputs = self.graph.steps[index].inputs
             plain = self.windowable[index] and len(inputs) == 1
             for position, source in enumerate(inputs):
-                alike = plain and all(
-                    self._relation(index, position, axis) == SAME for axis in (0, 1)
-                )
-                if not alike or not self.changing[source]:
+                # A window may be shifted inward otherwise where the maps differ in size.
+                alike = plain and np.array_equal(self.sizes[index], self.sizes[source])
+                for axis in (0, 1):
+                    alike = alike and self._relation(index, position, axis) == SAME
+                if not (alike and self.windowable[source] and self.changing[source]):
                     found.add(source)
         return found
 
