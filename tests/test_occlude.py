@@ -208,7 +208,7 @@ def test_fills_hide_with_what_they_say(name):
     expected = {
         "gray": torch.full_like(patch, 0.5),
         "black": torch.zeros_like(patch),
-        "mean": torch.tensor([0.4, 0.5, 0.6])[:, None, None].double().expand_as(patch),
+        "mean": torch.tensor([0.4, 0.5, 0.6], dtype=torch.float64)[:, None, None].expand_as(patch),
     }
     if name in expected:
         torch.testing.assert_close(pixels, expected[name], atol=1e-9, rtol=0)
@@ -414,8 +414,8 @@ def test_mistakes_are_named(networks):
     with pytest.raises(ImageError, match="no patch size"):
         occlude_sizes(net, image, [])
     named = Network(net.module, image, classes=["crane", "Bee", "crane", "dog", "eel"])
-    with pytest.raises(UnitError, match="no class 'be'; did you mean 'Bee'"):
-        occlude(named, image, 4, target="be")
+    with pytest.raises(UnitError, match="no class 'Beet'; did you mean 'Bee'"):
+        occlude(named, image, 4, target="Beet")
     with pytest.raises(UnitError, match=r"several classes are called 'crane': \[0, 2\]"):
         occlude(named, image, 4, target="crane")
     o = occlude(net, image, 4, 9)

@@ -42,8 +42,9 @@ LINE = HEAD + TILE + 0.1
 BAR = 0.11
 POINTS = 7.5
 
+Colour = tuple[float, float, float, float]
 VALUES, DROPS = "viridis", "RdBu_r"
-CLASS_COLOURS = tuple(colormaps["tab10"](i) for i in range(10))
+CLASS_COLOURS: tuple[Colour, ...] = tuple(colormaps["tab10"](i) for i in range(10))
 MOST_CLASSES = 9
 OTHER = (0.75, 0.75, 0.75, 1.0)
 PATCH_COLOUR = "#d62728"
@@ -180,7 +181,7 @@ class _Panel:
     limits: tuple[float, float] = (0.0, 1.0)
     unit: str = ""
     under: npt.NDArray[np.float64] | None = None
-    legend: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    legend: tuple[tuple[str, Colour], ...] = ()
     frame: tuple[int, int, int, int] | None = None
     dots: npt.NDArray[np.int64] | None = None
     extent: tuple[float, float, float, float] | None = None
@@ -305,7 +306,7 @@ def _classes_panel(o: Occlusion) -> _Panel:
     painted = np.empty((*predicted.shape, 4))
     painted[:] = OTHER
     painted[predicted < 0] = 1.0
-    legend: list[tuple[str, tuple[float, ...]]] = []
+    legend: list[tuple[str, Colour]] = []
     for own, colour in zip(kept, CLASS_COLOURS, strict=False):
         painted[predicted == own] = colour
         legend.append((class_name(o, int(own)), colour))

@@ -230,6 +230,8 @@ class _Work:
 
     def _compute(self, wanted: Indices, enough: Callable[[], bool], total: int) -> None:
         """Ask for the positions *wanted* until it is *enough*, or until Ctrl-C."""
+        if not len(wanted):
+            return
         corners = self.job.positions.reshape(-1, 4)[wanted]
         try:
             for answers in self.passes.answers(corners, self.job.fill):
