@@ -122,4 +122,5 @@ def _cost(count: Indices, heights: Floats, widths: Floats, costs: Costs, at_once
 
 def _extents(spans: Spans) -> Floats:
     """Return how many rows each patch touches, [steps, B], at least one."""
-    return np.maximum(spans[:, :, 1] - spans[:, :, 0] + 1, 1).astype(np.float64)
+    extents = np.maximum(spans[:, :, 1] - spans[:, :, 0] + 1, 1)
+    return np.asarray(extents, dtype=np.float64)
