@@ -61,17 +61,14 @@ def run(tmp_path, monkeypatch, capsys):
 
 def test_a_figure_an_animation_and_the_numbers(run, tmp_path):
     status, out, err = run(
-        "one.png", "two.png", "--patch", "8", "--patch", "6,10", "--stride", "4",
+        "one.png", "--patch", "8", "--patch", "6,10", "--stride", "4",
         "--target", "dog", "--target", "2", "--layer", "4", "--animate", "a.gif", "--json",
     )  # fmt: skip
     assert status == 0, err
     answer = json.loads(out)
     assert answer["output"] == "occlusion.png"
     assert [(o["image"], o["patch"], o["targets"]) for o in answer["occlusions"]] == [
-        (image, patch, target)
-        for image in ("one.png", "two.png")
-        for patch in ([8, 8], [6, 10])
-        for target in (1, 2)
+        ("one.png", patch, target) for patch in ([8, 8], [6, 10]) for target in (1, 2)
     ]
     first = answer["occlusions"][0]
     assert np.array(first["probability"]).shape == (5, 5)
@@ -84,9 +81,10 @@ def test_a_figure_an_animation_and_the_numbers(run, tmp_path):
 
 
 def test_the_arrays_are_the_librarys(run, tmp_path):
-    status, out, _ = run("one.png", "--patch", "8", "--stride", "8", "-o", "o.npz")
+    status, out, _ = run("one.png", "two.png", "--patch", "8", "--stride", "8", "-o", "o.npz")
     assert status == 0
     assert "one.png: " in out
+    assert "two.png: " in out
     net = cs.load(f"{tmp_path}/networks.py:small")
     expected = cs.occlude(net, net.preprocess(tmp_path / "one.png"), 8, 8)
     with np.load(tmp_path / "o.npz") as arrays:
