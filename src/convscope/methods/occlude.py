@@ -64,7 +64,8 @@ def occlude(
             estimates the others.
         budget: for ``"adaptive"``: how many positions to compute, or a time such as ``"20s"``; a
             quarter of the positions by default.
-        memory: bytes, or a text such as ``"2GB"``, for the work besides the result.
+        memory: bytes, or a text such as ``"2GB"``, for the batches of the walk; the clean maps of
+            the image come on top.
         progress: called with the positions done and the positions in all.
         preview: for ``"adaptive"``: called with the map so far each time it has become sharper.
 

@@ -97,7 +97,6 @@ class WindowedWalk:
         self.sizes = np.array([_map_size(graph, index) for index in range(len(graph.steps))])
         wanted = {0, *self.targets, *self._gathered_from()}
         self.clean = ascend(graph, image, sorted(wanted)).maps
-        self._padded: dict[tuple[int, int, int, int, int, float], tuple[Tensor, int]] = {}
 
     def _is_windowable(self, index: int) -> bool:
         step, axes = self.graph.steps[index], self.graph.axes[index]
@@ -276,14 +275,11 @@ class WindowedWalk:
         left = max(0, -int(wanted.columns.min()))
         bottom = max(0, int(wanted.rows.max()) + wanted.height - height)
         right = max(0, int(wanted.columns.max()) + wanted.width - width)
-        key = (source, top, left, bottom, right, beyond)
-        if key not in self._padded:
-            moved = self.clean[source][0].movedim((axes[0] - 1, axes[1] - 1), (0, 1))
-            flat = moved.reshape(height, width, -1)
-            padded = functional.pad(flat, (0, 0, left, right, top, bottom), value=beyond)
-            self._padded[key] = padded.reshape(-1, flat.shape[2]), left + width + right
-        table, padded_width = self._padded[key]
-        return table, top, padded_width, left
+        moved = self.clean[source][0].movedim((axes[0] - 1, axes[1] - 1), (0, 1))
+        flat = moved.reshape(height, width, -1)
+        if top or left or bottom or right:
+            flat = functional.pad(flat, (0, 0, left, right, top, bottom), value=beyond)
+        return flat.reshape(-1, flat.shape[2]), top, left + width + right, left
 
     def whole_maps(self, target: int, found: Windows) -> Tensor:
         """Return what :meth:`run` found for a target as whole maps, [B, ...]."""
