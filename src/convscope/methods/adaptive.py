@@ -25,8 +25,9 @@ Interpolation: TypeAlias = Callable[[Indices, Indices], Floats]
 COARSE_SHARE = 0.5
 """The part of the budget that the coarsest grid may take."""
 
-LEVEL_SHARE = 0.6
-"""The part of what is left that each finer grid may take; the finest takes all."""
+LEVEL_SHARE = 0.95
+"""The part of what is left that each finer grid may take; the finest takes all. A grid finished
+before the next is begun gives maps nearer to the exact ones than finer places here and there."""
 
 COARSEST = 8
 """The coarsest grid's spacing, in positions: what lies between is guessed from too far away."""
