@@ -11,6 +11,7 @@ from convscope.network.windows import (
     Whole,
     clip,
     read_within,
+    touched_within,
     union,
 )
 
@@ -73,3 +74,62 @@ def test_the_whole_map_and_the_borders():
     assert clip((7, 9), 7) == (7, 6)
     assert union((0, 2), None) is None
     assert union((3, 4), (1, 2)) == (1, 4)
+
+
+SPAN = range(-80, 80)
+
+
+@given(SMALL, SMALL, st.integers(0, 4), SMALL, st.integers(-9, 9), st.integers(0, 6))
+def test_what_a_sliding_window_touches_is_what_reads_it(k, s, p, d, first, more):
+    changed = set(range(first, first + more + 1))
+    readers = [i for i in SPAN if changed & {i * s - p + t * d for t in range(k)}]
+    low, high = Sliding(k, s, p, d).touches((first, first + more))
+    assert all(low <= i <= high for i in readers)  # a dilated kernel may step over some of them
+    if d == 1:
+        assert (low, high) == (readers[0], readers[-1]) if readers else low > high
+
+
+@given(SMALL, SMALL, st.integers(0, 4), SMALL, st.integers(-9, 9), st.integers(0, 6))
+def test_what_a_transposed_window_touches_is_what_it_writes(k, s, p, d, first, more):
+    written = {i * s - p + t * d for i in range(first, first + more + 1) for t in range(k)}
+    assert Transposed(k, s, p, d).touches((first, first + more)) == (min(written), max(written))
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2), st.data())
+def test_what_a_resized_window_touches_is_what_reads_it(source, target, margin, data):
+    first = data.draw(st.integers(0, source - 1))
+    last = data.draw(st.integers(first, source - 1))
+    relation = Resized(source, target, margin)
+    readers = []
+    for row in range(target):
+        low, high = relation.reads((row, row))
+        if low <= last and high >= first:
+            readers.append(row)
+    found = touched_within(relation, (first, last), source, target)
+    assert found == (readers[0], readers[-1]) if readers else found[0] > found[1]
+
+
+@given(st.sampled_from(["constant", "reflect", "replicate", "circular"]), st.integers(0, 4),
+       st.integers(0, 4), st.integers(5, 9), st.data())  # fmt: skip
+def test_padding_touches_where_torch_copies_to(mode, before, after, size, data):
+    import torch
+    import torch.nn.functional as F
+
+    padded = F.pad(torch.arange(1.0, size + 1).view(1, 1, size), (before, after), mode=mode)[0, 0]
+    first = data.draw(st.integers(0, size - 1))
+    last = data.draw(st.integers(first, size - 1))
+    holding = [i for i, v in enumerate(padded.tolist()) if first + 1 <= v <= last + 1]
+    found = touched_within(Padded(before, mode), (first, last), size, len(padded))
+    assert found == (holding[0], holding[-1])
+
+
+def test_all_rows_touch_all_rows():
+    assert Whole().touches((1, 1)) is None
+    assert touched_within(Whole(), (1, 1), 7, 5) == (0, 4)
+    assert Sliding(3).touches(None) is None
+    assert Transposed(3, 2).touches(None) is None
+    assert Resized(4, 2).touches(None) is None
+    assert Padded(1, "reflect").touched(None, 5, 7) == (0, 6)
+    # The rows between the kernels of a wide stride are read by nothing.
+    low, high = touched_within(Sliding(kernel=1, stride=3), (1, 2), 9, 3)
+    assert low > high

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
+    from convscope.methods.occlude import occlude, occlude_sizes
+    from convscope.methods.occlusion import Occlusion
     from convscope.methods.project import project, strongest_maps
     from convscope.models import load
     from convscope.network import Layer, Network
@@ -34,6 +36,7 @@ __all__ = [
     "Evolution",
     "Layer",
     "Network",
+    "Occlusion",
     "Projection",
     "Run",
     "Tracker",
@@ -41,6 +44,8 @@ __all__ = [
     "__version__",
     "evolve",
     "load",
+    "occlude",
+    "occlude_sizes",
     "preset",
     "project",
     "run_study",
@@ -55,12 +60,15 @@ _HOMES = {
     "Evolution": "convscope.study.evolve",
     "Layer": "convscope.network",
     "Network": "convscope.network",
+    "Occlusion": "convscope.methods.occlusion",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
     "evolve": "convscope.study.evolve",
     "load": "convscope.models",
+    "occlude": "convscope.methods.occlude",
+    "occlude_sizes": "convscope.methods.occlude",
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
     "run_study": "convscope.study.conduct",

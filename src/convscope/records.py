@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,7 +27,65 @@ def provenance() -> dict[str, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Projection:
+class Record:
+    """What the dataclasses that methods return have in common: tensors, and facts about them."""
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the tensors by name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything but the tensors, fit for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if not isinstance(value, Tensor)}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one safetensors file, its facts as JSON in the header.
+
+        Raises:
+            OutputError: if the file cannot be written.
+
+        """
+        tensors = {name: value.contiguous().cpu() for name, value in self.arrays().items()}
+        with written_beside(path) as beside:
+            try:
+                save_file(tensors, beside, {type(self).__name__: json.dumps(self.facts())})
+            except SafetensorError as error:  # its own word for a full disk or a missing folder
+                raise OutputError(f"cannot write {path}: {error}") from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            OutputError: if the file is missing or holds something else.
+
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                facts = json.loads((file.metadata() or {})[cls.__name__])
+                # The file object is no mapping: keys() is the only way to its names.
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # JSON knows lists only, and records hold tuples.
+            facts = {name: _tupled(value) for name, value in dict(facts).items()}
+            return cls(**tensors, **facts)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputError(f"{path} is not a saved {cls.__name__}: {reason}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutputError(
+                f"{path} is not a saved {cls.__name__}: it holds something else, or comes from "
+                f"another version of convscope"
+            ) from error
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, eq=False)
+class Projection(Record):
     """What drives units of one layer in some images, brought down to pixels.
 
     The tensors lie on the network's device, but for the windows, which lie on the CPU.
@@ -62,55 +120,7 @@ class Projection:
     notes: tuple[str, ...] = ()
     made_with: dict[str, str] = field(default_factory=provenance)
 
-    def arrays(self) -> dict[str, Tensor]:
-        """Return the tensors by name."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
-
-    def facts(self) -> dict[str, Any]:
-        """Return everything but the tensors, fit for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in values.items() if not isinstance(value, Tensor)}
-
     def numbers(self) -> dict[str, Any]:
         """Return all but the pixels, fit for JSON."""
         arrays = {name: value.tolist() for name, value in self.arrays().items() if name != "pixels"}
         return {**self.facts(), **arrays}
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one safetensors file, its facts as JSON in the header.
-
-        Raises:
-            OutputError: if the file cannot be written.
-
-        """
-        tensors = {name: value.contiguous().cpu() for name, value in self.arrays().items()}
-        with written_beside(path) as beside:
-            try:
-                save_file(tensors, beside, {type(self).__name__: json.dumps(self.facts())})
-            except SafetensorError as error:  # its own word for a full disk or a missing folder
-                raise OutputError(f"cannot write {path}: {error}") from error
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Projection":
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            OutputError: if the file is missing or holds something else.
-
-        """
-        try:
-            with safe_open(path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})[cls.__name__])
-                # The file object is no mapping: keys() is the only way to its names.
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts |= {name: tuple(facts[name]) for name in ("notes", "receptive_field")}
-            return cls(**tensors, **facts)
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise OutputError(f"{path} is not a saved {cls.__name__}: {reason}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise OutputError(
-                f"{path} is not a saved {cls.__name__}: it holds something else, or comes from "
-                f"another version of convscope"
-            ) from error

@@ -13,6 +13,7 @@ from convscope.cli.data import data
 from convscope.cli.demo import demo
 from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
+from convscope.cli.occlude import occlude
 from convscope.cli.project import project
 from convscope.cli.study import study
 from convscope.cli.train import train
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, layers, project, data, train, evolve, study):
+for command in (demo, layers, project, occlude, data, train, evolve, study):
     app.command()(command)
 
 INTERRUPTED = 130

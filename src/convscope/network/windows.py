@@ -1,10 +1,11 @@
-"""Windows: which rows (or columns) of a map one row of the next map reads.
+"""Windows: which rows (or columns) of a map one row of the next map reads, and which it touches.
 
 Everything here is about one axis. A window is a pair ``(first, last)`` of row indices, both
 included; ``None`` stands for "without end". A relation says, for a range of output rows, which
 input rows the operation reads to make them, as if the maps had no borders; rows outside the map are
 padding and are cut off by :func:`clip`. The receptive field of a unit is the composition of these
-relations from its layer down to the image.
+relations from its layer down to the image. Read the other way, a relation says which output rows
+a range of input rows touches; from the image up that gives the projective field of a patch.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ class Relation(Protocol):
         """Return the input rows that the output rows *rows* depend on."""
         ...
 
+    def touches(self, rows: Range) -> Range:
+        """Return the output rows that depend on any of the input rows *rows*."""
+        ...
+
 
 def read_within(relation: Relation, rows: Range, size: int) -> tuple[int, int]:
     """Return the rows of a map of *size* rows that the output rows *rows* depend on.
@@ -32,6 +37,19 @@ def read_within(relation: Relation, rows: Range, size: int) -> tuple[int, int]:
     if isinstance(relation, Padded):
         return relation.within(rows, size)
     return clip(relation.reads(rows), size)
+
+
+def touched_within(relation: Relation, rows: Range, size: int, target: int) -> tuple[int, int]:
+    """Return which of *target* output rows depend on the rows *rows* of a map of *size* rows.
+
+    Where none does, the range comes back empty, its last row before its first.
+
+    >>> touched_within(Sliding(kernel=3, padding=1), (0, 0), size=8, target=8)
+    (0, 1)
+    """
+    if isinstance(relation, Padded):
+        return relation.touched(rows, size, target)
+    return clip(relation.touches(rows), target)
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,14 @@ class Sliding:
         first, last = rows
         reach = self.dilation * (self.kernel - 1)
         return first * self.stride - self.padding, last * self.stride - self.padding + reach
+
+    def touches(self, rows: Range) -> Range:
+        """Return the output rows that depend on any of the input rows *rows*.
+
+        >>> Sliding(kernel=3, stride=2, padding=1).touches((4, 4))
+        (2, 2)
+        """
+        return Transposed(self.kernel, self.stride, self.padding, self.dilation).reads(rows)
 
 
 @dataclass(frozen=True)
@@ -84,6 +110,14 @@ class Transposed:
             last + self.padding
         ) // self.stride
 
+    def touches(self, rows: Range) -> Range:
+        """Return the output rows that depend on any of the input rows *rows*.
+
+        >>> Transposed(kernel=2, stride=2).touches((2, 2))
+        (4, 5)
+        """
+        return Sliding(self.kernel, self.stride, self.padding, self.dilation).reads(rows)
+
 
 @dataclass(frozen=True)
 class Resized:
@@ -108,6 +142,17 @@ class Resized:
         end = -(-(last + 1) * self.source // self.target) - 1
         return start - self.margin, end + self.margin
 
+    def touches(self, rows: Range) -> Range:
+        """Return the output rows that depend on any of the input rows *rows*.
+
+        >>> Resized(source=7, target=3).touches((2, 2))
+        (0, 1)
+        """
+        if rows is None:
+            return None
+        first, last = rows[0] - self.margin, rows[1] + self.margin
+        return first * self.target // self.source, -(-(last + 1) * self.target // self.source) - 1
+
 
 @dataclass(frozen=True)
 class Padded:
@@ -127,6 +172,10 @@ class Padded:
         """Return the input rows that the output rows *rows* depend on, borders apart."""
         return Sliding(padding=self.before).reads(rows)
 
+    def touches(self, rows: Range) -> Range:
+        """Return the output rows that depend on any of the input rows *rows*, borders apart."""
+        return Sliding(padding=self.before).touches(rows)
+
     def within(self, rows: Range, size: int) -> tuple[int, int]:
         """Return the rows of a map of *size* rows that the output rows *rows* depend on."""
         shifted = self.reads(rows)
@@ -134,6 +183,16 @@ class Padded:
             return clip(shifted, size)
         found = [self._source(row, size) for row in range(shifted[0], shifted[1] + 1)]
         return min(found), max(found)
+
+    def touched(self, rows: Range, size: int, target: int) -> tuple[int, int]:
+        """Return which of *target* output rows depend on the rows *rows* of a map of *size*."""
+        if self.mode == "constant" or rows is None:
+            return clip(self.touches(rows), target)
+        first, last = rows
+        found = [
+            row for row in range(target) if first <= self._source(row - self.before, size) <= last
+        ]
+        return (found[0], found[-1]) if found else (0, -1)
 
     def _source(self, row: int, size: int) -> int:
         if self.mode == "circular":
@@ -153,6 +212,10 @@ class Whole:
 
     def reads(self, rows: Range) -> Range:
         """Return the input rows that the output rows *rows* depend on: all of them."""
+        return None
+
+    def touches(self, rows: Range) -> Range:
+        """Return the output rows that depend on any of the input rows *rows*: all of them."""
         return None
 
 

@@ -1,6 +1,7 @@
 """Operations that move values about without computing: views, permutations, pieces, padding."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -47,6 +48,10 @@ class Concatenation(LinearOperation):
         dimension = call.arguments["dim"] % len(call.shape)
         return without(inputs[0], [dimension]) if len(set(inputs)) == 1 else None
 
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call as it is, unless a constant is among its parts."""
+        return call if all(isinstance(p, Input) for p in call.arguments["tensors"]) else None
+
 
 class Arrangement(LinearOperation):
     """An operation that moves values about; *moved* says where it takes the rows and columns."""
@@ -69,6 +74,10 @@ class Arrangement(LinearOperation):
         """Return where the rows and columns went."""
         return self.moved(call, inputs[0])
 
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call as it is: it names no rows and no columns."""
+        return call
+
 
 class View(Arrangement):
     """An operation that keeps the values in their order: a copy or a reshape."""
@@ -78,6 +87,13 @@ class View(Arrangement):
         batch = signal.shape[0] // call.shape[0]
         first, *rest = call.input_shapes[0]
         return (signal.reshape(batch * first, *rest),)
+
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call with the window's rows and columns in its shape, which are its last."""
+        if "shape" not in call.arguments:
+            return call
+        shape = [*call.arguments["shape"][:-2], *size]
+        return replace(call, arguments={**call.arguments, "shape": shape})
 
 
 class Slice(Arrangement):
@@ -118,6 +134,13 @@ class Slice(Arrangement):
         """Return the usual axes of maps, or those of a slice along another dimension."""
         return inputs[0] if inputs[0] == MAPS else untouched(call, inputs[0])
 
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call; along rows or columns the window already begins where the slice does."""
+        assert axes is not None
+        if call.arguments["dim"] % len(call.shape) not in axes:
+            return call
+        return replace(call, arguments={**call.arguments, "start": None, "end": None})
+
 
 class Pad(LinearOperation):
     """Padding with a constant, or with what lies at the borders; cropping where it is negative."""
@@ -148,6 +171,17 @@ class Pad(LinearOperation):
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return the input's axes where padding counts from the end, which is the usual layout."""
         return inputs[0] if inputs[0] == (len(call.shape) - 2, len(call.shape) - 1) else None
+
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return a padding by nothing: the window brings it along, unless it mirrors the map."""
+        if call.arguments.get("mode", "constant") != "constant":
+            return None
+        padding = [0] * 4 + list(call.arguments["pad"][4:])
+        return replace(call, arguments={**call.arguments, "pad": padding})
+
+    def beyond(self, call: Call) -> float:
+        """Return the constant that is padded with."""
+        return float(call.arguments.get("value") or 0.0)
 
 
 def same(call: Call, axes: Axes) -> Axes:

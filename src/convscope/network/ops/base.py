@@ -104,6 +104,19 @@ class Operation:
         """Return where the output keeps its rows and columns, given where the inputs do."""
         return None
 
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call that makes windows of *size* rows and columns from what they read.
+
+        The windows that it is given bring their halo with them, taken from the map, or from
+        :meth:`beyond` it, so it pads nothing itself. *axes* is where the output keeps its rows and
+        columns. None where the operation can only run on whole maps.
+        """
+        return None
+
+    def beyond(self, call: Call) -> float:
+        """Return what the operation finds where it reads beyond the borders of a map."""
+        return 0.0
+
     def multiply_adds(self, call: Call) -> int:
         """Return the multiply-adds for one image."""
         return 0

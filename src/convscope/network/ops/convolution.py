@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -150,6 +151,13 @@ class Convolution(Operation):
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return the usual axes of maps."""
         return MAPS
+
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the same convolution without padding; one that is transposed needs whole maps."""
+        if self.transposed:
+            return None
+        padding = "valid" if isinstance(call.arguments["padding"], str) else [0, 0]
+        return replace(call, arguments={**call.arguments, "padding": padding})
 
     def multiply_adds(self, call: Call) -> int:
         """Return one for each weight that a position meets, padding counted like the rest."""

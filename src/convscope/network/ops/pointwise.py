@@ -56,6 +56,12 @@ class Pointwise(Operation):
             for shape in (*constants, *others)
         )
 
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call as it is, unless a constant differs from one position to another."""
+        constants = [value for value in call.arguments.values() if isinstance(value, Tensor)]
+        differs = any(_varies(value, axes, len(call.shape)) for value in constants)
+        return None if differs else call
+
 
 class Scale(LinearOperation, Pointwise):
     """A product with constants, a change of sign, a difference from a constant."""
@@ -82,6 +88,10 @@ class Rectifier(Pointwise):
             return output, ()
         return output, (self.derivative(call, inputs[0], output),)
 
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call as it is: its constants are one a channel."""
+        return call
+
     def derivative(self, call: Call, value: Tensor, output: Tensor) -> Tensor:
         """Return d output / d value at each position."""
         (derivative,) = vector_jacobian_product(call, torch.ones_like(output), (value,))
@@ -103,6 +113,10 @@ class ReLU(Rectifier):
 
 class BatchNorm(Pointwise):
     """Batch norm in evaluation mode: a scale and a shift, of which only the scale reverses."""
+
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call as it is: its constants are one a channel."""
+        return call
 
     keeps_channels = True
 
@@ -171,6 +185,10 @@ class FullyConnected(LinearOperation):
         """Return the input's axes unless the layer mixes one of them."""
         return without(inputs[0], [len(call.input_shapes[0]) - 1])
 
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call as it is: it treats every position alike."""
+        return call
+
     def multiply_adds(self, call: Call) -> int:
         """Return one for each weight and position."""
         return call.elements() * int(call.arguments["weight"].shape[1])
@@ -194,3 +212,14 @@ class LayerNorm(Operation):
         """Return the input's axes unless the norm mixes one of them."""
         rank = len(call.shape)
         return without(inputs[0], range(rank - len(call.arguments["normalized_shape"]), rank))
+
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call as it is: it treats every position alike."""
+        return call
+
+
+def _varies(constant: Tensor, axes: Axes, rank: int) -> bool:
+    """Return whether a constant that is broadcast to *rank* dimensions varies along *axes*."""
+    assert axes is not None
+    missing = rank - constant.dim()
+    return any(axis >= missing and constant.shape[axis - missing] > 1 for axis in axes)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -113,6 +114,15 @@ class MaxPool(Operation):
         """Return the usual axes of maps."""
         return MAPS
 
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the same pool without padding."""
+        unpadded = {"padding": [0, 0], "ceil_mode": False}
+        return replace(call, arguments={**call.arguments, **unpadded})
+
+    def beyond(self, call: Call) -> float:
+        """Return what no maximum is taken from."""
+        return -math.inf
+
 
 class AveragePool(LinearOperation):
     """Average pooling, over rows and columns or over channels as well."""
@@ -143,6 +153,23 @@ class AveragePool(LinearOperation):
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return the input's axes, which are always the last two."""
         return inputs[0]
+
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the same pool without padding, where all its windows count alike.
+
+        At the borders they may not: a window that is cut off there by ``ceil_mode``, or that leaves
+        the padding out of its mean, has a divisor of its own.
+        """
+        windows = [self.rows(call, 0, axis) for axis in (0, 1)]
+        if all(window == Sliding() for window in windows):
+            return call  # over channels alone
+        arguments = call.arguments
+        padding = arguments["padding"]
+        padded = any([padding] if isinstance(padding, int) else padding)
+        uneven = padded and not arguments["count_include_pad"]
+        if len(call.shape) != 4 or arguments["ceil_mode"] or uneven:
+            return None
+        return replace(call, arguments={**arguments, "padding": [0, 0]})
 
 
 class Resize(LinearOperation):

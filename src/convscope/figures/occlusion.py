@@ -1,0 +1,357 @@
+"""Occlusion drawn: the panels of Zeiler & Fergus fig. 7, and the map laid over the image."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from torch import Tensor
+
+from convscope.display import DisplayScale, display_scale, to_display
+from convscope.errors import OutputError
+from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
+from convscope.figures.sheet import (
+    FOOT_POINTS,
+    FRAME_POINTS,
+    MARGIN,
+    MOST_PIXELS,
+    NOTE_POINTS,
+    Sheet,
+    number,
+    picture_of,
+    presentable,
+)
+from convscope.images import Preprocess
+from convscope.methods.occlusion import Occlusion
+
+TILE = 2.1
+SIDE = 1.35
+CELL = TILE + SIDE
+HEAD = 0.36
+TITLE = 0.28
+CELLS_A_LINE = 3
+LINE = HEAD + TILE + 0.1
+BAR = 0.11
+POINTS = 7.5
+
+Colour = tuple[float, float, float, float]
+VALUES, DROPS = "viridis", "RdBu_r"
+CLASS_COLOURS: tuple[Colour, ...] = tuple(colormaps["tab10"](i) for i in range(10))
+MOST_CLASSES = 9
+OTHER = (0.75, 0.75, 0.75, 1.0)
+PATCH_COLOUR = "#d62728"
+
+
+@dataclass(frozen=True)
+class OccludedImage:
+    """One row of the figure.
+
+    Attributes:
+        occlusion: of one target (not a list of them), or of a unit.
+        image: [C, H, W] in the network's input space.
+        patched: [C, H, W], the image with the patch where it tells most; see :func:`telling`.
+        title: what the picture is.
+        projection: [C, H, W], the unit's projection in the input space, if there is a unit.
+        agreement: see :func:`~convscope.methods.agreement.projection_agreement`.
+
+    """
+
+    occlusion: Occlusion
+    image: Tensor
+    patched: Tensor
+    title: str
+    projection: Tensor | None = None
+    agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class OcclusionFigure:
+    """A drawn figure.
+
+    Attributes:
+        sheet: what it is drawn on.
+
+    """
+
+    sheet: Sheet
+
+    @property
+    def figure(self) -> Figure:
+        """The matplotlib figure."""
+        return self.sheet.figure
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the figure; see :meth:`.Sheet.save`."""
+        self.sheet.save(path)
+
+
+def telling(occlusion: Occlusion) -> tuple[int, int]:
+    """Return the row and column of the position that lowers the target, or the unit, most."""
+    drop = occlusion.drop("activation" if occlusion.logit is None else "logit")
+    values = drop.nan_to_num(-np.inf)
+    return divmod(int(values.argmax()), values.shape[1])
+
+
+def check_occlusion_fits(rows: int) -> None:
+    """Refuse a figure that would be too high to draw, before the work for it.
+
+    Raises:
+        OutputError: if it is.
+
+    """
+    if rows * (TITLE + 2 * LINE) * DOTS_AN_INCH > MOST_PIXELS:
+        raise OutputError(f"{rows} maps are too many for one figure: take fewer, or -o FILE.npz")
+
+
+def occlusion_figure(
+    rows: Sequence[OccludedImage], preprocess: Preprocess, scale: str = "tile"
+) -> OcclusionFigure:
+    """Draw the panels of fig. 7 for each row, and the heat map over its image.
+
+    Args:
+        rows: what to draw.
+        preprocess: takes inputs back to pixels.
+        scale: ``"tile"``, each map on a scale of its own, or ``"shared"``, all rows on one.
+
+    Raises:
+        OutputError: if the figure would be too high to draw.
+
+    """
+    check_occlusion_fits(len(rows))
+    limits = [_Limits.of([row]) for row in rows]
+    if scale == "shared":
+        limits = [_Limits.of(rows)] * len(rows)
+    panels = [_panels(row, own, preprocess) for row, own in zip(rows, limits, strict=True)]
+    lines = [-(-len(own) // CELLS_A_LINE) for own in panels]
+    heights = [TITLE + count * LINE for count in lines]
+    width = 2 * MARGIN + CELLS_A_LINE * CELL
+    notes = "; ".join(dict.fromkeys(note for row in rows for note in row.occlusion.notes))
+    sheet = Sheet.made_for(width, MARGIN + sum(heights), _caption(rows, scale), notes)
+    top = MARGIN
+    for row, own, height in zip(rows, panels, heights, strict=True):
+        title = shortened(one_line(row.title), width - 2 * MARGIN, NOTE_POINTS)
+        sheet.write(title, MARGIN, top, NOTE_POINTS, ha="left", va="top", warns=False)
+        for place, panel in enumerate(own):
+            line, column = divmod(place, CELLS_A_LINE)
+            panel.draw(sheet, MARGIN + column * CELL, top + TITLE + line * LINE + HEAD)
+        top += height
+    return OcclusionFigure(sheet)
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """The scales of the maps: (low, high) of values, and the largest drop either way."""
+
+    activation: tuple[float, float]
+    heat: float
+
+    @classmethod
+    def of(cls, rows: Sequence[OccludedImage]) -> "_Limits":
+        activations = [
+            row.occlusion.activation.numpy() for row in rows if row.occlusion.activation is not None
+        ]
+        heats = [np.abs(_heat(row.occlusion)) for row in rows]
+        values = np.concatenate([a.ravel() for a in activations]) if activations else np.zeros(1)
+        return cls(
+            (float(np.nanmin(values)), float(np.nanmax(values))),
+            max(float(np.nanmax(heat)) for heat in heats),
+        )
+
+
+def _heat(occlusion: Occlusion) -> npt.NDArray[np.float64]:
+    kind = "activation" if occlusion.probability is None else "probability"
+    return np.asarray(occlusion.heatmap(kind).double().numpy())
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A picture with its title and what stands at its right side."""
+
+    title: str
+    picture: npt.NDArray[np.generic]
+    colours: str | None = None
+    limits: tuple[float, float] = (0.0, 1.0)
+    unit: str = ""
+    under: npt.NDArray[np.float64] | None = None
+    legend: tuple[tuple[str, Colour], ...] = ()
+    frame: tuple[int, int, int, int] | None = None
+    dots: npt.NDArray[np.int64] | None = None
+    extent: tuple[float, float, float, float] | None = None
+
+    def draw(self, sheet: Sheet, left: float, top: float) -> None:
+        axes = sheet.axes(left, top, TILE)
+        axes.set_axis_off()
+        title = "\n".join(shortened(line, CELL - 0.1, POINTS) for line in self.title.split("\n"))
+        sheet.write(title, left, top - 0.05, POINTS, ha="left", va="bottom", warns=False)
+        if self.colours is None:
+            axes.imshow(self.picture, interpolation="nearest", extent=self.extent)
+        else:
+            self._draw_map(sheet, axes, left, top)
+        if self.frame is not None:
+            above, before, below, after = self.frame
+            axes.add_patch(
+                Rectangle(
+                    (before - 0.5, above - 0.5), after - before, below - above,
+                    fill=False, edgecolor=PATCH_COLOUR, linewidth=FRAME_POINTS,
+                )
+            )  # fmt: skip
+        if self.legend:
+            handles = [Patch(facecolor=colour, edgecolor="none") for _, colour in self.legend]
+            names = [shortened(name, SIDE - 0.4, FOOT_POINTS) for name, _ in self.legend]
+            axes.legend(
+                handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False,
+                fontsize=FOOT_POINTS, handlelength=1.0, handleheight=1.0, borderaxespad=0.0,
+            )  # fmt: skip
+
+    def _draw_map(self, sheet: Sheet, axes: Axes, left: float, top: float) -> None:
+        low, high = self.limits
+        constant = not high > low
+        norm = Normalize(low, high if not constant else low + 1)
+        axes.patch.set(hatch="////", facecolor="#f4f4f4", edgecolor="#cccccc")
+        axes.set_axis_on()
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        if self.under is not None:
+            axes.imshow(self.under, interpolation="nearest")
+        axes.imshow(
+            np.ma.masked_invalid(self.picture), cmap=self.colours, norm=norm,
+            interpolation="nearest", alpha=1.0 if self.under is None else 0.65,
+            extent=self.extent,
+        )  # fmt: skip
+        if self.dots is not None:
+            axes.plot(self.dots[:, 1], self.dots[:, 0], ".", color="white", markersize=1.5)
+        if constant:
+            sheet.write(
+                f"constant:\n{number(low)}\n{self.unit}", left + TILE + 0.08, top, FOOT_POINTS,
+                ha="left", va="top", warns=False,
+            )  # fmt: skip
+            return
+        bar = sheet.axes(left + TILE + 0.08, top, BAR, TILE)
+        drawn = sheet.figure.colorbar(ScalarMappable(norm, self.colours), cax=bar)
+        drawn.ax.tick_params(labelsize=FOOT_POINTS - 0.5, length=2, pad=1)
+        drawn.set_label(self.unit, fontsize=FOOT_POINTS, labelpad=2)
+
+
+def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list[_Panel]:
+    o = row.occlusion
+    pictures = picture_of(preprocess.to_pixels(torch.stack([row.image.cpu(), row.patched.cpu()])))
+    place = o.positions[telling(o)].tolist()
+    panels = [
+        _Panel(
+            f"(a) the patch, {o.patch[0]} x {o.patch[1]},\nwhere it lowers the "
+            f"{'unit' if o.logit is None else 'target'} most",
+            pictures[1],
+            frame=(place[0], place[1], place[2], place[3]),
+        )
+    ]
+    computed = None
+    if o.method == "adaptive" and not bool(o.computed.all()):
+        computed = np.argwhere(o.computed.numpy())
+    if o.activation is not None:
+        panels.append(
+            _Panel(
+                f"(b) {one_line(str(o.layer))}\nchannel {o.channel}, "
+                f"{number(o.clean['activation'])} unoccluded",
+                o.activation.numpy(), VALUES, limits.activation, "sum of the map", dots=computed,
+            )
+        )  # fmt: skip
+    if row.projection is not None:
+        shown = presentable(preprocess.difference_to_pixels(row.projection[None].cpu()))[0]
+        tile = display_scale(shown)
+        panels.append(_Panel(_projection_title(row, tile), to_display(shown, tile)))
+    if o.probability is not None and o.predicted is not None:
+        name = class_name(o, int(o.targets))  # type: ignore[arg-type]
+        panels.append(
+            _Panel(
+                f"(d) P({name}),\n{o.clean['probability']:.3f} unoccluded",
+                o.probability.numpy(), VALUES, (0.0, 1.0), "probability", dots=computed,
+            )
+        )  # fmt: skip
+        panels.append(_classes_panel(o))
+    heat = _heat(o)
+    what = "activation" if o.probability is None else "probability"
+    reach = limits.heat
+    panels.append(
+        _Panel(
+            f"mean drop of the {what} over the\npatches that cover each pixel",
+            heat, DROPS, (-reach, reach), f"drop of the {what}", under=pictures[0],
+        )
+    )  # fmt: skip
+    return panels
+
+
+def _projection_title(row: OccludedImage, tile: DisplayScale) -> str:
+    agreement = "none: constant" if row.agreement is None else f"{row.agreement:.2f}"
+    return (
+        f"(c) projection of that map, ±{number(tile.limit)}\ncorrelation with its drop {agreement}"
+    )
+
+
+def _classes_panel(o: Occlusion) -> _Panel:
+    """Return the panel of the most probable class at each position, with its legend."""
+    assert o.predicted is not None
+    predicted = o.predicted.numpy()
+    found, counts = np.unique(predicted[predicted >= 0], return_counts=True)
+    kept = found[np.argsort(-counts, kind="stable")][:MOST_CLASSES]
+    painted = np.empty((*predicted.shape, 4))
+    painted[:] = OTHER
+    painted[predicted < 0] = 1.0
+    legend: list[tuple[str, Colour]] = []
+    for own, colour in zip(kept, CLASS_COLOURS, strict=False):
+        painted[predicted == own] = colour
+        legend.append((class_name(o, int(own)), colour))
+    if len(kept) < len(found):
+        legend.append((f"{len(found) - len(kept)} others", OTHER))
+    return _Panel("(e) most probable class", painted, legend=tuple(legend))
+
+
+def class_name(o: Occlusion, number_of: int) -> str:
+    """Return the name of a class, or its number where the network names none."""
+    return one_line(o.classes.get(str(number_of), f"class {number_of}"))
+
+
+def _caption(rows: Sequence[OccludedImage], scale: str) -> list[str]:
+    o = rows[0].occlusion
+    lines = [
+        f"{o.network}: what the network says with a patch ({o.fill}) over part of the image, at "
+        f"every {o.stride[0]} x {o.stride[1]} pixels; each cell of a map is one position "
+        f"(Zeiler & Fergus, arXiv 1311.2901, sec. 4.2). It shows what the answer depends on when "
+        f"it is hidden, which is not all that the network uses.",
+    ]
+    if o.probability is not None:
+        lines.append(
+            "Red: hiding the place lowers the probability; blue: it raises it. "
+            + ("Each map on its own scale." if scale == "tile" else "All rows on one scale.")
+        )
+    for row in rows:
+        own = row.occlusion
+        if own.targets is not None and own.clean["predicted"] != own.targets:
+            lines.append(
+                f"{one_line(row.title)}: the network takes the image for "
+                f"{class_name(own, own.clean['predicted'])}, not for the target "
+                f"{class_name(own, int(own.targets))}."  # type: ignore[arg-type]
+            )
+    if any(r.projection is not None for r in rows):
+        lines.append(
+            "(c): deconvnet, zero is mid-grey; the correlation is between the mean |projection| "
+            "under the patch and the drop of the map's sum, over all computed positions."
+        )
+    if any(r.occlusion.method == "adaptive" for r in rows):
+        lines.append("White dots: computed positions; between them the maps are estimates.")
+    if any(bool(r.occlusion.heatmap(k).isnan().any()) for r in rows for k in _kinds(r.occlusion)):
+        lines.append("Hatched: not covered by any patch that was computed.")
+    return lines
+
+
+def _kinds(o: Occlusion) -> list[str]:
+    return ["activation"] if o.probability is None else ["probability"]

@@ -1,0 +1,104 @@
+"""The patch sliding over the image, with the probabilities beside it, as an animation."""
+
+import os
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from convscope.figures.occlusion import class_name
+from convscope.figures.sheet import picture_of
+from convscope.images import Preprocess
+from convscope.methods.occlusion import Occlusion
+from convscope.methods.passes import painted
+from convscope.methods.patches import Fill
+from convscope.network.windowed import Placement
+
+SIDE = 320
+BESIDE = 300
+MOST_FRAMES = 150
+MILLISECONDS = 90
+INK, PALE, BAR, MARK = (34, 34, 34), (225, 225, 225), (31, 119, 180), (214, 39, 40)
+
+
+def save_animation(
+    path: str | os.PathLike[str],
+    occlusion: Occlusion,
+    image: Tensor,
+    fill: Fill,
+    preprocess: Preprocess,
+) -> None:
+    """Write a GIF of the patch sliding over the image, row by row.
+
+    Where there are more positions than frames are good for, evenly spaced ones are shown.
+
+    Args:
+        path: the file.
+        occlusion: of a classifier, or of a unit.
+        image: [C, H, W] in the network's input space.
+        fill: what the patch is filled with.
+        preprocess: takes inputs back to pixels.
+
+    """
+    computed = np.flatnonzero(occlusion.computed.numpy().ravel())
+    shown = computed[np.unique(np.linspace(0, len(computed) - 1, MOST_FRAMES).astype(int))]
+    frames = [_frame(occlusion, int(place), image, fill, preprocess) for place in shown]
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, format="GIF"
+    )
+
+
+def _frame(
+    o: Occlusion, place: int, image: Tensor, fill: Fill, preprocess: Preprocess
+) -> Image.Image:
+    corners = o.positions.reshape(-1, 4)[place : place + 1].numpy()
+    zero = np.zeros(1, dtype=np.int64)
+    hidden = painted(image, corners, fill, Placement(zero, zero, *o.image_size))
+    pixels = picture_of(preprocess.to_pixels(hidden.cpu()))[0]
+    height, width = o.image_size
+    scale = SIDE / max(height, width)
+    picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).resize(
+        (round(width * scale), round(height * scale)), Image.Resampling.NEAREST
+    )
+    frame = Image.new("RGB", (SIDE + BESIDE, SIDE), "white")
+    frame.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(frame)
+    top, left, bottom, right = (corners[0] * scale).tolist()
+    draw.rectangle((left, top, right - 1, bottom - 1), outline=MARK, width=2)
+    _write_numbers(draw, o, place)
+    return frame
+
+
+def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
+    font, line = ImageFont.load_default(13), 16
+    across, down = SIDE + line, line
+    for single in o.singles() if o.probability is not None else []:
+        assert single.probability is not None
+        assert isinstance(single.targets, int)
+        chance, clean = single.probability.flatten()[place].item(), single.clean["probability"]
+        name = class_name(single, single.targets)[:30]
+        draw.text((across, down), f"P({name}) {chance:.2f}", INK, font)
+        down += line + 3
+        room = BESIDE - 2 * line
+        draw.rectangle((across, down, across + room, down + 10), PALE)
+        draw.rectangle((across, down, across + max(1, round(chance * room)), down + 10), BAR)
+        mark = across + clean * room  # the clean image's
+        draw.line((mark, down - 2, mark, down + 12), MARK, 2)
+        down += line + 8
+    if o.predicted is not None:
+        now = class_name(o, int(o.predicted.flatten()[place]))[:34]
+        draw.text((across, down), "most probable:", INK, font)
+        draw.text((across, down + line), now, INK, font)
+        down += 3 * line
+    if o.activation is not None:
+        value, clean = o.activation.flatten()[place].item(), o.clean["activation"]
+        share = f" ({value / clean:.0%} of unoccluded)" if clean > 0 else ""
+        draw.text((across, down), f"channel {o.channel}: {value:.4g}{share}", INK, font)
+
+
+def patched(o: Occlusion, row: int, column: int, image: Tensor, fill: Fill) -> Tensor:
+    """Return the image with the patch at one position, [C, H, W]."""
+    zero = np.zeros(1, dtype=np.int64)
+    corners = o.positions[row, column][None].numpy()
+    return torch.squeeze(painted(image, corners, fill, Placement(zero, zero, *o.image_size)), 0)

@@ -1,0 +1,160 @@
+"""Occlusion: what hiding parts of an image did to a network's answer."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.errors import UnitError, near_matches
+from convscope.records import Record, provenance
+
+KINDS = ("probability", "logit", "activation")
+
+
+@dataclass(frozen=True, eq=False)
+class Occlusion(Record):
+    """What a network says of one image with a patch over each position of a grid.
+
+    All tensors lie on the CPU. R x S is the grid; T stands for the targets and is there only where
+    a list of them was asked for. What was not computed is NaN (-1 in ``predicted``) if the work was
+    stopped, and estimated from its neighbours with the method ``"adaptive"``.
+
+    Attributes:
+        positions: [R, S, 4], int64: top, left, bottom, right (the last two excluded) of the patch.
+        computed: [R, S], bool: whether the network was asked; the rest is estimated or missing.
+        probability: [R, S] or [T, R, S], 0 to 1: softmax of the logits at the target; None if the
+            network is no classifier.
+        logit: the same for the logit.
+        predicted: [R, S], int64: the most probable class.
+        activation: [R, S]: the sum of the unit's feature map; None without a layer.
+        clean: the same numbers of the image as it is, by the names above: a number, or one a
+            target.
+        targets: the class, or the classes, that ``probability`` and ``logit`` are of.
+        classes: names of the classes that occur in ``targets`` and ``predicted``, by number.
+        layer: name of the unit's layer.
+        channel: its channel.
+        patch: height and width of the patch, in pixels.
+        stride: pixels from one position to the next, down and across.
+        fill: what hid the pixels.
+        method: ``"exact"``, ``"full"`` or ``"adaptive"``.
+        network: the network's name.
+        image_size: height and width of the image, in pixels.
+        partial: whether the work was stopped before it was done.
+        notes: what a picture of this must say, such as ``"random weights"``.
+        made_with: versions and machine.
+
+    """
+
+    positions: Tensor
+    computed: Tensor
+    clean: dict[str, Any]
+    targets: int | tuple[int, ...] | None
+    classes: dict[str, str]
+    layer: str | None
+    channel: int | None
+    patch: tuple[int, int]
+    stride: tuple[int, int]
+    fill: str
+    method: str
+    network: str
+    image_size: tuple[int, int]
+    probability: Tensor | None = None
+    logit: Tensor | None = None
+    predicted: Tensor | None = None
+    activation: Tensor | None = None
+    partial: bool = False
+    notes: tuple[str, ...] = ()
+    made_with: dict[str, str] = field(default_factory=provenance)
+
+    def values(self, kind: str) -> Tensor:
+        """Return ``probability``, ``logit`` or ``activation`` by its name.
+
+        Raises:
+            UnitError: if there is no such quantity, or it was not asked for.
+
+        """
+        if kind not in KINDS:
+            raise UnitError(
+                f"a heatmap is of 'probability', 'logit' or 'activation', not {kind!r}"
+                f"{near_matches(kind, KINDS)}"
+            )
+        found: Tensor | None = getattr(self, kind)
+        if found is None:
+            why = "no layer was named" if kind == "activation" else "the network is no classifier"
+            raise UnitError(f"there is no {kind} in this occlusion: {why}")
+        return found
+
+    def singles(self) -> "list[Occlusion]":
+        """Return one occlusion a target; itself alone where there is no list of them."""
+        if not isinstance(self.targets, tuple):
+            return [self]
+        assert self.logit is not None
+        assert self.probability is not None
+        return [
+            replace(
+                self,
+                targets=target,
+                logit=self.logit[place],
+                probability=self.probability[place],
+                clean={
+                    name: value[place] if name in ("logit", "probability") else value
+                    for name, value in self.clean.items()
+                },
+            )
+            for place, target in enumerate(self.targets)
+        ]
+
+    def drop(self, kind: str = "probability") -> Tensor:
+        """Return by how much hiding each position lowers a quantity, [R, S] or [T, R, S]."""
+        values = self.values(kind)
+        clean = torch.as_tensor(self.clean[kind], dtype=values.dtype)
+        return clean.reshape(-1, 1, 1).expand_as(values) - values if clean.dim() else clean - values
+
+    def heatmap(self, kind: str = "probability") -> Tensor:
+        """Return the mean drop over the patches that cover each pixel.
+
+        It equals captum's ``Occlusion`` for the same windows, strides and baseline.
+
+        Args:
+            kind: ``"probability"``, ``"logit"`` or ``"activation"``.
+
+        Returns:
+            [H, W] or [T, H, W]; NaN where no patch lies, as between patches further apart than
+            their size.
+
+        Raises:
+            UnitError: if there is no such quantity, or it was not asked for.
+
+        """
+        drop = self.drop(kind).double()
+        known = ~drop.isnan()
+        total = self._spread(drop.nan_to_num(0.0))
+        count = self._spread(known.double()).round()
+        return torch.where(count > 0, total / count.clamp(min=1), torch.nan).to(self.values(kind))
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """Return the sum at each pixel over the patches that cover it, [..., H, W]."""
+        height, width = self.image_size
+        flat = values.reshape(-1, values.shape[-2] * values.shape[-1])
+        top, left, bottom, right = self.positions.reshape(-1, 4).unbind(1)
+        # Each patch adds its value in its corner and takes it away beyond its ends: two running
+        # sums then fill the rectangle.
+        steps = flat.new_zeros(len(flat), (height + 1) * (width + 1))
+        for row, column, sign in ((top, left, 1), (top, right, -1), (bottom, left, -1), (bottom, right, 1)):  # fmt: skip # noqa: E501
+            steps.index_add_(1, row * (width + 1) + column, sign * flat)
+        sums = steps.view(-1, height + 1, width + 1).cumsum(1).cumsum(2)[:, :height, :width]
+        return sums.reshape(*values.shape[:-2], height, width)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return everything, fit for JSON."""
+        return {**self.facts(), **{name: value.tolist() for name, value in self.arrays().items()}}
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything but the tensors, fit for JSON."""
+        names = ("probability", "logit", "predicted", "activation")
+        return {
+            name: value
+            for name, value in super().facts().items()
+            if name not in names or value is not None
+        }

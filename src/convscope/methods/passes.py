@@ -1,0 +1,228 @@
+"""Passes: the network's answers to patched images, by windows or by recomputing everything."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from convscope.methods.patches import Corners, Fill
+from convscope.network import Network
+from convscope.network.blocks import narrow_steps
+from convscope.network.grouping import costs_of, grouped
+from convscope.network.walk import ascend
+from convscope.network.windowed import Placement, WindowedWalk, Windows
+
+Indices = npt.NDArray[np.int64]
+
+REUSED_BLOCK = 32 * 2**20
+"""The C library hands blocks up to this size back without asking the system for fresh pages."""
+
+HEAD_BATCH = 128
+"""Patches for which the layers after the maps run together: enough that reading their weights from
+memory costs little, and so few that the answers keep coming."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the network at every position.
+
+    Attributes:
+        net: the network.
+        image: [C, H, W], the clean image in the network's input space.
+        logits: whether its output is wanted.
+        layer: the step whose map is summed, if one is wanted.
+        channel: that map's channel.
+
+    """
+
+    net: Network
+    image: Tensor
+    logits: bool
+    layer: int | None
+    channel: int
+
+    @property
+    def targets(self) -> list[int]:
+        """The steps whose outputs are wanted."""
+        layer = [] if self.layer is None else [self.layer]
+        return [*layer, *([self.net.graph.output] if self.logits else [])]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the network said to some patches.
+
+    Attributes:
+        patches: [B], int64: which patches.
+        logits: [B, classes], or None.
+        activation: [B], float64: the sum of the unit's map, or None.
+
+    """
+
+    patches: Indices
+    logits: Tensor | None
+    activation: Tensor | None
+
+
+class Passes(Protocol):
+    """A way to get the network's answers."""
+
+    def answers(self, patches: Corners, fill: Fill) -> Iterator[Answers]:
+        """Yield the answers to all *patches*, [B, 4], in any order, each patch once."""
+        ...
+
+
+def painted(image: Tensor, patches: Corners, fill: Fill, place: Placement) -> Tensor:
+    """Return windows of the image with the patches laid on it, [B, C, h, w]."""
+    rows = torch.from_numpy(place.rows[:, None] + np.arange(place.height)).to(image.device)
+    columns = torch.from_numpy(place.columns[:, None] + np.arange(place.width)).to(image.device)
+    top, left, bottom, right = torch.from_numpy(patches).to(image.device)[:, :, None].unbind(1)
+    hidden = ((rows >= top) & (rows < bottom))[:, :, None] & (
+        (columns >= left) & (columns < right)
+    )[:, None, :]
+    behind = fill.behind(image, patches)
+    if behind.shape[-2:] == image.shape[-2:] and len(behind) == 1:
+        behind = _windows_of(behind[0], rows, columns)
+    return torch.where(hidden[:, None], behind, _windows_of(image, rows, columns))
+
+
+def _windows_of(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    return image[:, rows[:, :, None], columns[:, None, :]].movedim(0, 1)
+
+
+class FullPasses:
+    """Recomputes the whole network for every patch: the oracle."""
+
+    def __init__(self, question: Question, memory: int) -> None:
+        self.question = question
+        graph = question.net.graph
+        largest = max(math.prod(step.shape) for step in graph.steps)
+        one_image = largest * question.image.element_size()
+        # Beside the largest map there are its input, and what the operation works on.
+        self.at_once = max(1, _limit(question.image, memory) // one_image)
+
+    def answers(self, patches: Corners, fill: Fill) -> Iterator[Answers]:
+        """Yield the answers to all *patches*."""
+        question, graph = self.question, self.question.net.graph
+        size = question.image.shape[-2:]
+        for begin in range(0, len(patches), self.at_once):
+            part = np.arange(begin, min(begin + self.at_once, len(patches)))
+            zeros = np.zeros_like(part)
+            images = painted(question.image, patches[part], fill, Placement(zeros, zeros, *size))
+            found = ascend(graph, images, question.targets).maps
+            activation = None
+            if question.layer is not None:
+                own = found[question.layer][:, question.channel].double()
+                activation = own.flatten(1).sum(1) if own.dim() > 1 else own
+            yield Answers(part, found[graph.output] if question.logits else None, activation)
+
+
+class WindowedPasses:
+    """Computes at every layer only the window that a patch touches."""
+
+    def __init__(self, question: Question, memory: int) -> None:
+        self.question = question
+        graph = question.net.graph
+        self.junction = _junction(question)
+        in_head = set()
+        if self.junction is not None:
+            in_head = {t for t in question.targets if self.junction in graph.needed_for([t])}
+        self.head = sorted(in_head)
+        trunk = [target for target in question.targets if target not in in_head]
+        if self.junction is not None:
+            trunk.append(self.junction)
+        self.walk = WindowedWalk(graph, question.image[None], trunk)
+        self.costs = costs_of(self.walk)
+        self.limit = _limit(question.image, memory)
+        self.memory = memory
+
+    def answers(self, patches: Corners, fill: Fill) -> Iterator[Answers]:
+        """Yield the answers to all *patches*."""
+        rows, columns = self.walk.spans(patches)
+        batches = grouped(rows, columns, self.costs, self._at_once(rows, columns))
+        waiting: list[tuple[Indices, dict[int, Windows]]] = []
+        waiting_bytes = 0
+        # Batches differ in speed; shuffled, what is done tells how long the rest will take.
+        np.random.default_rng(0).shuffle(batches)
+        for batch in batches:
+            plan = self.walk.plan(rows[:, batch], columns[:, batch])
+            image = self.question.image
+            windows = painted(image, patches[batch], fill, plan.placements[0])
+            found = self.walk.run(plan, windows)
+            waiting.append((batch, found))
+            waiting_bytes += sum(w.values.nbytes for w in found.values())
+            enough = sum(len(b) for b, _ in waiting) >= HEAD_BATCH
+            if enough or waiting_bytes > self.memory // 8 or self.junction is None:
+                yield self._finished(waiting)
+                waiting, waiting_bytes = [], 0
+        if waiting:
+            yield self._finished(waiting)
+
+    def _at_once(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> int:
+        """Return how many patches go up together, so that no tensor is larger than the limit."""
+        walk, graph = self.walk, self.question.net.graph
+        if not graph.batched:
+            return 1
+        plan = walk.plan(rows, columns)
+        most = 1
+        for index in (0, *walk.needed):
+            place, shape = plan.placements[index], graph.steps[index].shape
+            positions = math.prod(map(int, walk.sizes[index]))
+            if not plan.whole[index]:
+                # A reader gathers its halo with it.
+                positions = min((place.height + 2) * (place.width + 2), positions)
+            most = max(most, math.prod(shape) // math.prod(map(int, walk.sizes[index])) * positions)
+        return max(1, self.limit // (most * self.question.image.element_size()))
+
+    def _finished(self, waiting: list[tuple[Indices, dict[int, Windows]]]) -> Answers:
+        """Return the answers to batches whose windows have come to the end of the trunk.
+
+        The layers above, which are matrices of weights to be read from memory, then run once for
+        many batches.
+        """
+        question, graph = self.question, self.question.net.graph
+        found: dict[int, Tensor] = {}
+        if self.junction is not None:
+            values = [self.walk.whole_maps(self.junction, w[self.junction]) for _, w in waiting]
+            found = self.walk.finish(self.junction, torch.cat(values), self.head)
+        logits = activation = None
+        if question.logits:
+            logits = (
+                found[graph.output]
+                if graph.output in found
+                else torch.cat(
+                    [self.walk.whole_maps(graph.output, w[graph.output]) for _, w in waiting]
+                )
+            )
+        if question.layer in found:
+            activation = found[question.layer][:, question.channel].double()
+        elif question.layer is not None:
+            activation = torch.cat(
+                [
+                    self.walk.channel_sums(question.layer, question.channel, w[question.layer])
+                    for _, w in waiting
+                ]
+            )
+        return Answers(np.concatenate([batch for batch, _ in waiting]), logits, activation)
+
+
+def _junction(question: Question) -> int | None:
+    """Return the first step without rows and columns that everything after it goes through."""
+    graph = question.net.graph
+    if not question.logits or not graph.batched:
+        return None
+    for index in narrow_steps(graph):
+        if graph.axes[index] is None and graph.steps[index].shape[0] == 1:
+            return index if index != graph.output else None
+    return None
+
+
+def _limit(image: Tensor, memory: int) -> int:
+    """Return how many bytes one tensor of a walk may take."""
+    share = memory // 8
+    return min(share, REUSED_BLOCK) if image.device.type == "cpu" else share

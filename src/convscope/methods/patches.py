@@ -1,0 +1,216 @@
+"""Patches: where they lie on an image, and what hides the pixels under them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from convscope.errors import ImageError, near_matches
+from convscope.images import Preprocess
+
+Corners = npt.NDArray[np.int64]
+Size = int | tuple[int, int]
+FillValue = str | float | Tensor
+
+NOISE_SEED = 0
+
+
+def pair_of(value: Size, name: str, least: int = 1) -> tuple[int, int]:
+    """Return a size given as one number or as (height, width).
+
+    Raises:
+        ImageError: if it is neither, or smaller than *least*.
+
+    >>> pair_of(8, "patch"), pair_of((4, 6), "patch")
+    ((8, 8), (4, 6))
+
+    """
+    found = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(found) != 2 or not all(isinstance(number, int) for number in found):
+        raise ImageError(f"the {name} is a whole number or (height, width), not {value!r}")
+    if min(found) < least:
+        raise ImageError(f"the {name} must be at least {least} pixel, not {min(found)}")
+    return found
+
+
+def grid(image: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]) -> Corners:
+    """Return where the patches of a grid lie.
+
+    The first patch lies in the corner, the next ones a stride apart, until the image is covered;
+    the last ones are cut off at the border.
+
+    Args:
+        image: height and width in pixels.
+        patch: the same for a patch.
+        stride: pixels from one patch to the next, down and across.
+
+    Returns:
+        [rows, columns, 4]: top, left, bottom, right, the last two excluded.
+
+    Raises:
+        ImageError: if the patch is larger than the image.
+
+    >>> grid((5, 4), (2, 4), (2, 1))[:, 0].tolist()
+    [[0, 0, 2, 4], [2, 0, 4, 4], [4, 0, 5, 4]]
+
+    """
+    if any(own > whole for own, whole in zip(patch, image, strict=True)):
+        raise ImageError(
+            f"a patch of {patch[0]} x {patch[1]} pixels is larger than the image, "
+            f"{image[0]} x {image[1]}"
+        )
+    sides = []
+    for whole, own, step in zip(image, patch, stride, strict=True):
+        starts = np.arange(-(-(whole - own) // step) + 1) * step
+        sides.append((starts, np.minimum(starts + own, whole)))
+    (tops, bottoms), (lefts, rights) = sides
+    # A stride longer than the patch can step beyond the border, where nothing is hidden.
+    tops, bottoms = tops[tops < image[0]], bottoms[tops < image[0]]
+    lefts, rights = lefts[lefts < image[1]], rights[lefts < image[1]]
+    corners = np.empty((len(tops), len(lefts), 4), dtype=np.int64)
+    corners[..., 0], corners[..., 2] = tops[:, None], bottoms[:, None]
+    corners[..., 1], corners[..., 3] = lefts, rights
+    return corners
+
+
+@dataclass(frozen=True)
+class Fill:
+    """What hides the pixels under a patch.
+
+    Attributes:
+        name: as a picture says it.
+        image: [C, H, W], what is seen through a patch wherever it lies; None where a patch takes
+            the mean of the pixels under it.
+
+    """
+
+    name: str
+    image: Tensor | None
+
+    def behind(self, image: Tensor, patches: Corners) -> Tensor:
+        """Return what fills each patch, [B, C, 1, 1], or [1, C, H, W] if all see one image."""
+        if self.image is not None:
+            return self.image[None]
+        means = [
+            image[:, top:bottom, left:right].mean((1, 2))
+            for top, left, bottom, right in patches.tolist()
+        ]
+        return torch.stack(means)[:, :, None, None]
+
+
+def fill_for(
+    value: FillValue, image: Tensor, preprocess: Preprocess, patch: tuple[int, int]
+) -> Fill:
+    """Return the fill that a caller names.
+
+    Args:
+        value: a name in :data:`FILLS`; ``"#rrggbb"``; a number; or a tensor [C], [C, 1, 1] or
+            [C, H, W] in the network's input space.
+        image: [C, H, W] in the network's input space.
+        preprocess: takes pixels to inputs.
+        patch: height and width of a patch, by which ``"blur"`` knows how far to blur.
+
+    Raises:
+        ImageError: if there is no such fill, or it does not fit the image.
+
+    """
+    if isinstance(value, str):
+        if value.startswith("#"):
+            return Fill(value, _spread(_colour(value, image, preprocess), image))
+        if value not in FILLS:
+            raise ImageError(
+                f"unknown fill {value!r}{near_matches(value, FILLS)} (known: {', '.join(FILLS)}, "
+                f"or a colour such as #808080)"
+            )
+        return Fill(value, FILLS[value](image, preprocess, patch))
+    tensor = torch.as_tensor(value, dtype=image.dtype, device=image.device)
+    if tensor.dim() == 0:
+        return Fill(f"{float(tensor):g} in the input space", _spread(tensor, image))
+    if tensor.dim() == 1:
+        tensor = tensor[:, None, None]
+    fits = tensor.dim() == 3 and all(
+        own in (1, whole) for own, whole in zip(tensor.shape, image.shape, strict=True)
+    )
+    if not fits:
+        raise ImageError(
+            f"a fill of shape {list(torch.as_tensor(value).shape)} does not fit an image of shape "
+            f"{list(image.shape)}"
+        )
+    return Fill("a tensor in the input space", _spread(tensor, image))
+
+
+def _spread(values: Tensor, image: Tensor) -> Tensor:
+    return values.to(image).expand_as(image)
+
+
+def _colour(text: str, image: Tensor, preprocess: Preprocess) -> Tensor:
+    try:
+        levels = [int(text[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    except ValueError:
+        levels = []
+    if len(text) != 7 or len(levels) != 3:
+        raise ImageError(f"the colour {text!r} is not of the form #rrggbb")
+    if len(image) == 1:
+        levels = [sum(levels) / 3]
+    if len(image) != len(levels):
+        raise ImageError(f"a colour has three channels, and the network's input {len(image)}")
+    return preprocess.to_inputs(torch.tensor(levels, dtype=torch.float64)[:, None, None])
+
+
+def _level(level: float) -> Callable[[Tensor, Preprocess, tuple[int, int]], Tensor]:
+    def filled(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> Tensor:
+        return preprocess.to_inputs(torch.full_like(image, level))
+
+    return filled
+
+
+def _dataset_mean(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> Tensor:
+    mean = torch.tensor(preprocess.mean, dtype=torch.float64)[:, None, None]
+    return _spread(preprocess.to_inputs(mean), image)
+
+
+def _image_mean(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> Tensor:
+    return _spread(image.mean((1, 2), keepdim=True), image)
+
+
+def _nothing(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> None:
+    return None
+
+
+def _noise(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> Tensor:
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    pixels = torch.rand(image.shape, generator=generator, dtype=torch.float64)
+    return preprocess.to_inputs(pixels).to(image)
+
+
+def _blurred(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> Tensor:
+    """Blur by a Gaussian whose standard deviation is a quarter of the patch."""
+    blurred = image[None]
+    for axis in (0, 1):
+        deviation = max(float(patch[axis]) / 4, 0.5)
+        reach = max(1, round(3 * deviation))
+        places = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)
+        kernel = torch.exp(-0.5 * (places / deviation) ** 2)
+        kernel = (kernel / kernel.sum()).view(1, 1, *((-1, 1) if axis == 0 else (1, -1)))
+        padding = (0, 0, reach, reach) if axis == 0 else (reach, reach, 0, 0)
+        wide = functional.pad(blurred, padding, mode="replicate")
+        blurred = functional.conv2d(wide, kernel.expand(len(image), 1, -1, -1), groups=len(image))
+    return blurred[0]
+
+
+FILLS: dict[str, Callable[[Tensor, Preprocess, tuple[int, int]], Tensor | None]] = {
+    "gray": _level(0.5),
+    "black": _level(0.0),
+    "mean": _dataset_mean,
+    "image-mean": _image_mean,
+    "local-mean": _nothing,
+    "blur": _blurred,
+    "noise": _noise,
+}
+"""Fills by name: middle grey (0.5), black, the mean of the data set (of the network's
+preprocessing), the mean colour of the image, that of the pixels under each patch, the image
+blurred, and uniform noise from a fixed seed."""

@@ -1,0 +1,189 @@
+"""``convscope occlude`` as a person meets it, and the figure and numbers it writes."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convscope as cs
+from convscope import cli
+from convscope.figures.occlusion import OccludedImage, occlusion_figure
+from convscope.methods import passes
+from convscope.methods.agreement import projection_agreement
+
+NETWORK = """
+import torch
+from torch import nn
+
+
+def small():
+    torch.manual_seed(3)
+    body = nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU()
+    module = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    module.classes = "cat", "dog", "$eel$"
+    return module, torch.zeros(1, 3, 24, 24)
+
+
+def constant():
+    module, example = small()
+    nn.init.zeros_(module[-1].weight)
+    return module, example
+
+
+def maps():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.zeros(1, 3, 24, 24)
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a command in a folder with networks.py, one.png and two.png; return what it said."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "networks.py").write_text(NETWORK)
+    generator = np.random.default_rng(0)
+    for name in ("one.png", "two.png"):
+        pixels = generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+
+    def command(*arguments: str, network: str = "small") -> tuple[int, str, str]:
+        whole = ["convscope", "occlude", f"networks.py:{network}", *arguments]
+        monkeypatch.setattr(sys, "argv", whole)
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return stopped.value.code, said.out, said.err
+
+    return command
+
+
+def test_a_figure_an_animation_and_the_numbers(run, tmp_path):
+    status, out, err = run(
+        "one.png", "--patch", "8", "--patch", "6,10", "--stride", "4",
+        "--target", "dog", "--target", "2", "--layer", "4", "--animate", "a.gif", "--json",
+    )  # fmt: skip
+    assert status == 0, err
+    answer = json.loads(out)
+    assert answer["output"] == "occlusion.png"
+    assert [(o["image"], o["patch"], o["targets"]) for o in answer["occlusions"]] == [
+        ("one.png", patch, target) for patch in ([8, 8], [6, 10]) for target in (1, 2)
+    ]
+    first = answer["occlusions"][0]
+    assert np.array(first["probability"]).shape == (5, 5)
+    assert first["layer"] == "4"
+    assert -1 <= first["projection_correlation"] <= 1
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.n_frames == 25
+    with Image.open(tmp_path / "occlusion.png") as figure:
+        assert figure.width > 1000
+
+
+def test_the_arrays_are_the_librarys(run, tmp_path):
+    status, out, _ = run("one.png", "two.png", "--patch", "8", "--stride", "8", "-o", "o.npz")
+    assert status == 0
+    assert "one.png: " in out
+    assert "two.png: " in out
+    net = cs.load(f"{tmp_path}/networks.py:small")
+    expected = cs.occlude(net, net.preprocess(tmp_path / "one.png"), 8, 8)
+    with np.load(tmp_path / "o.npz") as arrays:
+        np.testing.assert_allclose(arrays["0/logit"], expected.logit, rtol=1e-5)
+        np.testing.assert_allclose(arrays["0/heatmap_logit"], expected.heatmap("logit"), rtol=1e-4)
+        facts = json.loads(str(arrays["facts"]))["occlusions"][0]
+    assert (facts["stride"], facts["fill"]) == ([8, 8], "gray")
+
+
+def test_a_wrong_image_is_said_not_hidden(run):
+    _, out, _ = run("one.png", "--patch", "8", "--json")
+    (found,) = json.loads(out)["occlusions"]
+    other = str((found["targets"] + 1) % 3)
+    _, out, _ = run("one.png", "--patch", "8", "--target", other)
+    assert "the network takes this image for" in out
+
+
+def test_constant_maps_and_single_positions_are_shown(run):
+    for network, options in (("constant", ("--layer", "4")), ("small", ("--patch", "24"))):
+        status, _, err = run("one.png", *options, "--patch", "8", network=network)
+        assert status == 0, err
+    status, out, _ = run("one.png", "--layer", "1", "--patch", "8", network="maps")
+    assert status == 0
+    assert "correlation of |projection| with the drop" in out
+
+
+def test_stopping_writes_what_is_done(run, monkeypatch):
+    original = passes.FullPasses.answers
+
+    def stopping(self, *arguments):
+        yield next(original(self, *arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(passes.FullPasses, "answers", stopping)
+    status, out, err = run(
+        "one.png", "--patch", "8", "--stride", "2", "--method", "full", "--memory", "100kB"
+    )
+    assert status == 0, err
+    assert "partial: stopped early" in out
+
+
+MISTAKES = [
+    (("--patch", "25"), "a patch of 25 x 25 pixels is larger than the image, 24 x 24"),
+    (("--patch", "x"), "--patch is a number of pixels or two as 16,24, not 'x'"),
+    (("--stride", "0"), "the stride must be at least 1 pixel, not 0"),
+    (("--stride", "-4"), "the stride must be at least 1 pixel, not -4"),
+    (("--target", "3"), "has classes 0 to 2, not 3"),
+    (("--target", "catt"), "has no class 'catt'; did you mean 'cat'?"),
+    (("--fill", "gry"), "unknown fill 'gry'; did you mean 'gray'"),
+    (("--channel", "1"), "a channel number means nothing without its layer"),
+    (("--layer", "99"), "has no layer '99'"),
+    (("--method", "quick"), "unknown method 'quick'"),
+    (("--budget", "5"), "a budget needs the method 'adaptive'"),
+    (("--scale", "sharde"), "the scale is 'tile' or 'shared', not 'sharde'"),
+    (("-o", "o.gif"), "its ending must be one of .png, .svg, .pdf, .npz"),
+    (("--animate", "o.png"), "its ending must be one of .gif"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), MISTAKES)
+def test_mistakes_are_one_sentence_and_code_2(run, options, message):
+    patch = () if "--patch" in options else ("--patch", "8")
+    status, out, err = run("one.png", *patch, *options)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_the_agreement_is_pearsons(run, tmp_path):
+    run("one.png", "--patch", "8")
+    net = cs.load(f"{tmp_path}/networks.py:small")
+    image = net.preprocess(tmp_path / "one.png")
+    o = cs.occlude(net, image, 8, 4, layer="4", channel=2)
+    projection = cs.project(net, image, "4", [2], select="map").pixels[0, 0]
+    drops, under = [], []
+    for row in range(5):
+        for column in range(5):
+            top, left, bottom, right = o.positions[row, column].tolist()
+            patch = projection[:, top:bottom, left:right].abs().sum(0)
+            under.append(patch.mean().item())
+            drops.append(o.clean["activation"] - o.activation[row, column].item())
+    expected = np.corrcoef(under, drops)[0, 1]
+    assert projection_agreement(projection, o) == pytest.approx(expected, abs=1e-4)
+    assert projection_agreement(torch.zeros(3, 24, 24), o) is None
+
+
+def test_rows_can_share_one_scale(run, tmp_path):
+    run("one.png", "--patch", "8")
+    net = cs.load(f"{tmp_path}/networks.py:small")
+    rows = []
+    for name in ("one.png", "two.png"):
+        image = net.preprocess(tmp_path / name)
+        o = cs.occlude(net, image, 8, 8, layer="1", channel=0)
+        rows.append(OccludedImage(o, image[0], image[0], name))
+    for scale, scales in (("tile", 2), ("shared", 1)):
+        figure = occlusion_figure(rows, net.preprocess, scale).figure
+        limits = {
+            axes.images[-1].get_clim()
+            for axes in figure.axes
+            if axes.images and axes.images[-1].get_cmap().name == "RdBu_r"
+        }
+        assert len(limits) == scales

@@ -1,0 +1,425 @@
+"""Occlusion: windows against recomputing, against captum, and what must never change the answer."""
+
+import captum.attr
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from architectures import ARCHITECTURES, build, images_for
+from convscope.errors import ConvscopeError, ImageError, UnitError
+from convscope.images import Preprocess
+from convscope.methods.adaptive import Budget, Sharpening
+from convscope.methods.occlude import occlude, occlude_sizes
+from convscope.methods.occlusion import Occlusion
+from convscope.methods.passes import WindowedPasses
+from convscope.methods.patches import FILLS, grid
+from convscope.network import Network
+
+LAYERS = {
+    "plain": "features.8",
+    "one channel": "features.5",
+    "five channels": "features.2",
+    "batch norm": "norm2",
+    "residual": "layer2.0.shortcut",
+    "dense": "transition",
+    "inception": "cat",
+    "depthwise": "net.6",
+    "strided": "net.2",
+    "overlapping pools": "net.5",
+    "squeeze-excite": "relu",
+    "hourglass": "last",
+    "shuffled": "last",
+}
+
+
+class Classifier(nn.Module):
+    """Any of the architectures, its maps averaged into logits where it gives maps."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.body = build(name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.body(x)
+        return found.mean((2, 3)) * 50 if found.dim() == 4 else found
+
+
+@pytest.fixture(scope="module")
+def networks():
+    built = {}
+
+    def network(name: str) -> tuple[nn.Module, Network, Tensor]:
+        if name not in built:
+            module = Classifier(name).eval()
+            image = images_for(module, 1)
+            built[name] = module, Network(module, image), image
+        return built[name]
+
+    return network
+
+
+def assert_equal(found: Occlusion, expected: Occlusion, tolerance: float) -> None:
+    """Both are the same within *tolerance* of the logits' range."""
+    for kind in ("logit", "activation"):
+        mine, other = found.values(kind), expected.values(kind)
+        spread = (other.max() - other.min()).item() or 1.0
+        assert (mine - other).abs().max().item() <= tolerance * max(spread, 1e-3)
+    assert (found.probability - expected.probability).abs().max() <= tolerance
+    assert torch.equal(found.predicted, expected.predicted)
+    assert found.computed.all()
+    assert not found.partial
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@settings(max_examples=3, deadline=None)
+@given(data=st.data())
+def test_windows_are_equal_to_recomputing(networks, name, data):
+    _, net, image = networks(name)
+    sides = st.integers(1, 21)
+    patch = data.draw(sides), data.draw(sides)
+    stride = data.draw(st.integers(2, 9)), data.draw(st.integers(2, 9))
+    fill = data.draw(st.sampled_from([0.7, "local-mean", "noise", "image-mean"]))
+    memory = data.draw(st.sampled_from(["60kB", "1MB", "1GB"]))
+    options = {"layer": f"body.{LAYERS[name]}" if LAYERS[name] != "cat" else "body:cat"}
+    exact = occlude(net, image, patch, stride, fill, memory=memory, **options)
+    full = occlude(net, image, patch, stride, fill, method="full", **options)
+    assert_equal(exact, full, 1e-10)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_windows_are_equal_to_recomputing_in_single_precision(networks, name):
+    _, _, image = networks(name)
+    net = Network(Classifier(name).float().eval(), image.float())
+    layer = f"body.{LAYERS[name]}" if LAYERS[name] != "cat" else "body:cat"
+    exact = occlude(net, image.float(), 5, 3, layer=layer)
+    full = occlude(net, image.float(), 5, 3, layer=layer, method="full")
+    assert_equal(exact, full, 1e-4)
+
+
+def test_the_map_is_an_independent_recomputation(networks):
+    module, net, image = networks("inception")
+    found = occlude(net, image, (6, 4), (5, 3), 0.25, target=2, layer="body.three.3", channel=1)
+    rows, columns = found.logit.shape
+    with torch.no_grad():
+        for row in range(rows):
+            for column in range(columns):
+                top, left = 5 * row, 3 * column
+                hidden = image.clone()
+                hidden[:, :, top : top + 6, left : left + 4] = 0.25
+                logits = module(hidden)[0]
+                unit = module.body.three(module.body.stem(hidden))[0, 1].sum()
+                assert abs(found.logit[row, column] - logits[2]) < 1e-10
+                assert abs(found.probability[row, column] - logits.softmax(0)[2]) < 1e-10
+                assert abs(found.activation[row, column] - unit) < 1e-10
+                assert found.predicted[row, column] == logits.argmax()
+        assert found.clean["logit"] == pytest.approx(module(image)[0, 2].item())
+
+
+@pytest.mark.parametrize(
+    ("patch", "stride"), [((5, 7), (3, 4)), ((4, 4), (4, 4)), ((21, 26), (1, 1)), ((20, 3), (2, 3))]
+)
+def test_the_heatmap_equals_captum(networks, patch, stride):
+    module, net, image = networks("overlapping pools")
+    peer = captum.attr.Occlusion(module).attribute(
+        image, (3, *patch), strides=(3, *stride), baselines=0.3, target=1
+    )
+    found = occlude(net, image, patch, stride, 0.3, target=1)
+    spread = (found.logit.max() - found.logit.min()).item()
+    # captum gives its answer in single precision, whatever the network's.
+    assert (found.heatmap("logit") - peer[0, 0]).abs().max().item() < 1e-6 * max(spread, 1)
+
+
+def test_several_targets_names_and_sizes(networks):
+    module, _, image = networks("plain")
+    names = ["ant", "bee", "cat", "dog", "Eel"]
+    net = Network(module, image, classes=names)
+    one = occlude(net, image, 8, 4, target="dog")
+    assert (one.targets, one.classes["3"]) == (3, "dog")
+    both = occlude(net, image, 8, 4, target=["eel", 3])
+    assert both.targets == (4, 3)
+    assert torch.equal(both.logit[1], one.logit)
+    assert torch.equal(both.heatmap("probability")[1], one.heatmap())
+    default = occlude(net, image, 8, 4)
+    with torch.no_grad():
+        assert default.targets == module(image).argmax().item() == default.clean["predicted"]
+    sizes = occlude_sizes(net, image, [8, (4, 6)], 4, target=3)
+    assert [o.patch for o in sizes] == [(8, 8), (4, 6)]
+    assert torch.equal(sizes[0].logit, one.logit)
+
+
+def test_a_single_logit_is_a_yes_or_no():
+    module = nn.Sequential(nn.Conv2d(3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    image = torch.randn(1, 3, 9, 9)
+    o = occlude(Network(module, image), image, 3, 3)
+    assert o.targets == 0
+    torch.testing.assert_close(o.probability, o.logit.sigmoid())
+
+
+def test_a_network_without_classes_has_units(networks):
+    torch.manual_seed(0)
+    module = build("dense")
+    image = images_for(module, 1)
+    net = Network(module, image)
+    o = occlude(net, image, 6, 5, layer="convs.1", channel=2)
+    assert o.probability is o.logit is o.predicted is None
+    full = occlude(net, image, 6, 5, layer="convs.1", channel=2, method="full")
+    torch.testing.assert_close(o.activation, full.activation)
+    with pytest.raises(UnitError, match="not one number a class: name a layer"):
+        occlude(net, image, 6, 5)
+    with pytest.raises(UnitError, match="no logit in this occlusion: the network is no classifier"):
+        o.heatmap("logit")
+
+
+def test_a_unit_above_the_maps(networks):
+    _, net, image = networks("batch norm")
+    o = occlude(net, image, 6, 5, layer="body.head", channel=1, target=1)
+    torch.testing.assert_close(o.activation, o.logit)
+
+
+def test_the_strongest_map_has_the_strongest_activation(networks):
+    module, net, image = networks("plain")
+    o = occlude(net, image, 9, 9, layer="body.features.6")
+    with torch.no_grad():
+        maps = module.body.features[:7](image)[0]
+    assert o.channel == maps.amax((1, 2)).argmax()
+    assert o.clean["activation"] == pytest.approx(maps[o.channel].sum().item())
+
+
+@pytest.mark.parametrize("name", FILLS)
+def test_fills_hide_with_what_they_say(name):
+    class Identity(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)
+
+    image = torch.rand(1, 3, 6, 7, dtype=torch.float64)
+    preprocess = Preprocess((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), (6, 7))
+    net = Network(Identity(), image, preprocess=preprocess)
+    o = occlude(net, image, (2, 3), (2, 2), name, target=list(range(3 * 6 * 7)))
+    seen = o.logit[:, 1, 1].view(3, 6, 7)
+    under = image[0, :, 2:4, 2:5]
+    patch = seen[:, 2:4, 2:5].clone()
+    seen[:, 2:4, 2:5] = under
+    assert torch.equal(seen, image[0])  # nothing but the patch is touched
+    pixels = preprocess.to_pixels(patch)
+    expected = {
+        "gray": torch.full_like(patch, 0.5),
+        "black": torch.zeros_like(patch),
+        "mean": torch.tensor([0.4, 0.5, 0.6], dtype=torch.float64)[:, None, None].expand_as(patch),
+    }
+    if name in expected:
+        torch.testing.assert_close(pixels, expected[name], atol=1e-9, rtol=0)
+    elif name == "image-mean":
+        torch.testing.assert_close(patch, image[0].mean((1, 2))[:, None, None].expand_as(patch))
+    elif name == "local-mean":
+        torch.testing.assert_close(patch, under.mean((1, 2))[:, None, None].expand_as(patch))
+    elif name == "noise":
+        assert pixels.min() >= -1e-9
+        assert pixels.max() <= 1 + 1e-9
+        assert patch.unique().numel() == patch.numel()
+    else:
+        assert (patch - under).abs().max() > 0
+        # A blur of a constant is the constant: its kernel sums to one, at the borders too.
+        flat = occlude(net, torch.ones_like(image), 3, 3, name, target=[0, 41])
+        torch.testing.assert_close(flat.logit, torch.ones_like(flat.logit))
+
+
+def test_colours_numbers_and_tensors_as_fills(networks):
+    _, net, image = networks("plain")
+    by_number = occlude(net, image, 8, 8, 0.0)
+    assert torch.equal(occlude(net, image, 8, 8, "#000000").logit, by_number.logit)
+    per_channel = torch.tensor([1.0, 0.0, 0.2])
+    by_colour = occlude(net, image, 8, 8, "#ff0033")
+    torch.testing.assert_close(
+        occlude(net, image, 8, 8, per_channel.double()).logit, by_colour.logit
+    )
+    pasted = torch.randn(3, 21, 26, dtype=torch.float64)
+    exact = occlude(net, image, 8, 8, pasted)
+    assert torch.equal(occlude(net, image, 8, 8, pasted, method="full").predicted, exact.predicted)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12))
+def test_the_grid_covers_the_image_with_patches_cut_off(size, patch, stride):
+    if patch > size:
+        with pytest.raises(ImageError, match="larger than the image"):
+            grid((size, size), (patch, patch), (stride, stride))
+        return
+    corners = grid((size, size), (patch, patch), (stride, stride))[:, 0]
+    assert corners[0, 0] == 0
+    assert (np.diff(corners[:, 0]) == stride).all()
+    assert ((corners[:, 2] == corners[:, 0] + patch) | (corners[:, 2] == size)).all()
+    assert (corners[:, 0] < corners[:, 2]).all()
+    covered = {pixel for top, _, bottom, _ in corners.tolist() for pixel in range(top, bottom)}
+    if stride <= patch:
+        assert covered == set(range(size))
+
+
+def test_pixels_that_no_patch_covers_are_unknown(networks):
+    _, net, image = networks("plain")
+    o = occlude(net, image, 2, 5)
+    heat = o.heatmap()
+    assert heat.isnan().any()
+    assert not heat[0, 0].isnan()
+    assert heat[3, 3].isnan()
+
+
+def test_a_record_comes_back_from_its_file(networks, tmp_path):
+    _, net, image = networks("plain")
+    o = occlude(net, image, 8, 8, layer="body.features.0", target=[1, 2])
+    o.save(tmp_path / "o.safetensors")
+    back = Occlusion.load(tmp_path / "o.safetensors")
+    assert back.facts() == o.facts()
+    assert all(torch.equal(back.arrays()[name], value) for name, value in o.arrays().items())
+    assert torch.equal(back.heatmap("activation"), o.heatmap("activation"))
+    unitless = occlude(net, image, 8, 8)
+    unitless.save(tmp_path / "o.safetensors")
+    assert Occlusion.load(tmp_path / "o.safetensors").activation is None
+
+
+def test_stopping_returns_what_is_done_and_says_so(networks):
+    _, net, image = networks("plain")
+    seen = []
+
+    def stop(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done > 5:
+            raise KeyboardInterrupt
+
+    o = occlude(net, image, 6, 3, memory="200kB", method="full", progress=stop)
+    assert o.partial
+    assert 5 < o.computed.sum() < o.computed.numel()
+    assert o.notes == (f"stopped early: {o.computed.sum()} of 48 positions were computed",)
+    assert torch.equal(o.logit.isnan(), ~o.computed)
+    assert torch.equal(o.predicted == -1, ~o.computed)
+    complete = occlude(net, image, 6, 3)
+    torch.testing.assert_close(o.logit[o.computed], complete.logit[o.computed])
+    assert seen[0][1] == 48
+    stopped = occlude_sizes(net, image, [6, 4], 3, memory="200kB", method="full", progress=stop)
+    assert len(stopped) == 1
+
+
+def test_nothing_done_is_nothing_returned(networks, monkeypatch):
+    _, net, image = networks("plain")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WindowedPasses, "answers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        occlude(net, image, 6, 3)
+
+
+def test_progress_counts_every_position_once(networks):
+    _, net, image = networks("residual")
+    seen = []
+    occlude_sizes(net, image, [6, 9], 3, memory="1MB", progress=lambda *now: seen.append(now))
+    assert seen[-1] == (48 + 35, 48 + 35)
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def test_a_network_that_cannot_be_batched_goes_one_by_one():
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps = F.relu(self.conv(x))
+            return maps.reshape(1, 4, -1).mean(2) if len(x) == 1 else maps.reshape(-1, 8)
+
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 12, 12)
+    net = Network(torch.export.export(Fixed(), (image,), strict=False), image)
+    assert not net.graph.batched
+    exact, full = (occlude(net, image, 4, 4, method=m) for m in ("exact", "full"))
+    torch.testing.assert_close(exact.logit, full.logit)
+
+
+def test_adaptive_tells_what_it_computed(networks):
+    _, net, image = networks("plain")
+    exact = occlude(net, image, 6, 1)
+    o = occlude(net, image, 6, 1, method="adaptive", budget=100)
+    assert 90 <= o.computed.sum() <= 100
+    torch.testing.assert_close(o.logit[o.computed], exact.logit[o.computed])
+    assert o.logit.isfinite().all()
+    assert (o.predicted >= 0).all()
+    assert o.notes == (
+        f"{o.computed.sum()} of 336 positions were computed, the others are estimated",
+    )
+    error = (o.heatmap("logit") - exact.heatmap("logit")).abs().mean()
+    # White noise is the worst image for it: nothing is smooth but by the patches' overlap.
+    assert error < 0.35 * exact.heatmap("logit").std()
+    everything = occlude(net, image, 6, 1, method="adaptive", budget=336)
+    assert everything.computed.all()
+    torch.testing.assert_close(everything.logit, exact.logit)
+
+
+def test_adaptive_sharpens_and_keeps_to_its_time(networks):
+    _, net, image = networks("plain")
+    shown = []
+    o = occlude(net, image, 6, 1, method="adaptive", budget="0.05s", preview=shown.append)
+    counts = [int(p.computed.sum()) for p in shown]
+    assert counts == sorted(counts)
+    assert o.logit.isfinite().all()
+    long = occlude(net, image, 6, 1, method="adaptive", budget="60 s", preview=shown.append)
+    assert long.computed.all()
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**16))
+def test_estimates_are_exact_where_the_map_is_a_plane(rows, columns, seed):
+    generator = np.random.default_rng(seed)
+    plane = generator.normal(size=3)
+    values = plane[0] + plane[1] * np.arange(rows)[:, None] + plane[2] * np.arange(columns)
+    sharpening = Sharpening((rows, columns), Budget(positions=max(1, rows * columns // 2 + 4)))
+    computed = np.zeros((rows, columns), dtype=bool)
+    computed.ravel()[sharpening.chosen(0, [values], computed)] = True
+    held = np.where(computed, values, np.nan)
+    np.testing.assert_allclose(sharpening.filled(held, computed), values, atol=1e-9)
+
+
+def test_mistakes_are_named(networks):
+    _, net, image = networks("plain")
+    wrong = [
+        (ImageError, "patch of 22 x 22 pixels is larger than the image, 21 x 26", {"patch": 22}),
+        (ImageError, "patch must be at least 1 pixel, not 0", {"patch": 0}),
+        (ImageError, "stride must be at least 1 pixel, not 0", {"stride": 0}),
+        (ImageError, "stride must be at least 1 pixel, not -3", {"stride": (2, -3)}),
+        (ImageError, r"patch is a whole number or \(height, width\), not 2.5", {"patch": 2.5}),
+        (ImageError, r"patch is a whole number or", {"patch": (1, 2, 3)}),
+        (ImageError, "unknown fill 'grey'; did you mean 'gray'", {"fill": "grey"}),
+        (ImageError, "colour '#12' is not of the form #rrggbb", {"fill": "#12"}),
+        (ImageError, r"fill of shape \[4\] does not fit", {"fill": torch.zeros(4)}),
+        (UnitError, "has classes 0 to 4, not 5", {"target": 5}),
+        (UnitError, "has classes 0 to 4, not -1", {"target": -1}),
+        (UnitError, "does not name its classes: give a number, 0 to 4", {"target": "cat"}),
+        (UnitError, "list of target classes is empty", {"target": []}),
+        (UnitError, "no layer 'features.88'", {"layer": "features.88"}),
+        (UnitError, "channels 0 to 11, not 12", {"layer": "body.features.8", "channel": 12}),
+        (UnitError, "means nothing without its layer", {"channel": 1}),
+        (ImageError, r"takes images \[N, 3, 21, 26\], not", {"image": image[:, :2]}),
+        (ImageError, "one image at a time", {"image": image.repeat(2, 1, 1, 1)}),
+        (ConvscopeError, "unknown method 'exakt'; did you mean 'exact'", {"method": "exakt"}),
+        (ConvscopeError, "budget needs the method 'adaptive'", {"budget": 5}),
+        (ConvscopeError, "budget '5 m' is neither", {"method": "adaptive", "budget": "5 m"}),
+        (ConvscopeError, "at least 4", {"method": "adaptive", "budget": 3}),
+        (ConvscopeError, "memory 'lots' is not an amount", {"memory": "lots"}),
+    ]
+    for kind, message, change in wrong:
+        options = {"image": image, "patch": 4, "stride": 4, **change}
+        with pytest.raises(kind, match=message):
+            occlude(net, **options)
+    with pytest.raises(ImageError, match="no patch size"):
+        occlude_sizes(net, image, [])
+    named = Network(net.module, image, classes=["crane", "Bee", "crane", "dog", "eel"])
+    with pytest.raises(UnitError, match="no class 'Beet'; did you mean 'Bee'"):
+        occlude(named, image, 4, target="Beet")
+    with pytest.raises(UnitError, match=r"several classes are called 'crane': \[0, 2\]"):
+        occlude(named, image, 4, target="crane")
+    o = occlude(net, image, 4, 9)
+    with pytest.raises(UnitError, match="'probability', 'logit' or 'activation', not 'logits'"):
+        o.heatmap("logits")
+    with pytest.raises(UnitError, match="no activation in this occlusion: no layer was named"):
+        o.heatmap("activation")
