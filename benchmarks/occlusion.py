@@ -84,7 +84,7 @@ def main() -> None:
     rate = arithmetic_rate()
     print(f"arithmetic: {rate / 1e9:.0f} billion multiply-adds a second, on conv3 at 56x56")
     for name in options.networks:
-        module = resnet18() if name == "resnet18" else cs.load(name, weights=None).module
+        module = resnet18() if name == "resnet18" else cs.load(name, weights=None).module.eval()
         net = cs.Network(module, image, name=name)
         measure(net, image, options.stride, options.sample, options.rounds, rate)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
