@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
     from convscope.methods.project import project, strongest_maps
+    from convscope.methods.scan import merge, scan
+    from convscope.methods.scanning.result import LayerScan, Scan
     from convscope.models import load
     from convscope.network import Layer, Network
     from convscope.records import Projection
@@ -29,16 +31,20 @@ __all__ = [
     "ConvscopeError",
     "Evolution",
     "Layer",
+    "LayerScan",
     "Network",
     "Projection",
     "Run",
+    "Scan",
     "Tracker",
     "TrainConfig",
     "__version__",
     "evolve",
     "load",
+    "merge",
     "preset",
     "project",
+    "scan",
     "strongest_maps",
     "train",
 ]
@@ -47,15 +53,19 @@ _HOMES = {
     "ConvscopeError": "convscope.errors",
     "Evolution": "convscope.study.evolve",
     "Layer": "convscope.network",
+    "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
+    "Scan": "convscope.methods.scanning.result",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
     "evolve": "convscope.study.evolve",
     "load": "convscope.models",
+    "merge": "convscope.methods.scan",
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
+    "scan": "convscope.methods.scan",
     "strongest_maps": "convscope.methods.project",
     "train": "convscope.study.train",
 }
