@@ -14,7 +14,9 @@ from convscope.cli.demo import demo
 from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
 from convscope.cli.project import project
+from convscope.cli.scan import scan
 from convscope.cli.train import train
+from convscope.cli.unit import unit
 from convscope.errors import ConvscopeError
 
 app = typer.Typer(
@@ -24,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, layers, project, data, train, evolve):
+for command in (demo, layers, project, scan, unit, data, train, evolve):
     app.command()(command)
 
 INTERRUPTED = 130
