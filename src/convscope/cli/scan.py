@@ -64,9 +64,7 @@ def scan(
         _merge([*merge, *more], output, as_json)
         return
     if model is None or images is None:
-        raise ConvscopeError(
-            "a scan needs a MODEL and IMAGES: `scan vgg16 photos -o atlas`"
-        )
+        raise ConvscopeError("a scan needs a MODEL and IMAGES: `scan vgg16 photos -o atlas`")
     rule_named(rule)
     room = parse_bytes(memory)
     share = _part(part)

@@ -95,7 +95,7 @@ def scan(
     source = images_of(images, net)
     room = budget.parse_bytes(memory)
     size = images_at_once(net, room)
-    facts = _facts(net, source, top, size)
+    facts = scan_facts(net, source, top, size)
     tally = _begun(facts, state, resume)
     numbers = _numbers(only, len(source))
     left = numbers[~tally.looked_at[numbers]]
@@ -142,7 +142,7 @@ def _numbers(only: Sequence[int] | None, count: int) -> Integers:
     return numbers
 
 
-def _facts(net: Network, source: Images, top: int, size: int) -> dict[str, Any]:
+def scan_facts(net: Network, source: Images, top: int, size: int) -> dict[str, Any]:
     """Return what was scanned with what, fit for JSON."""
     layers = scanned_layers(net)
     with single_threads(1) as worker:

@@ -31,7 +31,10 @@ function convscopeLayer(data) {
 
   const number = (value) => value === null ? "–" : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)
     ? value.toExponential(2) : String(Number(value.toPrecision(3)));
-  const percent = (share) => share === null ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+  // A share that is not all or nothing must not be rounded to it.
+  const percent = (share) => share === null ? "–"
+    : share > 0 && share < 0.001 ? "under 0.1 %" : share < 1 && share > 0.999 ? "over 99.9 %"
+    : `${(100 * share).toFixed(share === 0 || share === 1 || (share > 0.1 && share < 0.99) ? 0 : 1)} %`;
 
   const KEYS = {
     channel: (c) => c.channel,
@@ -221,6 +224,7 @@ function convscopeLayer(data) {
   }
 
   function route() {
+    const leaves = !unitView.hidden;
     const chosen = /^#\d+$/.test(location.hash) ? channels[Number(location.hash.slice(1))] : undefined;
     gridView.hidden = Boolean(chosen);
     unitView.hidden = !chosen;
@@ -231,7 +235,7 @@ function convscopeLayer(data) {
     } else {
       unitView.replaceChildren();
       const back = grid.querySelector(`[data-channel="${last}"]`);
-      if (back && location.hash === "") back.focus();
+      if (back && leaves) back.focus();
     }
   }
 
