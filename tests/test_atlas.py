@@ -294,7 +294,7 @@ def test_keys_lead_to_a_channel_and_back(home, page):
 def test_pages_fit_a_phone_and_name_their_pictures(home, page):
     page.set_viewport_size({"width": 360, "height": 740})
     for place in ("index.html", "layers/00-0.html", "layers/00-0.html#3"):
-        page.goto((home / "whole" / place).as_uri())
+        page.goto(f"{(home / 'whole').as_uri()}/{place}")
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         unnamed = "[...document.querySelectorAll('[role=img]')].filter(e => !e.ariaLabel).length"

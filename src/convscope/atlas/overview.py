@@ -91,6 +91,6 @@ def _scaled(value: int, largest: int, low: int, high: int) -> int:
 def _example(layer: LayerScan) -> int:
     """Return a channel that stands for its layer: one that few images drive far above the rest."""
     full = (layer.image >= 0).all(axis=1)
-    contrast = np.zeros(len(full))
+    contrast = np.zeros(layer.shape[0])
     np.divide(layer.peak[:, -1], layer.peak_mean, out=contrast, where=layer.peak_mean > 0)
     return int(np.where(full, contrast, -1).argmax())
