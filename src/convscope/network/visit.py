@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from convscope.network.graph import Graph
+from convscope.network.ops import BatchNorm, Convolution
 
 Visitor = Callable[[int, Tensor], None]
 
@@ -27,7 +28,10 @@ def visit(graph: Graph, images: Tensor, wanted: Collection[int], visitor: Visito
     for index in needed:
         step = graph.steps[index]
         assert step.call is not None
-        values[index] = step.call.run([values[source] for source in step.inputs], len(images))
+        if _runs_in_place(graph, index, wanted):
+            values[index] = values[step.inputs[0]].relu_()
+        else:
+            values[index] = step.call.run([values[source] for source in step.inputs], len(images))
         for source in set(step.inputs):
             if last_reader[source] == index:
                 del values[source]
@@ -35,3 +39,16 @@ def visit(graph: Graph, images: Tensor, wanted: Collection[int], visitor: Visito
             visitor(index, values[index])
         if index not in last_reader:
             del values[index]
+
+
+def _runs_in_place(graph: Graph, index: int, wanted: Collection[int]) -> bool:
+    """Return whether a ReLU may write over its input: a fresh map that nobody else looks at.
+
+    Large maps are spared the fresh memory, which costs more than the ReLU.
+    """
+    call = graph.steps[index].call
+    if call is None or call.target is not torch.ops.aten.relu.default:
+        return False
+    (source,) = graph.steps[index].inputs
+    fresh = isinstance(graph.steps[source].operation, Convolution | BatchNorm)
+    return fresh and len(graph.readers[source]) == 1 and source not in wanted
