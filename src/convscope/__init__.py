@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.project import project, strongest_maps
+    from convscope.methods.scan import merge, scan
+    from convscope.methods.scanning.result import LayerScan, Scan
     from convscope.models import load
     from convscope.network import Layer, Network
     from convscope.pages.study import study_report
@@ -35,20 +37,24 @@ __all__ = [
     "ConvscopeError",
     "Evolution",
     "Layer",
+    "LayerScan",
     "Network",
     "Occlusion",
     "Projection",
     "Run",
+    "Scan",
     "Tracker",
     "TrainConfig",
     "__version__",
     "evolve",
     "load",
+    "merge",
     "occlude",
     "occlude_sizes",
     "preset",
     "project",
     "run_study",
+    "scan",
     "strongest_maps",
     "study_report",
     "train",
@@ -59,19 +65,23 @@ _HOMES = {
     "ConvscopeError": "convscope.errors",
     "Evolution": "convscope.study.evolve",
     "Layer": "convscope.network",
+    "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
     "Occlusion": "convscope.methods.occlusion",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
+    "Scan": "convscope.methods.scanning.result",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
     "evolve": "convscope.study.evolve",
     "load": "convscope.models",
+    "merge": "convscope.methods.scan",
     "occlude": "convscope.methods.occlude",
     "occlude_sizes": "convscope.methods.occlude",
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
     "run_study": "convscope.study.conduct",
+    "scan": "convscope.methods.scan",
     "strongest_maps": "convscope.methods.project",
     "study_report": "convscope.pages.study",
     "train": "convscope.study.train",

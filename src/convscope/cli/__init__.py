@@ -15,8 +15,10 @@ from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
+from convscope.cli.scan import scan
 from convscope.cli.study import study
 from convscope.cli.train import train
+from convscope.cli.unit import unit
 from convscope.errors import ConvscopeError
 
 app = typer.Typer(
@@ -26,7 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, layers, project, occlude, data, train, evolve, study):
+COMMANDS = (demo, layers, project, occlude, scan, unit, data, train, evolve, study)
+for command in COMMANDS:
     app.command()(command)
 
 INTERRUPTED = 130

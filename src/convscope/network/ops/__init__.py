@@ -8,6 +8,7 @@ multiply-adds it costs.
 from convscope.network.ops.base import MAPS, Axes, Generated, Operation, Saved, Window
 from convscope.network.ops.convolution import Convolution
 from convscope.network.ops.pointwise import BatchNorm, Rectifier, ReLU
+from convscope.network.ops.pooling import MaxPool
 from convscope.network.ops.table import OUTSIDE, TABLE, operation_for
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "BatchNorm",
     "Convolution",
     "Generated",
+    "MaxPool",
     "Operation",
     "ReLU",
     "Rectifier",

@@ -1,0 +1,112 @@
+"""An atlas folder, read back."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from convscope.atlas import place
+from convscope.atlas.tiles import Picture
+from convscope.errors import DataError, UnitError, near_matches
+
+
+@dataclass(frozen=True)
+class AtlasUnit:
+    """One channel of an atlas.
+
+    Attributes:
+        layer: the layer's facts, from atlas.json.
+        channel: its number.
+        facts: its statistics and entries, as the pages show them.
+        titles: image number, as text -> what the image is called.
+        patches, projections: uint8 [H, W, 3], one an entry, the strongest first.
+
+    """
+
+    layer: dict[str, Any]
+    channel: int
+    facts: dict[str, Any]
+    titles: dict[str, str]
+    patches: list[Picture]
+    projections: list[Picture]
+
+
+class Atlas:
+    """An atlas folder.
+
+    Args:
+        folder: what ``convscope scan -o`` wrote.
+
+    Raises:
+        DataError: if it holds no finished atlas.
+
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        try:
+            self.facts: dict[str, Any] = json.loads((self.folder / place.FACTS).read_text("utf-8"))
+        except OSError:
+            unfinished = (self.folder / place.TALLY).exists()
+            hint = "; its scan is not finished: go on with --resume" if unfinished else ""
+            raise DataError(f"{self.folder} holds no atlas{hint}") from None
+        except ValueError as error:
+            raise DataError(f"{self.folder / place.FACTS} is damaged: {error}") from error
+
+    def layer(self, name: str) -> dict[str, Any]:
+        """Return a layer's facts, by the convolution's name or by where its units are read.
+
+        Raises:
+            UnitError: if there is none of the name.
+
+        """
+        for key in ("name", "read_at"):
+            for layer in self.facts["layers"]:
+                if layer[key] == name:
+                    return dict(layer)
+        known = [layer["name"] for layer in self.facts["layers"]]
+        hint = near_matches(name, known) or f"; it has {', '.join(known)}"
+        raise UnitError(f"the atlas has no layer {name!r}{hint}")
+
+    def unit(self, name: str, channel: int) -> AtlasUnit:
+        """Return a channel of a layer.
+
+        Raises:
+            UnitError: if the atlas has no such layer or channel.
+            DataError: if its files are damaged.
+
+        """
+        layer = self.layer(name)
+        if not 0 <= channel < layer["channels"]:
+            raise UnitError(
+                f"layer {name!r} has channels 0 to {layer['channels'] - 1}, not {channel}"
+            )
+        path = place.layers_folder(self.folder) / f"{layer['slug']}.js"
+        try:
+            text = path.read_text("utf-8")
+            data = json.loads(text[text.index("(") + 1 : text.rindex(")")])
+            facts = data["channels"][channel]
+            patches, projections = self._tiles(path, data, channel, len(facts["entries"]))
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise DataError(f"the atlas is damaged at {path}: {error}") from error
+        return AtlasUnit(layer, channel, facts, data["titles"], patches, projections)
+
+    def _tiles(
+        self, path: Path, data: dict[str, Any], channel: int, entries: int
+    ) -> tuple[list[Picture], list[Picture]]:
+        if not entries:
+            return [], []
+        with Image.open(path.with_suffix("") / f"unit-{channel}{data['suffix']}") as opened:
+            strip = np.asarray(opened.convert("RGB"))
+        width, height = data["tile"]
+        rows = [strip[begin : begin + height] for begin in (0, height)]
+        patches, projections = (
+            [row[:, rank * width : (rank + 1) * width] for rank in range(entries)] for row in rows
+        )
+        return patches, projections

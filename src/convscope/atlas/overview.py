@@ -1,0 +1,96 @@
+"""The first page: the network as blocks, each layer a link to its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from convscope.atlas.sprites import CELLS, cell
+from convscope.methods.scanning.result import LayerScan, Scan
+from convscope.network import Network
+from convscope.pages import render
+
+LOWEST, HIGHEST = 14, 84
+NARROWEST, WIDEST = 6, 40
+
+
+@dataclass(frozen=True)
+class _Card:
+    """One layer as it stands on the first page; sizes in CSS pixels."""
+
+    name: str
+    slug: str
+    channels: int
+    dead: int
+    field: tuple[int, int]
+    height: int
+    width: int
+    example: int
+    sheet: str
+    left: int
+    top: int
+
+
+def overview_page(net: Network, scan: Scan, facts: dict[str, Any]) -> str:
+    """Return the first page's HTML."""
+    layers = list(scan.layers.values())
+    cards = [_card(layer, f, layers) for layer, f in zip(layers, facts["layers"], strict=True)]
+    blocks: list[tuple[tuple[int, int], list[_Card]]] = []
+    for layer, card in zip(layers, cards, strict=True):
+        size = (layer.shape[1], layer.shape[2])
+        if not blocks or blocks[-1][0] != size:
+            blocks.append((size, []))
+        blocks[-1][1].append(card)
+    return render(
+        "atlas_overview.html",
+        title=f"Atlas of {scan.network}",
+        network=scan.network,
+        input_shape=net.input_shape,
+        blocks=blocks,
+        channels=sum(layer.shape[0] for layer in layers),
+        dead=sum(int(layer.dead.sum()) for layer in layers),
+        layers=len(layers),
+        images=scan.images,
+        data=facts["data"]["name"],
+        classes=scan.classes,
+        bad=facts["bad_images"],
+        top=facts["top"],
+        notes=net.notes,
+        rule=facts["rule"],
+    )
+
+
+def _card(layer: LayerScan, facts: dict[str, Any], layers: list[LayerScan]) -> _Card:
+    largest = max(max(other.shape[1:]) for other in layers)
+    widest = max(other.shape[0] for other in layers)
+    example = _example(layer)
+    top, left = cell(example)
+    return _Card(
+        name=layer.name,
+        slug=facts["slug"],
+        channels=layer.shape[0],
+        dead=facts["dead"],
+        field=tuple(facts["receptive_field"]),
+        height=_scaled(max(layer.shape[1:]), largest, LOWEST, HIGHEST),
+        width=_scaled(layer.shape[0], widest, NARROWEST, WIDEST),
+        example=example,
+        sheet=f"sheet-{example // CELLS}.jpg",
+        left=left,
+        top=top,
+    )
+
+
+def _scaled(value: int, largest: int, low: int, high: int) -> int:
+    """Return a length that grows with the logarithm of a number."""
+    return round(low + (high - low) * log2(1 + value) / log2(1 + largest))
+
+
+def _example(layer: LayerScan) -> int:
+    """Return a channel that stands for its layer: one that few images drive far above the rest."""
+    full = (layer.image >= 0).all(axis=1)
+    contrast = np.zeros(layer.shape[0])
+    np.divide(layer.peak[:, -1], layer.peak_mean, out=contrast, where=layer.peak_mean > 0)
+    return int(np.where(full, contrast, -1).argmax())

@@ -1,0 +1,213 @@
+"""``convscope scan``: an atlas of what every channel of a network looks for."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convscope.cli.options import AsJson, Device, Memory, Size, Weights, load_network
+from convscope.cli.printing import print_json, print_line, progress_bar
+from convscope.errors import ConvscopeError, DataError, OutputError
+
+if TYPE_CHECKING:
+    from convscope.atlas.commands import ModelNames
+    from convscope.methods.scanning.result import Scan
+    from convscope.methods.scanning.sources import Images
+    from convscope.network import Network
+
+BAD_SHOWN = 10
+
+
+def scan(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="As for `convscope project`.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="IMAGES",
+            help="A folder of pictures, in class folders or not, or CIFAR-10's (its test images).",
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="ATLAS", help="The folder to write.")
+    ] = Path("atlas"),
+    top: Annotated[int, typer.Option(help="How many images to keep of each channel.")] = 9,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Scan the K-th of N parts only; see --merge."),
+    ] = None,
+    merge: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="ATLAS...", help="Merge atlases of parts: --merge A B -o C."),
+    ] = None,
+    rule: Annotated[str, typer.Option(help="deconvnet, guided or gradient.")] = "deconvnet",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a scan.")] = False,
+    weights: Weights = "default",
+    size: Size = None,
+    device: Device = "cpu",
+    memory: Memory = "1GB",
+    as_json: AsJson = False,
+) -> None:
+    """Find the images that drive every channel most, and show what in them does.
+
+    One pass over the images; the result is a folder of tables, pictures and pages: open its
+    index.html. With --merge, the parts' own network and images are used again.
+    """
+    from convscope.methods.budget import parse_bytes
+    from convscope.network.rules import rule_named
+
+    if merge:
+        # The parser gives --merge one value; the others stand where MODEL and IMAGES do.
+        more = [Path(name) for name in (model, images) if name is not None]
+        _merge([*merge, *more], output, as_json)
+        return
+    if model is None or images is None:
+        raise ConvscopeError("a scan needs a MODEL and IMAGES: `scan vgg16 photos -o atlas`")
+    rule_named(rule)
+    room = parse_bytes(memory)
+    share = _part(part)
+    _check_folder(output, resume)
+    net = load_network(model, weights, size, device)
+    from convscope.atlas.commands import ModelNames
+
+    source = _open(images, net)
+    names = ModelNames(model, weights, size, str(images))
+    found = _scanned(net, source, output, top, share, room, resume)
+    if found is not None:
+        _write(net, found, source, output, rule, names, as_json)
+
+
+def _part(part: str | None) -> tuple[int, int]:
+    """Return which part of how many to scan."""
+    try:
+        number, count = map(int, (part or "1/1").split("/"))
+    except ValueError:
+        raise ConvscopeError(f"--part is K/N, such as 2/4, not {part!r}") from None
+    if not 1 <= number <= count:
+        raise ConvscopeError(f"--part is K/N with K from 1 to N, not {part!r}")
+    return number, count
+
+
+def _check_folder(output: Path, resume: bool) -> None:
+    """Refuse to write over another atlas, or where nothing can be written."""
+    from convscope.atlas.place import TALLY
+
+    if (output / TALLY).exists() and not resume:
+        raise OutputError(f"{output} holds a scan already: --resume it, or name another folder")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {output}: {error.strerror}") from error
+
+
+def _open(images: Path, net: "Network") -> "Images":
+    """Return the images of a folder: pictures, or CIFAR-10's test images."""
+    from convscope.methods.scanning.sources import images_of
+    from convscope.study.data import FILES, FOLDER
+    from convscope.study.pictures import CifarPictures
+
+    for folder in (images, images / FOLDER):
+        if (folder / FILES["test"][0]).exists():
+            return CifarPictures(folder, net.preprocess)
+    return images_of(images, net)
+
+
+def _scanned(
+    net: "Network",
+    source: "Images",
+    output: Path,
+    top: int,
+    part: tuple[int, int],
+    memory: int,
+    resume: bool,
+) -> "Scan | None":
+    """Scan this process's share; return the scan of all of them, in the first process only."""
+    from convscope.atlas.place import TALLY
+    from convscope.methods.scan import merge, scan
+    from convscope.methods.scanning.result import Scan
+
+    rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    numbers = range(len(source))[part[0] - 1 :: part[1]]
+    own = numbers[rank::ranks]
+    if not own:
+        raise DataError(f"{len(numbers)} images cannot be shared by {ranks} processes")
+    name = output / (TALLY if ranks == 1 else f"rank-{rank}-of-{ranks}.safetensors")
+    with progress_bar("scanning") as advance:
+        found = scan(
+            net, source, top=top, only=own, memory=memory, state=name, resume=resume,
+            progress=advance if rank == 0 else None,
+        )  # fmt: skip
+    if ranks == 1:
+        return found
+    from convscope.study.devices import make_fabric
+
+    make_fabric(net.device.type, "float32").barrier()
+    if rank:
+        return None
+    parts = [output / f"rank-{other}-of-{ranks}.safetensors" for other in range(ranks)]
+    whole = merge(Scan.load(path) for path in parts)
+    whole.save(output / TALLY)
+    for path in parts:
+        path.unlink()
+    return whole
+
+
+def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
+    """Merge atlases, drawing the pictures from the images that they were made of."""
+    from convscope.atlas.atlas import Atlas
+    from convscope.atlas.commands import ModelNames
+    from convscope.atlas.place import TALLY
+    from convscope.methods.scan import merge
+    from convscope.methods.scanning.result import Scan
+
+    atlases = [Atlas(part) for part in parts]
+    whole = merge(Scan.load(part / TALLY) for part in parts)
+    facts = atlases[0].facts
+    if facts["model"] is None:
+        raise DataError(f"{parts[0]} does not say what network it is of: merge it in Python")
+    names = ModelNames(**facts["model"])
+    _check_folder(output, resume=False)
+    net = load_network(names.model, names.weights, names.size, "cpu")
+    source = _open(Path(names.images), net)
+    if source.fingerprint() != facts["data"]["fingerprint"]:
+        raise DataError(f"{names.images} has changed since it was scanned")
+    whole.save(output / TALLY)
+    _write(net, whole, source, output, facts["rule"], names, as_json)
+
+
+def _write(
+    net: "Network",
+    found: "Scan",
+    source: "Images",
+    output: Path,
+    rule: str,
+    names: "ModelNames",
+    as_json: bool,
+) -> None:
+    from convscope.atlas.build import write_atlas
+
+    with progress_bar("drawing") as advance:
+        first = write_atlas(net, found, source, output, rule=rule, model=names, progress=advance)
+    bad = [{"image": source.title(n), "reason": reason} for n, reason in found.bad.items()]
+    layers: list[dict[str, Any]] = [
+        {"layer": layer.name, "channels": layer.shape[0], "dead": int(layer.dead.sum())}
+        for layer in found.layers.values()
+    ]
+    if as_json:
+        numbers = {"output": str(output), "images": found.images, "bad": bad, "layers": layers}
+        print_json(numbers)
+        return
+    print_line(str(first))
+    channels, dead = (sum(layer[key] for layer in layers) for key in ("channels", "dead"))
+    print_line(
+        f"  {channels:,} channels of {len(layers)} layers over {found.images:,} images; "
+        f"{dead:,} never active"
+    )
+    if bad:
+        print_line(f"  {len(bad)} images left out:")
+        for item in bad[:BAD_SHOWN]:
+            print_line(f"    {item['image']}: {item['reason']}")
+        if len(bad) > BAD_SHOWN:
+            print_line(f"    and {len(bad) - BAD_SHOWN} more; atlas.json names them all")

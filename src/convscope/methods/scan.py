@@ -1,0 +1,239 @@
+"""Scan: the strongest activations of every channel over a data set, in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.errors import ConvscopeError, DataError
+from convscope.methods import budget
+from convscope.methods.scanning.exact_sums import Integers
+from convscope.methods.scanning.image_pass import (
+    ImagePass,
+    batches_at_once,
+    images_at_once,
+    single_threads,
+)
+from convscope.methods.scanning.result import Scan
+from convscope.methods.scanning.sources import Images, images_of
+from convscope.methods.scanning.tally import Tally
+from convscope.methods.scanning.units import ScannedLayer, scanned_layers
+from convscope.network import Network
+from convscope.network.visit import visit
+
+Progress = Callable[[int, int], None]
+"""Called with the images done so far and the images in all."""
+
+PROBES = 4
+SAVING_SHARE = 0.05
+
+
+def scan(
+    net: Network,
+    images: Any,
+    *,
+    top: int = 9,
+    only: Sequence[int] | None = None,
+    memory: int | str = budget.DEFAULT,
+    state: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    save_every: float = 10.0,
+    progress: Progress | None = None,
+) -> Scan:
+    """Find the strongest activations of every channel of every convolutional layer, in one pass.
+
+    A unit's activation is read behind the batch norm and the rectifier that follow its convolution
+    (:func:`.scanned_layers`), and an image's peak is the maximum over positions. All sums are
+    exact, and every batch has the same shape and is computed by one thread, several side by side,
+    so that neither the order of the images, nor how they are shared out, nor the number of threads
+    decides any digit.
+
+    Args:
+        net: the network.
+        images: a folder of pictures (in class folders or not), or a data set: anything with a
+            length and a ``[number]`` that gives tensors [C, H, W] in the network's input space, or
+            pairs of one and its label.
+        top: how many of the strongest images to keep of each channel, at most one entry an image;
+            of equal peaks the earlier image's counts.
+        only: the numbers of the images to scan, for a part of the data set; see :func:`merge`.
+        memory: bytes, or a text such as ``"2GB"``, for the maps; it decides how many images run at
+            once.
+        state: a file that keeps what was counted so far, so that a scan can be resumed.
+        resume: go on from *state* if it is there.
+        save_every: seconds between two savings of the state, at least.
+        progress: called with the images done and the images in all.
+
+    Returns:
+        the scan. Images that cannot be read, or that the network answers with values that are not
+        finite, are left out and named in ``bad``.
+
+    Raises:
+        UnitError: if the network has no convolution.
+        DataError: if there is no image to scan, or *state* holds another scan.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> convolution = nn.Conv2d(1, 1, 1, bias=False)
+    >>> _ = nn.init.constant_(convolution.weight, 2.0)
+    >>> net = Network(nn.Sequential(convolution, nn.ReLU()), torch.zeros(1, 1, 2, 2))
+    >>> pictures = [torch.zeros(1, 2, 2), torch.tensor([[[0.0, 3], [1, 0]]])]
+    >>> found = scan(net, pictures, top=1).layers["0"]
+    >>> found.peak.tolist(), found.image.tolist(), found.position.tolist(), found.mean.tolist()
+    ([[6.0]], [[1]], [[[0, 1]]], [1.0])
+
+    """
+    if top < 1:
+        raise ConvscopeError(f"the number of strongest images must be at least 1, not {top}")
+    source = images_of(images, net)
+    room = budget.parse_bytes(memory)
+    size = images_at_once(net, room)
+    facts = scan_facts(net, source, top, size)
+    tally = _begun(facts, state, resume)
+    numbers = _numbers(only, len(source))
+    left = numbers[~tally.looked_at[numbers]]
+    keeper = _Keeper(tally, state, save_every)
+    work = ImagePass(net, source, scanned_layers(net), size, tally)
+    try:
+        for done in work.run(left, batches_at_once(net, size, room)):
+            keeper.save_if_due()
+            if progress:
+                progress(len(numbers) - len(left) + done, len(numbers))
+    finally:
+        keeper.save()
+    if not tally.images:
+        raise DataError(_nothing_left(source, tally))
+    return Scan(tally)
+
+
+def merge(scans: Iterable[Scan]) -> Scan:
+    """Return the scan of all images of several scans: exactly that of one pass over all of them.
+
+    Args:
+        scans: of parts of one data set (``scan(..., only=...)``) by one network, each image in one.
+
+    Raises:
+        DataError: if they were not scanned alike, or an image is in two of them.
+
+    """
+    parts = list(scans)
+    if not parts:
+        raise DataError("there is no scan to merge")
+    tally = Tally.empty(parts[0].tally.facts)
+    for part in parts:
+        tally.merge(part.tally)
+    return Scan(tally)
+
+
+def _numbers(only: Sequence[int] | None, count: int) -> Integers:
+    """Return the numbers of the images to scan, in order."""
+    if only is None:
+        return np.arange(count)
+    numbers = np.unique(np.asarray(only, dtype=np.int64))
+    if not len(numbers) or numbers[0] < 0 or numbers[-1] >= count:
+        raise DataError(f"the images to scan must be some of 0 to {count - 1}")
+    return numbers
+
+
+def scan_facts(net: Network, source: Images, top: int, size: int) -> dict[str, Any]:
+    """Return what was scanned with what, fit for JSON."""
+    layers = scanned_layers(net)
+    with single_threads(1) as worker:
+        scales = worker.submit(_scales, net, layers, size).result()
+    return {
+        "network": net.name,
+        "weights": _weights_hash(net),
+        "notes": list(net.notes),
+        "data": {"name": source.name, "images": len(source), "fingerprint": source.fingerprint()},
+        "classes": list(source.classes),
+        "top": top,
+        "batch": size,
+        "device": net.device.type,
+        "dtype": str(net.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+        "layers": [
+            {
+                "name": layer.name,
+                "read_at": layer.read_at,
+                "rectified": layer.rectified,
+                "shape": list(layer.shape),
+                "scale": scale,
+            }
+            for layer, scale in zip(layers, scales, strict=True)
+        ],
+    }
+
+
+def _scales(net: Network, layers: list[ScannedLayer], size: int) -> list[float]:
+    """Return powers of two about as large as each layer's peaks, from images of noise."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand((max(size, PROBES), *net.input_shape), generator=generator)
+    peaks: dict[int, float] = {}
+
+    def look(step: int, maps: Tensor) -> None:
+        peak = float(maps.abs().max())
+        peaks[step] = max(peak, peaks.get(step, 0.0)) if np.isfinite(peak) else 1.0
+
+    inputs = net.preprocess.to_inputs(pixels)
+    for begin in range(0, min(len(inputs), PROBES * size), size):
+        batch = net.checked(inputs[begin : begin + size])
+        visit(net.graph, batch, [layer.step for layer in layers], look)
+    exponents = [np.ceil(np.log2(peaks[layer.step] or 1.0)) for layer in layers]
+    return [float(2.0**exponent) for exponent in exponents]
+
+
+def _weights_hash(net: Network) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _begun(facts: dict[str, Any], state: str | os.PathLike[str] | None, resume: bool) -> Tally:
+    """Return the tally to go on with."""
+    if state is None or not Path(state).exists():
+        return Tally.empty(facts)
+    if not resume:
+        raise DataError(f"{state} holds a scan already: resume it, or name another file")
+    tally = Tally.load(state)
+    tally.check_same(facts)
+    return tally
+
+
+def _nothing_left(source: Images, tally: Tally) -> str:
+    number, reason = next(iter(tally.bad.items()))
+    return f"none of the {len(tally.bad)} images can be scanned: {source.title(number)}: {reason}"
+
+
+class _Keeper:
+    """Writes the tally to its file now and then, at little cost."""
+
+    def __init__(
+        self, tally: Tally, state: str | os.PathLike[str] | None, save_every: float
+    ) -> None:
+        self._tally = tally
+        self._state = state
+        self._pause = save_every
+        self._saved_at = time.monotonic()
+
+    def save_if_due(self) -> None:
+        """Save if the last time is long enough ago."""
+        if time.monotonic() - self._saved_at >= self._pause:
+            self.save()
+
+    def save(self) -> None:
+        """Save now."""
+        if self._state is None:
+            return
+        began = time.monotonic()
+        self._tally.save(self._state)
+        self._saved_at = time.monotonic()
+        self._pause = max(self._pause, (self._saved_at - began) / SAVING_SHARE)

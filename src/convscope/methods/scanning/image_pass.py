@@ -1,0 +1,239 @@
+"""The one pass over the images: batches of one shape, each computed by one thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.errors import ImageError
+from convscope.methods.scanning.exact_sums import Integers
+from convscope.methods.scanning.reductions import Reduced, Reducer, peak_positions
+from convscope.methods.scanning.sources import Images, checked_image
+from convscope.methods.scanning.strongest import Booleans
+from convscope.methods.scanning.tally import Tally
+from convscope.methods.scanning.units import ScannedLayer
+from convscope.network import Network
+from convscope.network.visit import visit
+
+MOST_IMAGES_AT_ONCE = 128
+MAPS_ALIVE = 6
+"""About how many maps of the largest size a batch and its reductions hold at once."""
+
+SHARES = 4
+"""A batch may take this part of the memory, so that as many run side by side."""
+
+READERS = 4
+NOT_FINITE = "the network's activations are not finite"
+
+
+def images_at_once(net: Network, memory: int) -> int:
+    """Return how many images a batch has, a power of two: the same for every batch of a scan."""
+    if not net.graph.batched:
+        return 1
+    fitting = memory // (SHARES * MAPS_ALIVE * _largest(net))
+    return int(2 ** int(np.log2(max(1, min(MOST_IMAGES_AT_ONCE, fitting)))))
+
+
+def batches_at_once(net: Network, size: int, memory: int) -> int:
+    """Return how many batches of *size* images run side by side, one thread each."""
+    if net.device.type != "cpu":
+        return 1
+    return max(1, min(torch.get_num_threads(), memory // (MAPS_ALIVE * size * _largest(net))))
+
+
+def _largest(net: Network) -> int:
+    """Return the bytes of an image's largest map."""
+    return max(int(np.prod(step.shape)) * step.dtype.itemsize for step in net.graph.steps)
+
+
+@contextmanager
+def single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield workers in which torch computes with one thread each.
+
+    How many threads share a convolution may decide its last digit: here it is always one.
+    """
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+            yield workers
+    finally:
+        # Part of the setting is the process's, not the thread's.
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image to scan."""
+
+    number: int
+    pixels: Tensor
+    label: int | None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a batch has in one layer, before it is counted."""
+
+    reduced: Reduced
+    entering: Booleans
+    positions: Integers
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A batch that went up: what each layer had of its images, and those it cannot count."""
+
+    batch: list[_Image]
+    found: dict[int, _Found]
+    left_out: list[int]
+    done: int
+
+
+class ImagePass:
+    """One pass over images: each batch is counted in whole or not at all.
+
+    Args:
+        net: the network.
+        source: the images.
+        layers: what to look at.
+        size: the images of a batch; a last one of fewer is filled with zeros.
+        tally: what to count in.
+
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        source: Images,
+        layers: list[ScannedLayer],
+        size: int,
+        tally: Tally,
+    ) -> None:
+        self._net = net
+        self._source = source
+        self._layers = {layer.step: layer for layer in layers}
+        self._size = size
+        self._tally = tally
+        self._own = threading.local()
+        self._counting = threading.Lock()
+
+    def run(self, numbers: Integers, batches: int) -> Iterator[int]:
+        """Scan the images of these numbers, so many batches side by side.
+
+        Yields after each batch how many images are done.
+        """
+        running: deque[Future[_Looked]] = deque()
+        with single_threads(batches) as workers:
+            for batch, done in self._batches(numbers):
+                running.append(workers.submit(self._look, batch, done))
+                if len(running) > batches:
+                    yield self._count(running.popleft().result())
+            while running:
+                yield self._count(running.popleft().result())
+
+    def _batches(self, numbers: Integers) -> Iterator[tuple[list[_Image], int]]:
+        """Yield batches, each with the number of images read so far."""
+        waiting: list[_Image] = []
+        for done, (number, image) in enumerate(self._loaded(list(map(int, numbers))), start=1):
+            if isinstance(image, _Image):
+                waiting.append(image)
+            else:
+                self._leave_out(number, image)
+            if len(waiting) == self._size or done == len(numbers):
+                yield waiting, done
+                waiting = []
+
+    def _loaded(self, numbers: list[int]) -> Iterator[tuple[int, _Image | str]]:
+        """Yield each image, or in its place why it cannot be used."""
+        if not numbers or self._source.path(numbers[0]) is None:
+            # A data set of the caller's may not bear being read by several threads.
+            yield from map(self._load, numbers)
+            return
+        with ThreadPoolExecutor(READERS) as readers:
+            ahead = 2 * self._size + READERS
+            reading = deque(readers.submit(self._load, number) for number in numbers[:ahead])
+            for number in numbers[ahead:]:
+                yield reading.popleft().result()
+                reading.append(readers.submit(self._load, number))
+            while reading:
+                yield reading.popleft().result()
+
+    def _load(self, number: int) -> tuple[int, _Image | str]:
+        try:
+            pixels, label = self._source.load(number)
+            return number, _Image(number, checked_image(pixels, self._net), label)
+        except ImageError as error:
+            return number, str(error)
+
+    def _leave_out(self, number: int, reason: str) -> None:
+        self._tally.bad[number] = reason
+        self._tally.looked_at[number] = True
+
+    def _look(self, batch: list[_Image], done: int) -> _Looked:
+        """Run the network on a batch, and again without those whose values are not finite."""
+        found = self._reduced(batch)
+        bad: list[int] = []
+        finite = [all(row) for row in zip(*(f.reduced.finite() for f in found.values()))]  # noqa: B905
+        if not all(finite):
+            bad = [image.number for image, good in zip(batch, finite, strict=True) if not good]
+            batch = [image for image, good in zip(batch, finite, strict=True) if good]
+            found = self._reduced(batch)
+        return _Looked(batch, found, bad, done)
+
+    def _reduced(self, batch: list[_Image]) -> dict[int, _Found]:
+        """Run the network on a batch, padded to the one size, and reduce every layer's maps."""
+        if not batch:
+            return {}
+        numbers = np.array([image.number for image in batch])
+        pixels = torch.zeros(self._size, *self._net.input_shape, dtype=self._net.dtype)
+        for place, image in enumerate(batch):
+            pixels[place] = image.pixels
+        found: dict[int, _Found] = {}
+        if not hasattr(self._own, "reducer"):
+            self._own.reducer = Reducer()
+
+        def look(step: int, maps: Tensor) -> None:
+            layer = self._layers[step]
+            reduced = self._own.reducer.reduce(maps, layer.rectified).part(len(batch))
+            with self._counting:
+                strongest = self._tally.layers[layer.name].strongest
+                entering = strongest.entering(reduced.peak, numbers)
+            positions = np.zeros(0, dtype=np.int64)
+            if entering.any():
+                positions = peak_positions(maps, entering)
+            found[step] = _Found(reduced, entering, positions)
+
+        visit(self._net.graph, self._net.checked(pixels), self._layers, look)
+        return found
+
+    def _count(self, looked: _Looked) -> int:
+        """Count a batch; return how many images are done."""
+        batch = looked.batch
+        with self._counting:
+            for number in looked.left_out:
+                self._leave_out(number, NOT_FINITE)
+            if batch:
+                self._count_images(batch, looked.found)
+        return looked.done
+
+    def _count_images(self, batch: list[_Image], found: dict[int, _Found]) -> None:
+        numbers = np.array([image.number for image in batch])
+        known = [image.label for image in batch if image.label is not None]
+        labels = np.array(known) if len(known) == len(batch) else None
+        for step, layer in self._layers.items():
+            part = found[step]
+            self._tally.layers[layer.name].add(
+                part.reduced, numbers, labels, part.entering, part.positions
+            )
+        if labels is not None:
+            classes = len(self._tally.class_images)
+            self._tally.class_images += np.bincount(labels, minlength=classes)
+        self._tally.looked_at[numbers] = True

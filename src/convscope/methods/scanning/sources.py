@@ -1,0 +1,216 @@
+"""Where a scan's images come from: a folder of pictures, or any data set."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from convscope.errors import ConvscopeError, DataError, ImageError
+from convscope.images import Preprocess
+from convscope.network import Network
+
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
+)
+
+
+class Images(Protocol):
+    """A set of images in a fixed order.
+
+    Attributes:
+        name: what to call it.
+        classes: the names of its classes by label; none where it has no labels.
+
+    """
+
+    name: str
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def load(self, number: int) -> tuple[Tensor, int | None]:
+        """Return an image [C, H, W] in the network's input space, and its label.
+
+        Raises:
+            ImageError: if it cannot be used.
+
+        """
+        ...
+
+    def title(self, number: int) -> str:
+        """Return what to call an image."""
+        ...
+
+    def path(self, number: int) -> Path | None:
+        """Return the file that an image comes from, if it has one of its own."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a text that differs for another set of images."""
+        ...
+
+
+class PictureFolder:
+    """All pictures in a folder and its subfolders, in the order of their names.
+
+    Where the folder holds pictures only in subfolders, two or more, these are the classes.
+
+    Args:
+        folder: the folder.
+        preprocess: how a picture becomes the network's input.
+
+    Raises:
+        DataError: if there is no such folder, or no picture in it.
+
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], preprocess: Preprocess) -> None:
+        self.folder = Path(folder)
+        self._preprocess = preprocess
+        if not self.folder.is_dir():
+            raise DataError(f"there is no folder {self.folder}")
+        self._files = sorted(_pictures(self.folder), key=lambda file: file.parts)
+        if not self._files:
+            raise DataError(f"{self.folder} holds no pictures")
+        tops = sorted({file.parts[0] for file in self._files if len(file.parts) > 1})
+        classed = len(tops) > 1 and all(len(file.parts) > 1 for file in self._files)
+        self.name = self.folder.resolve().name
+        self.classes = tuple(tops) if classed else ()
+        self._labels = {name: label for label, name in enumerate(self.classes)}
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def load(self, number: int) -> tuple[Tensor, int | None]:
+        """Return an image [C, H, W] and its label."""
+        file = self._files[number]
+        return self._preprocess(self.folder / file)[0], self._labels.get(file.parts[0])
+
+    def title(self, number: int) -> str:
+        """Return the file's path inside the folder."""
+        return self._files[number].as_posix()
+
+    def path(self, number: int) -> Path:
+        """Return the file."""
+        return self.folder / self._files[number]
+
+    def fingerprint(self) -> str:
+        """Return a hash of the files' names and sizes."""
+        digest = hashlib.sha256()
+        for file in self._files:
+            size = (self.folder / file).stat().st_size
+            digest.update(f"{file.as_posix()}\0{size}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+
+class GivenImages:
+    """Any data set with a length and a ``[number]``, of images or of (image, label) pairs.
+
+    Args:
+        dataset: gives float tensors [C, H, W] in the network's input space, alone or with a label,
+            which is a whole number from 0.
+        net: names the classes where the data set does not (as ``classes``).
+
+    Raises:
+        DataError: if it has no length, or nothing in it.
+
+    """
+
+    def __init__(self, dataset: Any, net: Network) -> None:
+        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+            raise DataError(
+                f"{type(dataset).__name__} is no data set to scan: it needs a length and items"
+            )
+        if not len(dataset):
+            raise DataError("the data set holds no image")
+        self._dataset = dataset
+        self.name = type(dataset).__name__
+        self.classes = _classes(dataset, net)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def load(self, number: int) -> tuple[Tensor, int | None]:
+        """Return an image [C, H, W] and its label."""
+        try:
+            item = self._dataset[number]
+        except ConvscopeError:
+            raise
+        except Exception as error:  # another's code meets a bad image with any error
+            raise ImageError(f"cannot be read: {type(error).__name__}: {error}") from error
+        image, label = item if isinstance(item, tuple | list) else (item, None)
+        if not isinstance(image, Tensor) or image.dim() != 3:
+            raise ImageError("is no tensor [C, H, W]")
+        if label is None or not self.classes:
+            return image, None
+        if not 0 <= int(label) < len(self.classes):
+            raise ImageError(f"has label {int(label)}, and there are {len(self.classes)} classes")
+        return image, int(label)
+
+    def title(self, number: int) -> str:
+        """Return the image's number."""
+        return f"image {number}"
+
+    def path(self, number: int) -> None:
+        """Return nothing: a data set does not say where its images come from."""
+        return
+
+    def fingerprint(self) -> str:
+        """Return the data set's own fingerprint if it has one, else what it is called."""
+        own = getattr(self._dataset, "fingerprint", None)
+        return str(own()) if callable(own) else self.name
+
+
+def images_of(images: Any, net: Network) -> Images:
+    """Return a set of images for a scan: a folder's path, a data set, or such a set itself.
+
+    Raises:
+        DataError: if it is none of these.
+
+    """
+    if isinstance(images, str | os.PathLike):
+        return PictureFolder(images, net.preprocess)
+    if all(hasattr(images, name) for name in ("load", "title", "path", "fingerprint")):
+        given: Images = images
+        return given
+    return GivenImages(images, net)
+
+
+def _pictures(folder: Path) -> Iterable[Path]:
+    """Return the picture files below a folder, relative to it; hidden ones are left out."""
+    for path, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES:
+                yield Path(path, name).relative_to(folder)
+
+
+def _classes(dataset: Any, net: Network) -> tuple[str, ...]:
+    """Return names for the labels of a data set, if its first image has one."""
+    names: Sequence[str] | None = getattr(dataset, "classes", None) or net.classes
+    if names:
+        return tuple(map(str, names))
+    output = net.graph.steps[net.graph.output].shape
+    return tuple(map(str, range(output[1]))) if len(output) == 2 else ()
+
+
+def checked_image(image: Tensor, net: Network) -> Tensor:
+    """Return *image* if it fits the network and is finite.
+
+    Raises:
+        ImageError: if not.
+
+    """
+    if tuple(image.shape) != net.input_shape:
+        raise ImageError(
+            f"has the shape {list(image.shape)}, and the network takes {list(net.input_shape)}"
+        )
+    if not torch.isfinite(image).all():
+        raise ImageError("holds values that are not finite")
+    return image

@@ -1,0 +1,99 @@
+"""The strongest entries of every channel, in an order that does not depend on when they came."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from convscope.methods.scanning.exact_sums import Integers
+
+NO_IMAGE = -1
+LAST = np.iinfo(np.int64).max
+
+Booleans = npt.NDArray[np.bool_]
+
+
+@dataclass
+class Strongest:
+    """Of every channel the images with the strongest peaks, at most one entry an image.
+
+    The order is by peak, strongest first, and of equal peaks by image. Only an active unit has an
+    entry: its peak is above zero.
+
+    Attributes:
+        peak: [C, top], float32; 0 where there is no entry.
+        image: [C, top], int64, the image's number in the data set; -1 where there is no entry.
+        position: [C, top], int64, row * width + column of the peak; of equal values the first.
+
+    """
+
+    peak: npt.NDArray[np.float32]
+    image: Integers
+    position: Integers
+
+    @classmethod
+    def none(cls, channels: int, top: int) -> "Strongest":
+        """Return room for *top* entries a channel, with none in it."""
+        shape = (channels, top)
+        empty = np.full(shape, NO_IMAGE, dtype=np.int64)
+        return cls(np.zeros(shape, dtype=np.float32), empty, np.zeros(shape, dtype=np.int64))
+
+    def entering(self, peaks: npt.NDArray[np.float32], images: Integers) -> Booleans:
+        """Return which of peaks [N, C] of *images*, [N], would have an entry: [N, C]."""
+        stronger = peaks > self.peak[:, -1]
+        level = (peaks == self.peak[:, -1]) & (peaks > 0)
+        entering: Booleans = stronger | (level & (images[:, None] < self.image[:, -1]))
+        top = self.peak.shape[1]
+        crowded = np.flatnonzero(entering.sum(axis=0) > top)
+        if len(crowded):
+            # More of this batch than there is room for: only its own strongest can stay.
+            own = np.where(entering[:, crowded], peaks[:, crowded], -np.inf)
+            by_image = np.argsort(images, kind="stable")
+            order = np.argsort(-own[by_image], axis=0, kind="stable")
+            kept = np.zeros_like(own, dtype=bool)
+            np.put_along_axis(kept, by_image[order[:top]], True, axis=0)
+            entering[:, crowded] &= kept
+        return entering
+
+    def enter(
+        self,
+        peaks: npt.NDArray[np.float32],
+        images: Integers,
+        entering: Booleans,
+        positions: Integers,
+    ) -> None:
+        """Take in what :meth:`entering` found; *positions* [M] in the order of its true values."""
+        channels = np.flatnonzero(entering.any(axis=0))
+        if not len(channels):
+            return
+        chosen = entering[:, channels]
+        places = np.zeros(entering.shape, dtype=np.int64)
+        places[entering] = positions
+        self._keep(
+            channels,
+            np.where(chosen, peaks[:, channels], 0).T,
+            np.where(chosen, images[:, None], NO_IMAGE).T,
+            places[:, channels].T,
+        )
+
+    def merge(self, other: "Strongest") -> None:
+        """Take in the entries of other images."""
+        self._keep(np.arange(len(self.peak)), other.peak, other.image, other.position)
+
+    def _keep(
+        self,
+        channels: Integers,
+        peaks: npt.NDArray[np.float32],
+        images: Integers,
+        positions: Integers,
+    ) -> None:
+        """Keep the strongest of what is there and of more entries [len(channels), M]."""
+        peak = np.concatenate([self.peak[channels], peaks], axis=1)
+        image = np.concatenate([self.image[channels], images], axis=1)
+        position = np.concatenate([self.position[channels], positions], axis=1)
+        by_image = np.where(image == NO_IMAGE, LAST, image).argsort(axis=1, kind="stable")
+        by_peak = (-np.take_along_axis(peak, by_image, 1)).argsort(axis=1, kind="stable")
+        order = np.take_along_axis(by_image, by_peak, 1)[:, : self.peak.shape[1]]
+        self.peak[channels] = np.take_along_axis(peak, order, 1)
+        self.image[channels] = np.take_along_axis(image, order, 1)
+        self.position[channels] = np.take_along_axis(position, order, 1)

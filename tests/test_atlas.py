@@ -1,0 +1,350 @@
+"""The atlas: its tables, its pictures, its commands, and its pages in a real browser."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+from torch import nn
+from typer.testing import CliRunner
+
+import convscope as cs
+from convscope.atlas import build
+from convscope.atlas.atlas import Atlas
+from convscope.atlas.build import write_atlas
+from convscope.atlas.place import ARRAYS, STRONGEST, TALLY, UNITS
+from convscope.atlas.sprites import CELLS, MOSAIC, cell
+from convscope.cli import app
+from convscope.display import display_scale, to_display
+from convscope.errors import ConvscopeError, DataError, UnitError
+from convscope.methods.scanning.sources import PictureFolder
+
+TABLES = (UNITS, STRONGEST, ARRAYS, TALLY)
+SIDE = 20
+FACTORY = f"""
+import torch
+from torch import nn
+
+input_size = (3, {SIDE}, {SIDE})
+
+def network():
+    torch.manual_seed(1)
+    module = nn.Sequential(
+        nn.Conv2d(3, 40, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(40, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 3),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ).eval()
+    with torch.no_grad():
+        module[3].bias[2] = -100.0
+    return module
+"""
+
+
+def paint(folder: Path, count: int = 14) -> None:
+    """Write smooth noise as pictures of two classes, one of them with a hostile name."""
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        coarse = Image.fromarray(generator.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        name = "</script><b>.png" if number == 3 else f"{number}.png"
+        path = folder / ("cat" if number % 3 else "dog") / name.replace("/", "∕")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a network's file, pictures, one of them broken, and their atlas."""
+    folder = tmp_path_factory.mktemp("atlas")
+    (folder / "net.py").write_text(FACTORY)
+    paint(folder / "photos")
+    (folder / "photos" / "cat" / "broken.png").write_bytes(b"nothing")
+    run("scan", f"{folder}/net.py:network", folder / "photos", *SIZE, "-o", folder / "whole")
+    return folder
+
+
+SIZE = ("--size", f"3,{SIDE},{SIDE}")
+
+
+def run(*arguments: object) -> str:
+    found = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if found.exception and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return found.output
+
+
+def network(home: Path) -> cs.Network:
+    return cs.load(f"{home}/net.py:network", size=f"3,{SIDE},{SIDE}")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_hold_every_unit_and_entry(home):
+    scan = cs.Scan.load(home / "whole" / TALLY)
+    units = rows(home / "whole" / UNITS)
+    assert len(units) == 40 + 6 + 4
+    for row in units:
+        layer, channel = scan.layers[row["layer"]], int(row["channel"])
+        assert row["read_at"] == layer.read_at
+        assert row["dead"] == ("true" if layer.dead[channel] else "false")
+        assert float(row["mean"]) == pytest.approx(layer.mean[channel], rel=1e-8)
+        assert (row["selectivity"] == "") == bool(np.isnan(layer.selectivity[channel]))
+        assert row["top_class"] in ("", "cat", "dog")
+    entries = rows(home / "whole" / STRONGEST)
+    assert len(entries) == sum(int(row["entries"]) for row in units)
+    first = entries[0]
+    layer = scan.layers["0"]
+    assert int(first["image"]) == layer.image[0, 0]
+    top, left = (int(first[key]) for key in ("row", "column"))
+    assert int(first["top"]) == max(top - 1, 0)
+    assert int(first["right"]) == min(left + 2, SIDE)
+    arrays = load_file(home / "whole" / ARRAYS)
+    assert arrays["0/image"].tolist() == layer.image.tolist()
+    assert arrays["3/histogram"].sum() == 6 * 14
+    facts = json.loads((home / "whole" / "atlas.json").read_text())
+    assert facts["images_counted"] == 14
+    assert [bad[0] for bad in facts["bad_images"]] == [9]
+
+
+def test_tiles_show_the_patch_and_the_projection(home):
+    net = network(home)
+    source = PictureFolder(home / "photos", net.preprocess)
+    scan = cs.Scan.load(home / "whole" / TALLY)
+    layer, atlas = scan.layers["3"], Atlas(home / "whole")
+    channel = int(np.flatnonzero(~layer.dead)[0])
+    unit = atlas.unit("3", channel)
+    for rank, entry in enumerate(unit.facts["entries"]):
+        image = source.load(int(layer.image[channel, rank]))[0]
+        p = cs.project(net, image[None], "4", [channel])
+        assert p.position[0, 0].tolist() == layer.position[channel, rank].tolist() == entry[2:4]
+        top, left, bottom, right = p.window[0, 0].tolist()
+        assert entry[4:8] == [top, left, bottom, right]
+        shown = to_display(values := p.pixels[0, 0][:, top:bottom, left:right],
+                           scale := display_scale(values))  # fmt: skip
+        assert entry[8] == pytest.approx(scale.limit, rel=1e-3)
+        # The field is 8 pixels, 64 in the tile; beyond the image it is hatched.
+        tile = unit.projections[rank]
+        assert tile.shape == (64, 64, 3)
+        rows_out = 8 - (bottom - top) if top == 0 else 0
+        columns_out = 8 - (right - left) if left == 0 else 0
+        inside = tile[rows_out * 8 :, columns_out * 8 :][::8, ::8]
+        found = inside[: bottom - top, : right - left].astype(int)
+        assert np.abs(found - shown).max() <= 1
+        patch = unit.patches[rank][rows_out * 8 :, columns_out * 8 :][::8, ::8]
+        pixels = (image[:, top:bottom, left:right] * 255).round().movedim(0, -1).numpy()
+        assert np.abs(patch[: bottom - top, : right - left] - pixels).max() <= 1
+
+
+def test_sheets_hold_a_cell_a_channel(home):
+    with Image.open(home / "whole" / "layers" / "00-0" / "sheet-1.jpg") as sheet:
+        assert sheet.width == 4 * 2 * MOSAIC
+    assert cell(CELLS + 1) == cell(1) == (0, 2 * MOSAIC)
+
+
+def test_parts_merge_into_the_same_tables(home):
+    for part in (1, 2, 3):
+        run("scan", f"{home}/net.py:network", home / "photos", *SIZE, "--part", f"{part}/3",
+            "-o", home / f"part{part}")  # fmt: skip
+    run("scan", "--merge", home / "part2", home / "part3", home / "part1", "-o", home / "merged")
+    for table in TABLES:
+        assert (home / "merged" / table).read_bytes() == (home / "whole" / table).read_bytes()
+    one, other = ((home / name / "layers" / "01-3.js").read_text() for name in ("merged", "whole"))
+    assert one.replace("merged", "whole") == other
+
+
+def test_resumed_at_its_end_nothing_is_drawn_again(home, monkeypatch):
+    before = {path: path.read_bytes() for path in (home / "whole").rglob("*") if path.is_file()}
+    monkeypatch.setattr(build._Drawing, "_draw", lambda *_: pytest.fail("drawn again"))
+    again = ("-o", home / "whole", "--resume", "--json")
+    found = json.loads(run("scan", f"{home}/net.py:network", home / "photos", *SIZE, *again))
+    assert found["bad"][0]["image"] == "cat/broken.png"
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.slow
+def test_processes_share_the_images_and_the_first_merges(home):
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"),
+        *("convscope", "scan", f"{home}/net.py:network", home / "photos", *SIZE),
+        *("-o", home / "shared"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    for table in TABLES:
+        assert (home / "shared" / table).read_bytes() == (home / "whole" / table).read_bytes()
+    assert not list((home / "shared").glob("rank-*"))
+
+
+def test_unit_is_drawn_from_the_atlas(home, tmp_path):
+    said = run("unit", home / "whole", "3", 0, "-o", tmp_path / "unit.png")
+    with Image.open(tmp_path / "unit.png") as drawn:
+        assert drawn.width > 600
+    assert said.splitlines()[0] == str(tmp_path / "unit.png")
+    assert len(said.splitlines()) == 1 + 9
+    run("unit", home / "whole", "4", 2, "-o", tmp_path / "dead.png")
+    assert (tmp_path / "dead.png").exists()
+
+
+def test_mistakes_are_one_sentence(home, tmp_path):
+    atlas = home / "whole"
+    with pytest.raises(UnitError, match="no layer 'nine'"):
+        run("unit", atlas, "nine", 0, "-o", tmp_path / "unit.png")
+    with pytest.raises(UnitError, match="has channels 0 to 5, not 6"):
+        run("unit", atlas, "3", 6, "-o", tmp_path / "unit.png")
+    with pytest.raises(DataError, match="holds no atlas"):
+        run("unit", tmp_path, "3", 0, "-o", tmp_path / "unit.png")
+    with pytest.raises(ConvscopeError, match="holds a scan already: --resume"):
+        run("scan", "vgg16", home / "photos", "-o", atlas)
+    with pytest.raises(ConvscopeError, match="needs a MODEL and IMAGES"):
+        run("scan", "vgg16")
+    with pytest.raises(ConvscopeError, match="--part is K/N"):
+        run("scan", "vgg16", home / "photos", "--part", "3/2", "-o", tmp_path / "a")
+    with pytest.raises(DataError, match="overlap"):
+        run("scan", "--merge", atlas, atlas, "-o", tmp_path / "b")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from shutil import which
+
+    api = pytest.importorskip("playwright.sync_api")
+    chromium = which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium on the PATH")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that holds every complaint, and every address asked for, against the test."""
+    page = browser.new_page()
+    complaints, asked = [], []
+    page.on("console", lambda m: m.type in ("error", "warning") and complaints.append(m.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(request.url))
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    page.close()
+    assert complaints == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def channels_of(page) -> list[int]:
+    return [int(link.get_attribute("data-channel")) for link in page.query_selector_all("#grid a")]
+
+
+def test_grid_sorts_filters_and_finds(home, page):
+    scan = cs.Scan.load(home / "whole" / TALLY)
+    layer = scan.layers["3"]
+    page.goto((home / "whole" / "layers" / "01-3.html").as_uri())
+    assert channels_of(page) == list(range(6))
+    page.select_option("#sort", "peak")
+    assert channels_of(page) == np.argsort(-layer.peak[:, 0], kind="stable").tolist()
+    page.select_option("#sort", "selectivity")
+    selectivity = np.nan_to_num(layer.selectivity, nan=-1)
+    assert channels_of(page) == np.argsort(-selectivity, kind="stable").tolist()
+    page.select_option("#sort", "sparsity")
+    assert channels_of(page)[-1] == 2
+    page.select_option("#sort", "similarity")
+    assert sorted(channels_of(page)) == list(range(6))
+    assert channels_of(page)[0] == int(layer.peak[:, 0].argmax())
+    page.check("#dead")
+    assert 2 not in channels_of(page)
+    assert page.inner_text("#count") == "5 of 6"
+    page.fill("#find", "4")
+    assert channels_of(page) == [4]
+    page.fill("#find", "no such thing")
+    assert channels_of(page) == []
+
+
+def test_keys_lead_to_a_channel_and_back(home, page):
+    page.goto((home / "whole" / "index.html").as_uri())
+    page.click("a.layer >> nth=1")
+    page.focus("#grid a")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#unit-view h2")
+    assert page.inner_text("#unit-view h2") == "Channel 1"
+    assert len(page.query_selector_all(".entry")) == 9
+    for picture in page.query_selector_all(".entry img"):
+        assert picture.get_attribute("alt")
+        picture.scroll_into_view_if_needed()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#unit-view h2').textContent == 'Channel 2'")
+    assert "active in none" in page.inner_text("#unit-view")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#grid-view:not([hidden])")
+    assert page.evaluate("document.activeElement.dataset.channel") == "2"
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "find"
+
+
+def test_pages_fit_a_phone_and_name_their_pictures(home, page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    for place in ("index.html", "layers/00-0.html", "layers/00-0.html#3"):
+        page.goto(f"{(home / 'whole').as_uri()}/{place}")
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        unnamed = "[...document.querySelectorAll('[role=img]')].filter(e => !e.ariaLabel).length"
+        assert page.evaluate(unnamed) == 0
+
+
+def vgg_sized(folder: Path, count: int) -> Path:
+    """Write an atlas of VGG16's 4,224 channels, over smooth noise, by a net of 1x1 kernels."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    before = 3
+    for width in (64, 64, 128, 128, 256, 256, 256, *[512] * 6):
+        layers += [nn.Conv2d(before, width, 1), nn.ReLU()]
+        nn.init.kaiming_normal_(layers[-2].weight, nonlinearity="relu")
+        before = width
+    net = cs.Network(nn.Sequential(*layers), torch.zeros(1, 3, 8, 8), name="VGG16-sized")
+    images = list(torch.rand(count, 3, 8, 8))
+    scan = cs.scan(net, images)
+    from convscope.methods.scanning.sources import images_of
+
+    return write_atlas(net, scan, images_of(images, net), folder)
+
+
+def test_first_page_of_4224_channels_opens_within_a_second(tmp_path, page, monkeypatch):
+    def blank(drawing, number, layer):
+        slug = build.place.layer_slug(number, layer.name)
+        folder = tmp_path / "layers" / slug
+        folder.mkdir()
+        for sheet in range(-(-layer.shape[0] // CELLS)):
+            Image.new("RGB", (8 * MOSAIC, 8 * MOSAIC)).save(folder / f"sheet-{sheet}.jpg")
+
+    monkeypatch.setattr(build._Drawing, "layer", blank)
+    first = vgg_sized(tmp_path, 10)
+    page.goto(first.as_uri())  # the browser's own start is not the page's
+    page.goto(first.as_uri())
+    timing = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+    page.wait_for_function(f"{timing} > 0")
+    assert page.evaluate(timing) < 1000
+    assert "4,224" in page.inner_text("main")
+
+
+@pytest.mark.slow
+def test_no_page_of_4224_channels_loads_10_megabytes(tmp_path, page):
+    vgg_sized(tmp_path, 12)
+    loaded: list[str] = []
+    page.on("request", lambda request: loaded.append(request.url))
+    page.goto((tmp_path / "layers" / "12-24.html").as_uri())
+    for _ in range(60):
+        page.mouse.wheel(0, 3000)
+        page.wait_for_timeout(30)
+    files = {Path(url.removeprefix("file://")) for url in loaded}
+    assert len([file for file in files if file.name.startswith("sheet-")]) == 512 // CELLS
+    assert sum(file.stat().st_size for file in files) < 10e6

@@ -1,0 +1,302 @@
+"""The scan's numbers: against a slow account in float64, in parts, and after being killed."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+import convscope as cs
+from architectures import ARCHITECTURES, build, images_for
+from convscope.errors import ConvscopeError, DataError
+from convscope.methods.scanning.exact_sums import ExactSums
+from convscope.methods.scanning.image_pass import batches_at_once, images_at_once
+from convscope.methods.scanning.result import bin_name, class_selectivity
+from convscope.methods.scanning.tally import bin_edges
+from convscope.methods.scanning.units import scanned_layers
+from scan_worker import Pictures, network
+
+TOP = 4
+FEW = 400_000
+"""Memory for a few images at once, so that there are many batches, the last of them padded."""
+
+
+@pytest.fixture(scope="module")
+def net():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def whole(net):
+    return cs.scan(net, Pictures(), top=TOP, memory=FEW)
+
+
+def maps_by_hand(net, pictures):
+    """Return each scanned layer's maps by running the module's own layers, one image at a time."""
+    module = net.module.double()
+    kept = {"0": [], "4": [], "6": []}
+    ends = {3: "0", 5: "4", 6: "6"}
+    good = [n for n in range(len(pictures)) if n not in pictures.bad]
+    with torch.no_grad():
+        for number in good:
+            x = pictures.images[number][None].double()
+            for place, layer in enumerate(module):
+                x = layer(x)
+                if place in ends:
+                    kept[ends[place]].append(x[0])
+    module.float()
+    return good, {name: torch.stack(maps) for name, maps in kept.items()}
+
+
+def test_strongest_and_statistics_are_those_of_a_slow_account(whole):
+    pictures = Pictures()
+    good, maps = maps_by_hand(network(), pictures)
+    assert whole.images == len(good) == 298
+    for name, layer in whole.layers.items():
+        values = maps[name]
+        peaks = values.flatten(2).max(2).values
+        for channel in range(layer.shape[0]):
+            own = peaks[:, channel]
+            # Equal images have equal peaks: only their numbers can tell them apart.
+            order = sorted(range(len(good)), key=lambda i: (-float(own[i].float()), good[i]))
+            order = [i for i in order if own[i] > 0][:TOP]
+            entries = [n for n in layer.image[channel].tolist() if n >= 0]
+            assert entries == [good[i] for i in order]
+            for rank, i in enumerate(order):
+                row, column = layer.position[channel, rank]
+                assert layer.peak[channel, rank] == pytest.approx(own[i].item(), rel=1e-5)
+                assert values[i, channel, row, column] == own[i]
+        near = {"rel": 1e-5, "abs": 1e-6}
+        assert layer.mean == pytest.approx(values.mean((0, 2, 3)).numpy(), **near)
+        spread = values.var((0, 2, 3), unbiased=False).sqrt().numpy()
+        assert layer.std == pytest.approx(spread, **near)
+        assert layer.peak_mean == pytest.approx(peaks.mean(0).numpy(), **near)
+        assert layer.active_images == pytest.approx((peaks > 0).double().mean(0).numpy())
+        shares = (values > 0).double().mean((0, 2, 3)).numpy()
+        assert layer.active_positions == pytest.approx(shares)
+        labels = pictures.labels[good]
+        means = torch.stack([peaks[labels == k].clamp(min=0).mean(0) for k in range(3)])
+        assert layer.class_peaks == pytest.approx(means.T.numpy(), **near)
+        for channel in range(layer.shape[0]):
+            most = means[:, channel].max().item()
+            rest = (means[:, channel].sum().item() - most) / 2
+            expected = (most - rest) / (most + rest) if most + rest else np.nan
+            assert layer.selectivity[channel] == pytest.approx(expected, nan_ok=True, rel=1e-4)
+        together = np.corrcoef(peaks.T.numpy()[~layer.dead])
+        found = layer.similarity[~layer.dead][:, ~layer.dead]
+        assert found == pytest.approx(together, abs=5e-3)
+        for channel in range(layer.shape[0]):
+            for number in np.flatnonzero(layer.histogram[channel]):
+                low, high = bin_name(int(number))
+                inside = (peaks[:, channel] >= low) & (peaks[:, channel] < high)
+                assert layer.histogram[channel, number] == inside.sum()
+            assert layer.histogram[channel].sum() == len(good)
+
+
+def test_units_are_read_behind_their_rectifier(whole):
+    assert [(x.name, x.read_at, x.rectified) for x in whole.layers.values()] == [
+        ("0", "3", True),
+        ("4", "5", True),
+        ("6", "6", False),
+    ]
+    assert whole.layers["4"].dead.tolist() == [False, False, True, False, False]
+    assert (whole.layers["4"].image[2] == -1).all()
+
+
+def test_bad_images_are_left_out_and_named(whole):
+    assert list(whole.bad) == [5, 130]
+    assert whole.bad[5] == "cannot be read: OSError: the file is cut short"
+    assert whole.bad[130] == "the network's activations are not finite"
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_every_build_of_network_has_its_strongest_found(name):
+    module = build(name)
+    images = images_for(module, count=5)
+    net = cs.Network(module, images[:1])
+    found = cs.scan(net, list(images), top=2)
+    for layer in found.layers.values():
+        if layer.dead.all():
+            continue
+        channel = int(np.argmax(layer.peak[:, 0]))
+        p = cs.project(net, images, layer.read_at, [channel], rule="gradient")
+        best = int(p.activation[:, 0].argmax())
+        assert layer.image[channel, 0] == best
+        assert layer.peak[channel, 0] == pytest.approx(p.activation[best, 0].item(), rel=1e-6)
+        assert layer.position[channel, 0].tolist() == p.position[best, 0].tolist()
+
+
+def same_file(one, other, folder):
+    one.save(folder / "one")
+    other.save(folder / "other")
+    return (folder / "one").read_bytes() == (folder / "other").read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_parts_merge_into_exactly_the_whole(seed, net, whole, tmp_path):
+    pictures = Pictures()
+    generator = np.random.default_rng(seed)
+    owner = generator.integers(0, 1 + seed, len(pictures))
+    parts = [
+        cs.scan(net, pictures, top=TOP, memory=FEW, only=np.flatnonzero(owner == part))
+        for part in np.unique(owner)
+    ]
+    generator.shuffle(parts)
+    assert same_file(cs.merge(parts), whole, tmp_path)
+
+
+def test_more_threads_change_nothing(net, whole, tmp_path):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert same_file(cs.scan(net, Pictures(), top=TOP, memory=FEW), whole, tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_saved_scan_comes_back(whole, tmp_path):
+    whole.save(tmp_path / "scan")
+    loaded = cs.Scan.load(tmp_path / "scan")
+    assert same_file(loaded, whole, tmp_path)
+    assert loaded.bad == whole.bad
+    assert loaded.layers["0"].mean.tolist() == whole.layers["0"].mean.tolist()
+
+
+def test_parts_that_do_not_belong_together_are_refused(net, whole):
+    pictures = Pictures()
+    part = cs.scan(net, pictures, top=TOP, memory=FEW, only=range(9))
+    with pytest.raises(DataError, match="overlap: image 0 is in more than one"):
+        cs.merge([whole, part])
+    other = cs.scan(net, pictures, top=3, memory=FEW, only=range(9))
+    with pytest.raises(DataError, match="made with another top"):
+        cs.merge([part, other])
+    with pytest.raises(DataError, match="no scan to merge"):
+        cs.merge([])
+
+
+def test_killed_at_random_moments_it_resumes_to_the_same_bytes(whole, tmp_path):
+    worker = [sys.executable, Path(__file__).with_name("scan_worker.py"), tmp_path / "state", "30"]
+    found = subprocess.run(worker, check=True, capture_output=True, text=True)
+    assert int(found.stdout) >= 20
+    whole.save(tmp_path / "whole")
+    assert (tmp_path / "state").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_another_scan_in_the_state_file_is_not_overwritten(net, whole, tmp_path):
+    whole.save(tmp_path / "state")
+    with pytest.raises(DataError, match="holds a scan already"):
+        cs.scan(net, Pictures(), top=TOP, memory=FEW, state=tmp_path / "state")
+    with pytest.raises(DataError, match="made with another top"):
+        cs.scan(net, Pictures(), top=5, memory=FEW, state=tmp_path / "state", resume=True)
+
+
+floats32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(floats32, max_size=60), st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_sums_are_exact_in_any_order_and_partition(values, chance):
+    def summed(numbers):
+        sums = ExactSums((1,))
+        array = np.array(numbers, dtype=np.float32).reshape(-1, 1)
+        cut = chance.randint(0, len(array))
+        other = ExactSums((1,))
+        sums.add(array[:cut])
+        other.add_at(np.zeros(len(array) - cut, dtype=np.int64), array[cut:, 0])
+        sums.merge(other)
+        return sums
+
+    first = summed(values)
+    exact = sum(map(Fraction, values))
+    digits = {k: int(v[0]) for k, v in first.digits().items()}
+    assert sum(v * Fraction(2) ** (24 * k - 172) for k, v in digits.items()) == exact
+    assert first.values()[0] == pytest.approx(float(exact), rel=1e-15, abs=1e-300)
+    shuffled = chance.sample(values, len(values))
+    assert {k: int(v[0]) for k, v in summed(shuffled).digits().items()} == digits
+    back = ExactSums.from_digits((1,), first.digits())
+    assert back.values().tolist() == first.values().tolist()
+
+
+def test_sums_of_many_values_carry():
+    sums = ExactSums((1,))
+    largest = np.full((20_000, 1), np.finfo(np.float32).max, dtype=np.float32)
+    for sign in (1, 1, -1):
+        sums.add(sign * largest)
+    assert sums.values()[0] == 20_000 * float(np.finfo(np.float32).max)
+
+
+def test_histogram_bins_hold_their_lower_edge():
+    edges = bin_edges()
+    assert len(edges) == 258
+    assert (np.diff(edges) > 0).all()
+    low, high = bin_name(int(np.searchsorted(edges, np.float32(1.0), side="right")))
+    assert low == 1.0
+    assert high == pytest.approx(2**0.25)
+    assert bin_name(0)[0] == -np.inf
+    assert bin_name(258)[1] == np.inf
+
+
+def test_selectivity_needs_two_classes():
+    assert np.isnan(class_selectivity(np.array([[1.0, 2.0], [np.nan, np.nan]]))).all()
+    assert np.isnan(class_selectivity(np.zeros((3, 1))))[0]
+    assert class_selectivity(np.array([[2.0], [0.0], [0.0]])).tolist() == [1.0]
+
+
+def test_a_folder_has_its_class_folders_as_labels_and_its_bad_files_listed(tmp_path):
+    for place, colour in ("a/1.png", "red"), ("b/deep/2.png", "lime"), ("b/0.png", "blue"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 6), colour).save(tmp_path / place)
+    (tmp_path / "a" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "a" / "notes.txt").write_text("no picture either")
+    convolution = nn.Conv2d(3, 3, 1, bias=False)
+    nn.init.eye_(convolution.weight[:, :, 0, 0].data.zero_())
+    convolution.weight.data[:, :, 0, 0] = torch.eye(3)
+    net = cs.Network(nn.Sequential(convolution, nn.ReLU()), torch.zeros(1, 3, 6, 6))
+    found = cs.scan(net, tmp_path, top=2)
+    # In the order of their names: a/1, a/broken, b/0, b/deep/2.
+    assert found.classes == ("a", "b")
+    assert list(found.bad) == [1]
+    assert "broken.jpg is not an image" in found.bad[1]
+    assert found.layers["0"].image.tolist() == [[0, -1], [3, -1], [2, -1]]
+    assert found.layers["0"].class_peaks.tolist() == [[1.0, 0.0], [0.0, 0.5], [0.0, 0.5]]
+    assert found.layers["0"].selectivity.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_what_cannot_be_scanned_is_refused_in_a_sentence(net, tmp_path):
+    with pytest.raises(DataError, match="there is no folder"):
+        cs.scan(net, tmp_path / "nowhere")
+    with pytest.raises(DataError, match="holds no pictures"):
+        cs.scan(net, tmp_path)
+    with pytest.raises(DataError, match="no data set to scan"):
+        cs.scan(net, 3)
+    with pytest.raises(DataError, match="holds no image"):
+        cs.scan(net, [])
+    with pytest.raises(DataError, match=r"none of the 1 images can be scanned: image 0: has the"):
+        cs.scan(net, [torch.zeros(3, 2, 2)])
+    with pytest.raises(ConvscopeError, match="at least 1"):
+        cs.scan(net, Pictures(), top=0)
+    with pytest.raises(DataError, match="must be some of 0 to 299"):
+        cs.scan(net, Pictures(), only=[300])
+    flat = cs.Network(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.zeros(1, 3, 2, 2))
+    with pytest.raises(ConvscopeError, match="no convolutional layer"):
+        scanned_layers(flat)
+
+
+def test_memory_bounds_how_many_images_run_at_once(net):
+    assert images_at_once(net, 2**30) == 128
+    assert images_at_once(net, 1) == 1
+    assert images_at_once(net, FEW) == 8
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(16)
+        assert batches_at_once(net, 8, FEW) == 4
+        assert batches_at_once(net, 8, 2**30) == 16
+    finally:
+        torch.set_num_threads(threads)
