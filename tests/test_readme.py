@@ -48,6 +48,8 @@ def folder(tmp_path, monkeypatch, photograph) -> Path:
     """A folder like the reader's: the cat, and a network of one's own."""
     shutil.copy(photograph, tmp_path / "cat.png")
     (tmp_path / "docs" / "pictures").mkdir(parents=True)
+    (tmp_path / "pictures").mkdir()
+    shutil.copy(photograph, tmp_path / "pictures")
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n\n\n"
         "def build():\n"
@@ -60,7 +62,7 @@ def folder(tmp_path, monkeypatch, photograph) -> Path:
 @pytest.mark.parametrize("command", commands())
 def test_a_command_does_what_it_says(command, folder, request, monkeypatch, capsys):
     words = shlex.split(command)
-    if TRAINED in words and "project" in words:
+    if TRAINED in words and words[1] in ("project", "occlude"):
         weights = request.getfixturevalue("data") / TRAINED / "squeezenet1_1-imagenet.safetensors"
         words += ["--weights", str(weights)]
     monkeypatch.setattr(sys, "argv", words)
