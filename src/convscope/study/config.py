@@ -157,7 +157,6 @@ PRESETS: dict[str, TrainConfig] = {
         net=NetConfig(widths=((32, 64), (64, 128), (128, 256), (256,))),
         epochs=20,
         learning_rate=LONG_RATE,
-        augmentation=Augmentation(shift=4, cutout=8),
         sides=((0.3, 20), (0.6, 24), (0.8, 28)),
     ),
     # The 2018 study's comparison: shallow and never shrunk, so that there is room without padding,
@@ -178,7 +177,7 @@ PRESETS: dict[str, TrainConfig] = {
         net=NetConfig(widths=((32, 64), (64, 256), (256, 256), (512,))),
         epochs=18,
         learning_rate=LONG_RATE,
-        augmentation=Augmentation(shift=4, cutout=8),
+        augmentation=Augmentation(shift=3),
         sides=((0.3, 20), (0.6, 24), (0.8, 28)),
     ),
 }
