@@ -16,7 +16,6 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ import convscope as cs
 from convscope.methods.patches import grid
 from convscope.network.grouping import costs_of, grouped
 from convscope.network.windowed import WindowedWalk
+from timing import arithmetic_rate, clock
 
 PATCH = 16
 AT_ONCE = (1, 4, 8, 16, 32)
@@ -84,7 +84,7 @@ def main() -> None:
     rate = arithmetic_rate()
     print(f"arithmetic: {rate / 1e9:.0f} billion multiply-adds a second, on conv3 at 56x56")
     for name in options.networks:
-        module = resnet18() if name == "resnet18" else cs.load(name, weights=None).module.eval()
+        module = resnet18() if name == "resnet18" else cs.load(name, weights=None).module
         net = cs.Network(module, image, name=name)
         measure(net, image, options.stride, options.sample, options.rounds, rate)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -191,23 +191,6 @@ def check(net: cs.Network, image: Tensor) -> None:
     difference = (found.heatmap("logit") - expected).abs().max().item() / spread
     print(f"largest difference of the maps, patch {size}, stride {stride}: {difference:.1e} of the "
           f"logits' range", flush=True)  # fmt: skip
-
-
-def clock(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def arithmetic_rate() -> float:
-    """Return the multiply-adds a second of the convolution that keeps this machine busiest."""
-    maps = torch.randn(8, 256, 56, 56).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(256, 256, 3, 3)
-    work = lambda: torch.nn.functional.conv2d(maps, weight, padding=1)  # noqa: E731
-    with torch.inference_mode():
-        work()
-        best = min(clock(work) for _ in range(7))
-    return 8 * 256 * 256 * 9 * 56 * 56 / best
 
 
 if __name__ == "__main__":

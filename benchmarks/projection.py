@@ -12,15 +12,14 @@ import argparse
 import platform
 import resource
 import statistics
-import time
 import warnings
-from collections.abc import Callable
 
 import torch
 from captum.attr import NeuronDeconvolution
 from torch import Tensor, nn
 
 import convscope as cs
+from timing import arithmetic_rate, clock
 
 LAYERS = {
     "conv2_2": "features.7",
@@ -98,12 +97,6 @@ def check(image: Tensor) -> None:
         print(f"{name:8} largest difference from captum in float64: {difference:.1e}", flush=True)
 
 
-def clock(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def way_down(net: cs.Network, layer: str) -> int:
     """Count the multiply-adds of the transposed convolutions from one map down to the image.
 
@@ -113,17 +106,6 @@ def way_down(net: cs.Network, layer: str) -> int:
     below = [net.layers[name] for name in names[: names.index(layer) + 1]]
     costs = [item.multiply_adds for item in below if item.op == "convolution"]
     return sum(costs[:-1]) + costs[-1] // below[-1].shape[0]
-
-
-def arithmetic_rate() -> float:
-    """Return the multiply-adds a second of the convolution that keeps this machine busiest."""
-    maps = torch.randn(8, 256, 56, 56).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(256, 256, 3, 3)
-    work = lambda: torch.nn.functional.conv2d(maps, weight, padding=1)  # noqa: E731
-    with torch.inference_mode():
-        work()
-        best = min(clock(work) for _ in range(7))
-    return 8 * 256 * 256 * 9 * 56 * 56 / best
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import resource
 import statistics
 import time
 import warnings
-from collections.abc import Callable
 
 import torch
 from captum.attr import NeuronDeconvolution
@@ -29,6 +28,7 @@ from convscope.network.cones import Cones
 from convscope.network.ops import Convolution
 from convscope.network.rules import RULES
 from convscope.network.walk import ascend
+from timing import arithmetic_rate, clock
 
 
 def main() -> None:
@@ -118,23 +118,6 @@ def multiply_adds(net: cs.Network, layer: str, places: list[list[int]]) -> int:
                 written = math.prod(placements[step.inputs[0]].size)
                 total += weights // step.shape[1] if index == start else weights * written
     return total
-
-
-def arithmetic_rate() -> float:
-    """Return the multiply-adds a second of the convolution that keeps this machine busiest."""
-    maps = torch.randn(8, 256, 56, 56).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(256, 256, 3, 3)
-    work = lambda: torch.nn.functional.conv2d(maps, weight, padding=1)  # noqa: E731
-    with torch.inference_mode():
-        work()
-        best = min(clock(work) for _ in range(7))
-    return 8 * 256 * 256 * 9 * 56 * 56 / best
-
-
-def clock(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

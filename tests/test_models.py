@@ -654,3 +654,10 @@ def test_timm_refusals(timm):
     timm.update(interpolation="random")
     with pytest.raises(ModelError, match="unknown interpolation 'random'"):
         load("timm:resnet50")
+
+
+def test_what_is_loaded_is_ready_to_be_called():
+    net = load("squeezenet1_1", weights=None, size=(3, 32, 32))
+    images = torch.randn(2, 3, 32, 32)
+    assert not any(part.training for part in net.module.modules())
+    assert torch.equal(net.module(images), net.module(images))  # its dropout is off

@@ -84,7 +84,7 @@ def occlude(
     from convscope.figures.occlusion import check_occlusion_fits
     from convscope.figures.projection import check_scale
     from convscope.methods.occlude import occlude_sizes
-    from convscope.outputs import check_output, written_beside
+    from convscope.outputs import check_output
 
     check_output(output, PICTURES + ARRAYS)
     if animate:
@@ -110,27 +110,12 @@ def occlude(
             found += [_found(net, path, image, one) for one in record.singles()]
         if records[-1].partial:
             break
-    if output.suffix.lower() in ARRAYS:
-        with written_beside(output) as beside:
-            _write_arrays(beside, found)
-    else:
-        _draw(net, found, hidden, scale, output)
+    _write(net, found, hidden, scale, output)
     if animate:
         _animate(net, found, batch[0], hidden, animate)
     if as_json:
-        print_json(
-            {
-                "output": str(output),
-                "occlusions": [
-                    {
-                        "image": str(one.path),
-                        "projection_correlation": one.agreement,
-                        **one.record.numbers(),
-                    }
-                    for one in found
-                ],
-            }
-        )
+        facts = [{**one.facts(), **one.record.numbers()} for one in found]
+        print_json({"output": str(output), "occlusions": facts})
         return
     print_line(str(output))
     for one in found:
@@ -146,6 +131,10 @@ class _Found:
     record: "Occlusion"
     projection: "Tensor | None"
     agreement: float | None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is known of the map besides its record."""
+        return {"image": str(self.path), "projection_correlation": self.agreement}
 
 
 def _size(text: str, option: str) -> int | tuple[int, int]:
@@ -179,6 +168,19 @@ def _found(net: "Network", path: Path, image: "Tensor", record: "Occlusion") -> 
     except RuleError:  # no rectifier, and so no deconvnet
         return _Found(path, image, record, None, None)
     return _Found(path, image, record, projection, projection_agreement(projection, record))
+
+
+def _write(
+    net: "Network", found: list[_Found], fill: str | float, scale: str, output: Path
+) -> None:
+    """Write the maps as arrays or as a figure, by the name of the file."""
+    from convscope.outputs import written_beside
+
+    if output.suffix.lower() not in ARRAYS:
+        _draw(net, found, fill, scale, output)
+        return
+    with written_beside(output) as beside:
+        _write_arrays(beside, found)
 
 
 def _draw(net: "Network", found: list[_Found], fill: str | float, scale: str, output: Path) -> None:
@@ -236,13 +238,7 @@ def _write_arrays(path: Path, found: list[_Found]) -> None:
         if one.projection is not None:
             own["projection"] = one.projection
         arrays |= {f"{number}/{name}": values.cpu().numpy() for name, values in own.items()}
-        facts.append(
-            {
-                "image": str(one.path),
-                "projection_correlation": one.agreement,
-                **one.record.facts(),
-            }
-        )
+        facts.append({**one.facts(), **one.record.facts()})
     arrays["facts"] = np.array(json.dumps({"occlusions": facts}))
     np.savez_compressed(path, **arrays)
 

@@ -2,9 +2,15 @@
 
 import re
 
+from torch import Tensor
+
 from convscope.errors import ConvscopeError
 
 DEFAULT = 2**30
+REUSED_BLOCK = 32 * 2**20
+"""The C library hands blocks up to this size back to the next tensor of a walk without asking the
+system for fresh pages, which would cost more than the arithmetic on the widest maps."""
+
 UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
@@ -25,3 +31,15 @@ def parse_bytes(memory: int | str) -> int:
     if match is None or not float(match[1]):
         raise ConvscopeError(f"memory {memory!r} is not an amount such as 512MB or 2GB")
     return int(float(match[1]) * 2 ** UNITS[match[2].lower()])
+
+
+def tensor_limit(memory: int, near: Tensor) -> int:
+    """Return how many bytes one tensor of a walk may take.
+
+    Args:
+        memory: bytes for the whole walk, which holds several tensors at once.
+        near: a tensor on the device where the walk takes place.
+
+    """
+    share = memory // 8
+    return min(share, REUSED_BLOCK) if near.device.type == "cpu" else share

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from convscope.methods.budget import tensor_limit
 from convscope.methods.patches import Corners, Fill
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
@@ -18,9 +19,6 @@ from convscope.network.walk import ascend
 from convscope.network.windowed import Placement, WindowedWalk, Windows
 
 Indices = npt.NDArray[np.int64]
-
-REUSED_BLOCK = 32 * 2**20
-"""The C library hands blocks up to this size back without asking the system for fresh pages."""
 
 HEAD_BATCH = 128
 """Patches for which the layers after the maps run together: enough that reading their weights from
@@ -104,7 +102,7 @@ class FullPasses:
         largest = max(math.prod(step.shape) for step in graph.steps)
         one_image = largest * question.image.element_size()
         # Beside the largest map there are its input, and what the operation works on.
-        self.at_once = max(1, _limit(question.image, memory) // one_image)
+        self.at_once = max(1, tensor_limit(memory, question.image) // one_image)
 
     def answers(self, patches: Corners, fill: Fill) -> Iterator[Answers]:
         """Yield the answers to all *patches*."""
@@ -138,7 +136,7 @@ class WindowedPasses:
             trunk.append(self.junction)
         self.walk = WindowedWalk(graph, question.image[None], trunk)
         self.costs = costs_of(self.walk)
-        self.limit = _limit(question.image, memory)
+        self.limit = tensor_limit(memory, question.image)
         self.memory = memory
 
     def answers(self, patches: Corners, fill: Fill) -> Iterator[Answers]:
@@ -220,9 +218,3 @@ def _junction(question: Question) -> int | None:
         if graph.axes[index] is None and graph.steps[index].shape[0] == 1:
             return index if index != graph.output else None
     return None
-
-
-def _limit(image: Tensor, memory: int) -> int:
-    """Return how many bytes one tensor of a walk may take."""
-    share = memory // 8
-    return min(share, REUSED_BLOCK) if image.device.type == "cpu" else share

@@ -22,10 +22,6 @@ SELECTIONS = ("peak", "map")
 Progress = Callable[[int, int], None]
 """Called with the units done so far and the units in all."""
 
-REUSED_BLOCK = 32 * 2**20
-"""The C library hands blocks up to this size back to the next tensor of a walk without asking the
-system for fresh pages, which would cost more than the arithmetic on the widest maps."""
-
 
 def project(
     net: Network,
@@ -320,7 +316,7 @@ def _descend_windows(
         units.rows.numpy(force=True),
         units.columns.numpy(force=True),
     )
-    limit = min(memory // 8, REUSED_BLOCK) if maps.device.type == "cpu" else memory // 8
+    limit = budget.tensor_limit(memory, maps)
     descend_units(cones, ascent, units, request.rule, limit, pixels.flatten(0, 1), advance)
 
 
@@ -335,8 +331,7 @@ def _descend_maps(
 ) -> None:
     """Bring whole maps of a chunk of images down, as many at once as the budget allows."""
     maps = ascent.maps[request.start]
-    on_cpu = maps.device.type == "cpu"
-    limit = min(memory // 8, REUSED_BLOCK) if on_cpu else memory // 8
+    limit = budget.tensor_limit(memory, maps)
     one_signal = maps[0].numel() * maps.element_size()
     at_once = max(1, limit // one_signal) if request.graph.batched else 1
     owners = torch.arange(len(channels), device=maps.device).repeat_interleave(channels.shape[1])

@@ -64,7 +64,7 @@ def load(
     parts = _parts(str(name), weights, shape)
     if shape is not None:
         parts = parts.resized(shape)
-    module = _moved(parts.module, device)
+    module = _readied(parts.module, device)
     example = torch.zeros(1, parts.preprocess.channels, *parts.preprocess.size)
     return Network(
         module,
@@ -144,16 +144,16 @@ def _from_exported(path: Path, weights: str | Path | None) -> Parts:
     return Parts(program, Preprocess.identity(channels, (height, width)))
 
 
-def _moved(
+def _readied(
     module: nn.Module | ExportedProgram, device: str | torch.device
 ) -> nn.Module | ExportedProgram:
-    """Move a model to a device."""
+    """Move a model to a device, in evaluation mode: whoever calls it should not meet dropout."""
     if str(device) == "meta":
         raise ModelError("the device 'meta' cannot be used: it computes shapes and no values")
     try:
         if isinstance(module, ExportedProgram):
             return move_to_device_pass(module, device)
-        return module.to(device)
+        return module.to(device).eval()
     except (AssertionError, RuntimeError) as error:  # torch's words for "no such device here"
         raise ModelError(
             f"the device {str(device)!r} cannot be used: {first_line(error)}"
