@@ -19,8 +19,8 @@ CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 # For trainings of some two thousand steps. A quarter of that number bears twice the peak rate; at
 # half of it the networks learn faster but end worse on images that they have not seen.
 LONG_RATE = 0.15
-# Small images for most of the time: a step at 20 pixels costs two fifths of one at 32, and an eighth
-# of the training at full size is enough to get used to it.
+# Small images for most of the time: a step at 20 pixels costs two fifths of one at 32, and the last
+# eighth of the training is enough to get used to the full size.
 LONG_SIDES = ((0.45, 20), (0.7, 24), (0.88, 28))
 
 # For readers of run.json: the units of the configuration's numbers that have one.
