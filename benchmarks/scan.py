@@ -5,10 +5,10 @@
 Scan and forward pass take turns on the same images, which lie decoded in memory. The plain pass is
 the module itself in channels_last, the faster layout, in batches of the scan's size and under
 inference mode, on all threads, and also as the scan runs it, one batch a thread; the scan is
-compared with the faster of the two. There are two turns of scanning. In the first every image enters
-the strongest nine of every channel, as it does at the start only; in the later one none does, as
-few do in a large data set: after 1,000 images one in a hundred. The preparation (a hash of the
-weights, a few images of noise) is not part of a turn.
+compared with the faster of the two. There are two turns of scanning. In the first every image
+enters the strongest nine of every channel, as it does at the start only; in the later one none
+does, as few do in a large data set: after 1,000 images one in a hundred. The preparation (a hash of
+the weights, a few images of noise) is not part of a turn.
 """
 
 import argparse

@@ -71,8 +71,8 @@ class Reducer:
         images, rows = _block_shape(values)
         blocks = -(-values.shape[1] // rows)
         found = values.new_empty(4, len(values), blocks, values.shape[2])
-        for first, group in enumerate(values.split(images)):
-            for place, block in enumerate(group.split(rows, dim=1)):
+        for first, group in enumerate(torch.split(values, images)):
+            for place, block in enumerate(torch.split(group, rows, dim=1)):
                 part = slice(first * images, first * images + len(group))
                 self._reduce_block(block, rectified, found[:, part, place])
         # Whole numbers up to 2**24 are exact in float32, and no map has more positions.
