@@ -147,8 +147,9 @@ class _Drawing:
                 done += more
                 if progress:
                     progress(done, total)
-        for number, layer in enumerate(layers):
-            self._page(number, layer)
+        for layer in layers:
+            if layer not in left:
+                self._page(layer)
 
     def _slug(self, layer: LayerScan) -> str:
         return place.layer_slug(list(self._scan.layers).index(layer.name), layer.name)
@@ -197,6 +198,7 @@ class _Drawing:
             text = json.dumps(values, separators=(",", ":"), allow_nan=False)
             with written_beside(self._data(layer)) as beside:
                 beside.write_text(f"{CALL}{_script_safe(text)});\n", "utf-8")
+            self._page(layer)
 
     def _write(self, layer: LayerScan, tiles: LayerTiles) -> dict[str, Any]:
         """Write the sprites of a layer; return what its page shows."""
@@ -285,9 +287,10 @@ class _Drawing:
         order = np.argsort(-np.nan_to_num(means, nan=-1.0), kind="stable")[:CLASSES_SHOWN]
         return [[self._scan.classes[k], _rounded(means[k])] for k in order.tolist()]
 
-    def _page(self, number: int, layer: LayerScan) -> None:
+    def _page(self, layer: LayerScan) -> None:
         names = list(self._scan.layers)
         slugs = [place.layer_slug(n, name) for n, name in enumerate(names)]
+        number = names.index(layer.name)
         slug = slugs[number]
         page = render(
             "atlas_layer.html",

@@ -33,10 +33,10 @@ REDUCED_TO = 96
 PROJECTED_BYTES = 2**26
 """Projections of one walk down, which come at the size of the whole image."""
 
-WALK_BYTES = 2**28
+WALK_BYTES = 2**29
 """What a walk up may leave behind, and what a walk down may hold."""
 
-MOST_IMAGES = 32
+MOST_IMAGES = 128
 
 MOST_PIXELS_ENLARGED = 48
 OUTSIDE, HATCH = 0xF4, 0xC8
@@ -113,7 +113,7 @@ def drawn_tiles(
     workers = torch.get_num_threads() if net.device.type == "cpu" else 1
     running: deque[Future[list[tuple[str, int, int, Tile]]]] = deque()
     with single_threads(workers) as pool:
-        for group in work.groups():
+        for group in work.groups(workers):
             pixels = torch.stack([images(number) for number in group])
             running.append(pool.submit(work.tiles, pixels, group))
             if len(running) > workers:
@@ -138,7 +138,7 @@ class _TileWork:
             for name, layer in layers.items()
         }
 
-    def groups(self) -> Iterator[Entries]:
+    def groups(self, workers: int) -> Iterator[Entries]:
         """Yield images with their entries, as many images as can go up together."""
         entries: Entries = {}
         for name, layer in self._layers.items():
@@ -147,8 +147,10 @@ class _TileWork:
                 entries.setdefault(number, []).append((name, int(channel), int(rank)))
         steps = [self._net.step(layer.read_at) for layer in self._layers.values()]
         one = torch.empty(1, dtype=self._net.dtype)
-        at_once = min(MOST_IMAGES, images_at_once(self._net.graph, steps, one, WALK_BYTES))
+        fitting = images_at_once(self._net.graph, steps, one, WALK_BYTES)
         numbers = sorted(entries)
+        shared = -(-len(numbers) // (2 * workers))  # so few images still keep all workers busy
+        at_once = max(1, min(MOST_IMAGES, fitting, shared))
         for begin in range(0, len(numbers), at_once):
             yield {number: entries[number] for number in numbers[begin : begin + at_once]}
 
