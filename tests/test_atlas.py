@@ -319,14 +319,15 @@ def vgg_sized(folder: Path, count: int) -> Path:
 
 
 def test_first_page_of_4224_channels_opens_within_a_second(tmp_path, page, monkeypatch):
-    def blank(drawing, number, layer):
-        slug = build.place.layer_slug(number, layer.name)
-        folder = tmp_path / "layers" / slug
-        folder.mkdir()
-        for sheet in range(-(-layer.shape[0] // CELLS)):
-            Image.new("RGB", (8 * MOSAIC, 8 * MOSAIC)).save(folder / f"sheet-{sheet}.jpg")
+    def blank(drawing, progress):
+        for number, layer in enumerate(drawing._scan.layers.values()):
+            slug = build.place.layer_slug(number, layer.name)
+            folder = tmp_path / "layers" / slug
+            folder.mkdir()
+            for sheet in range(-(-layer.shape[0] // CELLS)):
+                Image.new("RGB", (8 * MOSAIC, 8 * MOSAIC)).save(folder / f"sheet-{sheet}.jpg")
 
-    monkeypatch.setattr(build._Drawing, "layer", blank)
+    monkeypatch.setattr(build._Drawing, "draw", blank)
     first = vgg_sized(tmp_path, 10)
     page.goto(first.as_uri())  # the browser's own start is not the page's
     page.goto(first.as_uri())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from convscope.atlas.overview import overview_page
 from convscope.atlas.similar import chained, neighbours, weight_similarity
 from convscope.atlas.sprites import GridSheets, save_picture, strip, strip_suffix
 from convscope.atlas.tables import top_class, windows, write_facts, write_tables
-from convscope.atlas.tiles import Tile, TileShape, layer_tiles, picture
+from convscope.atlas.tiles import LayerTiles, TileShape, drawn_tiles, picture
 from convscope.errors import OutputError
 from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
@@ -30,9 +30,12 @@ from convscope.pages import render
 from convscope.records import provenance
 
 Progress = Callable[[int, int], None]
-"""Called with the channels drawn so far and the channels in all."""
+"""Called with the entries drawn so far and the entries in all."""
 
 CACHED_BYTES = 2**28
+TILES_BYTES = 2**29
+"""Tiles that wait in memory until their layer is written."""
+
 SMALL_IMAGE = 64
 CLASSES_SHOWN = 5
 CALL = "convscopeLayer("
@@ -59,7 +62,7 @@ def write_atlas(
         folder: where to write, made if missing.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
         model: how the command line names the network and the images, for the commands on the pages.
-        progress: called with the channels drawn and the channels in all.
+        progress: called with the entries drawn and the entries in all.
 
     Returns:
         the first page.
@@ -77,14 +80,7 @@ def write_atlas(
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror}") from error
     write_tables(net, scan, images, folder)
-    drawing = _Drawing(net, scan, images, folder, rule, model)
-    total = sum(layer.shape[0] for layer in scan.layers.values())
-    done = 0
-    for number, layer in enumerate(scan.layers.values()):
-        drawing.layer(number, layer)
-        done += layer.shape[0]
-        if progress:
-            progress(done, total)
+    _Drawing(net, scan, images, folder, rule, model).draw(progress)
     facts = _facts(net, scan, rule, model)
     with written_beside(folder / place.OVERVIEW) as beside:
         beside.write_text(overview_page(net, scan, facts), "utf-8")
@@ -140,38 +136,80 @@ class _Drawing:
     def _loaded(self, number: int) -> Tensor:
         return self._images.load(number)[0].to(self._net.dtype)
 
-    def layer(self, number: int, layer: LayerScan) -> None:
-        """Write a layer's sprites, data and page, unless they are there."""
-        slug = place.layer_slug(number, layer.name)
-        data = place.layers_folder(self._folder) / f"{slug}.js"
-        stamp = self._stamp(layer)
-        if not data.exists() or stamp not in data.read_text("utf-8"):
-            found = self._draw(slug, layer)
-            text = json.dumps({"stamp": stamp, **found}, separators=(",", ":"), allow_nan=False)
-            with written_beside(data) as beside:
-                beside.write_text(f"{CALL}{_script_safe(text)});\n", "utf-8")
-        self._page(number, slug, layer)
+    def draw(self, progress: Progress | None) -> None:
+        """Write the layers' sprites, data and pages; what is there already is not drawn again."""
+        layers = list(self._scan.layers.values())
+        left = [layer for layer in layers if not self._is_drawn(layer)]
+        total = sum(_entries(layer) for layer in layers)
+        done = total - sum(_entries(layer) for layer in left)
+        for band in self._bands(left):
+            for more in self._draw(band):
+                done += more
+                if progress:
+                    progress(done, total)
+        for layer in layers:
+            if layer not in left:
+                self._page(layer)
+
+    def _slug(self, layer: LayerScan) -> str:
+        return place.layer_slug(list(self._scan.layers).index(layer.name), layer.name)
+
+    def _data(self, layer: LayerScan) -> Path:
+        return place.layers_folder(self._folder) / f"{self._slug(layer)}.js"
+
+    def _is_drawn(self, layer: LayerScan) -> bool:
+        data = self._data(layer)
+        return data.exists() and self._stamp(layer) in data.read_text("utf-8")
 
     def _stamp(self, layer: LayerScan) -> str:
         """Return what differs where the pictures must be drawn again."""
         digest = hashlib.sha256(self._rule.encode() + layer.peak.tobytes() + layer.image.tobytes())
         return digest.hexdigest()[:20]
 
-    def _draw(self, slug: str, layer: LayerScan) -> dict[str, Any]:
+    def _shape(self, layer: LayerScan) -> TileShape:
+        field = self._net.receptive_fields.size(self._net.step(layer.read_at))
+        return TileShape.of(field, (self._net.input_shape[1], self._net.input_shape[2]))
+
+    def _bands(self, layers: list[LayerScan]) -> Iterator[list[LayerScan]]:
+        """Yield layers in bands whose tiles fit in memory; each image goes up once a band."""
+        band: list[LayerScan] = []
+        taken = 0
+        for layer in layers:
+            shape = self._shape(layer)
+            own = _entries(layer) * 2 * 3 * shape.height * shape.width
+            if band and taken + own > TILES_BYTES:
+                yield band
+                band, taken = [], 0
+            band.append(layer)
+            taken += own
+        if band:
+            yield band
+
+    def _draw(self, band: list[LayerScan]) -> Iterator[int]:
+        """Write the sprites and the data of a band; yields how many more entries are drawn."""
+        tiles: dict[str, LayerTiles] = {layer.name: {} for layer in band}
+        rule = chosen_rule(self._net, self._rule)
+        for name, channel, rank, tile in drawn_tiles(self._net, band, self._load, rule):
+            tiles[name].setdefault(channel, {})[rank] = tile
+            yield 1
+        for layer in band:
+            found = self._write(layer, tiles.pop(layer.name))
+            values = {"stamp": self._stamp(layer), **found}
+            text = json.dumps(values, separators=(",", ":"), allow_nan=False)
+            with written_beside(self._data(layer)) as beside:
+                beside.write_text(f"{CALL}{_script_safe(text)});\n", "utf-8")
+            self._page(layer)
+
+    def _write(self, layer: LayerScan, tiles: LayerTiles) -> dict[str, Any]:
         """Write the sprites of a layer; return what its page shows."""
+        slug, shape = self._slug(layer), self._shape(layer)
         folder = place.layers_folder(self._folder) / slug
         folder.mkdir(exist_ok=True)
         channels, top = layer.image.shape
-        size = (self._net.input_shape[1], self._net.input_shape[2])
-        field = self._net.receptive_fields.size(self._net.step(layer.read_at))
-        shape, sheets = TileShape.of(field, size), GridSheets(channels)
-        tiles: dict[int, dict[int, Tile]] = {}
-        scales: dict[tuple[int, int], list[float]] = {}
-        for channel, rank, tile in layer_tiles(self._net, layer, self._load, self._rule):
-            sheets.put(channel, rank, tile)
-            scales[channel, rank] = [tile.scale.limit, tile.scale.clipped]
-            tiles.setdefault(channel, {})[rank] = tile
+        sheets = GridSheets(channels)
         for channel, own in tiles.items():
+            for rank, tile in own.items():
+                sheets.put(channel, rank, tile)
             path = folder / f"unit-{channel}{strip_suffix(shape)}"
             save_picture(path, strip(own, top, shape))
         self._save_images(layer)
@@ -184,7 +222,7 @@ class _Drawing:
             "top": top,
             "sheets": sheets.save(folder),
             "chain": chained(layer.similarity, int(layer.peak[:, 0].argmax())),
-            **self._channels(layer, scales),
+            **self._channels(layer, tiles),
         }
 
     def _save_images(self, layer: LayerScan) -> None:
@@ -194,9 +232,7 @@ class _Drawing:
                 shown = picture(self._net.preprocess, self._load(number))
                 save_picture(path, shown, quality=85)
 
-    def _channels(
-        self, layer: LayerScan, scales: dict[tuple[int, int], list[float]]
-    ) -> dict[str, Any]:
+    def _channels(self, layer: LayerScan, tiles: LayerTiles) -> dict[str, Any]:
         by_weight, found = weight_similarity(self._net, layer), windows(self._net, layer)
         titles: dict[int, str] = {}
         channels = []
@@ -222,7 +258,8 @@ class _Drawing:
                             _rounded(layer.peak[channel, rank]),
                             *layer.position[channel, rank].tolist(),
                             *found[channel, rank].tolist(),
-                            *map(_rounded, scales[channel, rank]),
+                            _rounded(tiles[channel][rank].scale.limit),
+                            _rounded(tiles[channel][rank].scale.clipped),
                         ]
                         for k, rank in enumerate(ranks)
                     ],
@@ -250,9 +287,11 @@ class _Drawing:
         order = np.argsort(-np.nan_to_num(means, nan=-1.0), kind="stable")[:CLASSES_SHOWN]
         return [[self._scan.classes[k], _rounded(means[k])] for k in order.tolist()]
 
-    def _page(self, number: int, slug: str, layer: LayerScan) -> None:
+    def _page(self, layer: LayerScan) -> None:
         names = list(self._scan.layers)
         slugs = [place.layer_slug(n, name) for n, name in enumerate(names)]
+        number = names.index(layer.name)
+        slug = slugs[number]
         page = render(
             "atlas_layer.html",
             title=f"{layer.name} · {self._scan.network}",
@@ -270,6 +309,10 @@ class _Drawing:
         )
         with written_beside(place.layers_folder(self._folder) / f"{slug}.html") as beside:
             beside.write_text(page, "utf-8")
+
+
+def _entries(layer: LayerScan) -> int:
+    return int((layer.image >= 0).sum())
 
 
 def _bins(layer: LayerScan, channel: int) -> list[list[float | None]]:

@@ -1,7 +1,10 @@
 """Tiles: the patch that a unit reads in an image and what drives it there, side by side."""
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +15,12 @@ from torch import Tensor
 from convscope.display import DisplayScale, display_scale, to_display
 from convscope.figures.sheet import beyond, presentable
 from convscope.images import Preprocess
-from convscope.methods.project import project
+from convscope.methods.descents import images_at_once, project_units
+from convscope.methods.scanning.image_pass import single_threads
 from convscope.methods.scanning.result import LayerScan
 from convscope.network import Network
+from convscope.network.cone_descent import Units
+from convscope.network.rules import Rule
 
 Picture = npt.NDArray[np.uint8]
 
@@ -25,7 +31,12 @@ REDUCED_TO = 96
 """Larger fields are averaged down to this side."""
 
 PROJECTED_BYTES = 2**26
-"""Projections of one call, which come at the size of the whole image."""
+"""Projections of one walk down, which come at the size of the whole image."""
+
+WALK_BYTES = 2**29
+"""What a walk up may leave behind, and what a walk down may hold."""
+
+MOST_IMAGES = 128
 
 MOST_PIXELS_ENLARGED = 48
 OUTSIDE, HATCH = 0xF4, 0xC8
@@ -47,6 +58,10 @@ class Tile:
     projection: Picture
     window: tuple[int, int, int, int]
     scale: DisplayScale
+
+
+LayerTiles = dict[int, dict[int, Tile]]
+"""Channel -> rank -> tile."""
 
 
 @dataclass(frozen=True)
@@ -80,83 +95,122 @@ class TileShape:
         return cls(max(1, round(height * factor)), max(1, round(width * factor)), factor)
 
 
-def layer_tiles(
-    net: Network, layer: LayerScan, images: Callable[[int], Tensor], rule: str
-) -> Iterator[tuple[int, int, Tile]]:
-    """Yield (channel, rank, tile) for every entry of a layer, grouped by image.
+def drawn_tiles(
+    net: Network, layers: Sequence[LayerScan], images: Callable[[int], Tensor], rule: Rule
+) -> Iterator[tuple[str, int, int, Tile]]:
+    """Yield (layer, channel, rank, tile) for every entry of some layers.
+
+    Each image goes up once for all its entries; groups of images run side by side, one thread each.
 
     Args:
         net: the network.
-        layer: its entries.
-        images: gives the image of a number, [C, H, W].
-        rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
+        layers: the layers with their entries.
+        images: gives the image of a number, [C, H, W]; called by this thread alone.
+        rule: what happens at the rectifiers.
 
     """
-    step = net.step(layer.read_at)
-    field = net.receptive_fields.size(step)
-    shape = TileShape.of(field, (net.input_shape[1], net.input_shape[2]))
-    for numbers, units in _groups(layer, net):
-        batch = torch.stack([images(number) for number in numbers])
-        channels = torch.tensor([[channel for channel, _ in own] for own in units])
-        found = project(net, batch, layer.read_at, channels, rule=rule, select="peak")
-        pixels = found.pixels.cpu()
-        for n, own in enumerate(units):
-            for k, (channel, rank) in enumerate(own):
-                window = (*found.window[n, k].tolist(),)
-                yield (
-                    channel,
-                    rank,
-                    _tile(net.preprocess, batch[n], pixels[n, k], window, field, shape),
-                )
+    work = _TileWork(net, {layer.name: layer for layer in layers}, rule)
+    workers = torch.get_num_threads() if net.device.type == "cpu" else 1
+    running: deque[Future[list[tuple[str, int, int, Tile]]]] = deque()
+    with single_threads(workers) as pool:
+        for group in work.groups(workers):
+            pixels = torch.stack([images(number) for number in group])
+            running.append(pool.submit(work.tiles, pixels, group))
+            if len(running) > workers:
+                yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
 
 
-Units = list[tuple[int, int]]
+Entries = dict[int, list[tuple[str, int, int]]]
+"""Image number -> its entries: layer, channel, rank."""
 
 
-def _groups(layer: LayerScan, net: Network) -> Iterator[tuple[list[int], list[Units]]]:
-    """Yield images with as many entries each, and their (channel, rank) entries.
+class _TileWork:
+    """Makes the tiles of some layers, a group of images at a time."""
 
-    A projection call takes as many channels of every image, so images are sorted by how many.
-    """
-    of_image: dict[int, Units] = {}
-    for channel, rank in zip(*(layer.image >= 0).nonzero(), strict=True):
-        number = int(layer.image[channel, rank])
-        of_image.setdefault(number, []).append((int(channel), int(rank)))
-    most = max(1, PROJECTED_BYTES // (4 * int(np.prod(net.input_shape))))
-    by_count: dict[int, list[tuple[int, Units]]] = {}
-    for number, units in sorted(of_image.items()):
-        for begin in range(0, len(units), most):
-            part = units[begin : begin + most]
-            by_count.setdefault(len(part), []).append((number, part))
-    for count, items in sorted(by_count.items()):
-        at_once = max(1, most // count)
-        for begin in range(0, len(items), at_once):
-            group = items[begin : begin + at_once]
-            yield [number for number, _ in group], [units for _, units in group]
+    def __init__(self, net: Network, layers: dict[str, LayerScan], rule: Rule) -> None:
+        self._net = net
+        self._layers = layers
+        self._rule = rule
+        self._fields = {
+            name: net.receptive_fields.size(net.step(layer.read_at))
+            for name, layer in layers.items()
+        }
 
+    def groups(self, workers: int) -> Iterator[Entries]:
+        """Yield images with their entries, as many images as can go up together."""
+        entries: Entries = {}
+        for name, layer in self._layers.items():
+            for channel, rank in zip(*(layer.image >= 0).nonzero(), strict=True):
+                number = int(layer.image[channel, rank])
+                entries.setdefault(number, []).append((name, int(channel), int(rank)))
+        steps = [self._net.step(layer.read_at) for layer in self._layers.values()]
+        one = torch.empty(1, dtype=self._net.dtype)
+        fitting = images_at_once(self._net.graph, steps, one, WALK_BYTES)
+        numbers = sorted(entries)
+        shared = -(-len(numbers) // (2 * workers))  # so few images still keep all workers busy
+        at_once = max(1, min(MOST_IMAGES, fitting, shared))
+        for begin in range(0, len(numbers), at_once):
+            yield {number: entries[number] for number in numbers[begin : begin + at_once]}
 
-def _tile(
-    preprocess: Preprocess,
-    image: Tensor,
-    projected: Tensor,
-    window: tuple[int, ...],
-    field: tuple[int, int],
-    shape: TileShape,
-) -> Tile:
-    top, left, bottom, right = window
-    values = presentable(preprocess.difference_to_pixels(projected))[:, top:bottom, left:right]
-    scale = display_scale(values)
-    patch = picture(preprocess, image)[top:bottom, left:right]
-    height, width = image.shape[1:]
-    rows = beyond(top, bottom, height, field[0])
-    columns = beyond(left, right, width, field[1])
-    place = (top - rows[0], left - columns[0])
-    return Tile(
-        _framed(patch, place, shape),
-        _framed(to_display(values, scale), place, shape),
-        (top, left, bottom, right),
-        scale,
-    )
+    def tiles(self, images: Tensor, group: Entries) -> list[tuple[str, int, int, Tile]]:
+        """Return the tiles of a group's *images*, [N, C, H, W]."""
+        net = self._net
+        parts = self._parts(group)
+        units = [self._units(name, part) for name, part in parts]
+        pictures = [picture(net.preprocess, image) for image in images]
+        projected = project_units(net, net.checked(images), units, self._rule, WALK_BYTES)
+        tiles = []
+        for (name, part), pixels in zip(parts, projected, strict=True):
+            for (owner, channel, rank), own in zip(part, pixels.cpu(), strict=True):
+                tile = self._tile(name, pictures[owner], own, channel, rank)
+                tiles.append((name, channel, rank, tile))
+        return tiles
+
+    def _parts(self, group: Entries) -> list[tuple[str, list[tuple[int, int, int]]]]:
+        """Return a group's entries as (place of the image, channel, rank), layer by layer.
+
+        Projections come at the size of the image, so that a layer may be in several parts.
+        """
+        by_layer: dict[str, list[tuple[int, int, int]]] = {}
+        for owner, entries in enumerate(group.values()):
+            for name, channel, rank in entries:
+                by_layer.setdefault(name, []).append((owner, channel, rank))
+        most = max(1, PROJECTED_BYTES // (4 * int(np.prod(self._net.input_shape))))
+        return [
+            (name, entries[begin : begin + most])
+            for name, entries in by_layer.items()
+            for begin in range(0, len(entries), most)
+        ]
+
+    def _units(self, name: str, part: list[tuple[int, int, int]]) -> Units:
+        layer = self._layers[name]
+        owners, channels, ranks = np.array(part).T
+        rows, columns = layer.position[channels, ranks].T
+        places = (owners, channels, rows, columns)
+        tensors = (torch.from_numpy(place).to(self._net.device) for place in places)
+        return Units(self._net.step(layer.read_at), *tensors)
+
+    def _tile(self, name: str, shown: Picture, projected: Tensor, channel: int, rank: int) -> Tile:
+        """Return the tile of an entry from the image's picture and its projection [C, H, W]."""
+        net, layer, field = self._net, self._layers[name], self._fields[name]
+        row, column = layer.position[channel, rank].tolist()
+        window = net.receptive_fields.window(net.step(layer.read_at), row, column)
+        top, left, bottom, right = window
+        inside = projected[:, top:bottom, left:right]
+        values = presentable(net.preprocess.difference_to_pixels(inside))
+        scale = display_scale(values)
+        height, width = shown.shape[:2]
+        rows = beyond(top, bottom, height, field[0])
+        columns = beyond(left, right, width, field[1])
+        place, shape = (top - rows[0], left - columns[0]), TileShape.of(field, (height, width))
+        return Tile(
+            _framed(shown[top:bottom, left:right], place, shape),
+            _framed(to_display(values, scale), place, shape),
+            window,
+            scale,
+        )
 
 
 def picture(preprocess: Preprocess, image: Tensor) -> Picture:
@@ -173,13 +227,14 @@ def _framed(patch: Picture, place: tuple[int, int], shape: TileShape) -> Picture
     fitted = np.asarray(Image.fromarray(patch).resize((size[1], size[0]), resampling))
     if fitted.shape[:2] == (shape.height, shape.width):
         return fitted
-    tile = hatched(shape.height, shape.width)
+    tile = hatched(shape.height, shape.width).copy()
     top, left = (round(p * shape.factor) for p in place)
     room = tile[top : top + size[0], left : left + size[1]]
     room[:] = fitted[: room.shape[0], : room.shape[1]]
     return tile
 
 
+@cache
 def hatched(height: int, width: int) -> Picture:
     """Return a hatched picture, which stands for what lies beyond the image."""
     rows, columns = np.indices((height, width))

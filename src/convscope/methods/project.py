@@ -8,14 +8,14 @@ from torch import Tensor
 
 from convscope.errors import RuleError, UnitError, near_matches
 from convscope.methods import budget
+from convscope.methods.descents import bring_down, images_at_once
 from convscope.network import Network
 from convscope.network.blocks import block_ends
-from convscope.network.cone_descent import Units, descend_units
-from convscope.network.cones import Cones
+from convscope.network.cone_descent import Units
 from convscope.network.graph import Graph
-from convscope.network.ops import MAPS, Rectifier, ReLU
+from convscope.network.ops import Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
-from convscope.network.walk import Ascent, ascend, descend
+from convscope.network.walk import ascend
 from convscope.records import Projection
 
 SELECTIONS = ("peak", "map")
@@ -223,7 +223,7 @@ def _project(
     total = len(images) * (
         chosen.shape[1] if chosen is not None else min(request.top, request.channel_count)
     )
-    chunk = _images_at_once(request.graph, request.start, images, memory)
+    chunk = images_at_once(request.graph, [request.start], images, memory)
     for begin in range(0, len(images), chunk):
         part = slice(begin, begin + chunk)
         parts.append(
@@ -258,12 +258,6 @@ def _channels_per_image(request: _Request, images: int) -> Tensor | None:
     return channels
 
 
-def _images_at_once(graph: Graph, start: int, images: Tensor, memory: int) -> int:
-    """Return how many images can go up together if every map of the walk were kept."""
-    elements = sum(torch.Size(graph.steps[i].shape).numel() for i in graph.needed_for([start]))
-    return max(1, memory // 2 // (elements * images.element_size()))
-
-
 def _project_chunk(
     request: _Request,
     images: Tensor,
@@ -280,87 +274,15 @@ def _project_chunk(
     channels = channels.to(maps.device)
     activation, place = peaks.gather(1, channels), places.gather(1, channels)
     width = maps.shape[3] if maps.dim() == 4 else 1
-    position = torch.stack([place // width, place % width], dim=2)
+    rows, columns = place // width, place % width
     pixels = images.new_zeros(*channels.shape, *images.shape[1:])
-    descend_all = _descend_windows if _has_windows(request) else _descend_maps
-    descend_all(request, ascent, channels, place, pixels, memory, advance)
-    return pixels, activation, position, channels
-
-
-def _has_windows(request: _Request) -> bool:
-    """Return whether the signals start in single units that read windows of their own."""
-    graph = request.graph
-    return request.select == "peak" and graph.axes[request.start] == MAPS and graph.batched
-
-
-def _descend_windows(
-    request: _Request,
-    ascent: Ascent,
-    channels: Tensor,
-    places: Tensor,
-    pixels: Tensor,
-    memory: int,
-    advance: Callable[[int], None],
-) -> None:
-    """Bring the units of a chunk of images down, each within what it reads."""
-    maps = ascent.maps[request.start]
     owners = torch.arange(len(channels), device=maps.device).repeat_interleave(channels.shape[1])
-    place = places.flatten()
-    units = Units(
-        request.start, owners, channels.flatten(), place // maps.shape[3], place % maps.shape[3]
+    units = Units(request.start, owners, *(t.flatten() for t in (channels, rows, columns)))
+    flat_pixels = pixels.flatten(0, 1)
+    bring_down(
+        request.net, ascent, units, request.rule, flat_pixels, memory, request.select, advance
     )
-    cones = Cones(
-        request.graph,
-        request.net.receptive_fields,
-        request.start,
-        units.rows.numpy(force=True),
-        units.columns.numpy(force=True),
-    )
-    limit = budget.tensor_limit(memory, maps)
-    descend_units(cones, ascent, units, request.rule, limit, pixels.flatten(0, 1), advance)
-
-
-def _descend_maps(
-    request: _Request,
-    ascent: Ascent,
-    channels: Tensor,
-    places: Tensor,
-    pixels: Tensor,
-    memory: int,
-    advance: Callable[[int], None],
-) -> None:
-    """Bring whole maps of a chunk of images down, as many at once as the budget allows."""
-    maps = ascent.maps[request.start]
-    limit = budget.tensor_limit(memory, maps)
-    one_signal = maps[0].numel() * maps.element_size()
-    at_once = max(1, limit // one_signal) if request.graph.batched else 1
-    owners = torch.arange(len(channels), device=maps.device).repeat_interleave(channels.shape[1])
-    for begin in range(0, channels.numel(), at_once):
-        part = slice(begin, begin + at_once)
-        owner = owners[part]
-        channel = channels.flatten()[part]
-        signal = _starting_signal(maps, owner, channel, places.flatten()[part], request.select)
-        pixels.flatten(0, 1)[part] = descend(
-            request.graph, ascent, request.start, signal, owner, request.rule, limit, channel
-        )
-        advance(len(owner))
-
-
-def _starting_signal(
-    maps: Tensor, owners: Tensor, channels: Tensor, places: Tensor, select: str
-) -> Tensor:
-    """Return maps that are nothing but one channel, or one position of it; one a unit."""
-    layout = torch.channels_last if maps.dim() == 4 else torch.contiguous_format
-    signal = torch.empty(
-        (len(owners), *maps.shape[1:]), dtype=maps.dtype, device=maps.device, memory_format=layout
-    ).zero_()
-    unit = torch.arange(len(owners), device=maps.device)
-    if select == "map" or maps.dim() == 2:
-        signal[unit, channels] = maps[owners, channels]
-    else:
-        row, column = places // maps.shape[3], places % maps.shape[3]
-        signal[unit, channels, row, column] = maps[owners, channels, row, column]
-    return signal
+    return pixels, activation, torch.stack([rows, columns], dim=2), channels
 
 
 def _receptive_field(request: _Request) -> tuple[int, int]:

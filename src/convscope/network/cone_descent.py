@@ -42,6 +42,11 @@ class Units:
     rows: Tensor
     columns: Tensor
 
+    def part(self, part: slice) -> "Units":
+        """Return some of the units."""
+        fields = (self.owners, self.channels, self.rows, self.columns)
+        return Units(self.start, *(field[part] for field in fields))
+
 
 def descend_units(
     cones: Cones,

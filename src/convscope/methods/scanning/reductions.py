@@ -11,6 +11,9 @@ from convscope.methods.scanning.exact_sums import Integers
 
 Singles = npt.NDArray[np.float32]
 
+BLOCK_BYTES = 2**19
+"""A block and what is worked out of it have room in a core's second cache."""
+
 GATHERED_BYTES = 2**25
 """Maps whose peaks are looked for are gathered in parts of about this size."""
 
@@ -54,8 +57,8 @@ class Reducer:
     def reduce(self, maps: Tensor, rectified: bool) -> Reduced:
         """Return the numbers of *maps*, [N, C, H, W].
 
-        Whole maps are read six times, each time in the order in which they lie in memory, which
-        takes a few hundredths of the time of the convolution that made them.
+        The maps are read six times in all, but in blocks that stay in the processor's cache, and
+        in the order in which they lie in memory.
 
         Args:
             maps: float, any precision.
@@ -65,21 +68,30 @@ class Reducer:
         values = maps.permute(0, 2, 3, 1).flatten(1, 2)
         if values.dtype in (torch.float16, torch.bfloat16):
             values = values.float()
-        scratch = self._like(values)
-        peak, total = values.amax(1), values.sum(1)
-        squares = torch.mul(values, values, out=scratch).sum(1)
-        if rectified:
-            torch.sign(values, out=scratch)
-        else:
-            torch.clamp(values, min=0, out=scratch).sign_()
+        images, rows = _block_shape(values)
+        blocks = -(-values.shape[1] // rows)
+        found = values.new_empty(4, len(values), blocks, values.shape[2])
+        for first, group in enumerate(torch.split(values, images)):
+            for place, block in enumerate(torch.split(group, rows, dim=1)):
+                part = slice(first * images, first * images + len(group))
+                self._reduce_block(block, rectified, found[:, part, place])
         # Whole numbers up to 2**24 are exact in float32, and no map has more positions.
-        active = scratch.sum(1)
-        return Reduced(
-            _singles(peak),
-            _singles(total),
-            _singles(squares),
-            np.nan_to_num(_singles(active)).astype(np.int64),
-        )
+        total, squares, active = map(_singles, found[1:].sum(2))
+        peak = _singles(found[0].amax(1))
+        return Reduced(peak, total, squares, np.nan_to_num(active).astype(np.int64))
+
+    def _reduce_block(self, block: Tensor, rectified: bool, found: Tensor) -> None:
+        """Write a block's numbers, [4, n, C], of its values [n, P, C]."""
+        peak, total, squares, active = found.unbind()
+        scratch = self._like(block)
+        torch.amax(block, 1, out=peak)
+        torch.sum(block, 1, out=total)
+        torch.sum(torch.mul(block, block, out=scratch), 1, out=squares)
+        if rectified:
+            torch.sign(block, out=scratch)
+        else:
+            torch.clamp(block, min=0, out=scratch).sign_()
+        torch.sum(scratch, 1, out=active)
 
     def _like(self, values: Tensor) -> Tensor:
         kept = self._scratch
@@ -87,6 +99,15 @@ class Reducer:
         if not fits or kept.numel() < values.numel():
             self._scratch = torch.empty(values.numel(), dtype=values.dtype, device=values.device)
         return self._scratch[: values.numel()].view(values.shape)
+
+
+def _block_shape(values: Tensor) -> tuple[int, int]:
+    """Return how many images and positions of *values*, [N, P, C], make a block."""
+    images, positions, channels = values.shape
+    if values.device.type != "cpu":
+        return images, positions
+    fitting = max(1, BLOCK_BYTES // (values.element_size() * channels))
+    return min(images, max(1, fitting // positions)), min(positions, fitting)
 
 
 def peak_positions(maps: Tensor, chosen: npt.NDArray[np.bool_]) -> Integers:

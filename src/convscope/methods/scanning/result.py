@@ -200,8 +200,8 @@ def class_selectivity(class_means: Doubles) -> Doubles:
 
 def _correlation(tally: LayerTally, images: int) -> Doubles:
     """Return Pearson's correlation of the channels' peaks, in the steps they were counted in."""
-    mean = tally.levels / images
-    covariance = tally.products / images - mean[:, None] * mean[None, :]
+    mean = tally.levels.sums / images
+    covariance = tally.levels.products / images - mean[:, None] * mean[None, :]
     deviation = np.sqrt(np.maximum(covariance.diagonal(), 0))
     scale = deviation[:, None] * deviation[None, :]
     found = np.zeros_like(covariance)

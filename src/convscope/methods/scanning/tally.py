@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from convscope.errors import DataError, OutputError
 from convscope.methods.scanning.exact_sums import ExactSums, Integers
+from convscope.methods.scanning.level_sums import LevelSums
 from convscope.methods.scanning.reductions import Reduced, Singles
 from convscope.methods.scanning.strongest import Booleans, Strongest
 from convscope.outputs import written_beside
@@ -25,9 +25,6 @@ FORMAT = 1
 BINS_AN_OCTAVE = 4
 OCTAVES = 16
 """Peaks from 2**-16 to 2**16, of either sign, have bins of their own; those beyond share two."""
-
-LEVEL_BITS = 10
-MOST_LEVELS = 2**15
 
 
 def bin_edges() -> Singles:
@@ -54,10 +51,7 @@ class LayerTally:
         active_images: [C], the images with an active unit.
         active_positions: [C], the positions with an active unit.
         histogram: [C, bins], how many images have such a peak; see :func:`bin_edges`.
-        levels: [C], sums of the peaks' levels: whole numbers, in steps of a fixed share of the
-            layer's *scale*.
-        products: [C, C], sums over images of the products of two channels' levels.
-        scale: a power of two, of about the size of the layer's peaks.
+        levels: how the channels' peaks go together.
 
     """
 
@@ -69,9 +63,7 @@ class LayerTally:
     active_images: Integers
     active_positions: Integers
     histogram: Integers
-    levels: Integers
-    products: Integers
-    scale: float
+    levels: LevelSums
 
     @classmethod
     def empty(cls, channels: int, top: int, classes: int, scale: float) -> LayerTally:
@@ -85,9 +77,7 @@ class LayerTally:
             np.zeros(channels, dtype=np.int64),
             np.zeros(channels, dtype=np.int64),
             np.zeros((channels, len(bin_edges()) + 1), dtype=np.int64),
-            np.zeros(channels, dtype=np.int64),
-            np.zeros((channels, channels), dtype=np.int64),
-            scale,
+            LevelSums.none(channels, scale),
         )
 
     def add(
@@ -117,24 +107,16 @@ class LayerTally:
         self.active_images += (found.peak > 0).sum(axis=0)
         self.active_positions += found.active.sum(axis=0)
         self._count_bins(found.peak)
-        levels = np.rint(found.peak.astype(np.float64) * (2**LEVEL_BITS / self.scale))
-        levels = np.clip(levels, -MOST_LEVELS, MOST_LEVELS)
-        self.levels += levels.sum(axis=0).astype(np.int64)
-        # Products of whole numbers below 2**16: exact in float64 for millions of images.
-        shared = torch.from_numpy(levels)
-        self.products += (shared.T @ shared).numpy().astype(np.int64)
+        self.levels.add(found.peak)
 
     def _count_bins(self, peaks: Singles) -> None:
-        channels, bins = self.histogram.shape
-        found = np.searchsorted(bin_edges(), peaks, side="right") + np.arange(channels) * bins
-        self.histogram += np.bincount(found.ravel(), minlength=channels * bins).reshape(
-            channels, bins
-        )
+        bins = np.searchsorted(bin_edges(), peaks, side="right")
+        np.add.at(self.histogram, (np.arange(len(self.histogram)), bins), 1)
 
     def merge(self, other: LayerTally) -> None:
         """Add what was counted of other images."""
         self.strongest.merge(other.strongest)
-        for name in SUMS:
+        for name in (*SUMS, "levels"):
             getattr(self, name).merge(getattr(other, name))
         for name in COUNTS:
             getattr(self, name).__iadd__(getattr(other, name))
@@ -143,6 +125,7 @@ class LayerTally:
         """Return everything as arrays by name, the same for the same images in any order."""
         arrays: dict[str, npt.NDArray[Any]] = {name: getattr(self, name) for name in COUNTS}
         arrays |= {f"strongest.{name}": getattr(self.strongest, name) for name in ENTRIES}
+        arrays |= {"levels": self.levels.sums, "products": self.levels.products}
         for name in SUMS:
             digits = getattr(self, name).digits()
             arrays |= {f"{name}.{digit}": parts for digit, parts in digits.items()}
@@ -157,6 +140,7 @@ class LayerTally:
         tally = cls.empty(channels, top, classes, scale)
         for name in COUNTS:
             setattr(tally, name, arrays[name])
+        tally.levels = LevelSums(arrays["levels"], arrays["products"], scale)
         for name in ENTRIES:
             setattr(tally.strongest, name, arrays[f"strongest.{name}"])
         for name in SUMS:
@@ -170,7 +154,7 @@ class LayerTally:
 
 
 SUMS = ("totals", "squares", "peaks", "class_peaks")
-COUNTS = ("active_images", "active_positions", "histogram", "levels", "products")
+COUNTS = ("active_images", "active_positions", "histogram")
 ENTRIES = ("peak", "image", "position")
 
 

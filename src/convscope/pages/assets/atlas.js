@@ -196,7 +196,7 @@ function convscopeLayer(data) {
       try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; }
       catch { button.textContent = "Select and copy it"; }
     });
-    return make("pre", {}, button, make("code", {}, text));
+    return make("pre", { className: "command" }, make("code", {}, text), button);
   }
 
   const panel = (title, ...children) => make("div", {}, make("h3", {}, title), ...children);

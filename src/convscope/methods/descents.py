@@ -1,0 +1,119 @@
+"""Units of a layer on their way down to the images that went up."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from convscope.methods import budget
+from convscope.network import Network
+from convscope.network.cone_descent import Units, descend_units
+from convscope.network.cones import Cones
+from convscope.network.graph import Graph
+from convscope.network.ops import MAPS
+from convscope.network.rules import Rule
+from convscope.network.walk import Ascent, ascend, descend
+
+Advance = Callable[[int], None]
+"""Called with the number of units that have arrived."""
+
+
+def project_units(
+    net: Network, images: Tensor, layers: Sequence[Units], rule: Rule, memory: int
+) -> Iterator[Tensor]:
+    """Bring units of several layers down from one walk up.
+
+    Args:
+        net: the network.
+        images: [N, C, H, W], no more than :func:`images_at_once` says.
+        layers: the units of each layer, with their places in its maps.
+        rule: what happens at the rectifiers.
+        memory: bytes that the walks down may hold besides the result.
+
+    Yields:
+        [U, C, H, W] for each of *layers*, the projections of its units.
+
+    """
+    ascent = ascend(net.graph, images, [units.start for units in layers], rule)
+    for units in layers:
+        pixels = images.new_zeros(len(units.owners), *images.shape[1:])
+        bring_down(net, ascent, units, rule, pixels, memory)
+        yield pixels
+
+
+def images_at_once(graph: Graph, steps: Sequence[int], images: Tensor, memory: int) -> int:
+    """Return how many images can go up together if every map of the walk were kept."""
+    elements = sum(torch.Size(graph.steps[i].shape).numel() for i in graph.needed_for(steps))
+    return max(1, memory // 2 // (elements * images.element_size()))
+
+
+def bring_down(
+    net: Network,
+    ascent: Ascent,
+    units: Units,
+    rule: Rule,
+    pixels: Tensor,
+    memory: int,
+    select: str = "peak",
+    advance: Advance = lambda _: None,
+) -> None:
+    """Bring units down to the images.
+
+    Args:
+        net: the network.
+        ascent: the walk up, with the same rule and the layer's maps kept.
+        units: the units; where *select* is ``"map"``, their places do not matter.
+        rule: what happens at the rectifiers.
+        pixels: [U, C, H, W], zeros, where the signals at the images are written.
+        memory: bytes that the walk may hold besides.
+        select: ``"peak"`` starts with the unit alone, ``"map"`` with its channel's whole map.
+        advance: called with the number of units that have arrived.
+
+    """
+    graph = net.graph
+    limit = budget.tensor_limit(memory, ascent.maps[units.start])
+    if select == "peak" and graph.axes[units.start] == MAPS and graph.batched:
+        rows, columns = units.rows.numpy(force=True), units.columns.numpy(force=True)
+        cones = Cones(graph, net.receptive_fields, units.start, rows, columns)
+        descend_units(cones, ascent, units, rule, limit, pixels, advance)
+        return
+    _descend_maps(graph, ascent, units, rule, limit, pixels, select, advance)
+
+
+def _descend_maps(
+    graph: Graph,
+    ascent: Ascent,
+    units: Units,
+    rule: Rule,
+    limit: int,
+    pixels: Tensor,
+    select: str,
+    advance: Advance,
+) -> None:
+    """Bring whole maps down, as many at once as the limit allows."""
+    maps = ascent.maps[units.start]
+    one_signal = maps[0].numel() * maps.element_size()
+    at_once = max(1, limit // one_signal) if graph.batched else 1
+    down = partial(descend, graph, ascent, units.start, rule=rule, limit=limit)
+    for begin in range(0, len(units.owners), at_once):
+        part = units.part(slice(begin, begin + at_once))
+        signal = _starting_signal(maps, part, select)
+        pixels[begin : begin + at_once] = down(signal, part.owners, channels=part.channels)
+        advance(len(part.owners))
+
+
+def _starting_signal(maps: Tensor, units: Units, select: str) -> Tensor:
+    """Return maps that are nothing but one channel, or one position of it; one a unit."""
+    layout = torch.channels_last if maps.dim() == 4 else torch.contiguous_format
+    owners, channels = units.owners, units.channels
+    signal = torch.empty(
+        (len(owners), *maps.shape[1:]), dtype=maps.dtype, device=maps.device, memory_format=layout
+    ).zero_()
+    unit = torch.arange(len(owners), device=maps.device)
+    if select == "map" or maps.dim() == 2:
+        signal[unit, channels] = maps[owners, channels]
+    else:
+        rows, columns = units.rows, units.columns
+        signal[unit, channels, rows, columns] = maps[owners, channels, rows, columns]
+    return signal
