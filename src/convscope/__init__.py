@@ -13,6 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
+    from convscope.methods.checkerboard import checkerboard
+    from convscope.methods.gridding.result import Checkerboard
+    from convscope.methods.gridding.structure import (
+        GridFinding,
+        strided_layers,
+        structural_findings,
+    )
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.project import project, strongest_maps
@@ -33,9 +40,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Checkerboard",
     "Comparison",
     "ConvscopeError",
     "Evolution",
+    "GridFinding",
     "Layer",
     "LayerScan",
     "Network",
@@ -46,6 +55,7 @@ __all__ = [
     "Tracker",
     "TrainConfig",
     "__version__",
+    "checkerboard",
     "evolve",
     "load",
     "merge",
@@ -55,15 +65,19 @@ __all__ = [
     "project",
     "run_study",
     "scan",
+    "strided_layers",
     "strongest_maps",
+    "structural_findings",
     "study_report",
     "train",
 ]
 
 _HOMES = {
+    "Checkerboard": "convscope.methods.gridding.result",
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
     "Evolution": "convscope.study.evolve",
+    "GridFinding": "convscope.methods.gridding.structure",
     "Layer": "convscope.network",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
@@ -73,6 +87,7 @@ _HOMES = {
     "Scan": "convscope.methods.scanning.result",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
+    "checkerboard": "convscope.methods.checkerboard",
     "evolve": "convscope.study.evolve",
     "load": "convscope.models",
     "merge": "convscope.methods.scan",
@@ -82,7 +97,9 @@ _HOMES = {
     "project": "convscope.methods.project",
     "run_study": "convscope.study.conduct",
     "scan": "convscope.methods.scan",
+    "strided_layers": "convscope.methods.gridding.structure",
     "strongest_maps": "convscope.methods.project",
+    "structural_findings": "convscope.methods.gridding.structure",
     "study_report": "convscope.pages.study",
     "train": "convscope.study.train",
 }

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from convscope import __version__
+from convscope.cli.checkerboard import checkerboard
 from convscope.cli.data import data
 from convscope.cli.demo import demo
 from convscope.cli.evolve import evolve
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COMMANDS = (demo, layers, project, occlude, scan, unit, data, train, evolve, study)
+COMMANDS = (demo, layers, project, occlude, checkerboard, scan, unit, data, train, evolve, study)
 for command in COMMANDS:
     app.command()(command)
 
