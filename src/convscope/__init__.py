@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
+    from convscope.methods.diagnose import diagnose
+    from convscope.methods.diagnosis.finding import Finding
+    from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
+    from convscope.methods.diagnosis.thresholds import Thresholds
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.project import project, strongest_maps
@@ -35,17 +39,22 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "ConvscopeError",
+    "Diagnosis",
     "Evolution",
+    "Finding",
     "Layer",
+    "LayerDiagnosis",
     "LayerScan",
     "Network",
     "Occlusion",
     "Projection",
     "Run",
     "Scan",
+    "Thresholds",
     "Tracker",
     "TrainConfig",
     "__version__",
+    "diagnose",
     "evolve",
     "load",
     "merge",
@@ -63,16 +72,21 @@ __all__ = [
 _HOMES = {
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
+    "Diagnosis": "convscope.methods.diagnosis.result",
     "Evolution": "convscope.study.evolve",
+    "Finding": "convscope.methods.diagnosis.finding",
     "Layer": "convscope.network",
+    "LayerDiagnosis": "convscope.methods.diagnosis.result",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
     "Occlusion": "convscope.methods.occlusion",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
     "Scan": "convscope.methods.scanning.result",
+    "Thresholds": "convscope.methods.diagnosis.thresholds",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
+    "diagnose": "convscope.methods.diagnose",
     "evolve": "convscope.study.evolve",
     "load": "convscope.models",
     "merge": "convscope.methods.scan",

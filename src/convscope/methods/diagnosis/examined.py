@@ -12,7 +12,11 @@ from convscope.methods.scanning.result import LayerScan
 from convscope.methods.scanning.units import ScannedLayer
 
 CONSTANT = 1e-5
-"""A unit whose activations deviate by less than this share of the layer's is always the same."""
+"""A unit whose activations deviate by less than this share of the layer's is always the same..."""
+
+NEARLY_CONSTANT = 3e-3
+"""... and so is one that deviates by less than this share of its own mean: sums of squares in
+single precision leave a thousandth of deviation where there is none."""
 
 WEIGHTLESS = 1e-3
 """A kernel shorter than this share of the layer's median counts as zero."""
@@ -50,6 +54,7 @@ class ExaminedLayer:
         """[C], whether the channel gives the same everywhere."""
         spread = self.scan.std
         found: Booleans = spread <= CONSTANT * max(float(np.median(spread)), float(spread.mean()))
+        found |= spread <= NEARLY_CONSTANT * np.abs(self.scan.mean)
         return found
 
     @property
