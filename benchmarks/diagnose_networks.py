@@ -16,14 +16,17 @@ from convscope.study.data import CLASSES, ImageSet, load_cifar10
 
 SIDE = 64
 BATCH = 128
+EPOCHS, IMAGES = 3, 20_000
 CONFIGS: dict[str, TrainConfig] = {
-    "tiny": preset("tiny", epochs=3),
+    "tiny": preset("tiny", epochs=EPOCHS, held_out=500),
     "tiny, no batch norm": replace(
-        variant_of(preset("tiny"), batch_norm=False, padding="same"), epochs=4
+        variant_of(preset("tiny"), batch_norm=False, padding="same"), epochs=EPOCHS, held_out=500
     ),
-    "study": replace(preset("study"), epochs=3),
+    "study": replace(preset("study"), epochs=EPOCHS, held_out=500),
     "study, no batch norm": replace(
-        variant_of(preset("study"), batch_norm=False, padding="valid"), epochs=4
+        variant_of(preset("study"), batch_norm=False, padding="valid"),
+        epochs=EPOCHS,
+        held_out=500,
     ),
 }
 FIRST_LAYERS = {
@@ -35,8 +38,8 @@ FIRST_LAYERS = {
 
 def trained(name: str, data: Path, folder: Path) -> cs.Network:
     """Return a network of :data:`CONFIGS`, trained now if *folder* does not hold it yet."""
-    run = cs.train(CONFIGS[name], data, folder / name.replace(", ", "-").replace(" ", "-"),
-                   resume=True)  # fmt: skip
+    place = folder / name.replace(", ", "-").replace(" ", "-")
+    run = cs.train(CONFIGS[name], load_cifar10(data)[torch.arange(IMAGES)], place, resume=True)
     return cs.Network(
         run.module(), torch.zeros(1, 3, 32, 32), name=name, classes=CLASSES,
         preprocess=Preprocess(CIFAR10_MEAN, CIFAR10_STD, (32, 32)),
@@ -63,7 +66,7 @@ def large_inputs(images: Tensor) -> Tensor:
 
 
 def trained_at_64(
-    name: str, data: Path, folder: Path, epochs: int = 2, images: int = 20_000,
+    name: str, data: Path, folder: Path, epochs: int = 2,
     say: Callable[[str], None] = print,
 ) -> cs.Network:  # fmt: skip
     """Return a network with one of :data:`FIRST_LAYERS`, trained on CIFAR-10 at 64 pixels."""
@@ -73,7 +76,7 @@ def trained_at_64(
     if path.exists():
         module.load_state_dict(load_file(path))
     else:
-        _train(module, load_cifar10(data)[:images], epochs, say)
+        _train(module, load_cifar10(data)[torch.arange(IMAGES)], epochs, say)
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, path)
     return cs.Network(
         module.eval(), torch.zeros(1, 3, SIDE, SIDE), name=name, classes=CLASSES,
