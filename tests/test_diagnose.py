@@ -293,6 +293,14 @@ def test_filters_of_known_frequencies(frequencies, stride, expected):
     assert [finding.kind for finding in found.findings] == expected
 
 
+@pytest.mark.parametrize(("filters", "expected"), [(12, []), (6, ["aliasing"])])
+def test_patches_written_in_as_many_numbers_lose_nothing(filters, expected):
+    torch.manual_seed(7)
+    net = network(nn.Conv2d(3, filters, 2, 2))
+    found = cs.diagnose(net, list(noise(60, 3, 12, 12)), budget=0)
+    assert [finding.kind for finding in found.findings] == expected
+
+
 def test_the_layer_that_reads_the_images_is_found():
     class Normalising(nn.Module):
         def __init__(self):
