@@ -101,7 +101,7 @@ def diagnose(
     >>> _ = torch.nn.init.dirac_(module[0].weight)  # one filter passes on, three are zero
     >>> net = Network(module, torch.zeros(1, 1, 8, 8))
     >>> pictures = list(torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
-    >>> found = diagnose(net, pictures)
+    >>> found = diagnose(net, pictures, budget=0)
     >>> [(finding.kind, finding.layer, finding.channels) for finding in found.findings]
     [('dead units', '0', (1, 2, 3))]
 
