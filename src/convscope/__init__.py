@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
     from convscope.methods.checkerboard import checkerboard
+    from convscope.methods.diagnose import diagnose
+    from convscope.methods.diagnosis.finding import Finding
+    from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
+    from convscope.methods.diagnosis.thresholds import Thresholds
     from convscope.methods.gridding.result import Checkerboard
     from convscope.methods.gridding.structure import (
         GridFinding,
@@ -43,19 +47,24 @@ __all__ = [
     "Checkerboard",
     "Comparison",
     "ConvscopeError",
+    "Diagnosis",
     "Evolution",
+    "Finding",
     "GridFinding",
     "Layer",
+    "LayerDiagnosis",
     "LayerScan",
     "Network",
     "Occlusion",
     "Projection",
     "Run",
     "Scan",
+    "Thresholds",
     "Tracker",
     "TrainConfig",
     "__version__",
     "checkerboard",
+    "diagnose",
     "evolve",
     "load",
     "merge",
@@ -76,18 +85,23 @@ _HOMES = {
     "Checkerboard": "convscope.methods.gridding.result",
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
+    "Diagnosis": "convscope.methods.diagnosis.result",
     "Evolution": "convscope.study.evolve",
     "GridFinding": "convscope.methods.gridding.structure",
+    "Finding": "convscope.methods.diagnosis.finding",
     "Layer": "convscope.network",
+    "LayerDiagnosis": "convscope.methods.diagnosis.result",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
     "Occlusion": "convscope.methods.occlusion",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
     "Scan": "convscope.methods.scanning.result",
+    "Thresholds": "convscope.methods.diagnosis.thresholds",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
     "checkerboard": "convscope.methods.checkerboard",
+    "diagnose": "convscope.methods.diagnose",
     "evolve": "convscope.study.evolve",
     "load": "convscope.models",
     "merge": "convscope.methods.scan",

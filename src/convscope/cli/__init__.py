@@ -12,6 +12,7 @@ from convscope import __version__
 from convscope.cli.checkerboard import checkerboard
 from convscope.cli.data import data
 from convscope.cli.demo import demo
+from convscope.cli.diagnose import diagnose
 from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
@@ -29,7 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COMMANDS = (demo, layers, project, occlude, checkerboard, scan, unit, data, train, evolve, study)
+COMMANDS = (
+    demo, layers, project, occlude, scan, unit, checkerboard, diagnose, data, train, evolve, study,
+)  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
 
