@@ -255,7 +255,7 @@ def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list
         )
     ]
     computed = None
-    if o.method == "adaptive" and not bool(o.computed.all()):
+    if _is_estimated(o):
         computed = np.argwhere(o.computed.numpy())
     if o.activation is not None:
         panels.append(
@@ -346,11 +346,15 @@ def _caption(rows: Sequence[OccludedImage], scale: str) -> list[str]:
             "(c): deconvnet, zero is mid-grey; the correlation is between the mean |projection| "
             "under the patch and the drop of the map's sum, over all computed positions."
         )
-    if any(r.occlusion.method == "adaptive" for r in rows):
+    if any(_is_estimated(r.occlusion) for r in rows):
         lines.append("White dots: computed positions; between them the maps are estimates.")
     if any(bool(r.occlusion.heatmap(k).isnan().any()) for r in rows for k in _kinds(r.occlusion)):
         lines.append("Hatched: not covered by any patch that was computed.")
     return lines
+
+
+def _is_estimated(o: Occlusion) -> bool:
+    return o.method == "adaptive" and not bool(o.computed.all())
 
 
 def _kinds(o: Occlusion) -> list[str]:
