@@ -101,6 +101,18 @@ def test_windows_are_equal_to_recomputing_in_single_precision(networks, name):
     assert_equal(exact, full, 1e-4)
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_differences_are_equal_to_recomputing(networks, monkeypatch, name):
+    # In the network's own precision nothing is rounded: what is left is whether it is right.
+    monkeypatch.setattr(occlusion_module, "_rounds", lambda question: True)
+    monkeypatch.setattr(occlusion_module, "PRECISION", torch.float64)
+    _, net, image = networks(name)
+    layer = f"body.{LAYERS[name]}" if LAYERS[name] != "cat" else "body:cat"
+    options = {"patch": (6, 5), "stride": (4, 5), "fill": "noise", "layer": layer}
+    found = occlude(net, image, method="adaptive", budget=999, **options)
+    assert_equal(found, occlude(net, image, method="full", **options), 1e-10)
+
+
 def test_the_map_is_an_independent_recomputation(networks):
     module, net, image = networks("inception")
     found = occlude(net, image, (6, 4), (5, 3), 0.25, target=2, layer="body.three.3", channel=1)
@@ -391,9 +403,12 @@ def test_a_budget_buys_the_densest_lattice_it_affords(rows, columns, positions):
         computed.ravel()[chosen()] = True
         budget.done = int(computed.sum())
     assert budget.done <= positions
-    denser = [s for s in (1, 2, 3, 4, 6, 8, 12, 24) if sampling.lattice(s).sum() <= positions]
-    if denser:
-        np.testing.assert_array_equal(computed, sampling.lattice(denser[0]))
+    lattices = map(sampling.lattice, (1, 2, 3, 4, 6, 8, 12, 24))
+    afforded = next((own for own in lattices if own.sum() <= positions), computed)
+    # A denser one may be bought with a hundredth of it lacking.
+    assert computed.sum() >= afforded.sum()
+    if computed.sum() == afforded.sum():
+        np.testing.assert_array_equal(computed, afforded)
     computed.ravel()[sampling.rest(computed)] = True
     assert computed.sum() == min(positions, rows * columns)
 
@@ -422,6 +437,14 @@ def test_estimates_solve_the_dense_system(rows, columns, down, across, seed):
     held = np.where(computed, values, np.nan)
     found = estimated(held, computed, (down, across))
     np.testing.assert_allclose(found, expected.reshape(rows, columns), atol=0.05)
+
+
+def test_a_third_of_the_positions_buys_one_in_three():
+    budget = Budget.parse(None, 53 * 53)
+    sampling = Sampling((53, 53), budget)
+    chosen = sampling.densest(np.zeros((53, 53), dtype=bool))
+    assert (len(chosen), sampling.lattice(3).sum()) == (936, 937)
+    assert sampling.lattice(3).ravel()[chosen].all()
 
 
 def test_the_nearest_computed_position_stands_in():

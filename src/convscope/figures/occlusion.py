@@ -248,8 +248,8 @@ def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list
     place = o.positions[telling(o)].tolist()
     panels = [
         _Panel(
-            f"(a) the patch, {o.patch[0]} x {o.patch[1]},\nwhere it lowers the "
-            f"{'unit' if o.logit is None else 'target'} most",
+            f"(a) the patch, {o.patch[0]} x {o.patch[1]}, where it\nlowers the "
+            f"{'unit' if o.logit is None else 'logit of the target'} most",
             pictures[1],
             frame=(place[0], place[1], place[2], place[3]),
         )

@@ -28,6 +28,9 @@ CAUTION = 0.95
 """The part of the time left for which a lattice is planned: half of one is worth less than all of
 a coarser one."""
 
+LACKING = 0.01
+"""The share of a lattice's positions that may lack."""
+
 NUGGET = 1e-3
 """The share of a map's variance that an estimate takes for noise; it keeps the system solvable."""
 
@@ -117,14 +120,17 @@ class Sampling:
         return np.flatnonzero(self.lattice(SPACINGS[0]))[: self.budget.positions]
 
     def densest(self, computed: Mask) -> Indices:
-        """Return the positions missing from the densest lattice that the budget affords."""
-        left = self.budget.left()
+        """Return the positions missing from the densest lattice that the budget affords.
+
+        A lattice of one in three may have a position more than a third of them: a few may lack.
+        """
+        left = max(self.budget.left(), 0)
         if self.budget.positions is None:
             left = int(left * CAUTION)
         for spacing in reversed(SPACINGS):
             missing = np.flatnonzero(self.lattice(spacing) & ~computed)
-            if len(missing) <= left:
-                return missing
+            if len(missing) * (1 - LACKING) <= left:
+                return np.random.default_rng(0).permutation(missing)[:left]
         return missing[:0]
 
     def rest(self, computed: Mask) -> Indices:

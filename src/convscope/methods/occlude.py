@@ -26,6 +26,8 @@ Preview = Callable[[Occlusion], None]
 """Called with the map so far."""
 Target = int | str
 NAN = float("nan")
+PRECISION = torch.bfloat16
+"""What the method "adaptive" rounds the changes to where that is faster."""
 
 
 def occlude(
@@ -334,7 +336,8 @@ def most_probable(logits: Tensor) -> Tensor:
 def _passes(question: Question, method: str, memory: int) -> Passes:
     if method == "full":
         return FullPasses(question, memory)
-    return WindowedPasses(question, memory, rounded=method == "adaptive" and _rounds(question))
+    rounds = method == "adaptive" and _rounds(question)
+    return WindowedPasses(question, memory, PRECISION if rounds else None)
 
 
 def _rounds(question: Question) -> bool:

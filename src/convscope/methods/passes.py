@@ -127,11 +127,14 @@ class WindowedPasses:
     Args:
         question: what is asked.
         memory: bytes for the batches.
-        rounded: whether to compute what a patch changes in half the precision and time.
+        precision: what the changes that a patch makes are rounded to; None to compute with the
+            values themselves, unrounded.
 
     """
 
-    def __init__(self, question: Question, memory: int, rounded: bool = False) -> None:
+    def __init__(
+        self, question: Question, memory: int, precision: torch.dtype | None = None
+    ) -> None:
         self.question = question
         graph = question.net.graph
         self.junction = _junction(question)
@@ -142,8 +145,12 @@ class WindowedPasses:
         trunk = [target for target in question.targets if target not in in_head]
         if self.junction is not None:
             trunk.append(self.junction)
-        walk = DifferenceWalk if rounded else WindowedWalk
-        self.walk = walk(graph, question.image[None], trunk)
+        image = question.image[None]
+        self.walk = (
+            WindowedWalk(graph, image, trunk)
+            if precision is None
+            else DifferenceWalk(graph, image, trunk, precision)
+        )
         self.costs = costs_of(self.walk)
         self.limit = tensor_limit(memory, question.image)
         self.memory = memory

@@ -22,13 +22,12 @@ from convscope.network.ops.base import LinearOperation, with_arguments
 from convscope.network.ops.pointwise import Add, FullyConnected
 from convscope.network.windowed import Origins, Placement, Plan, WindowedWalk, Windows
 
-PRECISION = torch.bfloat16
-
 
 class DifferenceWalk(WindowedWalk):
     """Walks up the graph with patches of one image changed, by their differences.
 
-    It answers as :class:`.WindowedWalk` does, to about a hundredth of what a patch changes.
+    It answers as :class:`.WindowedWalk` does; in bfloat16, to about a hundredth of what a patch
+    changes.
 
     Args:
         graph: the network.
@@ -43,7 +42,7 @@ class DifferenceWalk(WindowedWalk):
         graph: Graph,
         image: Tensor,
         targets: Iterable[int],
-        precision: torch.dtype = PRECISION,
+        precision: torch.dtype,
     ) -> None:
         super().__init__(graph, image, targets)
         self.precision = precision
