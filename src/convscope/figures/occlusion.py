@@ -347,7 +347,10 @@ def _caption(rows: Sequence[OccludedImage], scale: str) -> list[str]:
             "under the patch and the drop of the map's sum, over all computed positions."
         )
     if any(_is_estimated(r.occlusion) for r in rows):
-        lines.append("White dots: computed positions; between them the maps are estimates.")
+        lines.append(
+            "White dots: computed positions; between them the maps are estimates, and (e) shows "
+            "what the nearest computed one gives."
+        )
     if any(bool(r.occlusion.heatmap(k).isnan().any()) for r in rows for k in _kinds(r.occlusion)):
         lines.append("Hatched: not covered by any patch that was computed.")
     return lines
