@@ -1,23 +1,29 @@
-"""Estimated occlusion maps against exact ones: budget against structural similarity.
+"""Estimated occlusion maps against exact ones: budget against time and structural similarity.
 
-    python benchmarks/adaptive.py DATA [--images 10] [--patch 16] [--stride 4]
+    python benchmarks/adaptive.py DATA [--images 10] [--patch 16] [--stride 4] [--rounds 3]
 
 DATA holds imagenet-sample/ and squeezenet1_1/. For each of some pictures the exact map is computed
 once, and then adaptive ones with several budgets; the similarity (SSIM, scikit-image, its defaults)
-is between the two heat maps at image size, over the exact map's range.
+is between the two heat maps at image size, over the exact map's range. With --rounds, the speed on
+VGG16 with random weights follows: captum's positions are timed on a sample, see occlusion.py.
 """
 
 import argparse
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
+import torch
 from skimage.metrics import structural_similarity
+from torch import Tensor
 
 import convscope as cs
+from occlusion import peer_seconds
 
-SHARES = (0.08, 0.12, 0.16, 0.2, 0.25, 0.35)
+SHARES = (1 / 6, 1 / 4, 0.3, 1 / 3, 0.4, 1 / 2)
 KINDS = ("probability", "logit")
+AT_ONCE = 8
 
 
 def main() -> None:
@@ -26,43 +32,68 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--stride", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=0, help="of the speed on VGG16")
+    parser.add_argument("--sample", type=int, default=16, help="positions timed of captum")
     options = parser.parse_args()
-    weights = options.data / "squeezenet1_1" / "squeezenet1_1-imagenet.safetensors"
-    net = cs.load("squeezenet1_1", weights=weights)
-    files = sorted((options.data / "imagenet-sample" / "images").iterdir())
-    chosen = files[:: len(files) // options.images][: options.images]
+    if options.images:
+        print_similarity(options.data, options.images, options.patch, options.stride)
+    if options.rounds:
+        print_speed(options.stride, options.rounds, options.sample)
+
+
+def print_similarity(data: Path, images: int, patch: int, stride: int) -> None:
+    """Print a table of budgets for the real SqueezeNet."""
+    net = cs.load(
+        "squeezenet1_1", weights=data / "squeezenet1_1" / "squeezenet1_1-imagenet.safetensors"
+    )
+    files = sorted((data / "imagenet-sample" / "images").iterdir())
     found: dict[tuple[float, str], list[float]] = {}
-    counts: dict[float, int] = {}
-    speed: dict[float, list[float]] = {}
-    for path in chosen:
+    costs: dict[float, list[float]] = {}
+    for path in files[:: len(files) // images][:images]:
         image = net.preprocess(path)
-        began = time.perf_counter()
-        exact = cs.occlude(net, image, options.patch, options.stride)
-        whole = time.perf_counter() - began
+        exact, whole = timed(net, image, patch, stride)
         for share in SHARES:
             budget = round(share * exact.computed.numel())
-            began = time.perf_counter()
-            quick = cs.occlude(
-                net, image, options.patch, options.stride, method="adaptive", budget=budget
-            )
-            speed.setdefault(share, []).append(whole / (time.perf_counter() - began))
-            counts[share] = int(quick.computed.sum())
+            quick, seconds = timed(net, image, patch, stride, method="adaptive", budget=budget)
+            costs.setdefault(share, []).append(seconds / whole)
             for kind in KINDS:
                 found.setdefault((share, kind), []).append(similarity(quick, exact, kind))
-        print(path.name, *(f"{found[share, 'probability'][-1]:.3f}" for share in SHARES),
+        print(path.name, f"{exact.clean['probability']:.2f}",
+              *(f"{found[share, 'probability'][-1]:.3f}" for share in SHARES),
               flush=True)  # fmt: skip
-    print(f"\n{len(chosen)} images, patch {options.patch}, stride {options.stride}, "
-          f"{exact.computed.numel()} positions")  # fmt: skip
-    print(
-        "| computed | share | faster than exact | SSIM probability (least) | SSIM logit (least) |"
-    )
+    print(f"\npatch {patch}, stride {stride}, {exact.computed.numel()} positions")
+    print("| computed | of the exact map's time | SSIM probability (least) | SSIM logit (least) |")
     for share in SHARES:
         columns = [
             f"{statistics.mean(found[share, kind]):.3f} ({min(found[share, kind]):.3f})"
             for kind in KINDS
         ]
-        faster = statistics.median(speed[share])
-        print(f"| {counts[share]} | {share:.0%} | {faster:.1f} | {columns[0]} | {columns[1]} |")
+        print(
+            f"| {share:.0%} | {statistics.median(costs[share]):.0%} | {columns[0]} | {columns[1]} |"
+        )
+
+
+def timed(net: cs.Network, image: Tensor, *args: Any, **options: Any) -> tuple[cs.Occlusion, float]:
+    """Return an occlusion and the seconds it took."""
+    began = time.perf_counter()
+    found = cs.occlude(net, image, *args, **options)
+    return found, time.perf_counter() - began
+
+
+def print_speed(stride: int, rounds: int, sample: int) -> None:
+    """Print how many times faster than captum a whole adaptive map of VGG16 is."""
+    image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    net = cs.load("vgg16", weights=None)
+    ratios = []
+    for _ in range(rounds):
+        peer = peer_seconds(net.module, image, stride, sample, AT_ONCE)
+        found, own = timed(net, image, 16, stride, 0.0, target=0, method="adaptive")
+        count = found.computed.numel()
+        ratios.append(peer * count / own)
+        print(f"VGG16: captum {peer:.4f} s a position (timed on {sample}, {AT_ONCE} a pass), ours "
+              f"{own:.1f} s for {count} positions, {own / count:.5f} each: "
+              f"{ratios[-1]:.1f} times faster", flush=True)  # fmt: skip
+    print(f"median {statistics.median(ratios):.1f} ({min(ratios):.1f}-{max(ratios):.1f})")
 
 
 def similarity(found: cs.Occlusion, exact: cs.Occlusion, kind: str) -> float:

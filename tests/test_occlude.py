@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.images import Preprocess
-from convscope.methods.adaptive import Budget, Sharpening
+from convscope.methods import occlude as occlusion_module
+from convscope.methods.adaptive import Budget, Sampling, estimated, nearest
 from convscope.methods.occlude import occlude, occlude_sizes
 from convscope.methods.occlusion import Occlusion
 from convscope.methods.passes import WindowedPasses
@@ -98,6 +99,18 @@ def test_windows_are_equal_to_recomputing_in_single_precision(networks, name):
     exact = occlude(net, image.float(), 5, 3, layer=layer)
     full = occlude(net, image.float(), 5, 3, layer=layer, method="full")
     assert_equal(exact, full, 1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_differences_are_equal_to_recomputing(networks, monkeypatch, name):
+    # In the network's own precision nothing is rounded: what is left is whether it is right.
+    monkeypatch.setattr(occlusion_module, "_rounds", lambda question: True)
+    monkeypatch.setattr(occlusion_module, "PRECISION", torch.float64)
+    _, net, image = networks(name)
+    layer = f"body.{LAYERS[name]}" if LAYERS[name] != "cat" else "body:cat"
+    options = {"patch": (6, 5), "stride": (4, 5), "fill": "noise", "layer": layer}
+    found = occlude(net, image, method="adaptive", budget=999, **options)
+    assert_equal(found, occlude(net, image, method="full", **options), 1e-10)
 
 
 def test_the_map_is_an_independent_recomputation(networks):
@@ -338,23 +351,35 @@ def test_a_network_that_cannot_be_batched_goes_one_by_one():
     torch.testing.assert_close(exact.logit, full.logit)
 
 
-def test_adaptive_tells_what_it_computed(networks):
+@pytest.mark.parametrize("rounded", [False, True])
+def test_adaptive_tells_what_it_computed(networks, monkeypatch, rounded):
+    monkeypatch.setattr(occlusion_module, "halves_are_fast", lambda kind: rounded)
     _, net, image = networks("plain")
+    net = Network(net.module.float(), image.float())
     exact = occlude(net, image, 6, 1)
-    o = occlude(net, image, 6, 1, method="adaptive", budget=100)
-    assert 90 <= o.computed.sum() <= 100
-    torch.testing.assert_close(o.logit[o.computed], exact.logit[o.computed])
+    o = occlude(net, image, 6, 1, method="adaptive", budget=120)
+    net.module.double()
+    assert o.computed.sum() == 120
+    change = (exact.logit - exact.clean["logit"]).abs().mean()
+    off = (o.logit - exact.logit)[o.computed].abs().max() / change
+    assert off < (0.1 if rounded else 1e-3)
+    assert (off > 1e-4) == rounded
     assert o.logit.isfinite().all()
     assert (o.predicted >= 0).all()
-    assert o.notes == (
-        f"{o.computed.sum()} of 336 positions were computed, the others are estimated",
-    )
+    notes = ["120 of 336 positions were computed, the others are estimated"]
+    notes += ["what a patch changes was computed in bfloat16"] * rounded
+    assert o.notes == tuple(notes)
     error = (o.heatmap("logit") - exact.heatmap("logit")).abs().mean()
     # White noise is the worst image for it: nothing is smooth but by the patches' overlap.
     assert error < 0.35 * exact.heatmap("logit").std()
+
+
+def test_adaptive_with_a_budget_for_everything_is_exact(networks):
+    _, net, image = networks("plain")  # float64, which is never rounded
     everything = occlude(net, image, 6, 1, method="adaptive", budget=336)
     assert everything.computed.all()
-    torch.testing.assert_close(everything.logit, exact.logit)
+    assert everything.notes == ()
+    torch.testing.assert_close(everything.logit, occlude(net, image, 6, 1).logit)
 
 
 def test_adaptive_sharpens_and_keeps_to_its_time(networks):
@@ -364,20 +389,67 @@ def test_adaptive_sharpens_and_keeps_to_its_time(networks):
     counts = [int(p.computed.sum()) for p in shown]
     assert counts == sorted(counts)
     assert o.logit.isfinite().all()
+    assert o.computed.sum() < 336
     long = occlude(net, image, 6, 1, method="adaptive", budget="60 s", preview=shown.append)
     assert long.computed.all()
 
 
-@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**16))
-def test_estimates_are_exact_where_the_map_is_a_plane(rows, columns, seed):
-    generator = np.random.default_rng(seed)
-    plane = generator.normal(size=3)
-    values = plane[0] + plane[1] * np.arange(rows)[:, None] + plane[2] * np.arange(columns)
-    sharpening = Sharpening((rows, columns), Budget(positions=max(1, rows * columns // 2 + 4)))
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 900))
+def test_a_budget_buys_the_densest_lattice_it_affords(rows, columns, positions):
+    budget = Budget(positions=positions)
+    sampling = Sampling((rows, columns), budget)
     computed = np.zeros((rows, columns), dtype=bool)
-    computed.ravel()[sharpening.chosen(0, [values], computed)] = True
+    for chosen in (sampling.coarse, lambda: sampling.densest(computed)):
+        computed.ravel()[chosen()] = True
+        budget.done = int(computed.sum())
+    assert budget.done <= positions
+    lattices = map(sampling.lattice, (1, 2, 3, 4, 6, 8, 12, 24))
+    afforded = next((own for own in lattices if own.sum() <= positions), computed)
+    # A denser one may be bought with a hundredth of it lacking.
+    assert computed.sum() >= afforded.sum()
+    if computed.sum() == afforded.sum():
+        np.testing.assert_array_equal(computed, afforded)
+    computed.ravel()[sampling.rest(computed)] = True
+    assert computed.sum() == min(positions, rows * columns)
+
+
+@pytest.mark.parametrize(("spacing", "share"), [(2, 1 / 2), (3, 1 / 3), (4, 1 / 4), (24, 1 / 24)])
+def test_each_row_and_column_of_a_lattice_has_its_share(spacing, share):
+    lattice = Sampling((48, 48), Budget(positions=1)).lattice(spacing)
+    np.testing.assert_array_equal(lattice.mean(0), share)
+    np.testing.assert_array_equal(lattice.mean(1), share)
+
+
+@given(st.integers(2, 9), st.integers(2, 9), st.floats(1, 5), st.floats(1, 5), st.integers(0, 99))
+def test_estimates_solve_the_dense_system(rows, columns, down, across, seed):
+    generator = np.random.default_rng(seed)
+    values = generator.normal(size=(rows, columns))
+    computed = generator.random((rows, columns)) < 0.5
+    computed[0, 0] = True
+    y, x = np.indices((rows, columns)).reshape(2, -1)
+    d = 3**0.5 * np.hypot((y[:, None] - y) / down, (x[:, None] - x) / across)
+    covariance = (1 + d) * np.exp(-d)
+    known = np.flatnonzero(computed)
+    system = covariance[np.ix_(known, known)] + 1e-3 * np.eye(len(known))
+    own = values.ravel()[known]
+    expected = own.mean() + covariance[:, known] @ np.linalg.solve(system, own - own.mean())
+    expected[known] = own
     held = np.where(computed, values, np.nan)
-    np.testing.assert_allclose(sharpening.filled(held, computed), values, atol=1e-9)
+    found = estimated(held, computed, (down, across))
+    np.testing.assert_allclose(found, expected.reshape(rows, columns), atol=0.05)
+
+
+def test_a_third_of_the_positions_buys_one_in_three():
+    budget = Budget.parse(None, 53 * 53)
+    sampling = Sampling((53, 53), budget)
+    chosen = sampling.densest(np.zeros((53, 53), dtype=bool))
+    assert (len(chosen), sampling.lattice(3).sum()) == (936, 937)
+    assert sampling.lattice(3).ravel()[chosen].all()
+
+
+def test_the_nearest_computed_position_stands_in():
+    computed = np.array([[True, False, False], [False, False, True]])
+    np.testing.assert_array_equal(nearest(computed), [[0, 0, 5], [0, 5, 5]])
 
 
 def test_mistakes_are_named(networks):
@@ -404,7 +476,6 @@ def test_mistakes_are_named(networks):
         (ConvscopeError, "unknown method 'exakt'; did you mean 'exact'", {"method": "exakt"}),
         (ConvscopeError, "budget needs the method 'adaptive'", {"budget": 5}),
         (ConvscopeError, "budget '5 m' is neither", {"method": "adaptive", "budget": "5 m"}),
-        (ConvscopeError, "at least 4", {"method": "adaptive", "budget": 3}),
         (ConvscopeError, "memory 'lots' is not an amount", {"memory": "lots"}),
     ]
     for kind, message, change in wrong:

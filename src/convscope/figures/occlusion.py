@@ -248,14 +248,14 @@ def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list
     place = o.positions[telling(o)].tolist()
     panels = [
         _Panel(
-            f"(a) the patch, {o.patch[0]} x {o.patch[1]},\nwhere it lowers the "
-            f"{'unit' if o.logit is None else 'target'} most",
+            f"(a) the patch, {o.patch[0]} x {o.patch[1]}, where it\nlowers the "
+            f"{'unit' if o.logit is None else 'logit of the target'} most",
             pictures[1],
             frame=(place[0], place[1], place[2], place[3]),
         )
     ]
     computed = None
-    if o.method == "adaptive" and not bool(o.computed.all()):
+    if _is_estimated(o):
         computed = np.argwhere(o.computed.numpy())
     if o.activation is not None:
         panels.append(
@@ -346,11 +346,18 @@ def _caption(rows: Sequence[OccludedImage], scale: str) -> list[str]:
             "(c): deconvnet, zero is mid-grey; the correlation is between the mean |projection| "
             "under the patch and the drop of the map's sum, over all computed positions."
         )
-    if any(r.occlusion.method == "adaptive" for r in rows):
-        lines.append("White dots: computed positions; between them the maps are estimates.")
+    if any(_is_estimated(r.occlusion) for r in rows):
+        lines.append(
+            "White dots: computed positions; between them the maps are estimates, and (e) shows "
+            "what the nearest computed one gives."
+        )
     if any(bool(r.occlusion.heatmap(k).isnan().any()) for r in rows for k in _kinds(r.occlusion)):
         lines.append("Hatched: not covered by any patch that was computed.")
     return lines
+
+
+def _is_estimated(o: Occlusion) -> bool:
+    return o.method == "adaptive" and not bool(o.computed.all())
 
 
 def _kinds(o: Occlusion) -> list[str]:

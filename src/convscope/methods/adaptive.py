@@ -1,15 +1,12 @@
-"""A budget spent where a map bends: coarse positions first, then finer ones.
+"""A budget spent on a part of a grid of positions, and the others estimated from it.
 
-The positions form grids within grids, each twice as fine as the one before. The coarsest is
-computed whole. At each finer one the positions where the map bends most are computed, and the rest
-is read off a spline through the grid before.
+The positions computed form a lattice: every second, third, fourth ... place of each row, shifted
+from row to row so that they lie evenly. How even they lie matters more than where the
+map bends: of equally many positions those of a lattice gave the nearer maps.
 """
 
-import math
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -20,17 +17,24 @@ from convscope.errors import ConvscopeError
 Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
-Interpolation: TypeAlias = Callable[[Indices, Indices], Floats]
 
-COARSE_SHARE = 0.5
-"""The part of the budget that the coarsest grid may take."""
+SPACINGS = (24, 12, 8, 6, 4, 3, 2, 1)
+"""One position in so many is computed; all divide the first, whose lattice is part of each."""
 
-LEVEL_SHARE = 0.95
-"""The part of what is left that each finer grid may take; the finest takes all. A grid finished
-before the next is begun gives maps nearer to the exact ones than finer places here and there."""
+SHIFT = 5
+"""Columns by which the lattices are shifted from row to row."""
 
-COARSEST = 8
-"""The coarsest grid's spacing, in positions: what lies between is guessed from too far away."""
+CAUTION = 0.95
+"""The part of the time left for which a lattice is planned: half of one is worth less than all of
+a coarser one."""
+
+LACKING = 0.01
+"""The share of a lattice's positions that may lack."""
+
+NUGGET = 1e-3
+"""The share of a map's variance that an estimate takes for noise; it keeps the system solvable."""
+
+TOLERANCE, MOST_ROUNDS = 1e-3, 300
 
 
 class Budget:
@@ -52,18 +56,18 @@ class Budget:
 
         Args:
             value: a number of positions; a text with their number, or with a time such as
-                ``"20s"``; None for a quarter of the positions.
+                ``"20s"``; None for a third of the positions.
             positions: how many there are.
 
         Raises:
             ConvscopeError: if it is none of those, or not positive.
 
         >>> Budget.parse(None, 100).positions, Budget.parse("1.5 s", 100).seconds
-        (25, 1.5)
+        (33, 1.5)
 
         """
         if value is None:
-            return cls(positions=max(1, positions // 4))
+            return cls(positions=max(1, round(positions / 3)))
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s?)\s*", str(value))
         if match is None or not float(match[1]) or not (match[2] or float(match[1]).is_integer()):
             raise ConvscopeError(
@@ -84,149 +88,105 @@ class Budget:
         return int(self.done * (self.seconds - elapsed) / max(elapsed, 1e-9))
 
     def spent(self) -> bool:
-        """Return whether nothing is left; the coarsest grid must be done whatever the time."""
+        """Return whether nothing is left; the coarsest lattice is done whatever the time."""
         return self.left() <= 0
 
 
-@dataclass(frozen=True)
-class Level:
-    """One of the grids: some rows and columns of the whole."""
-
-    rows: Indices
-    columns: Indices
-
-    @classmethod
-    def spaced(cls, shape: tuple[int, int], spacing: int) -> "Level":
-        """Return every *spacing*-th row and column, and the last of each."""
-        sides = (np.unique([*range(0, size, spacing), size - 1]) for size in shape)
-        return cls(*sides)
-
-    def positions(self, shape: tuple[int, int]) -> Indices:
-        """Return the numbers of its positions in the whole grid, [rows, columns]."""
-        return self.rows[:, None] * shape[1] + self.columns
-
-
-class Sharpening:
-    """Decides which positions of a grid to compute, and estimates the others.
+class Sampling:
+    """Decides which positions of a grid to compute.
 
     Args:
         shape: rows and columns of the grid.
         budget: what may be spent.
 
+    >>> Sampling((3, 6), Budget(positions=6)).lattice(3).astype(int)
+    array([[1, 0, 0, 1, 0, 0],
+           [0, 1, 0, 0, 1, 0],
+           [0, 0, 1, 0, 0, 1]])
+
     """
 
     def __init__(self, shape: tuple[int, int], budget: Budget) -> None:
         self.shape, self.budget = shape, budget
-        spacings = [1]
-        while self._too_fine(spacings[-1]) and spacings[-1] < min(COARSEST, max(shape)):
-            spacings.append(2 * spacings[-1])
-        self.levels = [Level.spaced(shape, spacing) for spacing in reversed(spacings)]
-        if budget.positions is not None and budget.positions < self.levels[0].positions(shape).size:
-            raise ConvscopeError(
-                f"a budget of {budget.positions} positions is too small for a grid of "
-                f"{shape[0]} x {shape[1]}: at least {self.levels[0].positions(shape).size}"
-            )
+        rows, columns = np.indices(shape)
+        self.phase = (columns + SHIFT * rows) % SPACINGS[0]
 
-    def _too_fine(self, spacing: int) -> bool:
-        count = Level.spaced(self.shape, spacing).positions(self.shape).size
-        if self.budget.positions is None:
-            return spacing < COARSEST
-        return count > (self.budget.positions if spacing == 1 else self._coarse_budget())
+    def lattice(self, spacing: int) -> Mask:
+        """Return which positions belong to the lattice of one in *spacing*, [rows, columns]."""
+        return np.asarray(self.phase % spacing == 0)
 
-    def _coarse_budget(self) -> float:
-        assert self.budget.positions is not None
-        return COARSE_SHARE * self.budget.positions
+    def coarse(self) -> Indices:
+        """Return the positions to begin with, by which the speed is measured."""
+        return np.flatnonzero(self.lattice(SPACINGS[0]))[: self.budget.positions]
 
-    def chosen(self, level: int, values: Sequence[Floats], computed: Mask) -> Indices:
-        """Return the positions to compute at a level.
+    def densest(self, computed: Mask) -> Indices:
+        """Return the positions missing from the densest lattice that the budget affords.
 
-        Args:
-            level: its number, 0 the coarsest.
-            values: the maps so far, each [rows, columns] of the whole grid, estimates included.
-            computed: which positions are computed already, the same shape.
-
+        A lattice of one in three may have a position more than a third of them: a few may lack.
         """
-        places = self.levels[level].positions(self.shape)
-        if level == 0:
-            return places.ravel()
-        left = self.budget.left()
-        if level < len(self.levels) - 1:
-            left = math.ceil(left * LEVEL_SHARE)
-        before, here = self.levels[level - 1], self.levels[level]
-        bend = sum(_bend(v[np.ix_(before.rows, before.columns)]) for v in values)
-        bend = _between(before, here, np.asarray(bend), _linear)
-        candidates = np.flatnonzero(~computed.ravel()[places.ravel()])
-        order = np.argsort(-bend.ravel()[candidates], kind="stable")
-        return np.asarray(places.ravel()[candidates[order[: max(left, 0)]]])
+        left = max(self.budget.left(), 0)
+        if self.budget.positions is None:
+            left = int(left * CAUTION)
+        for spacing in reversed(SPACINGS):
+            missing = np.flatnonzero(self.lattice(spacing) & ~computed)
+            if len(missing) * (1 - LACKING) <= left:
+                return np.random.default_rng(0).permutation(missing)[:left]
+        return missing[:0]
 
-    def filled(self, values: Floats, computed: Mask) -> Floats:
-        """Return a map with estimates wherever it was not computed, [rows, columns]."""
-        first = self.levels[0]
-        found = values[np.ix_(first.rows, first.columns)]
-        for before, here in zip(self.levels, self.levels[1:], strict=False):
-            own = np.ix_(here.rows, here.columns)
-            found = np.where(computed[own], values[own], _between(before, here, found, _spline))
-        return found
-
-    def nearest(self, computed: Mask) -> Indices:
-        """Return for each position the number of the computed one nearest to it."""
-        rows, columns = np.nonzero(computed)
-        grid_rows, grid_columns = np.indices(self.shape)
-        found = np.empty(self.shape, dtype=np.int64)
-        for row in range(self.shape[0]):
-            away = (grid_rows[row][:, None] - rows) ** 2 + (
-                grid_columns[row][:, None] - columns
-            ) ** 2
-            closest = away.argmin(axis=1)
-            found[row] = rows[closest] * self.shape[1] + columns[closest]
-        return found
+    def rest(self, computed: Mask) -> Indices:
+        """Return as many of the other positions, here and there, as the budget still affords."""
+        others = np.random.default_rng(0).permutation(np.flatnonzero(~computed))
+        return np.asarray(others[: max(self.budget.left(), 0)])
 
 
-def _bend(values: Floats) -> Floats:
-    """Return how much a map bends at each position, as a share of its spread."""
-    spread = values.std()
-    if not spread > 0:
-        return np.zeros_like(values)
-    total = np.zeros_like(values)
-    for axis in (0, 1):
-        if values.shape[axis] > 2:
-            second = np.abs(np.diff(values, 2, axis=axis))
-            edges = [(1, 1) if own == axis else (0, 0) for own in (0, 1)]
-            total += np.pad(second, edges, mode="edge")
-    bend: Floats = total / spread
-    return bend
+def estimated(values: Floats, computed: Mask, reach: tuple[float, float]) -> Floats:
+    """Return a map with estimates wherever it was not computed, [rows, columns].
+
+    The estimates are those of a Gaussian process (kriging) whose correlation fades, by Matern's
+    function of order 3/2, over the distance at which two patches no longer overlap. The system is
+    solved by conjugate gradients, each product with the covariance by a Fourier transform.
+
+    Args:
+        values: the map; what it holds where it was not computed does not matter.
+        computed: where it was computed.
+        reach: the patch's height and width, in positions.
+
+    """
+    size = [2 * side for side in values.shape]
+    away = [
+        np.minimum(np.arange(side), side - np.arange(side)) / max(far, 1.0)
+        for side, far in zip(size, reach, strict=True)
+    ]
+    distance = np.sqrt(3) * np.hypot(away[0][:, None], away[1])
+    spectrum = np.fft.rfft2((1 + distance) * np.exp(-distance)).real
+
+    def spread(weights: Floats) -> Floats:
+        wide = np.fft.irfft2(spectrum * np.fft.rfft2(weights, size), size)
+        return np.asarray(wide[: values.shape[0], : values.shape[1]])
+
+    mean = values[computed].mean()
+    residual = np.where(computed, values - mean, 0.0)
+    enough = TOLERANCE**2 * (residual**2).sum()
+    weights, direction, before = np.zeros_like(residual), residual.copy(), (residual**2).sum()
+    for _ in range(MOST_ROUNDS):
+        if before <= enough:
+            break
+        product = np.where(computed, spread(direction), 0.0) + NUGGET * direction
+        step = before / (direction * product).sum()
+        weights += step * direction
+        residual -= step * product
+        now = (residual**2).sum()
+        direction = residual + now / before * direction
+        before = now
+    return np.where(computed, values, mean + spread(weights))
 
 
-def _between(before: Level, here: Level, values: Floats, way: Interpolation) -> Floats:
-    """Return a map on the grid *before* read off on the finer grid *here*."""
-    return np.asarray(way(before.rows, here.rows) @ values @ way(before.columns, here.columns).T)
-
-
-def _linear(known: Indices, wanted: Indices) -> Floats:
-    """Return the matrix of linear interpolation from places *known* to places *wanted*."""
-    columns = [np.interp(wanted, known, unit) for unit in np.eye(len(known))]
-    return np.stack(columns, axis=1)
-
-
-def _spline(known: Indices, wanted: Indices) -> Floats:
-    """Return the matrix of natural cubic spline interpolation."""
-    count = len(known)
-    linear = _linear(known, wanted)
-    if count < 3:
-        return linear
-    gaps = np.diff(known).astype(np.float64)
-    # The second derivatives m at the knots solve a tridiagonal system in the values y.
-    system, right = np.eye(count), np.zeros((count, count))
-    for i in range(1, count - 1):
-        system[i, i - 1 : i + 2] = gaps[i - 1] / 6, (gaps[i - 1] + gaps[i]) / 3, gaps[i] / 6
-        right[i, i - 1 : i + 2] = 1 / gaps[i - 1], -1 / gaps[i - 1] - 1 / gaps[i], 1 / gaps[i]
-    bends = np.linalg.solve(system, right)
-    place = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, count - 2)
-    upper = (wanted - known[place]) / gaps[place]
-    lower = 1 - upper
-    square = gaps[place] ** 2 / 6
-    return np.asarray(
-        linear
-        + ((lower**3 - lower) * square)[:, None] * bends[place]
-        + ((upper**3 - upper) * square)[:, None] * bends[place + 1]
-    )
+def nearest(computed: Mask) -> Indices:
+    """Return for each position the number of the computed one nearest to it, [rows, columns]."""
+    rows, columns = np.nonzero(computed)
+    found = np.empty(computed.shape, dtype=np.int64)
+    for row in range(computed.shape[0]):
+        across = np.arange(computed.shape[1])[:, None] - columns
+        closest = ((row - rows) ** 2 + across**2).argmin(axis=1)
+        found[row] = rows[closest] * computed.shape[1] + columns[closest]
+    return found

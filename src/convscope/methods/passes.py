@@ -14,6 +14,7 @@ from convscope.methods.budget import tensor_limit
 from convscope.methods.patches import Corners, Fill
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
+from convscope.network.differences import DifferenceWalk
 from convscope.network.grouping import costs_of, grouped
 from convscope.network.walk import ascend
 from convscope.network.windowed import Placement, WindowedWalk, Windows
@@ -121,9 +122,19 @@ class FullPasses:
 
 
 class WindowedPasses:
-    """Computes at every layer only the window that a patch touches."""
+    """Computes at every layer only the window that a patch touches.
 
-    def __init__(self, question: Question, memory: int) -> None:
+    Args:
+        question: what is asked.
+        memory: bytes for the batches.
+        precision: what the changes that a patch makes are rounded to; None to compute with the
+            values themselves, unrounded.
+
+    """
+
+    def __init__(
+        self, question: Question, memory: int, precision: torch.dtype | None = None
+    ) -> None:
         self.question = question
         graph = question.net.graph
         self.junction = _junction(question)
@@ -134,7 +145,12 @@ class WindowedPasses:
         trunk = [target for target in question.targets if target not in in_head]
         if self.junction is not None:
             trunk.append(self.junction)
-        self.walk = WindowedWalk(graph, question.image[None], trunk)
+        image = question.image[None]
+        self.walk = (
+            WindowedWalk(graph, image, trunk)
+            if precision is None
+            else DifferenceWalk(graph, image, trunk, precision)
+        )
         self.costs = costs_of(self.walk)
         self.limit = tensor_limit(memory, question.image)
         self.memory = memory
@@ -175,7 +191,7 @@ class WindowedPasses:
                 # A reader gathers its halo with it.
                 positions = min((place.height + 2) * (place.width + 2), positions)
             most = max(most, math.prod(shape) // math.prod(map(int, walk.sizes[index])) * positions)
-        return max(1, self.limit // (most * self.question.image.element_size()))
+        return max(1, self.limit // (most * walk.precision.itemsize))
 
     def _finished(self, waiting: list[tuple[Indices, dict[int, Windows]]]) -> Answers:
         """Return the answers to batches whose windows have come to the end of the trunk.

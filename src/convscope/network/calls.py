@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -59,10 +60,22 @@ class Call:
                 return inputs[argument.position]
             return argument.at(batch) if isinstance(argument, BatchSize) else argument
 
-        positional, named = pytree.tree_map(fill, (self.positional, dict(self.arguments)))
-        output = self.target(*positional, **named)
+        positional, named = pytree.tree_map(fill, (self.positional, self._filled))
+        output = self.target(*positional, **{**self.arguments, **named})
         result: Tensor = output if self.item is None else output[self.item]
         return result if result.dim() else result[None]  # a single number has one row as well
+
+    @cached_property
+    def _filled(self) -> dict[str, Any]:
+        """The arguments in which something stands for an input or for a size.
+
+        Small windows are computed in less time than it takes to look through all arguments.
+        """
+        return {
+            name: argument
+            for name, argument in self.arguments.items()
+            if any(isinstance(leaf, Input | BatchSize) for leaf in pytree.tree_leaves(argument))
+        }
 
     @property
     def name(self) -> str:

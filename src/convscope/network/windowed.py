@@ -87,7 +87,7 @@ class WindowedWalk:
     """
 
     def __init__(self, graph: Graph, image: Tensor, targets: Iterable[int]) -> None:
-        self.graph, self.targets = graph, tuple(targets)
+        self.graph, self.targets, self.precision = graph, tuple(targets), image.dtype
         self.needed = graph.needed_for(self.targets)
         self.changing = _reached_from_image(graph)
         self.fields = ProjectiveFields(graph)
@@ -193,13 +193,16 @@ class WindowedWalk:
         on_windows = step.operation.on_windows(call, axes, (here.height, here.width))
         assert on_windows is not None
         for position, source in enumerate(step.inputs):
-            reads = [_sliding(self._relation(index, position, axis)) for axis in (0, 1)]
-            rows, columns = reads
-            assert rows is not None
-            assert columns is not None
-            wanted = _read_by(here, rows, columns)
+            wanted = self._read_by(index, position, here)
             inputs.append(self._read(source, wanted, step.operation.beyond(call), plan, values))
         return on_windows.run(inputs, len(plan))
+
+    def _read_by(self, index: int, position: int, here: Placement) -> Placement:
+        """Return what windows of a step, placed *here*, read of an input."""
+        rows, columns = (_sliding(self._relation(index, position, axis)) for axis in (0, 1))
+        assert rows is not None
+        assert columns is not None
+        return _read_by(here, rows, columns)
 
     def _whole(self, index: int, batch: int) -> Placement:
         zeros = np.zeros(batch, dtype=np.int64)

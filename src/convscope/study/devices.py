@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
 from convscope.errors import TrainError
+from convscope.network.precision import halves_are_fast
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -32,7 +32,7 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
     kind, _, index = device.partition(":")
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     everywhere = int(os.environ.get("WORLD_SIZE", "1"))
-    halves = precision == "bfloat16" or (precision == "auto" and _halves_are_fast(kind))
+    halves = precision == "bfloat16" or (precision == "auto" and halves_are_fast(kind))
     try:
         fabric = Fabric(
             accelerator=kind,
@@ -59,17 +59,3 @@ def _autocast_device(kind: str) -> str:
     if kind != "auto":
         return kind
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _halves_are_fast(kind: str) -> bool:
-    """Tell whether a kind of device multiplies bfloat16 numbers faster than single ones.
-
-    Processors with instructions for it convolve about twice as fast; those without are slowed down.
-    """
-    if kind in ("auto", "cuda") and torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    if kind == "mps" or (kind == "auto" and torch.backends.mps.is_available()):
-        return False
-    # Newer than the oldest PyTorch that this package takes.
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
