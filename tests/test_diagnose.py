@@ -280,8 +280,8 @@ def waves(frequencies: list[float], side: int) -> Tensor:
     [
         ([0.0] * 4 + [0.4] * 4, 1, ["frequency gap"]),
         ([0.0, 0.02, 0.15, 0.18, 0.2, 0.15, 0.35, 0.4], 1, []),
-        ([0.02, 0.2, 0.2, 0.22, 0.2, 0.2, 0.3, 0.3], 4, ["aliasing"]),
-        ([0.0, 0.02, 0.05, 0.05, 0.06, 0.07, 0.1, 0.16], 4, []),
+        ([0.02, 0.2, 0.2, 0.22, 0.2, 0.2, 0.3, 0.3], 4, ["aliasing", "checkerboard"]),
+        ([0.0, 0.02, 0.05, 0.05, 0.06, 0.07, 0.1, 0.16], 4, ["checkerboard"]),
     ],
 )
 def test_filters_of_known_frequencies(frequencies, stride, expected):
@@ -302,6 +302,25 @@ def test_patches_written_in_as_many_numbers_lose_nothing(filters, expected):
     net = network(nn.Conv2d(3, filters, 4, 4))
     found = cs.diagnose(net, list(noise(60, 3, 12, 12)), budget=0)
     assert [finding.kind for finding in found.findings] == expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "percent", "remedies"),
+    [
+        (11, 3, "18%", ["12x12", "9x9"]),  # taps of 4, 4 and 3 a phase along each axis
+        (3, 2, "48%", ["4x4", "2x2"]),  # taps of 2 and 1
+        (4, 2, None, []),
+        (7, 1, None, []),
+    ],
+)
+def test_a_stride_that_does_not_divide_its_kernel(kernel, stride, percent, remedies):
+    net = network(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, kernel, stride), side=40)
+    found = cs.diagnose(net, list(noise(60, 3, 40, 40)), budget=0).findings
+    grids = [finding for finding in found if finding.kind == "checkerboard"]
+    assert [finding.layer for finding in grids] == (["2"] if percent else [])
+    for finding in grids:
+        assert f"varies by {percent} of its mean" in finding.evidence
+        assert all(remedy in finding.suggestion for remedy in remedies)
 
 
 def test_the_layer_that_reads_the_images_is_found():

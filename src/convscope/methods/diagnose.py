@@ -16,6 +16,7 @@ from convscope.methods.diagnosis import (
     dead,
     dominating,
     duplicates,
+    grid,
     importance,
     receptive_field,
     saturation,
@@ -72,8 +73,8 @@ def diagnose(
 
     Looked for are dead units, dominating and duplicate filters, a first layer that aliases or
     leaves out the middle frequencies (Zeiler & Fergus, arXiv 1311.2901, sec. 4.1), saturated
-    units, a last layer that sees too little (Luo et al., arXiv 1701.04128), and layers that the
-    answer does not need. A healthy network gets no finding.
+    units, strides that leave a checkerboard in projections (Odena et al. 2016), a last layer that
+    sees too little (Luo et al., arXiv 1701.04128), and layers that the answer does not need. A healthy network gets no finding.
 
     Args:
         net: the network.
@@ -319,7 +320,7 @@ class _Work:
         if name is not None and self.response is not None:
             found += aliasing.find_aliasing(name, self.response, self.thresholds)
             found += aliasing.find_gap(name, self.response, self.thresholds)
-        return found + self._slow_findings()
+        return found + grid.find(self.net, self.thresholds) + self._slow_findings()
 
     def _with_units(self, layer: ExaminedLayer, found: list[Finding]) -> list[Finding]:
         """Return *found* with what is wrong in one layer, or follows there from what is below."""

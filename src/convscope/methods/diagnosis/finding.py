@@ -15,9 +15,9 @@ class Finding:
 
     Attributes:
         kind: what it is: ``"dead units"``, ``"dominating filter"``, ``"duplicate filters"``,
-            ``"aliasing"``, ``"frequency gap"``, ``"saturation"``, ``"receptive field"`` or
-            ``"unneeded layer"``.
-        layer: the convolution's name.
+            ``"aliasing"``, ``"frequency gap"``, ``"saturation"``, ``"receptive field"``,
+            ``"checkerboard"`` or ``"unneeded layer"``.
+        layer: the convolution's name (of a checkerboard also an average pool's).
         channels: the channels concerned; none where it is the whole layer.
         evidence: a sentence with the numbers.
         suggestion: a sentence on what to change.

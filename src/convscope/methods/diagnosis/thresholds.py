@@ -35,6 +35,8 @@ class Thresholds:
         saturated_units: ... and the share of a layer's units that may be so.
         receptive_field: share of the image's side that the last layer's effective receptive field
             must cover.
+        grid: how much a stride may vary the contributions to a projection, in standard deviations
+            over the mean, whatever the weights.
         unneeded: share of the answers' agreement, beyond what chance gives, at which the network
             does as well without a layer.
 
@@ -54,6 +56,7 @@ class Thresholds:
     saturated: float = 0.9
     saturated_units: float = 0.25
     receptive_field: float = 0.15
+    grid: float = 0.1
     unneeded: float = 0.98
 
     def __post_init__(self) -> None:
