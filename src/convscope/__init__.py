@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.project import project, strongest_maps
+    from convscope.methods.sanity import sanity
+    from convscope.methods.sanity_result import Sanity
     from convscope.methods.scan import merge, scan
     from convscope.methods.scanning.result import LayerScan, Scan
     from convscope.models import load
@@ -42,6 +44,7 @@ __all__ = [
     "Occlusion",
     "Projection",
     "Run",
+    "Sanity",
     "Scan",
     "Tracker",
     "TrainConfig",
@@ -54,6 +57,7 @@ __all__ = [
     "preset",
     "project",
     "run_study",
+    "sanity",
     "scan",
     "strongest_maps",
     "study_report",
@@ -70,6 +74,7 @@ _HOMES = {
     "Occlusion": "convscope.methods.occlusion",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
+    "Sanity": "convscope.methods.sanity_result",
     "Scan": "convscope.methods.scanning.result",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
@@ -81,6 +86,7 @@ _HOMES = {
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
     "run_study": "convscope.study.conduct",
+    "sanity": "convscope.methods.sanity",
     "scan": "convscope.methods.scan",
     "strongest_maps": "convscope.methods.project",
     "study_report": "convscope.pages.study",

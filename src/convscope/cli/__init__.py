@@ -15,6 +15,7 @@ from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
+from convscope.cli.sanity import sanity
 from convscope.cli.scan import scan
 from convscope.cli.study import study
 from convscope.cli.train import train
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COMMANDS = (demo, layers, project, occlude, scan, unit, data, train, evolve, study)
+COMMANDS = (demo, layers, project, occlude, sanity, scan, unit, data, train, evolve, study)
 for command in COMMANDS:
     app.command()(command)
 
