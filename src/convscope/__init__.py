@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
+    from convscope.methods.invariance import invariance
+    from convscope.methods.invariance_result import Invariance
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.project import project, strongest_maps
@@ -38,6 +40,7 @@ __all__ = [
     "Comparison",
     "ConvscopeError",
     "Evolution",
+    "Invariance",
     "Layer",
     "LayerScan",
     "Network",
@@ -50,6 +53,7 @@ __all__ = [
     "TrainConfig",
     "__version__",
     "evolve",
+    "invariance",
     "load",
     "merge",
     "occlude",
@@ -68,6 +72,7 @@ _HOMES = {
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
     "Evolution": "convscope.study.evolve",
+    "Invariance": "convscope.methods.invariance_result",
     "Layer": "convscope.network",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
@@ -79,6 +84,7 @@ _HOMES = {
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
     "evolve": "convscope.study.evolve",
+    "invariance": "convscope.methods.invariance",
     "load": "convscope.models",
     "merge": "convscope.methods.scan",
     "occlude": "convscope.methods.occlude",

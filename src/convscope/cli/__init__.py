@@ -12,6 +12,7 @@ from convscope import __version__
 from convscope.cli.data import data
 from convscope.cli.demo import demo
 from convscope.cli.evolve import evolve
+from convscope.cli.invariance import invariance
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
@@ -29,7 +30,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COMMANDS = (demo, layers, project, occlude, sanity, scan, unit, data, train, evolve, study)
+COMMANDS = (
+    demo,
+    layers,
+    project,
+    occlude,
+    sanity,
+    invariance,
+    scan,
+    unit,
+    data,
+    train,
+    evolve,
+    study,
+)
 for command in COMMANDS:
     app.command()(command)
 

@@ -142,7 +142,7 @@ def _draw_names(sheet: Sheet, record: Invariance, names: Sequence[str], top: flo
                 [1 - at / height] * 2,
                 color=COLOURS[n],
                 linewidth=2,
-            )  # fmt: skip
+            )
         )
         room = width - 2 * MARGIN - 0.4
         sheet.write(
@@ -156,11 +156,11 @@ def _caption(record: Invariance, first: str) -> list[str]:
     lines = [
         f"{record.network}: features of moved, enlarged and turned images (Zeiler & Fergus, arXiv "
         f"1311.2901, fig. 5). Distance: Euclidean, between a layer's features of the transformed "
-        f"and of the plain image, divided by the length of the plain ones: 0 is no change, and 1.41 "
-        f"what unrelated features of equal length and without overlap would have. One scale a layer.",
+        f"and of the plain image, divided by the length of the plain ones: 0 is no change, 1.41 what "
+        f"features of equal length without any overlap would have. One scale a layer.",
         f"Examples: {one_line(first)}. Beyond the image: {beyond}; bilinear interpolation, which "
-        f"blurs a little at amounts that are no whole pixels or quarter turns. Dashed: the image as "
-        f"it is; the translation is vertical, down where positive.",
+        f"blurs a little unless the amount is a whole pixel or a quarter turn. Dashed: the image "
+        f"as it is; the translation is vertical, down where positive.",
     ]
     if record.probability is not None:
         lines.append("P(class): of the class named below, for each image its own.")
