@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
+    from convscope.methods.correspondence import correspondence
+    from convscope.methods.correspondence_result import Correspondence
     from convscope.methods.invariance import invariance
     from convscope.methods.invariance_result import Invariance
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
+    from convscope.methods.parts import Part, PartSet, read_parts
     from convscope.methods.project import project, strongest_maps
     from convscope.methods.sanity import sanity
     from convscope.methods.sanity_result import Sanity
@@ -39,12 +42,15 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "ConvscopeError",
+    "Correspondence",
     "Evolution",
     "Invariance",
     "Layer",
     "LayerScan",
     "Network",
     "Occlusion",
+    "Part",
+    "PartSet",
     "Projection",
     "Run",
     "Sanity",
@@ -52,6 +58,7 @@ __all__ = [
     "Tracker",
     "TrainConfig",
     "__version__",
+    "correspondence",
     "evolve",
     "invariance",
     "load",
@@ -60,6 +67,7 @@ __all__ = [
     "occlude_sizes",
     "preset",
     "project",
+    "read_parts",
     "run_study",
     "sanity",
     "scan",
@@ -71,18 +79,22 @@ __all__ = [
 _HOMES = {
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
+    "Correspondence": "convscope.methods.correspondence_result",
     "Evolution": "convscope.study.evolve",
     "Invariance": "convscope.methods.invariance_result",
     "Layer": "convscope.network",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
     "Occlusion": "convscope.methods.occlusion",
+    "Part": "convscope.methods.parts",
+    "PartSet": "convscope.methods.parts",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
     "Sanity": "convscope.methods.sanity_result",
     "Scan": "convscope.methods.scanning.result",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
+    "correspondence": "convscope.methods.correspondence",
     "evolve": "convscope.study.evolve",
     "invariance": "convscope.methods.invariance",
     "load": "convscope.models",
@@ -91,6 +103,7 @@ _HOMES = {
     "occlude_sizes": "convscope.methods.occlude",
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
+    "read_parts": "convscope.methods.parts",
     "run_study": "convscope.study.conduct",
     "sanity": "convscope.methods.sanity",
     "scan": "convscope.methods.scan",
