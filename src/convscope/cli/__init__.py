@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from convscope import __version__
+from convscope.cli.correspondence import correspondence
 from convscope.cli.data import data
 from convscope.cli.demo import demo
 from convscope.cli.evolve import evolve
@@ -31,18 +32,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    demo,
-    layers,
-    project,
-    occlude,
-    sanity,
-    invariance,
-    scan,
-    unit,
-    data,
-    train,
-    evolve,
-    study,
+    *(demo, layers, project, occlude, sanity, invariance, correspondence),
+    *(scan, unit, data, train, evolve, study),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -23,7 +23,7 @@ def correspondence(
         Path,
         typer.Argument(
             metavar="PARTS.csv",
-            help="A table of image, part, left, top, right, bottom, in pixels of the picture files.",
+            help="A table: image, part, left, top, right, bottom, in pixels of the pictures.",
         ),
     ],
     layer: Annotated[
@@ -48,7 +48,7 @@ def correspondence(
     ] = Path("correspondence.png"),
     as_json: AsJson = False,
 ) -> None:
-    """Hide the same part in several images: do a layer's features change alike?
+    """Hide the same part in several images and compare how a layer's features change.
 
     Ctrl-C stops; what is done by then is written, marked as partial.
     """

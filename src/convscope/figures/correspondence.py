@@ -140,11 +140,12 @@ def _caption(record: Correspondence) -> list[str]:
     return [
         f"{record.network}: one part of each image is hidden ({record.fill}); bars: the share of a "
         f"layer's features whose change has another sign (up, down, none) in one image than in "
-        f"another, mean over all pairs of images (Zeiler & Fergus, arXiv 1311.2901, sec. 4.3, table "
-        f"1: Delta, by pairs and by features). Lower than for random places: the layer treats the "
-        f"part alike across images.",
-        f"Whiskers: standard error, for the parts by leaving out one image after the other, for the "
-        f"random boxes over {repeats} draws (seed {record.seed}). Random boxes have the part's size: "
-        f"'random places' lie elsewhere in each image, 'one random place' is the same in all, which "
-        f"makes the same units change whatever is hidden. Only below both is a part seen as such.",
+        f"another, mean over all pairs of images (Zeiler & Fergus, arXiv 1311.2901, sec. 4.3, "
+        f"table 1: Delta, by pairs and by features). Lower than for random places: the layer "
+        f"treats the part alike across images.",
+        f"Whiskers: standard error, for the parts by leaving out one image after the other, for "
+        f"the random boxes over {repeats} draws (seed {record.seed}). Random boxes have the part's "
+        f"size: 'random places' lie elsewhere in each image, 'one random place' is the same in "
+        f"all, so that the same units change whatever is hidden. Only a part that is below both "
+        f"is seen as such.",
     ]
