@@ -99,7 +99,7 @@ def test_differences_are_hamming_distances_of_signs(small):
 
 def test_only_what_sees_the_part_changes(small):
     """In single precision too, nothing changes outside what the first layer's units read."""
-    module, _, images = small
+    _, _, images = small
     net = Network(Small().eval(), images[:1].float())
     parts = [Part(n, "p", (4, 5, 7, 9)) for n in range(4)]
     found = correspondence(net, images.float(), parts, ["relu"], repeats=1)

@@ -71,8 +71,8 @@ def invariance(
     targets = target * len(images) if target and len(target) == 1 else target
     with progress_bar(f"transforming {len(images)} image{'s' if len(images) > 1 else ''}") as bar:
         found = measure(
-            net, batch, layer, transform or tuple(SOURCES), targets, steps=steps, fill=fill, memory=memory,
-            budget=budget, progress=bar,
+            net, batch, layer, transform or tuple(SOURCES), targets, steps=steps, fill=fill,
+            memory=memory, budget=budget, progress=bar,
         )  # fmt: skip
     if output.suffix.lower() in TENSORS:
         found.save(output)
