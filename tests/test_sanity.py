@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from architectures import build, images_for
 from convscope.errors import ConvscopeError, ImageError, RuleError, TraceError, UnitError
 from convscope.methods import sanity as module_under_test
-from convscope.methods.randomisation import INITIALISATIONS, far_apart, randomised, stages_of
+from convscope.methods.budget import far_apart
+from convscope.methods.randomisation import INITIALISATIONS, randomised, stages_of
 from convscope.methods.sanity import sanity, similarities
 from convscope.methods.sanity_result import MEASURES, Sanity
 from convscope.network import Network

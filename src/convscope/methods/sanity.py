@@ -14,7 +14,6 @@ from convscope.methods.occlude import Target, class_number, most_probable
 from convscope.methods.project import chosen_rule
 from convscope.methods.randomisation import (
     Stage,
-    far_apart,
     initialisation_named,
     randomised,
     stages_of,
@@ -336,7 +335,7 @@ class _Work:
     @property
     def shown(self) -> list[int]:
         """The stages that are kept as pictures."""
-        return sorted(far_apart(len(self.stages))[:COLUMNS_RANDOM])
+        return sorted(budgets.far_apart(len(self.stages))[:COLUMNS_RANDOM])
 
     def cascade(self, seeds: list[int], initialisation: str, deadline: budgets.Deadline) -> bool:
         """Randomise ever more layers; return whether all was done in time."""
@@ -347,7 +346,7 @@ class _Work:
             if place and deadline.passed:
                 return False
             replaced = randomised(graph, self.stages, initialisation, seed)
-            for stage in far_apart(len(self.stages)):
+            for stage in budgets.far_apart(len(self.stages)):
                 if self.randomised and deadline.passed:
                     return False
                 constants = {k: v for own in replaced[: stage + 1] for k, v in own.items()}
