@@ -130,8 +130,8 @@ def sanity(
     work.total = len(chosen) * (2 + 2 * others + seeds * len(stages))
     partial = False
     try:
-        tests = work.fixed_tests(seed, others, swapped)
-        partial = not work.cascade(seeded, initialisation, deadline)
+        tests = work.fixed_tests(seed, others, swapped, deadline)
+        partial = not work.cascade(seeded, initialisation, deadline) or tests.cut
     except KeyboardInterrupt:
         if not work.randomised:
             raise
@@ -234,6 +234,7 @@ class _Tests:
     signals: Tensor
     switches: Tensor
     other_units: tuple[int, ...]
+    cut: bool
 
 
 @dataclass
@@ -284,7 +285,9 @@ class _Work:
             [similarities(*pair) for pair in zip(self.originals, found, strict=True)]
         )
 
-    def fixed_tests(self, seed: int, count: int, swapped: Tensor) -> _Tests:
+    def fixed_tests(
+        self, seed: int, count: int, swapped: Tensor, deadline: budgets.Deadline
+    ) -> _Tests:
         """Project the image as it is, other units, random signals, and with other switches."""
         graph = self.net.graph
         ascent = self.ascent(graph, self.image)
@@ -293,12 +296,16 @@ class _Work:
         shape = graph.steps[self.start].shape
         drawn = np.random.default_rng(seed).permutation(shape[1])
         channels = [int(c) for c in drawn if c != self.unit.channel][:count]
-        units = [self.projections(graph, ascent, self.signal(c)) for c in channels]
+        units: list[list[Tensor]] = []
+        for c in channels:
+            if units and deadline.passed:
+                break
+            units.append(self.projections(graph, ascent, self.signal(c)))
         generator = torch.Generator().manual_seed(seed)
-        signals = [
-            self.projections(graph, ascent, torch.rand(shape, generator=generator).to(self.image))
-            for _ in range(count)
-        ]
+        signals: list[list[Tensor]] = []
+        while len(signals) < count and not (signals and deadline.passed):
+            positive = torch.rand(shape, generator=generator).to(self.image)
+            signals.append(self.projections(graph, ascent, positive))
         if units:
             what = "class" if self.unit.class_name else "channel"
             self.columns[f"{what} {channels[0]} instead"] = units[0]
@@ -316,7 +323,8 @@ class _Work:
             self._stacked([self.compared(one) for one in units]),
             self._stacked([self.compared(one) for one in signals]),
             switches,
-            tuple(channels),
+            tuple(channels[: len(units)]),
+            len(units) < len(channels) or len(signals) < count,
         )
 
     def _stacked(self, found: list[Tensor]) -> Tensor:
