@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
     from convscope.methods.checkerboard import checkerboard
+    from convscope.methods.correspondence import correspondence
+    from convscope.methods.correspondence_result import Correspondence
     from convscope.methods.diagnose import diagnose
     from convscope.methods.diagnosis.finding import Finding
     from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
@@ -24,9 +26,14 @@ if TYPE_CHECKING:
         strided_layers,
         structural_findings,
     )
+    from convscope.methods.invariance import invariance
+    from convscope.methods.invariance_result import Invariance
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
+    from convscope.methods.parts import Part, PartSet, read_parts
     from convscope.methods.project import project, strongest_maps
+    from convscope.methods.sanity import sanity
+    from convscope.methods.sanity_result import Sanity
     from convscope.methods.scan import merge, scan
     from convscope.methods.scanning.result import LayerScan, Scan
     from convscope.models import load
@@ -47,32 +54,41 @@ __all__ = [
     "Checkerboard",
     "Comparison",
     "ConvscopeError",
+    "Correspondence",
     "Diagnosis",
     "Evolution",
     "Finding",
     "GridFinding",
+    "Invariance",
     "Layer",
     "LayerDiagnosis",
     "LayerScan",
     "Network",
     "Occlusion",
+    "Part",
+    "PartSet",
     "Projection",
     "Run",
+    "Sanity",
     "Scan",
     "Thresholds",
     "Tracker",
     "TrainConfig",
     "__version__",
     "checkerboard",
+    "correspondence",
     "diagnose",
     "evolve",
+    "invariance",
     "load",
     "merge",
     "occlude",
     "occlude_sizes",
     "preset",
     "project",
+    "read_parts",
     "run_study",
+    "sanity",
     "scan",
     "strided_layers",
     "strongest_maps",
@@ -89,27 +105,37 @@ _HOMES = {
     "Evolution": "convscope.study.evolve",
     "GridFinding": "convscope.methods.gridding.structure",
     "Finding": "convscope.methods.diagnosis.finding",
+    "Correspondence": "convscope.methods.correspondence_result",
+    "Evolution": "convscope.study.evolve",
+    "Invariance": "convscope.methods.invariance_result",
     "Layer": "convscope.network",
     "LayerDiagnosis": "convscope.methods.diagnosis.result",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
     "Occlusion": "convscope.methods.occlusion",
+    "Part": "convscope.methods.parts",
+    "PartSet": "convscope.methods.parts",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
+    "Sanity": "convscope.methods.sanity_result",
     "Scan": "convscope.methods.scanning.result",
     "Thresholds": "convscope.methods.diagnosis.thresholds",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
     "checkerboard": "convscope.methods.checkerboard",
     "diagnose": "convscope.methods.diagnose",
+    "correspondence": "convscope.methods.correspondence",
     "evolve": "convscope.study.evolve",
+    "invariance": "convscope.methods.invariance",
     "load": "convscope.models",
     "merge": "convscope.methods.scan",
     "occlude": "convscope.methods.occlude",
     "occlude_sizes": "convscope.methods.occlude",
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
+    "read_parts": "convscope.methods.parts",
     "run_study": "convscope.study.conduct",
+    "sanity": "convscope.methods.sanity",
     "scan": "convscope.methods.scan",
     "strided_layers": "convscope.methods.gridding.structure",
     "strongest_maps": "convscope.methods.project",

@@ -1,6 +1,8 @@
-"""Memory budgets: what a person writes, such as ``2GB``, as bytes."""
+"""Budgets: memory as a person writes it, such as ``2GB``, and time."""
 
+import math
 import re
+import time
 
 from torch import Tensor
 
@@ -43,3 +45,53 @@ def tensor_limit(memory: int, near: Tensor) -> int:
     """
     share = memory // 8
     return min(share, REUSED_BLOCK) if near.device.type == "cpu" else share
+
+
+class Deadline:
+    """When work has to stop.
+
+    Args:
+        budget: seconds, as a number or a text such as ``"90"`` or ``"90s"``; None for no limit.
+
+    Raises:
+        ConvscopeError: if it is neither, or not positive.
+
+    >>> Deadline(None).passed, Deadline("90 s").passed
+    (False, False)
+
+    """
+
+    def __init__(self, budget: float | str | None) -> None:
+        self.seconds: float | None = None
+        self.began = time.monotonic()
+        if budget is None:
+            return
+        try:
+            self.seconds = float(str(budget).strip().removesuffix("s"))
+        except ValueError:
+            self.seconds = None
+        if self.seconds is None or not 0 < self.seconds < math.inf:
+            raise ConvscopeError(f"the budget {budget!r} is not a number of seconds such as 90")
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is time to stop."""
+        return self.seconds is not None and time.monotonic() - self.began > self.seconds
+
+
+def far_apart(count: int) -> list[int]:
+    """Return 0 to count - 1 in another order: both ends, then again and again what lies halfway.
+
+    Work that is stopped early then covers the whole range coarsely.
+
+    >>> far_apart(6)
+    [5, 0, 2, 1, 3, 4]
+    """
+    order = [count - 1, 0][: min(count, 2)]
+    spans = [(0, count - 1)]
+    for low, high in spans:  # which grows as it is walked
+        middle = (low + high) // 2
+        if low < middle:
+            order.append(middle)
+            spans += [(low, middle), (middle, high)]
+    return order

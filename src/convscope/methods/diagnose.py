@@ -74,7 +74,8 @@ def diagnose(
     Looked for are dead units, dominating and duplicate filters, a first layer that aliases or
     leaves out the middle frequencies (Zeiler & Fergus, arXiv 1311.2901, sec. 4.1), saturated
     units, strides that leave a checkerboard in projections (Odena et al. 2016), a last layer that
-    sees too little (Luo et al., arXiv 1701.04128), and layers that the answer does not need. A healthy network gets no finding.
+    sees too little (Luo et al., arXiv 1701.04128), and layers that the answer does not need. A
+    healthy network gets no finding.
 
     Args:
         net: the network.
