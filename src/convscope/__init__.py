@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
+    from convscope.figures.architecture import Architecture, draw
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.project import project, strongest_maps
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Architecture",
     "Comparison",
     "ConvscopeError",
     "Evolution",
@@ -46,6 +48,7 @@ __all__ = [
     "Tracker",
     "TrainConfig",
     "__version__",
+    "draw",
     "evolve",
     "load",
     "merge",
@@ -61,6 +64,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Architecture": "convscope.figures.architecture",
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
     "Evolution": "convscope.study.evolve",
@@ -73,6 +77,7 @@ _HOMES = {
     "Scan": "convscope.methods.scanning.result",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
+    "draw": "convscope.figures.architecture",
     "evolve": "convscope.study.evolve",
     "load": "convscope.models",
     "merge": "convscope.methods.scan",
