@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
     from convscope.figures.architecture import Architecture, draw
+    from convscope.methods.diagnose import diagnose
+    from convscope.methods.diagnosis.finding import Finding
+    from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
+    from convscope.methods.diagnosis.thresholds import Thresholds
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.project import project, strongest_maps
@@ -37,17 +41,22 @@ __all__ = [
     "Architecture",
     "Comparison",
     "ConvscopeError",
+    "Diagnosis",
     "Evolution",
+    "Finding",
     "Layer",
+    "LayerDiagnosis",
     "LayerScan",
     "Network",
     "Occlusion",
     "Projection",
     "Run",
     "Scan",
+    "Thresholds",
     "Tracker",
     "TrainConfig",
     "__version__",
+    "diagnose",
     "draw",
     "evolve",
     "load",
@@ -67,16 +76,21 @@ _HOMES = {
     "Architecture": "convscope.figures.architecture",
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
+    "Diagnosis": "convscope.methods.diagnosis.result",
     "Evolution": "convscope.study.evolve",
+    "Finding": "convscope.methods.diagnosis.finding",
     "Layer": "convscope.network",
+    "LayerDiagnosis": "convscope.methods.diagnosis.result",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
     "Occlusion": "convscope.methods.occlusion",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
     "Scan": "convscope.methods.scanning.result",
+    "Thresholds": "convscope.methods.diagnosis.thresholds",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
+    "diagnose": "convscope.methods.diagnose",
     "draw": "convscope.figures.architecture",
     "evolve": "convscope.study.evolve",
     "load": "convscope.models",

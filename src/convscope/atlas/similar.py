@@ -1,36 +1,19 @@
 """Which channels of a layer are alike, by their weights and by what they answer to."""
 
 import numpy as np
-import torch
 
+from convscope.methods.kernels import cosines, kernels_of
 from convscope.methods.scanning.result import Doubles, LayerScan
 from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Network
-from convscope.network.calls import Call
 
 NEIGHBOURS = 6
 
 
 def weight_similarity(net: Network, layer: LayerScan) -> Doubles:
     """Return the cosine of the angle between two channels' kernels, [C, C]."""
-    steps = {scanned.name: scanned.convolution for scanned in scanned_layers(net)}
-    call = net.graph.steps[steps[layer.name]].call
-    assert call is not None
-    kernels = _kernels(call, layer.shape[0])
-    lengths = np.linalg.norm(kernels, axis=1, keepdims=True)
-    unit = np.divide(kernels, lengths, out=np.zeros_like(kernels), where=lengths > 0)
-    found: Doubles = unit @ unit.T
-    return found
-
-
-def _kernels(call: Call, channels: int) -> Doubles:
-    """Return the kernel of every output channel as a row."""
-    weight = call.arguments["weight"].detach().to("cpu", torch.float64)
-    if len(weight) != channels:  # of a transposed convolution: [inputs, outputs / groups, ...]
-        groups = call.arguments["groups"]
-        weight = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
-    kernels: Doubles = weight.flatten(1).numpy()
-    return kernels
+    (scanned,) = (own for own in scanned_layers(net) if own.name == layer.name)
+    return cosines(kernels_of(net, scanned).rows)
 
 
 def neighbours(similarity: Doubles, channel: int) -> list[tuple[int, float]]:

@@ -11,6 +11,7 @@ import typer
 from convscope import __version__
 from convscope.cli.data import data
 from convscope.cli.demo import demo
+from convscope.cli.diagnose import diagnose
 from convscope.cli.draw import draw
 from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
@@ -29,7 +30,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COMMANDS = (demo, layers, draw, project, occlude, scan, unit, data, train, evolve, study)
+COMMANDS = (
+    demo,
+    layers,
+    draw,
+    project,
+    occlude,
+    scan,
+    unit,
+    data,
+    train,
+    evolve,
+    study,
+    diagnose,
+)
 for command in COMMANDS:
     app.command()(command)
 

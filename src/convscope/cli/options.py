@@ -2,11 +2,13 @@
 
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from convscope.methods.scanning.sources import Images
     from convscope.network import Network
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -38,3 +40,15 @@ def load_network(model: str, weights: str, size: str | None, device: str) -> "Ne
     # A factory's file may print; standard output is for the answer alone.
     with redirect_stdout(sys.stderr):
         return load(model, None if weights == "random" else weights, size=size, device=device)
+
+
+def open_images(images: Path, net: "Network") -> "Images":
+    """Return the images of a folder: pictures, or CIFAR-10's test images."""
+    from convscope.methods.scanning.sources import images_of
+    from convscope.study.data import FILES, FOLDER
+    from convscope.study.pictures import CifarPictures
+
+    for folder in (images, images / FOLDER):
+        if (folder / FILES["test"][0]).exists():
+            return CifarPictures(folder, net.preprocess)
+    return images_of(images, net)

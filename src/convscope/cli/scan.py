@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.options import AsJson, Device, Memory, Size, Weights, load_network
+from convscope.cli.options import (
+    AsJson,
+    Device,
+    Memory,
+    Size,
+    Weights,
+    load_network,
+    open_images,
+)
 from convscope.cli.printing import print_json, print_line, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
@@ -72,7 +80,7 @@ def scan(
     net = load_network(model, weights, size, device)
     from convscope.atlas.commands import ModelNames
 
-    source = _open(images, net)
+    source = open_images(images, net)
     names = ModelNames(model, weights, size, str(images))
     found = _scanned(net, source, output, top, share, room, resume)
     if found is not None:
@@ -100,18 +108,6 @@ def _check_folder(output: Path, resume: bool) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {output}: {error.strerror}") from error
-
-
-def _open(images: Path, net: "Network") -> "Images":
-    """Return the images of a folder: pictures, or CIFAR-10's test images."""
-    from convscope.methods.scanning.sources import images_of
-    from convscope.study.data import FILES, FOLDER
-    from convscope.study.pictures import CifarPictures
-
-    for folder in (images, images / FOLDER):
-        if (folder / FILES["test"][0]).exists():
-            return CifarPictures(folder, net.preprocess)
-    return images_of(images, net)
 
 
 def _scanned(
@@ -170,7 +166,7 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
     names = ModelNames(**facts["model"])
     _check_folder(output, resume=False)
     net = load_network(names.model, names.weights, names.size, "cpu")
-    source = _open(Path(names.images), net)
+    source = open_images(Path(names.images), net)
     if source.fingerprint() != facts["data"]["fingerprint"]:
         raise DataError(f"{names.images} has changed since it was scanned")
     whole.save(output / TALLY)

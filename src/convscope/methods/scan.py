@@ -149,7 +149,7 @@ def scan_facts(net: Network, source: Images, top: int, size: int) -> dict[str, A
         scales = worker.submit(_scales, net, layers, size).result()
     return {
         "network": net.name,
-        "weights": _weights_hash(net),
+        "weights": weights_hash(net),
         "notes": list(net.notes),
         "data": {"name": source.name, "images": len(source), "fingerprint": source.fingerprint()},
         "classes": list(source.classes),
@@ -189,7 +189,8 @@ def _scales(net: Network, layers: list[ScannedLayer], size: int) -> list[float]:
     return [float(2.0**exponent) for exponent in exponents]
 
 
-def _weights_hash(net: Network) -> str:
+def weights_hash(net: Network) -> str:
+    """Return a text that differs for other weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(net.module.state_dict().items()):
         digest.update(name.encode())

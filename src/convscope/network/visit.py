@@ -52,3 +52,48 @@ def _runs_in_place(graph: Graph, index: int, wanted: Collection[int]) -> bool:
     (source,) = graph.steps[index].inputs
     fresh = isinstance(graph.steps[source].operation, Convolution | BatchNorm)
     return fresh and len(graph.readers[source]) == 1 and source not in wanted
+
+
+@torch.no_grad()
+def answer_with(
+    graph: Graph, images: Tensor, step: int, source: int, stand_in: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return the network's answer to *images* with another map in the place of one step's.
+
+    Args:
+        graph: the network.
+        images: [N, C, H, W].
+        step: the step whose output is replaced.
+        source: an earlier step, whose output decides what by.
+        stand_in: makes the replacement from the source's output; of the shape of the step's.
+
+    """
+    needed = _needed_around(graph, step, source)
+    last_reader = {used: index for index in needed for used in _read(graph, index, step, source)}
+    values = {0: images.contiguous(memory_format=torch.channels_last)}
+    for index in needed:
+        call = graph.steps[index].call
+        assert call is not None
+        inputs = _read(graph, index, step, source)
+        if index == step:
+            values[index] = stand_in(values[source])
+        else:
+            values[index] = call.run([values[used] for used in inputs], len(images))
+        for used in set(inputs):
+            if last_reader[used] == index:
+                del values[used]
+    return values[graph.output]
+
+
+def _read(graph: Graph, index: int, step: int, source: int) -> tuple[int, ...]:
+    """Return what a step reads where *step* is made from *source* instead."""
+    return (source,) if index == step else graph.steps[index].inputs
+
+
+def _needed_around(graph: Graph, step: int, source: int) -> list[int]:
+    """Return the steps that the answer needs where *step* is made from *source* instead."""
+    wanted = {graph.output}
+    for index in range(graph.output, 0, -1):
+        if index in wanted:
+            wanted.update(_read(graph, index, step, source))
+    return sorted(wanted - {0})

@@ -1,0 +1,400 @@
+"""Diagnose: which layers are dead, drowned, doubled, aliased or idle, and what to change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from convscope.errors import ConvscopeError, DataError
+from convscope.methods import budget as budgets
+from convscope.methods.diagnosis import (
+    aliasing,
+    dead,
+    dominating,
+    duplicates,
+    importance,
+    receptive_field,
+    saturation,
+)
+from convscope.methods.diagnosis.examined import ExaminedLayer
+from convscope.methods.diagnosis.finding import Finding
+from convscope.methods.diagnosis.importance import Ablation, Agreement
+from convscope.methods.diagnosis.moments import Measured
+from convscope.methods.diagnosis.receptive_field import Fields, receptive_fields
+from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis, no_filters
+from convscope.methods.diagnosis.sample import Sample
+from convscope.methods.diagnosis.spectra import (
+    ImageSpectrum,
+    Response,
+    centred,
+    first_layer,
+    response_of,
+)
+from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.kernels import kernels_of, weight_tensor
+from convscope.methods.scan import Progress, scan, weights_hash
+from convscope.methods.scanning.image_pass import images_at_once
+from convscope.methods.scanning.result import Scan
+from convscope.methods.scanning.sources import Images, images_of
+from convscope.methods.scanning.units import ScannedLayer, scanned_layers
+from convscope.network import Network
+
+SAMPLE = 1000
+ANSWERED = 500
+"""Images that are answered anew with each layer taken out, at most."""
+
+FIELD_IMAGES = 8
+"""Images that an effective receptive field is the mean of."""
+
+ONE_ANSWER = 0.9
+"""A network that gives nearly every image the same answer does not show what a layer does."""
+
+
+def diagnose(
+    net: Network,
+    images: Any,
+    *,
+    scanned: Scan | None = None,
+    thresholds: Thresholds | Mapping[str, float] | None = None,
+    sample: int = SAMPLE,
+    budget: float | None = None,
+    memory: int | str = budgets.DEFAULT,
+    progress: Progress | None = None,
+) -> Diagnosis:
+    """Find what is wrong with a network's layers, with the evidence and what to change.
+
+    Looked for are dead units, dominating and duplicate filters, a first layer that aliases or
+    leaves out the middle frequencies (Zeiler & Fergus, arXiv 1311.2901, sec. 4.1), saturated
+    units, a last layer that sees too little (Luo et al., arXiv 1701.04128), and layers that the
+    answer does not need. A healthy network gets no finding.
+
+    Args:
+        net: the network.
+        images: as for :func:`.scan`; or a :class:`.Scan` alone, which leaves out what needs the
+            images themselves.
+        scanned: a scan of these images by this network, if there is one; else it is made.
+        thresholds: from where on something is a fault, or some of them by name.
+        sample: on how many of the images, spread evenly, activations are compared, at most.
+        budget: seconds for what is slow and optional (effective receptive fields, and what each
+            layer matters); None for no limit. What was left out is said.
+        memory: bytes, or a text such as ``"2GB"``, for the maps.
+        progress: called with the steps done and the steps in all.
+
+    Returns:
+        the diagnosis.
+
+    Raises:
+        UnitError: if the network has no convolution.
+        DataError: if there is no image, or *scanned* is of another network or set of images.
+        ConvscopeError: if there is no such threshold, or the budget or sample is none.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> module = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.ReLU())
+    >>> _ = torch.nn.init.dirac_(module[0].weight)  # one filter passes on, three are zero
+    >>> net = Network(module, torch.zeros(1, 1, 8, 8))
+    >>> pictures = list(torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    >>> found = diagnose(net, pictures)
+    >>> [(finding.kind, finding.layer, finding.channels) for finding in found.findings]
+    [('dead units', '0', (1, 2, 3))]
+
+    """
+    limits = _thresholds(thresholds)
+    if budget is not None and not budget >= 0:
+        raise ConvscopeError(f"the budget is a number of seconds from 0 up, not {budget}")
+    if sample < 1:
+        raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
+    room = budgets.parse_bytes(memory)
+    source = None if isinstance(images, Scan) else images_of(images, net)
+    given = images if isinstance(images, Scan) else scanned
+    if given is not None:
+        _check_same(net, source, given)
+    work = _Work(net, source, limits, room, sample, progress)
+    work.scan(given)
+    work.measure()
+    work.spend(budget)
+    return work.diagnosis()
+
+
+def _thresholds(given: Thresholds | Mapping[str, float] | None) -> Thresholds:
+    return given if isinstance(given, Thresholds) else Thresholds.named(given or {})
+
+
+def _check_same(net: Network, source: Images | None, scanned: Scan) -> None:
+    """Refuse a scan of something else."""
+    facts = scanned.tally.facts
+    if facts["weights"] != weights_hash(net):
+        raise DataError(f"the scan is of other weights than {net.name}'s")
+    if source is not None and facts["data"]["fingerprint"] != source.fingerprint():
+        raise DataError(f"the scan is of other images than {source.name}")
+
+
+@dataclass(frozen=True)
+class _Slow:
+    """What was measured of a layer as far as the time allowed."""
+
+    fields: Fields | None = None
+    without: Agreement | None = None
+    skipping: Agreement | None = None
+
+
+class _Work:
+    """A diagnosis as it is made."""
+
+    def __init__(
+        self, net: Network, source: Images | None, thresholds: Thresholds, memory: int,
+        sample: int, progress: Progress | None,
+    ) -> None:  # fmt: skip
+        self.net, self.source, self.thresholds = net, source, thresholds
+        self.layers = scanned_layers(net)
+        self.first = first_layer(net, self.layers)
+        self.memory, self.most = memory, sample
+        self.size = images_at_once(net, memory)
+        self.left_out: list[str] = []
+        self.slow = {layer.name: _Slow() for layer in self.layers}
+        self.ablation: Ablation | None = None
+        self.response: Response | None = None
+        self.kept = self.labels = torch.zeros(0)
+        self.sampled = 0
+        self._progress, self._done = progress, 0
+        self._total = (0 if source is None else len(source) + min(sample, len(source))) + 2 * len(
+            self.layers
+        )
+
+    def _count(self, done: int) -> None:
+        if self._progress:
+            self._progress(self._done + done, self._total)
+
+    def scan(self, given: Scan | None) -> None:
+        """Take the scan that is given, or make one."""
+        if given is None:
+            assert self.source is not None
+            given = scan(
+                self.net, self.source, top=1, memory=self.memory,
+                progress=lambda done, _: self._count(done),
+            )  # fmt: skip
+        self.scanned = given
+        self._done += 0 if self.source is None else len(self.source)
+
+    def measure(self) -> None:
+        """Compare the channels' activations, and take the images' spectrum."""
+        measured = None
+        if self.source is None:
+            self.left_out.append("whatever needs the images: there is only a scan of them")
+        else:
+            measured = self._sampled(self.source)
+        self.examined = [
+            ExaminedLayer(
+                layer=layer,
+                scan=self.scanned.layers[layer.name],
+                images=self.scanned.images,
+                kernels=kernels_of(self.net, layer),
+                correlation=(
+                    measured.moments[layer.step].correlation()
+                    if measured
+                    else self.scanned.layers[layer.name].similarity
+                ),
+                saturated=measured.flat_ends[place].share() if measured else None,
+            )
+            for place, layer in enumerate(self.layers)
+        ]
+
+    def _sampled(self, source: Images) -> Measured:
+        """Run the sample through the network once."""
+        chosen = Sample(self.net, source, self.most, set(self.scanned.bad))
+        measured = Measured(self.net, self.layers)
+        spectrum = ImageSpectrum(self.net.input_shape)
+        every = max(1, len(chosen) // self._most_kept())
+        kept, labels = [], []
+        for batch in chosen.batches(self.size):
+            measured.add(batch.images)
+            if self.first is not None:
+                spectrum.add(batch.images)
+            place = torch.arange(self.sampled, self.sampled + len(batch.images))
+            kept.append(batch.images[place % every == 0])
+            labels.append(batch.labels[place % every == 0])
+            self.sampled += len(batch.images)
+            self._count(batch.done)
+        self._done += len(chosen)
+        self.kept, self.labels = torch.cat(kept), torch.cat(labels)
+        if self.first is not None:
+            self.response = response_of(self.net, self.first, spectrum)
+        return measured
+
+    def _most_kept(self) -> int:
+        """Return how many images stay in memory for what is slow."""
+        channels, height, width = self.net.input_shape
+        one = channels * height * width * self.net.dtype.itemsize
+        return max(1, min(ANSWERED, self.memory // 4 // one))
+
+    def spend(self, seconds: float | None) -> None:
+        """Measure what is slow, the cheapest first, until the time is up."""
+        if self.source is None:
+            return
+        until = float("inf") if seconds is None else time.monotonic() + seconds
+        tasks = [*self._field_tasks(), *self._importance_tasks()]
+        for done, (layer, _, task) in enumerate(tasks):
+            if time.monotonic() >= until:
+                self._leave_out(tasks[done:], seconds)
+                return
+            self.slow[layer] = task(self.slow[layer])
+            self._count(done + 1)
+
+    def _leave_out(self, tasks: list[tuple[str, str, Any]], seconds: float | None) -> None:
+        for what in dict.fromkeys(task[1] for task in tasks):
+            layers = [layer for layer, own, _ in tasks if own == what]
+            which = "all layers" if len(layers) == len(self.layers) else ", ".join(layers)
+            self.left_out.append(f"{what} of {which}: the budget of {seconds:g} s was spent")
+
+    def _field_tasks(self) -> Iterator[tuple[str, str, Callable[[_Slow], _Slow]]]:
+        """Yield the work on effective receptive fields, the last layer's first."""
+        images = self.kept[:: max(1, len(self.kept) // FIELD_IMAGES)][:FIELD_IMAGES]
+        limit = budgets.tensor_limit(self.memory, images)
+        for layer in reversed(self.layers):
+
+            def task(slow: _Slow, layer: ScannedLayer = layer) -> _Slow:
+                fields = receptive_fields(self.net, layer, images, limit)
+                return replace(slow, fields=fields)
+
+            yield layer.name, "effective receptive field", task
+
+    def _importance_tasks(self) -> Iterator[tuple[str, str, Callable[[_Slow], _Slow]]]:
+        """Yield the work on what each layer matters."""
+        if not importance.is_classifier(self.net):
+            self.left_out.append(f"what each layer matters: {self.net.name} is no classifier")
+            return
+        for layer in self.layers:
+
+            def task(slow: _Slow, layer: ScannedLayer = layer) -> _Slow:
+                if self.ablation is None:
+                    self.ablation = Ablation(
+                        self.net, self.layers, self.kept, self.labels, self.size
+                    )
+                without, skipping = self.ablation.without(layer), self.ablation.skipping(layer)
+                return replace(slow, without=without, skipping=skipping)
+
+            yield layer.name, "importance", task
+
+    def diagnosis(self) -> Diagnosis:
+        """Return everything found."""
+        filters, spectra, stride = no_filters()
+        if self.first is not None and self.response is not None:
+            filters = weight_tensor(self.net, self.first).float()
+            spectra = torch.from_numpy(centred(self.response.power))
+            stride = self.response.stride
+        findings = sorted(self._findings(), key=lambda finding: -finding.severity)
+        title = self.source.title if self.source else str
+        return Diagnosis(
+            filters=filters.clone(),
+            spectra=spectra,
+            stride=stride,
+            layers=tuple(self._row(layer) for layer in self.examined),
+            findings=tuple(findings),
+            network=self.net.name,
+            data=str(self.scanned.tally.facts["data"]["name"]),
+            images=self.scanned.images,
+            sampled=self.sampled,
+            answered=len(self.kept) if self.ablation else 0,
+            accuracy=self.ablation.accuracy if self.ablation else None,
+            commonest=self.ablation.commonest if self.ablation else None,
+            thresholds=self.thresholds,
+            bad={title(number): why for number, why in self.scanned.bad.items()},
+            left_out=tuple(self.left_out),
+            notes=self.net.notes,
+        )
+
+    def _findings(self) -> list[Finding]:
+        """Return what is wrong, in the order of the layers."""
+        found: list[Finding] = []
+        for layer in self.examined:
+            found = self._with_units(layer, found)
+        name = None if self.first is None else self.first.name
+        if name is not None and self.response is not None:
+            found += aliasing.find_aliasing(name, self.response, self.thresholds)
+            found += aliasing.find_gap(name, self.response, self.thresholds)
+        return found + self._slow_findings()
+
+    def _with_units(self, layer: ExaminedLayer, found: list[Finding]) -> list[Finding]:
+        """Return *found* with what is wrong in one layer, or follows there from what is below."""
+        limits = self.thresholds
+        own = [*duplicates.find(layer, limits), *saturation.find(layer, limits)]
+        causes = self._causes(layer, found)
+        consequences = []
+        for finding in dead.find(layer, limits):
+            if causes and dead.follows_from_below(layer, finding, limits):
+                count = len(finding.channels)
+                consequences.append(f"Above it {count} units of {finding.layer} are dead.")
+            else:
+                own.append(finding)
+        for finding in dominating.find(layer, limits):
+            if causes and dominating.follows_from_below(layer, limits):
+                consequences.append(
+                    f"Above it channels of {finding.layer} stand out from the others."
+                )
+            else:
+                own.append(finding)
+        if consequences:
+            place = found.index(causes[-1])
+            cause = replace(causes[-1], consequences=(*causes[-1].consequences, *consequences))
+            found = [*found[:place], cause, *found[place + 1 :]]
+        return found + own
+
+    def _causes(self, layer: ExaminedLayer, found: list[Finding]) -> list[Finding]:
+        """Return the findings on layers that this one reads, directly or not."""
+        below = set(self.net.graph.needed_for([layer.layer.step])) - {layer.layer.convolution}
+        steps = {own.name: own.step for own in self.layers}
+        return [
+            finding
+            for finding in found
+            if steps[finding.layer] in below and steps[finding.layer] < layer.layer.convolution
+        ]
+
+    def _slow_findings(self) -> list[Finding]:
+        found: list[Finding] = []
+        last = self.layers[-1].name
+        fields = self.slow[last].fields
+        if fields is not None:
+            size = self.net.input_shape[1], self.net.input_shape[2]
+            found += receptive_field.find(last, fields, size, self.thresholds)
+        if self.ablation is None or self.ablation.commonest > ONE_ANSWER:
+            return found
+        for layer in self.layers:
+            slow = self.slow[layer.name]
+            # Where all goes through the layer, its mean map makes all answers one.
+            without = slow.without if self.ablation.goes_around(layer) else None
+            found += importance.find(
+                layer.name, without, slow.skipping, len(self.kept), self.thresholds
+            )
+        return found
+
+    def _row(self, layer: ExaminedLayer) -> LayerDiagnosis:
+        name, limits = layer.layer.name, self.thresholds
+        slow = self.slow[name]
+        first = self.first is not None and self.first.name == name
+        return LayerDiagnosis(
+            name=name,
+            read_at=layer.layer.read_at,
+            shape=layer.layer.shape,
+            active=float(layer.scan.active_positions.mean()),
+            dead=_numbers(dead.dead_units(layer, limits)),
+            almost_dead=_numbers(dead.almost_dead_units(layer, limits)),
+            duplicates=tuple(duplicates.duplicate_groups(layer, limits)),
+            largest_weights=float(dominating.weight_ratios(layer).max()),
+            largest_activation=float(dominating.activation_ratios(layer).max()),
+            saturated=None if layer.saturated is None else float(layer.saturated.mean()),
+            aliased=(aliasing.aliased_share(self.response) if first and self.response else None),
+            receptive_field=slow.fields.theoretical if slow.fields else None,
+            effective_field=slow.fields.effective if slow.fields else None,
+            without=slow.without.same if slow.without else None,
+            without_accuracy=slow.without.accuracy if slow.without else None,
+            skipped=slow.skipping.same if slow.skipping else None,
+            skipped_accuracy=slow.skipping.accuracy if slow.skipping else None,
+        )
+
+
+def _numbers(which: Any) -> tuple[int, ...]:
+    return tuple(int(number) for number in which.nonzero()[0])

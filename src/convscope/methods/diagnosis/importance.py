@@ -1,0 +1,157 @@
+"""How much each layer matters: the network's answers with the layer taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convscope.methods.diagnosis.finding import Finding
+from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.scanning.units import ScannedLayer
+from convscope.network import Network
+from convscope.network.blocks import narrow_steps
+from convscope.network.visit import answer_with, visit
+
+KIND = "unneeded layer"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a changed network does.
+
+    Attributes:
+        same: share of the images that it answers as the whole network does, 0..1.
+        beyond_chance: the same, 0 for what always giving the commonest answer would reach.
+        accuracy: share that it answers rightly; None without labels.
+
+    """
+
+    same: float
+    beyond_chance: float
+    accuracy: float | None
+
+
+class Ablation:
+    """A classifier's answers to some images, and what they become without one layer.
+
+    Args:
+        net: the network; its output is [N, classes].
+        layers: its layers.
+        images: [N, C, H, W].
+        labels: [N]; -1 where there is none.
+        size: how many images run at once.
+
+    """
+
+    def __init__(
+        self, net: Network, layers: list[ScannedLayer], images: Tensor, labels: Tensor, size: int
+    ) -> None:
+        self._net, self._images, self._labels, self._size = net, images, labels, size
+        self._narrow = set(narrow_steps(net.graph))
+        self._means, self._answers = self._clean(layers)
+        counts = torch.bincount(self._answers)
+        self.commonest = float(counts.max()) / len(images)
+        self.accuracy = self._right(self._answers)
+
+    def without(self, layer: ScannedLayer) -> Agreement:
+        """Return what becomes of the answers where the layer gives its mean maps."""
+        mean = self._means[layer.step]
+        return self._with(layer, 0, lambda images: mean.expand(len(images), *mean.shape))
+
+    def skipping(self, layer: ScannedLayer) -> Agreement | None:
+        """Return the same where the layer hands on what it reads; None if the shapes differ."""
+        graph = self._net.graph
+        source = graph.steps[layer.convolution].inputs[0]
+        if graph.steps[source].shape != graph.steps[layer.step].shape:
+            return None
+        return self._with(layer, source, torch.clone)
+
+    def goes_around(self, layer: ScannedLayer) -> bool:
+        """Return whether anything reaches the output past the layer."""
+        return layer.step not in self._narrow
+
+    def _clean(self, layers: list[ScannedLayer]) -> tuple[dict[int, Tensor], Tensor]:
+        sums: dict[int, Tensor] = {}
+        answers: list[Tensor] = []
+        output = self._net.graph.output
+
+        def look(step: int, maps: Tensor) -> None:
+            if step == output:
+                answers.append(_classes(maps))
+            if step in steps:
+                sums[step] = sums.get(step, 0.0) + maps.double().sum(0)
+
+        steps = {layer.step for layer in layers}
+        for batch in self._batches():
+            visit(self._net.graph, batch, {*steps, output}, look)
+        count = len(self._images)
+        means = {step: (total / count).to(self._net.dtype) for step, total in sums.items()}
+        return means, torch.cat(answers)
+
+    def _with(
+        self, layer: ScannedLayer, source: int, stand_in: Callable[[Tensor], Tensor]
+    ) -> Agreement:
+        graph = self._net.graph
+        found = torch.cat(
+            [
+                _classes(answer_with(graph, batch, layer.step, source, stand_in))
+                for batch in self._batches()
+            ]
+        )
+        same = float((found == self._answers).double().mean())
+        chance = self.commonest
+        beyond = (same - chance) / (1 - chance) if chance < 1 else 0.0
+        return Agreement(same, beyond, self._right(found))
+
+    def _batches(self) -> Iterator[Tensor]:
+        size = self._size if self._net.graph.batched else 1
+        for begin in range(0, len(self._images), size):
+            yield self._net.checked(self._images[begin : begin + size])
+
+    def _right(self, answers: Tensor) -> float | None:
+        known = self._labels >= 0
+        if not known.any():
+            return None
+        return float((answers[known] == self._labels[known]).double().mean())
+
+
+def _classes(logits: Tensor) -> Tensor:
+    """Return the most probable class, [N]; of a single logit, whether it says yes."""
+    found = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+    return found.cpu()
+
+
+def is_classifier(net: Network) -> bool:
+    """Return whether the network gives one number a class."""
+    shape = net.graph.steps[net.graph.output].shape
+    return len(shape) == 2 and shape[0] == 1
+
+
+def find(
+    layer: str, without: Agreement | None, skipping: Agreement | None, images: int,
+    thresholds: Thresholds,
+) -> list[Finding]:  # fmt: skip
+    """Return what is to be said of a layer that can be taken out.
+
+    Args:
+        layer: its name.
+        without: the network with the layer's mean maps; None where nothing goes around the layer,
+            so that every answer would be the same.
+        skipping: the network with what the layer reads in the place of what it gives.
+        images: how many images were answered.
+        thresholds: from where on it is unneeded.
+
+    """
+    ways = (("its mean map", without), ("what it reads", skipping))
+    for place, found in ways:
+        if found is not None and found.beyond_chance >= thresholds.unneeded:
+            evidence = (
+                f"With {place} in its place the network answers {found.same:.1%} of {images:,} "
+                f"images as before."
+            )
+            suggestion = "The network does without it: take it out and train on."
+            return [Finding(KIND, layer, (), evidence, suggestion, 0.3 * found.beyond_chance)]
+    return []

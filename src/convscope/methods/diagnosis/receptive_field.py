@@ -1,0 +1,87 @@
+"""Receptive fields: what a unit could read, and how much of it really moves the unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convscope.methods.diagnosis.finding import Finding
+from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.scanning.units import ScannedLayer
+from convscope.network import Network
+from convscope.network.rules import RULES
+from convscope.network.walk import ascend, descend
+
+KIND = "receptive field"
+BEYOND = 1 - 0.9545
+"""Luo et al. 2016, sec. 3: pixels with more than this share of the largest effect belong to it."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The receptive field of the unit in the middle of a layer's maps.
+
+    Attributes:
+        theoretical: pixels that it reads, inside the image.
+        effective: pixels whose effect on it is more than 4.55 % of the largest.
+
+    """
+
+    theoretical: int
+    effective: int
+
+    @property
+    def ratio(self) -> float:
+        """The effective field's side over the theoretical one's, 0..1."""
+        return math.sqrt(self.effective / self.theoretical)
+
+
+@torch.no_grad()
+def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, limit: int) -> Fields:
+    """Measure the effective receptive field (Luo et al. 2016, arXiv 1701.04128, sec. 3).
+
+    The effect of a pixel is the root mean square, over images, colours and channels, of the
+    derivative of the middle unit's activation by it. Channels go down together, each with a
+    random sign, which leaves the mean square what it is.
+
+    Args:
+        net: the network.
+        layer: the layer.
+        images: [N, C, H, W].
+        limit: bytes that one tensor on the way down may take.
+
+    """
+    rule = RULES["gradient"]
+    images = net.checked(images)
+    ascent = ascend(net.graph, images, [layer.step], rule)
+    maps = ascent.maps[layer.step]
+    row, column = (side // 2 for side in maps.shape[2:])
+    signs = torch.randint(0, 2, maps.shape[:2], generator=torch.Generator().manual_seed(0)) * 2 - 1
+    signal = torch.zeros_like(maps)
+    signal[:, :, row, column] = signs.to(maps)
+    owners = torch.arange(len(images), device=images.device)
+    pixels = descend(net.graph, ascent, layer.step, signal, owners, rule, limit)
+    effect = pixels.double().square().sum(1).mean(0).sqrt()
+    top, left, bottom, right = net.receptive_fields.window(layer.step, row, column)
+    beyond = effect > BEYOND * effect.max()
+    return Fields((bottom - top) * (right - left), int(beyond.sum()))
+
+
+def find(
+    layer: str, fields: Fields, image_size: tuple[int, int], thresholds: Thresholds
+) -> list[Finding]:
+    """Return what is to be said of the last layer's receptive field."""
+    pixels = image_size[0] * image_size[1]
+    share = math.sqrt(fields.effective / pixels)
+    if share >= thresholds.receptive_field:
+        return []
+    evidence = (
+        f"A unit of the last layer is moved by {fields.effective:,} pixels, of "
+        f"{fields.theoretical:,} that it reads and {pixels:,} of the image ({share:.0%} of its "
+        f"side): the network sees details only."
+    )
+    suggestion = "Pool earlier, add layers or dilate the late ones, or give it smaller images."
+    return [Finding(KIND, layer, (), evidence, suggestion, 0.5)]

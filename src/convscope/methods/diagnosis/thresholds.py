@@ -1,0 +1,83 @@
+"""Thresholds: from where on something is called a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from convscope.errors import ConvscopeError, near_matches
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From where on something is a finding; docs/diagnosis.md says where each default comes from.
+
+    Attributes:
+        images: with fewer images than this, no unit is called dead for never having been active.
+        dead: share of a layer's units, 0..1, that may be dead or almost dead, and no more.
+        rare: a unit is almost dead if it is active at no more than this share of all positions...
+        faint: ... and its activations' root mean square is at most this share of the layer's
+            median.
+        dominating: how many times the layer's median a filter's weights may be, folded with the
+            batch norm behind it.
+        dominating_activation: how many times the layer's median a unit's activations may be, in
+            root mean square.
+        same_weights: cosine of two kernels from which on they are alike...
+        same_activation: ... if the correlation of their activations is at least this as well.
+        aliased: share of a first layer's response, 0..1, that may lie beyond what its stride can
+            carry.
+        gap: share of a first layer's filters, 0..1, below which the middle frequencies count as
+            not covered...
+        extremes: ... where the low and the high ones have at least this share each.
+        saturated: share of its values, 0..1, that a unit may have at its function's flat ends...
+        saturated_units: ... and the share of a layer's units that may be so.
+        receptive_field: share of the image's side that the last layer's effective receptive field
+            must cover.
+        unneeded: share of the answers' agreement, beyond what chance gives, at which the network
+            does as well without a layer.
+
+    """
+
+    images: int = 50
+    dead: float = 0.1
+    rare: float = 0.001
+    faint: float = 0.01
+    dominating: float = 10.0
+    dominating_activation: float = 20.0
+    same_weights: float = 0.98
+    same_activation: float = 0.98
+    aliased: float = 0.5
+    gap: float = 0.1
+    extremes: float = 0.25
+    saturated: float = 0.9
+    saturated_units: float = 0.25
+    receptive_field: float = 0.15
+    unneeded: float = 0.98
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            share = field.name not in ("images", "dominating", "dominating_activation")
+            if not value >= 0 or (share and value > 1):
+                kind = "a share from 0 to 1" if share else "a number from 0 up"
+                raise ConvscopeError(f"the threshold {field.name!r} is {kind}, not {value}")
+
+    @classmethod
+    def named(cls, given: Mapping[str, float]) -> Thresholds:
+        """Return the defaults, but for those given by name.
+
+        Raises:
+            ConvscopeError: if there is none of a name, or a value is out of its range.
+
+        >>> Thresholds.named({"dead": 0.2}).dead
+        0.2
+
+        """
+        known = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise ConvscopeError(
+                    f"there is no threshold {name!r}{near_matches(name, known)} "
+                    f"(known: {', '.join(known)})"
+                )
+        return cls(**given)  # type: ignore[arg-type]
