@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from convscope.methods.diagnosis.finding import Finding
     from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
     from convscope.methods.diagnosis.thresholds import Thresholds
+    from convscope.methods.invariance import invariance
+    from convscope.methods.invariance_result import Invariance
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.project import project, strongest_maps
+    from convscope.methods.sanity import sanity
+    from convscope.methods.sanity_result import Sanity
     from convscope.methods.scan import merge, scan
     from convscope.methods.scanning.result import LayerScan, Scan
     from convscope.models import load
@@ -44,6 +48,7 @@ __all__ = [
     "Diagnosis",
     "Evolution",
     "Finding",
+    "Invariance",
     "Layer",
     "LayerDiagnosis",
     "LayerScan",
@@ -51,6 +56,7 @@ __all__ = [
     "Occlusion",
     "Projection",
     "Run",
+    "Sanity",
     "Scan",
     "Thresholds",
     "Tracker",
@@ -59,6 +65,7 @@ __all__ = [
     "diagnose",
     "draw",
     "evolve",
+    "invariance",
     "load",
     "merge",
     "occlude",
@@ -66,6 +73,7 @@ __all__ = [
     "preset",
     "project",
     "run_study",
+    "sanity",
     "scan",
     "strongest_maps",
     "study_report",
@@ -79,6 +87,7 @@ _HOMES = {
     "Diagnosis": "convscope.methods.diagnosis.result",
     "Evolution": "convscope.study.evolve",
     "Finding": "convscope.methods.diagnosis.finding",
+    "Invariance": "convscope.methods.invariance_result",
     "Layer": "convscope.network",
     "LayerDiagnosis": "convscope.methods.diagnosis.result",
     "LayerScan": "convscope.methods.scanning.result",
@@ -86,6 +95,7 @@ _HOMES = {
     "Occlusion": "convscope.methods.occlusion",
     "Projection": "convscope.records",
     "Run": "convscope.study.run",
+    "Sanity": "convscope.methods.sanity_result",
     "Scan": "convscope.methods.scanning.result",
     "Thresholds": "convscope.methods.diagnosis.thresholds",
     "Tracker": "convscope.study.tracker",
@@ -93,6 +103,7 @@ _HOMES = {
     "diagnose": "convscope.methods.diagnose",
     "draw": "convscope.figures.architecture",
     "evolve": "convscope.study.evolve",
+    "invariance": "convscope.methods.invariance",
     "load": "convscope.models",
     "merge": "convscope.methods.scan",
     "occlude": "convscope.methods.occlude",
@@ -100,6 +111,7 @@ _HOMES = {
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
     "run_study": "convscope.study.conduct",
+    "sanity": "convscope.methods.sanity",
     "scan": "convscope.methods.scan",
     "strongest_maps": "convscope.methods.project",
     "study_report": "convscope.pages.study",

@@ -1,9 +1,11 @@
 """Output files: found writable before the work, written beside and renamed after it."""
 
+import math
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from convscope.errors import OutputError, near_matches
 
@@ -71,3 +73,16 @@ def check_output(path: str | os.PathLike[str], suffixes: Collection[str]) -> Pat
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     return target
+
+
+def finite(value: Any) -> Any:
+    """Return *value* with None for NaN and infinities, which JSON does not know.
+
+    >>> finite({"a": [1.0, float("nan")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convscope import __version__
 from convscope.errors import OutputError
-from convscope.outputs import written_beside
+from convscope.outputs import finite, written_beside
 
 
 def provenance() -> dict[str, str]:
@@ -39,6 +39,14 @@ class Record:
         """Return everything but the tensors, fit for JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if not isinstance(value, Tensor)}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return everything, fit for JSON but for values that are not finite."""
+        return {**self.facts(), **{name: value.tolist() for name, value in self.arrays().items()}}
+
+    def to_json(self) -> str:
+        """Return :meth:`numbers` as one line of JSON, with null for what is not finite."""
+        return json.dumps(finite(self.numbers()), allow_nan=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one safetensors file, its facts as JSON in the header.

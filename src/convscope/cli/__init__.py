@@ -14,9 +14,11 @@ from convscope.cli.demo import demo
 from convscope.cli.diagnose import diagnose
 from convscope.cli.draw import draw
 from convscope.cli.evolve import evolve
+from convscope.cli.invariance import invariance
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
+from convscope.cli.sanity import sanity
 from convscope.cli.scan import scan
 from convscope.cli.study import study
 from convscope.cli.train import train
@@ -36,6 +38,8 @@ COMMANDS = (
     draw,
     project,
     occlude,
+    sanity,
+    invariance,
     scan,
     unit,
     data,

@@ -1,13 +1,14 @@
 """What commands print: lines, JSON, and a progress bar on anything that takes a while."""
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import typer
+
+from convscope.outputs import finite
 
 BAR_AFTER_SECONDS = 2.0
 
@@ -19,16 +20,7 @@ def print_line(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, on one line."""
-    typer.echo(json.dumps(_finite(value), allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """Return *value* with null for NaN and infinities, which JSON does not know."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    typer.echo(json.dumps(finite(value), allow_nan=False))
 
 
 @contextmanager

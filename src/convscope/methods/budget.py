@@ -1,6 +1,8 @@
-"""Memory budgets: what a person writes, such as ``2GB``, as bytes."""
+"""Budgets: memory as a person writes it, such as ``2GB``, and time."""
 
+import math
 import re
+import time
 
 from torch import Tensor
 
@@ -43,3 +45,35 @@ def tensor_limit(memory: int, near: Tensor) -> int:
     """
     share = memory // 8
     return min(share, REUSED_BLOCK) if near.device.type == "cpu" else share
+
+
+class Deadline:
+    """When work has to stop.
+
+    Args:
+        budget: seconds, as a number or a text such as ``"90"`` or ``"90s"``; None for no limit.
+
+    Raises:
+        ConvscopeError: if it is neither, or not positive.
+
+    >>> Deadline(None).passed, Deadline("90 s").passed
+    (False, False)
+
+    """
+
+    def __init__(self, budget: float | str | None) -> None:
+        self.seconds: float | None = None
+        self.began = time.monotonic()
+        if budget is None:
+            return
+        try:
+            self.seconds = float(str(budget).strip().removesuffix("s"))
+        except ValueError:
+            self.seconds = None
+        if self.seconds is None or not 0 < self.seconds < math.inf:
+            raise ConvscopeError(f"the budget {budget!r} is not a number of seconds such as 90")
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is time to stop."""
+        return self.seconds is not None and time.monotonic() - self.began > self.seconds

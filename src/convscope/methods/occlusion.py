@@ -146,10 +146,6 @@ class Occlusion(Record):
         sums = steps.view(-1, height + 1, width + 1).cumsum(1).cumsum(2)[:, :height, :width]
         return sums.reshape(*values.shape[:-2], height, width)
 
-    def numbers(self) -> dict[str, Any]:
-        """Return everything, fit for JSON."""
-        return {**self.facts(), **{name: value.tolist() for name, value in self.arrays().items()}}
-
     def facts(self) -> dict[str, Any]:
         """Return everything but the tensors, fit for JSON."""
         names = ("probability", "logit", "predicted", "activation")

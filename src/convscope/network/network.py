@@ -1,6 +1,7 @@
 """The traced network: the one object that every method of convscope works on."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -9,6 +10,7 @@ from torch.export import ExportedProgram
 
 from convscope.errors import ImageError, TraceError, UnitError, near_matches
 from convscope.images import Preprocess
+from convscope.network.constants import with_constants
 from convscope.network.graph import Graph
 from convscope.network.layers import Layer, ReceptiveFields, layers_of
 from convscope.network.trace import export, graph_of
@@ -117,6 +119,37 @@ class Network:
         if not len(images):
             raise ImageError("there is no image in the batch")
         return images.to(self.device, self.dtype)
+
+    def with_constants(self, replaced: Mapping[Tensor, Tensor], *notes: str) -> "Network":
+        """Return a network that computes with other weights; this one stays as it is.
+
+        Nothing is traced anew, and what is not replaced is shared. ``module`` remains the module
+        that was traced, with its own weights.
+
+        Args:
+            replaced: a tensor of the graph, such as a parameter of the module -> what takes its
+                place, of the same shape.
+            notes: what every picture of the new network must say besides.
+
+        Raises:
+            TraceError: if a replacement has another shape, or a tensor is none of the graph's.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> module = nn.Conv2d(1, 1, 1, bias=False)
+        >>> net = Network(module, torch.ones(1, 1, 2, 2))
+        >>> other = net.with_constants({module.weight: torch.full((1, 1, 1, 1), 3.0)})
+        >>> other(torch.ones(1, 1, 2, 2)).unique()
+        tensor([3.])
+
+        """
+        twin = copy.copy(self)
+        # What was worked out from the graph before is found anew from the new one.
+        for name in ("layers", "receptive_fields"):
+            twin.__dict__.pop(name, None)
+        twin.graph = with_constants(self.graph, replaced)
+        twin.notes = (*self.notes, *notes)
+        return twin
 
     def step(self, layer: str) -> int:
         """Return the index in the graph of a layer, or of the last layer inside a module.

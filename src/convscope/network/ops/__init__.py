@@ -8,13 +8,14 @@ multiply-adds it costs.
 from convscope.network.ops.base import MAPS, Axes, Generated, Operation, Saved, Window
 from convscope.network.ops.convolution import Convolution
 from convscope.network.ops.pointwise import BatchNorm, Rectifier, ReLU
-from convscope.network.ops.pooling import MaxPool
+from convscope.network.ops.pooling import AdaptiveMaxPool, MaxPool
 from convscope.network.ops.table import OUTSIDE, TABLE, operation_for
 
 __all__ = [
     "MAPS",
     "OUTSIDE",
     "TABLE",
+    "AdaptiveMaxPool",
     "Axes",
     "BatchNorm",
     "Convolution",

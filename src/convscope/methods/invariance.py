@@ -1,0 +1,289 @@
+"""Invariance: images moved, enlarged and turned, and what becomes of the features."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.errors import ConvscopeError, UnitError
+from convscope.methods import budget as budgets
+from convscope.methods.invariance_result import Invariance
+from convscope.methods.occlude import Target, class_number, most_probable, probabilities
+from convscope.methods.randomisation import far_apart, stages_of
+from convscope.methods.transformations import (
+    NEUTRAL,
+    SOURCES,
+    UNITS,
+    check_outside,
+    check_transformation,
+    transformed,
+)
+from convscope.network import Network
+from convscope.network.blocks import block_ends
+from convscope.network.graph import Graph
+from convscope.network.walk import ascend
+
+Progress = Callable[[int, int], None]
+"""Called with the transformed images done so far and those in all."""
+
+REACH = 60 / 224
+"""How far an image is moved at most, as a share of its height: the paper's 60 of 224 pixels."""
+
+LARGEST = 1.8
+"""How much it is enlarged at most, as in the paper."""
+
+AT_ONCE = 8
+"""How many transformed images go up together at most: more are no faster."""
+
+
+def invariance(
+    net: Network,
+    images: Tensor,
+    layers: Sequence[str] | None = None,
+    kinds: Sequence[str] = tuple(SOURCES),
+    targets: Sequence[Target] | None = None,
+    *,
+    amounts: Mapping[str, Sequence[float]] | None = None,
+    steps: int = 25,
+    fill: str = "reflect",
+    memory: int | str = budgets.DEFAULT,
+    budget: float | str | None = None,
+    progress: Progress | None = None,
+) -> Invariance:
+    """Measure how features move when the image does (Zeiler & Fergus, arXiv 1311.2901, fig. 5).
+
+    Each image is moved vertically, enlarged and turned; at each layer the distance of its features
+    to those of the plain image is taken, and the probability of its class. Ctrl-C stops the work;
+    what is done by then is returned, marked as partial.
+
+    Args:
+        net: the network.
+        images: [N, C, H, W] in the network's input space.
+        layers: names of layers; None for the end of the first block and of the middle one, and the
+            last layer before the class scores (the paper takes its layers 1 and 7).
+        kinds: ``"translation"`` (vertical), ``"scale"`` and ``"rotation"``.
+        targets: one class an image, by number or name; None for the most probable one of each.
+        amounts: kind -> amounts in the units of :data:`~.transformations.UNITS`; for kinds not in
+            it *steps* amounts over the paper's range: 60/224 of the height up and down in whole
+            pixels, 1 to 1.8 times as large, once around.
+        steps: how many.
+        fill: what lies beyond the borders; see :func:`~.transformations.transformed`.
+        memory: bytes, or a text such as ``"2GB"``, for the batches.
+        budget: seconds after which to stop.
+        progress: called with the transformed images done and those in all.
+
+    Returns:
+        distances and probabilities.
+
+    Raises:
+        ImageError: if the images do not fit, or there is no such transformation or fill.
+        UnitError: if there is no such layer or class.
+        ConvscopeError: if there are too few steps, or the budget is none.
+
+    >>> from torch import nn
+    >>> class Rows(nn.Module):
+    ...     def forward(self, x):
+    ...         return torch.relu(x).sum(3)[:, 0]
+    >>> image = torch.tensor([[[[3.0, 0], [0, 0], [4, 0], [0, 0]]]])
+    >>> i = invariance(Network(Rows(), image), image, ["sum"], ["translation"],
+    ...                amounts={"translation": [0, 1]}, fill="black")
+    >>> (i.distance[0, 0, 0] * i.norm[0, 0])[1] ** 2  # from 3, 0, 4, 0 to 0, 3, 0, 4
+    tensor(50., dtype=torch.float64)
+
+    """
+    deadline = budgets.Deadline(budget)
+    images = net.checked(images)
+    for kind in (*kinds, *(amounts or {})):
+        check_transformation(kind)
+    check_outside(fill)
+    if not kinds:
+        raise ConvscopeError("no transformation was named")
+    if steps < 2:
+        raise ConvscopeError(f"the number of steps must be at least 2, not {steps}")
+    grid = [_amounts(kind, amounts, steps, images.shape[2]) for kind in kinds]
+    chosen = default_layers(net.graph) if layers is None else [net.step(name) for name in layers]
+    if not chosen:
+        raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
+    work = _Work(net, images, chosen, list(kinds), grid, fill, budgets.parse_bytes(memory))
+    numbers = work.begin(targets)
+    partial = False
+    try:
+        partial = not work.run(deadline, progress)
+    except KeyboardInterrupt:
+        if not work.done:
+            raise
+        partial = True
+    return work.result(numbers, partial)
+
+
+def default_layers(graph: Graph) -> list[int]:
+    """Return the end of the first block, of the middle one, and the last layer before the scores.
+
+    A layer that plays two of these roles comes once.
+    """
+    ends = block_ends(graph)
+    found = [ends[0], ends[len(ends) // 2]] if ends else []
+    stages = stages_of(graph, graph.output)
+    if stages:
+        index = graph.steps[stages[0].steps[0]].inputs[0]
+        while index and not graph.steps[index].operation.is_layer:
+            index = graph.steps[index].inputs[0]
+        if index:
+            found.append(index)
+    return list(dict.fromkeys(found))
+
+
+def _amounts(
+    kind: str, given: Mapping[str, Sequence[float]] | None, steps: int, height: int
+) -> list[float]:
+    if given is not None and kind in given:
+        found = [float(amount) for amount in given[kind]]
+        if not found:
+            raise ConvscopeError(f"no amounts were given for the {kind}")
+        return found
+    if kind == "translation":
+        reach = max(1, round(REACH * height))
+        # Whole pixels: between them the interpolation would blur, which moves features too.
+        return [float(a) for a in sorted({round(a) for a in np.linspace(-reach, reach, steps)})]
+    low, high = (1.0, LARGEST) if kind == "scale" else (0.0, 360.0)
+    return [float(amount) for amount in np.linspace(low, high, steps)]
+
+
+@dataclass
+class _Work:
+    """Distances and answers as they come in."""
+
+    net: Network
+    images: Tensor
+    layers: list[int]
+    kinds: list[str]
+    grid: list[list[float]]
+    fill: str
+    memory: int
+    done: int = 0
+
+    @property
+    def classifies(self) -> bool:
+        shape = self.net.graph.steps[self.net.graph.output].shape
+        return len(shape) == 2 and shape[0] == 1
+
+    def begin(self, targets: Sequence[Target] | None) -> list[int]:
+        """Take the plain images' features and answers; return the class of each."""
+        count, longest = len(self.images), max(map(len, self.grid))
+        shape = len(self.kinds), len(self.layers), count, longest
+        self.distance = torch.full(shape, torch.nan, dtype=torch.float64)
+        self.probability = self.distance[:, 0].clone()
+        self.predicted = torch.full((len(self.kinds), count, longest), -1)
+        self.plain: list[list[Tensor]] = []
+        answers = []
+        for image in self.images:
+            features, answer = self._features(image[None])
+            self.plain.append([own[0] for own in features])
+            answers.append(answer)
+        self.norm = torch.tensor(
+            [[float(own[at].norm()) for own in self.plain] for at in range(len(self.layers))],
+            dtype=torch.float64,
+        )
+        if not self.classifies:
+            if targets is not None:
+                raise UnitError(f"{self.net.name} is no classifier: it has no target classes")
+            return []
+        logits = torch.cat(answers)
+        if targets is None:
+            numbers = most_probable(logits).tolist()
+        else:
+            numbers = [class_number(self.net, target) for target in targets]
+        if len(numbers) != count:
+            raise UnitError(f"{count} images need {count} target classes, not {len(numbers)}")
+        chances = probabilities(logits)
+        self.clean = [float(chances[n, number]) for n, number in enumerate(numbers)]
+        self.numbers: list[int] = numbers
+        return numbers
+
+    def _features(self, batch: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return each layer's features, [B, ...] flattened and in float64, and the logits."""
+        graph = self.net.graph
+        maps = ascend(graph, batch, [*self.layers, graph.output]).maps
+        features = [maps[index].reshape(len(batch), -1).double() for index in self.layers]
+        return features, maps[graph.output].double().cpu()
+
+    def run(self, deadline: budgets.Deadline, progress: Progress | None) -> bool:
+        """Transform and measure; return whether all was done in time."""
+        jobs = self._jobs()
+        at_once = self._at_once()
+        for begin in range(0, len(jobs), at_once):
+            if begin and deadline.passed:
+                return False
+            self._measure(jobs[begin : begin + at_once])
+            self.done = min(begin + at_once, len(jobs))
+            if progress:
+                progress(self.done, len(jobs))
+        return True
+
+    def _jobs(self) -> list[tuple[int, int, int]]:
+        """Return kind, image and amount of all there is to do, the whole range coarsely first."""
+        orders = [far_apart(len(own)) for own in self.grid]
+        return [
+            (kind, image, orders[kind][place])
+            for place in range(max(map(len, self.grid)))
+            for kind in range(len(self.kinds))
+            if place < len(self.grid[kind])
+            for image in range(len(self.images))
+        ]
+
+    def _at_once(self) -> int:
+        largest = max(torch.Size(step.shape).numel() for step in self.net.graph.steps)
+        each = 4 * largest * self.images.element_size()
+        return max(1, min(AT_ONCE, self.memory // each)) if self.net.graph.batched else 1
+
+    def _measure(self, jobs: list[tuple[int, int, int]]) -> None:
+        batch = torch.stack(
+            [
+                transformed(
+                    self.images[n], self.kinds[k], self.grid[k][s], self.fill, self.net.preprocess
+                )
+                for k, n, s in jobs
+            ]
+        )
+        features, answer = self._features(batch)
+        for row, (k, n, s) in enumerate(jobs):
+            for at, own in enumerate(features):
+                distance = float((own[row] - self.plain[n][at]).norm())
+                length = float(self.norm[at, n])
+                # The plain image among the others differs by rounding only.
+                if self.grid[k][s] == NEUTRAL[self.kinds[k]]:
+                    distance = 0.0
+                self.distance[k, at, n, s] = distance / length if length else torch.nan
+            if self.classifies:
+                self.probability[k, n, s] = probabilities(answer)[row, self.numbers[n]]
+                self.predicted[k, n, s] = most_probable(answer)[row]
+
+    def result(self, numbers: list[int], partial: bool) -> Invariance:
+        """Return the record."""
+        net, longest = self.net, max(map(len, self.grid))
+        padded = [[*own, *[torch.nan] * (longest - len(own))] for own in self.grid]
+        notes = list(net.notes)
+        if partial:
+            total = len(self.images) * sum(map(len, self.grid))
+            notes.append(f"stopped early: {self.done} of {total} transformed images")
+        names = net.classes or ()
+        met = sorted({*numbers, *self.predicted.flatten().tolist()} - {-1})
+        return Invariance(
+            amounts=torch.tensor(padded, dtype=torch.float64),
+            distance=self.distance,
+            norm=self.norm,
+            clean=tuple(self.clean) if self.classifies else (),
+            kinds=tuple(self.kinds),
+            units=tuple(UNITS[kind] for kind in self.kinds),
+            layers=tuple(net.graph.steps[index].name for index in self.layers),
+            targets=tuple(numbers),
+            classes={str(n): names[n] for n in met if n < len(names)},
+            fill=self.fill,
+            network=net.name,
+            probability=self.probability if self.classifies else None,
+            predicted=self.predicted if self.classifies else None,
+            partial=partial,
+            notes=tuple(notes),
+        )

@@ -1,0 +1,140 @@
+"""Randomised weights: the layers of a network re-initialised, from the top downwards.
+
+Adebayo et al., Sanity checks for saliency maps (arXiv 1810.03292), sec. 3.1: a picture that claims
+to show what a network learned must change when what was learned is taken away.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from convscope.errors import ConvscopeError, near_matches
+from convscope.network.constants import learned_constants
+from convscope.network.graph import Graph
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One layer with weights, or several that share theirs.
+
+    Attributes:
+        name: the name of its last use in the network.
+        steps: the steps of the graph that read these weights, the last first.
+
+    """
+
+    name: str
+    steps: tuple[int, ...]
+
+
+def stages_of(graph: Graph, start: int) -> list[Stage]:
+    """Return the layers with weights that *start* depends on, the topmost first."""
+    found: list[tuple[list[int], list[nn.Parameter]]] = []
+    for index in sorted(graph.needed_for([start]), reverse=True):
+        step = graph.steps[index]
+        if not learned_constants(step):
+            continue
+        for steps, parameters in found:
+            if any(one is other for one in parameters for other in step.parameters):
+                steps.append(index)
+                parameters.extend(step.parameters)
+                break
+        else:
+            found.append(([index], list(step.parameters)))
+    return [Stage(graph.steps[steps[0]].name, tuple(steps)) for steps, _ in found]
+
+
+def draw(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """Return normal values of the mean and standard deviation that *weights* have.
+
+    A single number, or a tensor whose values are all equal, stays what it is.
+    """
+    wide = weights.detach().double()
+    noise = torch.randn(weights.shape, generator=generator, dtype=torch.float32)
+    deviation = wide.std(correction=0)
+    return (noise.to(weights) * deviation.to(weights) + wide.mean().to(weights)).to(weights)
+
+
+def draw_centred(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """Return normal values of mean zero for a kernel or matrix, as initialisers make them.
+
+    Biases, and the scales and shifts of norms, are drawn by :func:`draw`.
+    """
+    if weights.dim() < 2:
+        return draw(weights, generator)
+    drawn = draw(weights, generator)
+    return drawn - weights.detach().double().mean().to(weights)
+
+
+def permute(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the same values in another order."""
+    order = torch.randperm(weights.numel(), generator=generator).to(weights.device)
+    return weights.detach().flatten()[order].view(weights.shape)
+
+
+INITIALISATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "centred": draw_centred,
+    "draw": draw,
+    "permute": permute,
+}
+"""How weights are re-initialised: a fresh normal draw with each tensor's own standard deviation,
+with mean zero for kernels or with the tensor's own mean, or its own values in another order."""
+
+
+def initialisation_named(name: str) -> Callable[[Tensor, torch.Generator], Tensor]:
+    """Return a way to re-initialise.
+
+    Raises:
+        ConvscopeError: if there is none of that name.
+
+    """
+    if name not in INITIALISATIONS:
+        raise ConvscopeError(
+            f"unknown initialisation {name!r}{near_matches(name, INITIALISATIONS)} "
+            f"(known: {', '.join(INITIALISATIONS)})"
+        )
+    return INITIALISATIONS[name]
+
+
+def randomised(
+    graph: Graph, stages: list[Stage], initialisation: str, seed: int
+) -> list[dict[Tensor, Tensor]]:
+    """Return, for each stage, its tensors and what takes their place.
+
+    Each stage has a generator of its own, so that its weights do not depend on the other stages.
+    Steps that compute their weights from the same parameters get the same ones.
+    """
+    make = initialisation_named(initialisation)
+    found = []
+    for place, stage in enumerate(stages):
+        generator = torch.Generator().manual_seed(1_000_003 * seed + place)
+        made: dict[tuple[str, torch.Size], Tensor] = {}
+        replaced: dict[Tensor, Tensor] = {}
+        for index in stage.steps:
+            for name, weights in learned_constants(graph.steps[index]).items():
+                key = (name, weights.shape)
+                if key not in made:
+                    made[key] = make(weights, generator)
+                replaced[weights] = made[key]
+        found.append(replaced)
+    return found
+
+
+def far_apart(count: int) -> list[int]:
+    """Return 0 to count - 1 in another order: both ends, then again and again what lies halfway.
+
+    Work that is stopped early then covers the whole range coarsely.
+
+    >>> far_apart(6)
+    [5, 0, 2, 1, 3, 4]
+    """
+    order = [count - 1, 0][: min(count, 2)]
+    spans = [(0, count - 1)]
+    for low, high in spans:  # which grows as it is walked
+        middle = (low + high) // 2
+        if low < middle:
+            order.append(middle)
+            spans += [(low, middle), (middle, high)]
+    return order

@@ -1,0 +1,473 @@
+"""Sanity checks: whether a projection depends on what it claims to show."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.display import display_scale
+from convscope.errors import ConvscopeError, ImageError, UnitError
+from convscope.methods import budget as budgets
+from convscope.methods.occlude import Target, class_number, most_probable
+from convscope.methods.project import chosen_rule
+from convscope.methods.randomisation import (
+    Stage,
+    far_apart,
+    initialisation_named,
+    randomised,
+    stages_of,
+)
+from convscope.methods.sanity_result import MEASURES, Sanity
+from convscope.methods.similarity import edges, rank_correlation, structural_similarity
+from convscope.network import Network
+from convscope.network.blocks import narrow_steps
+from convscope.network.graph import Graph
+from convscope.network.ops import AdaptiveMaxPool, MaxPool
+from convscope.network.rules import RULES, Rule
+from convscope.network.walk import Ascent, ascend, descend
+
+Progress = Callable[[int, int], None]
+"""Called with the projections done so far and the projections in all."""
+
+REMEMBERS_ALL = RULES["guided"]
+"""What a walk up remembers under this rule is enough to come down under any."""
+
+COLUMNS_RANDOM = 4
+"""How many stages of the randomisation are kept as pictures."""
+
+MIRRORED = "the image mirrored left to right"
+NAN = float("nan")
+
+
+def sanity(
+    net: Network,
+    image: Tensor,
+    target: Target | None = None,
+    layer: str | None = None,
+    channel: int | None = None,
+    *,
+    rules: Sequence[str] = ("deconvnet", "guided", "gradient"),
+    seeds: int = 3,
+    seed: int = 0,
+    initialisation: str = "centred",
+    others: int = 10,
+    other: Tensor | None = None,
+    other_name: str = "another image",
+    memory: int | str = budgets.DEFAULT,
+    budget: float | str | None = None,
+    progress: Progress | None = None,
+) -> Sanity:
+    """Measure what a projection depends on: the weights, the unit, the switches, the image's edges.
+
+    Four tests for each rule, each a similarity to the projection as it is:
+
+    - the layers re-initialised one after the other from the top (Adebayo et al. 2018, sec. 3.1);
+    - other units, and random positive signals, in place of the unit (Mahendran & Vedaldi 2016);
+    - the edges of the image (Nie et al. 2018);
+    - the pooling switches of another image (Springenberg et al. 2015). Only the switches are its;
+      the masks of the rectifiers, under the rules that have any, stay those of the image.
+
+    The network is not touched: the random weights go into a copy. Ctrl-C stops the work; what is
+    done by then is returned, marked as partial.
+
+    Args:
+        net: the network.
+        image: [1, C, H, W] in the network's input space.
+        target: a class, by number or name, whose score is projected; None for the most probable.
+            The signal is one at the score where the last layer with weights makes it, at every
+            position if that layer gives maps. It is the same whatever the weights, so that their
+            change cannot turn the picture's sign.
+        layer: projects a unit of this layer instead of a class: one at the peak of its map.
+        channel: that map; None for the one with the strongest activation.
+        rules: which rules to test.
+        seeds: how many times to draw random weights.
+        seed: the first seed; the others follow it.
+        initialisation: ``"centred"``, normal values with each tensor's own standard deviation,
+            and mean zero for kernels and matrices, as initialisers make them; ``"draw"``, with its
+            own mean too; ``"permute"``, its own values in another order.
+        others: how many other units, and random signals, to compare with.
+        other: [1, C, H, W], whose switches are taken; None for the image mirrored.
+        other_name: what to call it.
+        memory: bytes, or a text such as ``"2GB"``, for the way down.
+        budget: seconds after which to stop.
+        progress: called with the projections done and the projections in all.
+
+    Returns:
+        the similarities and some of the pictures.
+
+    Raises:
+        ImageError: if an image does not fit.
+        UnitError: if there is no such class, layer or channel.
+        RuleError: if there is no such rule, or it means nothing here.
+        ConvscopeError: if another argument means nothing.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(392, 3))
+    >>> image = torch.rand(1, 1, 16, 16)
+    >>> s = sanity(Network(module, image), image, rules=["gradient"], seeds=2)
+    >>> s.layers, s.start, tuple(s.randomised.shape)
+    (('3', '0'), '3', (1, 4, 2, 2))
+
+    """
+    deadline = budgets.Deadline(budget)
+    chosen = [chosen_rule(net, name) for name in rules]
+    initialisation_named(initialisation)
+    if not chosen:
+        raise ConvscopeError("no rule was named")
+    for name, number in (("seeds", seeds), ("others", others)):
+        if number < 1:
+            raise ConvscopeError(f"the number of {name} must be at least 1, not {number}")
+    image = _single(net, image)
+    swapped = image.flip(3) if other is None else _single(net, other)
+    unit = _unit(net, image, target, layer, channel)
+    stages = stages_of(net.graph, unit.start)
+    if not stages:
+        raise UnitError(f"nothing below layer {unit.name(net)!r} of {net.name} was learned")
+    work = _Work(net, image, unit, chosen, stages, budgets.parse_bytes(memory), progress)
+    seeded = [seed + n for n in range(seeds)]
+    work.total = len(chosen) * (2 + 2 * others + seeds * len(stages))
+    partial = False
+    try:
+        tests = work.fixed_tests(seed, others, swapped)
+        partial = not work.cascade(seeded, initialisation, deadline)
+    except KeyboardInterrupt:
+        if not work.randomised:
+            raise
+        partial = True
+    return _result(work, tests, seeded, initialisation, partial, _name(work, other, other_name))
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """What is projected.
+
+    Attributes:
+        start: the step where the signal starts.
+        channel: its channel.
+        place: row and column; None for one at every position.
+        window: what it reads of the image.
+        class_name: the class whose score it is.
+
+    """
+
+    start: int
+    channel: int
+    place: tuple[int, int] | None
+    window: tuple[int, int, int, int]
+    class_name: str | None
+
+    def name(self, net: Network) -> str:
+        """Return the layer's name."""
+        return net.graph.steps[self.start].name
+
+    def signal(self, image: Tensor, shape: tuple[int, ...], channel: int) -> Tensor:
+        """Return one at *channel*, at the unit's place, and nothing elsewhere."""
+        signal = image.new_zeros(shape)
+        if self.place is None:
+            signal[:, channel] = 1
+        else:
+            signal[:, channel, self.place[0], self.place[1]] = 1
+        return signal
+
+
+def _single(net: Network, image: Tensor) -> Tensor:
+    image = net.checked(image)
+    if len(image) > 1:
+        raise ImageError(f"one image at a time is tested, not {len(image)}")
+    return image
+
+
+def _unit(
+    net: Network, image: Tensor, target: Target | None, layer: str | None, channel: int | None
+) -> _Unit:
+    graph = net.graph
+    if layer is None:
+        if channel is not None:
+            raise UnitError("a channel number means nothing without its layer")
+        return _class_unit(net, image, target)
+    if target is not None:
+        raise UnitError("a class or a unit of a layer is projected, not both")
+    start = net.step(layer)
+    shape, name = graph.steps[start].shape, graph.steps[start].name
+    if not graph.is_map(start) and (len(shape) != 2 or shape[0] != 1):
+        raise UnitError(f"layer {name!r} gives {list(shape)}, which has no feature maps")
+    if channel is not None and not 0 <= channel < shape[1]:
+        raise UnitError(f"layer {name!r} has channels 0 to {shape[1] - 1}, not {channel}")
+    maps = ascend(graph, image, [start]).maps[start][0]
+    flat = maps.flatten(1) if maps.dim() == 3 else maps[:, None]
+    if channel is None:
+        channel = int(flat.amax(1).argmax())
+    if maps.dim() == 1:
+        return _Unit(start, channel, None, net.receptive_fields.map_window(start), None)
+    row, column = divmod(int(flat[channel].argmax()), maps.shape[2])
+    window = net.receptive_fields.window(start, row, column)
+    return _Unit(start, channel, (row, column), window, None)
+
+
+def _class_unit(net: Network, image: Tensor, target: Target | None) -> _Unit:
+    graph = net.graph
+    shape = graph.steps[graph.output].shape
+    if len(shape) != 2 or shape[0] != 1:
+        raise UnitError(
+            f"{net.name} gives {list(shape)}, not one number a class: name a layer and its channel"
+        )
+    number = int(most_probable(net(image))) if target is None else class_number(net, target)
+    start = graph.output
+    top = stages_of(graph, graph.output)[:1]
+    if top:
+        own = graph.steps[top[0].steps[0]].shape
+        maps = graph.is_map(top[0].steps[0])
+        scores = (maps or len(own) == 2) and own[:2] == shape
+        if scores and top[0].steps[0] in narrow_steps(graph):
+            start = top[0].steps[0]
+    name = f"class {number}" if net.classes is None else f"class {net.classes[number]}"
+    return _Unit(start, number, None, net.receptive_fields.map_window(start), name)
+
+
+@dataclass
+class _Tests:
+    """What does not take random weights."""
+
+    units: Tensor
+    signals: Tensor
+    switches: Tensor
+    other_units: tuple[int, ...]
+
+
+@dataclass
+class _Work:
+    """The projections as they come in."""
+
+    net: Network
+    image: Tensor
+    unit: _Unit
+    rules: list[Rule]
+    stages: list[Stage]
+    memory: int
+    progress: Progress | None
+    total: int = 0
+    done: int = 0
+    originals: list[Tensor] = field(default_factory=list)
+    columns: dict[str, list[Tensor]] = field(default_factory=dict)
+    randomised: dict[tuple[int, int], list[Tensor]] = field(default_factory=dict)
+    edges_randomised: dict[int, list[Tensor]] = field(default_factory=dict)
+
+    @property
+    def start(self) -> int:
+        return self.unit.start
+
+    def ascent(self, graph: Graph, image: Tensor) -> Ascent:
+        return ascend(graph, image, [self.start], REMEMBERS_ALL)
+
+    def signal(self, channel: int) -> Tensor:
+        return self.unit.signal(self.image, self.net.graph.steps[self.start].shape, channel)
+
+    def projections(self, graph: Graph, ascent: Ascent, signal: Tensor) -> list[Tensor]:
+        """Return the projection under each rule, cut to what the unit reads, on the CPU."""
+        top, left, bottom, right = self.unit.window
+        limit = budgets.tensor_limit(self.memory, self.image)
+        owner = torch.zeros(1, dtype=torch.int64, device=self.image.device)
+        found = []
+        for rule in self.rules:
+            pixels = descend(graph, ascent, self.start, signal.clone(), owner, rule, limit)
+            found.append(pixels[0, :, top:bottom, left:right].cpu())
+            self.done += 1
+        if self.progress:
+            self.progress(self.done, self.total)
+        return found
+
+    def compared(self, found: list[Tensor]) -> Tensor:
+        """Return the similarity of each projection to the original, [R, M]."""
+        return torch.stack(
+            [similarities(*pair) for pair in zip(self.originals, found, strict=True)]
+        )
+
+    def fixed_tests(self, seed: int, count: int, swapped: Tensor) -> _Tests:
+        """Project the image as it is, other units, random signals, and with other switches."""
+        graph = self.net.graph
+        ascent = self.ascent(graph, self.image)
+        self.originals = self.projections(graph, ascent, self.signal(self.unit.channel))
+        self.columns["as it is"] = self.originals
+        shape = graph.steps[self.start].shape
+        drawn = np.random.default_rng(seed).permutation(shape[1])
+        channels = [int(c) for c in drawn if c != self.unit.channel][:count]
+        units = [self.projections(graph, ascent, self.signal(c)) for c in channels]
+        generator = torch.Generator().manual_seed(seed)
+        signals = [
+            self.projections(graph, ascent, torch.rand(shape, generator=generator).to(self.image))
+            for _ in range(count)
+        ]
+        if units:
+            what = "class" if self.unit.class_name else "channel"
+            self.columns[f"{what} {channels[0]} instead"] = units[0]
+        self.columns["random signal"] = signals[0]
+        switches = torch.full((len(self.rules), len(MEASURES)), NAN, dtype=torch.float64)
+        if self.pools:
+            saved = self.ascent(graph, swapped).saved
+            mixed = {**ascent.saved, **{index: saved[index] for index in self.pools}}
+            found = self.projections(
+                graph, replace(ascent, saved=mixed), self.signal(self.unit.channel)
+            )
+            switches = self.compared(found)
+            self.columns["other switches"] = found
+        return _Tests(
+            self._stacked([self.compared(one) for one in units]),
+            self._stacked([self.compared(one) for one in signals]),
+            switches,
+            tuple(channels),
+        )
+
+    def _stacked(self, found: list[Tensor]) -> Tensor:
+        empty = torch.empty(len(self.rules), len(MEASURES), 0, dtype=torch.float64)
+        return torch.stack(found, dim=2) if found else empty
+
+    @property
+    def pools(self) -> list[int]:
+        graph = self.net.graph
+        return [
+            index
+            for index in graph.needed_for([self.start])
+            if isinstance(graph.steps[index].operation, MaxPool | AdaptiveMaxPool)
+        ]
+
+    @property
+    def shown(self) -> list[int]:
+        """The stages that are kept as pictures."""
+        return sorted(far_apart(len(self.stages))[:COLUMNS_RANDOM])
+
+    def cascade(self, seeds: list[int], initialisation: str, deadline: budgets.Deadline) -> bool:
+        """Randomise ever more layers; return whether all was done in time."""
+        graph = self.net.graph
+        signal = self.signal(self.unit.channel)
+        for place, seed in enumerate(seeds):
+            # Beyond the first answer, a seed that there is no time for need not be drawn.
+            if place and deadline.passed:
+                return False
+            replaced = randomised(graph, self.stages, initialisation, seed)
+            for stage in far_apart(len(self.stages)):
+                if self.randomised and deadline.passed:
+                    return False
+                constants = {k: v for own in replaced[: stage + 1] for k, v in own.items()}
+                other = self.net.with_constants(constants).graph
+                found = self.projections(other, self.ascent(other, self.image), signal)
+                if not place and stage in self.shown:
+                    self.columns[self._title(stage)] = found
+                if stage == len(self.stages) - 1:
+                    self.edges_randomised[place] = self.edge_similarities(found)
+                self.randomised[place, stage] = [
+                    similarities(*pair) for pair in zip(self.originals, found, strict=True)
+                ]
+        return True
+
+    def _title(self, stage: int) -> str:
+        if stage == len(self.stages) - 1:
+            return "all layers random" if stage else "its layer random"
+        return (
+            f"{self.stages[stage].name} random"
+            if not stage
+            else (f"down to {self.stages[stage].name}")
+        )
+
+    @property
+    def edge_map(self) -> Tensor:
+        top, left, bottom, right = self.unit.window
+        steep = edges(self.net.preprocess.to_pixels(self.image[0]))
+        return steep[top:bottom, left:right]
+
+    def edge_similarities(self, found: list[Tensor]) -> list[Tensor]:
+        """Return the rank correlation and the SSIM of |projection| with the edges, one a rule."""
+        steep = self.edge_map[None]
+        return [similarities(steep, pixels)[[0, 2]] for pixels in found]
+
+
+def similarities(one: Tensor, other: Tensor) -> Tensor:
+    """Return how alike two projections are by each of :data:`MEASURES`, [M], float64.
+
+    Args:
+        one: [C, H, W]; it is summed over C, by magnitude or with its sign.
+        other: [C', H, W], the same.
+
+    Returns:
+        the similarities; NaN where one of them is zero everywhere or not finite. For SSIM each is
+        divided by its own 99.9 % quantile of |value| and clipped there, as it is shown.
+
+    """
+    found = torch.full((len(MEASURES),), NAN, dtype=torch.float64)
+    pair = [pixels.detach().cpu().double() for pixels in (one, other)]
+    if not all(bool(pixels.any()) and bool(pixels.isfinite().all()) for pixels in pair):
+        return found
+    for place, (maps, low) in enumerate(
+        (([p.abs().sum(0) for p in pair], 0.0), ([p.sum(0) for p in pair], -1.0))
+    ):
+        found[place] = rank_correlation(*maps)
+        limits = [display_scale(m).limit for m in maps]
+        if min(limits) > 0:
+            scaled = [(m / limit).clamp(low, 1) for m, limit in zip(maps, limits, strict=True)]
+            found[2 + place] = structural_similarity(scaled[0], scaled[1], 1 - low)
+    return found
+
+
+def _name(work: _Work, other: Tensor | None, name: str) -> str | None:
+    if not work.pools:
+        return None
+    return MIRRORED if other is None else name
+
+
+def _result(
+    work: _Work,
+    tests: _Tests,
+    seeds: list[int],
+    initialisation: str,
+    partial: bool,
+    other: str | None,
+) -> Sanity:
+    rules, layers = len(work.rules), len(work.stages)
+    found = torch.full((rules, len(MEASURES), len(seeds), layers), NAN, dtype=torch.float64)
+    silent = torch.zeros(rules, len(seeds), layers, dtype=torch.bool)
+    for (place, stage), values in work.randomised.items():
+        found[:, :, place, stage] = torch.stack(values)
+        silent[:, place, stage] = found[:, 0, place, stage].isnan()
+    random_edges = torch.full((rules, 2, len(seeds)), NAN, dtype=torch.float64)
+    for place, values in work.edges_randomised.items():
+        random_edges[:, :, place] = torch.stack(values)
+    columns = _ordered(work)
+    notes = list(work.net.notes)
+    if partial:
+        done = len(work.randomised)
+        notes.append(f"stopped early: {done} of {len(seeds) * layers} randomised networks")
+    return Sanity(
+        randomised=found,
+        silent=silent,
+        units=tests.units,
+        signals=tests.signals,
+        edges=torch.stack(work.edge_similarities(work.originals)),
+        edges_randomised=random_edges,
+        switches=tests.switches,
+        pictures=torch.stack([torch.stack(work.columns[name]) for name in columns], dim=1),
+        edge_map=work.edge_map,
+        columns=tuple(columns),
+        layers=tuple(stage.name for stage in work.stages),
+        rules=tuple(rule.name for rule in work.rules),
+        start=work.unit.name(work.net),
+        channel=work.unit.channel,
+        position=work.unit.place,
+        class_name=work.unit.class_name,
+        window=work.unit.window,
+        initialisation=initialisation,
+        seeds=tuple(seeds),
+        other_units=tests.other_units,
+        other=other,
+        network=work.net.name,
+        partial=partial,
+        notes=tuple(notes),
+    )
+
+
+def _ordered(work: _Work) -> list[str]:
+    """Return the columns: the original, ever more layers random, then what else was changed."""
+    random = [work._title(stage) for stage in work.shown]
+    others = [name for name in work.columns if name not in random]
+    return [others[0], *(name for name in random if name in work.columns), *others[1:]]

@@ -1,0 +1,172 @@
+"""Sanity: whether pictures of what drives a unit depend on the network, the unit and the image."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.records import Record, provenance
+
+MEASURES = ("rank correlation", "signed rank correlation", "SSIM", "signed SSIM")
+"""How alike two projections are: Spearman's rank correlation and the structural similarity, of
+|projection| summed over the colours, and of the projection summed over the colours."""
+
+WORDS = ((0.8, "hardly depends"), (0.5, "depends only in part"), (0.2, "mostly depends"))
+"""What is said of a picture that keeps this rank correlation of |projection| or more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sanity(Record):
+    """How like itself a projection stays when what it claims to show is taken away.
+
+    All tensors lie on the CPU. R stands for the rules, M for :data:`MEASURES`, S for the seeds, T
+    for the layers with weights. A similarity is 1 for equal pictures and around 0 for unrelated
+    ones; it is NaN where nothing arrived at the pixels, where a picture is smaller than the window
+    of SSIM, and where the work was stopped before.
+
+    Attributes:
+        randomised: [R, M, S, T], float64: the similarity to the original with the layers from the
+            top down to this one re-initialised.
+        silent: [R, S, T], bool: whether nothing arrived at the pixels.
+        units: [R, M, K], float64: the similarity to the projections of other units of the layer.
+        signals: [R, M, P], float64: the same for random positive signals at the whole layer.
+        edges: [R, 2], float64: the rank correlation and the SSIM of |projection| with the steepness
+            of the image (Sobel).
+        edges_randomised: [R, 2, S], float64: the same with all layers re-initialised.
+        switches: [R, M], float64: the similarity to the projection with the pooling switches of
+            another image; all NaN where the network has no max pool.
+        pictures: [R, columns, C, H, W]: projections in the network's input space, of the first
+            seed where weights are random; cut to what the unit reads.
+        columns: what each of the pictures is.
+        edge_map: [H, W], float64: the image's steepness, cut alike.
+        layers: names of the layers that are re-initialised, the topmost first.
+        rules: names of the rules.
+        start: the layer where the signal starts.
+        channel: its channel.
+        position: row and column of the unit; None where the signal starts at the whole channel.
+        class_name: what the channel stands for, if it is a class's score.
+        window: top, left, bottom, right of what the unit reads.
+        initialisation: ``"centred"``, ``"draw"`` or ``"permute"``.
+        seeds: the seeds of the random weights.
+        other_units: the channels that ``units`` compares with.
+        other: whose switches those of ``switches`` are; None where the network has no max pool.
+        network: the network's name.
+        partial: whether the work was stopped before it was done.
+        notes: what a picture of this must say.
+        made_with: versions and machine.
+
+    """
+
+    randomised: Tensor
+    silent: Tensor
+    units: Tensor
+    signals: Tensor
+    edges: Tensor
+    edges_randomised: Tensor
+    switches: Tensor
+    pictures: Tensor
+    edge_map: Tensor
+    columns: tuple[str, ...]
+    layers: tuple[str, ...]
+    rules: tuple[str, ...]
+    start: str
+    channel: int
+    position: tuple[int, int] | None
+    class_name: str | None
+    window: tuple[int, int, int, int]
+    initialisation: str
+    seeds: tuple[int, ...]
+    other_units: tuple[int, ...]
+    other: str | None
+    network: str
+    partial: bool = False
+    notes: tuple[str, ...] = ()
+    made_with: dict[str, str] = field(default_factory=provenance)
+
+    @property
+    def unit(self) -> str:
+        """What the projections are of, in words."""
+        name = self.class_name or f"channel {self.channel}"
+        place = (
+            "" if self.position is None else f", row {self.position[0]}, column {self.position[1]}"
+        )
+        return f"{name}{place}, at {self.start}"
+
+    def curve(self, rule: str, measure: str) -> tuple[Tensor, Tensor]:
+        """Return the mean and the sample standard deviation over the seeds, [T] each.
+
+        The deviation is NaN where there is one seed.
+        """
+        values = self.randomised[self.rules.index(rule), MEASURES.index(measure)]
+        known = (~values.isnan()).sum(0)
+        mean = values.nanmean(0)
+        squares = ((values - mean) ** 2).nansum(0)
+        return mean, torch.where(known > 1, squares / (known - 1).clamp(min=1), torch.nan).sqrt()
+
+    def verdict(self, rule: str) -> str:
+        """Return in one sentence what the pictures of a rule depend on, with the numbers.
+
+        The numbers are rank correlations of |projection|: 1 is the same picture.
+        """
+        at = self.rules.index(rule)
+        units, signals = (float(v[at, 0].nanmean()) for v in (self.units, self.signals))
+        what = "class" if self.class_name else "unit"
+        sentence = f"{rule}: the picture {self._of_weights(rule)}"
+        if not math.isnan(units):
+            sentence += (
+                f", {_depends(units)} on the {what} asked for ({units:.2f} to "
+                f"{len(self.other_units)} others, {signals:.2f} to random signals)"
+            )
+        switched = float(self.switches[at, 0])
+        if self.other is not None and not math.isnan(switched):
+            sentence += (
+                f", {_depends(switched)} on the switches "
+                f"({switched:.2f} with those of {self.other})"
+            )
+        own, random = float(self.edges[at, 0]), float(self.edges_randomised[at, 0].nanmean())
+        sentence += f"; it is like the image's edges by {own:.2f}"
+        return sentence + (
+            "." if math.isnan(random) else f", and with random weights by {random:.2f}."
+        )
+
+    def _of_weights(self, rule: str) -> str:
+        """Return the first part of the verdict: what is left with random weights."""
+        at = self.rules.index(rule)
+        means, deviations = self.curve(rule, MEASURES[0])
+        left, spread = float(means[-1]), float(deviations[-1])
+        if math.isnan(left):
+            silent = bool(self.silent[at, :, -1].any())
+            why = "nothing arrives at the pixels" if silent else "it was not computed"
+            return f"cannot be compared with that of random weights ({why})"
+        count = int((~self.randomised[at, 0, :, -1].isnan()).sum())
+        deviation = "" if math.isnan(spread) else f" ± {spread:.2f}"
+        signed = float(self.curve(rule, MEASURES[1])[0][-1])
+        half = float(means[len(means) // 2 - 1]) if len(means) > 1 else float("nan")
+        upper = (
+            ""
+            if math.isnan(half)
+            else f"{half:.2f} left with the upper half of the layers random, "
+        )
+        layers = f"all {len(self.layers)}" if len(self.layers) > 1 else "its one layer"
+        return (
+            f"{_depends(left)} on the weights ({upper}{left:.2f}{deviation} with {layers}, "
+            f"{signed:.2f} counting signs; {count} seed{'s' if count > 1 else ''})"
+        )
+
+    def verdicts(self) -> dict[str, str]:
+        """Return :meth:`verdict` of every rule."""
+        return {rule: self.verdict(rule) for rule in self.rules}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all but the pictures, fit for JSON but for NaN."""
+        found = super().numbers()
+        for name in ("pictures", "edge_map"):
+            found.pop(name)
+        return {**found, "measures": MEASURES, "verdicts": self.verdicts()}
+
+
+def _depends(similarity: float) -> str:
+    """Return how much a picture depends on what was changed, in a word."""
+    return next((word for least, word in WORDS if similarity >= least), "depends")

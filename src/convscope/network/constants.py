@@ -1,0 +1,79 @@
+"""The constants of a graph: which of them were learned, and the same graph with others."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from convscope.errors import TraceError
+from convscope.network.calls import Call
+from convscope.network.graph import Graph, Step
+
+STATISTICS = ("running_mean", "running_var")
+"""Arguments of batch norm that were counted, not learned."""
+
+
+def learned_constants(step: Step) -> dict[str, Tensor]:
+    """Return the learned tensors of a step by the names of its operation's arguments.
+
+    A weight that is computed from others, as with weight norm, counts as the step reads it. The
+    running statistics of batch norm were not learned, and do not count.
+    """
+    if step.call is None or not step.parameters:
+        return {}
+    return {
+        name: value
+        for name, value in step.call.arguments.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and name not in STATISTICS
+    }
+
+
+def with_constants(graph: Graph, replaced: Mapping[Tensor, Tensor]) -> Graph:
+    """Return a graph that computes with other constants; *graph* stays as it is.
+
+    Only the list of steps is new: what is not replaced is shared. A tensor that several steps read
+    is replaced in all of them.
+
+    Args:
+        graph: the graph.
+        replaced: tensor of the graph -> what takes its place, of the same shape.
+
+    Raises:
+        TraceError: if a replacement has another shape, or a tensor is none of the graph's.
+
+    """
+    for old, new in replaced.items():
+        if old.shape != new.shape:
+            raise TraceError(
+                f"a constant of shape {list(old.shape)} cannot become one of shape "
+                f"{list(new.shape)}"
+            )
+    met: set[int] = set()
+    steps = tuple(_step_with(step, replaced, met) for step in graph.steps)
+    if len(met) < len(replaced):
+        raise TraceError(
+            f"{len(replaced) - len(met)} of the tensors to replace are not the graph's"
+        )
+    return replace(graph, steps=steps)
+
+
+def _step_with(step: Step, replaced: Mapping[Tensor, Tensor], met: set[int]) -> Step:
+    """Return *step* with other constants, and add the ids of those it read to *met*."""
+    if step.call is None:
+        return step
+
+    def other(value: object) -> object:
+        if not isinstance(value, Tensor) or value not in replaced:
+            return value
+        met.add(id(value))
+        return replaced[value].to(value)
+
+    held = pytree.tree_leaves((step.call.positional, dict(step.call.arguments)))
+    if not any(isinstance(value, Tensor) and value in replaced for value in held):
+        return step
+    positional, arguments = pytree.tree_map(
+        other, (step.call.positional, dict(step.call.arguments))
+    )
+    call: Call = replace(step.call, positional=positional, arguments=arguments)
+    return replace(step, call=call)

@@ -1,0 +1,353 @@
+"""Sanity checks: random weights in a copy, and every number against a slow account of it."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+import torch.nn.functional as F
+from skimage.metrics import structural_similarity
+from torch import Tensor, nn
+
+from architectures import build, images_for
+from convscope.errors import ConvscopeError, ImageError, RuleError, TraceError, UnitError
+from convscope.methods import sanity as module_under_test
+from convscope.methods.randomisation import INITIALISATIONS, far_apart, randomised, stages_of
+from convscope.methods.sanity import sanity, similarities
+from convscope.methods.sanity_result import MEASURES, Sanity
+from convscope.network import Network
+from convscope.network.constants import learned_constants
+
+RULES = ("deconvnet", "guided", "gradient")
+
+
+class Tiny(nn.Module):
+    """Two convolutions with pools, and scores that are maps, as SqueezeNet has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 6, 3, padding=1)
+        self.two = nn.Conv2d(6, 8, 3, padding=1)
+        self.scores = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.one(x)), 2)
+        x = F.max_pool2d(F.relu(self.two(x)), 2)
+        return F.relu(self.scores(x)).mean((2, 3))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> tuple[Tiny, Network, Tensor]:
+    torch.manual_seed(5)
+    module = Tiny().double().eval()
+    image = torch.randn(1, 3, 20, 24, dtype=torch.float64)
+    return module, Network(module, image), image
+
+
+def slow_projection(module: Tiny, image: Tensor, start: Tensor, rule: str, other: Tensor) -> Tensor:
+    """Bring *start*, at the scores, down by hand, with the switches of *other*."""
+    signal = F.conv_transpose2d(start, module.scores.weight)
+    below, below_other = image, other
+    layers = []
+    for layer in (module.one, module.two):
+        before, before_other = layer(below), layer(below_other)
+        below = F.max_pool2d(F.relu(before), 2)
+        below_other, switches = F.max_pool2d(F.relu(before_other), 2, return_indices=True)
+        layers.append((layer, before, switches))
+    for layer, before, switches in reversed(layers):
+        signal = F.max_unpool2d(signal, switches, 2, output_size=before.shape)
+        if rule != "gradient":
+            signal = signal.clamp(min=0)
+        if rule != "deconvnet":
+            signal = signal * (before > 0)
+        signal = F.conv_transpose2d(signal, layer.weight, padding=1)
+    return signal[0].detach()
+
+
+def slow_similarities(one: Tensor, other: Tensor) -> list[float]:
+    found = []
+    for fold in (lambda p: p.abs().sum(0), lambda p: p.sum(0)):
+        if not other.any():
+            return [math.nan] * 4
+        pair = [fold(p).numpy() for p in (one, other)]
+        found.append(scipy.stats.spearmanr(pair[0].ravel(), pair[1].ravel()).statistic)
+    for fold, low in ((lambda p: p.abs().sum(0), 0), (lambda p: p.sum(0), -1)):
+        pair = []
+        for p in (one, other):
+            m = fold(p).numpy()
+            pair.append(np.clip(m / np.quantile(np.abs(m[m != 0]), 0.999, method="higher"), low, 1))
+        found.append(
+            structural_similarity(
+                *pair, data_range=1 - low, gaussian_weights=True, use_sample_covariance=False
+            )
+        )
+    return found
+
+
+def scores_signal(channel: int) -> Tensor:
+    signal = torch.zeros(1, 4, 5, 6, dtype=torch.float64)
+    signal[:, channel] = 1
+    return signal
+
+
+def test_similarities_are_the_peers():
+    one, other = torch.randn(2, 3, 20, 16, dtype=torch.float64)
+    other = 0.5 * one + other
+    assert similarities(one, other).tolist() == pytest.approx(
+        slow_similarities(one, other), abs=1e-10
+    )
+    assert similarities(one, one).tolist() == pytest.approx([1] * 4, abs=1e-12)
+    assert similarities(one, torch.zeros_like(one)).isnan().all()
+
+
+def test_every_test_is_its_slow_account(tiny):
+    module, net, image = tiny
+    other = torch.randn(1, 3, 20, 24, dtype=torch.float64)
+    found = sanity(net, image, target=2, seeds=2, others=2, other=other, other_name="b.png")
+    assert found.layers == ("scores", "two", "one")
+    assert (found.start, found.channel, found.class_name) == ("scores", 2, "class 2")
+    stages = stages_of(net.graph, net.step("scores"))
+    for r, rule in enumerate(RULES):
+        own = slow_projection(module, image, scores_signal(2), rule, image)
+        assert torch.allclose(found.pictures[r, 0], own, atol=1e-12)
+        switched = slow_projection(module, image, scores_signal(2), rule, other)
+        assert found.switches[r].tolist() == pytest.approx(
+            slow_similarities(own, switched), abs=1e-9, nan_ok=True
+        )
+        for k, channel in enumerate(found.other_units):
+            unit = slow_projection(module, image, scores_signal(channel), rule, image)
+            assert found.units[r, :, k].tolist() == pytest.approx(
+                slow_similarities(own, unit), abs=1e-9, nan_ok=True
+            )
+        for s in range(2):
+            weights = randomised(net.graph, stages, "centred", found.seeds[s])
+            twin = Tiny().double().eval()
+            twin.load_state_dict(module.state_dict())
+            for t, (name, replaced) in enumerate(zip(found.layers, weights, strict=True)):
+                for parameter in (f"{name}.weight", f"{name}.bias"):
+                    new = replaced[module.get_parameter(parameter)]
+                    twin.get_parameter(parameter).data.copy_(new)
+                random = slow_projection(twin, image, scores_signal(2), rule, image)
+                expected = slow_similarities(own, random)
+                assert found.randomised[r, :, s, t].tolist() == pytest.approx(
+                    expected, abs=1e-9, nan_ok=True
+                )
+
+    assert (~found.units.isnan()).any()
+    assert (~found.switches.isnan()).any()
+    assert (~found.randomised.isnan()).double().mean() > 0.5
+
+
+def test_the_network_is_not_touched(tiny):
+    module, net, image = tiny
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    graph, answer = net.graph, net(image)
+    sanity(net, image, seeds=1, others=1)
+    assert net.graph is graph
+    assert torch.equal(net(image), answer)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["batch norm", "inception", "squeeze-excite"])
+def test_new_constants_compute_what_a_module_with_them_computes(name):
+    module, other = build(name), build(name)
+    image = images_for(module, 1)
+    net = Network(module, image)
+    replaced = {}
+    for (own, old), (_, new) in zip(
+        module.named_parameters(), other.named_parameters(), strict=True
+    ):
+        new.data = old.detach() * 0.7 + 0.01 * (1 + len(own) % 3)
+        replaced[old] = new.data
+    assert torch.allclose(net.with_constants(replaced)(image), other(image), rtol=1e-10)
+    assert not torch.allclose(net(image), other(image))
+
+
+def test_every_learned_tensor_belongs_to_one_stage():
+    for name in ("plain", "residual", "squeeze-excite"):
+        module = build(name)
+        net = Network(module, images_for(module, 1))
+        stages = stages_of(net.graph, net.graph.output)
+        read = [
+            id(weights)
+            for stage in stages
+            for index in stage.steps
+            for weights in learned_constants(net.graph.steps[index]).values()
+        ]
+        assert {id(p) for p in module.parameters()} == set(read), name
+        assert [stage.steps[0] for stage in stages] == sorted(
+            (stage.steps[0] for stage in stages), reverse=True
+        )
+
+
+class Tied(nn.Module):
+    """One convolution used twice, and weight norm, whose weights are computed from others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(3, 3, 3, padding=1)
+        self.normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shared(torch.relu(self.shared(x)))
+        return self.normed(torch.relu(self.normed(torch.relu(x))))
+
+
+def test_weights_used_twice_stay_one():
+    torch.manual_seed(0)
+    module = Tied().eval()
+    net = Network(module, torch.zeros(1, 3, 12, 12))
+    stages = stages_of(net.graph, net.graph.output)
+    assert [len(stage.steps) for stage in stages] == [2, 2]
+    for replaced, stage in zip(randomised(net.graph, stages, "draw", 0), stages, strict=True):
+        kernels = [replaced[learned_constants(net.graph.steps[i])["weight"]] for i in stage.steps]
+        assert torch.equal(*kernels)
+
+
+@pytest.mark.parametrize("name", INITIALISATIONS)
+def test_random_weights_keep_what_they_should(name):
+    weights = torch.randn(64, 32, 3, 3, dtype=torch.float64) * 0.3 + 0.2
+    made = INITIALISATIONS[name](weights, torch.Generator().manual_seed(1))
+    error = 5 * 0.3 / math.sqrt(weights.numel())
+    assert made.std().item() == pytest.approx(0.3, abs=error)
+    assert made.mean().item() == pytest.approx(0.0 if name == "centred" else 0.2, abs=error)
+    assert abs(np.corrcoef(made.flatten(), weights.flatten())[0, 1]) < 0.04
+    if name == "permute":
+        assert torch.equal(made.flatten().sort().values, weights.flatten().sort().values)
+    scales = INITIALISATIONS[name](torch.ones(9), torch.Generator())
+    assert torch.equal(scales, torch.ones(9))
+
+
+def test_a_unit_is_compared_within_what_it_reads(tiny):
+    module, net, image = tiny
+    maps = F.relu(module.two(F.max_pool2d(F.relu(module.one(image)), 2)))[0]
+    found = sanity(net, image, layer="two", channel=3, seeds=1, others=3)
+    assert found.position == divmod(int(maps[3].argmax()), maps.shape[2])
+    assert found.layers == ("two", "one")
+    top, left, bottom, right = found.window
+    assert found.pictures.shape[-2:] == (bottom - top, right - left)
+    assert bottom - top <= 8
+    assert found.edge_map.shape == (bottom - top, right - left)
+
+
+def test_without_pools_there_are_no_switches():
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 3))
+    image = torch.rand(1, 1, 16, 16)
+    found = sanity(Network(module, image), image, seeds=1, others=2)
+    assert found.other is None
+    assert found.switches.isnan().all()
+    assert "switches" not in found.verdict("guided")
+
+
+def test_a_silent_projection_is_said(tiny):
+    module, _, image = tiny
+    twin = Tiny().double().eval()
+    twin.load_state_dict(module.state_dict())
+    twin.two.weight.data.fill_(-0.1)  # a draw of deviation zero: it stays, and stops the deconvnet
+    twin.scores.weight.data.abs_()
+    found = sanity(Network(twin, image), image, seeds=1, others=1, initialisation="permute")
+    assert found.silent[0].all()
+    assert "nothing arrives at the pixels" in found.verdict("deconvnet")
+
+
+def test_stopping_early_gives_what_is_done(tiny, monkeypatch):
+    _, net, image = tiny
+    whole = sanity(net, image, seeds=2, others=1)
+    assert not whole.partial
+    stopped = sanity(net, image, seeds=2, others=1, budget=1e-9)
+    assert stopped.partial
+    assert stopped.notes[-1] == "stopped early: 1 of 6 randomised networks"
+    known = ~stopped.randomised.isnan()
+    assert known[:, :, 0, 2].all()
+    assert known.sum() == 3 * 4
+    assert torch.equal(stopped.randomised[known], whole.randomised[known])
+    calls = []
+    original = module_under_test.randomised
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module_under_test, "randomised", interrupted)
+    assert sanity(net, image, seeds=2, others=1).partial
+
+
+def test_progress_counts_to_the_end(tiny):
+    _, net, image = tiny
+    seen = []
+    sanity(net, image, seeds=2, others=3, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1] == 3 * (2 + 3 + 3 + 2 * 3)
+    assert [done for done, _ in seen] == list(range(3, 43, 3))
+
+
+def test_the_record_is_saved_and_read(tiny, tmp_path):
+    _, net, image = tiny
+    found = sanity(net, image, seeds=1, others=1)
+    found.save(tmp_path / "s.safetensors")
+    again = Sanity.load(tmp_path / "s.safetensors")
+    assert again.verdicts() == found.verdicts()
+    assert torch.equal(again.randomised.nan_to_num(), found.randomised.nan_to_num())
+    facts = json.loads(found.to_json())
+    assert facts["measures"] == list(MEASURES)
+    assert facts["verdicts"] == found.verdicts()
+    assert facts["edges"] == found.edges.tolist()
+
+
+def test_the_curve_is_the_mean_and_deviation_over_the_seeds(tiny):
+    _, net, image = tiny
+    found = sanity(net, image, seeds=3, others=1)
+    mean, deviation = found.curve("guided", "signed SSIM")
+    values = found.randomised[1, 3].numpy()
+    np.testing.assert_allclose(mean, values.mean(0), atol=1e-12)
+    np.testing.assert_allclose(deviation, values.std(0, ddof=1), atol=1e-12)
+
+
+def test_mistakes_are_said(tiny):
+    _, net, image = tiny
+    for options, kind, message in (
+        ({"rules": ["gided"]}, RuleError, "did you mean 'guided'"),
+        ({"rules": []}, ConvscopeError, "no rule was named"),
+        ({"seeds": 0}, ConvscopeError, "the number of seeds must be at least 1, not 0"),
+        ({"others": 0}, ConvscopeError, "the number of others must be at least 1"),
+        ({"initialisation": "permutee"}, ConvscopeError, "did you mean 'permute'"),
+        ({"budget": "soon"}, ConvscopeError, "the budget 'soon' is not a number of seconds"),
+        ({"target": 4}, UnitError, "has classes 0 to 3, not 4"),
+        ({"channel": 1}, UnitError, "a channel number means nothing without its layer"),
+        ({"layer": "two", "target": 1}, UnitError, "a class or a unit of a layer"),
+        ({"layer": "two", "channel": 8}, UnitError, "has channels 0 to 7, not 8"),
+        ({"other": image[:, :2]}, ImageError, "the network takes images"),
+    ):
+        with pytest.raises(kind, match=message):
+            sanity(net, image, **options)
+    with pytest.raises(ImageError, match="one image at a time is tested, not 2"):
+        sanity(net, image.expand(2, -1, -1, -1))
+    with pytest.raises(TraceError, match="cannot become one of shape"):
+        net.with_constants({tiny[0].one.weight: torch.zeros(1)})
+    with pytest.raises(TraceError, match="1 of the tensors to replace are not the graph's"):
+        net.with_constants({torch.zeros(2): torch.zeros(2)})
+
+
+def test_all_stages_come_once():
+    for count in range(1, 40):
+        order = far_apart(count)
+        assert sorted(order) == list(range(count))
+        assert order[0] == count - 1
+
+
+@pytest.mark.slow
+def test_the_real_network_keeps_the_known_order(data):
+    """Guided backprop and the deconvnet change less than the gradient (Adebayo et al., fig. 2)."""
+    import convscope as cs
+
+    net = cs.load(
+        "squeezenet1_1", weights=data / "squeezenet1_1" / "squeezenet1_1-imagenet.safetensors"
+    )
+    image = net.preprocess(data / "imagenet-sample" / "images" / "n02110063_malamute.jpg")
+    found = sanity(net, image, seeds=1, others=1, budget=1e-9)
+    left = dict(zip(RULES, found.randomised[:, 1, 0, -1].tolist(), strict=True))
+    assert left["guided"] > left["gradient"] + 0.2
+    assert left["deconvnet"] > left["gradient"] + 0.2
