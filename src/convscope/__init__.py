@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
     from convscope.figures.architecture import Architecture, draw
+    from convscope.methods.compare import NetworkComparison, compare
     from convscope.methods.diagnose import diagnose
     from convscope.methods.diagnosis.finding import Finding
     from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from convscope.methods.scanning.result import LayerScan, Scan
     from convscope.models import load
     from convscope.network import Layer, Network
+    from convscope.pages.comparison import comparison_report
+    from convscope.pages.report import Report, report
     from convscope.pages.study import study_report
     from convscope.records import Projection
     from convscope.study.comparison import Comparison
@@ -53,8 +56,10 @@ __all__ = [
     "LayerDiagnosis",
     "LayerScan",
     "Network",
+    "NetworkComparison",
     "Occlusion",
     "Projection",
+    "Report",
     "Run",
     "Sanity",
     "Scan",
@@ -62,6 +67,8 @@ __all__ = [
     "Tracker",
     "TrainConfig",
     "__version__",
+    "compare",
+    "comparison_report",
     "diagnose",
     "draw",
     "evolve",
@@ -72,6 +79,7 @@ __all__ = [
     "occlude_sizes",
     "preset",
     "project",
+    "report",
     "run_study",
     "sanity",
     "scan",
@@ -81,6 +89,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "NetworkComparison": "convscope.methods.compare",
+    "Report": "convscope.pages.report",
+    "compare": "convscope.methods.compare",
+    "comparison_report": "convscope.pages.comparison",
+    "report": "convscope.pages.report",
     "Architecture": "convscope.figures.architecture",
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",

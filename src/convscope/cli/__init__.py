@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from convscope import __version__
+from convscope.cli.compare import compare
 from convscope.cli.data import data
 from convscope.cli.demo import demo
 from convscope.cli.diagnose import diagnose
@@ -18,6 +19,7 @@ from convscope.cli.invariance import invariance
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
+from convscope.cli.report import report
 from convscope.cli.sanity import sanity
 from convscope.cli.scan import scan
 from convscope.cli.study import study
@@ -47,6 +49,8 @@ COMMANDS = (
     evolve,
     study,
     diagnose,
+    compare,
+    report,
 )
 for command in COMMANDS:
     app.command()(command)
