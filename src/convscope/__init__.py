@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
     from convscope.figures.architecture import Architecture, draw
     from convscope.methods.compare import NetworkComparison, compare
+    from convscope.methods.correspondence import correspondence
+    from convscope.methods.correspondence_result import Correspondence
     from convscope.methods.diagnose import diagnose
     from convscope.methods.diagnosis.finding import Finding
     from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from convscope.methods.invariance_result import Invariance
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
+    from convscope.methods.parts import Part, PartSet, read_parts
     from convscope.methods.project import project, strongest_maps
     from convscope.methods.sanity import sanity
     from convscope.methods.sanity_result import Sanity
@@ -48,6 +51,7 @@ __all__ = [
     "Architecture",
     "Comparison",
     "ConvscopeError",
+    "Correspondence",
     "Diagnosis",
     "Evolution",
     "Finding",
@@ -58,6 +62,8 @@ __all__ = [
     "Network",
     "NetworkComparison",
     "Occlusion",
+    "Part",
+    "PartSet",
     "Projection",
     "Report",
     "Run",
@@ -69,6 +75,7 @@ __all__ = [
     "__version__",
     "compare",
     "comparison_report",
+    "correspondence",
     "diagnose",
     "draw",
     "evolve",
@@ -79,6 +86,7 @@ __all__ = [
     "occlude_sizes",
     "preset",
     "project",
+    "read_parts",
     "report",
     "run_study",
     "sanity",
@@ -89,14 +97,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "NetworkComparison": "convscope.methods.compare",
-    "Report": "convscope.pages.report",
-    "compare": "convscope.methods.compare",
-    "comparison_report": "convscope.pages.comparison",
-    "report": "convscope.pages.report",
     "Architecture": "convscope.figures.architecture",
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
+    "Correspondence": "convscope.methods.correspondence_result",
     "Diagnosis": "convscope.methods.diagnosis.result",
     "Evolution": "convscope.study.evolve",
     "Finding": "convscope.methods.diagnosis.finding",
@@ -105,14 +109,21 @@ _HOMES = {
     "LayerDiagnosis": "convscope.methods.diagnosis.result",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
+    "NetworkComparison": "convscope.methods.compare",
     "Occlusion": "convscope.methods.occlusion",
+    "Part": "convscope.methods.parts",
+    "PartSet": "convscope.methods.parts",
     "Projection": "convscope.records",
+    "Report": "convscope.pages.report",
     "Run": "convscope.study.run",
     "Sanity": "convscope.methods.sanity_result",
     "Scan": "convscope.methods.scanning.result",
     "Thresholds": "convscope.methods.diagnosis.thresholds",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
+    "compare": "convscope.methods.compare",
+    "comparison_report": "convscope.pages.comparison",
+    "correspondence": "convscope.methods.correspondence",
     "diagnose": "convscope.methods.diagnose",
     "draw": "convscope.figures.architecture",
     "evolve": "convscope.study.evolve",
@@ -123,6 +134,8 @@ _HOMES = {
     "occlude_sizes": "convscope.methods.occlude",
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
+    "read_parts": "convscope.methods.parts",
+    "report": "convscope.pages.report",
     "run_study": "convscope.study.conduct",
     "sanity": "convscope.methods.sanity",
     "scan": "convscope.methods.scan",

@@ -260,22 +260,60 @@ class Preprocess:
 
     def _fit(self, picture: Image.Image) -> Image.Image:
         """Resize and crop an RGB picture to the network's size."""
-        height, width = self.size
+        resized = _resized(picture, *self._resized_size(picture.size), self.interpolation)
         if self.resize is None:
-            return _resized(picture, width, height, self.interpolation)
-        short, long = sorted(picture.size)
+            return resized
+        height, width = self.size
+        left, top = _crop_start(resized.width, width), _crop_start(resized.height, height)
+        return resized.crop((left, top, left + width, top + height))
+
+    def _resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return width and height that a picture of *size*, width and height, is resized to."""
+        if self.resize is None:
+            return self.size[1], self.size[0]
+        short, long = sorted(size)
         scaled = int(self.resize * long / short)
         if scaled * self.resize > _pixel_limit():
             raise ImageError(
-                f"a picture of {picture.width} x {picture.height} is too long and thin to be "
+                f"a picture of {size[0]} x {size[1]} is too long and thin to be "
                 f"resized to a short side of {self.resize}"
             )
-        wide = picture.width > picture.height
-        resized = _resized(
-            picture, *((scaled, self.resize) if wide else (self.resize, scaled)), self.interpolation
-        )
-        left, top = _crop_start(resized.width, width), _crop_start(resized.height, height)
-        return resized.crop((left, top, left + width, top + height))
+        return (scaled, self.resize) if size[0] > size[1] else (self.resize, scaled)
+
+    def window(
+        self, size: tuple[int, int], box: tuple[float, float, float, float]
+    ) -> tuple[int, int, int, int]:
+        """Return where a box of a picture's pixels lies in the network's input.
+
+        Args:
+            size: width and height of the picture in pixels.
+            box: left, top, right, bottom in its pixels, the last two excluded.
+
+        Returns:
+            top, left, bottom, right in the input's pixels, the last two excluded, rounded, and cut
+            off at the borders.
+
+        Raises:
+            ImageError: if nothing of the box lies in what the network is shown.
+
+        >>> Preprocess((0.5,), (0.25,), (2, 2), resize=2).window((8, 4), (2, 0, 6, 2))
+        (0, 0, 1, 2)
+
+        """
+        height, width = self.size
+        resized = self._resized_size(size)
+        left, top = (0, 0)
+        if self.resize is not None:
+            left, top = _crop_start(resized[0], width), _crop_start(resized[1], height)
+        across, down = resized[0] / size[0], resized[1] / size[1]
+        columns = [min(max(round(x * across - left), 0), width) for x in (box[0], box[2])]
+        rows = [min(max(round(y * down - top), 0), height) for y in (box[1], box[3])]
+        if rows[0] >= rows[1] or columns[0] >= columns[1]:
+            raise ImageError(
+                f"nothing of the box {', '.join(f'{side:g}' for side in box)} lies in the part of "
+                f"the picture that the network is shown"
+            )
+        return rows[0], columns[0], rows[1], columns[1]
 
 
 def _opened(picture: Picture) -> Image.Image:

@@ -10,6 +10,7 @@ import typer
 
 from convscope import __version__
 from convscope.cli.compare import compare
+from convscope.cli.correspondence import correspondence
 from convscope.cli.data import data
 from convscope.cli.demo import demo
 from convscope.cli.diagnose import diagnose
@@ -51,6 +52,8 @@ COMMANDS = (
     diagnose,
     compare,
     report,
+    *(demo, layers, project, occlude, sanity, invariance, correspondence),
+    *(scan, unit, data, train, evolve, study),
 )
 for command in COMMANDS:
     app.command()(command)

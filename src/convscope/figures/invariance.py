@@ -156,8 +156,8 @@ def _caption(record: Invariance, first: str) -> list[str]:
     lines = [
         f"{record.network}: features of moved, enlarged and turned images (Zeiler & Fergus, arXiv "
         f"1311.2901, fig. 5). Distance: Euclidean, between a layer's features of the transformed "
-        f"and of the plain image, divided by the length of the plain ones: 0 is no change, 1.41 what "
-        f"features of equal length without any overlap would have. One scale a layer.",
+        f"and of the plain image, divided by the length of the plain ones: 0 is no change, 1.41 "
+        f"features of equal length without any overlap. One scale a layer.",
         f"Examples: {one_line(first)}. Beyond the image: {beyond}; bilinear interpolation, which "
         f"blurs a little unless the amount is a whole pixel or a quarter turn. Dashed: the image "
         f"as it is; the translation is vertical, down where positive.",

@@ -89,8 +89,8 @@ def invariance(
     >>> image = torch.tensor([[[[3.0, 0], [0, 0], [4, 0], [0, 0]]]])
     >>> i = invariance(Network(Rows(), image), image, ["sum"], ["translation"],
     ...                amounts={"translation": [0, 1]}, fill="black")
-    >>> (i.distance[0, 0, 0] * i.norm[0, 0])[1] ** 2  # from 3, 0, 4, 0 to 0, 3, 0, 4
-    tensor(50., dtype=torch.float64)
+    >>> i.norm.item(), i.distance[0, 0, 0].round(decimals=4).tolist()  # 3040 became 0304
+    (5.0, [0.0, 1.4142])
 
     """
     deadline = budgets.Deadline(budget)

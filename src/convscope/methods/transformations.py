@@ -92,8 +92,8 @@ def transformed(
     >>> preprocess = Preprocess.identity(1, (3, 3))
     >>> transformed(image, "rotation", 90, "black", preprocess)[0].round().int().tolist()
     [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
-    >>> transformed(image, "translation", 1, "black", preprocess)[0].tolist()
-    [[0.0, 0.0, 0.0], [0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    >>> transformed(image, "translation", 1, "black", preprocess)[0].round().int().tolist()
+    [[0, 0, 0], [0, 1, 2], [3, 4, 5]]
 
     """
     check_transformation(kind)
