@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
     from convscope.figures.architecture import Architecture, draw
+    from convscope.methods.checkerboard import checkerboard
     from convscope.methods.compare import NetworkComparison, compare
     from convscope.methods.correspondence import correspondence
     from convscope.methods.correspondence_result import Correspondence
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from convscope.methods.diagnosis.finding import Finding
     from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
     from convscope.methods.diagnosis.thresholds import Thresholds
+    from convscope.methods.gridding.result import Checkerboard
+    from convscope.methods.gridding.structure import (
+        GridFinding,
+        strided_layers,
+        structural_findings,
+    )
     from convscope.methods.invariance import invariance
     from convscope.methods.invariance_result import Invariance
     from convscope.methods.occlude import occlude, occlude_sizes
@@ -49,12 +56,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Architecture",
+    "Checkerboard",
     "Comparison",
     "ConvscopeError",
     "Correspondence",
     "Diagnosis",
     "Evolution",
     "Finding",
+    "GridFinding",
     "Invariance",
     "Layer",
     "LayerDiagnosis",
@@ -73,6 +82,7 @@ __all__ = [
     "Tracker",
     "TrainConfig",
     "__version__",
+    "checkerboard",
     "compare",
     "comparison_report",
     "correspondence",
@@ -91,19 +101,23 @@ __all__ = [
     "run_study",
     "sanity",
     "scan",
+    "strided_layers",
     "strongest_maps",
+    "structural_findings",
     "study_report",
     "train",
 ]
 
 _HOMES = {
     "Architecture": "convscope.figures.architecture",
+    "Checkerboard": "convscope.methods.gridding.result",
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
     "Correspondence": "convscope.methods.correspondence_result",
     "Diagnosis": "convscope.methods.diagnosis.result",
     "Evolution": "convscope.study.evolve",
     "Finding": "convscope.methods.diagnosis.finding",
+    "GridFinding": "convscope.methods.gridding.structure",
     "Invariance": "convscope.methods.invariance_result",
     "Layer": "convscope.network",
     "LayerDiagnosis": "convscope.methods.diagnosis.result",
@@ -121,6 +135,7 @@ _HOMES = {
     "Thresholds": "convscope.methods.diagnosis.thresholds",
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
+    "checkerboard": "convscope.methods.checkerboard",
     "compare": "convscope.methods.compare",
     "comparison_report": "convscope.pages.comparison",
     "correspondence": "convscope.methods.correspondence",
@@ -139,7 +154,9 @@ _HOMES = {
     "run_study": "convscope.study.conduct",
     "sanity": "convscope.methods.sanity",
     "scan": "convscope.methods.scan",
+    "strided_layers": "convscope.methods.gridding.structure",
     "strongest_maps": "convscope.methods.project",
+    "structural_findings": "convscope.methods.gridding.structure",
     "study_report": "convscope.pages.study",
     "train": "convscope.study.train",
 }

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from convscope import __version__
+from convscope.cli.checkerboard import checkerboard
 from convscope.cli.compare import compare
 from convscope.cli.correspondence import correspondence
 from convscope.cli.data import data
@@ -52,8 +53,8 @@ COMMANDS = (
     diagnose,
     compare,
     report,
-    *(demo, layers, project, occlude, sanity, invariance, correspondence),
-    *(scan, unit, data, train, evolve, study),
+    correspondence,
+    checkerboard,
 )
 for command in COMMANDS:
     app.command()(command)

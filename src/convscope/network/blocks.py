@@ -54,6 +54,39 @@ def block_ends(graph: Graph) -> list[int]:
     return ends
 
 
+def feature_maps(graph: Graph) -> list[int]:
+    """Return the steps that make the network's feature maps, one a stage of the main path.
+
+    A stage begins with a convolution, or with the branches that hold some, and ends before the next
+    one. Of each the last rectifier is taken, or what comes last before a pool where there is none;
+    maps of a single value are left out.
+    """
+    stages: list[list[int]] = []
+    previous = 0
+    for index in narrow_steps(graph):
+        if not index or not graph.is_map(index):
+            continue
+        if any(map(_is_convolution, graph.steps[previous + 1 : index + 1])):
+            stages.append([])
+        previous = index
+        if (
+            stages
+            and graph.steps[index].operation.is_layer
+            and max(graph.steps[index].shape[2:]) > 1
+        ):
+            stages[-1].append(index)
+    return [_feature_map(graph, stage) for stage in stages if stage]
+
+
+def _feature_map(graph: Graph, stage: list[int]) -> int:
+    """Return the step of a stage that makes its feature maps."""
+    rectified = [index for index in stage if isinstance(graph.steps[index].operation, Rectifier)]
+    if rectified:
+        return rectified[-1]
+    same = [i for i in stage if graph.steps[i].shape[2:] == graph.steps[stage[0]].shape[2:]]
+    return same[-1]
+
+
 def _resolution(graph: Graph, fields: ReceptiveFields, index: int) -> tuple[float, float]:
     """Return the image pixels between neighbouring units, rows and columns."""
     rows, columns = fields.along(index, 0), fields.along(index, 1)

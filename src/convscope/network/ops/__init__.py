@@ -8,7 +8,7 @@ multiply-adds it costs.
 from convscope.network.ops.base import MAPS, Axes, Generated, Operation, Saved, Window
 from convscope.network.ops.convolution import Convolution
 from convscope.network.ops.pointwise import BatchNorm, Rectifier, ReLU
-from convscope.network.ops.pooling import AdaptiveMaxPool, MaxPool
+from convscope.network.ops.pooling import AdaptiveMaxPool, AveragePool, MaxPool
 from convscope.network.ops.table import OUTSIDE, TABLE, operation_for
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "OUTSIDE",
     "TABLE",
     "AdaptiveMaxPool",
+    "AveragePool",
     "Axes",
     "BatchNorm",
     "Convolution",

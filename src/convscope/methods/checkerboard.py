@@ -1,0 +1,318 @@
+"""Checkerboard: the projection from each layer, deepest first, and the grids that strides leave."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from convscope.errors import ConvscopeError, UnitError
+from convscope.methods import budget as budgets
+from convscope.methods.gridding.bands import bands_of
+from convscope.methods.gridding.result import Checkerboard, Source
+from convscope.methods.gridding.spectrum import Band, Grid, GridMeter, UnitMeter
+from convscope.methods.gridding.structure import (
+    strided_layers,
+    structural_findings,
+    variation_at_pixels,
+)
+from convscope.methods.project import chosen_rule, project
+from convscope.network import Network
+from convscope.network.blocks import feature_maps
+from convscope.network.ops import MaxPool
+from convscope.network.visit import visit
+
+UNITS = 8
+SINGLE_UNITS = 64
+"""How many single units of a strided layer are projected at most."""
+NAN = float("nan")
+
+Progress = Callable[[int, int], None]
+"""Called with the projections done so far and the projections in all."""
+
+
+def checkerboard(
+    net: Network,
+    images: Tensor,
+    layers: Sequence[str] | None = None,
+    channel: int | None = None,
+    *,
+    units: int = UNITS,
+    rule: str = "deconvnet",
+    budget: float | None = None,
+    memory: int | str = budgets.DEFAULT,
+    progress: Progress | None = None,
+) -> Checkerboard:
+    """Project whole feature maps of each layer and measure the grids that strides leave in them.
+
+    Of each layer the strongest feature map is projected first, deepest layer first; then the next
+    ones, which make the measurement steadier. Ctrl-C stops the work, as the budget does; what is
+    done by then is returned, marked as partial.
+
+    Args:
+        net: the network.
+        images: [N, C, H, W] in the network's input space; several make the measurement steadier.
+        layers: names in ``net.layers``, or modules; by default the network's feature maps, one for
+            each convolution or block on its main path.
+        channel: the feature map to show and measure, of each layer; None for the strongest ones.
+        units: how many of the strongest feature maps are measured.
+        rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``; see :mod:`convscope.network.rules`.
+        budget: seconds after which no further projection is begun; None for no limit.
+        memory: bytes, or a text such as ``"2GB"``, for what the walks hold.
+        progress: called with the projections done and the projections in all.
+
+    Returns:
+        the projections, the structural and the observed numbers.
+
+    Raises:
+        UnitError: if there is no such layer or channel, or the layers have no feature maps.
+        RuleError: if there is no such rule, or it means nothing here.
+        ImageError: if the images do not fit.
+        ConvscopeError: if the budget or the number of units is not above zero.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> module = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU())
+    >>> net = Network(module, torch.zeros(1, 3, 33, 33))
+    >>> found = checkerboard(net, torch.rand(1, 3, 33, 33))
+    >>> found.layers, round(found.structural[0], 3), found.findings[0].alternatives[0].kernel
+    (('1',), 0.484, (4, 4))
+
+    """
+    images = net.checked(images)
+    _check_numbers(units, budget)
+    chosen_rule(net, rule)
+    allowed = budgets.parse_bytes(memory)
+    ends = None if budget is None else time.monotonic() + budget
+    steps = _shown(net, layers)
+    channels = _chosen(net, images, steps, units, channel)
+    work = _Work(net, images, steps, channels, rule, allowed)
+    work.run(ends, progress)
+    return work.record()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Some projections to make.
+
+    Attributes:
+        count: how many.
+        run: makes and measures them.
+
+    """
+
+    count: int
+    run: Callable[[], None]
+
+
+class _Work:
+    """The projections as they come in.
+
+    Attributes:
+        channels: a layer's [N, U] feature maps to project, in the order of *steps*.
+        done: how many of them were, of each layer.
+
+    """
+
+    def __init__(
+        self, net: Network, images: Tensor, steps: list[int], channels: list[Tensor], rule: str,
+        memory: int,
+    ) -> None:  # fmt: skip
+        self.net, self.images, self.steps, self.channels = net, images, steps, channels
+        self.rule, self.memory = rule, memory
+        size = (images.shape[2], images.shape[3])
+        self.bands = {band: own for band, own in bands_of(net).items() if band.fits(size)}
+        self.meters = [
+            {band: GridMeter(band, size) for band in self.bands if self._lies_below(band, step)}
+            for step in steps
+        ]
+        self.pixels: dict[int, Tensor] = {}
+        self.done = [0] * len(steps)
+        self.of_units: dict[Band, float] = {}
+        self.stopped = False
+
+    def run(self, ends: float | None, progress: Progress | None) -> None:
+        """Make all projections, until the clock stands at *ends*, or until Ctrl-C."""
+        jobs = list(self._jobs())
+        total, done = sum(job.count for job in jobs), 0
+        try:
+            for job in jobs:
+                if self.pixels and ends is not None and time.monotonic() >= ends:
+                    self.stopped = True
+                    return
+                job.run()
+                done += job.count
+                if progress:
+                    progress(done, total)
+        except KeyboardInterrupt:
+            if not self.pixels:
+                raise
+            self.stopped = True
+
+    def _jobs(self) -> Iterator[_Job]:
+        """Yield the strongest map of every layer first, then single units, then the other maps."""
+        count = len(self.images)
+        for place in range(len(self.steps)):
+            yield _Job(count, partial(self._project_maps, place, 0, 1))
+        for band, own in self.bands.items():
+            fixed = [index for index in own if self._is_fixed(index)]
+            if fixed:
+                units = sum(min(SINGLE_UNITS, self.net.graph.steps[i].shape[1]) for i in fixed)
+                yield _Job(count * units, partial(self._project_units, band, fixed))
+        for place, channels in enumerate(self.channels):
+            if channels.shape[1] > 1:
+                rest = channels.shape[1]
+                yield _Job(count * (rest - 1), partial(self._project_maps, place, 1, rest))
+
+    def _project_maps(self, place: int, first: int, end: int) -> None:
+        """Project the feature maps *first* to *end* of a layer."""
+        layer, channels = self.net.graph.steps[self.steps[place]].name, self.channels[place]
+        for part in self._parts(end - first):
+            found = project(
+                self.net, self.images[part], layer, channels[part, first:end], rule=self.rule,
+                select="map", memory=self.memory,
+            ).pixels  # fmt: skip
+            self.pixels.setdefault(place, found[0, 0].cpu())
+            for meter in self.meters[place].values():
+                meter.add(found.flatten(0, 1))
+        self.done[place] = end
+
+    def _project_units(self, band: Band, steps: list[int]) -> None:
+        """Project the strongest single units of a band's strided layers."""
+        meter = UnitMeter(band)
+        for index in steps:
+            name, count = self.net.graph.steps[index].name, self.net.graph.steps[index].shape[1]
+            for part in self._parts(min(SINGLE_UNITS, count)):
+                found = project(
+                    self.net, self.images[part], name, rule=self.rule, top=SINGLE_UNITS,
+                    memory=self.memory,
+                )  # fmt: skip
+                meter.add(found)
+        self.of_units[band] = meter.variation()
+
+    def _parts(self, units: int) -> list[slice]:
+        """Return groups of images, so that the projections of each take no more than allowed."""
+        one = units * self.images[0].numel() * self.images.element_size()
+        size = max(1, self.memory // 4 // one)
+        return [slice(begin, begin + size) for begin in range(0, len(self.images), size)]
+
+    def _lies_below(self, band: Band, step: int) -> bool:
+        """Return whether a layer of the band lies on the way from a step to the pixels."""
+        return bool(set(self.bands[band]) & {step, *self.net.graph.needed_for([step])})
+
+    def _is_fixed(self, index: int) -> bool:
+        return not isinstance(self.net.graph.steps[index].operation, MaxPool)
+
+    def record(self) -> Checkerboard:
+        """Return what was found, of the layers that were projected at all."""
+        kept = sorted(self.pixels)
+        grids = [[self._grid(place, band) for band in self.bands] for place in kept]
+        image = [self._image_grid(band) for band in self.bands]
+        names = [step.name for step in self.net.graph.steps]
+        return Checkerboard(
+            pixels=torch.stack([self.pixels[place] for place in kept]),
+            channels=self._measured(kept),
+            line=_table([[grid.line for grid in row] for row in grids]),
+            beside=_table([[grid.beside for grid in row] for row in grids]),
+            image_line=_table([[grid.line for grid in image]])[0],
+            image_beside=_table([[grid.beside for grid in image]])[0],
+            of_units=_table([[self.of_units.get(band, NAN) for band in self.bands]])[0],
+            layers=tuple(names[self.steps[place]] for place in kept),
+            structural=tuple(variation_at_pixels(self.net, self.steps[p]) for p in kept),
+            with_pools=tuple(variation_at_pixels(self.net, self.steps[p], True) for p in kept),
+            sources=tuple(
+                Source(band, tuple(names[i] for i in own), any(map(self._is_fixed, own)))
+                for band, own in self.bands.items()
+            ),
+            strided=tuple(strided_layers(self.net)),
+            findings=tuple(structural_findings(self.net)),
+            rule=self.rule,
+            network=self.net.name,
+            images=len(self.images),
+            partial=self.stopped,
+            notes=self._notes(len(kept)),
+        )
+
+    def _measured(self, kept: list[int]) -> Tensor:
+        """Return the feature maps that were projected, [layers, N, U], with -1 for the others."""
+        most = max(channels.shape[1] for channels in self.channels)
+        found = torch.full((len(kept), len(self.images), most), -1)
+        for row, place in zip(found, kept, strict=True):
+            row[:, : self.done[place]] = self.channels[place][:, : self.done[place]]
+        return found
+
+    def _grid(self, place: int, band: Band) -> Grid:
+        meter = self.meters[place].get(band)
+        return meter.grid() if meter else Grid(NAN, NAN)
+
+    def _image_grid(self, band: Band) -> Grid:
+        meter = GridMeter(band, (self.images.shape[2], self.images.shape[3]))
+        # Of a projection zero means nothing; of an image its own mean comes nearest to that.
+        meter.add(self.images - self.images.mean(dim=(2, 3), keepdim=True))
+        return meter.grid()
+
+    def _notes(self, layers: int) -> tuple[str, ...]:
+        notes = list(self.net.notes)
+        if self.stopped:
+            maps = sum(channels.shape[1] for channels in self.channels)
+            notes.append(
+                f"stopped early: {layers} of {len(self.steps)} layers, {sum(self.done)} of {maps} "
+                f"feature maps an image"
+            )
+        return tuple(notes)
+
+
+def _check_numbers(units: int, budget: float | None) -> None:
+    if units < 1:
+        raise ConvscopeError(
+            f"the number of feature maps to measure must be at least 1, not {units}"
+        )
+    if budget is not None and not budget > 0:
+        raise ConvscopeError(f"the budget must be above 0 seconds, not {budget:g}")
+
+
+def _shown(net: Network, layers: Sequence[str] | None) -> list[int]:
+    """Return the steps to show, deepest first."""
+    if layers is None:
+        steps = feature_maps(net.graph)
+        if not steps:
+            raise UnitError(f"{net.name} has no feature maps of its own to show: name a layer")
+        return steps[::-1]
+    if not layers:
+        raise UnitError("no layer was named")
+    steps = sorted({net.step(name) for name in layers}, reverse=True)
+    for index in steps:
+        step = net.graph.steps[index]
+        if not net.graph.is_map(index):
+            raise UnitError(
+                f"layer {step.name!r} gives {list(step.shape)}, which has no feature maps"
+            )
+    return steps
+
+
+def _chosen(
+    net: Network, images: Tensor, steps: list[int], units: int, channel: int | None
+) -> list[Tensor]:
+    """Return the feature maps to project, [N, U] a layer: those with the strongest activation."""
+    counts = {index: net.graph.steps[index].shape[1] for index in steps}
+    if channel is not None:
+        for index, count in counts.items():
+            if not 0 <= channel < count:
+                name = net.graph.steps[index].name
+                raise UnitError(f"layer {name!r} has channels 0 to {count - 1}, not {channel}")
+        return [torch.full((len(images), 1), channel) for _ in steps]
+    found: dict[int, list[Tensor]] = {index: [] for index in steps}
+
+    def rank(index: int, maps: Tensor) -> None:
+        peaks = maps.amax(dim=(2, 3))
+        found[index].append(peaks.topk(min(units, counts[index]), dim=1).indices.cpu())
+
+    for image in images:
+        visit(net.graph, image[None], sorted(steps), rank)
+    return [torch.cat(found[index]) for index in steps]
+
+
+def _table(rows: Sequence[Sequence[float]]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64).view(len(rows), -1)

@@ -1,0 +1,1 @@
+"""Grids that strides leave in projections: what the arithmetic says, and what pictures show."""

@@ -1,0 +1,165 @@
+"""What a search for grids found: a projection a layer, and how much of a grid there is in each."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.methods.gridding.spectrum import Band
+from convscope.methods.gridding.structure import Alternative, GridFinding, StridedLayer
+from convscope.records import Record, provenance
+
+
+@dataclass(frozen=True)
+class Source:
+    """The strided layers whose grids have the same frequencies.
+
+    Attributes:
+        band: those frequencies.
+        layers: names of the layers, several where they lie side by side.
+        fixed: whether one of them leaves the same pattern for every image, as max pools do not.
+
+    """
+
+    band: Band
+    layers: tuple[str, ...]
+    fixed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Checkerboard(Record):
+    """The projection from each layer of a network, deepest first, and the grids in them.
+
+    L is the number of layers shown, S that of sources. Energies are of a mean energy of one: their
+    square root is the coefficient of variation between the phases of a stride. All tensors lie on
+    the CPU. What was not measured is nan: sources that do not lie below the layer, and grids so
+    coarse that too few of their periods fit into the image.
+
+    Attributes:
+        pixels: [L, C, H, W]: the projection of each layer's first feature map for the first image.
+        channels: [L, N, U], int64: the feature maps that were measured, for each image the
+            strongest first; -1 for those that the budget left out.
+        line: [L, S], float64: energy at the frequencies of each source.
+        beside: [L, S]: what the frequencies beside them make expected.
+        image_line: [S]: the same for the images themselves.
+        image_beside: [S].
+        of_units: [S]: coefficient of variation between the phases in projections of single units of
+            the source's own layers; nan for max pools.
+        layers: the layers' names, deepest first.
+        structural: one a layer: how unevenly all ones at its output arrive at the pixels, through
+            strides alone; pools count as even.
+        with_pools: the same, where overlapping pools count as if every place won equally often.
+        sources: what may leave a grid, in the order the layers run.
+        strided: every strided layer of the network.
+        findings: those that leave a grid whatever the weights, and what would not.
+        rule: the rule of the projections.
+        network: the network's name.
+        images: the number of images.
+        partial: whether the work was stopped before it was done.
+        notes: what a picture of this must say, such as ``"random weights"``.
+        made_with: versions and machine.
+
+    """
+
+    pixels: Tensor
+    channels: Tensor
+    line: Tensor
+    beside: Tensor
+    image_line: Tensor
+    image_beside: Tensor
+    of_units: Tensor
+    layers: tuple[str, ...]
+    structural: tuple[float, ...]
+    with_pools: tuple[float, ...]
+    sources: tuple[Source, ...]
+    strided: tuple[StridedLayer, ...]
+    findings: tuple[GridFinding, ...]
+    rule: str
+    network: str
+    images: int
+    partial: bool = False
+    notes: tuple[str, ...] = ()
+    made_with: dict[str, str] = field(default_factory=provenance)
+
+    def __post_init__(self) -> None:
+        """Make dataclasses again of what was read from a file."""
+        for name, rebuilt in (("sources", _source), ("strided", _layer), ("findings", _finding)):
+            values = tuple(
+                v if not isinstance(v, dict) else rebuilt(v) for v in getattr(self, name)
+            )
+            object.__setattr__(self, name, values)
+
+    @property
+    def by_source(self) -> Tensor:
+        """[L, S]: the coefficient of variation between phases beyond what is expected."""
+        return (self.line - self.beside).clamp(min=0).sqrt()
+
+    @property
+    def observed(self) -> Tensor:
+        """[L]: the same over all sources together; nan where nothing could be measured."""
+        energy = (self.line - self.beside).clamp(min=0)
+        return torch.where(energy.isnan().all(1), torch.nan, energy.nansum(1).sqrt())
+
+    @property
+    def times(self) -> Tensor:
+        """[L, S]: energy at each source's frequencies, over what lies beside and the image has.
+
+        About 1 where there is no more of a grid than in the image. An image that happens to have
+        less at these frequencies than beside them counts as having as much.
+        """
+        return self.line / self.beside / (self.image_line / self.image_beside).clamp(min=1)
+
+    @property
+    def over_image(self) -> Tensor:
+        """[L]: :attr:`times` of the source that has most; nan where nothing could be measured."""
+        if not len(self.sources):
+            return torch.full((len(self.layers),), torch.nan, dtype=torch.float64)
+        energy = (self.line - self.beside).nan_to_num(-torch.inf)
+        return self.times.gather(1, energy.argmax(dim=1, keepdim=True))[:, 0]
+
+    def strongest_source(self, layer: int) -> Source | None:
+        """Return what leaves most of the grid in the layer number *layer*; None if nothing does."""
+        found = self.by_source[layer].nan_to_num(0.0)
+        if not len(found) or not found.max():
+            return None
+        return self.sources[int(found.argmax())]
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything but the tensors, fit for JSON."""
+        found = super().facts()
+        return found | {
+            name: [asdict(value) for value in found[name]]
+            for name in ("sources", "strided", "findings")
+        }
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all but the pixels, fit for JSON, with what follows from it."""
+        arrays = {name: value.tolist() for name, value in self.arrays().items() if name != "pixels"}
+        causes = [self.strongest_source(place) for place in range(len(self.layers))]
+        derived = {
+            "observed": self.observed.tolist(),
+            "over_image": self.over_image.tolist(),
+            "by_source": self.by_source.tolist(),
+            "times": self.times.tolist(),
+            "causes": [list(cause.layers) if cause else [] for cause in causes],
+        }
+        return {**self.facts(), **arrays, **derived}
+
+
+def _source(plain: dict[str, Any]) -> Source:
+    band = {name: tuple(value) for name, value in plain["band"].items()}
+    return Source(Band(**band), tuple(plain["layers"]), plain["fixed"])
+
+
+def _layer(plain: dict[str, Any]) -> StridedLayer:
+    return StridedLayer(**_tupled(plain))
+
+
+def _finding(plain: dict[str, Any]) -> GridFinding:
+    alternatives = tuple(Alternative(**_tupled(a)) for a in plain["alternatives"])
+    return GridFinding(_layer(plain["layer"]), alternatives)
+
+
+def _tupled(plain: dict[str, Any]) -> dict[str, Any]:
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in plain.items()}
