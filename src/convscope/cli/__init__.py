@@ -38,23 +38,23 @@ app = typer.Typer(
 )
 COMMANDS = (
     demo,
-    layers,
+    report,
+    compare,
     draw,
+    layers,
     project,
     occlude,
+    checkerboard,
+    diagnose,
     sanity,
     invariance,
+    correspondence,
     scan,
     unit,
     data,
     train,
     evolve,
     study,
-    diagnose,
-    compare,
-    report,
-    correspondence,
-    checkerboard,
 )
 for command in COMMANDS:
     app.command()(command)

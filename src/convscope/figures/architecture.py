@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
+from matplotlib.typing import ColorType
 
 from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, width_of
@@ -206,40 +207,50 @@ class _Painter:
 
     def _box(self, box: Box, order: int) -> None:
         ((left, low),) = self._moved([(box.left, box.bottom)])
-        paint_box(self.axes, box, left, low, order)
+        _paint_box(self.axes, box, left, low, order)
 
 
-def paint_box(axes: Axes, box: Box, left: float, low: float, order: float) -> None:
+def _paint_box(axes: Axes, box: Box, left: float, low: float, order: float) -> None:
     """Paint a volume with its front's lower left corner at a place."""
     volume, wide, high, deep = box.volume, box.width, box.height, box.depth
     colour = COLOURS.get(volume.kind, OTHER)
     if volume.kind in SIGNS:
         _paint_sign(axes, volume, left + wide / 2, low + high / 2, wide / 2, order)
         return
-    style = {"edgecolor": EDGE, "linewidth": 0.5, "zorder": order, "joinstyle": "round"}
     right, top = left + wide, low + high
     side = [(right, low), (right + deep, low + deep), (right + deep, top + deep), (right, top)]
-    roof = [(left, top), (right, top), (right + deep, top + deep), (left + deep, top + deep)]
-    stripes = _stripes(volume)
-    axes.add_patch(Polygon(side, facecolor=_shade(colour, 0.84), **style))
-    axes.add_patch(Polygon(roof, facecolor=_tint(colour, 0.45), **style))
-    axes.add_patch(Rectangle((left, low), wide, high, facecolor=colour, **style))
+    front, roof = _slab(left, right, low, top, deep)
+    _face(axes, side, _shade(colour, 0.84), order)
+    _face(axes, roof, _tint(colour, 0.45), order)
+    _face(axes, front, to_rgb(colour), order)
     stripe = min(STRIPE, 0.3 * wide)
-    for number, own in enumerate(reversed(stripes)):
+    for number, own in enumerate(reversed(_stripes(volume))):
         end = right - number * stripe
-        face = [(end - stripe, low), (end, low), (end, top), (end - stripe, top)]
-        over = [
-            (end - stripe, top),
-            (end, top),
-            (end + deep, top + deep),
-            (end - stripe + deep, top + deep),
-        ]
-        for shape, painted in ((face, own), (over, _tint(own, 0.25))):
-            axes.add_patch(Polygon(shape, facecolor=painted, edgecolor="none", zorder=order + 0.1))
+        face, over = _slab(end - stripe, end, low, top, deep)
+        _face(axes, face, to_rgb(own), order + 0.1, edge="none")
+        _face(axes, over, _tint(own, 0.25), order + 0.1, edge="none")
+    for outline in (side, roof, front):
+        _face(axes, outline, "none", order + 0.2)
+
+
+def _slab(
+    left: float, right: float, low: float, top: float, deep: float
+) -> tuple[list[Point], list[Point]]:
+    """Return the front and the roof of a box."""
+    front = [(left, low), (right, low), (right, top), (left, top)]
+    roof = [(left, top), (right, top), (right + deep, top + deep), (left + deep, top + deep)]
+    return front, roof
+
+
+def _face(
+    axes: Axes, corners: list[Point], colour: ColorType, order: float, edge: str = EDGE
+) -> None:
     axes.add_patch(
-        Rectangle((left, low), wide, high, fill=False, **{**style, "zorder": order + 0.2})
-    )
-    axes.add_patch(Polygon(roof, fill=False, **{**style, "zorder": order + 0.2}))
+        Polygon(
+            corners, facecolor=colour, edgecolor=edge, linewidth=0.5, joinstyle="round",
+            zorder=order,
+        )
+    )  # fmt: skip
 
 
 def _stripes(volume: Volume) -> list[str]:
@@ -260,7 +271,7 @@ def _paint_sign(
         )
     )  # fmt: skip
     arm = radius * 0.55
-    across = [((-1, 0), (1, 0)), ((0, -1), (0, 1))]
+    across = [((-1.0, 0.0), (1.0, 0.0)), ((0.0, -1.0), (0.0, 1.0))]
     if volume.kind == "product":
         across = [((-0.7, -0.7), (0.7, 0.7)), ((-0.7, 0.7), (0.7, -0.7))]
     for (x0, y0), (x1, y1) in across:
@@ -279,12 +290,14 @@ def _head(before: Point, end: Point) -> list[Point]:
     return [end, (back[0] + aside[0], back[1] + aside[1]), (back[0] - aside[0], back[1] - aside[1])]
 
 
-def _shade(colour: str, share: float) -> tuple[float, ...]:
-    return tuple(share * part for part in to_rgb(colour))
+def _shade(colour: str, share: float) -> ColorType:
+    red, green, blue = to_rgb(colour)
+    return share * red, share * green, share * blue
 
 
-def _tint(colour: str, share: float) -> tuple[float, ...]:
-    return tuple(part + share * (1 - part) for part in to_rgb(colour))
+def _tint(colour: str, share: float) -> ColorType:
+    red, green, blue = (part + share * (1 - part) for part in to_rgb(colour))
+    return red, green, blue
 
 
 def _legend(volumes: Sequence[Volume]) -> list[str]:

@@ -51,6 +51,7 @@ def filters_figure(
         range(len(first.partner)),
         key=lambda channel: (-float(first.correlation[channel].nan_to_num(-2.0)), channel),
     )[:MOST_FILTERS]
+    hidden = len(first.partner) - len(order)
     rows = -(-len(order) // FILTERS_A_ROW)
     cell = 2 * FILTER + FILTER_GAP
     sheet = Sheet.made_for(
@@ -61,7 +62,7 @@ def filters_figure(
             f"of {one_line(names[1])}, {match.layers[1]}, that answers most like it; below: their "
             f"channels and the correlation of the activations. Weights: zero is mid-grey, each "
             f"filter on a symmetric scale of its own."
-            + (f" {len(first.partner) - len(order)} more are not shown." if len(first.partner) > len(order) else ""),
+            + (f" {hidden} more are not shown." if hidden else ""),
         ],
         "",
     )  # fmt: skip

@@ -133,6 +133,7 @@ class Drawing:
 
     Attributes:
         enter, leave: where the axis meets the first of them, and comes out of the last.
+        begun: whether the axis comes from somewhere, so that an arrow leads to what follows.
         right, top, bottom: the ends of what is there.
 
     """
@@ -142,7 +143,8 @@ class Drawing:
     lines: list[Line] = field(default_factory=list)
     panels: list[Panel] = field(default_factory=list)
     enter: float = 0.0
-    leave: float | None = None
+    leave: float = 0.0
+    begun: bool = False
     right: float = 0.0
     top: float = 0.0
     bottom: float = 0.0
@@ -166,12 +168,12 @@ class Drawing:
     def append(self, other: Drawing) -> None:
         """Put another drawing behind this one, with an arrow from this to that."""
         left = self.right + ARROW
-        if self.leave is not None:
+        if self.begun:
             self.lines.append(Line(((self.leave, 0.0), (left + other.enter, 0.0)), other.takes))
         else:
             self.enter = left + other.enter
         self.add(other, left)
-        self.leave = None if other.leave is None else left + other.leave
+        self.leave, self.begun = left + other.leave, True
 
     @property
     def takes(self) -> bool:
@@ -253,9 +255,9 @@ def _rows(stretches: list[Drawing], row: float) -> list[Drawing]:
     found: list[Drawing] = []
     for stretch in stretches:
         if not found or found[-1].right + ARROW + stretch.right > row:
-            found.append(Drawing(right=ARROW if found else -ARROW))
-            if len(found) > 1:
-                found[-1].leave = 0.0
+            # The first row begins at the left end; an arrow leads into every other.
+            goes_on = bool(found)
+            found.append(Drawing(right=ARROW if goes_on else -ARROW, begun=goes_on))
         found[-1].append(stretch)
     return found
 
@@ -571,7 +573,7 @@ def _chains(volumes: Sequence[Volume], places: Sequence[int]) -> list[list[int]]
     [[2, 3, 4], [1]]
     """
     left = list(places)
-    chains = []
+    chains: list[list[int]] = []
     while left:
         longest: dict[int, list[int]] = {}
         for place_ in left:

@@ -1,4 +1,4 @@
-"""Matching: which channels of two networks answer alike, by the correlation of their activations."""
+"""Matching: which channels of two networks answer alike, by their activations' correlation."""
 
 from __future__ import annotations
 

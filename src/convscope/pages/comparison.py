@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,7 +21,7 @@ from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import found_in, side_by_side
-from convscope.pages.section import Picture, Section, Shelf, Table, finite
+from convscope.pages.section import Finding, Picture, Section, Shelf, Table, finite
 
 PARTS = "parts"
 SHOWN_LAYERS, SHOWN_PAIRS = 3, 4
@@ -55,10 +54,16 @@ def comparison_report(
     except OSError as error:
         raise OutputError(f"cannot make the folder {out / PARTS}: {error.strerror}") from error
     names = labels(found)
+    layers = found.sides[0].layers, found.sides[1].layers
+    notes = [
+        f"{name}: {note}"
+        for name, side in zip(names, found.sides, strict=True)
+        for note in side.notes
+    ]
     sections = [
         _answers(found, names),
         _architectures(nets, names, shelf),
-        Section("layers", "Layers side by side", tables=(side_by_side((found.sides[0].layers, found.sides[1].layers), names),)),
+        Section("layers", "Layers side by side", tables=(side_by_side(layers, names),)),
         _diagnoses(found, names, shelf),
         *_first_filters(found, nets, names, shelf),
         _matching(found, nets, images, names, shelf),
@@ -67,7 +72,7 @@ def comparison_report(
         title=f"{names[0]} and {names[1]}",
         lead=_lead(found, names),
         facts=_facts(found, names),
-        notes=tuple(f"{name}: {note}" for name, side in zip(names, found.sides, strict=True) for note in side.notes),
+        notes=tuple(notes),
         sections=sections,
         missing=found.left_out,
         healthy="Nothing is wrong with either network's layers.",
@@ -169,7 +174,8 @@ def _architectures(nets: tuple[Network, Network], names: tuple[str, str], shelf:
 
 
 def _diagnoses(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -> Section:
-    pictures, findings = [], []
+    pictures: list[Picture] = []
+    findings: list[Finding] = []
     for place, (side, name) in enumerate(zip(found.sides, names, strict=True)):
         count = len(side.diagnosis.findings)
         alternative = f"Bars a layer of {name}: {count} findings."
@@ -216,8 +222,9 @@ def _matching(
 ) -> Section:
     rows = tuple(
         (
-            match.layers[0], match.layers[1], times_of(match),
-            *(_share(values) for side in (match.first, match.second) for values in (side.median, side.chance)),
+            match.layers[0], match.layers[1], f"{match.grid[0]}×{match.grid[1]}",
+            _share(match.first.median), _share(match.first.chance),
+            _share(match.second.median), _share(match.second.chance),
             str(len(match.pairs)),
         )
         for match in found.matches
@@ -244,11 +251,6 @@ def _matching(
             "before. A mutual pair is one in which each is the other's partner."
         ),
     )
-
-
-def times_of(match: LayerMatch) -> str:
-    """Return the grid that maps were compared on."""
-    return f"{match.grid[0]}×{match.grid[1]}"
 
 
 def _share(value: float) -> str:

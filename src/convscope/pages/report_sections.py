@@ -31,7 +31,7 @@ from convscope.methods.invariance_result import Invariance
 from convscope.methods.occlude import occlude
 from convscope.methods.occlusion import Occlusion
 from convscope.methods.patches import fill_for
-from convscope.methods.project import project, strongest_maps
+from convscope.methods.project import chosen_rule, project, strongest_maps
 from convscope.methods.sanity import sanity
 from convscope.methods.scanning.sources import Images, SomeImages
 from convscope.network import Network
@@ -76,10 +76,10 @@ class Subject:
 def architecture(subject: Subject, seconds: float | None, progress: Progress) -> Section:
     """Draw the network."""
     drawn = draw(subject.net)
+    first, last = drawn.volumes[0], drawn.volumes[-1]
     alternative = (
-        f"The architecture of {subject.net.name} as boxes, from {drawn.volumes[0].channels} "
-        f"channels of {drawn.volumes[0].rows} by {drawn.volumes[0].columns} to "
-        f"{drawn.volumes[-1].channels:,} of {drawn.volumes[-1].rows} by {drawn.volumes[-1].columns}."
+        f"The architecture of {subject.net.name} as boxes, from {first.channels} channels of "
+        f"{first.rows} by {first.columns} to {last.channels:,} of {last.rows} by {last.columns}."
     )
     return Section(
         "architecture",
@@ -163,8 +163,6 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
 
 def _rule(net: Network) -> str:
     """Return the deconvnet, or the gradient where there is no rectifier."""
-    from convscope.methods.project import chosen_rule
-
     try:
         chosen_rule(net, "deconvnet")
     except RuleError:
