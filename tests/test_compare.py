@@ -1,7 +1,6 @@
 """Two networks side by side: partners by a slow oracle, and the page in a real browser."""
 
 import json
-import shutil
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ from torch import nn
 
 import convscope as cs
 from architectures import Plain
+from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.images import Preprocess
 from convscope.methods.compare import corresponding
@@ -23,8 +23,6 @@ from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Layer
 from convscope.pages.comparison import comparison_report
 from convscope.pages.layer_tables import lined_up
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def network(seed: int = 0, width: int = 6, name: str = "net") -> cs.Network:
@@ -224,36 +222,9 @@ def test_the_page_says_what_the_numbers_say(page):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
-@pytest.mark.parametrize(("width", "colours"), [(1360, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "colours"), SCREENS)
 def test_the_page_is_whole_in_a_browser(page, width, colours):
     check_in_browser(page[1], width, colours, pictures=7)
-
-
-def check_in_browser(path, width, colours, pictures) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    complaints, requests = [], []
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=colours)
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(path.as_uri())
-        broken = "() => [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-        assert tab.evaluate(broken) == 0
-        assert tab.locator("img").count() >= pictures
-        # Wide pictures and tables are moved sideways inside the page, never the page itself.
-        assert tab.evaluate("() => document.documentElement.scrollWidth") <= width
-        links = (
-            "() => [...document.querySelectorAll('nav a')].every("
-            "a => document.querySelector(a.getAttribute('href')))"
-        )
-        assert tab.evaluate(links)
-        pdf = tab.pdf(format="A4", prefer_css_page_size=True)
-        browser.close()
-    assert not complaints
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    assert pdf.startswith(b"%PDF")
 
 
 def test_the_command_compares(tmp_path):

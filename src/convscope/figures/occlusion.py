@@ -346,7 +346,7 @@ def _caption(rows: Sequence[OccludedImage], scale: str) -> list[str]:
             "(c): deconvnet, zero is mid-grey; the correlation is between the mean |projection| "
             "under the patch and the drop of the map's sum, over all computed positions."
         )
-    if any(r.occlusion.method == "adaptive" for r in rows):
+    if any(not bool(r.occlusion.computed.all()) for r in rows if r.occlusion.method == "adaptive"):
         lines.append("White dots: computed positions; between them the maps are estimates.")
     if any(bool(r.occlusion.heatmap(k).isnan().any()) for r in rows for k in _kinds(r.occlusion)):
         lines.append("Hatched: not covered by any patch that was computed.")

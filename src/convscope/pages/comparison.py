@@ -75,7 +75,7 @@ def comparison_report(
         notes=tuple(notes),
         sections=sections,
         missing=found.left_out,
-        healthy="Nothing is wrong with either network's layers.",
+        healthy="Nothing is wrong with either network, by the thresholds of the diagnosis.",
     )  # fmt: skip
     return document.write(shelf, out, finite(found.to_json()))
 

@@ -26,6 +26,8 @@ from convscope.pages.section import Section, Shelf
 
 PARTS = "parts"
 PICTURES = 2
+FEW = 50
+"""Images below which a diagnosis that finds nothing says little."""
 UNITS_A_SECTION = 1000
 
 
@@ -312,12 +314,18 @@ class _Work:
             facts.append(("Images", f"{diagnosed.numbers['images']:,}"))
             if diagnosed.numbers["accuracy"] is not None:
                 facts.append(("Right answers", f"{diagnosed.numbers['accuracy']:.1%}"))
-            healthy = "Nothing is wrong with any layer, by the thresholds of the diagnosis."
+            count = diagnosed.numbers["images"]
+            healthy = (
+                f"Nothing is wrong with any layer, by the thresholds of the diagnosis, on "
+                f"{count:,} image{'' if count == 1 else 's'}."
+            )
+            if count < FEW:
+                healthy += " So few images do not show much: give it more."
         ordered = [self.done[task.name] for task in TASKS if task.name in self.done]
         return Document(
             title=f"{net.name}: what it is, and what it sees",
-            lead=f"A report on {net.name}, by the images of {source.name} and "
-            f"{len(self.subject.names)} pictures of them looked at closely.",
+            lead=f"A report on {net.name}: diagnosed on images of {source.name}, with "
+            f"{' and '.join(self.subject.names)} looked at closely.",
             facts=tuple(facts),
             notes=net.notes,
             sections=ordered,

@@ -238,7 +238,9 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
         if found.partial:
             break
     drawn = occlusion_figure(rows, net.preprocess)
-    sentences = [_where(row.occlusion, row.title) for row in rows]
+    sentences = [
+        _where(row.occlusion, name) for row, name in zip(rows, subject.names, strict=False)
+    ]
     return Section(
         "occlusion",
         "Where the answer hangs",
