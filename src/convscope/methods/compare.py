@@ -214,7 +214,7 @@ def compare(
         diagnoses.append(
             diagnose(net, source, budget=rest, sample=most, memory=memory, progress=inside)
         )
-    return work.comparison((diagnoses[0], diagnoses[1]))
+    return work.comparison((diagnoses[0], diagnoses[1]), sources[0].name)
 
 
 def _rest(deadline: budgets.Deadline) -> float:
@@ -358,7 +358,7 @@ class _Pass:
                 self.labelled[side] += 1
                 self.right[side] += answer == classes[label]
 
-    def comparison(self, diagnoses: tuple[Diagnosis, Diagnosis]) -> NetworkComparison:
+    def comparison(self, diagnoses: tuple[Diagnosis, Diagnosis], data: str) -> NetworkComparison:
         """Return all that was found."""
         sides = [
             Side(
@@ -378,7 +378,7 @@ class _Pass:
         return NetworkComparison(
             sides=(sides[0], sides[1]),
             images=self.images,
-            data=self.sources[0].name,
+            data=data,
             agreement=self.same / self.images if _same_classes(self.nets) else None,
             matches=tuple(matcher.match() for matcher in self.matchers),
             left_out=tuple(left_out),

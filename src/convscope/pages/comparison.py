@@ -149,18 +149,27 @@ def _answers(found: NetworkComparison, names: tuple[str, str]) -> Section:
         both("dead channels", [f"{side.dead[0]:,} of {side.dead[1]:,}" for side in sides]),
         both("findings", [str(len(side.diagnosis.findings)) for side in sides]),
     ]
-    if sides[0].multiply_adds and sides[1].multiply_adds:
-        ratio = sides[1].multiply_adds / sides[0].multiply_adds
-        sentence = f"{names[1]} costs {ratio:.3g} times the multiply-adds of {names[0]}"
-        ratio = sides[1].parameters / max(1, sides[0].parameters)
-        sentence += f" and has {ratio:.3g} times its parameters."
-    else:
-        sentence = ""
+    sentence = _cost(sides, names)
     return Section(
         "answers",
         "Answers and cost",
         sentences=(sentence,) if sentence else (),
         tables=(Table("The two networks in numbers.", ("", *names), tuple(rows)),),
+    )
+
+
+def _cost(sides: tuple[Side, Side], names: tuple[str, str]) -> str:
+    """Return in words how the costs go together."""
+    cost, size = (
+        tuple(getattr(side, key) for side in sides) for key in ("multiply_adds", "parameters")
+    )
+    if cost[0] == cost[1] and size[0] == size[1]:
+        return "Both have the same parameters in number, and cost the same."
+    if not cost[0] or not size[0]:
+        return ""
+    return (
+        f"{names[1]} costs {cost[1] / cost[0]:.3g} times the multiply-adds of {names[0]} and has "
+        f"{size[1] / size[0]:.3g} times its parameters."
     )
 
 

@@ -161,10 +161,10 @@ def _pictures(
     found, called = [], []
     for place, picture in enumerate(pictures):
         if isinstance(picture, Tensor):
-            found.append(net.checked(picture)[0])
+            found.append(net.checked(picture)[0].cpu())
             called.append(f"picture {place + 1}")
         else:
-            found.append(checked_image(source.load(picture)[0], net).to(net.device, net.dtype))
+            found.append(checked_image(source.load(picture)[0], net).to(net.dtype))
             called.append(source.title(picture))
     if not found:
         raise DataError("a report needs a picture to look at closely")
@@ -182,7 +182,7 @@ def _first_readable(net: Network, source: Images) -> tuple[Tensor, tuple[str, ..
             image = checked_image(source.load(number)[0], net)
         except ImageError:
             continue
-        found[number] = image.to(net.device, net.dtype)
+        found[number] = image.to(net.dtype)
     if not found:
         raise DataError(f"no image of {source.name} can be read")
     return torch.stack(list(found.values())), tuple(map(source.title, found))

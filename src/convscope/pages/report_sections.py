@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class Subject:
     Attributes:
         net: the network.
         images: the images that it is diagnosed on.
-        pictures: [N, C, H, W], those that are looked at closely, in its input space.
+        pictures: [N, C, H, W], on the CPU: those looked at closely, in its input space.
         names: what these are called, one each.
         shelf: where pictures and finished sections lie.
         memory: bytes for the maps, or a text such as ``"2GB"``.
@@ -123,10 +124,11 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
 
 def layers(subject: Subject, seconds: float | None, progress: Progress) -> Section:
     """List the layers, with what the diagnosis measured if there is one."""
-    try:
-        found: Diagnosis | None = Diagnosis.load(subject.shelf.folder / DIAGNOSIS_FILE)
-    except OutputError:
-        found = None
+    found: Diagnosis | None = None
+    # The file may be of other weights or images; the section beside it says of which.
+    if subject.shelf.find("diagnosis") is not None:
+        with suppress(OutputError):
+            found = Diagnosis.load(subject.shelf.folder / DIAGNOSIS_FILE)
     return Section("layers", "Layers", tables=(layers_table(subject.net, found),))
 
 

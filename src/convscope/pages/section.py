@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from PIL import Image
 
 from convscope.figures.sheet import Sheet
@@ -174,7 +175,9 @@ class Shelf:
         """Write a figure as SVG, which stays sharp at any size, and return it for a section."""
         width, height = (round(inches * 96) for inches in sheet.figure.get_size_inches())
         content = io.BytesIO()
-        sheet.figure.savefig(content, format="svg")
+        # Without a date, and with fixed names inside, the same figure gives the same file.
+        with rc_context({"svg.hashsalt": "convscope"}):
+            sheet.figure.savefig(content, format="svg", metadata={"Date": None})
         return self.picture(content.getvalue(), name, "svg", alternative, (width, height), title)
 
     def picture(
