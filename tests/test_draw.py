@@ -16,7 +16,7 @@ from matplotlib.text import Text as DrawnText
 from torch import nn
 
 import convscope as cs
-from architectures import build, images_for
+from architectures import ARCHITECTURES, build, images_for
 from convscope.figures.placing import PITCH, Measures, place, texts_of
 from convscope.models.architectures import ARCHITECTURES as OWN
 from convscope.models.plain import NetConfig
@@ -47,14 +47,24 @@ def plain(padding: str, norm: bool) -> cs.Network:
     return cs.Network(build_plain(config, 0), torch.zeros(1, 3, 32, 32))
 
 
-SMALL = ("residual", "dense", "inception", "squeeze-excite", "hourglass", "shuffled")
 NETWORKS = {
-    **{name: (lambda n=name: own(n)) for name in ("vgg16", "squeezenet1_1")},
-    **{name: (lambda n=name: famous(n)) for name in FAMOUS},
-    **{name: (lambda n=name: small(n)) for name in SMALL},
+    "vgg16": lambda: own("vgg16"),
+    "resnet50": lambda: famous("resnet50"),
+    "googlenet": lambda: famous("googlenet"),
+    "densenet": lambda: famous("densenet"),
     "base": lambda: cs.load("base", None),
     "valid": lambda: plain("valid", False),
+    "hourglass": lambda: small("hourglass"),
 }
+MORE = {
+    "squeezenet1_1": lambda: own("squeezenet1_1"),
+    **{name: (lambda n=name: famous(n)) for name in FAMOUS if name not in NETWORKS},
+    **{name: (lambda n=name: small(n)) for name in ARCHITECTURES if name not in NETWORKS},
+}
+EACH = [
+    *(pytest.param(make, id=name) for name, make in NETWORKS.items()),
+    *(pytest.param(make, id=name, marks=pytest.mark.slow) for name, make in MORE.items()),
+]
 
 
 def test_a_volume_is_a_layer_with_what_papers_fold_into_it():
@@ -116,9 +126,9 @@ def test_windows_are_written_as_papers_do(layer, detail):
     assert volumes_of(net.graph)[1].detail == detail
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_layer_is_in_one_volume_or_folded(name):
-    net = NETWORKS[name]()
+@pytest.mark.parametrize("make", EACH)
+def test_every_layer_is_in_one_volume_or_folded(make):
+    net = make()
     volumes = volumes_of(net.graph)
     needed = {net.graph.steps[i].name for i in net.graph.needed_for([net.graph.output])}
     drawn = {"convolution", "transposed convolution", "linear", "max pool"}
@@ -227,9 +237,9 @@ def test_vgg16_stands_in_one_row_and_shrinks_along_it():
     assert min(np.diff([box.centre for box in drawing.boxes])) >= PITCH - 1e-9
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_drawing_is_legible(name):
-    drawn = cs.draw(NETWORKS[name]())
+@pytest.mark.parametrize("make", EACH)
+def test_a_drawing_is_legible(make):
+    drawn = cs.draw(make())
     check_placing(drawn.drawing)
     canvas = FigureCanvasAgg(drawn.figure)
     canvas.draw()
@@ -268,20 +278,23 @@ def test_too_many_connections_are_told_in_words():
     assert "6 × concatenation" in texts
 
 
-@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
-def test_the_command_writes_a_picture(kind, tmp_path):
-    command = [sys.executable, "-m", "convscope", "draw", "base", "-o", f"net.{kind}", "--json"]
+@pytest.mark.parametrize(
+    ("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_it_is_saved_as_a_picture(kind, start, tmp_path):
+    cs.draw(small("residual")).save(tmp_path / f"net.{kind}")
+    assert (tmp_path / f"net.{kind}").read_bytes().startswith(start)
+
+
+def test_the_command_draws(tmp_path):
+    command = [sys.executable, "-m", "convscope", "draw", "base", "-o", "net.png", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     numbers = json.loads(done.stdout)
-    assert numbers["output"] == f"net.{kind}"
-    assert [v["name"] for v in numbers["volumes"]][:3] == [
-        "images",
-        "features.conv1",
-        "features.conv2",
-    ]
-    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind]
-    assert (tmp_path / f"net.{kind}").read_bytes().startswith(start)
+    assert numbers["output"] == "net.png"
+    names = [volume["name"] for volume in numbers["volumes"]]
+    assert names[:3] == ["images", "features.conv1", "features.conv2"]
+    assert (tmp_path / "net.png").stat().st_size > 10_000
 
 
 def test_a_wrong_ending_is_one_sentence(tmp_path):
