@@ -16,7 +16,7 @@ from convscope.study.data import CLASSES, ImageSet, load_cifar10
 
 SIDE = 64
 BATCH = 128
-EPOCHS, IMAGES = 3, 20_000
+EPOCHS, IMAGES = 3, 10_000
 CONFIGS: dict[str, TrainConfig] = {
     "tiny": preset("tiny", epochs=EPOCHS, held_out=500),
     "tiny, no batch norm": replace(

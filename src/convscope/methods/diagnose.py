@@ -50,6 +50,9 @@ ANSWERED = 500
 FIELD_IMAGES = 8
 """Images that an effective receptive field is the mean of."""
 
+SPREADING = (dead.KIND, dominating.KIND, saturation.KIND)
+"""Findings that change what the layers above are given."""
+
 ONE_ANSWER = 0.9
 """A network that gives nearly every image the same answer does not show what a layer does."""
 
@@ -350,7 +353,9 @@ class _Work:
         return [
             finding
             for finding in found
-            if steps[finding.layer] in below and steps[finding.layer] < layer.layer.convolution
+            if finding.kind in SPREADING
+            and steps[finding.layer] in below
+            and steps[finding.layer] < layer.layer.convolution
         ]
 
     def _slow_findings(self) -> list[Finding]:

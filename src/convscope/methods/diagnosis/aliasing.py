@@ -25,7 +25,7 @@ def aliased_share(response: Response) -> float:
 def find_aliasing(layer: str, response: Response, thresholds: Thresholds) -> list[Finding]:
     """Return what is to be said of a first layer's stride."""
     share = aliased_share(response)
-    if max(response.stride) == 1 or not share > thresholds.aliased:
+    if max(response.stride) == 1 or response.rewrites_patches or not share > thresholds.aliased:
         return []
     own = response.aliased()
     worst = np.flatnonzero(own > thresholds.aliased)
@@ -65,4 +65,4 @@ def find_gap(layer: str, response: Response, thresholds: Thresholds) -> list[Fin
         f"pixel, in {high:.0%}, and in between in only {middle:.0%}."
     )
     suggestion = f"Make the filters smaller and the stride shorter, {CITED}."
-    return [Finding(GAP, layer, (), evidence, suggestion, float(min(low, high)) + 0.5 * 0.5)]
+    return [Finding(GAP, layer, (), evidence, suggestion, 0.5)]

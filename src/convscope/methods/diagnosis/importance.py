@@ -59,7 +59,9 @@ class Ablation:
     def without(self, layer: ScannedLayer) -> Agreement:
         """Return what becomes of the answers where the layer gives its mean maps."""
         mean = self._means[layer.step]
-        return self._with(layer, 0, lambda images: mean.expand(len(images), *mean.shape))
+        # Where nothing goes around the layer, one image's answer is that to all.
+        images = self._images if self.goes_around(layer) else self._images[:1]
+        return self._with(layer, 0, lambda some: mean.expand(len(some), *mean.shape), images)
 
     def skipping(self, layer: ScannedLayer) -> Agreement | None:
         """Return the same where the layer hands on what it reads; None if the shapes differ."""
@@ -67,7 +69,7 @@ class Ablation:
         source = graph.steps[layer.convolution].inputs[0]
         if graph.steps[source].shape != graph.steps[layer.step].shape:
             return None
-        return self._with(layer, source, torch.clone)
+        return self._with(layer, source, torch.clone, self._images)
 
     def goes_around(self, layer: ScannedLayer) -> bool:
         """Return whether anything reaches the output past the layer."""
@@ -85,31 +87,36 @@ class Ablation:
                 sums[step] = sums.get(step, 0.0) + maps.double().sum(0)
 
         steps = {layer.step for layer in layers}
-        for batch in self._batches():
+        for batch in self._batches(self._images):
             visit(self._net.graph, batch, {*steps, output}, look)
         count = len(self._images)
         means = {step: (total / count).to(self._net.dtype) for step, total in sums.items()}
         return means, torch.cat(answers)
 
     def _with(
-        self, layer: ScannedLayer, source: int, stand_in: Callable[[Tensor], Tensor]
+        self,
+        layer: ScannedLayer,
+        source: int,
+        stand_in: Callable[[Tensor], Tensor],
+        images: Tensor,
     ) -> Agreement:
         graph = self._net.graph
         found = torch.cat(
             [
                 _classes(answer_with(graph, batch, layer.step, source, stand_in))
-                for batch in self._batches()
+                for batch in self._batches(images)
             ]
         )
+        found = found.expand_as(self._answers)
         same = float((found == self._answers).double().mean())
         chance = self.commonest
         beyond = (same - chance) / (1 - chance) if chance < 1 else 0.0
         return Agreement(same, beyond, self._right(found))
 
-    def _batches(self) -> Iterator[Tensor]:
+    def _batches(self, images: Tensor) -> Iterator[Tensor]:
         size = self._size if self._net.graph.batched else 1
-        for begin in range(0, len(self._images), size):
-            yield self._net.checked(self._images[begin : begin + size])
+        for begin in range(0, len(images), size):
+            yield self._net.checked(images[begin : begin + size])
 
     def _right(self, answers: Tensor) -> float | None:
         known = self._labels >= 0

@@ -59,12 +59,23 @@ class Response:
             zeros for a filter without weights. Frequencies in the order of ``fft2``.
         stride: rows and columns.
         kernel: height and width, dilation included.
+        inputs: channels of the images.
 
     """
 
     power: Doubles
     stride: tuple[int, int]
     kernel: tuple[int, int]
+    inputs: int
+
+    @property
+    def rewrites_patches(self) -> bool:
+        """Whether patches side by side are written in as many numbers as they have, or more.
+
+        That loses nothing, whatever the frequencies.
+        """
+        numbers = self.inputs * self.kernel[0] * self.kernel[1]
+        return self.kernel == self.stride and len(self.power) >= numbers
 
     def aliased(self) -> Doubles:
         """Return the share of each filter's power that the stride folds back, [K].
@@ -103,7 +114,7 @@ def response_of(net: Network, layer: ScannedLayer, spectrum: ImageSpectrum) -> R
     shares = torch.where(total > 0, power / total.clamp(min=1e-300), 0.0)
     stride = pair(call.arguments.get("stride", 1))
     shape = (int(kernels.shape[2]), int(kernels.shape[3]))
-    return Response(shares.numpy(), (stride[0], stride[1]), shape)
+    return Response(shares.numpy(), (stride[0], stride[1]), shape, kernels.shape[1])
 
 
 def first_layer(net: Network, layers: list[ScannedLayer]) -> ScannedLayer | None:
