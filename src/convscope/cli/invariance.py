@@ -60,6 +60,7 @@ def invariance(
     """
     from convscope.figures.invariance import check_images_fit, invariance_figure
     from convscope.methods.invariance import invariance as measure
+    from convscope.methods.transformations import SOURCES
     from convscope.outputs import check_output, written_beside
 
     check_output(output, PICTURES + TENSORS)
@@ -68,11 +69,10 @@ def invariance(
     net = load_network(model, weights, size, device)
     batch = net.preprocess.batch(images)
     targets = target * len(images) if target and len(target) == 1 else target
-    kinds = {"kinds": transform} if transform else {}
     with progress_bar(f"transforming {len(images)} image{'s' if len(images) > 1 else ''}") as bar:
         found = measure(
-            net, batch, layer, targets=targets, steps=steps, fill=fill, memory=memory,
-            budget=budget, progress=bar, **kinds,
+            net, batch, layer, transform or tuple(SOURCES), targets, steps=steps, fill=fill,
+            memory=memory, budget=budget, progress=bar,
         )  # fmt: skip
     if output.suffix.lower() in TENSORS:
         found.save(output)

@@ -145,7 +145,6 @@ def _caption(record: Correspondence) -> list[str]:
         f"treats the part alike across images.",
         f"Whiskers: standard error, for the parts by leaving out one image after the other, for "
         f"the random boxes over {repeats} draws (seed {record.seed}). Random boxes have the part's "
-        f"size: 'random places' lie elsewhere in each image, 'one random place' is the same in "
-        f"all, so that the same units change whatever is hidden. Only a part that is below both "
-        f"is seen as such.",
+        f"size: 'random places' lie elsewhere in each image; 'one random place' is the same in "
+        f"all, and tells how far sharing the place alone lowers the share.",
     ]

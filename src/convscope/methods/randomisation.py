@@ -51,10 +51,9 @@ def draw(weights: Tensor, generator: torch.Generator) -> Tensor:
 
     A single number, or a tensor whose values are all equal, stays what it is.
     """
-    wide = weights.detach().double()
-    noise = torch.randn(weights.shape, generator=generator, dtype=torch.float32)
-    deviation = wide.std(correction=0)
-    return (noise.to(weights) * deviation.to(weights) + wide.mean().to(weights)).to(weights)
+    deviation, mean = torch.std_mean(weights.detach(), correction=0)
+    noise = torch.randn(weights.shape, generator=generator, dtype=torch.float32).to(weights)
+    return noise.mul_(deviation).add_(mean)
 
 
 def draw_centred(weights: Tensor, generator: torch.Generator) -> Tensor:
@@ -62,10 +61,8 @@ def draw_centred(weights: Tensor, generator: torch.Generator) -> Tensor:
 
     Biases, and the scales and shifts of norms, are drawn by :func:`draw`.
     """
-    if weights.dim() < 2:
-        return draw(weights, generator)
     drawn = draw(weights, generator)
-    return drawn - weights.detach().double().mean().to(weights)
+    return drawn if weights.dim() < 2 else drawn.sub_(weights.detach().mean())
 
 
 def permute(weights: Tensor, generator: torch.Generator) -> Tensor:

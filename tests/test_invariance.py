@@ -1,0 +1,321 @@
+"""Invariance: transformations against loops over pixels, distances against a slow account."""
+
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor, nn
+
+from convscope import cli
+from convscope.errors import ConvscopeError, ImageError, UnitError
+from convscope.images import Preprocess
+from convscope.methods.invariance import invariance
+from convscope.methods.invariance_result import Invariance
+from convscope.methods.transformations import NEUTRAL, SOURCES, transformed
+from convscope.network import Network
+
+PLAIN = Preprocess.identity(2, (7, 9))
+
+
+def picture(height: int = 7, width: int = 9, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(2, height, width, generator=generator, dtype=torch.float64)
+
+
+def mirrored(place: int, size: int) -> int:
+    """Where a place beyond the image lies if the image is mirrored at its borders."""
+    place %= 2 * size
+    return place if place < size else 2 * size - 1 - place
+
+
+def slow(image: Tensor, kind: str, amount: float, beyond: float | None) -> Tensor:
+    """Move, enlarge or turn pixel by pixel; *beyond* is a brightness, or None to mirror."""
+    channels, height, width = image.shape
+    found = torch.zeros_like(image)
+    for r in range(height):
+        for c in range(width):
+            y, x = r - (height - 1) / 2, c - (width - 1) / 2
+            if kind == "translation":
+                y -= amount
+            elif kind == "scale":
+                y, x = y / amount, x / amount
+            else:  # y points down, so a counterclockwise turn takes (0, 1) to (-1, 0)
+                turn = math.radians(amount)
+                y, x = (
+                    y * math.cos(turn) + x * math.sin(turn),
+                    x * math.cos(turn) - y * math.sin(turn),
+                )
+            y, x = y + (height - 1) / 2, x + (width - 1) / 2
+            for row in (math.floor(y), math.floor(y) + 1):
+                for column in (math.floor(x), math.floor(x) + 1):
+                    weight = (1 - abs(y - row)) * (1 - abs(x - column))
+                    inside = 0 <= row < height and 0 <= column < width
+                    for k in range(channels):
+                        if inside or beyond is None:
+                            value = image[k, mirrored(row, height), mirrored(column, width)]
+                        else:
+                            value = beyond
+                        found[k, r, c] += weight * value
+    return found
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([("translation", -9.0, 9.0), ("scale", 0.4, 3.0), ("rotation", -400.0, 400.0)]),
+    st.floats(0, 1),
+    st.sampled_from([("gray", 0.5), ("black", 0.0), ("reflect", None)]),
+)
+def test_transformations_are_loops_over_pixels(kind, share, fill):
+    name, low, high = kind
+    amount = low + share * (high - low)
+    found = transformed(picture(), name, amount, fill[0], PLAIN)
+    assert (found - slow(picture(), name, amount, fill[1])).abs().max() < 1e-9
+
+
+def test_whole_pixels_quarter_turns_and_nothing_are_exact():
+    image = picture(8, 8)
+    moved = transformed(image, "translation", 3, "black", PLAIN)
+    assert (moved[:, 3:] - image[:, :5]).abs().max() < 1e-12
+    assert moved[:, :3].abs().max() < 1e-12
+    for quarters in (1, 2, 3):
+        turned = transformed(image, "rotation", 90 * quarters, "gray", PLAIN)
+        assert (turned - torch.rot90(image, quarters, (1, 2))).abs().max() < 1e-12
+    for kind in SOURCES:
+        assert transformed(image, kind, NEUTRAL[kind], "gray", PLAIN) is image
+    upwards = transformed(image, "translation", -2, "reflect", PLAIN)
+    assert (upwards[:, 6:] - image[:, [7, 6]]).abs().max() < 1e-12
+
+
+def test_colours_beyond_the_image_are_in_the_input_space():
+    preprocess = Preprocess((0.4, 0.4, 0.4), (0.2, 0.2, 0.2), (6, 6))
+    image = torch.zeros(3, 6, 6, dtype=torch.float64)
+    moved = transformed(image, "translation", 2, "#ff0000", preprocess)
+    assert torch.allclose(moved[:, 0, 0], torch.tensor([3.0, -2, -2], dtype=torch.float64))
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(2, 4, 3, padding=1)
+        self.two = nn.Conv2d(4, 5, 3, padding=1)
+        self.scores = nn.Linear(5, 3)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        first = F.relu(self.one(x))
+        second = F.relu(self.two(F.max_pool2d(first, 2)))
+        return [first, second, second.mean((2, 3))]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scores(self.features(x)[2])
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[Small, Network, Tensor]:
+    torch.manual_seed(2)
+    module = Small().double().eval()
+    images = torch.stack([picture(12, 14, seed) for seed in (0, 1)])
+    return module, Network(module, images[:1]), images
+
+
+def test_distances_and_answers_are_their_slow_account(small):
+    module, net, images = small
+    amounts = {"translation": [-3, 0, 2.5], "scale": [0.8, 1.4], "rotation": [33.0]}
+    found = invariance(net, images, targets=[2, 0], amounts=amounts, fill="gray")
+    assert found.layers == ("relu", "relu@1", "mean")
+    assert found.amounts[1].tolist()[:2] == [0.8, 1.4]
+    assert found.amounts[1, 2].isnan()
+    for k, kind in enumerate(found.kinds):
+        for s, amount in enumerate(amounts[kind]):
+            for n, (image, target) in enumerate(zip(images, (2, 0), strict=True)):
+                turned = slow(image, kind, amount, 0.5)[None]
+                pairs = zip(module.features(turned), module.features(image[None]), strict=True)
+                for at, (new, old) in enumerate(pairs):
+                    distance = math.sqrt(float(((new - old) ** 2).sum()))
+                    norm = math.sqrt(float((old**2).sum()))
+                    assert found.norm[at, n].item() == pytest.approx(norm, abs=1e-12)
+                    assert found.distance[k, at, n, s].item() == pytest.approx(
+                        distance / norm, abs=1e-8
+                    )
+                chance = module(turned).softmax(1)[0]
+                assert found.probability[k, n, s].item() == pytest.approx(
+                    chance[target].item(), abs=1e-8
+                )
+                assert found.predicted[k, n, s] == chance.argmax()
+    clean = module(images).softmax(1)
+    assert found.clean == pytest.approx((clean[0, 2].item(), clean[1, 0].item()), abs=1e-12)
+
+
+def test_what_is_not_transformed_is_not_moved(small):
+    _, net, images = small
+    found = invariance(net, images, steps=5)
+    for k, kind in enumerate(found.kinds):
+        at = found.amounts[k].tolist().index(NEUTRAL[kind])
+        assert (found.distance[k, :, :, at] == 0).all()
+        assert found.probability[k, :, at].tolist() == pytest.approx(found.clean, abs=1e-12)
+    full_turn = found.amounts[2].tolist().index(360.0)
+    assert found.distance[2, :, :, full_turn].max() < 1e-10
+    assert found.amounts[0][~found.amounts[0].isnan()].tolist() == [-3, -2, 0, 2, 3]
+    assert found.amounts[1].tolist() == pytest.approx([1, 1.2, 1.4, 1.6, 1.8])
+
+
+def test_memory_never_changes_an_answer(small):
+    _, net, images = small
+    one, other = (invariance(net, images, steps=4, memory=m) for m in ("1kB", "1GB"))
+    assert torch.allclose(one.distance, other.distance, atol=1e-12, equal_nan=True)
+
+
+def test_a_network_of_maps_has_no_answers():
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())
+    net = Network(module, torch.zeros(1, 2, 12, 14))
+    found = invariance(net, picture(12, 14)[None].float(), ["1"], ["scale"], steps=3)
+    assert found.probability is None
+    assert found.targets == ()
+    with pytest.raises(UnitError, match="is no classifier"):
+        invariance(net, picture(12, 14)[None].float(), ["1"], targets=[0])
+
+
+def test_stopping_early_gives_what_is_done(small, tmp_path):
+    _, net, images = small
+    whole = invariance(net, images, steps=6)
+    found = invariance(net, images, steps=6, budget=1e-9)
+    assert found.partial
+    assert found.notes[-1].startswith("stopped early: 8 of ")
+    known = ~found.distance.isnan()
+    assert known.sum() == 8 * 3
+    assert torch.allclose(found.distance[known], whole.distance[known], atol=1e-12)
+    found.save(tmp_path / "i.safetensors")
+    again = Invariance.load(tmp_path / "i.safetensors")
+    assert again.to_json() == found.to_json()
+    assert json.loads(found.to_json())["units"][0] == "pixels down"
+
+
+def test_mistakes_are_said(small):
+    _, net, images = small
+    for options, kind, message in (
+        ({"kinds": ["rotaton"]}, ImageError, "did you mean 'rotation'"),
+        ({"kinds": []}, ConvscopeError, "no transformation was named"),
+        ({"fill": "noise"}, ImageError, "the fill 'noise' is for patches"),
+        ({"fill": "gry"}, ImageError, "unknown fill 'gry'"),
+        ({"steps": 1}, ConvscopeError, "the number of steps must be at least 2"),
+        ({"targets": [1]}, UnitError, "2 images need 2 target classes, not 1"),
+        ({"targets": [1, 7]}, UnitError, "has classes 0 to 2, not 7"),
+        ({"layers": ["thre"]}, UnitError, "has no layer 'thre'"),
+        ({"amounts": {"scale": [0.0]}}, ImageError, "cannot be transformed by scale 0"),
+        ({"amounts": {"scale": []}}, ConvscopeError, "no amounts were given for the scale"),
+    ):
+        with pytest.raises(kind, match=message):
+            invariance(net, images, **options)
+
+
+NETWORK = """
+import torch
+from torch import nn
+
+
+def small():
+    torch.manual_seed(3)
+    body = nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU()
+    module = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    module.classes = "cat", "dog", "$eel$"
+    return module, torch.zeros(1, 3, 24, 24)
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a command in a folder with networks.py, two pictures and parts.csv."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "networks.py").write_text(NETWORK)
+    generator = np.random.default_rng(0)
+    for name in ("one.png", "two.png"):
+        pixels = generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    (tmp_path / "parts.csv").write_text(
+        "image,part,left,top,right,bottom\n"
+        "one.png,nose,2,3,8,9\ntwo.png,nose,12,3,18,9\n"
+        "one.png,$ear$,0,0,5,6\ntwo.png,$ear$,19,18,24,24\n"
+    )
+
+    def command(verb: str, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["convscope", verb, "networks.py:small", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return stopped.value.code, said.out, said.err
+
+    return command
+
+
+def test_the_command_invariance(run, tmp_path):
+    status, out, err = run("invariance", "one.png", "two.png", "--steps", "4", "--json")
+    assert status == 0, err
+    answer = json.loads(out)
+    assert answer["images"] == ["one.png", "two.png"]
+    assert np.array(answer["distance"], dtype=float).shape == (3, 3, 2, 4)
+    with Image.open(tmp_path / "invariance.png") as figure:
+        assert figure.width > 1000
+    status, out, err = run(
+        "invariance", "one.png", "--transform", "scale", "--steps", "3", "--target", "dog",
+        "--budget", "900", "--fill", "gray", "-o", "i.safetensors",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "P(dog)" in out
+    assert Invariance.load("i.safetensors").fill == "gray"
+
+
+def test_the_command_correspondence(run, tmp_path):
+    status, out, err = run("correspondence", "parts.csv", "--repeats", "2", "--json")
+    assert status == 0, err
+    answer = json.loads(out)
+    assert answer["parts"] == ["nose", "$ear$"]
+    with Image.open(tmp_path / "correspondence.png") as figure:
+        assert figure.width > 1000
+    status, out, err = run("correspondence", "parts.csv", "--repeats", "2", "--layer", "1")
+    assert status == 0, err
+    assert "share of features whose change has another sign" in out
+    status, out, err = run("correspondence", "parts.csv", "-o", "c.safetensors", "--repeats", "1")
+    assert status == 0, err
+
+
+def test_the_command_sanity(run, tmp_path):
+    status, out, err = run("sanity", "one.png", "--seeds", "2", "--others", "2", "--json")
+    assert status == 0, err
+    answer = json.loads(out)
+    assert set(answer["verdicts"]) == {"deconvnet", "guided", "gradient"}
+    assert np.array(answer["randomised"], dtype=float).shape == (3, 4, 2, 3)
+    with Image.open(tmp_path / "sanity.png") as figure:
+        assert figure.width > 1000
+    status, out, err = run(
+        "sanity", "one.png", "--rule", "guided", "--layer", "4", "--seeds", "1", "--others", "1",
+        "--other", "two.png", "--init", "permute", "--budget", "900", "-o", "s.safetensors",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "guided: the picture" in out
+
+
+MISTAKES = [
+    (("sanity", "one.png", "--rule", "gided"), "did you mean 'guided'"),
+    (("sanity", "one.png", "--init", "drawn"), "unknown initialisation 'drawn'"),
+    (("sanity", "one.png", "--budget", "0"), "the budget '0' is not a number of seconds"),
+    (("sanity", "one.png", "-o", "s.gif"), "its ending must be one of"),
+    (("invariance", "one.png", "--transform", "shear"), "unknown transformation 'shear'"),
+    (("invariance", *["one.png"] * 11), "11 images are too many for one figure"),
+    (("correspondence", "part.csv"), "the table of parts part.csv cannot be read"),
+    (("correspondence", "one.png"), "the table of parts one.png cannot be read"),
+    (("correspondence", "parts.csv", "--repeats", "0"), "the number of repeats must be at least 1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_mistakes_are_one_sentence_and_code_2(run, arguments, message):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
