@@ -82,10 +82,9 @@ def main() -> None:
         seconds = time.perf_counter() - began
         found = measure(module, stem, normalised(test.images[2000 : 2000 + MEASURED]))
         rows.append((stem, found))
-        print(f"{stem.name:15} {seed:4}  {accuracy(module, test):7.1%} ",
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 0.2, total_steps=steps, pct_start=0.25
-    )
+        numbers = "  ".join(f"{found[name]:7.3f}" for name in NUMBERS)
+        print(f"{stem.name:15} {seed:4} {accuracy(module, test):9.1%}  {numbers} {seconds:8.0f}",
+              flush=True)  # fmt: skip
     for name in NUMBERS[1:]:
         separate(name, rows)
 

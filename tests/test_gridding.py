@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import convscope as cs
 from convscope.methods.gridding.lattice import Lattice, unevenness
 from convscope.methods.gridding.spectrum import Band, GridMeter
 from convscope.methods.gridding.structure import variation_at_pixels
+from convscope.models.architectures import alexnet
 from convscope.network.blocks import feature_maps
 from convscope.network.windows import Sliding, Transposed
 
@@ -76,7 +78,7 @@ def test_gathering_is_the_convolution():
     assert found[0].tolist() == pytest.approx(expected)
 
 
-def ones_pass(module: nn.Module, maps: int) -> float:
+def ones_pass(module: nn.Module) -> float:
     """The slow way: backpropagate ones through a copy whose weights are all ones."""
     image = torch.zeros(1, 3, 96, 96, dtype=torch.float64, requires_grad=True)
     for parameter in module.double().parameters():
@@ -123,7 +125,7 @@ CHAINS = {
 @pytest.mark.parametrize("name", CHAINS)
 def test_through_many_layers_it_is_the_backward_pass_of_ones(name):
     module = CHAINS[name]()
-    expected = ones_pass(module, 4)
+    expected = ones_pass(module)
     net = cs.Network(module.float(), torch.zeros(1, 3, 96, 96))
     assert variation_at_pixels(net, net.graph.output) == pytest.approx(expected, abs=1e-6)
 
@@ -141,12 +143,15 @@ def test_forwards_it_is_the_ones_pass_of_a_decoder():
         nn.init.ones_(parameter)
     by_name = {layer.name: layer for layer in cs.strided_layers(net)}
     for name in ("1", "3"):
-        made = module[int(name) :](torch.ones(1, 4, 48, 48, dtype=torch.float64))[0, 0]
+        ones = torch.ones(1, 4, 48, 48, dtype=torch.float64)
+        made = module[int(name) :](ones)[0, 0].detach()
         inner = made[36:60, 36:60]
         layer = by_name[name]
         assert layer.forwards
         assert layer.alone == pytest.approx(unevenness(*[Transposed(*layer.kernel[:1], 2)] * 2))
-        assert layer.reached == pytest.approx(inner.std(correction=0) / inner.mean(), abs=1e-6)
+        assert layer.reached == pytest.approx(
+            float(inner.std(correction=0) / inner.mean()), abs=1e-6
+        )
     assert [finding.layer.name for finding in cs.structural_findings(net)] == ["1", "3"]
 
 
@@ -162,7 +167,9 @@ def test_findings_and_their_alternatives():
 
 
 def test_alexnets_first_layer_is_found_and_its_pools_are_not():
-    net = cs.load("alexnet", weights=None)
+    net = cs.Network(
+        nn.Sequential(OrderedDict(features=alexnet().features)), torch.zeros(1, 3, 127, 127)
+    )
     (found,) = cs.structural_findings(net)
     assert found.layer.name == "features.0"
     assert found.layer.alone == pytest.approx(math.sqrt((1 + 3 / 121) ** 2 - 1))
@@ -185,7 +192,7 @@ def test_a_healthy_network_gives_no_finding(layers):
     assert cs.structural_findings(net) == []
 
 
-def test_vgg_and_the_bundled_network_give_no_finding():
+def test_the_bundled_network_gives_no_finding():
     assert cs.structural_findings(cs.load("base")) == []
 
 
@@ -215,8 +222,8 @@ def test_the_meter_finds_a_grid_and_nothing_but_a_grid():
             spectrum = (torch.fft.fft2(energies) / energies.sum()).abs().square()
             half = float(spectrum[::2, ::2].sum() - 1)
             quarter = float(spectrum.sum() - 1) - half
-            assert found[0].variation == pytest.approx(math.sqrt(quarter), rel=0.02)
-            assert found[1].variation == pytest.approx(math.sqrt(half), rel=0.02)
+            assert found[0].variation == pytest.approx(math.sqrt(quarter), rel=0.06)
+            assert found[1].variation == pytest.approx(math.sqrt(half), rel=0.06)
             assert min(own.times for own in found) > 30
         else:
             assert max(own.variation for own in found) < 0.03
