@@ -19,7 +19,7 @@ from convscope.errors import DataError, UnitError
 from convscope.images import Preprocess
 from convscope.pages import report as reporting
 from convscope.pages.document import Document
-from convscope.pages.section import Finding, Picture, Section, Shelf, Table, finite
+from convscope.pages.section import Finding, Picture, Section, Shelf, Table
 
 NAMES = [task.name for task in reporting.TASKS]
 
@@ -77,7 +77,7 @@ def test_its_findings_are_those_of_the_methods(made, folder):
     text = made.page.read_text("utf-8")
     for title in (*named, "0: grid"):  # a stride of 2 under a kernel of 3
         assert f"<h3>{title}</h3>" in text
-    numbers = json.loads(made.numbers.read_text("utf-8"))
+    numbers = json.loads(made.table.read_text("utf-8"))
     assert numbers["sections"]["diagnosis"]["layers"][0]["dead"] == [2]
     assert numbers["parameters"] == sum(p.numel() for p in network().module.parameters())
     layers = next(s for s in made.sections if s.name == "layers").tables[0]
@@ -199,10 +199,6 @@ def test_a_section_is_read_as_it_was_written(tmp_path):
     assert Shelf(tmp_path, {"weights": "y"}).find("a") is None
     (tmp_path / "a.json").write_text("{")
     assert shelf.find("a") is None
-
-
-def test_numbers_that_are_not_finite_become_null():
-    assert finite({1: (float("nan"), 2.0), "b": float("inf")}) == {"1": [None, 2.0], "b": None}
 
 
 def test_the_worst_finding_comes_first_and_everything_is_escaped(tmp_path):

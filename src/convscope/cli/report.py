@@ -66,10 +66,10 @@ def report(
             progress=advance,
         )  # fmt: skip
     if as_json:
-        print_json(found.to_json())
+        print_json(found.numbers())
     else:
         print_line(str(found.page))
-        findings = found.to_json()["findings"]
+        findings = found.numbers()["findings"]
         for sentence in findings[:FINDINGS_SHOWN]:
             print_line(f"  {sentence}")
         if len(findings) > FINDINGS_SHOWN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from convscope.methods.scanning.sources import Images, SomeImages, checked_image
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Layer, Network
 from convscope.network.visit import visit
+from convscope.outputs import finite
 from convscope.records import provenance
 
 SAMPLE = 500
@@ -89,7 +91,7 @@ class Side:
             "dead": self.dead[0],
             "channels": self.dead[1],
             "layers": [asdict(layer) for layer in self.layers],
-            "diagnosis": self.diagnosis.to_json(),
+            "diagnosis": self.diagnosis.numbers(),
             "notes": self.notes,
         }
 
@@ -118,7 +120,11 @@ class NetworkComparison:
     left_out: tuple[str, ...] = ()
     made_with: dict[str, str] = field(default_factory=provenance)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> str:
+        """Return :meth:`numbers` as one line of JSON, with null for what is not finite."""
+        return json.dumps(finite(self.numbers()), allow_nan=False)
+
+    def numbers(self) -> dict[str, Any]:
         """Return all of it, fit for JSON but for NaN."""
         return {
             "networks": [side.numbers() for side in self.sides],

@@ -19,9 +19,10 @@ from convscope.methods.project import project
 from convscope.methods.scanning.sources import Images
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
+from convscope.outputs import finite
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import found_in, side_by_side
-from convscope.pages.section import Finding, Picture, Section, Shelf, Table, finite
+from convscope.pages.section import Finding, Picture, Section, Shelf, Table
 
 PARTS = "parts"
 SHOWN_LAYERS, SHOWN_PAIRS = 3, 4
@@ -77,7 +78,7 @@ def comparison_report(
         missing=found.left_out,
         healthy="Nothing is wrong with either network, by the thresholds of the diagnosis.",
     )  # fmt: skip
-    return document.write(shelf, out, finite(found.to_json()))
+    return document.write(shelf, out, finite(found.numbers()))
 
 
 def labels(found: NetworkComparison) -> tuple[str, str]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convscope.outputs import written_beside
+from convscope.outputs import finite, written_beside
 from convscope.pages.renderer import render
-from convscope.pages.section import Section, Shelf, finite
+from convscope.pages.section import Section, Shelf
 from convscope.records import provenance
 
 PAGE, NUMBERS = "index.html", "numbers.json"

@@ -67,7 +67,7 @@ class Report:
 
     Attributes:
         page: the page.
-        numbers: the file of all numbers.
+        table: the file of all numbers.
         sections: its sections.
         missing: what is not there, and why.
         interrupted: whether Ctrl-C ended the work; the same call goes on from there.
@@ -75,16 +75,16 @@ class Report:
     """
 
     page: Path
-    numbers: Path
+    table: Path
     sections: tuple[Section, ...]
     missing: tuple[str, ...]
     interrupted: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def numbers(self) -> dict[str, Any]:
         """Return what there is, without the sections' own numbers."""
         return {
             "page": str(self.page),
-            "numbers": str(self.numbers),
+            "numbers": str(self.table),
             "sections": {s.name: {"seconds": s.seconds, "whole": s.whole} for s in self.sections},
             "findings": [f"{f.title}: {f.text}" for s in self.sections for f in s.findings],
             "missing": self.missing,

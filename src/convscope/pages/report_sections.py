@@ -117,7 +117,7 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         sentences=(" ".join(words),),
         pictures=(subject.shelf.drawn(diagnosis_figure(found), "diagnosis", alternative),),
         findings=found_in(found),
-        numbers=found.to_json(),
+        numbers=found.numbers(),
         whole=count == len(images) and not any("budget" in text for text in found.left_out),
     )
 

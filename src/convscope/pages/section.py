@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from matplotlib import rc_context
 from PIL import Image
 
 from convscope.figures.sheet import Sheet
-from convscope.outputs import written_beside
+from convscope.outputs import finite, written_beside
 from convscope.pages.renderer import image_source
 
 DOTS_AN_INCH = 144
@@ -206,16 +204,3 @@ def _webp(content: bytes) -> bytes:
         file = io.BytesIO()
         picture.save(file, "webp", quality=88, method=3)
     return file.getvalue()
-
-
-def finite(value: Any) -> Any:
-    """Return *value* fit for JSON: null for what is not finite, which JSON does not know."""
-    if isinstance(value, dict):
-        return {str(name): finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Make = Callable[[Shelf], Section]
-"""Makes a section, writing its pictures to the shelf."""
