@@ -17,7 +17,8 @@ from torch import nn
 
 import convscope as cs
 from architectures import ARCHITECTURES, build, images_for
-from convscope.figures.placing import PITCH, Measures, place, texts_of
+from convscope.figures.drawing import Measures, texts_of
+from convscope.figures.placing import PITCH, place
 from convscope.models.architectures import ARCHITECTURES as OWN
 from convscope.models.plain import NetConfig
 from convscope.models.plain import build as build_plain

@@ -14,17 +14,9 @@ from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
 from matplotlib.typing import ColorType
 
 from convscope.errors import OutputError
+from convscope.figures.drawing import SIGNS, Box, Drawing, Line, Panel, Point, Text
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, width_of
-from convscope.figures.placing import (
-    SIGNS,
-    Box,
-    Drawing,
-    Line,
-    Panel,
-    Point,
-    Text,
-    place,
-)
+from convscope.figures.placing import place
 from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, MOST_PIXELS, Sheet
 from convscope.network import Network
 from convscope.network.volumes import Volume, volumes_of
@@ -86,9 +78,9 @@ class Architecture:
 
 
 def draw(net: Network) -> Architecture:
-    """Draw a network's architecture: a box for each volume, as high, deep and wide as it has rows,
-    columns and channels.
+    """Draw a network's architecture, a box for each volume.
 
+    A box is as high, deep and wide as it has rows, columns and channels, each by its square root.
     Rectifiers and normalisations are stripes on the volume that they belong to. Branches, skips and
     joins are lines; blocks that repeat are drawn once and counted.
 
@@ -107,7 +99,7 @@ def draw(net: Network) -> Architecture:
     >>> [(box.volume.name, box.volume.channels) for box in draw(net).drawing.boxes]
     [('images', 3), ('0', 8)]
 
-    """  # noqa: D205
+    """
     volumes = volumes_of(net.graph)
     drawing = place(volumes)
     legend = _legend(volumes)
