@@ -324,8 +324,8 @@ class _Work:
         ordered = [self.done[task.name] for task in TASKS if task.name in self.done]
         return Document(
             title=f"{net.name}: what it is, and what it sees",
-            lead=f"A report on {net.name}: diagnosed on images of {source.name}, with "
-            f"{' and '.join(self.subject.names)} looked at closely.",
+            lead=f"A report on {net.name}. Images: {source.name}. Looked at closely: "
+            f"{', '.join(self.subject.names)}.",
             facts=tuple(facts),
             notes=net.notes,
             sections=ordered,

@@ -45,6 +45,7 @@ DIAGNOSIS_PASSES = 4
 SCAN_SHARE = 0.6
 TOP_UNITS = 3
 PATCHES_ACROSS = 7
+MOST_NAMED = 4
 OTHER_UNITS, SEEDS = 5, 2
 TRANSFORMATIONS = 15
 
@@ -97,7 +98,7 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
     count = images_affordable(net, images, time_for_scan, DIAGNOSIS_PASSES)
     found = diagnose(
         net, SomeImages(images, count), memory=subject.memory, progress=progress,
-        budget=None if seconds is None else (1 - SCAN_SHARE) * seconds,
+        budget=None if seconds is None else round((1 - SCAN_SHARE) * seconds, 1),
     )  # fmt: skip
     found.save(subject.shelf.folder / DIAGNOSIS_FILE)
     words = [
@@ -108,7 +109,7 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         words.append(
             f"Of {found.answered:,} with labels, {found.accuracy:.1%} are answered rightly."
         )
-    words += [f"Left out: {text}." for text in found.left_out]
+    words += [f"Left out: {_shortly(text)}." for text in found.left_out]
     dead = sum(len(row.dead) for row in found.layers)
     alternative = f"Bars a layer: {dead} dead channels in all; {len(found.findings)} findings."
     return Section(
@@ -120,6 +121,14 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         numbers=found.numbers(),
         whole=count == len(images) and not any("budget" in text for text in found.left_out),
     )
+
+
+def _shortly(text: str) -> str:
+    """Return what was left out of which layers, their number in the place of many names."""
+    what, _, rest = text.partition(" of ")
+    names, _, why = rest.rpartition(": ")
+    count = names.count(", ") + 1
+    return f"{what} of {count} layers: {why}" if count > MOST_NAMED else text
 
 
 def layers(subject: Subject, seconds: float | None, progress: Progress) -> Section:
@@ -181,11 +190,10 @@ def grids(subject: Subject, seconds: float | None, progress: Progress) -> Sectio
     drawn = checkerboard_figure(
         found, subject.pictures[0], subject.net.preprocess, subject.names[0]
     )
-    sentence = (
-        "No layer leaves a grid of its own, whatever the weights."
-        if not found.findings
-        else f"{len(found.findings)} layers leave a grid of their own, whatever the weights."
-    )
+    sentence = "No layer leaves a grid of its own, whatever the weights."
+    if found.findings:
+        names = ", ".join(finding.layer.name for finding in found.findings)
+        sentence = f"Leaving a grid of their own, whatever the weights: {names}."
     alternative = f"Projections from {len(found.layers)} layers, deepest first. {sentence}"
     return Section(
         "checkerboard",
