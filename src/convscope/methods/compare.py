@@ -28,8 +28,8 @@ from convscope.records import provenance
 
 SAMPLE = 500
 MOST_PAIRS = 16
-SHARE, PASSES = 0.6, 3
-"""Share of the time for what looks at every image, and how often that does."""
+SHARE, PASSES = 0.6, 10
+"""Share of the time for what looks at every image, and what that costs, in passes."""
 Progress = Callable[[int, int], None]
 _Batch = tuple[int, tuple[Tensor, Tensor], list[int | None], list[int]]
 """How many images were looked at, both networks' inputs, the labels, and the images' numbers."""
