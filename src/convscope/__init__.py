@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
+    from convscope.figures.architecture import Architecture, draw
     from convscope.methods.checkerboard import checkerboard
+    from convscope.methods.compare import NetworkComparison, compare
     from convscope.methods.correspondence import correspondence
     from convscope.methods.correspondence_result import Correspondence
     from convscope.methods.diagnose import diagnose
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from convscope.methods.scanning.result import LayerScan, Scan
     from convscope.models import load
     from convscope.network import Layer, Network
+    from convscope.pages.comparison import comparison_report
+    from convscope.pages.report import Report, report
     from convscope.pages.study import study_report
     from convscope.records import Projection
     from convscope.study.comparison import Comparison
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Architecture",
     "Checkerboard",
     "Comparison",
     "ConvscopeError",
@@ -64,10 +69,12 @@ __all__ = [
     "LayerDiagnosis",
     "LayerScan",
     "Network",
+    "NetworkComparison",
     "Occlusion",
     "Part",
     "PartSet",
     "Projection",
+    "Report",
     "Run",
     "Sanity",
     "Scan",
@@ -76,8 +83,11 @@ __all__ = [
     "TrainConfig",
     "__version__",
     "checkerboard",
+    "compare",
+    "comparison_report",
     "correspondence",
     "diagnose",
+    "draw",
     "evolve",
     "invariance",
     "load",
@@ -87,6 +97,7 @@ __all__ = [
     "preset",
     "project",
     "read_parts",
+    "report",
     "run_study",
     "sanity",
     "scan",
@@ -98,6 +109,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Architecture": "convscope.figures.architecture",
     "Checkerboard": "convscope.methods.gridding.result",
     "Comparison": "convscope.study.comparison",
     "ConvscopeError": "convscope.errors",
@@ -111,10 +123,12 @@ _HOMES = {
     "LayerDiagnosis": "convscope.methods.diagnosis.result",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
+    "NetworkComparison": "convscope.methods.compare",
     "Occlusion": "convscope.methods.occlusion",
     "Part": "convscope.methods.parts",
     "PartSet": "convscope.methods.parts",
     "Projection": "convscope.records",
+    "Report": "convscope.pages.report",
     "Run": "convscope.study.run",
     "Sanity": "convscope.methods.sanity_result",
     "Scan": "convscope.methods.scanning.result",
@@ -122,8 +136,11 @@ _HOMES = {
     "Tracker": "convscope.study.tracker",
     "TrainConfig": "convscope.study.config",
     "checkerboard": "convscope.methods.checkerboard",
+    "compare": "convscope.methods.compare",
+    "comparison_report": "convscope.pages.comparison",
     "correspondence": "convscope.methods.correspondence",
     "diagnose": "convscope.methods.diagnose",
+    "draw": "convscope.figures.architecture",
     "evolve": "convscope.study.evolve",
     "invariance": "convscope.methods.invariance",
     "load": "convscope.models",
@@ -133,6 +150,7 @@ _HOMES = {
     "preset": "convscope.study.config",
     "project": "convscope.methods.project",
     "read_parts": "convscope.methods.parts",
+    "report": "convscope.pages.report",
     "run_study": "convscope.study.conduct",
     "sanity": "convscope.methods.sanity",
     "scan": "convscope.methods.scan",

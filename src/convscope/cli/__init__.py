@@ -10,15 +10,18 @@ import typer
 
 from convscope import __version__
 from convscope.cli.checkerboard import checkerboard
+from convscope.cli.compare import compare
 from convscope.cli.correspondence import correspondence
 from convscope.cli.data import data
 from convscope.cli.demo import demo
 from convscope.cli.diagnose import diagnose
+from convscope.cli.draw import draw
 from convscope.cli.evolve import evolve
 from convscope.cli.invariance import invariance
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
+from convscope.cli.report import report
 from convscope.cli.sanity import sanity
 from convscope.cli.scan import scan
 from convscope.cli.study import study
@@ -34,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    *(demo, layers, project, occlude, scan, unit),
+    *(demo, report, compare, draw, layers, project, occlude, scan, unit),
     *(checkerboard, diagnose, sanity, invariance, correspondence),
     *(data, train, evolve, study),
 )

@@ -87,7 +87,7 @@ def diagnose(
         )  # fmt: skip
     _write(found, output)
     if as_json:
-        print_json({"output": str(output), **found.to_json()})
+        print_json({"output": str(output), **found.numbers()})
         return
     print_line(str(output))
     _print_diagnosis(found)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convscope.errors import ConvscopeError
+
 if TYPE_CHECKING:
     from convscope.methods.scanning.sources import Images
     from convscope.network import Network
@@ -20,7 +22,7 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="base (comes with its weights), vgg16, vgg16_bn, alexnet, squeezenet1_1, zfnet, "
-        "torchvision:NAME, timm:NAME, file.py:factory or net.pt2",
+        "torchvision:NAME, timm:NAME, file.py:factory, net.pt2, or the folder of a training",
     ),
 ]
 Weights = Annotated[
@@ -34,9 +36,14 @@ Memory = Annotated[str, typer.Option(help="Memory for the work besides the resul
 
 
 def load_network(model: str, weights: str, size: str | None, device: str) -> "Network":
-    """Load a network by name; ``random`` stands for random weights."""
+    """Load a network by name or RUN folder; ``random`` stands for random weights."""
     from convscope.models import load
+    from convscope.study.network import is_run, network_of_run
 
+    if is_run(model):
+        if weights not in ("default", "random"):
+            raise ConvscopeError(f"{model} brings its own weights, which --weights cannot replace")
+        return network_of_run(model, trained=weights == "default", size=size, device=device)
     # A factory's file may print; standard output is for the answer alone.
     with redirect_stdout(sys.stderr):
         return load(model, None if weights == "random" else weights, size=size, device=device)

@@ -147,7 +147,7 @@ class Diagnosis(Record):
             "thresholds": asdict(self.thresholds),
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def numbers(self) -> dict[str, Any]:
         """Return the findings, each with its sentence, and all numbers, fit for JSON."""
         findings = [{**asdict(f), "sentence": f.sentence} for f in self.findings]
         return {**self.facts(), "findings": findings}

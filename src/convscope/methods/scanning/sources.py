@@ -167,6 +167,53 @@ class GivenImages:
         return str(own()) if callable(own) else self.name
 
 
+class SomeImages:
+    """At most so many images of a set, spread evenly over it.
+
+    Args:
+        images: the set.
+        most: how many at most.
+
+    >>> net = Network(torch.nn.ReLU(), torch.zeros(1, 1, 2, 2))
+    >>> given = GivenImages(list(torch.zeros(5, 1, 2, 2)), net)
+    >>> [SomeImages(given, 3).title(number) for number in range(3)]
+    ['image 0', 'image 2', 'image 4']
+
+    """
+
+    def __init__(self, images: Images, most: int) -> None:
+        count = min(most, len(images))
+        last = len(images) - 1
+        self._numbers = [round(n * last / max(1, count - 1)) for n in range(count)]
+        self._images = images
+        self.name = images.name if count > last else f"{count} of {images.name}"
+        self.classes = images.classes
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def original(self, number: int) -> int:
+        """Return an image's number in the set."""
+        return self._numbers[number]
+
+    def load(self, number: int) -> tuple[Tensor, int | None]:
+        """Return an image [C, H, W] and its label."""
+        return self._images.load(self._numbers[number])
+
+    def title(self, number: int) -> str:
+        """Return what the set calls the image."""
+        return self._images.title(self._numbers[number])
+
+    def path(self, number: int) -> Path | None:
+        """Return the file that an image comes from, if it has one of its own."""
+        return self._images.path(self._numbers[number])
+
+    def fingerprint(self) -> str:
+        """Return a hash of the set's own and of which images these are."""
+        text = f"{self._images.fingerprint()}\0{self._numbers}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
 def images_of(images: Any, net: Network) -> Images:
     """Return a set of images for a scan: a folder's path, a data set, or such a set itself.
 

@@ -1,0 +1,345 @@
+"""The architecture as a figure, as papers draw it: volumes, and what flows between them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
+from matplotlib.typing import ColorType
+
+from convscope.errors import OutputError
+from convscope.figures.drawing import SIGNS, Box, Drawing, Line, Panel, Point, Text
+from convscope.figures.lettering import DOTS_AN_INCH, one_line, width_of
+from convscope.figures.placing import place
+from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, MOST_PIXELS, Sheet
+from convscope.network import Network
+from convscope.network.volumes import Volume, volumes_of
+
+COLOURS = {
+    "input": "#e4e4df",
+    "convolution": "#f3c657",
+    "transposed convolution": "#c9a0dc",
+    "max pool": "#d9605a",
+    "average pool": "#e79a94",
+    "linear": "#6fa8dc",
+    "concatenation": "#8cc08a",
+    "upsampling": "#dcc5ea",
+    "add": "#ffffff",
+    "product": "#ffffff",
+}
+OTHER = "#b9b9b3"
+RECTIFIER, NORM = "#c4561c", "#5b6770"
+EDGE, GROUND, GROUND_EDGE = "#3d3d3a", "#f4f4f0", "#d4d4cc"
+STRIPE = 0.05
+"""The widest stripe of what is folded into a box, in inches."""
+LEGEND_LINE, SWATCH = 0.2, 0.15
+HEAD, HALF_HEAD = 0.07, 0.028
+NARROWEST = 5.0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network's drawing.
+
+    Attributes:
+        sheet: what it is drawn on.
+        network: the network's name.
+        volumes: what was drawn, in the order it runs.
+        drawing: where everything is.
+
+    """
+
+    sheet: Sheet
+    network: str
+    volumes: tuple[Volume, ...]
+    drawing: Drawing
+
+    @property
+    def figure(self) -> Figure:
+        """The matplotlib figure."""
+        return self.sheet.figure
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the figure to a ``.png``, ``.svg`` or ``.pdf`` file."""
+        self.sheet.save(path)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the volumes, fit for JSON."""
+        return {
+            "network": self.network,
+            "volumes": [volume.numbers() for volume in self.volumes],
+        }
+
+
+def draw(net: Network) -> Architecture:
+    """Draw a network's architecture, a box for each volume.
+
+    A box is as high, deep and wide as it has rows, columns and channels, each by its square root.
+    Rectifiers and normalisations are stripes on the volume that they belong to. Branches, skips and
+    joins are lines; blocks that repeat are drawn once and counted.
+
+    Args:
+        net: any network; no weight of it is shown.
+
+    Returns:
+        The drawing, with ``figure`` and ``save(path)``.
+
+    Raises:
+        OutputError: if it would be too large to draw.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> net = Network(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.zeros(1, 3, 9, 9))
+    >>> [(box.volume.name, box.volume.channels) for box in draw(net).drawing.boxes]
+    [('images', 3), ('0', 8)]
+
+    """
+    volumes = volumes_of(net.graph)
+    drawing = place(volumes)
+    legend = _legend(volumes)
+    width = max(NARROWEST, drawing.right) + 2 * MARGIN
+    rows = _legend_rows(legend, width - 2 * MARGIN)
+    high = drawing.top - drawing.bottom
+    height = MARGIN + high + 0.15 + len(rows) * LEGEND_LINE
+    if max(width, height + 1) * DOTS_AN_INCH > MOST_PIXELS:
+        raise OutputError(f"{net.name} is too large for one drawing")
+    sheet = Sheet.made_for(width, height, _caption(net), "")
+    axes = _canvas(sheet)
+    whole = sheet.figure.get_size_inches()[1]
+    _Painter(axes, MARGIN, whole - MARGIN - drawing.top).paint(drawing)
+    _paint_legend(axes, rows, whole - MARGIN - high - 0.15)
+    return Architecture(sheet, net.name, volumes, drawing)
+
+
+def _caption(net: Network) -> list[str]:
+    layers = net.layers.values()
+    parameters = sum(layer.parameters for layer in layers)
+    cost = sum(layer.multiply_adds for layer in layers)
+    shape = "×".join(map(str, net.input_shape))
+    return [
+        f"{one_line(net.name)}: input {shape}, {parameters:,} parameters, {cost:,} multiply-adds "
+        f"an image. Below each box: its layer, its window (/ stride) and its channels; in bold: "
+        f"height × width of the maps. Height, depth and width of a box grow with the square roots "
+        f"of rows, columns and channels; vectors are cut off at a largest width. No weights are "
+        f"shown.",
+    ]
+
+
+def _canvas(sheet: Sheet) -> Axes:
+    """Return axes over the whole sheet, in inches from the lower left."""
+    width, height = sheet.figure.get_size_inches()
+    axes = sheet.figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    return axes
+
+
+class _Painter:
+    """Paints a drawing on axes in inches, moved to a place."""
+
+    def __init__(self, axes: Axes, right: float, up: float) -> None:
+        self.axes, self.right, self.up = axes, right, up
+
+    def paint(self, drawing: Drawing) -> None:
+        """Paint grounds, lines, boxes and texts, in this order."""
+        for panel in drawing.panels:
+            self._panel(panel)
+        for line in drawing.lines:
+            self._line(line)
+        # What is further to the right stands before what is on its left.
+        for number, box in enumerate(sorted(drawing.boxes, key=lambda box: box.left)):
+            self._box(box, 4 + number)
+        for text in drawing.texts:
+            self._text(text)
+
+    def _moved(self, points: Sequence[Point]) -> list[Point]:
+        return [(x + self.right, y + self.up) for x, y in points]
+
+    def _panel(self, panel: Panel) -> None:
+        left, bottom, right, top = panel.edges
+        (corner,) = self._moved([(left, bottom)])
+        self.axes.add_patch(
+            FancyBboxPatch(
+                corner, right - left, top - bottom, boxstyle="round,pad=0,rounding_size=0.05",
+                facecolor="white" if panel.summary else GROUND, edgecolor=GROUND_EDGE,
+                linewidth=0.7, linestyle="--" if panel.summary else "-", zorder=1,
+            )
+        )  # fmt: skip
+
+    def _line(self, line: Line) -> None:
+        points = self._moved(line.points)
+        xs, ys = zip(*points, strict=True)
+        self.axes.plot(xs, ys, color=EDGE, linewidth=0.8, zorder=2, solid_joinstyle="round")
+        if line.arrow:
+            self.axes.add_patch(
+                Polygon(_head(points[-2], points[-1]), facecolor=EDGE, edgecolor="none", zorder=3)
+            )
+
+    def _text(self, text: Text) -> None:
+        wide, high = text.size
+        (place_,) = self._moved([(text.x, text.y)])
+        lines = len(text.lines)
+        for number, line in enumerate(text.lines):
+            share = (number + 0.5) / lines
+            if text.turned:
+                x, y = place_[0] - wide / 2 + share * wide, place_[1]
+            else:
+                x, y = place_[0], place_[1] - share * high
+            self.axes.text(
+                x, y, line, fontsize=text.points, color=INK, weight=text.weight, ha="center",
+                va="top" if text.turned else "center", rotation=90 if text.turned else 0,
+                parse_math=False, zorder=10_000,
+            )  # fmt: skip
+
+    def _box(self, box: Box, order: int) -> None:
+        ((left, low),) = self._moved([(box.left, box.bottom)])
+        _paint_box(self.axes, box, left, low, order)
+
+
+def _paint_box(axes: Axes, box: Box, left: float, low: float, order: float) -> None:
+    """Paint a volume with its front's lower left corner at a place."""
+    volume, wide, high, deep = box.volume, box.width, box.height, box.depth
+    colour = COLOURS.get(volume.kind, OTHER)
+    if volume.kind in SIGNS:
+        _paint_sign(axes, volume, left + wide / 2, low + high / 2, wide / 2, order)
+        return
+    right, top = left + wide, low + high
+    side = [(right, low), (right + deep, low + deep), (right + deep, top + deep), (right, top)]
+    front, roof = _slab(left, right, low, top, deep)
+    _face(axes, side, _shade(colour, 0.84), order)
+    _face(axes, roof, _tint(colour, 0.45), order)
+    _face(axes, front, to_rgb(colour), order)
+    stripe = min(STRIPE, 0.3 * wide)
+    for number, own in enumerate(reversed(_stripes(volume))):
+        end = right - number * stripe
+        face, over = _slab(end - stripe, end, low, top, deep)
+        _face(axes, face, to_rgb(own), order + 0.1, edge="none")
+        _face(axes, over, _tint(own, 0.25), order + 0.1, edge="none")
+    for outline in (side, roof, front):
+        _face(axes, outline, "none", order + 0.2)
+
+
+def _slab(
+    left: float, right: float, low: float, top: float, deep: float
+) -> tuple[list[Point], list[Point]]:
+    """Return the front and the roof of a box."""
+    front = [(left, low), (right, low), (right, top), (left, top)]
+    roof = [(left, top), (right, top), (right + deep, top + deep), (left + deep, top + deep)]
+    return front, roof
+
+
+def _face(
+    axes: Axes, corners: list[Point], colour: ColorType, order: float, edge: str = EDGE
+) -> None:
+    axes.add_patch(
+        Polygon(
+            corners, facecolor=colour, edgecolor=edge, linewidth=0.5, joinstyle="round",
+            zorder=order,
+        )
+    )  # fmt: skip
+
+
+def _stripes(volume: Volume) -> list[str]:
+    """Return the colours of the stripes on a volume: its normalisation, its rectifier."""
+    folded = {*volume.before, *volume.after}
+    found = [NORM] if folded & {"batch norm", "layer norm"} else []
+    return found + ([RECTIFIER] if "rectifier" in folded else [])
+
+
+def _paint_sign(
+    axes: Axes, volume: Volume, x: float, y: float, radius: float, order: float
+) -> None:
+    rectified = "rectifier" in volume.after
+    axes.add_patch(
+        Circle(
+            (x, y), radius, facecolor="white", edgecolor=RECTIFIER if rectified else EDGE,
+            linewidth=1.8 if rectified else 0.9, zorder=order,
+        )
+    )  # fmt: skip
+    arm = radius * 0.55
+    across = [((-1.0, 0.0), (1.0, 0.0)), ((0.0, -1.0), (0.0, 1.0))]
+    if volume.kind == "product":
+        across = [((-0.7, -0.7), (0.7, 0.7)), ((-0.7, 0.7), (0.7, -0.7))]
+    for (x0, y0), (x1, y1) in across:
+        axes.plot(
+            [x + arm * x0, x + arm * x1], [y + arm * y0, y + arm * y1],
+            color=EDGE, linewidth=1.1, zorder=order + 0.1,
+        )  # fmt: skip
+
+
+def _head(before: Point, end: Point) -> list[Point]:
+    """Return an arrow's head: a triangle with its tip at *end*."""
+    length = ((end[0] - before[0]) ** 2 + (end[1] - before[1]) ** 2) ** 0.5 or 1.0
+    along = ((end[0] - before[0]) / length, (end[1] - before[1]) / length)
+    back = (end[0] - HEAD * along[0], end[1] - HEAD * along[1])
+    aside = (-HALF_HEAD * along[1], HALF_HEAD * along[0])
+    return [end, (back[0] + aside[0], back[1] + aside[1]), (back[0] - aside[0], back[1] - aside[1])]
+
+
+def _shade(colour: str, share: float) -> ColorType:
+    red, green, blue = to_rgb(colour)
+    return share * red, share * green, share * blue
+
+
+def _tint(colour: str, share: float) -> ColorType:
+    red, green, blue = (part + share * (1 - part) for part in to_rgb(colour))
+    return red, green, blue
+
+
+def _legend(volumes: Sequence[Volume]) -> list[str]:
+    """Return what the legend explains, of what there is in the drawing."""
+    kinds = {volume.kind for volume in volumes}
+    found = [kind for kind in COLOURS if kind in kinds]
+    if kinds - set(COLOURS):
+        found.append("other")
+    folded = {kind for volume in volumes for kind in (*volume.before, *volume.after)}
+    if folded & {"batch norm", "layer norm"}:
+        found.append("normalisation, on its layer")
+    if "rectifier" in folded:
+        found.append("rectifier, on its layer")
+    return found
+
+
+def _legend_rows(names: Sequence[str], room: float) -> list[list[tuple[str, float]]]:
+    """Return the legend in rows, each name with its left end in inches."""
+    rows: list[list[tuple[str, float]]] = [[]]
+    left = 0.0
+    for name in names:
+        wide = SWATCH + 0.07 + width_of(name, FOOT_POINTS)
+        if rows[-1] and left + wide > room:
+            rows.append([])
+            left = 0.0
+        rows[-1].append((name, left))
+        left += wide + 0.22
+    return rows
+
+
+def _paint_legend(axes: Axes, rows: list[list[tuple[str, float]]], top: float) -> None:
+    for number, row in enumerate(rows):
+        middle = top - (number + 0.5) * LEGEND_LINE
+        for name, left in row:
+            _paint_swatch(axes, name, MARGIN + left, middle)
+            axes.text(
+                MARGIN + left + SWATCH + 0.07, middle, name, fontsize=FOOT_POINTS, color=INK,
+                va="center", ha="left",
+            )  # fmt: skip
+
+
+def _paint_swatch(axes: Axes, name: str, left: float, middle: float) -> None:
+    if name in SIGNS:
+        sign = Volume(name, name, "", 1, 1, 1, ())
+        _paint_sign(axes, sign, left + SWATCH / 2, middle, SWATCH / 2, 5)
+        return
+    stripe = {"normalisation, on its layer": NORM, "rectifier, on its layer": RECTIFIER}.get(name)
+    axes.add_patch(
+        Rectangle(
+            (left, middle - SWATCH / 2), SWATCH, SWATCH, linewidth=0.5, edgecolor=EDGE,
+            facecolor=stripe or COLOURS.get(name, OTHER), zorder=5,
+        )
+    )  # fmt: skip

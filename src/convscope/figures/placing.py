@@ -1,0 +1,181 @@
+"""A network's drawing placed on paper: boxes, lines and texts in inches; nothing is painted here.
+
+The trunk of the network runs from left to right along an axis, and on in the next row where one is
+full. What runs in parallel lies in lanes above and below the axis; what skips others passes above
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from convscope.figures.drawing import (
+    ARROW,
+    LINE,
+    PAD,
+    POINTS,
+    TALLEST,
+    TITLE_LINE,
+    TITLE_POINTS,
+    Drawing,
+    Line,
+    Measures,
+    Panel,
+    Text,
+    label,
+)
+from convscope.figures.lanes import Lanes, summary
+from convscope.figures.lettering import shortened, width_of
+from convscope.network.outline import Block, Group, narrow, outline
+from convscope.network.volumes import Volume
+
+ROW = 11.4
+"""A row's width in inches where no single block is wider."""
+ROW_GAP = 0.26
+LONGEST_LABEL = 2.5
+"""A turned label may be so long before its middle is left out."""
+PITCH = 2 * LINE + 0.05
+"""From the middle of a box to that of the next, at least: each has two turned lines below."""
+
+
+def place(volumes: Sequence[Volume], row: float = ROW) -> Drawing:
+    """Return a network's drawing, its rows below each other.
+
+    Args:
+        volumes: what :func:`~convscope.network.volumes.volumes_of` returned.
+        row: inches that a row is wide; one block that is wider makes its row wider.
+
+    """
+    whole, above = Drawing(), 0.0
+    rows = _rows(_Placing(volumes).stretches(), row)
+    for number, drawing in enumerate(rows):
+        axis = above - drawing.top
+        whole.add(drawing, 0.0, axis)
+        if number < len(rows) - 1:
+            end = drawing.right + ARROW
+            whole.lines.append(Line(((drawing.leave, axis), (end, axis))))
+            whole.reach(end, axis, axis)
+        above += drawing.bottom - drawing.top - ROW_GAP
+    return whole
+
+
+def _rows(stretches: list[Drawing], row: float) -> list[Drawing]:
+    """Return the stretches one after the other, in rows."""
+    found: list[Drawing] = []
+    for stretch in stretches:
+        if not found or found[-1].right + ARROW + stretch.right > row:
+            # The first row begins at the left end; an arrow leads into every other.
+            goes_on = bool(found)
+            found.append(Drawing(right=ARROW if goes_on else -ARROW, begun=goes_on))
+        found[-1].append(stretch)
+    return found
+
+
+class _Placing:
+    """Places the parts of one network."""
+
+    def __init__(self, volumes: Sequence[Volume]) -> None:
+        self.volumes = volumes
+        self.trunk = set(narrow(volumes))
+        self.groups = outline(volumes)
+        branches = any(block.branches for group in self.groups for block in group.blocks)
+        self.measures = Measures.of(volumes, TALLEST * (0.8 if branches else 1.0))
+
+    def stretches(self) -> list[Drawing]:
+        """Return the drawings that stay in one row each."""
+        found: list[Drawing] = []
+        run: list[Volume] = []
+        for group in self.groups:
+            if group.times == 1 and not any(block.branches for block in group.blocks):
+                run += [self.volumes[place_] for b in group.blocks for place_ in b.volumes]
+                continue
+            found += [*_plain(run, self.measures), self._grouped(group)]
+            run = []
+        return found + _plain(run, self.measures)
+
+    def _grouped(self, group: Group) -> Drawing:
+        """Return a group of blocks on a ground of their own, under their name and size."""
+        inside = Drawing(right=-ARROW)
+        for block in group.blocks:
+            for part in self._parts(block):
+                inside.append(self._part(block, part))
+        first, last = group.blocks[0].title, group.last
+        heading = first if first == last else f"{first} to {last}"
+        if group.times > 1:
+            heading += f": {group.times} times"
+        size = _title(self.volumes[group.blocks[-1].volumes[-1]].size)
+        return _on_ground(inside, heading, size)
+
+    def _parts(self, block: Block) -> list[tuple[int, ...]]:
+        """Return a block's volumes, parted behind each that everything passes through."""
+        parts: list[tuple[int, ...]] = [()]
+        for place_ in block.volumes:
+            parts[-1] += (place_,)
+            if place_ in self.trunk:
+                parts.append(())
+        return parts[:-1]
+
+    def _part(self, block: Block, places: tuple[int, ...]) -> Drawing:
+        lanes = Lanes(self.volumes, places, block.title, self.measures)
+        return summary(self.volumes, places) if lanes.are_too_many() else lanes.drawing()
+
+
+def _plain(run: Sequence[Volume], measures: Measures) -> list[Drawing]:
+    """Return a chain of volumes as stretches of maps of one size, each under its size."""
+    stretches: list[list[Volume]] = []
+    for volume in run:
+        if stretches and stretches[-1][-1].size == volume.size:
+            stretches[-1].append(volume)
+        else:
+            stretches.append([volume])
+    return [_stretch(volumes, measures) for volumes in stretches]
+
+
+def _stretch(volumes: Sequence[Volume], measures: Measures) -> Drawing:
+    drawing = Drawing()
+    for volume in volumes:
+        box = measures.box(volume, 0.0, 0.0)
+        if drawing.boxes:
+            before = drawing.boxes[-1]
+            behind = before.left + before.width
+            left = max(behind + 0.07, before.centre + PITCH - box.width / 2)
+            drawing.lines.append(Line(((behind, 0.0), (left, 0.0)), arrow=False))
+        else:
+            left = drawing.enter = max(0.0, LINE - box.width / 2)
+        box = replace(box, left=left)
+        drawing.add_box(box)
+        drawing.add_text(
+            Text(label(volume, 10.0), box.centre, box.bottom - 0.05, POINTS, turned=True)
+        )
+        drawing.leave = box.left + box.width
+    title = _title(volumes[0].size)
+    middle = max((drawing.enter + drawing.right) / 2, width_of(title, TITLE_POINTS, "bold") / 2)
+    above = drawing.top + 0.05 + TITLE_LINE
+    drawing.add_text(Text((title,), middle, above, TITLE_POINTS, weight="bold"))
+    return drawing
+
+
+def _title(size: tuple[int, int]) -> str:
+    return "1×1" if max(size) == 1 else f"{size[0]}×{size[1]}"
+
+
+def _on_ground(inside: Drawing, heading: str, size: str) -> Drawing:
+    """Return a drawing on a ground of its own, under a heading."""
+    tail = f"   {size}" if heading else size
+    room = max(inside.right, 1.4) - width_of(tail, TITLE_POINTS, "bold")
+    # Bold letters are wider than those that the text is shortened by.
+    text = (shortened(heading, 0.9 * room, TITLE_POINTS) if heading else "") + tail
+    wide = max(inside.right, width_of(text, TITLE_POINTS, "bold"))
+    shift = PAD + (wide - inside.right) / 2
+    drawing = Drawing(enter=0.0, leave=wide + 2 * PAD)
+    drawing.add(inside, shift)
+    top = inside.top + 0.05 + TITLE_LINE
+    drawing.add_text(Text((text,), PAD + wide / 2, top, TITLE_POINTS, weight="bold"))
+    drawing.panels.insert(0, Panel((0.0, inside.bottom - PAD, wide + 2 * PAD, top + PAD / 2)))
+    drawing.lines += [
+        Line(((0.0, 0.0), (shift + inside.enter, 0.0)), arrow=inside.takes),
+        Line(((shift + inside.leave, 0.0), (wide + 2 * PAD, 0.0)), arrow=False),
+    ]
+    drawing.reach(wide + 2 * PAD, top + PAD / 2, inside.bottom - PAD)
+    return drawing

@@ -1,0 +1,430 @@
+"""Compare: two networks on the same images, layer by layer and channel by channel."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from convscope.errors import ConvscopeError, DataError, ImageError
+from convscope.methods import budget as budgets
+from convscope.methods.affordable import images_affordable
+from convscope.methods.diagnose import diagnose
+from convscope.methods.diagnosis.result import Diagnosis
+from convscope.methods.matching import LayerMatch, Matcher
+from convscope.methods.scanning.image_pass import images_at_once
+from convscope.methods.scanning.sources import Images, SomeImages, checked_image, images_of
+from convscope.methods.scanning.units import ScannedLayer, scanned_layers
+from convscope.network import Layer, Network
+from convscope.network.visit import visit
+from convscope.outputs import finite
+from convscope.records import provenance
+
+SAMPLE = 500
+MOST_PAIRS = 16
+SHARE, PASSES = 0.6, 10
+"""Share of the time for what looks at every image, and what that costs, in passes."""
+Progress = Callable[[int, int], None]
+_Batch = tuple[int, tuple[Tensor, Tensor], list[int | None], list[int]]
+"""How many images were looked at, both networks' inputs, the labels, and the images' numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of the networks compared.
+
+    Attributes:
+        network: its name.
+        input_shape: channels, height and width.
+        layers: its layers, in the order they run.
+        right: how many images it answers rightly; None without labels that it can be held to.
+        labelled: how many images have such a label.
+        diagnosis: what is wrong with it.
+        notes: what a picture of it must say, such as ``"random weights"``.
+
+    """
+
+    network: str
+    input_shape: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+    right: int | None
+    labelled: int
+    diagnosis: Diagnosis
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """Learned values."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds an image."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the labelled images that are answered rightly, 0..1."""
+        return None if self.right is None or not self.labelled else self.right / self.labelled
+
+    @property
+    def dead(self) -> tuple[int, int]:
+        """Dead channels, and channels in all, of the convolutions."""
+        layers = self.diagnosis.layers
+        return sum(len(row.dead) for row in layers), sum(row.shape[0] for row in layers)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all of it, fit for JSON."""
+        return {
+            "network": self.network,
+            "input_shape": self.input_shape,
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "accuracy": self.accuracy,
+            "labelled": self.labelled,
+            "dead": self.dead[0],
+            "channels": self.dead[1],
+            "layers": [asdict(layer) for layer in self.layers],
+            "diagnosis": self.diagnosis.numbers(),
+            "notes": self.notes,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkComparison:
+    """Two networks side by side.
+
+    Attributes:
+        sides: the networks.
+        images: on how many images they were compared.
+        data: what the images are called.
+        agreement: the share of these that both give the same answer to, 0..1; None if their answers
+            do not stand for the same classes.
+        matches: pairs of layers with the channels that answer alike.
+        left_out: what was not measured, and why.
+        made_with: versions and machine.
+
+    """
+
+    sides: tuple[Side, Side]
+    images: int
+    data: str
+    agreement: float | None
+    matches: tuple[LayerMatch, ...]
+    left_out: tuple[str, ...] = ()
+    made_with: dict[str, str] = field(default_factory=provenance)
+
+    def to_json(self) -> str:
+        """Return :meth:`numbers` as one line of JSON, with null for what is not finite."""
+        return json.dumps(finite(self.numbers()), allow_nan=False)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all of it, fit for JSON but for NaN."""
+        return {
+            "networks": [side.numbers() for side in self.sides],
+            "images": self.images,
+            "data": self.data,
+            "agreement": self.agreement,
+            "matches": [match.numbers() for match in self.matches],
+            "left_out": self.left_out,
+            "made_with": self.made_with,
+        }
+
+
+def compare(
+    first: Network,
+    second: Network,
+    images: Any,
+    layers: Sequence[tuple[str, str]] | None = None,
+    *,
+    sample: int = SAMPLE,
+    budget: float | str | None = None,
+    memory: int | str = budgets.DEFAULT,
+    progress: Progress | None = None,
+) -> NetworkComparison:
+    """Compare two networks on the same images: answers, cost, faults, and channels that go alike.
+
+    For every channel of a layer, the channel of the corresponding layer of the other network is
+    found that answers most like it, by the correlation of their activations over images and
+    positions (as Li et al., arXiv 1511.07543, do between runs).
+
+    Args:
+        first: a network.
+        second: another, or the same one with other weights; their inputs may differ in size.
+        images: a folder of pictures or a data set, as for :func:`.scan`; or two of them, one a
+            network, that give the same pictures in the same order.
+        layers: pairs of convolutions, by name; None for those at the same share of the depth, at
+            most 16 of them.
+        sample: on how many of the images, spread evenly, at most.
+        budget: seconds for the diagnoses' slow parts, and after which no more images are matched.
+        memory: bytes, or a text such as ``"2GB"``, for the maps.
+        progress: called with the steps done and the steps in all.
+
+    Returns:
+        the comparison.
+
+    Raises:
+        UnitError: if a network has no convolution, or not the layer named.
+        DataError: if there is no image, or the two sets differ in length.
+        ConvscopeError: if the sample or budget is none.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
+    >>> net = Network(module, torch.zeros(1, 1, 8, 8))
+    >>> pictures = list(torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    >>> found = compare(net, net, pictures).matches[0].first
+    >>> bool(((found.correlation > 0.999) | found.correlation.isnan()).all())
+    True
+
+    """
+    if sample < 1:
+        raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
+    deadline = budgets.Deadline(budget)
+    nets = (first, second)
+    sources = _sources(nets, images)
+    most = sample
+    for net, source in zip(nets, sources, strict=True):
+        time_for_one = None if deadline.seconds is None else SHARE * deadline.seconds / 2
+        most = min(most, images_affordable(net, source, time_for_one, PASSES))
+    left_out = []
+    if most < min(sample, len(sources[0])):
+        left_out.append(
+            f"{min(sample, len(sources[0])) - most:,} of the images: there was time for {most:,} "
+            f"in the budget of {deadline.seconds:g} s"
+        )
+    chosen = (SomeImages(sources[0], most), SomeImages(sources[1], most))
+    work = _Pass(nets, chosen, layers, budgets.parse_bytes(memory))
+    work.left_out += left_out
+    steps = 5 * most
+
+    def count(done: int) -> None:
+        if progress:
+            progress(done, steps)
+
+    work.run(deadline, count)
+    diagnoses = []
+    for place, (net, source) in enumerate(zip(nets, chosen, strict=True)):
+        rest = None if deadline.seconds is None else _rest(deadline) / (2 - place)
+        base = (1 + 2 * place) * len(source)
+
+        def inside(done: int, total: int, base: int = base, size: int = len(source)) -> None:
+            count(base + round(2 * size * done / max(1, total)))
+
+        diagnoses.append(
+            diagnose(net, source, budget=rest, sample=most, memory=memory, progress=inside)
+        )
+    return work.comparison((diagnoses[0], diagnoses[1]), sources[0].name)
+
+
+def _rest(deadline: budgets.Deadline) -> float:
+    assert deadline.seconds is not None
+    return max(0.0, deadline.seconds - (time.monotonic() - deadline.began))
+
+
+def _sources(nets: tuple[Network, Network], images: Any) -> tuple[Images, Images]:
+    """Return the images, as each network takes them."""
+    both = images if isinstance(images, tuple) and len(images) == 2 else (images, images)
+    found = [images_of(own, net) for own, net in zip(both, nets, strict=True)]
+    if len(found[0]) != len(found[1]):
+        raise DataError(f"the two sets hold {len(found[0])} and {len(found[1])} images")
+    return found[0], found[1]
+
+
+def corresponding(
+    first: Sequence[ScannedLayer], second: Sequence[ScannedLayer]
+) -> list[tuple[ScannedLayer, ScannedLayer]]:
+    """Return pairs of layers at the same share of the depth, at most 16, in order."""
+    count = min(len(first), len(second), MOST_PAIRS)
+    places = [
+        [round(n * (len(own) - 1) / max(1, count - 1)) for n in range(count)]
+        for own in (first, second)
+    ]
+    return [(first[a], second[b]) for a, b in zip(*places, strict=True)]
+
+
+class _Pass:
+    """One pass of both networks over the images."""
+
+    def __init__(
+        self,
+        nets: tuple[Network, Network],
+        sources: tuple[SomeImages, SomeImages],
+        layers: Sequence[tuple[str, str]] | None,
+        memory: int,
+    ) -> None:
+        self.nets, self.sources = nets, sources
+        scanned = [scanned_layers(net) for net in nets]
+        if layers is None:
+            self.pairs = corresponding(scanned[0], scanned[1])
+        else:
+            self.pairs = [
+                (_named(nets[0], scanned[0], a), _named(nets[1], scanned[1], b)) for a, b in layers
+            ]
+        self.matchers = [Matcher((a.name, b.name), (a.shape, b.shape)) for a, b in self.pairs]
+        self.size = min(images_at_once(net, memory // 4) for net in nets)
+        self.classes = [
+            _labels_to_outputs(net, own) for net, own in zip(nets, sources, strict=True)
+        ]
+        self.images = self.same = 0
+        self.right, self.labelled = [0, 0], [0, 0]
+        self.left_out: list[str] = []
+
+    def run(self, deadline: budgets.Deadline, count: Callable[[int], None]) -> None:
+        """Take in the images until they or the time are spent."""
+        for done, batches, labels, numbers in self._batches():
+            self._take(batches, labels, numbers)
+            count(done)
+            if deadline.passed and done < len(self.sources[0]):
+                self.left_out.append(
+                    f"{len(self.sources[0]) - done} of {len(self.sources[0])} images: the budget "
+                    f"of {deadline.seconds:g} s was spent"
+                )
+                return
+        if not self.images:
+            raise DataError("no image could be read by both networks")
+
+    def _batches(self) -> Iterator[_Batch]:
+        waiting: list[tuple[Tensor, Tensor, int | None, int]] = []
+        total = len(self.sources[0])
+        for number in range(total):
+            try:
+                (one, label), (other, _) = (source.load(number) for source in self.sources)
+                pair = [
+                    checked_image(image, net)
+                    for image, net in zip((one, other), self.nets, strict=True)
+                ]
+                waiting.append((pair[0], pair[1], label, self.sources[0].original(number)))
+            except ImageError:
+                pass  # the diagnosis names it
+            if waiting and (len(waiting) == self.size or number == total - 1):
+                first, second, labels, numbers = zip(*waiting, strict=True)
+                batches = torch.stack(first), torch.stack(second)
+                yield number + 1, batches, list(labels), list(numbers)
+                waiting = []
+
+    def _take(
+        self, batches: tuple[Tensor, Tensor], labels: list[int | None], numbers: list[int]
+    ) -> None:
+        answers = []
+        maps: list[list[Tensor]] = []
+        for side, (net, batch) in enumerate(zip(self.nets, batches, strict=True)):
+            found, answer = self._maps(net, batch, side, numbers)
+            maps.append(found)
+            answers.append(answer)
+        for matcher, first, second in zip(self.matchers, *maps, strict=True):
+            matcher.add(first, second)
+        self.images += len(labels)
+        if answers[0] is not None and answers[1] is not None:
+            self.same += int((answers[0] == answers[1]).sum())
+        for side, answer in enumerate(answers):
+            self._count_right(side, answer, labels)
+
+    def _maps(
+        self, net: Network, batch: Tensor, side: int, numbers: list[int]
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Return the maps of the pairs' layers on their grids, and the most probable classes."""
+        steps = [pair[side].step for pair in self.pairs]
+        kept: dict[int, list[Tensor]] = {}
+        answers: list[Tensor] = []
+        begin = 0
+
+        def look(index: int, values: Tensor) -> None:
+            # Pooled at once: whole maps of all layers would not fit.
+            for place, step in enumerate(steps):
+                if step == index:
+                    matcher = self.matchers[place]
+                    kept.setdefault(place, []).append(
+                        adaptive_avg_pool2d(values.float(), matcher.grid)
+                    )
+                    own = numbers[begin : begin + len(values)]
+                    matcher.add_peaks(side, values.amax((2, 3)), own)
+            if index == net.graph.output and _classifies(net):
+                answers.append(values.argmax(1).cpu())
+
+        at_once = len(batch) if net.graph.batched else 1
+        for part in torch.split(net.checked(batch), at_once):
+            visit(net.graph, part, {*steps, net.graph.output}, look)
+            begin += len(part)
+        found = [torch.cat(kept[place]) for place in range(len(steps))]
+        return found, torch.cat(answers) if answers else None
+
+    def _count_right(self, side: int, answers: Tensor | None, labels: list[int | None]) -> None:
+        classes = self.classes[side]
+        if answers is None or classes is None:
+            return
+        for answer, label in zip(answers.tolist(), labels, strict=True):
+            if label is not None and classes[label] is not None:
+                self.labelled[side] += 1
+                self.right[side] += answer == classes[label]
+
+    def comparison(self, diagnoses: tuple[Diagnosis, Diagnosis], data: str) -> NetworkComparison:
+        """Return all that was found."""
+        sides = [
+            Side(
+                network=net.name,
+                input_shape=net.input_shape,
+                layers=tuple(net.layers.values()),
+                right=self.right[side] if self.labelled[side] else None,
+                labelled=self.labelled[side],
+                diagnosis=diagnoses[side],
+                notes=net.notes,
+            )
+            for side, net in enumerate(self.nets)
+        ]
+        left_out = [*self.left_out]
+        for side in sides:
+            left_out += [f"{side.network}: {text}" for text in side.diagnosis.left_out]
+        return NetworkComparison(
+            sides=(sides[0], sides[1]),
+            images=self.images,
+            data=data,
+            agreement=self.same / self.images if _same_classes(self.nets) else None,
+            matches=tuple(matcher.match() for matcher in self.matchers),
+            left_out=tuple(left_out),
+        )
+
+
+def _named(net: Network, layers: Sequence[ScannedLayer], name: str) -> ScannedLayer:
+    step = net.step(name)
+    for layer in layers:
+        if step in (layer.convolution, layer.step):
+            return layer
+    raise ConvscopeError(f"{name} of {net.name} is no convolution, nor what follows one")
+
+
+def _classifies(net: Network) -> bool:
+    shape = net.graph.steps[net.graph.output].shape
+    return len(shape) == 2 and shape[0] == 1 and shape[1] > 1
+
+
+def _same_classes(nets: tuple[Network, Network]) -> bool:
+    """Return whether the two networks' answers stand for the same."""
+    first, second = nets
+    if not _classifies(first) or not _classifies(second):
+        return False
+    if first.classes is not None and second.classes is not None:
+        return first.classes == second.classes
+    shapes = [net.graph.steps[net.graph.output].shape[1] for net in nets]
+    return shapes[0] == shapes[1]
+
+
+def _labels_to_outputs(net: Network, source: Images) -> list[int | None] | None:
+    """Return for each label the output that stands for it; None if that cannot be told.
+
+    By the classes' names where the network has them, else by their number.
+    """
+    if not source.classes or not _classifies(net):
+        return None
+    if net.classes is not None:
+        known = {name.lower(): number for number, name in enumerate(net.classes)}
+        found = [known.get(name.lower()) for name in source.classes]
+        return found if any(number is not None for number in found) else None
+    outputs = net.graph.steps[net.graph.output].shape[1]
+    return list(range(outputs)) if outputs == len(source.classes) else None

@@ -1,0 +1,70 @@
+"""A document: sections as one page of HTML that holds its pictures itself, and prints well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convscope.outputs import finite, written_beside
+from convscope.pages.renderer import render
+from convscope.pages.section import Section, Shelf
+from convscope.records import provenance
+
+PAGE, NUMBERS = "index.html", "numbers.json"
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a page is made of.
+
+    Attributes:
+        title: its title.
+        lead: what it is about, in a sentence or two.
+        facts: pairs of a name and a value, shown in a row.
+        notes: warnings, such as ``"random weights"``.
+        sections: its sections, in order.
+        missing: what is not there, and why.
+        healthy: what to say where nothing was found; empty to say nothing.
+
+    """
+
+    title: str
+    lead: str
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    sections: Sequence[Section]
+    missing: tuple[str, ...] = ()
+    healthy: str = ""
+
+    def write(self, shelf: Shelf, out: Path, about: dict[str, Any]) -> Path:
+        """Write the page and, beside it, its numbers; return the page."""
+        findings = sorted(
+            (finding for section in self.sections for finding in section.findings),
+            key=lambda finding: -finding.severity,
+        )
+        page = render(
+            "document.html",
+            document=self,
+            title=self.title,
+            findings=findings,
+            sources={p.file: shelf.source(p) for s in self.sections for p in s.pictures},
+            numbers_file=NUMBERS,
+        )
+        with written_beside(out / PAGE) as beside:
+            beside.write_text(page, "utf-8")
+        numbers = {
+            **about,
+            "findings": [f"{finding.title}: {finding.text}" for finding in findings],
+            "missing": self.missing,
+            "sections": {
+                s.name: {"seconds": s.seconds, "whole": s.whole, **s.numbers} for s in self.sections
+            },
+            "made_with": provenance(),
+        }
+        with written_beside(out / NUMBERS) as beside:
+            text = json.dumps(finite(numbers), indent=1, allow_nan=False)
+            beside.write_text(text + "\n", "utf-8")
+        return out / PAGE

@@ -1,0 +1,158 @@
+"""Tables of layers for a page: what each is, and what was measured of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convscope.figures.sheet import number
+from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
+from convscope.network import Layer, Network
+from convscope.pages.section import Finding, Table
+
+HEAD = ("layer", "kind", "output", "stride", "receptive field", "parameters", "multiply-adds")
+MEASURED = ("dead", "almost dead", "duplicates", "active", "answers kept without it")
+
+
+def layers_table(net: Network, diagnosis: Diagnosis | None) -> Table:
+    """Return every layer of a network, with what a diagnosis measured of its convolutions."""
+    measured = {row.name: row for row in diagnosis.layers} if diagnosis else {}
+    faulty = {finding.layer for finding in diagnosis.findings} if diagnosis else set()
+    layers = list(net.layers.values())
+    rows = [
+        _row(layer) + (_measured(measured.get(layer.name)) if measured else ()) for layer in layers
+    ]
+    total = (
+        "total", "", "", "", "", f"{sum(row.parameters for row in layers):,}",
+        f"{sum(row.multiply_adds for row in layers):,}",
+    )  # fmt: skip
+    rows.append(total + ("",) * (len(MEASURED) if measured else 0))
+    return Table(
+        "Every layer in the order it runs, for one image."
+        + (
+            " Dead: channels that answer to none of the images; active: mean share of the "
+            "positions above 0; answers kept: with the layer's mean map in its place."
+            if measured
+            else ""
+        ),
+        HEAD + (MEASURED if measured else ()),
+        tuple(rows),
+        tuple(place for place, layer in enumerate(layers) if layer.name in faulty),
+    )
+
+
+def _row(layer: Layer) -> tuple[str, ...]:
+    return (
+        layer.name,
+        layer.op,
+        times(layer.shape),
+        "whole" if layer.stride is None else _both(layer.stride),
+        _both(layer.receptive_field),
+        f"{layer.parameters:,}" if layer.parameters else "",
+        f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+    )
+
+
+def _measured(row: LayerDiagnosis | None) -> tuple[str, ...]:
+    if row is None:
+        return ("",) * len(MEASURED)
+    return (
+        f"{len(row.dead)} of {row.shape[0]}",
+        str(len(row.almost_dead)),
+        str(sum(len(group) - 1 for group in row.duplicates)),
+        f"{row.active:.1%}",
+        "" if row.without is None else f"{row.without:.1%}",
+    )
+
+
+def side_by_side(layers: tuple[Sequence[Layer], Sequence[Layer]], names: tuple[str, str]) -> Table:
+    """Return two networks' layers beside each other, lined up where kinds agree."""
+    rows = []
+    for first, second in lined_up(*layers):
+        rows.append(
+            (
+                _what(first), _size(first), _what(second), _size(second),
+                *(f"{o.parameters:,}" if o and o.parameters else "" for o in (first, second)),
+                *(f"{o.multiply_adds:,}" if o and o.multiply_adds else "" for o in (first, second)),
+            )
+        )  # fmt: skip
+    totals = [
+        f"{sum(getattr(layer, key) for layer in own):,}"
+        for key in ("parameters", "multiply_adds")
+        for own in layers
+    ]
+    rows.append(("total", "", "", "", *totals))
+    different = tuple(
+        place
+        for place, (first, second) in enumerate(lined_up(*layers))
+        if first is None or second is None or first.shape != second.shape
+    )
+    return Table(
+        f"A is {names[0]}, B is {names[1]}; lines that differ in kind or output are marked.",
+        ("A", "output of A", "B", "output of B", "parameters A", "parameters B",
+         "multiply-adds A", "multiply-adds B"),
+        tuple(rows),
+        different,
+    )  # fmt: skip
+
+
+def lined_up(
+    first: Sequence[Layer], second: Sequence[Layer]
+) -> list[tuple[Layer | None, Layer | None]]:
+    """Return pairs of layers of the same kind, in order; None where one network has no such layer.
+
+    As many as possible are paired.
+    """
+    # The longest common subsequence of the kinds, from the end.
+    best = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for a in range(len(first) - 1, -1, -1):
+        for b in range(len(second) - 1, -1, -1):
+            if first[a].op == second[b].op:
+                best[a][b] = 1 + best[a + 1][b + 1]
+            else:
+                best[a][b] = max(best[a + 1][b], best[a][b + 1])
+    found: list[tuple[Layer | None, Layer | None]] = []
+    a = b = 0
+    while a < len(first) and b < len(second):
+        if first[a].op == second[b].op:
+            found.append((first[a], second[b]))
+            a, b = a + 1, b + 1
+        elif best[a + 1][b] >= best[a][b + 1]:
+            found.append((first[a], None))
+            a += 1
+        else:
+            found.append((None, second[b]))
+            b += 1
+    found += [(layer, None) for layer in first[a:]]
+    return found + [(None, layer) for layer in second[b:]]
+
+
+def _what(layer: Layer | None) -> str:
+    return "" if layer is None else f"{layer.name}: {layer.op}"
+
+
+def _size(layer: Layer | None) -> str:
+    return "" if layer is None else times(layer.shape)
+
+
+def found_in(diagnosis: Diagnosis, network: str = "") -> tuple[Finding, ...]:
+    """Return a diagnosis's findings for a page."""
+    start = f"{network}, " if network else ""
+    return tuple(
+        Finding(
+            f"{start}{f.layer}: {f.kind}",
+            " ".join((f.evidence, *f.consequences, f.suggestion)),
+            f.severity,
+        )
+        for f in diagnosis.findings
+    )
+
+
+def times(sizes: Sequence[int]) -> str:
+    """Return sizes as they are written: ``64×28×28``."""
+    return "×".join(map(str, sizes))
+
+
+def _both(values: Sequence[float]) -> str:
+    """Return one number for two equal ones."""
+    shown = [number(value) if value % 1 else f"{value:g}" for value in values]
+    return shown[0] if shown[0] == shown[1] else "×".join(shown)

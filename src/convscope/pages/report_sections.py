@@ -1,0 +1,376 @@
+"""The report's sections: each one method asked, its figure, and what its numbers say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.errors import OutputError, RuleError
+from convscope.figures.architecture import draw
+from convscope.figures.checkerboard import checkerboard_figure
+from convscope.figures.diagnosis import diagnosis_figure
+from convscope.figures.invariance import invariance_figure
+from convscope.figures.occlusion import OccludedImage, class_name, occlusion_figure, telling
+from convscope.figures.projection import projection_figure
+from convscope.figures.sanity import sanity_figure
+from convscope.figures.sheet import number
+from convscope.figures.sliding import patched
+from convscope.methods.affordable import images_affordable
+from convscope.methods.agreement import projection_agreement
+from convscope.methods.checkerboard import checkerboard
+from convscope.methods.diagnose import diagnose
+from convscope.methods.diagnosis.result import Diagnosis
+from convscope.methods.gridding.structure import GridFinding
+from convscope.methods.invariance import invariance
+from convscope.methods.invariance_result import Invariance
+from convscope.methods.occlude import occlude
+from convscope.methods.occlusion import Occlusion
+from convscope.methods.patches import fill_for
+from convscope.methods.project import chosen_rule, project, strongest_maps
+from convscope.methods.sanity import sanity
+from convscope.methods.scanning.sources import Images, SomeImages
+from convscope.network import Network
+from convscope.network.blocks import block_ends
+from convscope.pages.layer_tables import found_in, layers_table
+from convscope.pages.section import Finding, Section, Shelf
+
+DIAGNOSIS_FILE = "diagnosis.safetensors"
+DIAGNOSIS_PASSES = 9
+"""What a diagnosis costs an image, in passes, as measured on VGG16."""
+SCAN_SHARE = 0.6
+TOP_UNITS = 3
+PATCHES_ACROSS = 7
+MOST_NAMED = 4
+OTHER_UNITS, SEEDS = 3, 2
+TRANSFORMATIONS = 15
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about.
+
+    Attributes:
+        net: the network.
+        images: the images that it is diagnosed on.
+        pictures: [N, C, H, W], on the CPU: those looked at closely, in its input space.
+        names: what these are called, one each.
+        shelf: where pictures and finished sections lie.
+        memory: bytes for the maps, or a text such as ``"2GB"``.
+
+    """
+
+    net: Network
+    images: Images
+    pictures: Tensor
+    names: tuple[str, ...]
+    shelf: Shelf
+    memory: int | str
+    answers: tuple[str, ...] = field(default=())
+
+
+def architecture(subject: Subject, seconds: float | None, progress: Progress) -> Section:
+    """Draw the network."""
+    drawn = draw(subject.net)
+    first, last = drawn.volumes[0], drawn.volumes[-1]
+    alternative = (
+        f"The architecture of {subject.net.name} as boxes, from {first.channels} channels of "
+        f"{first.rows} by {first.columns} to {last.channels:,} of {last.rows} by {last.columns}."
+    )
+    return Section(
+        "architecture",
+        "Architecture",
+        pictures=(subject.shelf.vector(drawn.sheet, "architecture", alternative),),
+        numbers=drawn.numbers(),
+    )
+
+
+def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Section:
+    """Look for what is wrong with the layers."""
+    net, images = subject.net, subject.images
+    time_for_scan = None if seconds is None else SCAN_SHARE * seconds
+    count = images_affordable(net, images, time_for_scan, DIAGNOSIS_PASSES)
+    found = diagnose(
+        net, SomeImages(images, count), memory=subject.memory, progress=progress,
+        budget=None if seconds is None else round((1 - SCAN_SHARE) * seconds, 1),
+    )  # fmt: skip
+    found.save(subject.shelf.folder / DIAGNOSIS_FILE)
+    words = [
+        f"{found.images:,} images were looked at"
+        + ("." if count == len(images) else f", spread evenly over {len(images):,}.")
+    ]
+    if found.accuracy is not None:
+        words.append(
+            f"Of {found.answered:,} with labels, {found.accuracy:.1%} are answered rightly."
+        )
+    words += [f"Left out: {_shortly(text)}." for text in found.left_out]
+    dead = sum(len(row.dead) for row in found.layers)
+    alternative = f"Bars a layer: {dead} dead channels in all; {len(found.findings)} findings."
+    return Section(
+        "diagnosis",
+        "Diagnosis",
+        sentences=(" ".join(words),),
+        pictures=(subject.shelf.drawn(diagnosis_figure(found), "diagnosis", alternative),),
+        findings=found_in(found),
+        numbers=found.numbers(),
+        whole=count == len(images) and not any("budget" in text for text in found.left_out),
+    )
+
+
+def _shortly(text: str) -> str:
+    """Return what was left out of which layers, their number in the place of many names."""
+    what, _, rest = text.partition(" of ")
+    names, _, why = rest.rpartition(": ")
+    count = names.count(", ") + 1
+    return f"{what} of {count} layers: {why}" if count > MOST_NAMED else text
+
+
+def layers(subject: Subject, seconds: float | None, progress: Progress) -> Section:
+    """List the layers, with what the diagnosis measured if there is one."""
+    found: Diagnosis | None = None
+    # The file may be of other weights or images; the section beside it says of which.
+    if subject.shelf.find("diagnosis") is not None:
+        with suppress(OutputError):
+            found = Diagnosis.load(subject.shelf.folder / DIAGNOSIS_FILE)
+    return Section("layers", "Layers", tables=(layers_table(subject.net, found),))
+
+
+def projections(subject: Subject, seconds: float | None, progress: Progress) -> Section:
+    """Show what drives the strongest channels of each block."""
+    rule = _rule(subject.net)
+    found = strongest_maps(
+        subject.net, subject.pictures, rule=rule, top=TOP_UNITS, memory=subject.memory,
+        progress=progress,
+    )  # fmt: skip
+    drawn = projection_figure(
+        found, subject.pictures, subject.net.preprocess, list(subject.answers)
+    )
+    alternative = (
+        f"For each picture, the {TOP_UNITS} strongest channels of {len(found)} blocks: the patch "
+        f"that each reads, and its projection."
+    )
+    return Section(
+        "projections",
+        "What drives the strongest channels",
+        pictures=(subject.shelf.drawn(drawn.sheet, "projections", alternative),),
+        reading=(
+            "Above: the patch that a channel's strongest unit reads; below: what in it drives the "
+            "unit, given the switches of the pools. Zero is mid-grey. It does not say what the "
+            "channel stands for in general, nor why the network answered as it did."
+        ),
+        numbers={
+            "pictures": subject.names,
+            "answers": subject.answers,
+            "projections": [p.numbers() for p in found],
+        },
+    )
+
+
+def _rule(net: Network) -> str:
+    """Return the deconvnet, or the gradient where there is no rectifier."""
+    try:
+        chosen_rule(net, "deconvnet")
+    except RuleError:
+        return "gradient"
+    return "deconvnet"
+
+
+def grids(subject: Subject, seconds: float | None, progress: Progress) -> Section:
+    """Measure the grids that strides leave in projections."""
+    found = checkerboard(
+        subject.net, subject.pictures, units=4, rule=_rule(subject.net), budget=seconds,
+        memory=subject.memory, progress=progress,
+    )  # fmt: skip
+    drawn = checkerboard_figure(
+        found, subject.pictures[0], subject.net.preprocess, subject.names[0]
+    )
+    sentence = "No layer leaves a grid of its own, whatever the weights."
+    if found.findings:
+        names = ", ".join(finding.layer.name for finding in found.findings)
+        sentence = f"Leaving a grid of their own, whatever the weights: {names}."
+    alternative = f"Projections from {len(found.layers)} layers, deepest first. {sentence}"
+    return Section(
+        "checkerboard",
+        "Checkerboard",
+        sentences=(sentence,),
+        pictures=(subject.shelf.drawn(drawn.sheet, "checkerboard", alternative),),
+        findings=tuple(_grid_finding(finding) for finding in found.findings),
+        numbers=found.numbers(),
+        whole=not found.partial,
+    )
+
+
+def _grid_finding(found: GridFinding) -> Finding:
+    own = found.layer
+    text = (
+        f"A {own.op} with {_kernel(own.kernel, own.stride)} writes to some positions more often "
+        f"than to others: {own.alone:.0%} variation between the phases of its stride, whatever the "
+        f"weights."
+    )
+    if found.alternatives:
+        better = found.alternatives[0]
+        text += (
+            f" {_kernel(better.kernel, better.stride)} would leave {better.alone:.0%}, with "
+            f"{better.weights:.2f} times the weights."
+        )
+    return Finding(f"{own.name}: grid", text, 0.2 + 0.3 * min(1.0, own.alone))
+
+
+def _kernel(kernel: tuple[int, int], stride: tuple[int, int]) -> str:
+    return f"kernel {kernel[0]}×{kernel[1]} and stride {stride[0]}×{stride[1]}"
+
+
+def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Section:
+    """Hide part after part of each picture."""
+    net, count = subject.net, len(subject.pictures)
+    height, width = net.input_shape[1:]
+    patch = (max(1, round(height / PATCHES_ACROSS)), max(1, round(width / PATCHES_ACROSS)))
+    stride = (max(1, patch[0] // 2), max(1, patch[1] // 2))
+    ends = block_ends(net.graph)
+    layer = net.graph.steps[ends[-1]].name if ends else None
+    options: dict[str, Any] = {"layer": layer, "memory": subject.memory}
+    if seconds is not None:
+        options |= {"method": "adaptive", "budget": f"{max(1.0, seconds / count):g}s"}
+    rows = []
+    for place, (image, name) in enumerate(zip(subject.pictures, subject.names, strict=True)):
+
+        def inside(done: int, total: int, place: int = place) -> None:
+            progress(place * total + done, count * total)
+
+        found = occlude(net, image[None], patch, stride, progress=inside, **options)
+        rows.append(_occluded(net, image, name, found))
+        if found.partial:
+            break
+    drawn = occlusion_figure(rows, net.preprocess)
+    sentences = [
+        _where(row.occlusion, name) for row, name in zip(rows, subject.names, strict=False)
+    ]
+    return Section(
+        "occlusion",
+        "Where the answer hangs",
+        sentences=tuple(filter(None, sentences)),
+        pictures=(subject.shelf.drawn(drawn.sheet, "occlusion", " ".join(sentences)),),
+        reading=(
+            "It shows what the answer depends on when it is hidden. A gray patch is itself "
+            "something that the network sees, and what is there twice shows no drop."
+        ),
+        numbers={
+            "pictures": subject.names,
+            "occlusions": [row.occlusion.numbers() for row in rows],
+        },
+        whole=len(rows) == count and all(bool(row.occlusion.computed.all()) for row in rows),
+    )
+
+
+def _occluded(net: Network, image: Tensor, name: str, found: Occlusion) -> OccludedImage:
+    shown = fill_for("gray", image, net.preprocess, found.patch)
+    row, column = telling(found)
+    behind = patched(found, row, column, image, shown)
+    title = name
+    if found.predicted is not None:
+        title += f": {class_name(found, found.clean['predicted'])}"
+    if found.layer is None or found.channel is None:
+        return OccludedImage(found, image, behind, title)
+    try:
+        own = project(net, image[None], found.layer, [found.channel], select="map").pixels[0, 0]
+    except RuleError:
+        return OccludedImage(found, image, behind, title)
+    return OccludedImage(found, image, behind, title, own, projection_agreement(own, found))
+
+
+def _where(found: Occlusion, title: str) -> str:
+    """Return in words where hiding changes the answer most."""
+    if found.probability is None:
+        return ""
+    row, column = telling(found)
+    top, left, bottom, right = found.positions[row, column].tolist()
+    low = float(found.probability[row, column])
+    name = class_name(found, int(found.targets))  # type: ignore[arg-type]
+    return (
+        f"{title}: hiding rows {top} to {bottom - 1} and columns {left} to {right - 1} takes "
+        f"P({name}) from {found.clean['probability']:.3f} to {low:.3f}."
+    )
+
+
+def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -> Section:
+    """Measure what projections depend on."""
+    rules = ["deconvnet", "gradient"] if _rule(subject.net) == "deconvnet" else ["gradient"]
+    found = sanity(
+        subject.net, subject.pictures[:1], rules=rules, others=OTHER_UNITS, seeds=SEEDS,
+        budget=seconds, memory=subject.memory, progress=progress,
+    )  # fmt: skip
+    figure = sanity_figure(found, subject.pictures[0], subject.net.preprocess, subject.names[0])
+    verdicts = tuple(found.verdicts().values())
+    return Section(
+        "sanity",
+        "Do the pictures depend on the network?",
+        sentences=verdicts,
+        pictures=(subject.shelf.drawn(figure, "sanity", " ".join(verdicts)),),
+        reading=(
+            "A picture that stays the same with random weights, or for another unit, shows the "
+            "image and not the network. The numbers are rank correlations of |projection|: 1 is "
+            "the same picture."
+        ),
+        numbers=found.numbers(),
+        whole=not found.partial,
+    )
+
+
+def invariances(subject: Subject, seconds: float | None, progress: Progress) -> Section:
+    """Move, enlarge and turn the pictures."""
+    found = invariance(
+        subject.net, subject.pictures, steps=TRANSFORMATIONS, budget=seconds,
+        memory=subject.memory, progress=progress,
+    )  # fmt: skip
+    figure = invariance_figure(found, subject.pictures, subject.net.preprocess, list(subject.names))
+    sentences = tuple(_moved(found, k) for k in range(len(found.kinds)))
+    return Section(
+        "invariance",
+        "Moved, enlarged and turned",
+        sentences=sentences,
+        pictures=(subject.shelf.drawn(figure, "invariance", " ".join(sentences)),),
+        numbers=found.numbers(),
+        whole=not found.partial,
+    )
+
+
+def _moved(found: Invariance, k: int) -> str:
+    """Return in words what one kind of transformation does."""
+    known = found.amounts[k][~found.amounts[k].isnan()]
+    parts = ", ".join(
+        f"{number(float(found.distance[k, at].nanmedian()))} at {name}"
+        for at, name in enumerate(found.layers)
+    )
+    text = (
+        f"{found.kinds[k].capitalize()} from {number(float(known.min()))} to "
+        f"{number(float(known.max()))} {found.units[k]}: the features move by a median of {parts}, "
+        f"of their length"
+    )
+    if found.predicted is None:
+        return f"{text}."
+    answers = found.predicted[k]
+    done = answers >= 0
+    kept = (answers == torch.tensor(found.targets)[:, None]) & done
+    share = float(kept.sum()) / max(1, int(done.sum()))
+    return f"{text}; the answer stays for {share:.0%} of the transformed pictures."
+
+
+def picture_titles(net: Network, pictures: Tensor, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return each picture's name, with the most probable class where the network names classes."""
+    if not net.classes:
+        return names
+    titles = []
+    for name, picture in zip(names, pictures, strict=True):
+        answer = net(picture[None])
+        if answer.shape != (1, len(net.classes)):
+            return names
+        probability, best = answer.softmax(dim=1)[0].max(dim=0)
+        titles.append(f"{Path(name).name}: {net.classes[int(best)]} ({probability:.0%})")
+    return tuple(titles)

@@ -1,0 +1,206 @@
+"""Sections: what a page says of one thing, in words, tables and pictures; kept as files.
+
+A section is written once and read again when the page is made anew, so that a report that was
+interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from PIL import Image
+
+from convscope.figures.sheet import Sheet
+from convscope.outputs import finite, written_beside
+from convscope.pages.renderer import image_source
+
+DOTS_AN_INCH = 144
+"""Enough for print and for screens with small pixels."""
+
+LOSSY_FROM = 400_000
+"""Pictures that take more bytes than this without loss are written with a little."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a section, in a file beside the section's own.
+
+    Attributes:
+        file: the file's name; its ending says what it is.
+        alternative: what it shows, for those who do not see it.
+        width, height: as shown, in pixels.
+        title: what stands above it.
+
+    """
+
+    file: str
+    alternative: str
+    width: int
+    height: int
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the first cell of a row names it.
+
+    Attributes:
+        caption: what it is.
+        head: one a column.
+        rows: of cells, as they are shown.
+        marked: numbers of the rows that something was found in.
+
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marked: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a reader should know first.
+
+    Attributes:
+        title: what and where.
+        text: the evidence, and what to do.
+        severity: 0..1.
+
+    """
+
+    title: str
+    text: str
+    severity: float
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of a page.
+
+    Attributes:
+        name: what it is called in links and files.
+        title: what it is called on the page.
+        sentences: what it says, a paragraph each.
+        pictures: its pictures.
+        tables: its tables.
+        findings: what a reader should know first.
+        reading: how to read it, and what not to read into it.
+        numbers: everything that was measured, fit for JSON.
+        seconds: how long it took.
+        whole: whether it is all that was asked for; if not, a later run makes it again.
+
+    """
+
+    name: str
+    title: str
+    sentences: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    reading: str = ""
+    numbers: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    whole: bool = True
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Section:
+        """Return what ``dataclasses.asdict`` was called on, after a turn as JSON."""
+        tables = tuple(
+            Table(t["caption"], tuple(t["head"]), tuple(map(tuple, t["rows"])), tuple(t["marked"]))
+            for t in plain["tables"]
+        )
+        return cls(
+            **{
+                **plain,
+                "sentences": tuple(plain["sentences"]),
+                "pictures": tuple(Picture(**p) for p in plain["pictures"]),
+                "findings": tuple(Finding(**f) for f in plain["findings"]),
+                "tables": tables,
+            }
+        )
+
+
+class Shelf:
+    """A folder that keeps finished sections, for one subject.
+
+    Args:
+        folder: the folder, made if missing.
+        subject: what the sections are about; those about anything else are not found.
+
+    """
+
+    def __init__(self, folder: Path, subject: dict[str, Any]) -> None:
+        self.folder, self.subject = folder, json.loads(json.dumps(subject))
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def find(self, name: str) -> Section | None:
+        """Return a section that was kept, if it is about the same and its pictures are there."""
+        try:
+            kept = json.loads((self.folder / f"{name}.json").read_text("utf-8"))
+            if kept["subject"] != self.subject:
+                return None
+            found = Section.from_json(kept["section"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        there = all((self.folder / picture.file).is_file() for picture in found.pictures)
+        return found if there else None
+
+    def keep(self, section: Section) -> None:
+        """Write a section; its pictures lie there already."""
+        kept = {"subject": self.subject, "section": finite(asdict(section))}
+        with written_beside(self.folder / f"{section.name}.json") as beside:
+            beside.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", "utf-8")
+
+    def drawn(self, sheet: Sheet, name: str, alternative: str, title: str = "") -> Picture:
+        """Write a figure, as WebP, and return it for a section."""
+        figure = sheet.figure
+        width, height = (round(inches * 96) for inches in figure.get_size_inches())
+        content = io.BytesIO()
+        # A matplotlib figure's size in pixels is bounded by the renderer, and WebP's by its format.
+        most = 16_000 / max(figure.get_size_inches())
+        figure.savefig(content, format="png", dpi=min(DOTS_AN_INCH, most))
+        return self.picture(
+            _webp(content.getvalue()), name, "webp", alternative, (width, height), title
+        )
+
+    def vector(self, sheet: Sheet, name: str, alternative: str, title: str = "") -> Picture:
+        """Write a figure as SVG, which stays sharp at any size, and return it for a section."""
+        width, height = (round(inches * 96) for inches in sheet.figure.get_size_inches())
+        content = io.BytesIO()
+        # Without a date, and with fixed names inside, the same figure gives the same file.
+        with rc_context({"svg.hashsalt": "convscope"}):
+            sheet.figure.savefig(content, format="svg", metadata={"Date": None})
+        return self.picture(content.getvalue(), name, "svg", alternative, (width, height), title)
+
+    def picture(
+        self, content: bytes, name: str, kind: str, alternative: str, size: tuple[int, int],
+        title: str = "",
+    ) -> Picture:  # fmt: skip
+        """Write a picture file, and return it for a section."""
+        file = f"{name}.{kind}"
+        with written_beside(self.folder / file) as beside:
+            beside.write_bytes(content)
+        return Picture(file, alternative, *size, title)
+
+    def source(self, picture: Picture) -> str:
+        """Return a picture as an ``img`` wants it, the file's bytes included."""
+        kind = picture.file.rpartition(".")[2]
+        content = (self.folder / picture.file).read_bytes()
+        return image_source(content, "svg+xml" if kind == "svg" else kind)
+
+
+def _webp(content: bytes) -> bytes:
+    with Image.open(io.BytesIO(content)) as opened:
+        picture = opened.convert("RGB")
+    file = io.BytesIO()
+    picture.save(file, "webp", lossless=True, method=2)
+    if len(file.getvalue()) > LOSSY_FROM:
+        file = io.BytesIO()
+        picture.save(file, "webp", quality=88, method=3)
+    return file.getvalue()

@@ -1,0 +1,71 @@
+"""A training's network, to be looked into like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from convscope.errors import ModelError
+from convscope.images import Preprocess
+from convscope.models.parts import RANDOM_NOTE
+from convscope.models.plain import build
+from convscope.network import Network
+from convscope.study.data import CLASSES, SIDE
+from convscope.study.run import FILE, Run
+
+
+def is_run(name: str | Path) -> bool:
+    """Return whether a name is that of a RUN folder."""
+    return (Path(name) / FILE).is_file()
+
+
+def network_of_run(
+    folder: str | Path,
+    *,
+    trained: bool = True,
+    size: str | None = None,
+    device: str | torch.device = "cpu",
+) -> Network:
+    """Return the network of a RUN folder, with its last checkpoint's weights.
+
+    Args:
+        folder: what ``convscope train`` wrote.
+        trained: False for the weights that its training began with, but for their seed: 0.
+        size: the input's size, "3,H,W"; by default CIFAR-10's.
+        device: where to run.
+
+    Raises:
+        TrainError: the folder holds no training, or no checkpoint.
+        ModelError: the size is not three numbers, or the network takes other channels.
+
+    """
+    run = Run.load(folder)
+    height, width = _size(size)
+    module = run.module() if trained else build(run.config.net, 0).eval()
+    notes = [] if trained else [RANDOM_NOTE]
+    if trained and not run.finished:
+        notes.append("the training is not finished")
+    config = run.config
+    side = min(height, width)
+    return Network(
+        module.to(device),
+        torch.zeros(1, 3, height, width),
+        name=run.folder.resolve().name,
+        # The whole picture is fitted in and its middle cut out, so that nothing in it is squeezed.
+        preprocess=Preprocess(config.mean, config.std, (height, width), resize=side),
+        classes=CLASSES if config.net.classes == len(CLASSES) else None,
+        notes=notes,
+    )
+
+
+def _size(size: str | None) -> tuple[int, int]:
+    if size is None:
+        return SIDE, SIDE
+    try:
+        channels, height, width = map(int, size.split(","))
+    except ValueError:
+        raise ModelError(f"the size {size!r} is not three numbers C,H,W such as 3,32,32") from None
+    if channels != 3:
+        raise ModelError(f"the network takes 3 channels, not {channels}")
+    return height, width

@@ -1,0 +1,252 @@
+"""Two networks side by side: partners by a slow oracle, and the page in a real browser."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import convscope as cs
+from architectures import Plain
+from browsing import CHROMIUM, SCREENS, check_in_browser
+from convscope.errors import ConvscopeError, DataError, UnitError
+from convscope.images import Preprocess
+from convscope.methods.compare import corresponding
+from convscope.methods.matching import Matcher
+from convscope.methods.scanning.sources import GivenImages, SomeImages
+from convscope.methods.scanning.units import scanned_layers
+from convscope.network import Layer
+from convscope.pages.comparison import comparison_report
+from convscope.pages.layer_tables import lined_up
+
+
+def network(seed: int = 0, width: int = 6, name: str = "net") -> cs.Network:
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        *(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(width, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(1)),
+        *(nn.Flatten(), nn.Linear(8, 4)),
+    ).eval()
+    return cs.Network(
+        module,
+        torch.zeros(1, 3, 16, 16),
+        name=name,
+        preprocess=Preprocess.identity(3, (16, 16)),
+        classes=("red", "green", "blue", "grey"),
+    )
+
+
+def pictures(count: int = 24, seed: int = 1) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return list(torch.rand(count, 3, 16, 16, generator=generator))
+
+
+class Labelled:
+    classes = ("blue", "red")
+
+    def __init__(self, images: list[torch.Tensor], labels: list[int]) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
+        return self.images[number], self.labels[number]
+
+
+def test_partners_are_those_of_numpys_correlation():
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(5, 4, 6, 6, generator=generator)
+    second = torch.randn(5, 7, 3, 3, generator=generator)
+    second[:, 2] = -5 * torch.nn.functional.avg_pool2d(first, 2)[:, 1] + 100
+    second[:, 5] = 4 * torch.nn.functional.avg_pool2d(first, 2)[:, 1] - 7
+    second[:, 6] = 3.25  # never changes
+    matcher = Matcher(("a", "b"), ((4, 6, 6), (7, 3, 3)))
+    for part in (slice(0, 2), slice(2, 3), slice(3, 5)):
+        matcher.add(first[part], second[part])
+    found = matcher.match()
+
+    def rows(maps: torch.Tensor, size: int) -> np.ndarray:
+        cells = maps.double().numpy().reshape(5, maps.shape[1], 3, size, 3, size).mean((3, 5))
+        return cells.transpose(1, 0, 2, 3).reshape(maps.shape[1], -1)
+
+    expected = np.corrcoef(rows(first, 2), rows(second, 1)[:6])[:4, 4:]
+    assert found.grid == (3, 3)
+    assert found.first.partner.tolist() == expected.argmax(1).tolist()
+    assert found.first.correlation.numpy() == pytest.approx(expected.max(1), abs=1e-6)
+    assert found.second.partner.tolist() == [*expected.argmax(0).tolist(), -1]
+    assert found.second.correlation[:6].numpy() == pytest.approx(expected.max(0), abs=1e-6)
+    assert found.second.correlation[6].isnan()
+    assert found.first.partner[1] == 5
+    assert found.pairs[0][:2] == (1, 5)
+    assert found.pairs[0][2] == pytest.approx(1, abs=1e-6)
+
+
+def test_chance_pairs_every_image_with_the_one_before():
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(6, 3, 2, 2, generator=generator)
+    others = maps.roll(-1, 0)  # image i shows what the first network saw in i + 1
+    matcher = Matcher(("a", "b"), ((3, 2, 2), (3, 2, 2)))
+    for image in range(6):
+        matcher.add(maps[image : image + 1], others[image : image + 1])
+    found = matcher.match()
+    assert found.first.chance == pytest.approx(1, abs=0.1)
+    assert found.first.median < 0.6
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 50), st.floats(-20, 20), st.permutations(range(5)))
+@settings(max_examples=25, deadline=None)
+def test_scales_and_orders_of_channels_do_not_matter(seed, scale, shift, order):
+    maps = torch.randn(8, 5, 4, 4, generator=torch.Generator().manual_seed(seed))
+    matcher = Matcher(("a", "b"), ((5, 4, 4), (5, 4, 4)))
+    matcher.add(maps, scale * maps[:, order] + shift)
+    found = matcher.match()
+    assert [order[partner] for partner in found.first.partner.tolist()] == list(range(5))
+    assert found.first.correlation.min() > 0.999
+    assert len(found.pairs) == 5
+
+
+def test_a_network_agrees_with_itself_and_permuted_channels_are_found():
+    one, other = network(0), network(0, name="permuted")
+    order = [3, 1, 5, 0, 2, 4]
+    convolution, following = other.module[0], other.module[3]
+    with torch.no_grad():
+        convolution.weight.copy_(one.module[0].weight[order])
+        convolution.bias.copy_(one.module[0].bias[order])
+        following.weight.copy_(one.module[3].weight[:, order])
+    found = cs.compare(one, other, pictures())
+    partners = found.matches[0].first.partner.tolist()
+    assert [order[p] for c, p in enumerate(partners) if p >= 0] == [
+        c for c, p in enumerate(partners) if p >= 0
+    ]
+    assert found.matches[0].first.median > 0.999
+    assert found.agreement == 1.0
+    assert found.sides[0].right is None
+    assert found.images == 24
+
+
+def test_the_strongest_images_are_the_highest_peaks():
+    one, other = network(0), network(1)
+    images = pictures()
+    found = cs.compare(one, other, images, sample=9)
+    numbers = [round(n * 23 / 8) for n in range(9)]
+    peaks = torch.relu(one.module[0](torch.stack(images)[numbers])).amax((2, 3))
+    assert found.matches[0].strongest[0].tolist() == [numbers[n] for n in peaks.argmax(0)]
+    assert found.images == 9
+
+
+def test_labels_are_held_to_the_class_of_their_name():
+    one, other = network(0), network(1)
+    images = pictures(10)
+    answers = one(torch.stack(images)).argmax(1)
+    labels = [0 if n % 2 else 1 for n in range(10)]  # blue, red, ...
+    found = cs.compare(one, other, Labelled(images, labels))
+    wanted = torch.tensor([{0: 2, 1: 0}[label] for label in labels])
+    assert found.sides[0].labelled == 10
+    assert found.sides[0].right == int((answers == wanted).sum())
+    theirs = other(torch.stack(images)).argmax(1)
+    assert found.agreement == float((answers == theirs).double().mean())
+
+
+def test_networks_of_other_builds_are_compared_at_the_same_share_of_the_depth():
+    torch.manual_seed(0)
+    deep = cs.Network(Plain().eval(), torch.zeros(1, 3, 16, 16))
+    shallow = network()
+    pairs = corresponding(scanned_layers(deep), scanned_layers(shallow))
+    assert [(a.name, b.name) for a, b in pairs] == [("features.0", "0"), ("features.8", "3")]
+    found = cs.compare(deep, shallow, pictures(6), [("features.1", "0"), ("features.5", "4")])
+    assert [match.layers for match in found.matches] == [("features.0", "0"), ("features.5", "3")]
+    assert found.agreement is None  # one names its classes by number only
+
+
+def test_some_images_are_spread_evenly():
+    net = network()
+    some = SomeImages(GivenImages(pictures(10), net), 4)
+    assert [some.original(n) for n in range(len(some))] == [0, 3, 6, 9]
+    whole = SomeImages(GivenImages(pictures(3), net), 5)
+    assert [whole.original(n) for n in range(len(whole))] == [0, 1, 2]
+    assert some.fingerprint() != whole.fingerprint()
+
+
+def layer(op: str, name: str) -> Layer:
+    return Layer(name, op, (1,), None, (0, 0), (1, 1), 0, 0)
+
+
+def test_layers_of_the_same_kind_stand_side_by_side():
+    first = [layer(op, f"a{n}") for n, op in enumerate(["c", "n", "r", "c", "r"])]
+    second = [layer(op, f"b{n}") for n, op in enumerate(["c", "r", "c", "r", "p"])]
+    found = [(a and a.name, b and b.name) for a, b in lined_up(first, second)]
+    assert found == [
+        ("a0", "b0"), ("a1", None), ("a2", "b1"), ("a3", "b2"), ("a4", "b3"), (None, "b4"),
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_compared_is_refused():
+    one = network()
+    with pytest.raises(DataError, match="hold 3 and 4 images"):
+        cs.compare(one, one, (pictures(3), pictures(4)))
+    with pytest.raises(ConvscopeError, match="at least 1 image"):
+        cs.compare(one, one, pictures(3), sample=0)
+    with pytest.raises(UnitError, match="no layer 'nowhere'"):
+        cs.compare(one, one, pictures(3), [("nowhere", "0")])
+    with pytest.raises(ConvscopeError, match="is no convolution"):
+        cs.compare(one, one, pictures(3), [("7", "0")])
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    nets = network(0), network(1, 10, "other")
+    images = Labelled(pictures(20), [n % 2 for n in range(20)])
+    found = cs.compare(*nets, images)
+    sources = tuple(GivenImages(images, net) for net in nets)
+    return found, comparison_report(found, nets, sources, folder / "out")
+
+
+def test_the_page_says_what_the_numbers_say(page):
+    found, path = page
+    text = path.read_text("utf-8")
+    side = found.sides[0]
+    assert f"{side.right:,} of {side.labelled:,} ({side.accuracy:.1%})" in text
+    assert f"{found.sides[1].parameters:,}" in text
+    numbers = json.loads((path.parent / "numbers.json").read_text("utf-8"))
+    assert numbers["agreement"] == found.agreement
+    partners = numbers["matches"][0]["first"]["partner"]
+    assert partners == found.matches[0].first.partner.tolist()
+    assert "http" not in text.replace("http://www.w3.org", "").replace("https://arxiv.org", "")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+@pytest.mark.parametrize(("width", "colours"), SCREENS)
+def test_the_page_is_whole_in_a_browser(page, width, colours):
+    check_in_browser(page[1], width, colours, pictures=7)
+
+
+def test_the_command_compares(tmp_path):
+    rng = np.random.default_rng(0)
+    from PIL import Image
+
+    (tmp_path / "images").mkdir()
+    for n in range(6):
+        pixels = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{n}.png")
+    (tmp_path / "nets.py").write_text(
+        "import torch\nfrom torch import nn\n\n\n"
+        "def one():\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())\n\n\n"
+        "def two():\n    return nn.Sequential(nn.Conv2d(3, 5, 5), nn.ReLU())\n"
+    )
+    command = [sys.executable, "-m", "convscope", "compare", "nets.py:one", "nets.py:two"]
+    command += ["images", "-o", "out", "--size", "3,16,16", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads(done.stdout)
+    assert numbers["page"] == "out/index.html"
+    assert [net["parameters"] for net in numbers["networks"]] == [112, 380]
+    assert numbers["images"] == 6
+    assert (tmp_path / "out" / "index.html").is_file()

@@ -1,0 +1,306 @@
+"""The drawn architecture: what is folded, what is told once, where things stand, and legibility."""
+
+import json
+import subprocess
+import sys
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text as DrawnText
+from torch import nn
+
+import convscope as cs
+from architectures import ARCHITECTURES, build, images_for
+from convscope.figures.drawing import Measures, texts_of
+from convscope.figures.placing import PITCH, place
+from convscope.models.architectures import ARCHITECTURES as OWN
+from convscope.models.plain import NetConfig
+from convscope.models.plain import build as build_plain
+from convscope.network.outline import narrow, outline
+from convscope.network.volumes import Volume, volumes_of
+from famous import FAMOUS, undrawn
+
+
+@cache
+def famous(name: str) -> cs.Network:
+    return cs.Network(undrawn(FAMOUS[name]), torch.zeros(1, 3, 224, 224), name=name)
+
+
+@cache
+def own(name: str) -> cs.Network:
+    return cs.Network(undrawn(OWN[name]), torch.zeros(1, 3, 224, 224), name=name)
+
+
+@cache
+def small(name: str) -> cs.Network:
+    module = build(name)
+    return cs.Network(module, images_for(module, 1), name=name)
+
+
+def plain(padding: str, norm: bool) -> cs.Network:
+    config = NetConfig(((32,), (64,), (96, 96)), batch_norm=norm, padding=padding)
+    return cs.Network(build_plain(config, 0), torch.zeros(1, 3, 32, 32))
+
+
+NETWORKS = {
+    "vgg16": lambda: own("vgg16"),
+    "resnet50": lambda: famous("resnet50"),
+    "googlenet": lambda: famous("googlenet"),
+    "densenet": lambda: famous("densenet"),
+    "base": lambda: cs.load("base", None),
+    "valid": lambda: plain("valid", False),
+    "hourglass": lambda: small("hourglass"),
+}
+MORE = {
+    "squeezenet1_1": lambda: own("squeezenet1_1"),
+    **{name: (lambda n=name: famous(n)) for name in FAMOUS if name not in NETWORKS},
+    **{name: (lambda n=name: small(n)) for name in ARCHITECTURES if name not in NETWORKS},
+}
+EACH = [
+    *(pytest.param(make, id=name) for name, make in NETWORKS.items()),
+    *(pytest.param(make, id=name, marks=pytest.mark.slow) for name, make in MORE.items()),
+]
+
+
+def test_a_volume_is_a_layer_with_what_papers_fold_into_it():
+    volumes = volumes_of(small("batch norm").graph)
+    assert [(v.name, v.kind, v.detail, v.channels, v.size, v.after) for v in volumes] == [
+        ("images", "input", "", 3, (21, 26), ()),
+        ("stem", "convolution", "5×5 /2", 6, (11, 13), ("batch norm", "rectifier")),
+        ("pool", "max pool", "3×3 /2", 6, (6, 7), ()),
+        ("conv", "convolution", "3×3", 8, (6, 7), ("batch norm", "rectifier")),
+        ("average", "average pool", "", 8, (2, 2), ()),
+        ("head", "linear", "", 4, (1, 1), ()),
+    ]
+    assert [v.inputs for v in volumes] == [(), (0,), (1,), (2,), (3,), (4,)]
+
+
+def test_what_precedes_a_convolution_belongs_to_it_where_others_read_past_it():
+    class Preactivated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.conv = nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x):
+            return x + self.conv(torch.relu(self.norm(x)))
+
+    volumes = volumes_of(cs.Network(Preactivated(), torch.zeros(1, 3, 8, 8)).graph)
+    assert [(v.kind, v.inputs, v.before, v.after) for v in volumes] == [
+        ("input", (), (), ()),
+        ("convolution", (0,), ("batch norm", "rectifier"), ()),
+        ("add", (0, 1), (), ()),
+    ]
+
+
+def test_dense_connections_stay_apart_from_the_rectifier_of_one_of_them():
+    volumes = volumes_of(small("dense").graph)
+    first = next(v for v in volumes if v.name == "convs.0")
+    assert first.before == ("batch norm", "rectifier")
+    assert volumes[first.inputs[0]].after == ()
+    assert [v.inputs for v in volumes if v.kind == "concatenation"] == [
+        (1, 2),
+        (1, 2, 4),
+        (1, 2, 4, 6),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "detail"),
+    [
+        (nn.Conv2d(4, 8, (3, 1), (2, 1)), "3×1 /2×1"),
+        (nn.Conv2d(4, 4, 3, groups=4), "3×3 depthwise"),
+        (nn.Conv2d(4, 8, 3, groups=2, dilation=2), "3×3 dilated 2 in 2 groups"),
+        (nn.ConvTranspose2d(4, 8, 2, 2), "2×2 ×2"),
+        (nn.MaxPool2d(3, 1), "3×3"),
+        (nn.AvgPool2d(2), "2×2 /2"),
+        (nn.AdaptiveMaxPool2d(1), "global"),
+    ],
+)
+def test_windows_are_written_as_papers_do(layer, detail):
+    net = cs.Network(nn.Sequential(layer), torch.zeros(1, 4, 12, 12))
+    assert volumes_of(net.graph)[1].detail == detail
+
+
+@pytest.mark.parametrize("make", EACH)
+def test_every_layer_is_in_one_volume_or_folded(make):
+    net = make()
+    volumes = volumes_of(net.graph)
+    needed = {net.graph.steps[i].name for i in net.graph.needed_for([net.graph.output])}
+    drawn = {"convolution", "transposed convolution", "linear", "max pool"}
+    wanted = [n for n, layer in net.layers.items() if layer.op in drawn and n in needed]
+    assert [v.name for v in volumes if v.kind in drawn] == wanted
+    for volume in volumes[1:]:
+        shape = net.layers[volume.name].shape
+        assert volume.channels * volume.rows * volume.columns == int(np.prod(shape))
+        assert all(source < volumes.index(volume) for source in volume.inputs)
+
+
+def test_resnet50_is_told_in_eight_blocks():
+    groups = outline(volumes_of(famous("resnet50").graph))
+    told = [
+        (g.blocks[0].title, g.times, g.last)
+        for g in groups
+        if any(block.branches for block in g.blocks)
+    ]
+    assert told == [
+        ("layer1.0", 1, "layer1.0"), ("layer1.1", 2, "layer1.2"),
+        ("layer2.0", 1, "layer2.0"), ("layer2.1", 3, "layer2.3"),
+        ("layer3.0", 1, "layer3.0"), ("layer3.1", 5, "layer3.5"),
+        ("layer4.0", 1, "layer4.0"), ("layer4.1", 2, "layer4.2"),
+    ]  # fmt: skip
+
+
+def test_vgg16_is_told_layer_by_layer_and_a_longer_chain_is_not():
+    assert {g.times for g in outline(volumes_of(own("vgg16").graph))} == {1}
+    deep = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(7)))
+    groups = outline(volumes_of(cs.Network(deep, torch.zeros(1, 3, 8, 8)).graph))
+    assert [(g.times, g.last) for g in groups] == [(1, "images"), (7, "6")]
+
+
+def chain(links: list[list[int]]) -> list[Volume]:
+    return [
+        Volume(str(n), "convolution" if n else "input", "", 4, 8, 8, tuple(sorted(set(own_))))
+        for n, own_ in enumerate([[], *links])
+    ]
+
+
+graphs = st.integers(1, 9).flatmap(
+    lambda n: st.tuples(*(st.lists(st.integers(0, k), min_size=1, max_size=3) for k in range(n)))
+)
+
+
+@given(graphs)
+@settings(max_examples=30, deadline=None)
+def test_the_trunk_is_what_every_path_passes(links):
+    volumes = chain([list(own_) for own_ in links])
+    # What nobody reads cannot be in a network's volumes: let the last read it.
+    read = {s for v in volumes for s in v.inputs}
+    loose = [n for n in range(len(volumes) - 1) if n not in read]
+    last = volumes[-1]
+    volumes[-1] = Volume(last.name, last.kind, "", 4, 8, 8, tuple(sorted({*last.inputs, *loose})))
+
+    def paths(end: int) -> list[frozenset[int]]:
+        before = [path for source in volumes[end].inputs for path in paths(source)]
+        return [path | {end} for path in before] or [frozenset({end})]
+
+    everywhere = frozenset.intersection(*paths(len(volumes) - 1))
+    assert set(narrow(volumes)) == everywhere
+    groups = outline(volumes)
+    told = [p for g in groups for b in g.blocks for p in b.volumes]
+    assert told == sorted(told)
+    if all(g.times == 1 for g in groups):
+        assert told == list(range(len(volumes)))
+    check_placing(place(volumes))
+
+
+def check_placing(drawing) -> None:
+    """Nothing stands on anything else: texts on no text and no front; fronts on no front."""
+    edges = [edge for _, edge in texts_of(drawing)]
+    fronts = [(b.left, b.bottom, b.left + b.width, b.middle + b.height / 2) for b in drawing.boxes]
+    for one, other in combinations([*edges, *fronts], 2):
+        assert not overlap(one, other), (one, other)
+    for left, bottom, right, top in [*edges, *fronts]:
+        assert left >= -1e-6
+        assert right <= drawing.right + 1e-6
+        assert bottom >= drawing.bottom - 1e-6
+        assert top <= drawing.top + 1e-6
+
+
+def overlap(one, other, slack: float = 1e-6) -> bool:
+    return (
+        min(one[2], other[2]) - max(one[0], other[0]) > slack
+        and min(one[3], other[3]) - max(one[1], other[1]) > slack
+    )
+
+
+def test_boxes_grow_with_the_square_roots():
+    measures = Measures.of([Volume("a", "convolution", "", 64, 100, 25, ())])
+    whole = measures.box(Volume("a", "convolution", "", 64, 100, 25, ()), 0, 0)
+    half = measures.box(Volume("a", "convolution", "", 16, 25, 100, ()), 0, 0)
+    assert half.height == pytest.approx(whole.height / 2)
+    assert half.width == pytest.approx(whole.width / 2)
+    assert half.depth == pytest.approx(whole.depth * 2)
+
+
+def test_vgg16_stands_in_one_row_and_shrinks_along_it():
+    drawing = place(volumes_of(own("vgg16").graph))
+    assert len({box.middle for box in drawing.boxes}) == 1
+    lefts = [box.left for box in drawing.boxes]
+    assert lefts == sorted(lefts)
+    heights = [box.height for box in drawing.boxes]
+    assert heights == sorted(heights, reverse=True)
+    assert min(np.diff([box.centre for box in drawing.boxes])) >= PITCH - 1e-9
+
+
+@pytest.mark.parametrize("make", EACH)
+def test_a_drawing_is_legible(make):
+    drawn = cs.draw(make())
+    check_placing(drawn.drawing)
+    canvas = FigureCanvasAgg(drawn.figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    found = [t for t in drawn.figure.findobj(DrawnText) if t.get_text() and t.get_visible()]
+    assert len(found) > 5
+    width, height = canvas.get_width_height()
+    extents = [t.get_window_extent(renderer) for t in found]
+    for text, extent in zip(found, extents, strict=True):
+        assert extent.x0 >= 0, text
+        assert extent.y0 >= 0, text
+        assert extent.x1 <= width, text
+        assert extent.y1 <= height, text
+    for (one, a), (other, b) in combinations(zip(found, extents, strict=True), 2):
+        # A line's box has room for letters that hang; half a pixel of it may be shared.
+        edges = (a.x0, a.y0, a.x1, a.y1), (b.x0, b.y0, b.x1, b.y1)
+        assert not overlap(*edges, slack=0.5), (one, other)
+
+
+def test_branches_and_skips_are_connected():
+    drawing = place(volumes_of(small("residual").graph))
+    add = next(box for box in drawing.boxes if box.volume.name == "layer1.0:add")
+    ends = [line.points[-1] for line in drawing.lines]
+    assert (pytest.approx(add.left), pytest.approx(add.middle)) in ends
+    assert (pytest.approx(add.centre), pytest.approx(add.middle + add.height / 2)) in ends
+    inception = place(volumes_of(small("inception").graph))
+    join = next(box for box in inception.boxes if box.volume.name == "cat")
+    ends = [line.points[-1] for line in inception.lines]
+    assert ends.count((join.left, join.middle)) == 4
+
+
+def test_too_many_connections_are_told_in_words():
+    drawing = place(volumes_of(famous("densenet").graph))
+    texts = [line for text in drawing.texts for line in text.lines]
+    assert "12 × convolution" in texts
+    assert "6 × concatenation" in texts
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_it_is_saved_as_a_picture(kind, start, tmp_path):
+    cs.draw(small("residual")).save(tmp_path / f"net.{kind}")
+    assert (tmp_path / f"net.{kind}").read_bytes().startswith(start)
+
+
+def test_the_command_draws(tmp_path):
+    command = [sys.executable, "-m", "convscope", "draw", "base", "-o", "net.png", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads(done.stdout)
+    assert numbers["output"] == "net.png"
+    names = [volume["name"] for volume in numbers["volumes"]]
+    assert names[:3] == ["images", "features.conv1", "features.conv2"]
+    assert (tmp_path / "net.png").stat().st_size > 10_000
+
+
+def test_a_wrong_ending_is_one_sentence(tmp_path):
+    command = [sys.executable, "-m", "convscope", "draw", "base", "-o", "net.txt"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "its ending must be one of .png, .svg, .pdf" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,239 @@
+"""The report: what it says, that it goes on where it was, and its page in a real browser."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import convscope as cs
+from browsing import CHROMIUM, SCREENS, check_in_browser
+from convscope.errors import DataError, UnitError
+from convscope.images import Preprocess
+from convscope.pages import report as reporting
+from convscope.pages.document import Document
+from convscope.pages.section import Finding, Picture, Section, Shelf, Table
+
+NAMES = [task.name for task in reporting.TASKS]
+
+
+def network(seed: int = 0) -> cs.Network:
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(1)),
+        *(nn.Flatten(), nn.Linear(8, 3)),
+    ).eval()
+    with torch.no_grad():
+        module[0].weight[2] = 0  # a dead filter, for something to be found
+        module[0].bias[2] = -1
+    return cs.Network(
+        module,
+        torch.zeros(1, 3, 24, 24),
+        name="small",
+        preprocess=Preprocess.identity(3, (24, 24)),
+        classes=("red", "green", "blue"),
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    found = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        pixels = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((24, 24), Image.Resampling.BICUBIC).save(
+            found / f"{number:02}.png"
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "out"
+    return cs.report(network(), folder, out, pictures=[3])
+
+
+def test_it_holds_every_section(made):
+    assert [section.name for section in made.sections] == NAMES
+    assert not made.missing
+    assert not made.interrupted
+    text = made.page.read_text("utf-8")
+    assert re.findall(r'<section id="(.*?)">', text) == ["findings", *NAMES]
+    assert made.page.stat().st_size < 10_000_000
+
+
+def test_its_findings_are_those_of_the_methods(made, folder):
+    found = cs.diagnose(network(), folder)
+    named = [f"{f.layer}: {f.kind}" for f in found.findings]
+    assert "0: dead units" in named
+    text = made.page.read_text("utf-8")
+    for title in (*named, "0: grid"):  # a stride of 2 under a kernel of 3
+        assert f"<h3>{title}</h3>" in text
+    numbers = json.loads(made.table.read_text("utf-8"))
+    assert numbers["sections"]["diagnosis"]["layers"][0]["dead"] == [2]
+    assert numbers["parameters"] == sum(p.numel() for p in network().module.parameters())
+    layers = next(s for s in made.sections if s.name == "layers").tables[0]
+    assert layers.rows[0][-5] == "1 of 6"
+    assert layers.rows[-1][5] == f"{numbers['parameters']:,}"
+    occlusion = numbers["sections"]["occlusion"]["occlusions"][0]
+    image = network().preprocess(folder / "03.png")
+    chance = network()(image).softmax(1)[0].max().item()
+    assert occlusion["clean"]["probability"] == pytest.approx(chance, rel=1e-4)
+
+
+def test_a_second_time_only_the_page_is_made(made, folder, monkeypatch):
+    def never(*_):
+        raise AssertionError("made again")
+
+    tasks = [replace(task, make=never) if task.share else task for task in reporting.TASKS]
+    monkeypatch.setattr(reporting, "TASKS", tasks)
+    before = made.page.read_text("utf-8")
+    again = cs.report(network(), folder, made.page.parent, pictures=[3])
+    assert again.page.read_text("utf-8") == before
+
+
+def fast(name: str, calls: list[str], error: type[BaseException] | None = None):
+    def make(subject, seconds, progress):
+        calls.append(name)
+        if error:
+            raise error("because")
+        progress(1, 2)
+        return Section(name, name.capitalize(), sentences=(f"{name} was made",))
+
+    return make
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(folder, tmp_path, monkeypatch):
+    calls: list[str] = []
+    plain = [
+        reporting.Task(name, name.capitalize(), fast(name, calls), 1) for name in ("a", "b", "c")
+    ]
+    broken = [plain[0], replace(plain[1], make=fast("b", calls, KeyboardInterrupt)), plain[2]]
+    monkeypatch.setattr(reporting, "TASKS", broken)
+    found = cs.report(network(), folder, tmp_path, pictures=[0])
+    assert found.interrupted
+    assert calls == ["a", "b"]
+    assert [s.name for s in found.sections] == ["a"]
+    assert len(found.missing) == 2
+    assert "a was made" in found.page.read_text("utf-8")
+    monkeypatch.setattr(reporting, "TASKS", plain)
+    found = cs.report(network(), folder, tmp_path, pictures=[0])
+    assert calls == ["a", "b", "b", "c"]
+    assert [s.name for s in found.sections] == ["a", "b", "c"]
+    assert not found.missing
+    cs.report(network(1), folder, tmp_path, pictures=[0])  # other weights
+    assert calls == ["a", "b", "b", "c", "a", "b", "c"]
+
+
+def test_what_means_nothing_here_is_said_and_the_rest_is_made(folder, tmp_path, monkeypatch):
+    calls: list[str] = []
+    tasks = [
+        reporting.Task("a", "Pictures", fast("a", calls, UnitError), 1),
+        reporting.Task("b", "Numbers", fast("b", calls), 1),
+    ]
+    monkeypatch.setattr(reporting, "TASKS", tasks)
+    found = cs.report(network(), folder, tmp_path, pictures=[0])
+    assert found.missing == ("Pictures: because",)
+    assert [s.name for s in found.sections] == ["b"]
+
+
+def test_the_budget_is_shared_and_what_it_leaves_out_is_said(folder, tmp_path, monkeypatch):
+    given: list[float] = []
+
+    def make(subject, seconds, progress):
+        given.append(seconds)
+        return Section(f"t{len(given)}", "T", whole=len(given) > 1)
+
+    tasks = [
+        reporting.Task(f"t{n + 1}", f"T{n + 1}", make, share) for n, share in enumerate([3, 1])
+    ]
+    monkeypatch.setattr(reporting, "TASKS", tasks)
+    found = cs.report(network(), folder, tmp_path, pictures=[0], budget=40)
+    assert given[0] == pytest.approx(30, abs=5)
+    assert given[1] == pytest.approx(40, abs=5)
+    assert found.missing == ("T1: cut short by the budget; more of it makes the rest",)
+    cs.report(network(), folder, tmp_path, pictures=[0], budget=40)
+    assert len(given) == 3  # the first one again
+
+
+def test_pictures_are_two_of_the_images_that_can_be_read(folder, tmp_path, monkeypatch):
+    seen = []
+
+    def make(subject, seconds, progress):
+        seen.append((subject.names, subject.pictures.shape))
+        return Section("a", "A")
+
+    monkeypatch.setattr(reporting, "TASKS", [reporting.Task("a", "A", make, 1)])
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("1.png", "3.png"):
+        (own / name).write_bytes((folder / f"0{name}").read_bytes())
+    (own / "0.png").write_bytes(b"no picture")
+    cs.report(network(), own, tmp_path / "out")
+    assert seen == [(("1.png", "3.png"), (2, 3, 24, 24))]
+    for file in own.glob("*.png"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="no image of own can be read"):
+        cs.report(network(), own, tmp_path / "other")
+
+
+def test_a_section_is_read_as_it_was_written(tmp_path):
+    section = Section(
+        "a", "A", ("one", "two"), (Picture("a.webp", "words", 3, 4, "title"),),
+        (Table("caption", ("x", "y"), (("1", "2"), ("3", "4")), (1,)),),
+        (Finding("f", "text", 0.5),), "how", {"values": [1, 2.5]}, 1.25, False,
+    )  # fmt: skip
+    shelf = Shelf(tmp_path, {"weights": "x"})
+    shelf.keep(section)
+    assert shelf.find("a") is None  # its picture is missing
+    (tmp_path / "a.webp").write_bytes(b"")
+    assert shelf.find("a") == section
+    assert Shelf(tmp_path, {"weights": "y"}).find("a") is None
+    (tmp_path / "a.json").write_text("{")
+    assert shelf.find("a") is None
+
+
+def test_the_worst_finding_comes_first_and_everything_is_escaped(tmp_path):
+    shelf = Shelf(tmp_path / "parts", {})
+    sections = [
+        Section("a", "A & B", findings=(Finding("mild", "<b>", 0.1),)),
+        Section("b", "B", findings=(Finding("worst", "text", 0.9),)),
+    ]
+    page = Document("T<", "lead", (), (), sections).write(shelf, tmp_path, {})
+    text = page.read_text("utf-8")
+    assert text.index("worst") < text.index("mild")
+    assert "&lt;b&gt;" in text
+    assert "A &amp; B" in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+@pytest.mark.parametrize(("width", "colours"), SCREENS)
+def test_the_page_is_whole_in_a_browser(made, width, colours):
+    check_in_browser(made.page, width, colours, pictures=7)
+
+
+def test_the_command_reports(folder, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\ndef build():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU())\n"
+    )
+    command = [sys.executable, "-m", "convscope", "report", "net.py:build", str(folder)]
+    command += ["-o", "out", "--size", "3,24,24", "--picture", str(folder / "05.png"), "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads(done.stdout)
+    assert numbers["page"] == "out/index.html"
+    assert set(NAMES) - set(numbers["sections"]) <= {"sanity", "invariance"}
+    text = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert "05.png" in text

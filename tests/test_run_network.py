@@ -1,0 +1,65 @@
+"""A RUN folder as a model: its network, for every command."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from convscope.cli.options import load_network
+from convscope.errors import ConvscopeError, ModelError, TrainError
+from convscope.models.plain import NetConfig, build
+from convscope.study.checkpoints import checkpoint_path, save_tensors
+from convscope.study.config import preset
+from convscope.study.network import is_run, network_of_run
+from convscope.study.run import Run
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    config = replace(preset("tiny"), net=NetConfig(((4,), (6,))), seed=3)
+    made = Run(tmp_path / "run", config, {"images": 9}, {}, finished=True)
+    weights = build(config.net, seed=5).state_dict()
+    for step, scale in ((0, 0.0), (7, 1.0)):
+        path = checkpoint_path(made.folder, step)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_tensors({k: scale * v for k, v in weights.items()}, path, {})
+    made.save()
+    return made
+
+
+def test_it_is_the_last_checkpoints_network(run):
+    net = load_network(str(run.folder), "default", None, "cpu")
+    module = build(run.config.net, seed=5).eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(net(images), module(images), atol=1e-6)
+    assert (net.name, net.input_shape, net.notes) == ("run", (3, 32, 32), ())
+    assert net.classes is not None
+    assert net.classes[3] == "cat"
+    assert net.preprocess.mean == run.config.mean
+
+
+def test_random_weights_and_an_unfinished_training_are_said(run):
+    assert "random" in load_network(str(run.folder), "random", None, "cpu").notes[0]
+    facts = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps({**facts, "finished": False}))
+    assert network_of_run(run.folder).notes == ("the training is not finished",)
+
+
+def test_the_size_is_that_asked_for(run):
+    assert network_of_run(run.folder, size="3,24,40").input_shape == (3, 24, 40)
+    for size in ("24", "1,24,24"):
+        with pytest.raises(ModelError):
+            network_of_run(run.folder, size=size)
+
+
+def test_what_is_no_run_is_not_taken_for_one(run, tmp_path):
+    assert is_run(run.folder)
+    assert not is_run(tmp_path)
+    assert not is_run("base")
+    with pytest.raises(ConvscopeError, match="brings its own weights"):
+        load_network(str(run.folder), "other.safetensors", None, "cpu")
+    for path in run.checkpoints:
+        path.unlink()
+    with pytest.raises(TrainError, match="no checkpoint"):
+        network_of_run(run.folder)
