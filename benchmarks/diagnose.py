@@ -1,6 +1,7 @@
 """What `cs.diagnose` finds of planted faults, and what it cries wolf at.
 
     python benchmarks/diagnose.py DATA [--networks FOLDER] [--seeds 20] [--images 500]
+        [--only NAME...]
 
 DATA is CIFAR-10's folder. The networks are trained at first and kept in FOLDER: two presets of the
 study for a few epochs, with and without batch norm, and three small networks for images of 64
@@ -60,20 +61,34 @@ def main() -> None:
     parser.add_argument("--networks", type=Path, default=Path("diagnosed"))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--only", nargs="+", help="only these networks, in this order")
     options = parser.parse_args()
     options.networks.mkdir(parents=True, exist_ok=True)
     data = load_cifar10(options.data, "test")[: options.images]
-    nets = {"base": cs.load("base")}
-    nets |= {name: trained(name, options.data, options.networks) for name in CONFIGS}
-    wide = {name: trained_at_64(name, options.data, options.networks) for name in FIRST_LAYERS}
+    nets, wide = loaded(options.only or ["base", *CONFIGS, *FIRST_LAYERS], options)
     print(f"healthy networks, {len(data):,} images of CIFAR-10's test part")
     for name, net in {**nets, **wide}.items():
         found = cs.diagnose(net, Inputs(net, data))
         said = "; ".join(f"{f.kind} in {f.layer}" for f in found.findings) or "nothing"
         meant = " (planted by design)" if name in ALIASED else ""
         print(f"  {name}{meant}: accuracy {found.accuracy:.3f}; found: {said}", flush=True)
-    for fault in FAULTS:
+    for fault in FAULTS if nets else ():
         report(fault, nets, data, options.seeds)
+
+
+def loaded(
+    names: list[str], options: argparse.Namespace
+) -> tuple[dict[str, cs.Network], dict[str, cs.Network]]:
+    """Return the networks that faults are planted in, and those that differ by design."""
+    nets, wide = {}, {}
+    for name in names:
+        if name in FIRST_LAYERS:
+            wide[name] = trained_at_64(name, options.data, options.networks)
+        elif name == "base":
+            nets[name] = cs.load(name)
+        else:
+            nets[name] = trained(name, options.data, options.networks)
+    return nets, wide
 
 
 def report(fault: str, nets: dict[str, cs.Network], data: ImageSet, seeds: int) -> None:

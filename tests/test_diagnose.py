@@ -236,14 +236,17 @@ def spectrum_of(images: Tensor) -> ImageSpectrum:
     return spectrum
 
 
-@pytest.mark.parametrize(("stride", "folded"), [(1, 0.0), (2, 3 / 4), (4, 15 / 16)])
-def test_a_stride_folds_back_what_it_cannot_carry(stride, folded):
+@pytest.mark.parametrize(
+    ("stride", "folded", "octaves"), [(1, 0.0, 0.0), (2, 3 / 4, 0.459), (4, 15 / 16, 1.324)]
+)
+def test_a_stride_folds_back_what_it_cannot_carry(stride, folded, octaves):
     """White noise through a filter of one weight: the share is that of the plane."""
     net = network(nn.Conv2d(1, 1, 1, stride), side=64, channels=1)
     response = response_of(
         net, first_layer(net, scanned_layers(net)), spectrum_of(noise(200, 1, 64, 64))
     )
     assert response.aliased()[0] == pytest.approx(folded, abs=0.02)
+    assert response.folded_octaves()[0] == pytest.approx(octaves, abs=0.02)  # by integration
     assert response.power.sum() == pytest.approx(1)
 
 
@@ -293,10 +296,10 @@ def test_filters_of_known_frequencies(frequencies, stride, expected):
     assert [finding.kind for finding in found.findings] == expected
 
 
-@pytest.mark.parametrize(("filters", "expected"), [(12, []), (6, ["aliasing"])])
+@pytest.mark.parametrize(("filters", "expected"), [(48, []), (24, ["aliasing"])])
 def test_patches_written_in_as_many_numbers_lose_nothing(filters, expected):
     torch.manual_seed(7)
-    net = network(nn.Conv2d(3, filters, 2, 2))
+    net = network(nn.Conv2d(3, filters, 4, 4))
     found = cs.diagnose(net, list(noise(60, 3, 12, 12)), budget=0)
     assert [finding.kind for finding in found.findings] == expected
 

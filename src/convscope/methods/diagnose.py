@@ -101,7 +101,7 @@ def diagnose(
     >>> _ = torch.nn.init.dirac_(module[0].weight)  # one filter passes on, three are zero
     >>> net = Network(module, torch.zeros(1, 1, 8, 8))
     >>> pictures = list(torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
-    >>> found = diagnose(net, pictures)
+    >>> found = diagnose(net, pictures, budget=0)
     >>> [(finding.kind, finding.layer, finding.channels) for finding in found.findings]
     [('dead units', '0', (1, 2, 3))]
 
@@ -380,6 +380,7 @@ class _Work:
         name, limits = layer.layer.name, self.thresholds
         slow = self.slow[name]
         first = self.first is not None and self.first.name == name
+        response = self.response if first else None
         return LayerDiagnosis(
             name=name,
             read_at=layer.layer.read_at,
@@ -391,7 +392,8 @@ class _Work:
             largest_weights=float(dominating.weight_ratios(layer).max()),
             largest_activation=float(dominating.activation_ratios(layer).max()),
             saturated=None if layer.saturated is None else float(layer.saturated.mean()),
-            aliased=(aliasing.aliased_share(self.response) if first and self.response else None),
+            aliased=aliasing.aliased_share(response) if response else None,
+            folded_octaves=aliasing.folded_octaves(response) if response else None,
             receptive_field=slow.fields.theoretical if slow.fields else None,
             effective_field=slow.fields.effective if slow.fields else None,
             without=slow.without.same if slow.without else None,

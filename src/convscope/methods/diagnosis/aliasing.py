@@ -22,20 +22,27 @@ def aliased_share(response: Response) -> float:
     return float(response.aliased()[passing].mean()) if passing.any() else float("nan")
 
 
+def folded_octaves(response: Response) -> float:
+    """Return the mean over the filters of how far their energy lies beyond the stride."""
+    living = response.energy.sum((1, 2)) > 0
+    return float(response.folded_octaves()[living].mean()) if living.any() else float("nan")
+
+
 def find_aliasing(layer: str, response: Response, thresholds: Thresholds) -> list[Finding]:
     """Return what is to be said of a first layer's stride."""
-    share = aliased_share(response)
-    if max(response.stride) == 1 or response.rewrites_patches or not share > thresholds.aliased:
+    octaves = folded_octaves(response)
+    if response.rewrites_patches or not octaves > thresholds.aliased:
         return []
-    own = response.aliased()
+    own = response.folded_octaves()
     worst = np.flatnonzero(own > thresholds.aliased)
     down, across = response.stride
     height, width = response.kernel
     evidence = (
-        f"Its {height}x{width} filters are read every {down}x{across} pixels, and {share:.0%} of "
-        f"their response to these images lies above the {0.5 / max(response.stride):.3g} cycles a "
-        f"pixel that this can carry: it comes back as lower frequencies that are not in the "
-        f"image. Most so in {len(worst)} of {len(own)} filters (channels {named(list(worst))})."
+        f"Its {height}x{width} filters are read every {down}x{across} pixels, which carries up to "
+        f"{0.5 / max(response.stride):.3g} cycles a pixel; their energy lies {octaves:.2f} octaves "
+        f"beyond on average, more than {thresholds.aliased:g} in {len(worst)} of {len(own)} "
+        f"filters (channels {named(list(worst))}). What they pass there comes back as lower "
+        f"frequencies: {aliased_share(response):.1%} of their response to these images."
     )
     half = (max(1, down // 2), max(1, across // 2))
     suggestion = (
@@ -44,7 +51,7 @@ def find_aliasing(layer: str, response: Response, thresholds: Thresholds) -> lis
         f"or blur before subsampling (Zhang, arXiv 1904.11486)."
     )
     channels = tuple(map(int, worst))
-    return [Finding(ALIASING, layer, channels, evidence, suggestion, share)]
+    return [Finding(ALIASING, layer, channels, evidence, suggestion, min(1.0, octaves / 2))]
 
 
 def find_gap(layer: str, response: Response, thresholds: Thresholds) -> list[Finding]:

@@ -30,8 +30,9 @@ class LayerDiagnosis:
         largest_activation: the same of the activations' root mean square.
         saturated: mean over the channels of the share of values at a flat end of the function that
             they go through.
-        aliased: of the layer that reads the images, the share of the response that its stride
-            folds back.
+        aliased: of the layer that reads the images, the share of the response to them that its
+            stride folds back.
+        folded_octaves: how far its filters' energy lies beyond what the stride can carry.
         receptive_field: pixels that its middle unit reads, inside the image.
         effective_field: how many of them move it by more than 4.55 % of the most that one does.
         without: agreement with the network's own answers, 0..1, with the layer's mean map in its
@@ -53,6 +54,7 @@ class LayerDiagnosis:
     largest_activation: float
     saturated: float | None = None
     aliased: float | None = None
+    folded_octaves: float | None = None
     receptive_field: int | None = None
     effective_field: int | None = None
     without: float | None = None

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 from convscope.errors import ConvscopeError, near_matches
 
+NO_SHARES = ("images", "dominating", "dominating_activation", "aliased")
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -24,8 +26,8 @@ class Thresholds:
             root mean square.
         same_weights: cosine of two kernels from which on they are alike...
         same_activation: ... if the correlation of their activations is at least this as well.
-        aliased: share of a first layer's response, 0..1, that may lie beyond what its stride can
-            carry.
+        aliased: how many octaves a first layer's energy may lie beyond what its stride can carry,
+            on average over frequencies and filters.
         gap: share of a first layer's filters, 0..1, below which the middle frequencies count as
             not covered...
         extremes: ... where the low and the high ones have at least this share each.
@@ -57,7 +59,7 @@ class Thresholds:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            share = field.name not in ("images", "dominating", "dominating_activation")
+            share = field.name not in NO_SHARES
             if not value >= 0 or (share and value > 1):
                 kind = "a share from 0 to 1" if share else "a number from 0 up"
                 raise ConvscopeError(f"the threshold {field.name!r} is {kind}, not {value}")
