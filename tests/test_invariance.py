@@ -124,6 +124,7 @@ def small() -> tuple[Small, Network, Tensor]:
     return module, Network(module, images[:1]), images
 
 
+@torch.no_grad()
 def test_distances_and_answers_are_their_slow_account(small):
     module, net, images = small
     amounts = {"translation": [-3, 0, 2.5], "scale": [0.8, 1.4], "rotation": [33.0]}

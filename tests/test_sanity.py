@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from architectures import build, images_for
 from convscope.errors import ConvscopeError, ImageError, RuleError, TraceError, UnitError
 from convscope.methods import sanity as module_under_test
-from convscope.methods.randomisation import INITIALISATIONS, far_apart, randomised, stages_of
+from convscope.methods.budget import far_apart
+from convscope.methods.randomisation import INITIALISATIONS, randomised, stages_of
 from convscope.methods.sanity import sanity, similarities
 from convscope.methods.sanity_result import MEASURES, Sanity
 from convscope.network import Network
@@ -263,6 +264,8 @@ def test_stopping_early_gives_what_is_done(tiny, monkeypatch):
     assert known[:, :, 0, 2].all()
     assert known.sum() == 3 * 4
     assert torch.equal(stopped.randomised[known], whole.randomised[known])
+    cut = sanity(net, image, seeds=1, others=3, budget=1e-9)
+    assert (len(cut.other_units), cut.units.shape[2], cut.signals.shape[2]) == (1, 1, 1)
     calls = []
     original = module_under_test.randomised
 

@@ -156,7 +156,8 @@ def _draw_curve(axes: Axes, record: Sanity, rule: str, measure: str) -> None:
     )
     # With nothing re-initialised a picture is itself.
     x, y = np.concatenate([[0], stages]), np.concatenate([[1.0], mean])
-    axes.plot(x, y, color=colour, linestyle=DASHES[rule], label=rule, linewidth=1.5)
+    marker = "." if record.partial else ""  # lines span what was not computed
+    axes.plot(x, y, color=colour, linestyle=DASHES[rule], label=rule, linewidth=1.5, marker=marker)
 
 
 def _caption(record: Sanity) -> list[str]:
@@ -165,12 +166,14 @@ def _caption(record: Sanity) -> list[str]:
         "draw": "a normal draw with each tensor's own mean and standard deviation",
         "permute": "each tensor's own values in another order",
     }[record.initialisation]
-    seeds = len(record.seeds)
+    seeds = int((~record.randomised.isnan()).any(dim=3).any(dim=1).any(dim=0).sum())
     spread = (
         f"mean of {seeds} seeds, shaded: ± sample standard deviation" if seeds > 1 else "one seed"
     )
     sources = "; ".join(f"{rule}: {RULES[rule].source}" for rule in record.rules)
     scales = [display_scale(pixels) for row in record.pictures for pixels in row]
+    if record.partial:
+        spread += ", dots: computed"
     lines = [
         "What in this image drives the unit, given the switches, as it is and with something "
         "taken away. A picture that claims to show what the network learned must change with the "

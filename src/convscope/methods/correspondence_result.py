@@ -73,7 +73,3 @@ class Correspondence(Record):
         squares = ((values - mean[..., None]) ** 2).nansum(2)
         error = (squares / (known - 1).clamp(min=1) / known.clamp(min=1)).sqrt()
         return mean, torch.where(known > 1, error, torch.nan)
-
-    def mean_over_parts(self) -> tuple[Tensor, Tensor]:
-        """Return the difference and that of random boxes, each the mean over the parts, [L]."""
-        return self.difference.mean(0), self.control("random")[0].mean(0)

@@ -11,7 +11,7 @@ from convscope.errors import ConvscopeError, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.occlude import Target, class_number, most_probable, probabilities
-from convscope.methods.randomisation import far_apart, stages_of
+from convscope.methods.randomisation import stages_of
 from convscope.methods.transformations import (
     NEUTRAL,
     SOURCES,
@@ -224,7 +224,7 @@ class _Work:
 
     def _jobs(self) -> list[tuple[int, int, int]]:
         """Return kind, image and amount of all there is to do, the whole range coarsely first."""
-        orders = [far_apart(len(own)) for own in self.grid]
+        orders = [budgets.far_apart(len(own)) for own in self.grid]
         return [
             (kind, image, orders[kind][place])
             for place in range(max(map(len, self.grid)))

@@ -117,21 +117,3 @@ def randomised(
                 replaced[weights] = made[key]
         found.append(replaced)
     return found
-
-
-def far_apart(count: int) -> list[int]:
-    """Return 0 to count - 1 in another order: both ends, then again and again what lies halfway.
-
-    Work that is stopped early then covers the whole range coarsely.
-
-    >>> far_apart(6)
-    [5, 0, 2, 1, 3, 4]
-    """
-    order = [count - 1, 0][: min(count, 2)]
-    spans = [(0, count - 1)]
-    for low, high in spans:  # which grows as it is walked
-        middle = (low + high) // 2
-        if low < middle:
-            order.append(middle)
-            spans += [(low, middle), (middle, high)]
-    return order

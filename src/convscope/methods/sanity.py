@@ -14,7 +14,6 @@ from convscope.methods.occlude import Target, class_number, most_probable
 from convscope.methods.project import chosen_rule
 from convscope.methods.randomisation import (
     Stage,
-    far_apart,
     initialisation_named,
     randomised,
     stages_of,
@@ -131,8 +130,8 @@ def sanity(
     work.total = len(chosen) * (2 + 2 * others + seeds * len(stages))
     partial = False
     try:
-        tests = work.fixed_tests(seed, others, swapped)
-        partial = not work.cascade(seeded, initialisation, deadline)
+        tests = work.fixed_tests(seed, others, swapped, deadline)
+        partial = not work.cascade(seeded, initialisation, deadline) or tests.cut
     except KeyboardInterrupt:
         if not work.randomised:
             raise
@@ -235,6 +234,7 @@ class _Tests:
     signals: Tensor
     switches: Tensor
     other_units: tuple[int, ...]
+    cut: bool
 
 
 @dataclass
@@ -285,7 +285,9 @@ class _Work:
             [similarities(*pair) for pair in zip(self.originals, found, strict=True)]
         )
 
-    def fixed_tests(self, seed: int, count: int, swapped: Tensor) -> _Tests:
+    def fixed_tests(
+        self, seed: int, count: int, swapped: Tensor, deadline: budgets.Deadline
+    ) -> _Tests:
         """Project the image as it is, other units, random signals, and with other switches."""
         graph = self.net.graph
         ascent = self.ascent(graph, self.image)
@@ -294,12 +296,16 @@ class _Work:
         shape = graph.steps[self.start].shape
         drawn = np.random.default_rng(seed).permutation(shape[1])
         channels = [int(c) for c in drawn if c != self.unit.channel][:count]
-        units = [self.projections(graph, ascent, self.signal(c)) for c in channels]
+        units: list[list[Tensor]] = []
+        for c in channels:
+            if units and deadline.passed:
+                break
+            units.append(self.projections(graph, ascent, self.signal(c)))
         generator = torch.Generator().manual_seed(seed)
-        signals = [
-            self.projections(graph, ascent, torch.rand(shape, generator=generator).to(self.image))
-            for _ in range(count)
-        ]
+        signals: list[list[Tensor]] = []
+        while len(signals) < count and not (signals and deadline.passed):
+            positive = torch.rand(shape, generator=generator).to(self.image)
+            signals.append(self.projections(graph, ascent, positive))
         if units:
             what = "class" if self.unit.class_name else "channel"
             self.columns[f"{what} {channels[0]} instead"] = units[0]
@@ -317,7 +323,8 @@ class _Work:
             self._stacked([self.compared(one) for one in units]),
             self._stacked([self.compared(one) for one in signals]),
             switches,
-            tuple(channels),
+            tuple(channels[: len(units)]),
+            len(units) < len(channels) or len(signals) < count,
         )
 
     def _stacked(self, found: list[Tensor]) -> Tensor:
@@ -336,7 +343,7 @@ class _Work:
     @property
     def shown(self) -> list[int]:
         """The stages that are kept as pictures."""
-        return sorted(far_apart(len(self.stages))[:COLUMNS_RANDOM])
+        return sorted(budgets.far_apart(len(self.stages))[:COLUMNS_RANDOM])
 
     def cascade(self, seeds: list[int], initialisation: str, deadline: budgets.Deadline) -> bool:
         """Randomise ever more layers; return whether all was done in time."""
@@ -347,7 +354,7 @@ class _Work:
             if place and deadline.passed:
                 return False
             replaced = randomised(graph, self.stages, initialisation, seed)
-            for stage in far_apart(len(self.stages)):
+            for stage in budgets.far_apart(len(self.stages)):
                 if self.randomised and deadline.passed:
                     return False
                 constants = {k: v for own in replaced[: stage + 1] for k, v in own.items()}
