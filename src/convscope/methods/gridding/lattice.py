@@ -120,6 +120,6 @@ def unevenness(rows: Steps, columns: Steps) -> float:
     two axes, 1 + v^2 is the product of the two. Padding moves phases, and changes nothing.
 
     >>> round(unevenness(Sliding(11, stride=4), Sliding(11, stride=4)), 4)  # AlexNet's first layer
-    0.2242
+    0.2241
     """
     return Lattice.even().spread(rows, 0).spread(columns, 1).variation
