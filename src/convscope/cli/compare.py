@@ -32,7 +32,7 @@ def compare(
     sample: Annotated[int, typer.Option(help="On how many images, at most.")] = 500,
     budget: Annotated[
         str, typer.Option(metavar="SECONDS", help="Time for all of it; 'none' for no limit.")
-    ] = "240",
+    ] = "150",
     weights: Annotated[
         list[str] | None,
         typer.Option(help="A file of weights or 'random', for A; given twice, for A and B."),

@@ -39,7 +39,7 @@ def report(
     ] = None,
     budget: Annotated[
         str, typer.Option(metavar="SECONDS", help="Time for all of it; 'none' for no limit.")
-    ] = "240",
+    ] = "200",
     weights: Weights = "default",
     size: Size = None,
     device: Device = "cpu",

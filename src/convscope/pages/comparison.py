@@ -21,7 +21,7 @@ from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.outputs import finite
 from convscope.pages.document import Document
-from convscope.pages.layer_tables import found_in, side_by_side
+from convscope.pages.layer_tables import found_in, shortly, side_by_side
 from convscope.pages.section import Finding, Picture, Section, Shelf, Table
 
 PARTS = "parts"
@@ -75,7 +75,7 @@ def comparison_report(
         facts=_facts(found, names),
         notes=tuple(notes),
         sections=sections,
-        missing=found.left_out,
+        missing=tuple(map(shortly, found.left_out)),
         healthy="Nothing is wrong with either network, by the thresholds of the diagnosis.",
     )  # fmt: skip
     return document.write(shelf, out, finite(found.numbers()))

@@ -9,6 +9,7 @@ from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
 from convscope.network import Layer, Network
 from convscope.pages.section import Finding, Table
 
+MOST_NAMED = 4
 HEAD = ("layer", "kind", "output", "stride", "receptive field", "parameters", "multiply-adds")
 MEASURED = ("dead", "almost dead", "duplicates", "active", "answers kept without it")
 
@@ -145,6 +146,18 @@ def found_in(diagnosis: Diagnosis, network: str = "") -> tuple[Finding, ...]:
         )
         for f in diagnosis.findings
     )
+
+
+def shortly(text: str) -> str:
+    """Return what was left out of which layers, their number in the place of many names.
+
+    >>> shortly("importance of a, b, c, d, e: the budget was spent")
+    'importance of 5 layers: the budget was spent'
+    """
+    what, _, rest = text.partition(" of ")
+    names, _, why = rest.rpartition(": ")
+    count = names.count(", ") + 1
+    return f"{what} of {count} layers: {why}" if count > MOST_NAMED else text
 
 
 def times(sizes: Sequence[int]) -> str:

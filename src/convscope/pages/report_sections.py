@@ -37,7 +37,7 @@ from convscope.methods.sanity import sanity
 from convscope.methods.scanning.sources import Images, SomeImages
 from convscope.network import Network
 from convscope.network.blocks import block_ends
-from convscope.pages.layer_tables import found_in, layers_table
+from convscope.pages.layer_tables import found_in, layers_table, shortly
 from convscope.pages.section import Finding, Section, Shelf
 
 DIAGNOSIS_FILE = "diagnosis.safetensors"
@@ -46,7 +46,6 @@ DIAGNOSIS_PASSES = 9
 SCAN_SHARE = 0.6
 TOP_UNITS = 3
 PATCHES_ACROSS = 7
-MOST_NAMED = 4
 OTHER_UNITS, SEEDS = 3, 2
 TRANSFORMATIONS = 15
 
@@ -110,7 +109,7 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         words.append(
             f"Of {found.answered:,} with labels, {found.accuracy:.1%} are answered rightly."
         )
-    words += [f"Left out: {_shortly(text)}." for text in found.left_out]
+    words += [f"Left out: {shortly(text)}." for text in found.left_out]
     dead = sum(len(row.dead) for row in found.layers)
     alternative = f"Bars a layer: {dead} dead channels in all; {len(found.findings)} findings."
     return Section(
@@ -122,14 +121,6 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         numbers=found.numbers(),
         whole=count == len(images) and not any("budget" in text for text in found.left_out),
     )
-
-
-def _shortly(text: str) -> str:
-    """Return what was left out of which layers, their number in the place of many names."""
-    what, _, rest = text.partition(" of ")
-    names, _, why = rest.rpartition(": ")
-    count = names.count(", ") + 1
-    return f"{what} of {count} layers: {why}" if count > MOST_NAMED else text
 
 
 def layers(subject: Subject, seconds: float | None, progress: Progress) -> Section:
