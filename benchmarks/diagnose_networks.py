@@ -1,7 +1,6 @@
 """The networks that `benchmarks/diagnose.py` plants faults in: trained once, kept in a folder."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +12,22 @@ import convscope as cs
 from convscope.images import Preprocess
 from convscope.study.config import CIFAR10_MEAN, CIFAR10_STD, TrainConfig, preset, variant_of
 from convscope.study.data import CLASSES, ImageSet, load_cifar10
+
+
+@dataclass(frozen=True)
+class FirstLayer:
+    """How a small network begins, and what is wrong with that.
+
+    kernel, stride: of its first convolution
+    pool: side and stride of the max pool after it; 1 for none
+    faults: kinds of findings on the first convolution
+    """
+
+    kernel: int
+    stride: int
+    pool: int
+    faults: tuple[str, ...] = ()
+
 
 SIDE = 64
 BATCH = 128
@@ -30,9 +45,11 @@ CONFIGS: dict[str, TrainConfig] = {
     ),
 }
 FIRST_LAYERS = {
-    "11x11, stride 4": (11, 4, 1),
-    "7x7, stride 2": (7, 2, 2),
-    "3x3, stride 1": (3, 1, 4),
+    "11x11, stride 4": FirstLayer(11, 4, 1, ("aliasing", "checkerboard")),
+    "11x11, stride 3": FirstLayer(11, 3, 1, ("checkerboard",)),
+    "3x3, stride 2": FirstLayer(3, 2, 2, ("checkerboard",)),
+    "6x6, stride 2": FirstLayer(6, 2, 2),
+    "3x3, stride 1": FirstLayer(3, 1, 4),
 }
 
 
@@ -46,11 +63,12 @@ def trained(name: str, data: Path, folder: Path) -> cs.Network:
     )  # fmt: skip
 
 
-def first_layer_net(kernel: int, stride: int, pool: int) -> nn.Sequential:
-    """Return a small network for images of 64 pixels, whose maps are 16 pixels after the start."""
-    start: list[nn.Module] = [nn.Conv2d(3, 32, kernel, stride, padding=kernel // 2), nn.ReLU()]
-    if pool > 1:
-        start.append(nn.MaxPool2d(pool))
+def first_layer_net(first: FirstLayer) -> nn.Sequential:
+    """Return a small network for images of 64 pixels."""
+    padding = first.kernel // 2
+    start: list[nn.Module] = [nn.Conv2d(3, 32, first.kernel, first.stride, padding), nn.ReLU()]
+    if first.pool > 1:
+        start.append(nn.MaxPool2d(first.pool))
     return nn.Sequential(
         *start,
         nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
@@ -65,18 +83,15 @@ def large_inputs(images: Tensor) -> Tensor:
     return Preprocess(CIFAR10_MEAN, CIFAR10_STD, (SIDE, SIDE)).to_inputs(large)
 
 
-def trained_at_64(
-    name: str, data: Path, folder: Path, epochs: int = 2,
-    say: Callable[[str], None] = print,
-) -> cs.Network:  # fmt: skip
+def trained_at_64(name: str, data: Path, folder: Path, seed: int) -> cs.Network:
     """Return a network with one of :data:`FIRST_LAYERS`, trained on CIFAR-10 at 64 pixels."""
-    torch.manual_seed(0)
-    module = first_layer_net(*FIRST_LAYERS[name])
-    path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors"
+    torch.manual_seed(seed)
+    module = first_layer_net(FIRST_LAYERS[name])
+    path = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}.safetensors"
     if path.exists():
         module.load_state_dict(load_file(path))
     else:
-        _train(module, load_cifar10(data)[torch.arange(IMAGES)], epochs, say)
+        _train(module, load_cifar10(data)[torch.arange(IMAGES)])
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, path)
     return cs.Network(
         module.eval(), torch.zeros(1, 3, SIDE, SIDE), name=name, classes=CLASSES,
@@ -84,22 +99,18 @@ def trained_at_64(
     )  # fmt: skip
 
 
-def _train(module: nn.Module, data: ImageSet, epochs: int, say: Callable[[str], None]) -> None:
-    steps = epochs * (len(data) // BATCH)
+def _train(module: nn.Module, data: ImageSet) -> None:
+    """Train for one epoch."""
+    steps = len(data) // BATCH
     optimizer = torch.optim.SGD(module.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=steps)
     module.to(memory_format=torch.channels_last).train()
-    done = 0
-    for _ in range(epochs):
-        for batch in torch.randperm(len(data)).split(BATCH)[: len(data) // BATCH]:
-            inputs = large_inputs(data.images[batch])
-            if torch.rand(()) < 0.5:
-                inputs = inputs.flip(3)
-            loss = F.cross_entropy(module(inputs), data.labels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            done += 1
-            if done % 50 == 0:
-                say(f"  step {done} of {steps}: loss {loss.item():.3f}")
+    for batch in torch.randperm(len(data)).split(BATCH)[:steps]:
+        inputs = large_inputs(data.images[batch])
+        if torch.rand(()) < 0.5:
+            inputs = inputs.flip(3)
+        loss = F.cross_entropy(module(inputs), data.labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()

@@ -161,6 +161,20 @@ def test_more_threads_change_nothing(net, whole, tmp_path):
         torch.set_num_threads(threads)
 
 
+def test_an_exported_program_is_scanned_like_its_module():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    module[0].weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    images = torch.rand(5, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+    program = torch.export.export(module, (images[:1],))
+    layers = [
+        cs.scan(cs.Network(traced, images[:1]), list(images)).layers
+        for traced in (module, program)
+    ]
+    for one, other in zip(layers[0].values(), layers[1].values(), strict=True):
+        np.testing.assert_allclose(one.mean, other.mean, rtol=1e-5)
+        np.testing.assert_array_equal(one.image, other.image)
+
+
 def test_a_saved_scan_comes_back(whole, tmp_path):
     whole.save(tmp_path / "scan")
     loaded = cs.Scan.load(tmp_path / "scan")

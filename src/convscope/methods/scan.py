@@ -192,7 +192,8 @@ def _scales(net: Network, layers: list[ScannedLayer], size: int) -> list[float]:
 def weights_hash(net: Network) -> str:
     """Return a text that differs for other weights."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(net.module.state_dict().items()):
+    state: Any = net.module.state_dict  # a program's is a dictionary, a module's a method
+    for name, tensor in sorted((state() if callable(state) else state).items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
