@@ -167,8 +167,7 @@ def test_an_exported_program_is_scanned_like_its_module():
     images = torch.rand(5, 3, 9, 9, generator=torch.Generator().manual_seed(1))
     program = torch.export.export(module, (images[:1],))
     layers = [
-        cs.scan(cs.Network(traced, images[:1]), list(images)).layers
-        for traced in (module, program)
+        cs.scan(cs.Network(traced, images[:1]), list(images)).layers for traced in (module, program)
     ]
     for one, other in zip(layers[0].values(), layers[1].values(), strict=True):
         np.testing.assert_allclose(one.mean, other.mean, rtol=1e-5)
