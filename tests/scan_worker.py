@@ -1,7 +1,8 @@
 """A small scan for the tests; run as a script, one that is killed again and again.
 
-python scan_worker.py STATE KILLS: starts the scan KILLS times, each in a process of its own that is
-killed at a random moment, then lets it end; prints how many were killed on their way.
+python scan_worker.py FOLDER KILLS: starts the scan in processes of their own that are killed at
+random moments, until KILLS were killed on their way, then lets it end. A scan that ends before that
+makes room for another: the finished ones are FOLDER's files.
 """
 
 import os
@@ -9,6 +10,7 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +67,7 @@ def network() -> cs.Network:
     return cs.Network(module, torch.zeros(1, 3, SIDE, SIDE), name="small")
 
 
-def scan_into(state: str, pause: float) -> None:
+def scan_into(state: Path, pause: float) -> None:
     """Scan, or go on with scanning, saving after every batch."""
     cs.scan(
         NET,
@@ -79,7 +81,7 @@ def scan_into(state: str, pause: float) -> None:
     )
 
 
-def killed_on_its_way(state: str, seconds: float) -> bool:
+def killed_on_its_way(state: Path, seconds: float) -> bool:
     """Scan in another process and kill it after a while; return whether it was still at work."""
     child = os.fork()
     if not child:
@@ -94,8 +96,10 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     NET = network()
     chance = random.Random(4)
-    kills = [
-        killed_on_its_way(sys.argv[1], chance.uniform(0, 0.3)) for _ in range(int(sys.argv[2]))
-    ]
-    scan_into(sys.argv[1], pause=0)
-    print(sum(kills))
+    folder, kills, number = Path(sys.argv[1]), 0, 0
+    while kills < int(sys.argv[2]):
+        if killed_on_its_way(folder / str(number), chance.uniform(0, 0.3)):
+            kills += 1
+        else:
+            number += 1
+    scan_into(folder / str(number), pause=0)

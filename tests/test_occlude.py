@@ -1,5 +1,7 @@
 """Occlusion: windows against recomputing, against captum, and what must never change the answer."""
 
+import types
+
 import captum.attr
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.images import Preprocess
+from convscope.methods import adaptive as adaptive_module
 from convscope.methods import occlude as occlusion_module
 from convscope.methods.adaptive import Budget, Sampling, estimated, nearest
 from convscope.methods.occlude import occlude, occlude_sizes
@@ -382,16 +385,27 @@ def test_adaptive_with_a_budget_for_everything_is_exact(networks):
     torch.testing.assert_close(everything.logit, occlude(net, image, 6, 1).logit)
 
 
-def test_adaptive_sharpens_and_keeps_to_its_time(networks):
+def test_adaptive_sharpens_and_keeps_to_its_time(networks, monkeypatch):
+    """By a clock on which every position takes a hundredth of a second."""
     _, net, image = networks("plain")
-    shown = []
-    o = occlude(net, image, 6, 1, method="adaptive", budget="0.05s", preview=shown.append)
-    counts = [int(p.computed.sum()) for p in shown]
-    assert counts == sorted(counts)
+    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(adaptive_module, "time", clock)
+
+    def occluded(budget):
+        began, shown = clock.now, []
+        o = occlude(
+            net, image, 6, 1, method="adaptive", budget=budget, preview=shown.append,
+            progress=lambda done, _: setattr(clock, "now", began + done / 100),
+        )  # fmt: skip
+        return o, [int(found.computed.sum()) for found in shown]
+
+    o, counts = occluded("1.505s")
+    # One position in 24; then, of the densest lattices, one in 3 fits into the time; then the rest.
+    assert counts == [13, 112, 150]
     assert o.logit.isfinite().all()
-    assert o.computed.sum() < 336
-    long = occlude(net, image, 6, 1, method="adaptive", budget="60 s", preview=shown.append)
-    assert long.computed.all()
+    o, counts = occluded("60 s")
+    assert counts[-1] == 336
+    assert o.computed.all()
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 900))

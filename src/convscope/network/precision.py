@@ -17,7 +17,7 @@ def halves_are_fast(kind: str) -> bool:
     """Tell whether a kind of device multiplies bfloat16 numbers faster than single ones.
 
     Having instructions for it says little of a processor: one maker's convolve twice as fast by
-    them, another's, where it lacks the larger matrix instructions too, half as fast. So it is timed,
+    them, another's, where it lacks the larger matrix instructions too, half as fast. It is timed,
     once a process, which takes some hundredths of a second.
 
     Args:
