@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.images import Preprocess
-from convscope.study.config import CIFAR10_MEAN, CIFAR10_STD, TrainConfig, preset, variant_of
+from convscope.study.config import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    PLAIN_RATE,
+    TrainConfig,
+    preset,
+    variant_of,
+)
 from convscope.study.data import CLASSES, ImageSet, load_cifar10
 
 
@@ -32,15 +39,17 @@ class FirstLayer:
 SIDE = 64
 BATCH = 128
 EPOCHS, IMAGES = 3, 10_000
+LONGER = 12  # epochs without batch norm, which learns more slowly
 CONFIGS: dict[str, TrainConfig] = {
     "tiny": preset("tiny", epochs=EPOCHS, held_out=500),
     "tiny, no batch norm": replace(
-        variant_of(preset("tiny"), batch_norm=False, padding="same"), epochs=EPOCHS, held_out=500
+        variant_of(preset("tiny"), batch_norm=False, padding="same"), epochs=LONGER, held_out=500
     ),
     "study": replace(preset("study"), epochs=EPOCHS, held_out=500),
     "study, no batch norm": replace(
         variant_of(preset("study"), batch_norm=False, padding="valid"),
-        epochs=EPOCHS,
+        epochs=LONGER,
+        learning_rate=PLAIN_RATE,
         held_out=500,
     ),
 }

@@ -170,6 +170,8 @@ def test_mistakes_are_said(small):
             correspondence(net, images, parts)
     with pytest.raises(ConvscopeError, match="the number of repeats must be at least 1"):
         correspondence(net, images, PARTS, repeats=0)
+    with pytest.raises(ConvscopeError, match="a seed cannot be negative, as -2 is"):
+        correspondence(net, images, PARTS, seed=-2)
 
 
 @pytest.mark.parametrize(("size", "resize"), [((40, 30), 24), ((30, 50), 24), ((17, 40), None)])

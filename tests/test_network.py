@@ -290,3 +290,40 @@ def test_images_of_another_shape_are_refused():
         with pytest.raises(ImageError, match=r"takes images \[N, 3, 8, 8\], not"):
             net(torch.zeros(shape))
     assert net(torch.zeros(2, 3, 8, 8, dtype=torch.float64)).dtype == torch.float32
+
+
+def test_what_is_no_picture_is_refused():
+    net = Network(nn.Conv2d(3, 2, 3), torch.zeros(1, 3, 8, 8))
+    with pytest.raises(ImageError, match="images as a tensor, not list"):
+        net([[0.0]])
+    images = torch.zeros(2, 3, 8, 8)
+    images[1, 0, 3, 3] = torch.nan
+    with pytest.raises(ImageError, match="values that are not finite"):
+        net(images)
+
+
+def test_every_output_of_a_classifier_has_a_name():
+    module, example = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), torch.zeros(1, 3, 2, 2)
+    assert Network(module, example, classes=list("abcde")).classes == tuple("abcde")
+    for names in ("ab", "abcdefgh"):
+        with pytest.raises(TraceError, match=f"has 5 outputs, and {len(names)} names of classes"):
+            Network(module, example, classes=list(names))
+
+
+def test_a_pools_places_are_no_layer():
+    class Places(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            pooled, places = F.max_pool2d(x, 2, return_indices=True)
+            return F.max_unpool2d(pooled, places, 2)
+
+    net = Network(Places(), torch.zeros(1, 3, 8, 8))
+    assert [layer.op for layer in net.layers.values()] == ["max pool", "max_unpool2d"]
+
+
+def test_a_program_for_one_image_of_any_size_is_traced_or_refused_plainly():
+    sizes = {2: Dim("height", min=4, max=64), 3: Dim("width", min=4, max=64)}
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
+    program = export(module, (torch.zeros(1, 3, 8, 8),), dynamic_shapes=(sizes,))
+    net = Network(program, torch.zeros(1, 3, 8, 8))
+    image = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(net(image), module(image))

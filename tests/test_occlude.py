@@ -16,12 +16,14 @@ from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.images import Preprocess
 from convscope.methods import adaptive as adaptive_module
 from convscope.methods import occlude as occlusion_module
+from convscope.methods import passes as passes_module
 from convscope.methods.adaptive import Budget, Sampling, estimated, nearest
 from convscope.methods.occlude import occlude, occlude_sizes
 from convscope.methods.occlusion import Occlusion
 from convscope.methods.passes import WindowedPasses
 from convscope.methods.patches import FILLS, grid
 from convscope.network import Network
+from convscope.network.windowed import WindowedWalk
 
 LAYERS = {
     "plain": "features.8",
@@ -354,6 +356,100 @@ def test_a_network_that_cannot_be_batched_goes_one_by_one():
     torch.testing.assert_close(exact.logit, full.logit)
 
 
+class Unpooling(nn.Module):
+    """Passes a max pool's places on to the unpooling, as SegNet does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled, places = F.max_pool2d(F.relu(self.conv(images)), 2, return_indices=True)
+        return self.last(F.max_unpool2d(pooled, places, 2).mean((2, 3)))
+
+
+class Mirrored(nn.Module):
+    """Answers for an image and its mirror image, and takes the mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        both = torch.stack([images, images.flip(3)], 1).flatten(0, 1)
+        answers = self.last(F.relu(self.conv(both)).amax((2, 3)))
+        return answers.unflatten(0, (-1, 2)).mean(1)
+
+
+UNROUNDED = {
+    "normalised over channels": nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.LocalResponseNorm(5), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(8, 3),
+    ),
+    "unpooling": Unpooling(),
+    "mirrored": Mirrored(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNROUNDED)
+def test_what_cannot_be_rounded_is_not(monkeypatch, name):
+    """Operations without bfloat16, whole numbers among the values, several values an image."""
+    monkeypatch.setattr(occlusion_module, "halves_are_fast", lambda kind: True)
+    image = torch.rand(1, 3, 14, 14, generator=torch.Generator().manual_seed(2))
+    net = Network(UNROUNDED[name].eval(), image)
+    exact = occlude(net, image, 4, 2)
+    o = occlude(net, image, 4, 2, method="adaptive", budget=exact.computed.numel())
+    change = (exact.logit - exact.clean["logit"]).abs().max()
+    assert change > 0
+    assert (o.logit - exact.logit).abs().max() < 0.05 * change
+
+
+def test_a_unit_behind_what_mixes_the_whole_map():
+    """Past a group norm whole maps go up, and the unit's is still summed."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 6, 3),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4),
+    ).double()  # fmt: skip
+    image = torch.rand(1, 3, 12, 15, dtype=torch.float64)
+    net = Network(module, image)
+    exact, full = (
+        occlude(net, image, 5, 3, layer="4", channel=2, method=m) for m in ("exact", "full")
+    )
+    assert full.activation.std() > 0
+    torch.testing.assert_close(exact.activation, full.activation)
+    torch.testing.assert_close(exact.logit, full.logit)
+
+
+def test_planning_in_parts_changes_nothing(networks, monkeypatch):
+    _, net, image = networks("residual")
+    whole = occlude(net, image, 5, 2)
+    planned = []
+    spans = WindowedWalk.spans
+    monkeypatch.setattr(
+        WindowedWalk, "spans", lambda walk, p: planned.append(len(p)) or spans(walk, p)
+    )
+    monkeypatch.setattr(passes_module, "FEWEST_PLANNED", 7)
+    parts = occlude(net, image, 5, 2, memory=1)
+    torch.testing.assert_close(parts.logit, whole.logit)
+    assert max(planned) == 7
+    assert sum(planned) == whole.logit.numel()
+
+
+@pytest.mark.parametrize("number", [np.int64(3), torch.tensor(3), np.uint8(3), True + 2])
+def test_numbers_may_be_numpys_or_torchs(networks, number):
+    _, net, image = networks("plain")
+    expected = occlude(net, image, 3, 9, target=3)
+    found = occlude(net, image, number, 9, target=number)
+    assert found.targets == 3
+    assert type(found.targets) is int
+    assert found.patch == (3, 3)
+    torch.testing.assert_close(found.logit, expected.logit)
+    assert occlude(net, image, 3, 9, target=torch.tensor([1, 3])).targets == (1, 3)
+
+
 @pytest.mark.parametrize("rounded", [False, True])
 def test_adaptive_tells_what_it_computed(networks, monkeypatch, rounded):
     monkeypatch.setattr(occlusion_module, "halves_are_fast", lambda kind: rounded)
@@ -482,11 +578,15 @@ def test_mistakes_are_named(networks):
         (UnitError, "has classes 0 to 4, not -1", {"target": -1}),
         (UnitError, "does not name its classes: give a number, 0 to 4", {"target": "cat"}),
         (UnitError, "list of target classes is empty", {"target": []}),
+        (UnitError, "a class is a whole number or a name, not 2.5", {"target": 2.5}),
         (UnitError, "no layer 'features.88'", {"layer": "features.88"}),
+        (UnitError, "a layer is called by its name, not by 8", {"layer": 8}),
         (UnitError, "channels 0 to 11, not 12", {"layer": "body.features.8", "channel": 12}),
         (UnitError, "means nothing without its layer", {"channel": 1}),
         (ImageError, r"takes images \[N, 3, 21, 26\], not", {"image": image[:, :2]}),
         (ImageError, "one image at a time", {"image": image.repeat(2, 1, 1, 1)}),
+        (ImageError, "images as a tensor, not ndarray", {"image": image.numpy()}),
+        (ImageError, "values that are not finite", {"image": image / 0}),
         (ConvscopeError, "unknown method 'exakt'; did you mean 'exact'", {"method": "exakt"}),
         (ConvscopeError, "budget needs the method 'adaptive'", {"budget": 5}),
         (ConvscopeError, "budget '5 m' is neither", {"method": "adaptive", "budget": "5 m"}),

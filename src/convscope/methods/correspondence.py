@@ -79,6 +79,8 @@ def correspondence(
     images = net.checked(images)
     if repeats < 1:
         raise ConvscopeError(f"the number of repeats must be at least 1, not {repeats}")
+    if seed < 0:
+        raise ConvscopeError(f"a seed cannot be negative, as {seed} is")
     _check(parts, images)
     chosen = default_layers(net.graph) if layers is None else [net.step(name) for name in layers]
     if not chosen:

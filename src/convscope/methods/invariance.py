@@ -194,7 +194,8 @@ class _Work:
         if targets is None:
             numbers = most_probable(logits).tolist()
         else:
-            numbers = [class_number(self.net, target) for target in targets]
+            several = [targets] if isinstance(targets, int | str) else targets
+            numbers = [class_number(self.net, target) for target in several]
         if len(numbers) != count:
             raise UnitError(f"{count} images need {count} target classes, not {len(numbers)}")
         chances = probabilities(logits)

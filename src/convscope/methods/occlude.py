@@ -1,6 +1,7 @@
 """Occlusion sensitivity: a patch slides over the image, and the network is asked at each place."""
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from convscope.methods.occlusion import Occlusion
 from convscope.methods.passes import Answers, FullPasses, Indices, Passes, Question, WindowedPasses
 from convscope.methods.patches import Corners, Fill, FillValue, Size, fill_for, grid, pair_of
 from convscope.network import Network
+from convscope.network.differences import can_take_differences
 from convscope.network.precision import halves_are_fast
 from convscope.network.walk import ascend
 
@@ -342,7 +344,11 @@ def _passes(question: Question, method: str, memory: int) -> Passes:
 
 def _rounds(question: Question) -> bool:
     """Return whether the method "adaptive" computes in half the precision: where that is faster."""
-    return question.image.dtype == torch.float32 and halves_are_fast(question.image.device.type)
+    return (
+        question.image.dtype == torch.float32
+        and can_take_differences(question.net.graph)
+        and halves_are_fast(question.image.device.type)
+    )
 
 
 def _check_method(method: str, budget: int | str | None) -> None:
@@ -426,11 +432,15 @@ def _targets(
     """
     if target is None:
         return int(most_probable(answer))
-    if isinstance(target, int | str):
-        return class_number(net, target)
-    if not target:
+    try:
+        several = None if isinstance(target, str) else list(target)  # type: ignore[arg-type]
+    except TypeError:  # a number, be it Python's, numpy's or torch's
+        several = None
+    if several is None:
+        return class_number(net, target)  # type: ignore[arg-type]
+    if not several:
         raise UnitError("the list of target classes is empty")
-    return tuple(class_number(net, one) for one in target)
+    return tuple(class_number(net, one) for one in several)
 
 
 def class_number(net: Network, target: Target) -> int:
@@ -455,6 +465,10 @@ def class_number(net: Network, target: Target) -> int:
         if not found:
             raise UnitError(f"{net.name} has no class {target!r}{near_matches(target, names)}")
         return found[0]
-    if not 0 <= target < count:
-        raise UnitError(f"{net.name} has classes 0 to {count - 1}, not {target}")
-    return target
+    try:
+        number = operator.index(target)
+    except TypeError:
+        raise UnitError(f"a class is a whole number or a name, not {target!r}") from None
+    if not 0 <= number < count:
+        raise UnitError(f"{net.name} has classes 0 to {count - 1}, not {number}")
+    return number

@@ -17,13 +17,21 @@ from convscope.network.blocks import narrow_steps
 from convscope.network.differences import DifferenceWalk
 from convscope.network.grouping import costs_of, grouped
 from convscope.network.walk import ascend
-from convscope.network.windowed import Placement, WindowedWalk, Windows
+from convscope.network.windowed import Placement, Plan, WindowedWalk, Windows
 
 Indices = npt.NDArray[np.int64]
 
 HEAD_BATCH = 128
 """Patches for which the layers after the maps run together: enough that reading their weights from
 memory costs little, and so few that the answers keep coming."""
+
+PLAN_BYTES = 96
+"""What planning one patch takes for each step: its rows and columns, where they are, and how many,
+in the order in which groups are cut."""
+
+FEWEST_PLANNED = 1024
+"""Patches that are planned together however little memory there is: of fewer, those whose windows
+are alike would make small batches."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +124,7 @@ class FullPasses:
             found = ascend(graph, images, question.targets).maps
             activation = None
             if question.layer is not None:
-                own = found[question.layer][:, question.channel].double()
-                activation = own.flatten(1).sum(1) if own.dim() > 1 else own
+                activation = _channel_sums(found[question.layer], question.channel)
             yield Answers(part, found[graph.output] if question.logits else None, activation)
 
 
@@ -157,15 +164,10 @@ class WindowedPasses:
 
     def answers(self, patches: Corners, fill: Fill) -> Iterator[Answers]:
         """Yield the answers to all *patches*."""
-        rows, columns = self.walk.spans(patches)
-        batches = grouped(rows, columns, self.costs, self._at_once(rows, columns))
         waiting: list[tuple[Indices, dict[int, Windows]]] = []
         waiting_bytes = 0
-        # Batches differ in speed; shuffled, what is done tells how long the rest will take.
-        np.random.default_rng(0).shuffle(batches)
-        for batch in batches:
-            plan = self.walk.plan(rows[:, batch], columns[:, batch])
-            image = self.question.image
+        image = self.question.image
+        for batch, plan in self._planned(patches):
             windows = painted(image, patches[batch], fill, plan.placements[0])
             found = self.walk.run(plan, windows)
             waiting.append((batch, found))
@@ -176,6 +178,23 @@ class WindowedPasses:
                 waiting, waiting_bytes = [], 0
         if waiting:
             yield self._finished(waiting)
+
+    def _planned(self, patches: Corners) -> Iterator[tuple[Indices, Plan]]:
+        """Yield which patches go up together, and how."""
+        each = PLAN_BYTES * len(self.question.net.graph.steps)
+        at_once = max(FEWEST_PLANNED, self.memory // 8 // each)
+        random = np.random.default_rng(0)
+        order = np.arange(len(patches))
+        if len(patches) > at_once:
+            random.shuffle(order)
+        for begin in range(0, len(patches), at_once):
+            part = order[begin : begin + at_once]
+            rows, columns = self.walk.spans(patches[part])
+            batches = grouped(rows, columns, self.costs, self._at_once(rows, columns))
+            # Batches differ in speed; shuffled, what is done tells how long the rest will take.
+            random.shuffle(batches)
+            for batch in batches:
+                yield part[batch], self.walk.plan(rows[:, batch], columns[:, batch])
 
     def _at_once(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> int:
         """Return how many patches go up together, so that no tensor is larger than the limit."""
@@ -214,7 +233,7 @@ class WindowedPasses:
                 )
             )
         if question.layer in found:
-            activation = found[question.layer][:, question.channel].double()
+            activation = _channel_sums(found[question.layer], question.channel)
         elif question.layer is not None:
             activation = torch.cat(
                 [
@@ -223,6 +242,12 @@ class WindowedPasses:
                 ]
             )
         return Answers(np.concatenate([batch for batch, _ in waiting]), logits, activation)
+
+
+def _channel_sums(maps: Tensor, channel: int) -> Tensor:
+    """Return the sum over one channel's map, or its value where it has no map, [B], float64."""
+    own = maps[:, channel].double()
+    return own.flatten(1).sum(1) if own.dim() > 1 else own
 
 
 def _junction(question: Question) -> int | None:

@@ -1,5 +1,6 @@
 """Patches: where they lie on an image, and what hides the pixels under them."""
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,8 +30,12 @@ def pair_of(value: Size, name: str, least: int = 1) -> tuple[int, int]:
     ((8, 8), (4, 6))
 
     """
-    found = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(found) != 2 or not all(isinstance(number, int) for number in found):
+    numbers = value if isinstance(value, tuple | list) else (value, value)
+    try:
+        found = tuple(map(operator.index, numbers))
+    except TypeError:
+        found = ()
+    if len(found) != 2:
         raise ImageError(f"the {name} is a whole number or (height, width), not {value!r}")
     if min(found) < least:
         raise ImageError(f"the {name} must be at least {least} pixel, not {min(found)}")

@@ -119,6 +119,8 @@ def sanity(
     for name, number in (("seeds", seeds), ("others", others)):
         if number < 1:
             raise ConvscopeError(f"the number of {name} must be at least 1, not {number}")
+    if seed < 0:
+        raise ConvscopeError(f"a seed cannot be negative, as {seed} is")
     image = _single(net, image)
     swapped = image.flip(3) if other is None else _single(net, other)
     unit = _unit(net, image, target, layer, channel)

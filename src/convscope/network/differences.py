@@ -70,9 +70,14 @@ class DifferenceWalk(WindowedWalk):
             return with_arguments(call, bias=None, running_mean=mean)
         if not isinstance(step.operation, LinearOperation | Add):
             return None
-        # A constant that is added, or padded with, is no part of a difference.
-        zeros = [self.clean[0].new_zeros(shape) for shape in call.input_shapes]
-        return None if call.run(zeros, 1).any() else call
+        zeros = [
+            self.clean[0].new_zeros(shape, dtype=self.precision) for shape in call.input_shapes
+        ]
+        try:
+            # A constant that is added, or padded with, is no part of a difference.
+            return None if call.run(zeros, 1).any() else call
+        except NotImplementedError:  # PyTorch has not every operation in every precision
+            return None
 
     @torch.no_grad()
     def run(self, plan: Plan, image_windows: Tensor) -> dict[int, Windows]:
@@ -201,6 +206,15 @@ class DifferenceWalk(WindowedWalk):
     def _all_whole(self, batch: int) -> Plan:
         steps = range(len(self.graph.steps))
         return Plan([self._whole(i, batch) for i in steps], np.ones(len(steps), dtype=np.bool_))
+
+
+def can_take_differences(graph: Graph) -> bool:
+    """Return whether every value of a network is a number that a difference can be added to.
+
+    The places that a max pool passes on to its unpooling are not; nor is there an end to
+    telling images apart where the network itself makes several of each.
+    """
+    return all(step.dtype.is_floating_point and step.shape[0] == 1 for step in graph.steps)
 
 
 def _rectified(changes: Tensor, negated: Tensor) -> Tensor:

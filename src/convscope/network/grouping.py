@@ -60,12 +60,6 @@ def costs_of(walk: WindowedWalk) -> Costs:
     return Costs(position, batch)
 
 
-def window_costs(rows: Spans, columns: Spans, costs: Costs) -> Floats:
-    """Return what each patch would cost alone, [B]: the floor of the windowed walk."""
-    found: Floats = costs.position @ (_extents(rows) * _extents(columns))
-    return found
-
-
 def grouped(rows: Spans, columns: Spans, costs: Costs, at_once: int) -> list[Indices]:
     """Return patches in batches, each a list of their numbers.
 

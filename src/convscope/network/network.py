@@ -21,7 +21,8 @@ class Network:
     """Any convolutional network, traced once into a graph of operations.
 
     The module is only read: no hook, no changed layer, mode or ``requires_grad``. Its weights are
-    shared, not copied; after training it further, make a new ``Network``.
+    shared, not copied; after training it further, make a new ``Network``. Your own hooks run once,
+    while it is traced, on tensors without values.
 
     Args:
         module: any ``nn.Module`` that maps a batch of images, float [N, C, H, W], to a tensor (of
@@ -33,7 +34,8 @@ class Network:
         notes: what every picture of this network must say, such as ``"random weights"``.
 
     Raises:
-        TraceError: if the module cannot be traced, or its weights have no values.
+        TraceError: if the module cannot be traced, its weights have no values, or its outputs are
+            not as many as *classes*.
 
     >>> import torch
     >>> from torch import nn
@@ -74,6 +76,16 @@ class Network:
             )
         channels, *size = self.input_shape
         self.preprocess = preprocess or Preprocess.identity(channels, (size[0], size[1]))
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        """Make sure that a classifier's outputs have a name each, if they have names."""
+        shape = self.graph.steps[self.graph.output].shape
+        if self.classes is None or len(shape) != 2 or len(self.classes) == shape[1]:
+            return
+        raise TraceError(
+            f"{self.name} has {shape[1]} outputs, and {len(self.classes)} names of classes for them"
+        )
 
     def __repr__(self) -> str:
         """Return the name, the input shape and the number of layers."""
@@ -99,7 +111,7 @@ class Network:
             its output, [N, classes] logits for a classifier, on the network's device.
 
         Raises:
-            ImageError: if the images do not have the network's shape.
+            ImageError: if the images do not have the network's shape, or are not finite.
 
         """
         images = self.checked(images)
@@ -110,14 +122,21 @@ class Network:
         """Return *images* on the network's device and in its dtype, if they have its shape.
 
         Raises:
-            ImageError: if they do not.
+            ImageError: if they do not, or hold values that are not finite.
 
         """
+        if not isinstance(images, Tensor):
+            raise ImageError(
+                f"the network takes images as a tensor, not {type(images).__name__}; "
+                f"`net.preprocess` makes one of a file"
+            )
         if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape:
             expected = ", ".join(map(str, ("N", *self.input_shape)))
             raise ImageError(f"the network takes images [{expected}], not {list(images.shape)}")
         if not len(images):
             raise ImageError("there is no image in the batch")
+        if not images.isfinite().all():
+            raise ImageError("the images hold values that are not finite")
         return images.to(self.device, self.dtype)
 
     def with_constants(self, replaced: Mapping[Tensor, Tensor], *notes: str) -> "Network":
@@ -158,6 +177,8 @@ class Network:
             UnitError: if there is neither, with near matches.
 
         """
+        if not isinstance(layer, str):
+            raise UnitError(f"a layer is called by its name, not by {layer!r}")
         for index, step in enumerate(self.graph.steps):
             if step.name == layer and index:
                 return index

@@ -235,7 +235,8 @@ class _Builder:
         if isinstance(value, int):
             return value
         expression = value.node.expr
-        at = [int(expression.subs({**self.sizes, self.batch: n})) for n in (1, 2, 3)]
+        batch = [] if self.batch is None else [self.batch]
+        at = [int(expression.subs(self.sizes | dict.fromkeys(batch, n))) for n in (1, 2, 3)]
         if fixed or at[0] == at[1] == at[2]:
             return at[0]
         if at[2] - at[1] != at[1] - at[0]:

@@ -9,9 +9,7 @@ from torch import Tensor
 
 from convscope.network.graph import Graph
 from convscope.network.ops import Saved
-from convscope.network.rules import RULES, Rule
-
-PLAIN = RULES["deconvnet"]  # remembers the least
+from convscope.network.rules import Rule
 
 
 @dataclass(frozen=True)

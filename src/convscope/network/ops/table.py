@@ -22,7 +22,7 @@ from convscope.network.ops.arrangement import (
     trailing,
     untouched,
 )
-from convscope.network.ops.base import LinearOperation, Operation
+from convscope.network.ops.base import LinearOperation, Operation, Switches
 from convscope.network.ops.convolution import Convolution
 from convscope.network.ops.pointwise import (
     Add,
@@ -43,6 +43,7 @@ MAX_POOL = MaxPool()
 SCALE, GATE = Scale("scale"), Pointwise("product")
 RECTIFIER = Rectifier("rectifier")
 OUTSIDE = Operation()
+SWITCHES = Switches()
 
 TABLE: dict[Any, Operation] = {
     aten.conv2d.default: CONVOLUTION,
@@ -120,6 +121,8 @@ TABLE: dict[Any, Operation] = {
 def operation_for(call: Call) -> Operation:
     """Return the table's entry for *call*, or the default for an operation outside the table."""
     operation, arguments = TABLE.get(call.target, OUTSIDE), call.arguments
+    if operation is MAX_POOL and call.item == 1:
+        return SWITCHES
     if _is_beyond(operation, call):
         return OUTSIDE
     if operation is CONVOLUTION and arguments.get("transposed"):
@@ -138,7 +141,5 @@ def _is_beyond(operation: Operation, call: Call) -> bool:
         return True  # weights computed from the image have no constant transpose
     if operation in (CONVOLUTION, TRANSPOSED, MAX_POOL) and len(call.shape) != 4:
         return True  # along one dimension or three, or on maps without a batch
-    if operation is MAX_POOL and call.item == 1:
-        return True  # the switches themselves, for the network's own unpooling
     # A clamp is a rectifier only where it starts at zero.
     return call.target in (aten.clamp.default, aten.clamp_min.default) and arguments["min"] != 0
