@@ -5,6 +5,7 @@ from row to row so that they lie evenly. How even they lie matters more than whe
 map bends: of equally many positions those of a lattice gave the nearer maps.
 """
 
+import math
 import re
 import time
 from typing import TypeAlias
@@ -18,17 +19,18 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-SPACINGS = (24, 12, 8, 6, 4, 3, 2, 1)
-"""One position in so many is computed; all divide the first, whose lattice is part of each."""
+SHIFTS = {24: 5, 12: 5, 8: 5, 6: 2, 5: 2, 4: 5, 3: 5, 2: 5, 1: 5}
+"""Lattices, from coarse to dense: one position in so many is computed -> columns by which it is
+shifted from row to row. Of all shifts these gave the nearest maps, or nearly so where they let a
+denser lattice hold a coarser one."""
 
-SHIFT = 5
-"""Columns by which the lattices are shifted from row to row."""
+COARSEST = next(iter(SHIFTS))
 
 CAUTION = 0.95
 """The part of the time left for which a lattice is planned: half of one is worth less than all of
 a coarser one."""
 
-LACKING = 0.01
+LACKING = 0.02
 """The share of a lattice's positions that may lack."""
 
 NUGGET = 1e-3
@@ -108,30 +110,52 @@ class Sampling:
 
     def __init__(self, shape: tuple[int, int], budget: Budget) -> None:
         self.shape, self.budget = shape, budget
-        rows, columns = np.indices(shape)
-        self.phase = (columns + SHIFT * rows) % SPACINGS[0]
+        self.rows, self.columns = np.indices(shape)
 
-    def lattice(self, spacing: int) -> Mask:
-        """Return which positions belong to the lattice of one in *spacing*, [rows, columns]."""
-        return np.asarray(self.phase % spacing == 0)
+    def lattice(self, spacing: int, times: int = 1) -> Mask:
+        """Return which positions belong to the lattice of one in *spacing*, [rows, columns].
+
+        Args:
+            spacing: one of :data:`SHIFTS`.
+            times: take only every so many of them, which form a lattice again.
+
+        """
+        phase = self.columns + SHIFTS[spacing] * self.rows
+        return np.asarray(phase % (spacing * times) == 0)
 
     def coarse(self) -> Indices:
-        """Return the positions to begin with, by which the speed is measured."""
-        return np.flatnonzero(self.lattice(SPACINGS[0]))[: self.budget.positions]
+        """Return the positions to begin with, by which the speed is measured.
+
+        Where it is known which lattice will be computed, they are part of that one.
+        """
+        planned = COARSEST
+        if self.budget.positions is not None:
+            nothing = np.zeros(self.shape, dtype=np.bool_)
+            planned = self._affordable(nothing, self.budget.positions) or COARSEST
+        begun = self.lattice(planned, math.ceil(COARSEST / planned))
+        return np.flatnonzero(begun)[: self.budget.positions]
 
     def densest(self, computed: Mask) -> Indices:
-        """Return the positions missing from the densest lattice that the budget affords.
-
-        A lattice of one in three may have a position more than a third of them: a few may lack.
-        """
+        """Return the positions missing from the densest lattice that the budget affords."""
         left = max(self.budget.left(), 0)
         if self.budget.positions is None:
             left = int(left * CAUTION)
-        for spacing in reversed(SPACINGS):
-            missing = np.flatnonzero(self.lattice(spacing) & ~computed)
-            if len(missing) * (1 - LACKING) <= left:
-                return np.random.default_rng(0).permutation(missing)[:left]
-        return missing[:0]
+        spacing = self._affordable(computed, left)
+        if spacing is None:
+            return np.empty(0, dtype=np.int64)
+        missing = np.flatnonzero(self.lattice(spacing) & ~computed)
+        return np.random.default_rng(0).permutation(missing)[:left]
+
+    def _affordable(self, computed: Mask, left: int) -> int | None:
+        """Return the densest lattice of which *left* more positions make a whole one, if any.
+
+        A lattice of one in three may have a position more than a third of them: a few may lack.
+        """
+        for spacing in reversed(SHIFTS):
+            lattice = self.lattice(spacing)
+            if np.count_nonzero(lattice & ~computed) <= left + LACKING * lattice.sum():
+                return spacing
+        return None
 
     def rest(self, computed: Mask) -> Indices:
         """Return as many of the other positions, here and there, as the budget still affords."""
