@@ -145,6 +145,21 @@ def test_few_images_call_nothing_dead_but_what_has_no_weights():
     assert cs.diagnose(net, images).layers[0].dead == (0, 1, 5, 6, 7)
 
 
+@pytest.mark.parametrize(
+    ("rectifier", "dead"),
+    [(nn.ReLU(), (0, 1, 2)), (nn.ReLU6(), (0, 1, 2)), (nn.LeakyReLU(0.1), (2,)), (nn.SiLU(), (2,))],
+)
+def test_what_varies_below_zero_is_not_dead(rectifier, dead):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 8, 3)
+    with torch.no_grad():
+        convolution.weight[:3] *= torch.tensor([0.3, 0.3, 0.0])[:, None, None, None]
+        convolution.bias[:3] = -2.0  # the first two vary, and never come above zero
+    found = cs.diagnose(network(convolution, rectifier), list(noise(60, 3, 12, 12)), budget=0)
+    assert found.layers[0].dead == dead
+    assert found.layers[0].almost_dead == ()
+
+
 def test_what_follows_from_a_fault_below_is_a_consequence():
     """A unit that only reads dead ones is dead for no fault of its own."""
     torch.manual_seed(1)

@@ -317,3 +317,87 @@ def test_memory_bounds_how_many_images_run_at_once(net):
         assert batches_at_once(net, 8, 2**30) == 16
     finally:
         torch.set_num_threads(threads)
+
+
+RECTIFIERS = [
+    (nn.ReLU(), True),
+    (nn.ReLU6(), True),
+    (nn.Hardtanh(0.0, 2.0), True),
+    (nn.Threshold(0.1, 0.0), True),
+    (nn.Softplus(), True),
+    (nn.Hardtanh(-1.0, 1.0), False),
+    (nn.Threshold(-0.5, -0.5), False),
+    (nn.LeakyReLU(0.1), False),
+    (nn.PReLU(4), False),
+    (nn.ELU(), False),
+    (nn.GELU(), False),
+    (nn.SiLU(), False),
+    (nn.Hardswish(), False),
+    (nn.Mish(), False),
+]
+
+
+@pytest.mark.parametrize(("rectifier", "never_negative"), RECTIFIERS)
+def test_only_what_is_above_zero_is_active_behind_any_rectifier(rectifier, never_negative):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), rectifier).eval()
+    images = torch.randn(12, 1, 8, 8)
+    (layer,) = cs.scan(cs.Network(module, images[:1]), list(images)).layers.values()
+    with torch.no_grad():
+        values = module(images)
+    assert layer.active_positions.tolist() == (values > 0).double().mean((0, 2, 3)).tolist()
+    assert (layer.rectified, layer.never_negative) == (True, never_negative)
+    assert never_negative == bool((values >= 0).all())
+
+
+def test_only_what_is_zero_everywhere_is_dead():
+    for follows, dead in ((nn.ReLU(), True), (nn.LeakyReLU(0.1), False), (nn.Identity(), False)):
+        convolution = nn.Conv2d(1, 2, 1)
+        with torch.no_grad():
+            convolution.weight[:] = torch.tensor([1.0, -1.0])[:, None, None, None]
+            convolution.bias[:] = torch.tensor([-2.0, 2.0])
+        images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+        net = cs.Network(nn.Sequential(convolution, follows), images[:1])
+        (layer,) = cs.scan(net, list(images)).layers.values()
+        assert layer.active_images.tolist() == [0.0, 1.0]
+        assert layer.dead.tolist() == [dead, False]
+
+
+class ChannelsLast(nn.LayerNorm):
+    """Layer norm over the channels, as networks that have it write it."""
+
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class OnPermuted(nn.Module):
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1).relu().permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("norm", "follows", "read_at"),
+    [
+        (nn.GroupNorm(2, 4), nn.ReLU(), "2"),
+        (nn.InstanceNorm2d(4, affine=True), nn.ReLU(), "2"),
+        (nn.LayerNorm([4, 6, 6]), nn.ReLU(), "2"),
+        (nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), "2"),
+        (ChannelsLast(4), nn.ReLU(), "2"),
+        (nn.GroupNorm(2, 4), nn.Sigmoid(), "1"),
+        (ChannelsLast(4), nn.Sigmoid(), "0"),
+        (nn.Identity(), OnPermuted(), "0"),
+        (nn.Conv2d(4, 4, 1), nn.ReLU(), "0"),
+    ],
+)
+def test_units_are_read_behind_norms_of_any_kind(norm, follows, read_at):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), norm, follows).eval()
+    with torch.no_grad():
+        module[0].bias[:] = -3.0  # below zero before the norm
+    images = torch.rand(5, 3, 8, 8)
+    layer = cs.scan(cs.Network(module, images[:1]), list(images)).layers["0"]
+    assert layer.read_at == read_at
+    with torch.no_grad():
+        values = torch.cat([module[: int(read_at) + 1](image[None]) for image in images])
+    assert layer.mean == pytest.approx(values.double().mean((0, 2, 3)).numpy(), rel=1e-5)
+    assert not layer.dead.any()

@@ -159,16 +159,25 @@ def scan_facts(net: Network, source: Images, top: int, size: int) -> dict[str, A
         "dtype": str(net.dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "layers": [
-            {
-                "name": layer.name,
-                "read_at": layer.read_at,
-                "rectified": layer.rectified,
-                "shape": list(layer.shape),
-                "scale": scale,
-            }
+            {**_layer_facts(layer), "scale": scale}
             for layer, scale in zip(layers, scales, strict=True)
         ],
     }
+
+
+def _layer_facts(layer: ScannedLayer) -> dict[str, Any]:
+    """Return what is to be known of a layer to read its tally."""
+    facts = {
+        "name": layer.name,
+        "read_at": layer.read_at,
+        "rectified": layer.rectified,
+        "shape": list(layer.shape),
+    }
+    # Said only where it is news, so that what was begun before of other networks can be gone on
+    # with; what was counted before behind leaky rectifiers was wrong, and must not be added to.
+    if layer.rectified and not layer.never_negative:
+        facts["never_negative"] = False
+    return facts
 
 
 def _scales(net: Network, layers: list[ScannedLayer], size: int) -> list[float]:

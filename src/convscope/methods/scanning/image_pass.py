@@ -202,7 +202,7 @@ class ImagePass:
 
         def look(step: int, maps: Tensor) -> None:
             layer = self._layers[step]
-            reduced = self._own.reducer.reduce(maps, layer.rectified).part(len(batch))
+            reduced = self._own.reducer.reduce(maps, layer.never_negative).part(len(batch))
             with self._counting:
                 strongest = self._tally.layers[layer.name].strongest
                 entering = strongest.entering(reduced.peak, numbers)
