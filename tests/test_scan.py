@@ -401,3 +401,73 @@ def test_units_are_read_behind_norms_of_any_kind(norm, follows, read_at):
         values = torch.cat([module[: int(read_at) + 1](image[None]) for image in images])
     assert layer.mean == pytest.approx(values.double().mean((0, 2, 3)).numpy(), rel=1e-5)
     assert not layer.dead.any()
+
+
+def shifted_up(*more: nn.Module) -> nn.Module:
+    """Return a layer whose one channel is its input plus one, and what follows."""
+    convolution = nn.Conv2d(1, 1, 1)
+    with torch.no_grad():
+        convolution.weight[:], convolution.bias[:] = 1.0, 1.0
+    return nn.Sequential(convolution, nn.ReLU(), *more)
+
+
+def levels(*values: float) -> list[torch.Tensor]:
+    return [torch.full((1, 2, 2), value) for value in values]
+
+
+def classifier(outputs: int, **options) -> cs.Network:
+    module = shifted_up(nn.Flatten(), nn.Linear(4, outputs))
+    return cs.Network(module, torch.zeros(1, 1, 2, 2), **options)
+
+
+def test_one_logit_tells_two_classes_apart():
+    pairs = list(zip(levels(0.0, 1.0, 3.0), (0, 1, 1), strict=True))
+    for net in (classifier(1), classifier(1, classes=["is a cat"])):
+        found = cs.scan(net, pairs)
+        assert (found.images, found.bad, found.notes) == (3, {}, ())
+        assert found.classes == ("0", "1")
+        assert found.layers["0"].class_peaks.tolist() == [[1.0, 3.0]]
+
+
+def test_a_label_of_no_class_costs_the_label_alone(tmp_path):
+    pairs = list(zip(levels(0.0, 1.0, 2.0, 5.0, 7.0), (0, 3, -1, 2, 0), strict=True))
+    net = classifier(3)
+    found = cs.scan(net, pairs)
+    assert (found.images, found.bad) == (5, {})
+    np.testing.assert_array_equal(found.layers["0"].class_peaks, [[4.5, np.nan, 6.0]])
+    assert found.layers["0"].peak[0, 0] == 8.0
+    note = "2 of 5 images have a label that is none of the 3 classes, and count as without one"
+    assert found.notes == (note,)
+    parts = [cs.scan(net, pairs, only=[0, 2, 4]), cs.scan(net, pairs, only=[1, 3])]
+    assert same_file(cs.merge(parts), found, tmp_path)
+    assert cs.Scan.load(tmp_path / "one").notes == (note,)
+
+
+def test_images_without_a_label_do_not_take_it_from_those_beside_them():
+    pairs = list(zip(levels(0.0, 1.0, 2.0), (0, None, 1), strict=True))
+    found = cs.scan(classifier(2), pairs)
+    assert found.layers["0"].class_peaks.tolist() == [[1.0, 3.0]]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("items", "labelled"),
+    [
+        (lambda x: torch.utils.data.TensorDataset(torch.stack(x)), False),
+        (lambda x: [[image] for image in x], False),
+        (lambda x: [(image, n % 2, n) for n, image in enumerate(x)], True),
+        (lambda x: [(image, torch.tensor(n % 2)) for n, image in enumerate(x)], True),
+        (lambda x: [(image, np.uint8(n % 2)) for n, image in enumerate(x)], True),
+        (lambda x: [(image, torch.eye(2)[n % 2].long()) for n, image in enumerate(x)], False),
+        (lambda x: [(image, ("cat", "dog")[n % 2]) for n, image in enumerate(x)], False),
+        (lambda x: [(image, {"boxes": torch.zeros(n, 4)}) for n, image in enumerate(x)], False),
+        (lambda x: [(image, 0.5 * n) for n, image in enumerate(x)], False),
+    ],
+)
+def test_ordinary_data_sets_are_scanned(items, labelled):
+    found = cs.scan(classifier(2), items(levels(0.0, 1.0, 3.0)))
+    assert (found.images, found.bad, found.notes) == (3, {}, ())
+    assert found.layers["0"].mean.tolist() == [pytest.approx(7 / 3)]
+    assert found.classes == (("0", "1") if labelled else ())
+    if labelled:
+        assert found.layers["0"].class_peaks.tolist() == [[2.5, 2.0]]

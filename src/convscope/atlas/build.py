@@ -93,6 +93,7 @@ def _facts(net: Network, scan: Scan, rule: str, model: ModelNames | None) -> dic
         **{k: v for k, v in scan.tally.facts.items() if k != "layers"},
         "images_counted": scan.images,
         "bad_images": [[number, reason] for number, reason in scan.bad.items()],
+        "scan_notes": list(scan.notes),
         "rule": rule,
         "model": None if model is None else model.as_dict(),
         "layers": [

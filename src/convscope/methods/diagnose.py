@@ -183,6 +183,7 @@ class _Work:
                 progress=lambda done, _: self._count(done),
             )  # fmt: skip
         self.scanned = given
+        self.left_out += given.notes
         self._done += 0 if self.source is None else len(self.source)
 
     def measure(self) -> None:

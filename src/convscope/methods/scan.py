@@ -59,8 +59,8 @@ def scan(
     Args:
         net: the network.
         images: a folder of pictures (in class folders or not), or a data set: anything with a
-            length and a ``[number]`` that gives tensors [C, H, W] in the network's input space, or
-            pairs of one and its label.
+            length and a ``[number]`` that gives tensors [C, H, W] in the network's input space,
+            alone or before their label, which is a whole number, and anything else.
         top: how many of the strongest images to keep of each channel, at most one entry an image;
             of equal peaks the earlier image's counts.
         only: the numbers of the images to scan, for a part of the data set; see :func:`merge`.

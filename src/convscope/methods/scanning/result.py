@@ -109,6 +109,17 @@ class Scan:
         """The images left out: number -> why."""
         return self.tally.bad
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of the images counted."""
+        count, classes = self.tally.other_labels, len(self.tally.facts["classes"])
+        if not count or not classes:
+            return ()
+        return (
+            f"{count:,} of {self.images:,} images have a label that is none of the {classes:,} "
+            f"classes, and count as without one",
+        )
+
     @cached_property
     def layers(self) -> dict[str, LayerScan]:
         """The convolutional layers by name, in the order they run."""
