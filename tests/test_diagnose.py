@@ -160,6 +160,22 @@ def test_what_varies_below_zero_is_not_dead(rectifier, dead):
     assert found.layers[0].almost_dead == ()
 
 
+@pytest.mark.parametrize(
+    ("killed", "ends"),
+    [
+        (8, "or a leaky one keeps units alive."),
+        (6, "keeps units alive; if accuracy is good, a layer of 2 channels does as well."),
+    ],
+)
+def test_a_smaller_layer_is_suggested_where_one_is_left(killed, ends):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 8, 3)
+    with torch.no_grad():
+        convolution.bias[:killed] = -1e4
+    found = cs.diagnose(network(convolution, nn.ReLU()), list(noise(60, 3, 12, 12)), budget=0)
+    assert found.findings[0].suggestion.endswith(ends)
+
+
 def test_what_follows_from_a_fault_below_is_a_consequence():
     """A unit that only reads dead ones is dead for no fault of its own."""
     torch.manual_seed(1)
@@ -309,6 +325,15 @@ def test_filters_of_known_frequencies(frequencies, stride, expected):
         thresholds={"same_weights": 1.0}, budget=0,
     )  # fmt: skip
     assert [finding.kind for finding in found.findings] == expected
+
+
+def test_constant_images_get_no_share_of_their_response():
+    torch.manual_seed(7)
+    net = network(nn.Conv2d(3, 24, 4, 4))
+    images = [torch.full((3, 12, 12), 0.02 * number) for number in range(60)]
+    found = cs.diagnose(net, images, budget=0).findings
+    (aliasing,) = (finding for finding in found if finding.kind == "aliasing")
+    assert aliasing.evidence.endswith("comes back as lower frequencies.")
 
 
 @pytest.mark.parametrize(("filters", "expected"), [(48, []), (24, ["aliasing"])])

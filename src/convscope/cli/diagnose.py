@@ -1,5 +1,6 @@
 """``convscope diagnose``: which layers are dead, drowned, doubled, aliased, and what to change."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -173,7 +174,7 @@ def _measures(layer: "LayerDiagnosis") -> str:
     ]
     if layer.saturated is not None:
         parts.append(f"{layer.saturated:.0%} saturated")
-    if layer.aliased is not None:
+    if layer.aliased is not None and not math.isnan(layer.aliased):
         parts.append(f"{layer.aliased:.0%} aliased")
     if layer.field_ratio is not None:
         parts.append(f"effective / theoretical field {layer.field_ratio:.2f}")
