@@ -410,6 +410,30 @@ def test_the_effective_receptive_field_is_counted_by_hand():
     assert (fields.theoretical, fields.effective) == (25, 6)
 
 
+class Shortcut(nn.Module):
+    """One block: a wide main path beside a shortcut that reads a pixel in four."""
+
+    def __init__(self, side: int):
+        super().__init__()
+        torch.manual_seed(0)
+        self.main = nn.Conv2d(3, 4, side, 2, padding=side // 2)
+        self.around = nn.Conv2d(3, 4, 1, 2)
+
+    def forward(self, x):
+        return (self.main(x) + self.around(x)).relu()
+
+
+@pytest.mark.parametrize(("side", "named"), [(9, []), (3, ["main"])])
+def test_a_shortcut_is_not_the_last_layer(side, named):
+    net = Network(Shortcut(side).eval(), torch.zeros(1, 3, 32, 32))
+    assert scanned_layers(net)[-1].name == "around"
+    found = cs.diagnose(net, list(noise(20, 3, 32, 32)))
+    fields = [finding for finding in found.findings if finding.kind == "receptive field"]
+    assert [finding.layer for finding in fields] == named
+    for finding in fields:
+        assert "moved by 9 pixels, of 9 that it reads" in finding.evidence
+
+
 class Residual(nn.Module):
     """Two branches, of which one does next to nothing, and a layer that only hands on."""
 

@@ -363,11 +363,13 @@ class _Work:
 
     def _slow_findings(self) -> list[Finding]:
         found: list[Finding] = []
-        last = self.layers[-1].name
-        fields = self.slow[last].fields
-        if fields is not None:
+        last = [layer.name for layer in receptive_field.last_layers(self.net, self.layers)]
+        fields = {name: own for name in last if (own := self.slow[name].fields) is not None}
+        if len(fields) == len(last):
+            # Beside the main path there may be a shortcut, which sees less of the image.
+            widest = max(last, key=lambda name: (fields[name].theoretical, fields[name].effective))
             size = self.net.input_shape[1], self.net.input_shape[2]
-            found += receptive_field.find(last, fields, size, self.thresholds)
+            found += receptive_field.find(widest, fields[widest], size, self.thresholds)
         if self.ablation is None or self.ablation.commonest > ONE_ANSWER:
             return found
         for layer in self.layers:
