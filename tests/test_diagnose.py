@@ -549,8 +549,13 @@ def test_a_scan_alone_will_do_for_what_it_holds():
     assert found.left_out == ("whatever needs the images: there is only a scan of them",)
     assert cs.diagnose(net, images, scanned=scanned).findings == cs.diagnose(net, images).findings
     other = network(nn.Conv2d(3, 20, 3), nn.ReLU())
-    with pytest.raises(DataError, match="the scan is of other weights"):
-        cs.diagnose(other, scanned)
+    weight = net.module[0].weight
+    twin = net.with_constants({weight: weight + 1})
+    for changed in (other, twin):
+        with pytest.raises(DataError, match="the scan is of other weights"):
+            cs.diagnose(changed, scanned)
+    same = twin.with_constants({twin.graph.steps[1].call.arguments["weight"]: weight})
+    assert cs.diagnose(same, scanned).findings == found.findings
 
 
 def test_bad_images_are_left_out_and_named():

@@ -1,5 +1,6 @@
 """The scan's numbers: against a slow account in float64, in parts, and after being killed."""
 
+import hashlib
 import subprocess
 import sys
 from fractions import Fraction
@@ -16,6 +17,7 @@ from torch import nn
 import convscope as cs
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, DataError
+from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.exact_sums import ExactSums
 from convscope.methods.scanning.image_pass import batches_at_once, images_at_once
 from convscope.methods.scanning.result import bin_name, class_selectivity
@@ -471,3 +473,17 @@ def test_ordinary_data_sets_are_scanned(items, labelled):
     assert found.classes == (("0", "1") if labelled else ())
     if labelled:
         assert found.layers["0"].class_peaks.tolist() == [[2.5, 2.0]]
+
+
+def test_weights_are_told_apart_by_their_values():
+    net = classifier(2)
+    weight = net.module[0].weight
+    state = hashlib.sha256()
+    for name, tensor in sorted(net.module.state_dict().items()):
+        state.update(name.encode() + tensor.numpy().tobytes())
+    assert weights_hash(net) == state.hexdigest()  # as it has been, for the scans that are kept
+    assert weights_hash(net.with_constants({weight: weight.detach().clone()})) == weights_hash(net)
+    twins = [net.with_constants({weight: torch.full_like(weight, value)}) for value in (2.0, 3.0)]
+    assert len({weights_hash(own) for own in (net, *twins)}) == 3
+    again = net.with_constants({weight: torch.full_like(weight, 2.0)})
+    assert weights_hash(again) == weights_hash(twins[0])

@@ -27,6 +27,7 @@ from convscope.methods.scanning.sources import Images, images_of
 from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
+from convscope.network.constants import replaced_constants
 from convscope.network.visit import visit
 
 Progress = Callable[[int, int], None]
@@ -202,7 +203,8 @@ def weights_hash(net: Network) -> str:
     """Return a text that differs for other weights."""
     digest = hashlib.sha256()
     state: Any = net.module.state_dict  # a program's is a dictionary, a module's a method
-    for name, tensor in sorted((state() if callable(state) else state).items()):
+    own = sorted((state() if callable(state) else state).items())
+    for name, tensor in (*own, *replaced_constants(net.graph, net.traced)):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
