@@ -533,7 +533,8 @@ def test_the_budget_bounds_what_is_slow_and_says_so():
         "importance of all layers: the budget of 0 s was spent",
     )
     assert hasty.layers[0].effective_field is hasty.layers[0].without is None
-    whole = cs.diagnose(net, images)
+    assert cs.diagnose(net, images, budget="0s").left_out == hasty.left_out
+    whole = cs.diagnose(net, images, budget="9000 s")
     assert whole.left_out == ()
     assert whole.layers[0].without is not None
     assert whole.layers[0].dead == hasty.layers[0].dead
@@ -579,7 +580,10 @@ def test_progress_ends_at_its_total():
 MISTAKES = [
     ({"thresholds": {"ded": 0.1}}, "there is no threshold 'ded'; did you mean 'dead'"),
     ({"thresholds": {"dead": 2}}, "'dead' is a share from 0 to 1, not 2"),
-    ({"budget": -1}, "the budget is a number of seconds from 0 up, not -1"),
+    ({"thresholds": {"dead": "0.2"}}, "'dead' is a share from 0 to 1, not '0.2'"),
+    ({"thresholds": {"images": None}}, "'images' is a number from 0 up, not None"),
+    ({"budget": -1}, "the budget -1 is not a number of seconds"),
+    ({"budget": "soon"}, "the budget 'soon' is not a number of seconds"),
     ({"sample": 0}, "the sample must be at least 1 image, not 0"),
 ]
 

@@ -53,7 +53,7 @@ def diagnose(
         int, typer.Option(help="On how many images activations are compared, at most.")
     ] = 1000,
     budget: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             metavar="SECONDS",
             help="Time for effective receptive fields and what each layer matters; no limit.",
@@ -73,12 +73,14 @@ def diagnose(
 
     A healthy network gets no finding.
     """
+    from convscope.methods.budget import Deadline
     from convscope.methods.diagnose import diagnose as examine
     from convscope.methods.diagnosis.thresholds import Thresholds
     from convscope.outputs import check_output
 
     check_output(output, PICTURES + RECORDS)
     limits = Thresholds.named(_numbers(threshold or []))
+    Deadline(budget, or_zero=True)
     net = load_network(model, weights, size, device)
     given = _given(images, net)
     with progress_bar("diagnosing") as advance:
