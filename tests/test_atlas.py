@@ -43,6 +43,7 @@ def network():
     ).eval()
     with torch.no_grad():
         module[3].bias[2] = -100.0
+        module[5].bias[1] = -100.0
     return module
 """
 
@@ -113,6 +114,20 @@ def test_tables_hold_every_unit_and_entry(home):
     facts = json.loads((home / "whole" / "atlas.json").read_text())
     assert facts["images_counted"] == 14
     assert [bad[0] for bad in facts["bad_images"]] == [9]
+
+
+def test_a_channel_below_zero_without_a_rectifier_is_not_dead(home):
+    units = {(row["layer"], row["channel"]): row for row in rows(home / "whole" / UNITS)}
+    for place, dead in ((("3", "2"), "true"), (("5", "1"), "false")):
+        row = units[place]
+        assert (row["dead"], row["active_images"], row["entries"]) == (dead, "0", "0")
+        assert row["top_class"] == ""
+    assert float(units["5", "1"]["std"]) > 0
+    facts = json.loads((home / "whole" / "atlas.json").read_text())
+    assert [layer["dead"] for layer in facts["layers"]][1:] == [1, 0]
+    for page, said in (("01-3", True), ("02-5", False)):
+        text = (home / "whole" / "layers" / f"{page}.html").read_text("utf-8")
+        assert ("channels were never active" in text) == said
 
 
 def test_tiles_show_the_patch_and_the_projection(home):
@@ -267,6 +282,16 @@ def test_grid_sorts_filters_and_finds(home, page):
     assert channels_of(page) == [4]
     page.fill("#find", "no such thing")
     assert channels_of(page) == []
+
+
+def test_a_channel_below_zero_is_called_so(home, page):
+    page.goto((home / "whole" / "layers" / "02-5.html").as_uri())
+    assert "never above zero" in page.inner_text("#grid a[data-channel='1']")
+    page.check("#dead")
+    assert 1 in channels_of(page)
+    page.click("#grid a[data-channel='1']")
+    page.wait_for_selector("#unit-view h2")
+    assert "above zero in none of the images" in page.inner_text("#unit-view")
 
 
 def test_keys_lead_to_a_channel_and_back(home, page):

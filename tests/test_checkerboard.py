@@ -14,7 +14,7 @@ import convscope as cs
 from convscope import cli
 from convscope.errors import ConvscopeError, UnitError
 from convscope.figures import checkerboard as drawing
-from convscope.methods import checkerboard as method
+from convscope.methods import budget
 
 NETWORK = """
 import torch
@@ -110,8 +110,8 @@ def test_saving_and_loading_keeps_everything(tmp_path):
 
 def test_the_budget_ends_the_work_and_is_told(monkeypatch):
     clock = iter(range(100))
-    monkeypatch.setattr(method, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
-    found = cs.checkerboard(strided(3), pictures(1), budget=0.5)
+    monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    found = cs.checkerboard(strided(3), pictures(1), budget="0.5s")
     assert found.partial
     assert found.layers == ("4",)
     assert found.channels.tolist() == [[[found.channels[0, 0, 0].item()] + [-1] * 7]]
@@ -197,8 +197,8 @@ def test_the_arrays_and_the_json_are_the_librarys(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--budget", "soon"), "--budget is a number of seconds, not 'soon'"),
-        (("--budget", "0"), "the budget must be above 0 seconds"),
+        (("--budget", "soon"), "the budget 'soon' is not a number of seconds"),
+        (("--budget", "0"), "the budget '0' is not a number of seconds"),
         (("--layer", "9"), "has no layer '9'"),
         (("--channel", "8"), "layer '4' has channels 0 to 7, not 8"),
         (("--top", "0"), "must be at least 1, not 0"),

@@ -250,3 +250,61 @@ def test_the_command_compares(tmp_path):
     assert [net["parameters"] for net in numbers["networks"]] == [112, 380]
     assert numbers["images"] == 6
     assert (tmp_path / "out" / "index.html").is_file()
+
+
+def test_images_with_values_that_are_not_finite_are_left_out_and_named():
+    one, other = network(0), network(1)
+    with torch.no_grad():
+        other.module[0].weight *= 1e5
+    images = pictures(12)
+    images[3], images[7] = images[3] * 1e36, images[7] * 1e36
+    good = [image for n, image in enumerate(images) if n not in (3, 7)]
+    found, expected = cs.compare(one, other, images), cs.compare(one, other, good)
+    assert found.images == expected.images == 10
+    assert "image 3, image 7: the network's activations are not finite" in found.left_out
+    assert found.agreement == expected.agreement
+    for own, theirs in zip(found.matches, expected.matches, strict=True):
+        assert own.first.partner.tolist() == theirs.first.partner.tolist()
+        assert torch.allclose(own.first.correlation, theirs.first.correlation, equal_nan=True)
+        assert own.first.median == pytest.approx(theirs.first.median)
+        numbers = [n for n in range(12) if n not in (3, 7)]
+        assert own.strongest[1].tolist() == [numbers[n] for n in theirs.strongest[1].tolist()]
+    with pytest.raises(DataError, match="image 0, image 1: the network's activations are not"):
+        cs.compare(one, other, [images[3], images[7]])
+
+
+def test_logits_that_are_not_finite_leave_an_image_out():
+    one, other = network(0), network(1)
+    with torch.no_grad():
+        for place in (0, 3, 7):
+            other.module[place].bias.zero_()
+        other.module[3].weight *= 1e30
+        other.module[7].weight *= 1e30
+    images = [torch.zeros(3, 16, 16), *pictures(3)]
+    found = cs.compare(one, other, images, [("0", "0")])
+    assert found.images == 1
+    assert "image 1, image 2, image 3: the network's activations are not finite" in found.left_out
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_networks_of_other_numbers_of_classes_lose_no_image(order):
+    torch.manual_seed(0)
+    nets = [
+        cs.Network(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, classes)),
+            torch.zeros(1, 3, 16, 16),
+            name=f"of {classes}",
+        )
+        for classes in (2, 5)
+    ]
+    images = pictures(10)
+    labels = [n % 5 for n in range(10)]
+    found = cs.compare(*nets[::order], list(zip(images, labels, strict=True)))
+    sides = found.sides[::order]
+    assert found.images == 10
+    assert [side.labelled for side in sides] == [4, 10]
+    for side, net in zip(sides, nets, strict=True):
+        answers = net(torch.stack(images)).argmax(1).tolist()
+        assert side.right == sum(a == b for a, b in zip(answers, labels, strict=True))
+    note = "6 of 10 images have a label that is none of the 2 classes, and count as without one"
+    assert [text for text in found.left_out if "label" in text] == [f"of 2: {note}"]

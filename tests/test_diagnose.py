@@ -145,6 +145,37 @@ def test_few_images_call_nothing_dead_but_what_has_no_weights():
     assert cs.diagnose(net, images).layers[0].dead == (0, 1, 5, 6, 7)
 
 
+@pytest.mark.parametrize(
+    ("rectifier", "dead"),
+    [(nn.ReLU(), (0, 1, 2)), (nn.ReLU6(), (0, 1, 2)), (nn.LeakyReLU(0.1), (2,)), (nn.SiLU(), (2,))],
+)
+def test_what_varies_below_zero_is_not_dead(rectifier, dead):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 8, 3)
+    with torch.no_grad():
+        convolution.weight[:3] *= torch.tensor([0.3, 0.3, 0.0])[:, None, None, None]
+        convolution.bias[:3] = -2.0  # the first two vary, and never come above zero
+    found = cs.diagnose(network(convolution, rectifier), list(noise(60, 3, 12, 12)), budget=0)
+    assert found.layers[0].dead == dead
+    assert found.layers[0].almost_dead == ()
+
+
+@pytest.mark.parametrize(
+    ("killed", "ends"),
+    [
+        (8, "or a leaky one keeps units alive."),
+        (6, "keeps units alive; if accuracy is good, a layer of 2 channels does as well."),
+    ],
+)
+def test_a_smaller_layer_is_suggested_where_one_is_left(killed, ends):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 8, 3)
+    with torch.no_grad():
+        convolution.bias[:killed] = -1e4
+    found = cs.diagnose(network(convolution, nn.ReLU()), list(noise(60, 3, 12, 12)), budget=0)
+    assert found.findings[0].suggestion.endswith(ends)
+
+
 def test_what_follows_from_a_fault_below_is_a_consequence():
     """A unit that only reads dead ones is dead for no fault of its own."""
     torch.manual_seed(1)
@@ -296,6 +327,15 @@ def test_filters_of_known_frequencies(frequencies, stride, expected):
     assert [finding.kind for finding in found.findings] == expected
 
 
+def test_constant_images_get_no_share_of_their_response():
+    torch.manual_seed(7)
+    net = network(nn.Conv2d(3, 24, 4, 4))
+    images = [torch.full((3, 12, 12), 0.02 * number) for number in range(60)]
+    found = cs.diagnose(net, images, budget=0).findings
+    (aliasing,) = (finding for finding in found if finding.kind == "aliasing")
+    assert aliasing.evidence.endswith("comes back as lower frequencies.")
+
+
 @pytest.mark.parametrize(("filters", "expected"), [(48, []), (24, ["aliasing"])])
 def test_patches_written_in_as_many_numbers_lose_nothing(filters, expected):
     torch.manual_seed(7)
@@ -368,6 +408,30 @@ def test_the_effective_receptive_field_is_counted_by_hand():
         two.module[1].weight[:] = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0])[:, None]
     fields = receptive_fields(two, scanned_layers(two)[1], noise(3, 1, 12, 12), 2**20)
     assert (fields.theoretical, fields.effective) == (25, 6)
+
+
+class Shortcut(nn.Module):
+    """One block: a wide main path beside a shortcut that reads a pixel in four."""
+
+    def __init__(self, side: int):
+        super().__init__()
+        torch.manual_seed(0)
+        self.main = nn.Conv2d(3, 4, side, 2, padding=side // 2)
+        self.around = nn.Conv2d(3, 4, 1, 2)
+
+    def forward(self, x):
+        return (self.main(x) + self.around(x)).relu()
+
+
+@pytest.mark.parametrize(("side", "named"), [(9, []), (3, ["main"])])
+def test_a_shortcut_is_not_the_last_layer(side, named):
+    net = Network(Shortcut(side).eval(), torch.zeros(1, 3, 32, 32))
+    assert scanned_layers(net)[-1].name == "around"
+    found = cs.diagnose(net, list(noise(20, 3, 32, 32)))
+    fields = [finding for finding in found.findings if finding.kind == "receptive field"]
+    assert [finding.layer for finding in fields] == named
+    for finding in fields:
+        assert "moved by 9 pixels, of 9 that it reads" in finding.evidence
 
 
 class Residual(nn.Module):
@@ -469,7 +533,8 @@ def test_the_budget_bounds_what_is_slow_and_says_so():
         "importance of all layers: the budget of 0 s was spent",
     )
     assert hasty.layers[0].effective_field is hasty.layers[0].without is None
-    whole = cs.diagnose(net, images)
+    assert cs.diagnose(net, images, budget="0s").left_out == hasty.left_out
+    whole = cs.diagnose(net, images, budget="9000 s")
     assert whole.left_out == ()
     assert whole.layers[0].without is not None
     assert whole.layers[0].dead == hasty.layers[0].dead
@@ -485,8 +550,13 @@ def test_a_scan_alone_will_do_for_what_it_holds():
     assert found.left_out == ("whatever needs the images: there is only a scan of them",)
     assert cs.diagnose(net, images, scanned=scanned).findings == cs.diagnose(net, images).findings
     other = network(nn.Conv2d(3, 20, 3), nn.ReLU())
-    with pytest.raises(DataError, match="the scan is of other weights"):
-        cs.diagnose(other, scanned)
+    weight = net.module[0].weight
+    twin = net.with_constants({weight: weight + 1})
+    for changed in (other, twin):
+        with pytest.raises(DataError, match="the scan is of other weights"):
+            cs.diagnose(changed, scanned)
+    same = twin.with_constants({twin.graph.steps[1].call.arguments["weight"]: weight})
+    assert cs.diagnose(same, scanned).findings == found.findings
 
 
 def test_bad_images_are_left_out_and_named():
@@ -510,7 +580,10 @@ def test_progress_ends_at_its_total():
 MISTAKES = [
     ({"thresholds": {"ded": 0.1}}, "there is no threshold 'ded'; did you mean 'dead'"),
     ({"thresholds": {"dead": 2}}, "'dead' is a share from 0 to 1, not 2"),
-    ({"budget": -1}, "the budget is a number of seconds from 0 up, not -1"),
+    ({"thresholds": {"dead": "0.2"}}, "'dead' is a share from 0 to 1, not '0.2'"),
+    ({"thresholds": {"images": None}}, "'images' is a number from 0 up, not None"),
+    ({"budget": -1}, "the budget -1 is not a number of seconds"),
+    ({"budget": "soon"}, "the budget 'soon' is not a number of seconds"),
     ({"sample": 0}, "the sample must be at least 1 image, not 0"),
 ]
 

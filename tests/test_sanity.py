@@ -242,6 +242,20 @@ def test_without_pools_there_are_no_switches():
     assert "switches" not in found.verdict("guided")
 
 
+def test_an_image_without_edges_is_like_none():
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 3))
+    image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    net = Network(module, image)
+    plain, other = (
+        sanity(net, pixels, seeds=1, others=2).verdict("gradient")
+        for pixels in (torch.ones_like(image), image)
+    )
+    assert "nan" not in plain
+    assert "edges" not in plain
+    assert plain.endswith(".")
+    assert "like the image's edges by" in other
+
+
 def test_a_silent_projection_is_said(tiny):
     module, _, image = tiny
     twin = Tiny().double().eval()

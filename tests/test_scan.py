@@ -1,5 +1,6 @@
 """The scan's numbers: against a slow account in float64, in parts, and after being killed."""
 
+import hashlib
 import subprocess
 import sys
 from fractions import Fraction
@@ -16,6 +17,7 @@ from torch import nn
 import convscope as cs
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, DataError
+from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.exact_sums import ExactSums
 from convscope.methods.scanning.image_pass import batches_at_once, images_at_once
 from convscope.methods.scanning.result import bin_name, class_selectivity
@@ -317,3 +319,171 @@ def test_memory_bounds_how_many_images_run_at_once(net):
         assert batches_at_once(net, 8, 2**30) == 16
     finally:
         torch.set_num_threads(threads)
+
+
+RECTIFIERS = [
+    (nn.ReLU(), True),
+    (nn.ReLU6(), True),
+    (nn.Hardtanh(0.0, 2.0), True),
+    (nn.Threshold(0.1, 0.0), True),
+    (nn.Softplus(), True),
+    (nn.Hardtanh(-1.0, 1.0), False),
+    (nn.Threshold(-0.5, -0.5), False),
+    (nn.LeakyReLU(0.1), False),
+    (nn.PReLU(4), False),
+    (nn.ELU(), False),
+    (nn.GELU(), False),
+    (nn.SiLU(), False),
+    (nn.Hardswish(), False),
+    (nn.Mish(), False),
+]
+
+
+@pytest.mark.parametrize(("rectifier", "never_negative"), RECTIFIERS)
+def test_only_what_is_above_zero_is_active_behind_any_rectifier(rectifier, never_negative):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), rectifier).eval()
+    images = torch.randn(12, 1, 8, 8)
+    (layer,) = cs.scan(cs.Network(module, images[:1]), list(images)).layers.values()
+    with torch.no_grad():
+        values = module(images)
+    assert layer.active_positions.tolist() == (values > 0).double().mean((0, 2, 3)).tolist()
+    assert (layer.rectified, layer.never_negative) == (True, never_negative)
+    assert never_negative == bool((values >= 0).all())
+
+
+def test_only_what_is_zero_everywhere_is_dead():
+    for follows, dead in ((nn.ReLU(), True), (nn.LeakyReLU(0.1), False), (nn.Identity(), False)):
+        convolution = nn.Conv2d(1, 2, 1)
+        with torch.no_grad():
+            convolution.weight[:] = torch.tensor([1.0, -1.0])[:, None, None, None]
+            convolution.bias[:] = torch.tensor([-2.0, 2.0])
+        images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+        net = cs.Network(nn.Sequential(convolution, follows), images[:1])
+        (layer,) = cs.scan(net, list(images)).layers.values()
+        assert layer.active_images.tolist() == [0.0, 1.0]
+        assert layer.dead.tolist() == [dead, False]
+
+
+class ChannelsLast(nn.LayerNorm):
+    """Layer norm over the channels, as networks that have it write it."""
+
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class OnPermuted(nn.Module):
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1).relu().permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("norm", "follows", "read_at"),
+    [
+        (nn.GroupNorm(2, 4), nn.ReLU(), "2"),
+        (nn.InstanceNorm2d(4, affine=True), nn.ReLU(), "2"),
+        (nn.LayerNorm([4, 6, 6]), nn.ReLU(), "2"),
+        (nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), "2"),
+        (ChannelsLast(4), nn.ReLU(), "2"),
+        (nn.GroupNorm(2, 4), nn.Sigmoid(), "1"),
+        (ChannelsLast(4), nn.Sigmoid(), "0"),
+        (nn.Identity(), OnPermuted(), "0"),
+        (nn.Conv2d(4, 4, 1), nn.ReLU(), "0"),
+    ],
+)
+def test_units_are_read_behind_norms_of_any_kind(norm, follows, read_at):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), norm, follows).eval()
+    with torch.no_grad():
+        module[0].bias[:] = -3.0  # below zero before the norm
+    images = torch.rand(5, 3, 8, 8)
+    layer = cs.scan(cs.Network(module, images[:1]), list(images)).layers["0"]
+    assert layer.read_at == read_at
+    with torch.no_grad():
+        values = torch.cat([module[: int(read_at) + 1](image[None]) for image in images])
+    assert layer.mean == pytest.approx(values.double().mean((0, 2, 3)).numpy(), rel=1e-5)
+    assert not layer.dead.any()
+
+
+def shifted_up(*more: nn.Module) -> nn.Module:
+    """Return a layer whose one channel is its input plus one, and what follows."""
+    convolution = nn.Conv2d(1, 1, 1)
+    with torch.no_grad():
+        convolution.weight[:], convolution.bias[:] = 1.0, 1.0
+    return nn.Sequential(convolution, nn.ReLU(), *more)
+
+
+def levels(*values: float) -> list[torch.Tensor]:
+    return [torch.full((1, 2, 2), value) for value in values]
+
+
+def classifier(outputs: int, **options) -> cs.Network:
+    module = shifted_up(nn.Flatten(), nn.Linear(4, outputs))
+    return cs.Network(module, torch.zeros(1, 1, 2, 2), **options)
+
+
+def test_one_logit_tells_two_classes_apart():
+    pairs = list(zip(levels(0.0, 1.0, 3.0), (0, 1, 1), strict=True))
+    for net in (classifier(1), classifier(1, classes=["is a cat"])):
+        found = cs.scan(net, pairs)
+        assert (found.images, found.bad, found.notes) == (3, {}, ())
+        assert found.classes == ("0", "1")
+        assert found.layers["0"].class_peaks.tolist() == [[1.0, 3.0]]
+
+
+def test_a_label_of_no_class_costs_the_label_alone(tmp_path):
+    pairs = list(zip(levels(0.0, 1.0, 2.0, 5.0, 7.0), (0, 3, -1, 2, 0), strict=True))
+    net = classifier(3)
+    found = cs.scan(net, pairs)
+    assert (found.images, found.bad) == (5, {})
+    np.testing.assert_array_equal(found.layers["0"].class_peaks, [[4.5, np.nan, 6.0]])
+    assert found.layers["0"].peak[0, 0] == 8.0
+    note = "2 of 5 images have a label that is none of the 3 classes, and count as without one"
+    assert found.notes == (note,)
+    parts = [cs.scan(net, pairs, only=[0, 2, 4]), cs.scan(net, pairs, only=[1, 3])]
+    assert same_file(cs.merge(parts), found, tmp_path)
+    assert cs.Scan.load(tmp_path / "one").notes == (note,)
+
+
+def test_images_without_a_label_do_not_take_it_from_those_beside_them():
+    pairs = list(zip(levels(0.0, 1.0, 2.0), (0, None, 1), strict=True))
+    found = cs.scan(classifier(2), pairs)
+    assert found.layers["0"].class_peaks.tolist() == [[1.0, 3.0]]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("items", "labelled"),
+    [
+        (lambda x: torch.utils.data.TensorDataset(torch.stack(x)), False),
+        (lambda x: [[image] for image in x], False),
+        (lambda x: [(image, n % 2, n) for n, image in enumerate(x)], True),
+        (lambda x: [(image, torch.tensor(n % 2)) for n, image in enumerate(x)], True),
+        (lambda x: [(image, np.uint8(n % 2)) for n, image in enumerate(x)], True),
+        (lambda x: [(image, torch.eye(2)[n % 2].long()) for n, image in enumerate(x)], False),
+        (lambda x: [(image, ("cat", "dog")[n % 2]) for n, image in enumerate(x)], False),
+        (lambda x: [(image, {"boxes": torch.zeros(n, 4)}) for n, image in enumerate(x)], False),
+        (lambda x: [(image, 0.5 * n) for n, image in enumerate(x)], False),
+    ],
+)
+def test_ordinary_data_sets_are_scanned(items, labelled):
+    found = cs.scan(classifier(2), items(levels(0.0, 1.0, 3.0)))
+    assert (found.images, found.bad, found.notes) == (3, {}, ())
+    assert found.layers["0"].mean.tolist() == [pytest.approx(7 / 3)]
+    assert found.classes == (("0", "1") if labelled else ())
+    if labelled:
+        assert found.layers["0"].class_peaks.tolist() == [[2.5, 2.0]]
+
+
+def test_weights_are_told_apart_by_their_values():
+    net = classifier(2)
+    weight = net.module[0].weight
+    state = hashlib.sha256()
+    for name, tensor in sorted(net.module.state_dict().items()):
+        state.update(name.encode() + tensor.numpy().tobytes())
+    assert weights_hash(net) == state.hexdigest()  # as it has been, for the scans that are kept
+    assert weights_hash(net.with_constants({weight: weight.detach().clone()})) == weights_hash(net)
+    twins = [net.with_constants({weight: torch.full_like(weight, value)}) for value in (2.0, 3.0)]
+    assert len({weights_hash(own) for own in (net, *twins)}) == 3
+    again = net.with_constants({weight: torch.full_like(weight, 2.0)})
+    assert weights_hash(again) == weights_hash(twins[0])

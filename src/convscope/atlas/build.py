@@ -93,6 +93,7 @@ def _facts(net: Network, scan: Scan, rule: str, model: ModelNames | None) -> dic
         **{k: v for k, v in scan.tally.facts.items() if k != "layers"},
         "images_counted": scan.images,
         "bad_images": [[number, reason] for number, reason in scan.bad.items()],
+        "scan_notes": list(scan.notes),
         "rule": rule,
         "model": None if model is None else model.as_dict(),
         "layers": [
@@ -242,6 +243,7 @@ class _Drawing:
             titles |= {number: _text(self._images.title(number)) for number in numbers}
             channels.append(
                 {
+                    "dead": bool(layer.dead[channel]),
                     "peak": _rounded(layer.peak[channel, 0]),
                     "peakMean": _rounded(layer.peak_mean[channel]),
                     "mean": _rounded(layer.mean[channel]),
@@ -281,7 +283,7 @@ class _Drawing:
 
     def _classes(self, layer: LayerScan, channel: int) -> list[list[Any]]:
         """Return the classes that drive a channel most, with their mean peak."""
-        if not self._scan.classes or layer.dead[channel]:
+        if not self._scan.classes or not layer.active_images[channel]:
             return []
         means = layer.class_peaks[channel]
         order = np.argsort(-np.nan_to_num(means, nan=-1.0), kind="stable")[:CLASSES_SHOWN]

@@ -58,7 +58,7 @@ def overview_page(net: Network, scan: Scan, facts: dict[str, Any]) -> str:
         classes=scan.classes,
         bad=facts["bad_images"],
         top=facts["top"],
-        notes=net.notes,
+        notes=(*net.notes, *facts["scan_notes"]),
         rule=facts["rule"],
     )
 

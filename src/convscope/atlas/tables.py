@@ -58,7 +58,7 @@ def windows(net: Network, layer: LayerScan) -> npt.NDArray[np.int64]:
 
 def top_class(layer: LayerScan, channel: int, classes: Sequence[str]) -> str:
     """Return the class that drives a channel most, or nothing."""
-    if not classes or layer.dead[channel]:
+    if not classes or not layer.active_images[channel]:
         return ""
     return classes[int(np.nanargmax(layer.class_peaks[channel]))]
 

@@ -19,7 +19,6 @@ from convscope.cli.options import (
     load_network,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
-from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +62,7 @@ def checkerboard(
     Names the layers whose kernel and stride leave a grid, and kernels or strides that would not.
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
-    from convscope.methods.budget import parse_bytes
+    from convscope.methods.budget import Deadline, parse_bytes
     from convscope.methods.checkerboard import checkerboard as look_for_grids
     from convscope.network.rules import rule_named
     from convscope.outputs import check_output
@@ -71,14 +70,14 @@ def checkerboard(
     check_output(output, PICTURES + ARRAYS)
     rule_named(rule)
     parse_bytes(memory)
-    seconds = _seconds(budget)
+    Deadline(budget)
     net = load_network(model, weights, size, device)
     if output.suffix.lower() in PICTURES:
         _check_fits(net, layer)
     batch = net.preprocess.batch(images)
     with progress_bar("projecting") as advance:
         found = look_for_grids(
-            net, batch, layer, channel, units=top, rule=rule, budget=seconds, memory=memory,
+            net, batch, layer, channel, units=top, rule=rule, budget=budget, memory=memory,
             progress=advance,
         )  # fmt: skip
     _write(net, found, batch[0], images[0].name, output)
@@ -88,16 +87,6 @@ def checkerboard(
         return
     print_line(str(output))
     _print_found(found)
-
-
-def _seconds(budget: str | None) -> float | None:
-    """Return a budget given as ``60`` or ``60s``."""
-    if budget is None:
-        return None
-    try:
-        return float(budget.strip().removesuffix("s"))
-    except ValueError:
-        raise ConvscopeError(f"--budget is a number of seconds, not {budget!r}") from None
 
 
 def _check_fits(net: "Network", layer: list[str] | None) -> None:

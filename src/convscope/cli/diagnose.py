@@ -1,5 +1,6 @@
 """``convscope diagnose``: which layers are dead, drowned, doubled, aliased, and what to change."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +53,7 @@ def diagnose(
         int, typer.Option(help="On how many images activations are compared, at most.")
     ] = 1000,
     budget: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             metavar="SECONDS",
             help="Time for effective receptive fields and what each layer matters; no limit.",
@@ -72,12 +73,14 @@ def diagnose(
 
     A healthy network gets no finding.
     """
+    from convscope.methods.budget import Deadline
     from convscope.methods.diagnose import diagnose as examine
     from convscope.methods.diagnosis.thresholds import Thresholds
     from convscope.outputs import check_output
 
     check_output(output, PICTURES + RECORDS)
     limits = Thresholds.named(_numbers(threshold or []))
+    Deadline(budget, or_zero=True)
     net = load_network(model, weights, size, device)
     given = _given(images, net)
     with progress_bar("diagnosing") as advance:
@@ -173,7 +176,7 @@ def _measures(layer: "LayerDiagnosis") -> str:
     ]
     if layer.saturated is not None:
         parts.append(f"{layer.saturated:.0%} saturated")
-    if layer.aliased is not None:
+    if layer.aliased is not None and not math.isnan(layer.aliased):
         parts.append(f"{layer.aliased:.0%} aliased")
     if layer.field_ratio is not None:
         parts.append(f"effective / theoretical field {layer.field_ratio:.2f}")

@@ -193,7 +193,7 @@ def _write(
     ]
     if as_json:
         numbers = {"output": str(output), "images": found.images, "bad": bad, "layers": layers}
-        print_json(numbers)
+        print_json({**numbers, "notes": found.notes})
         return
     print_line(str(first))
     channels, dead = (sum(layer[key] for layer in layers) for key in ("channels", "dead"))
@@ -201,6 +201,8 @@ def _write(
         f"  {channels:,} channels of {len(layers)} layers over {found.images:,} images; "
         f"{dead:,} never active"
     )
+    for note in found.notes:
+        print_line(f"  {note}")
     if bad:
         print_line(f"  {len(bad)} images left out:")
         for item in bad[:BAD_SHOWN]:

@@ -52,16 +52,17 @@ class Deadline:
 
     Args:
         budget: seconds, as a number or a text such as ``"90"`` or ``"90s"``; None for no limit.
+        or_zero: whether there may be no time at all.
 
     Raises:
         ConvscopeError: if it is neither, or not positive.
 
-    >>> Deadline(None).passed, Deadline("90 s").passed
-    (False, False)
+    >>> Deadline(None).passed, Deadline("90 s").passed, Deadline(0, or_zero=True).passed
+    (False, False, True)
 
     """
 
-    def __init__(self, budget: float | str | None) -> None:
+    def __init__(self, budget: float | str | None, *, or_zero: bool = False) -> None:
         self.seconds: float | None = None
         self.began = time.monotonic()
         if budget is None:
@@ -70,13 +71,14 @@ class Deadline:
             self.seconds = float(str(budget).strip().removesuffix("s"))
         except ValueError:
             self.seconds = None
-        if self.seconds is None or not 0 < self.seconds < math.inf:
+        means_something = self.seconds is not None and 0 <= self.seconds < math.inf
+        if not means_something or (not self.seconds and not or_zero):
             raise ConvscopeError(f"the budget {budget!r} is not a number of seconds such as 90")
 
     @property
     def passed(self) -> bool:
         """Whether it is time to stop."""
-        return self.seconds is not None and time.monotonic() - self.began > self.seconds
+        return self.seconds is not None and time.monotonic() - self.began >= self.seconds
 
 
 def far_apart(count: int) -> list[int]:

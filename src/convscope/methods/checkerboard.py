@@ -1,6 +1,5 @@
 """Checkerboard: the projection from each layer, deepest first, and the grids that strides leave."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +40,7 @@ def checkerboard(
     *,
     units: int = UNITS,
     rule: str = "deconvnet",
-    budget: float | None = None,
+    budget: float | str | None = None,
     memory: int | str = budgets.DEFAULT,
     progress: Progress | None = None,
 ) -> Checkerboard:
@@ -59,7 +58,8 @@ def checkerboard(
         channel: the feature map to show and measure, of each layer; None for the strongest ones.
         units: how many of the strongest feature maps are measured.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``; see :mod:`convscope.network.rules`.
-        budget: seconds after which no further projection is begun; None for no limit.
+        budget: seconds after which no further projection is begun, as a number or a text such as
+            ``"90s"``; None for no limit.
         memory: bytes, or a text such as ``"2GB"``, for what the walks hold.
         progress: called with the projections done and the projections in all.
 
@@ -70,7 +70,7 @@ def checkerboard(
         UnitError: if there is no such layer or channel, or the layers have no feature maps.
         RuleError: if there is no such rule, or it means nothing here.
         ImageError: if the images do not fit.
-        ConvscopeError: if the budget or the number of units is not above zero.
+        ConvscopeError: if the budget is no number of seconds, or that of units not above zero.
 
     >>> import torch
     >>> from torch import nn
@@ -82,14 +82,17 @@ def checkerboard(
 
     """
     images = net.checked(images)
-    _check_numbers(units, budget)
+    if units < 1:
+        raise ConvscopeError(
+            f"the number of feature maps to measure must be at least 1, not {units}"
+        )
+    deadline = budgets.Deadline(budget)
     chosen_rule(net, rule)
     allowed = budgets.parse_bytes(memory)
-    ends = None if budget is None else time.monotonic() + budget
     steps = _shown(net, layers)
     channels = _chosen(net, images, steps, units, channel)
     work = _Work(net, images, steps, channels, rule, allowed)
-    work.run(ends, progress)
+    work.run(deadline, progress)
     return work.record()
 
 
@@ -133,13 +136,13 @@ class _Work:
         self.of_units: dict[Band, float] = {}
         self.stopped = False
 
-    def run(self, ends: float | None, progress: Progress | None) -> None:
-        """Make all projections, until the clock stands at *ends*, or until Ctrl-C."""
+    def run(self, deadline: budgets.Deadline, progress: Progress | None) -> None:
+        """Make all projections, until it is time to stop, or until Ctrl-C."""
         jobs = list(self._jobs())
         total, done = sum(job.count for job in jobs), 0
         try:
             for job in jobs:
-                if self.pixels and ends is not None and time.monotonic() >= ends:
+                if self.pixels and deadline.passed:
                     self.stopped = True
                     return
                 job.run()
@@ -262,15 +265,6 @@ class _Work:
                 f"feature maps an image"
             )
         return tuple(notes)
-
-
-def _check_numbers(units: int, budget: float | None) -> None:
-    if units < 1:
-        raise ConvscopeError(
-            f"the number of feature maps to measure must be at least 1, not {units}"
-        )
-    if budget is not None and not budget > 0:
-        raise ConvscopeError(f"the budget must be above 0 seconds, not {budget:g}")
 
 
 def _shown(net: Network, layers: Sequence[str] | None) -> list[int]:

@@ -18,8 +18,14 @@ from convscope.methods.affordable import images_affordable
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.matching import LayerMatch, Matcher
-from convscope.methods.scanning.image_pass import images_at_once
-from convscope.methods.scanning.sources import Images, SomeImages, checked_image, images_of
+from convscope.methods.scanning.image_pass import NOT_FINITE, images_at_once
+from convscope.methods.scanning.sources import (
+    Images,
+    SomeImages,
+    checked_image,
+    class_of,
+    images_of,
+)
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Layer, Network
 from convscope.network.visit import visit
@@ -31,8 +37,44 @@ MOST_PAIRS = 16
 SHARE, PASSES = 0.6, 10
 """Share of the time for what looks at every image, and what that costs, in passes."""
 Progress = Callable[[int, int], None]
-_Batch = tuple[int, tuple[Tensor, Tensor], list[int | None], list[int]]
-"""How many images were looked at, both networks' inputs, the labels, and the images' numbers."""
+NAMED = 8
+"""Images left out that are named, at most."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some images.
+
+    Attributes:
+        done: how many images were looked at so far, bad ones included.
+        inputs: of each network.
+        classes: each image's class by its label, as either set has it.
+        places: of the images among those chosen.
+
+    """
+
+    done: int
+    inputs: tuple[Tensor, Tensor]
+    classes: tuple[list[int | None], list[int | None]]
+    places: list[int]
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """What one network makes of a batch of N images.
+
+    Attributes:
+        maps: of every layer that is matched, [N, C, H, W] on the matcher's grid.
+        peaks: of the same layers, [N, C].
+        answers: the most probable classes, [N]; None if the network is no classifier.
+        finite: [N], whether all of an image's maps and its output are.
+
+    """
+
+    maps: list[Tensor]
+    peaks: list[Tensor]
+    answers: Tensor | None
+    finite: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,97 +315,123 @@ class _Pass:
         self.classes = [
             _labels_to_outputs(net, own) for net, own in zip(nets, sources, strict=True)
         ]
+        self.not_finite: list[int] = []
         self.images = self.same = 0
         self.right, self.labelled = [0, 0], [0, 0]
         self.left_out: list[str] = []
 
     def run(self, deadline: budgets.Deadline, count: Callable[[int], None]) -> None:
         """Take in the images until they or the time are spent."""
-        for done, batches, labels, numbers in self._batches():
-            self._take(batches, labels, numbers)
-            count(done)
-            if deadline.passed and done < len(self.sources[0]):
+        for batch in self._batches():
+            self._take(batch)
+            count(batch.done)
+            if deadline.passed and batch.done < len(self.sources[0]):
                 self.left_out.append(
-                    f"{len(self.sources[0]) - done} of {len(self.sources[0])} images: the budget "
-                    f"of {deadline.seconds:g} s was spent"
+                    f"{len(self.sources[0]) - batch.done} of {len(self.sources[0])} images: the "
+                    f"budget of {deadline.seconds:g} s was spent"
                 )
-                return
+                break
+        if self.not_finite:
+            self.left_out.append(self._without_numbers())
         if not self.images:
-            raise DataError("no image could be read by both networks")
+            raise DataError("; ".join(["no image could be read by both networks", *self.left_out]))
+
+    def _without_numbers(self) -> str:
+        """Return which images were left out for what the networks make of them."""
+        names = [self.sources[0].title(place) for place in self.not_finite[:NAMED]]
+        more = len(self.not_finite) - len(names)
+        return f"{', '.join(names)}{f' and {more} more' if more else ''}: {NOT_FINITE}"
 
     def _batches(self) -> Iterator[_Batch]:
-        waiting: list[tuple[Tensor, Tensor, int | None, int]] = []
+        waiting: list[tuple[Tensor, Tensor, int | None, int | None, int]] = []
         total = len(self.sources[0])
         for number in range(total):
             try:
-                (one, label), (other, _) = (source.load(number) for source in self.sources)
-                pair = [
+                loaded = [source.load(number) for source in self.sources]
+                one, other = (
                     checked_image(image, net)
-                    for image, net in zip((one, other), self.nets, strict=True)
-                ]
-                waiting.append((pair[0], pair[1], label, self.sources[0].original(number)))
+                    for (image, _), net in zip(loaded, self.nets, strict=True)
+                )
+                # The two sets may have other classes, and so a label in one of them only.
+                own, others = (
+                    class_of(label, source)
+                    for (_, label), source in zip(loaded, self.sources, strict=True)
+                )
+                waiting.append((one, other, own, others, number))
             except ImageError:
                 pass  # the diagnosis names it
             if waiting and (len(waiting) == self.size or number == total - 1):
-                first, second, labels, numbers = zip(*waiting, strict=True)
-                batches = torch.stack(first), torch.stack(second)
-                yield number + 1, batches, list(labels), list(numbers)
+                first, second, *classes, places = map(list, zip(*waiting, strict=True))
+                inputs = torch.stack(first), torch.stack(second)
+                yield _Batch(number + 1, inputs, (classes[0], classes[1]), places)
                 waiting = []
 
-    def _take(
-        self, batches: tuple[Tensor, Tensor], labels: list[int | None], numbers: list[int]
-    ) -> None:
-        answers = []
-        maps: list[list[Tensor]] = []
-        for side, (net, batch) in enumerate(zip(self.nets, batches, strict=True)):
-            found, answer = self._maps(net, batch, side, numbers)
-            maps.append(found)
-            answers.append(answer)
-        for matcher, first, second in zip(self.matchers, *maps, strict=True):
-            matcher.add(first, second)
-        self.images += len(labels)
+    def _take(self, batch: _Batch) -> None:
+        """Take in the images of which both networks make finite numbers."""
+        found = [
+            self._answered(net, inputs, side)
+            for side, (net, inputs) in enumerate(zip(self.nets, batch.inputs, strict=True))
+        ]
+        good = found[0].finite & found[1].finite
+        kept = good.nonzero().flatten().tolist()
+        self.not_finite += [batch.places[n] for n in (~good).nonzero().flatten().tolist()]
+        if not kept:
+            return
+        numbers = [self.sources[0].original(batch.places[n]) for n in kept]
+        for place, matcher in enumerate(self.matchers):
+            matcher.add(found[0].maps[place][good], found[1].maps[place][good])
+            for side, own in enumerate(found):
+                matcher.add_peaks(side, own.peaks[place][good], numbers)
+        self.images += len(kept)
+        answers = [None if own.answers is None else own.answers[good] for own in found]
         if answers[0] is not None and answers[1] is not None:
             self.same += int((answers[0] == answers[1]).sum())
         for side, answer in enumerate(answers):
-            self._count_right(side, answer, labels)
+            self._count_right(side, answer, [batch.classes[side][n] for n in kept])
 
-    def _maps(
-        self, net: Network, batch: Tensor, side: int, numbers: list[int]
-    ) -> tuple[list[Tensor], Tensor | None]:
-        """Return the maps of the pairs' layers on their grids, and the most probable classes."""
+    def _answered(self, net: Network, inputs: Tensor, side: int) -> _Answered:
+        """Run a network on a batch."""
         steps = [pair[side].step for pair in self.pairs]
-        kept: dict[int, list[Tensor]] = {}
+        maps: dict[int, list[Tensor]] = {}
+        peaks: dict[int, list[Tensor]] = {}
         answers: list[Tensor] = []
-        begin = 0
+        outputs_finite: list[Tensor] = []
 
         def look(index: int, values: Tensor) -> None:
             # Pooled at once: whole maps of all layers would not fit.
             for place, step in enumerate(steps):
                 if step == index:
-                    matcher = self.matchers[place]
-                    kept.setdefault(place, []).append(
-                        adaptive_avg_pool2d(values.float(), matcher.grid)
-                    )
-                    own = numbers[begin : begin + len(values)]
-                    matcher.add_peaks(side, values.amax((2, 3)), own)
-            if index == net.graph.output and _classifies(net):
-                answers.append(values.argmax(1).cpu())
+                    pooled = adaptive_avg_pool2d(values.float(), self.matchers[place].grid)
+                    maps.setdefault(place, []).append(pooled.cpu())
+                    peaks.setdefault(place, []).append(values.amax((2, 3)).float().cpu())
+            if index == net.graph.output:
+                outputs_finite.append(_finite_rows(values, len(part)))
+                if _classifies(net):
+                    answers.append(values.argmax(1).cpu())
 
-        at_once = len(batch) if net.graph.batched else 1
-        for part in torch.split(net.checked(batch), at_once):
+        at_once = len(inputs) if net.graph.batched else 1
+        for part in torch.split(net.checked(inputs), at_once):
             visit(net.graph, part, {*steps, net.graph.output}, look)
-            begin += len(part)
-        found = [torch.cat(kept[place]) for place in range(len(steps))]
-        return found, torch.cat(answers) if answers else None
+        found = [torch.cat(maps[place]) for place in range(len(steps))]
+        # A value that is not finite makes its cell's mean so too.
+        finite = torch.cat(outputs_finite)
+        for values in found:
+            finite &= _finite_rows(values, len(inputs))
+        return _Answered(
+            found,
+            [torch.cat(peaks[place]) for place in range(len(steps))],
+            torch.cat(answers) if answers else None,
+            finite,
+        )
 
-    def _count_right(self, side: int, answers: Tensor | None, labels: list[int | None]) -> None:
-        classes = self.classes[side]
-        if answers is None or classes is None:
+    def _count_right(self, side: int, answers: Tensor | None, classes: list[int | None]) -> None:
+        outputs = self.classes[side]
+        if answers is None or outputs is None:
             return
-        for answer, label in zip(answers.tolist(), labels, strict=True):
-            if label is not None and classes[label] is not None:
+        for answer, number in zip(answers.tolist(), classes, strict=True):
+            if number is not None and outputs[number] is not None:
                 self.labelled[side] += 1
-                self.right[side] += answer == classes[label]
+                self.right[side] += answer == outputs[number]
 
     def comparison(self, diagnoses: tuple[Diagnosis, Diagnosis], data: str) -> NetworkComparison:
         """Return all that was found."""
@@ -398,6 +466,11 @@ def _named(net: Network, layers: Sequence[ScannedLayer], name: str) -> ScannedLa
         if step in (layer.convolution, layer.step):
             return layer
     raise ConvscopeError(f"{name} of {net.name} is no convolution, nor what follows one")
+
+
+def _finite_rows(values: Tensor, images: int) -> Tensor:
+    """Return for each image whether all its values are finite, [N], on the CPU."""
+    return values.isfinite().reshape(images, -1).all(1).cpu()
 
 
 def _classifies(net: Network) -> bool:

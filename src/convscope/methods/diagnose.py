@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,7 +64,7 @@ def diagnose(
     scanned: Scan | None = None,
     thresholds: Thresholds | Mapping[str, float] | None = None,
     sample: int = SAMPLE,
-    budget: float | None = None,
+    budget: float | str | None = None,
     memory: int | str = budgets.DEFAULT,
     progress: Progress | None = None,
 ) -> Diagnosis:
@@ -85,7 +84,8 @@ def diagnose(
         thresholds: from where on something is a fault, or some of them by name.
         sample: on how many of the images, spread evenly, activations are compared, at most.
         budget: seconds for what is slow and optional (effective receptive fields, and what each
-            layer matters); None for no limit. What was left out is said.
+            layer matters), as a number or a text such as ``"90s"``; None for no limit, 0 for none
+            of it. What was left out is said.
         memory: bytes, or a text such as ``"2GB"``, for the maps.
         progress: called with the steps done and the steps in all.
 
@@ -109,8 +109,7 @@ def diagnose(
 
     """
     limits = _thresholds(thresholds)
-    if budget is not None and not budget >= 0:
-        raise ConvscopeError(f"the budget is a number of seconds from 0 up, not {budget}")
+    seconds = budgets.Deadline(budget, or_zero=True).seconds
     if sample < 1:
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
     room = budgets.parse_bytes(memory)
@@ -121,7 +120,7 @@ def diagnose(
     work = _Work(net, source, limits, room, sample, progress)
     work.scan(given)
     work.measure()
-    work.spend(budget)
+    work.spend(seconds)
     return work.diagnosis()
 
 
@@ -183,6 +182,7 @@ class _Work:
                 progress=lambda done, _: self._count(done),
             )  # fmt: skip
         self.scanned = given
+        self.left_out += given.notes
         self._done += 0 if self.source is None else len(self.source)
 
     def measure(self) -> None:
@@ -240,10 +240,10 @@ class _Work:
         """Measure what is slow, the cheapest first, until the time is up."""
         if self.source is None:
             return
-        until = float("inf") if seconds is None else time.monotonic() + seconds
+        deadline = budgets.Deadline(seconds, or_zero=True)
         tasks = [*self._field_tasks(), *self._importance_tasks()]
         for done, (layer, _, task) in enumerate(tasks):
-            if time.monotonic() >= until:
+            if deadline.passed:
                 self._leave_out(tasks[done:], seconds)
                 return
             self.slow[layer] = task(self.slow[layer])
@@ -362,11 +362,13 @@ class _Work:
 
     def _slow_findings(self) -> list[Finding]:
         found: list[Finding] = []
-        last = self.layers[-1].name
-        fields = self.slow[last].fields
-        if fields is not None:
+        last = [layer.name for layer in receptive_field.last_layers(self.net, self.layers)]
+        fields = {name: own for name in last if (own := self.slow[name].fields) is not None}
+        if len(fields) == len(last):
+            # Beside the main path there may be a shortcut, which sees less of the image.
+            widest = max(last, key=lambda name: (fields[name].theoretical, fields[name].effective))
             size = self.net.input_shape[1], self.net.input_shape[2]
-            found += receptive_field.find(last, fields, size, self.thresholds)
+            found += receptive_field.find(widest, fields[widest], size, self.thresholds)
         if self.ablation is None or self.ablation.commonest > ONE_ANSWER:
             return found
         for layer in self.layers:

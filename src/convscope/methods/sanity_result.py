@@ -126,10 +126,11 @@ class Sanity(Record):
                 f"({switched:.2f} with those of {self.other})"
             )
         own, random = float(self.edges[at, 0]), float(self.edges_randomised[at, 0].nanmean())
-        sentence += f"; it is like the image's edges by {own:.2f}"
-        return sentence + (
-            "." if math.isnan(random) else f", and with random weights by {random:.2f}."
-        )
+        if not math.isnan(own):
+            sentence += f"; it is like the image's edges by {own:.2f}"
+            if not math.isnan(random):
+                sentence += f", and with random weights by {random:.2f}"
+        return f"{sentence}."
 
     def _of_weights(self, rule: str) -> str:
         """Return the first part of the verdict: what is left with random weights."""

@@ -27,6 +27,7 @@ from convscope.methods.scanning.sources import Images, images_of
 from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
+from convscope.network.constants import replaced_constants
 from convscope.network.visit import visit
 
 Progress = Callable[[int, int], None]
@@ -59,8 +60,8 @@ def scan(
     Args:
         net: the network.
         images: a folder of pictures (in class folders or not), or a data set: anything with a
-            length and a ``[number]`` that gives tensors [C, H, W] in the network's input space, or
-            pairs of one and its label.
+            length and a ``[number]`` that gives tensors [C, H, W] in the network's input space,
+            alone or before their label, which is a whole number, and anything else.
         top: how many of the strongest images to keep of each channel, at most one entry an image;
             of equal peaks the earlier image's counts.
         only: the numbers of the images to scan, for a part of the data set; see :func:`merge`.
@@ -159,16 +160,25 @@ def scan_facts(net: Network, source: Images, top: int, size: int) -> dict[str, A
         "dtype": str(net.dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "layers": [
-            {
-                "name": layer.name,
-                "read_at": layer.read_at,
-                "rectified": layer.rectified,
-                "shape": list(layer.shape),
-                "scale": scale,
-            }
+            {**_layer_facts(layer), "scale": scale}
             for layer, scale in zip(layers, scales, strict=True)
         ],
     }
+
+
+def _layer_facts(layer: ScannedLayer) -> dict[str, Any]:
+    """Return what is to be known of a layer to read its tally."""
+    facts = {
+        "name": layer.name,
+        "read_at": layer.read_at,
+        "rectified": layer.rectified,
+        "shape": list(layer.shape),
+    }
+    # Said only where it is news, so that what was begun before of other networks can be gone on
+    # with; what was counted before behind leaky rectifiers was wrong, and must not be added to.
+    if layer.rectified and not layer.never_negative:
+        facts["never_negative"] = False
+    return facts
 
 
 def _scales(net: Network, layers: list[ScannedLayer], size: int) -> list[float]:
@@ -193,7 +203,8 @@ def weights_hash(net: Network) -> str:
     """Return a text that differs for other weights."""
     digest = hashlib.sha256()
     state: Any = net.module.state_dict  # a program's is a dictionary, a module's a method
-    for name, tensor in sorted((state() if callable(state) else state).items()):
+    own = sorted((state() if callable(state) else state).items())
+    for name, tensor in (*own, *replaced_constants(net.graph, net.traced)):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -1,8 +1,10 @@
 """The constants of a graph: which of them were learned, and the same graph with others."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -58,6 +60,33 @@ def with_constants(graph: Graph, replaced: Mapping[Tensor, Tensor]) -> Graph:
     return replace(graph, steps=steps)
 
 
+def replaced_constants(graph: Graph, original: Graph) -> Iterator[tuple[str, Tensor]]:
+    """Yield what :func:`with_constants` put into a graph in the place of other values.
+
+    Args:
+        graph: the graph.
+        original: the graph that it was made of.
+
+    Yields:
+        the constant's place, which is the same in any graph made of *original*, and its value.
+
+    """
+    for index, steps in enumerate(zip(graph.steps, original.steps, strict=True)):
+        new, old = (_held(step) for step in steps)
+        for place, (value, before) in enumerate(zip(new, old, strict=True)):
+            if value is before or not isinstance(value, Tensor):
+                continue
+            if not torch.equal(value, before):
+                yield f"{index}/{place}", value
+
+
+def _held(step: Step) -> list[Any]:
+    """Return all that a step's arguments hold, in a fixed order."""
+    if step.call is None:
+        return []
+    return pytree.tree_leaves((step.call.positional, dict(step.call.arguments)))
+
+
 def _step_with(step: Step, replaced: Mapping[Tensor, Tensor], met: set[int]) -> Step:
     """Return *step* with other constants, and add the ids of those it read to *met*."""
     if step.call is None:
@@ -69,8 +98,7 @@ def _step_with(step: Step, replaced: Mapping[Tensor, Tensor], met: set[int]) -> 
         met.add(id(value))
         return replaced[value].to(value)
 
-    held = pytree.tree_leaves((step.call.positional, dict(step.call.arguments)))
-    if not any(isinstance(value, Tensor) and value in replaced for value in held):
+    if not any(isinstance(value, Tensor) and value in replaced for value in _held(step)):
         return step
     positional, arguments = pytree.tree_map(
         other, (step.call.positional, dict(step.call.arguments))

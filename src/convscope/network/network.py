@@ -22,7 +22,8 @@ class Network:
 
     The module is only read: no hook, no changed layer, mode or ``requires_grad``. Its weights are
     shared, not copied; after training it further, make a new ``Network``. Your own hooks run once,
-    while it is traced, on tensors without values.
+    while it is traced, on tensors without values. ``traced`` is the graph with the
+    module's own weights, ``graph`` the one that computes, see :meth:`with_constants`.
 
     Args:
         module: any ``nn.Module`` that maps a batch of images, float [N, C, H, W], to a tensor (of
@@ -68,6 +69,7 @@ class Network:
         example = example.to(self.device, self.dtype)
         program = module if isinstance(module, ExportedProgram) else export(module, example)
         self.graph: Graph = graph_of(program)
+        self.traced = self.graph
         self.input_shape: tuple[int, int, int] = (*self.graph.steps[0].shape[1:],)  # type: ignore[assignment]
         if self.input_shape != tuple(example.shape[1:]):
             raise TraceError(

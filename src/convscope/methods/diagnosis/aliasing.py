@@ -42,8 +42,11 @@ def find_aliasing(layer: str, response: Response, thresholds: Thresholds) -> lis
         f"{0.5 / max(response.stride):.3g} cycles a pixel; their energy lies {octaves:.2f} octaves "
         f"beyond on average, more than {thresholds.aliased:g} in {len(worst)} of {len(own)} "
         f"filters (channels {named(list(worst))}). What they pass there comes back as lower "
-        f"frequencies: {aliased_share(response):.1%} of their response to these images."
+        f"frequencies"
     )
+    share = aliased_share(response)
+    # Images that are the same all over get no response that a share could be of.
+    evidence += "." if np.isnan(share) else f": {share:.1%} of their response to these images."
     half = (max(1, down // 2), max(1, across // 2))
     suggestion = (
         f"Halve the stride to {half[0]}x{half[1]}"

@@ -11,10 +11,8 @@ from convscope.methods.diagnosis.finding import Finding, named
 from convscope.methods.diagnosis.thresholds import Thresholds
 
 KIND = "dead units"
-LEARNING = (
-    "A lower learning rate, batch norm before the rectifier or a leaky rectifier keeps units "
-    "alive; if accuracy is good, a layer of {alive} channels does as well."
-)
+LEARNING = "A lower learning rate, batch norm before the rectifier or a leaky one keeps units alive"
+SMALLER = "if accuracy is good, a layer of {alive} channels does as well"
 
 
 def dead_units(layer: ExaminedLayer, thresholds: Thresholds) -> Booleans:
@@ -56,7 +54,8 @@ def find(layer: ExaminedLayer, thresholds: Thresholds) -> list[Finding]:
             f", {int(almost.sum())} were active at no more than {most:.2%} of positions, faintly"
         )
     evidence += f" (channels {named(list(either))}); {own} of them by their own weights."
-    suggestion = LEARNING.format(alive=count - len(either))
+    alive = count - len(either)
+    suggestion = f"{LEARNING}; {SMALLER.format(alive=alive)}." if alive else f"{LEARNING}."
     channels = tuple(map(int, either))
     return [Finding(KIND, layer.layer.name, channels, evidence, suggestion, len(either) / count)]
 

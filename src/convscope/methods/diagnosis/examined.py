@@ -59,9 +59,7 @@ class ExaminedLayer:
 
     @property
     def silent(self) -> Booleans:
-        """[C], whether the channel was active nowhere, or gives the same everywhere."""
-        if not self.scan.rectified:
-            return self.constant
+        """[C], whether the channel was zero everywhere, or gives the same everywhere."""
         found: Booleans = self.scan.dead | self.constant
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +69,14 @@ def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, limit: i
     top, left, bottom, right = net.receptive_fields.window(layer.step, row, column)
     beyond = effect > BEYOND * effect.max()
     return Fields((bottom - top) * (right - left), int(beyond.sum()))
+
+
+def last_layers(net: Network, layers: Sequence[ScannedLayer]) -> list[ScannedLayer]:
+    """Return the layers that no other one reads: several where the network ends in branches."""
+    read: set[int] = set()
+    for layer in layers:
+        read.update(net.graph.needed_for(net.graph.steps[layer.convolution].inputs))
+    return [layer for layer in layers if layer.convolution not in read]
 
 
 def find(

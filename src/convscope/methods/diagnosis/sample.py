@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ImageError
-from convscope.methods.scanning.sources import Images, checked_image
+from convscope.methods.scanning.sources import Images, checked_image, class_of
 from convscope.network import Network
 
 
@@ -57,7 +57,8 @@ class Sample:
             try:
                 pixels, label = self._source.load(number)
                 found = checked_image(pixels, self._net).to(self._net.dtype)
-                waiting.append((found, -1 if label is None else label))
+                known = class_of(label, self._source)
+                waiting.append((found, -1 if known is None else known))
             except ImageError:
                 pass  # the scan has named it, or it went bad since
             if waiting and (len(waiting) == size or done == len(self._numbers)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 
 from convscope.errors import ConvscopeError, near_matches
 
@@ -63,9 +64,10 @@ class Thresholds:
         for field in fields(self):
             value = getattr(self, field.name)
             share = field.name not in NO_SHARES
-            if not value >= 0 or (share and value > 1):
+            most = 1 if share else float("inf")
+            if not isinstance(value, Real) or not 0 <= float(value) <= most:
                 kind = "a share from 0 to 1" if share else "a number from 0 up"
-                raise ConvscopeError(f"the threshold {field.name!r} is {kind}, not {value}")
+                raise ConvscopeError(f"the threshold {field.name!r} is {kind}, not {value!r}")
 
     @classmethod
     def named(cls, given: Mapping[str, float]) -> Thresholds:

@@ -16,9 +16,9 @@ from torch import Tensor
 from convscope.errors import ImageError
 from convscope.methods.scanning.exact_sums import Integers
 from convscope.methods.scanning.reductions import Reduced, Reducer, peak_positions
-from convscope.methods.scanning.sources import Images, checked_image
+from convscope.methods.scanning.sources import Images, checked_image, class_of
 from convscope.methods.scanning.strongest import Booleans
-from convscope.methods.scanning.tally import Tally
+from convscope.methods.scanning.tally import NO_CLASS, Tally
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.visit import visit
@@ -202,7 +202,7 @@ class ImagePass:
 
         def look(step: int, maps: Tensor) -> None:
             layer = self._layers[step]
-            reduced = self._own.reducer.reduce(maps, layer.rectified).part(len(batch))
+            reduced = self._own.reducer.reduce(maps, layer.never_negative).part(len(batch))
             with self._counting:
                 strongest = self._tally.layers[layer.name].strongest
                 entering = strongest.entering(reduced.peak, numbers)
@@ -226,14 +226,14 @@ class ImagePass:
 
     def _count_images(self, batch: list[_Image], found: dict[int, _Found]) -> None:
         numbers = np.array([image.number for image in batch])
-        known = [image.label for image in batch if image.label is not None]
-        labels = np.array(known) if len(known) == len(batch) else None
+        classes = [class_of(image.label, self._source) for image in batch]
+        labels = np.array([NO_CLASS if number is None else number for number in classes])
         for step, layer in self._layers.items():
             part = found[step]
             self._tally.layers[layer.name].add(
                 part.reduced, numbers, labels, part.entering, part.positions
             )
-        if labels is not None:
-            classes = len(self._tally.class_images)
-            self._tally.class_images += np.bincount(labels, minlength=classes)
+        labelled = labels[labels != NO_CLASS]
+        self._tally.class_images += np.bincount(labelled, minlength=len(self._tally.class_images))
+        self._tally.other_labels += sum(image.label is not None for image in batch) - len(labelled)
         self._tally.looked_at[numbers] = True

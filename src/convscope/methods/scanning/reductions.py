@@ -54,7 +54,7 @@ class Reducer:
     def __init__(self) -> None:
         self._scratch = torch.empty(0)
 
-    def reduce(self, maps: Tensor, rectified: bool) -> Reduced:
+    def reduce(self, maps: Tensor, never_negative: bool) -> Reduced:
         """Return the numbers of *maps*, [N, C, H, W].
 
         The maps are read six times in all, but in blocks that stay in the processor's cache, and
@@ -62,7 +62,7 @@ class Reducer:
 
         Args:
             maps: float, any precision.
-            rectified: whether no value is below zero.
+            never_negative: whether no value is below zero, which saves a pass.
 
         """
         values = maps.permute(0, 2, 3, 1).flatten(1, 2)
@@ -74,20 +74,20 @@ class Reducer:
         for first, group in enumerate(torch.split(values, images)):
             for place, block in enumerate(torch.split(group, rows, dim=1)):
                 part = slice(first * images, first * images + len(group))
-                self._reduce_block(block, rectified, found[:, part, place])
+                self._reduce_block(block, never_negative, found[:, part, place])
         # Whole numbers up to 2**24 are exact in float32, and no map has more positions.
         total, squares, active = map(_singles, found[1:].sum(2))
         peak = _singles(found[0].amax(1))
         return Reduced(peak, total, squares, np.nan_to_num(active).astype(np.int64))
 
-    def _reduce_block(self, block: Tensor, rectified: bool, found: Tensor) -> None:
+    def _reduce_block(self, block: Tensor, never_negative: bool, found: Tensor) -> None:
         """Write a block's numbers, [4, n, C], of its values [n, P, C]."""
         peak, total, squares, active = found.unbind()
         scratch = self._like(block)
         torch.amax(block, 1, out=peak)
         torch.sum(block, 1, out=total)
         torch.sum(torch.mul(block, block, out=scratch), 1, out=squares)
-        if rectified:
+        if never_negative:
             torch.sign(block, out=scratch)
         else:
             torch.clamp(block, min=0, out=scratch).sign_()

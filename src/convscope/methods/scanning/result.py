@@ -26,6 +26,7 @@ class LayerScan:
         name: the convolution's name.
         read_at: the layer whose output counts as activation; see :func:`.scanned_layers`.
         rectified: whether that is a rectifier.
+        never_negative: whether it is one, such as ReLU, that lets no value below zero through.
         shape: channels, height and width of its map.
         peak: [C, top], float32: the strongest peaks, the strongest first; 0 where there are fewer.
         image: [C, top], int64: the images they are in; -1 where there are fewer.
@@ -47,6 +48,7 @@ class LayerScan:
     name: str
     read_at: str
     rectified: bool
+    never_negative: bool
     shape: tuple[int, int, int]
     peak: Singles
     image: Integers
@@ -63,8 +65,11 @@ class LayerScan:
 
     @property
     def dead(self) -> Booleans:
-        """[C], whether the channel was active in no image."""
-        dead: Booleans = self.active_images == 0
+        """[C], whether the channel was zero everywhere in every image.
+
+        Only where no value is below zero is that the same as never to be active.
+        """
+        dead: Booleans = (self.active_images == 0) & self.never_negative
         return dead
 
 
@@ -103,6 +108,17 @@ class Scan:
     def bad(self) -> dict[int, str]:
         """The images left out: number -> why."""
         return self.tally.bad
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of the images counted."""
+        count, classes = self.tally.other_labels, len(self.tally.facts["classes"])
+        if not count or not classes:
+            return ()
+        return (
+            f"{count:,} of {self.images:,} images have a label that is none of the {classes:,} "
+            f"classes, and count as without one",
+        )
 
     @cached_property
     def layers(self) -> dict[str, LayerScan]:
@@ -144,6 +160,7 @@ def _layer_scan(facts: dict[str, Any], tally: LayerTally, whole: Tally) -> Layer
         name=facts["name"],
         read_at=facts["read_at"],
         rectified=facts["rectified"],
+        never_negative=facts.get("never_negative", facts["rectified"]),
         shape=(channels, height, width),
         peak=tally.strongest.peak,
         image=tally.strongest.image,

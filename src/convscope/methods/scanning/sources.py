@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ class Images(Protocol):
 
     def load(self, number: int) -> tuple[Tensor, int | None]:
         """Return an image [C, H, W] in the network's input space, and its label.
+
+        The label may be none of :attr:`classes`; :func:`class_of` tells.
 
         Raises:
             ImageError: if it cannot be used.
@@ -110,11 +113,11 @@ class PictureFolder:
 
 
 class GivenImages:
-    """Any data set with a length and a ``[number]``, of images or of (image, label) pairs.
+    """Any data set with a length and a ``[number]``, of images or of (image, label, ...).
 
     Args:
-        dataset: gives float tensors [C, H, W] in the network's input space, alone or with a label,
-            which is a whole number from 0.
+        dataset: gives float tensors [C, H, W] in the network's input space, alone or first of
+            several; the second is the image's label where it is a whole number.
         net: names the classes where the data set does not (as ``classes``).
 
     Raises:
@@ -144,14 +147,10 @@ class GivenImages:
             raise
         except Exception as error:  # another's code meets a bad image with any error
             raise ImageError(f"cannot be read: {type(error).__name__}: {error}") from error
-        image, label = item if isinstance(item, tuple | list) else (item, None)
+        image, label, *_ = (*item, None, None) if isinstance(item, tuple | list) else (item, None)
         if not isinstance(image, Tensor) or image.dim() != 3:
             raise ImageError("is no tensor [C, H, W]")
-        if label is None or not self.classes:
-            return image, None
-        if not 0 <= int(label) < len(self.classes):
-            raise ImageError(f"has label {int(label)}, and there are {len(self.classes)} classes")
-        return image, int(label)
+        return image, _whole_number(label) if self.classes else None
 
     def title(self, number: int) -> str:
         """Return the image's number."""
@@ -239,12 +238,36 @@ def _pictures(folder: Path) -> Iterable[Path]:
 
 
 def _classes(dataset: Any, net: Network) -> tuple[str, ...]:
-    """Return names for the labels of a data set, if its first image has one."""
-    names: Sequence[str] | None = getattr(dataset, "classes", None) or net.classes
-    if names:
-        return tuple(map(str, names))
+    """Return names for the labels of a data set; none where it and the network have no classes."""
     output = net.graph.steps[net.graph.output].shape
-    return tuple(map(str, range(output[1]))) if len(output) == 2 else ()
+    outputs = output[1] if len(output) == 2 else 0
+    # One logit decides between two classes: its own name, if it has one, is not that of label 0.
+    names: Sequence[str] | None = getattr(dataset, "classes", None)
+    names = names or (None if outputs == 1 else net.classes)
+    return tuple(map(str, names or range(2 if outputs == 1 else outputs)))
+
+
+def _whole_number(label: Any) -> int | None:
+    """Return a label that is a whole number of any type; None for anything else.
+
+    >>> import numpy as np
+    >>> [_whole_number(label) for label in (3, np.uint8(3), torch.tensor(3))]
+    [3, 3, 3]
+    >>> [_whole_number(label) for label in (None, "cat", 1.0, torch.tensor([1]), {"boxes": 1})]
+    [None, None, None, None, None]
+
+    """
+    if isinstance(label, Tensor) and label.dim():
+        return None  # one number for each class, or for each object
+    try:
+        return operator.index(label)
+    except TypeError:
+        return None
+
+
+def class_of(label: int | None, images: Images) -> int | None:
+    """Return an image's label if it is that of one of the set's classes, else None."""
+    return label if label is not None and 0 <= label < len(images.classes) else None
 
 
 def checked_image(image: Tensor, net: Network) -> Tensor:

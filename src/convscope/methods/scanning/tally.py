@@ -22,6 +22,9 @@ from convscope.outputs import written_beside
 
 FORMAT = 1
 
+NO_CLASS = -1
+"""Stands for the label of an image that has none."""
+
 BINS_AN_OCTAVE = 4
 OCTAVES = 16
 """Peaks from 2**-16 to 2**16, of either sign, have bins of their own; those beyond share two."""
@@ -84,7 +87,7 @@ class LayerTally:
         self,
         found: Reduced,
         images: Integers,
-        labels: Integers | None,
+        labels: Integers,
         entering: Booleans,
         positions: Integers,
     ) -> None:
@@ -93,7 +96,7 @@ class LayerTally:
         Args:
             found: their numbers.
             images: [N], their numbers in the data set.
-            labels: [N], or None.
+            labels: [N], their classes; -1 for an image of no class.
             entering: [N, C], from :meth:`.Strongest.entering`.
             positions: one a true value of *entering*.
 
@@ -102,8 +105,9 @@ class LayerTally:
         self.totals.add(found.total)
         self.squares.add(found.squares)
         self.peaks.add(found.peak)
-        if labels is not None:
-            self.class_peaks.add_at(labels, np.maximum(found.peak, 0))
+        labelled = labels != NO_CLASS
+        if labelled.any():
+            self.class_peaks.add_at(labels[labelled], np.maximum(found.peak[labelled], 0))
         self.active_images += (found.peak > 0).sum(axis=0)
         self.active_positions += found.active.sum(axis=0)
         self._count_bins(found.peak)
@@ -168,6 +172,7 @@ class Tally:
         looked_at: [images of the data set], whether the image was counted or found to be bad.
         class_images: [K], the images counted of each class.
         bad: image number -> why it was left out.
+        other_labels: how many of the images counted have a label that is none of the classes.
 
     """
 
@@ -176,6 +181,7 @@ class Tally:
     looked_at: Booleans
     class_images: Integers
     bad: dict[int, str] = field(default_factory=dict)
+    other_labels: int = 0
 
     @classmethod
     def empty(cls, facts: dict[str, Any]) -> Tally:
@@ -215,6 +221,7 @@ class Tally:
             layer.merge(other.layers[name])
         self.looked_at |= other.looked_at
         self.class_images += other.class_images
+        self.other_labels += other.other_labels
         self.bad = dict(sorted({**self.bad, **other.bad}.items()))
 
     def check_same(self, facts: dict[str, Any]) -> None:
@@ -247,7 +254,9 @@ class Tally:
         arrays["looked_at"] = np.packbits(self.looked_at)
         arrays["class_images"] = self.class_images
         bad = {str(number): reason for number, reason in sorted(self.bad.items())}
-        header = json.dumps({"format": FORMAT, "facts": self.facts, "bad": bad})
+        header = json.dumps(
+            {"format": FORMAT, "facts": self.facts, "bad": bad, "other_labels": self.other_labels}
+        )
         with written_beside(path) as beside:
             try:
                 save_file(arrays, beside, {"tally": header})
@@ -291,7 +300,9 @@ class Tally:
         images = facts["data"]["images"]
         looked_at = np.unpackbits(arrays["looked_at"], count=images).astype(bool)
         bad = {int(number): reason for number, reason in header["bad"].items()}
-        return cls(facts, layers, looked_at, arrays["class_images"], bad)
+        # Older scans left such images out.
+        other_labels = header.get("other_labels", 0)
+        return cls(facts, layers, looked_at, arrays["class_images"], bad, other_labels)
 
 
 def _words(names: list[str]) -> str:

@@ -2,10 +2,21 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from convscope.errors import UnitError
 from convscope.network import Network
-from convscope.network.graph import Graph
+from convscope.network.graph import Graph, Step
 from convscope.network.ops import BatchNorm, Convolution, MaxPool, Rectifier
+
+aten = torch.ops.aten
+
+NORMS = frozenset({
+    aten._native_batch_norm_legit.no_stats,  # by the batch's own statistics
+    aten.group_norm.default, aten.native_group_norm.default, aten.instance_norm.default,
+    aten.layer_norm.default, aten.native_layer_norm.default,
+})  # fmt: skip
+PERMUTATIONS = frozenset({aten.permute.default, aten.transpose.int})
 
 
 @dataclass(frozen=True)
@@ -15,8 +26,9 @@ class ScannedLayer:
     Attributes:
         name: the convolution's name.
         read_at: the layer whose output counts as the units' activation: the rectifier that follows
-            the convolution, or its batch norm; else the convolution itself.
+            the convolution, or its norm; else the convolution itself.
         rectified: whether that is a rectifier.
+        never_negative: whether it is one, such as ReLU, that lets no value below zero through.
         convolution: the step of the convolution.
         step: the step of *read_at*.
         shape: channels, height and width of the map.
@@ -26,6 +38,7 @@ class ScannedLayer:
     name: str
     read_at: str
     rectified: bool
+    never_negative: bool
     convolution: int
     step: int
     shape: tuple[int, int, int]
@@ -35,9 +48,9 @@ def scanned_layers(net: Network) -> list[ScannedLayer]:
     """Return the convolutional layers of a network, in the order they run.
 
     A unit's activation is what the rest of the network sees of it: the map behind the rectifier
-    that follows the convolution, with at most a batch norm and a max pool in between and nothing
-    else that reads them. Without such a rectifier it is the map behind the batch norm that follows
-    at once, or else the convolution's own.
+    that follows the convolution, with at most a norm (batch, group, instance or layer norm) and a
+    max pool in between and nothing else that reads them. Without such a rectifier it is the map
+    behind the norm that follows at once, or else the convolution's own.
 
     Raises:
         UnitError: if it has none.
@@ -57,12 +70,15 @@ def scanned_layers(net: Network) -> list[ScannedLayer]:
         if not isinstance(step.operation, Convolution) or not graph.is_map(index):
             continue
         end = _end(graph, index)
-        shape = graph.steps[end].shape
+        shape, call = graph.steps[end].shape, graph.steps[end].call
+        operation = graph.steps[end].operation
+        assert call is not None
         found.append(
             ScannedLayer(
                 name=step.name,
                 read_at=graph.steps[end].name,
-                rectified=isinstance(graph.steps[end].operation, Rectifier),
+                rectified=isinstance(operation, Rectifier),
+                never_negative=isinstance(operation, Rectifier) and operation.never_negative(call),
                 convolution=index,
                 step=end,
                 shape=(shape[1], shape[2], shape[3]),
@@ -74,16 +90,32 @@ def scanned_layers(net: Network) -> list[ScannedLayer]:
 
 
 def _end(graph: Graph, index: int) -> int:
-    """Return the rectifier behind a convolution; else the batch norm, or the convolution itself."""
+    """Return the rectifier behind a convolution; else the norm, or the convolution itself."""
     end, normed = index, index
     while len(graph.readers[end]) == 1 and end != graph.output:
         (end,) = graph.readers[end]
-        operation = graph.steps[end].operation
-        if isinstance(operation, Rectifier):
-            return end
-        if isinstance(operation, BatchNorm):
-            follows = graph.steps[end].inputs[0] == index
+        step = graph.steps[end]
+        if isinstance(step.operation, Rectifier):
+            # Behind a permutation it may not see the channels where the convolution has them.
+            return end if _has_channels_of(graph, end, index) else normed
+        if _is_norm(step):
+            follows = step.inputs[0] == index and _has_channels_of(graph, end, index)
             normed = end if follows else normed
-        elif not isinstance(operation, MaxPool):
+        elif not isinstance(step.operation, MaxPool) and not _is_permutation(step):
             break
     return normed
+
+
+def _has_channels_of(graph: Graph, index: int, convolution: int) -> bool:
+    """Return whether a step gives maps of as many channels as the convolution's."""
+    return graph.is_map(index) and graph.steps[index].shape[1] == graph.steps[convolution].shape[1]
+
+
+def _is_norm(step: Step) -> bool:
+    known = step.call is not None and step.call.target in NORMS
+    return known or isinstance(step.operation, BatchNorm)
+
+
+def _is_permutation(step: Step) -> bool:
+    # Layer norm wants the channels last, and some networks take them there and back for it.
+    return step.call is not None and step.call.target in PERMUTATIONS

@@ -98,6 +98,10 @@ class Rectifier(Pointwise):
         assert derivative is not None
         return derivative
 
+    def never_negative(self, call: Call) -> bool:
+        """Return whether no value that it gives is below zero, as behind a ReLU."""
+        return False
+
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Let *rule* decide."""
         return (rule.rectifier(signal, saved[0] if saved else None),)
@@ -109,6 +113,19 @@ class ReLU(Rectifier):
     def derivative(self, call: Call, value: Tensor, output: Tensor) -> Tensor:
         """Return whether the unit is active."""
         return output > 0
+
+    def never_negative(self, call: Call) -> bool:
+        """Return True."""
+        return True
+
+
+class Floored(Rectifier):
+    """A rectifier with a lowest value, which its arguments say or is zero: ReLU6, a threshold."""
+
+    def never_negative(self, call: Call) -> bool:
+        """Return whether neither its lowest value nor where it begins is below zero."""
+        given = [call.arguments.get(name) for name in ("min", "min_val", "threshold", "value")]
+        return all(value >= 0 for value in given if value is not None)
 
 
 class BatchNorm(Pointwise):

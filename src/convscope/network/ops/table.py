@@ -27,6 +27,7 @@ from convscope.network.ops.convolution import Convolution
 from convscope.network.ops.pointwise import (
     Add,
     BatchNorm,
+    Floored,
     FullyConnected,
     LayerNorm,
     Pointwise,
@@ -41,7 +42,7 @@ aten = torch.ops.aten
 CONVOLUTION, TRANSPOSED = Convolution(transposed=False), Convolution(transposed=True)
 MAX_POOL = MaxPool()
 SCALE, GATE = Scale("scale"), Pointwise("product")
-RECTIFIER = Rectifier("rectifier")
+RECTIFIER, FLOORED = Rectifier("rectifier"), Floored("rectifier")
 OUTSIDE = Operation()
 SWITCHES = Switches()
 
@@ -67,8 +68,8 @@ TABLE: dict[Any, Operation] = {
     aten.upsample_bilinear2d.vec: Resize("upsampling", margin=1),
     # Rectifiers, where the rules differ.
     aten.relu.default: ReLU("rectifier"),
-    aten.relu6.default: RECTIFIER,
-    aten.hardtanh.default: RECTIFIER,
+    aten.relu6.default: FLOORED,
+    aten.hardtanh.default: FLOORED,
     aten.leaky_relu.default: RECTIFIER,
     aten.rrelu.default: RECTIFIER,
     aten.prelu.default: RECTIFIER,
@@ -79,10 +80,10 @@ TABLE: dict[Any, Operation] = {
     aten.silu.default: RECTIFIER,
     aten.hardswish.default: RECTIFIER,
     aten.mish.default: RECTIFIER,
-    aten.softplus.default: RECTIFIER,
-    aten.threshold.default: RECTIFIER,
-    aten.clamp.default: RECTIFIER,
-    aten.clamp_min.default: RECTIFIER,
+    aten.softplus.default: FLOORED,
+    aten.threshold.default: FLOORED,
+    aten.clamp.default: FLOORED,
+    aten.clamp_min.default: FLOORED,
     # Sums, products and other pointwise functions.
     aten.add.Tensor: Add("add", 1),
     aten.sub.Tensor: Add("add", -1),

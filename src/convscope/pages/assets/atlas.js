@@ -5,7 +5,7 @@ function convscopeLayer(data) {
   const MOSAIC = 98, ACROSS = 4, CELLS = 32;
   const $ = (id) => document.getElementById(id);
   const grid = $("grid"), unitView = $("unit-view"), gridView = $("grid-view");
-  const channels = data.channels.map((values, channel) => ({ ...values, channel, dead: values.entries.length === 0 }));
+  const channels = data.channels.map((values, channel) => ({ dead: values.entries.length === 0, ...values, channel, empty: values.entries.length === 0 }));
   const place = new Map(data.chain.map((channel, index) => [channel, index]));
   let shown = channels;
   let last = 0;
@@ -40,7 +40,7 @@ function convscopeLayer(data) {
     channel: (c) => c.channel,
     peak: (c) => -(c.peak ?? 0),
     selectivity: (c) => -(c.selectivity ?? -1),
-    sparsity: (c) => c.dead ? 2 : c.images,
+    sparsity: (c) => c.empty ? 2 : c.images,
     similarity: (c) => place.get(c.channel),
   };
   const BELOW = {
@@ -60,8 +60,11 @@ function convscopeLayer(data) {
     }
   }, { rootMargin: "600px" });
 
+  // Without a rectifier a channel that stays below zero still tells one image from another.
+  const silence = (c) => c.dead ? "never active" : "never above zero";
+
   function sprite(c, show) {
-    if (c.dead) return make("span", { className: "sprite", role: "img", ariaLabel: "never active" }, "dead");
+    if (c.empty) return make("span", { className: "sprite", role: "img", ariaLabel: silence(c) }, c.dead ? "dead" : "below zero");
     const cell = c.channel % CELLS;
     const left = (cell % ACROSS) * 2 * MOSAIC + (show === "projections" ? MOSAIC : 0);
     const element = make("span", { className: "sprite", role: "img" });
@@ -73,9 +76,9 @@ function convscopeLayer(data) {
   }
 
   function card(c, show, below) {
-    const link = make("a", { className: c.dead ? "channel is-dead" : "channel", href: `#${c.channel}` },
+    const link = make("a", { className: c.empty ? "channel is-dead" : "channel", href: `#${c.channel}` },
       sprite(c, show), make("b", {}, String(c.channel)),
-      make("span", { className: "quiet", title: below }, c.dead ? "never active" : below));
+      make("span", { className: "quiet", title: below }, c.empty ? silence(c) : below));
     link.dataset.channel = c.channel;
     return make("div", { role: "listitem" }, link);
   }
@@ -210,7 +213,8 @@ function convscopeLayer(data) {
     const heading = make("h2", { tabIndex: -1 }, `Channel ${c.channel}`);
     const parts = [make("div", { className: "unit-head" }, heading, make("a", { href: "#" }, "All channels"),
       make("span", { className: "spread" }), step(-1, "← previous"), step(1, "next →"))];
-    if (c.dead) parts.push(make("p", { className: "warning" }, "This channel was active in none of the images."));
+    if (c.empty) parts.push(make("p", { className: c.dead ? "warning" : "quiet" }, c.dead
+      ? "This channel was active in none of the images." : "This channel was above zero in none of the images: there is no strongest one to show."));
     else parts.push(
       make("p", { className: "quiet" }, "Left to right: the whole image with the part that the unit reads in a frame; that part; what in it drives the unit, given the switches."),
       make("ol", { className: "entries" }, ...c.entries.map((_, rank) => entry(c, rank))));
