@@ -118,6 +118,27 @@ def cifar(data, folder, net) -> list[tuple[Tensor, int]]:
     return list(zip(inputs, part.labels.tolist(), strict=True))
 
 
+def test_labels_stand_for_the_outputs_of_their_names(tmp_path):
+    """Folders come in the order of the alphabet, and a network's outputs in their own."""
+    for name, grey in (("bright", 200), ("dark", 40)):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.new("L", (4, 4), grey + number).save(tmp_path / name / f"{number}.png")
+    module = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        module[0].weight[:] = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1)
+        module[0].bias[:] = torch.tensor([0.5, -0.5])  # the first answers to dark, the other not
+    for classes, accuracy in (
+        (("dark", "bright"), 1.0),
+        (("bright", "dark"), 0.0),
+        (("bright", "other"), 0.0),  # three images have a label that the network knows
+        (("cat", "dog"), None),
+        (None, 0.0),
+    ):
+        net = Network(module, torch.zeros(1, 1, 4, 4), classes=classes)
+        assert cs.diagnose(net, tmp_path).accuracy == accuracy
+
+
 # Dead units.
 
 

@@ -23,6 +23,7 @@ from convscope.methods.scanning.sources import (
     Images,
     SomeImages,
     checked_image,
+    class_answers,
     class_of,
     images_of,
 )
@@ -312,9 +313,7 @@ class _Pass:
             ]
         self.matchers = [Matcher((a.name, b.name), (a.shape, b.shape)) for a, b in self.pairs]
         self.size = min(images_at_once(net, memory // 4) for net in nets)
-        self.classes = [
-            _labels_to_outputs(net, own) for net, own in zip(nets, sources, strict=True)
-        ]
+        self.classes = [class_answers(own, net) for net, own in zip(nets, sources, strict=True)]
         self.not_finite: list[int] = []
         self.images = self.same = 0
         self.right, self.labelled = [0, 0], [0, 0]
@@ -474,8 +473,7 @@ def _finite_rows(values: Tensor, images: int) -> Tensor:
 
 
 def _classifies(net: Network) -> bool:
-    shape = net.graph.steps[net.graph.output].shape
-    return len(shape) == 2 and shape[0] == 1 and shape[1] > 1
+    return net.logits > 1
 
 
 def _same_classes(nets: tuple[Network, Network]) -> bool:
@@ -485,20 +483,4 @@ def _same_classes(nets: tuple[Network, Network]) -> bool:
         return False
     if first.classes is not None and second.classes is not None:
         return first.classes == second.classes
-    shapes = [net.graph.steps[net.graph.output].shape[1] for net in nets]
-    return shapes[0] == shapes[1]
-
-
-def _labels_to_outputs(net: Network, source: Images) -> list[int | None] | None:
-    """Return for each label the output that stands for it; None if that cannot be told.
-
-    By the classes' names where the network has them, else by their number.
-    """
-    if not source.classes or not _classifies(net):
-        return None
-    if net.classes is not None:
-        known = {name.lower(): number for number, name in enumerate(net.classes)}
-        found = [known.get(name.lower()) for name in source.classes]
-        return found if any(number is not None for number in found) else None
-    outputs = net.graph.steps[net.graph.output].shape[1]
-    return list(range(outputs)) if outputs == len(source.classes) else None
+    return first.logits == second.logits

@@ -382,7 +382,7 @@ def _asked(
     """Check what is asked for and answer it for the clean image."""
     graph = net.graph
     shape = graph.steps[graph.output].shape
-    logits = len(shape) == 2 and shape[0] == 1
+    logits = net.logits > 0
     step = None if layer is None else net.step(layer)
     if channel is not None and step is None:
         raise UnitError("a channel number means nothing without its layer")

@@ -82,16 +82,21 @@ class Network:
 
     def _check_classes(self) -> None:
         """Make sure that a classifier's outputs have a name each, if they have names."""
-        shape = self.graph.steps[self.graph.output].shape
-        if self.classes is None or len(shape) != 2 or len(self.classes) == shape[1]:
-            return
-        raise TraceError(
-            f"{self.name} has {shape[1]} outputs, and {len(self.classes)} names of classes for them"
-        )
+        if self.classes is not None and self.logits not in (0, len(self.classes)):
+            raise TraceError(
+                f"{self.name} has {self.logits} outputs, and {len(self.classes)} names of classes "
+                f"for them"
+            )
 
     def __repr__(self) -> str:
         """Return the name, the input shape and the number of layers."""
         return f"Network({self.name!r}, input {list(self.input_shape)}, {len(self.layers)} layers)"
+
+    @property
+    def logits(self) -> int:
+        """How many logits a classifier gives an image; 0 where the output is anything else."""
+        shape = self.graph.steps[self.graph.output].shape
+        return shape[1] if len(shape) == 2 and shape[0] == 1 else 0
 
     @cached_property
     def layers(self) -> dict[str, Layer]:

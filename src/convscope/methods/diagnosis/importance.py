@@ -133,8 +133,7 @@ def _classes(logits: Tensor) -> Tensor:
 
 def is_classifier(net: Network) -> bool:
     """Return whether the network gives one number a class."""
-    shape = net.graph.steps[net.graph.output].shape
-    return len(shape) == 2 and shape[0] == 1
+    return net.logits > 0
 
 
 def find(

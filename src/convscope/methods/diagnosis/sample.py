@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ImageError
-from convscope.methods.scanning.sources import Images, checked_image, class_of
+from convscope.methods.scanning.sources import Images, checked_image, class_answers, class_of
 from convscope.network import Network
 
 
@@ -20,7 +20,7 @@ class Batch:
 
     Attributes:
         images: [N, C, H, W], in the network's input space.
-        labels: [N], int64; -1 where an image has none.
+        labels: [N], int64, the network's right answers; -1 where an image has none.
         done: how many images were looked at so far, bad ones included.
 
     """
@@ -43,6 +43,7 @@ class Sample:
 
     def __init__(self, net: Network, source: Images, most: int, skipped: set[int]) -> None:
         self._net, self._source = net, source
+        self._answers = class_answers(source, net)
         good = [number for number in range(len(source)) if number not in skipped]
         places = np.linspace(0, len(good) - 1, min(most, len(good))).round().astype(int)
         self._numbers = [good[place] for place in places]
@@ -57,11 +58,16 @@ class Sample:
             try:
                 pixels, label = self._source.load(number)
                 found = checked_image(pixels, self._net).to(self._net.dtype)
-                known = class_of(label, self._source)
-                waiting.append((found, -1 if known is None else known))
+                waiting.append((found, self._right_answer(label)))
             except ImageError:
                 pass  # the scan has named it, or it went bad since
             if waiting and (len(waiting) == size or done == len(self._numbers)):
                 images, labels = zip(*waiting, strict=True)
                 yield Batch(torch.stack(images), torch.tensor(labels), done)
                 waiting = []
+
+    def _right_answer(self, label: int | None) -> int:
+        """Return the answer that a label stands for; -1 if there is none."""
+        number = class_of(label, self._source)
+        answer = None if number is None or self._answers is None else self._answers[number]
+        return -1 if answer is None else answer

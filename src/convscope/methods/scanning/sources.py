@@ -239,8 +239,7 @@ def _pictures(folder: Path) -> Iterable[Path]:
 
 def _classes(dataset: Any, net: Network) -> tuple[str, ...]:
     """Return names for the labels of a data set; none where it and the network have no classes."""
-    output = net.graph.steps[net.graph.output].shape
-    outputs = output[1] if len(output) == 2 else 0
+    outputs = net.logits
     # One logit decides between two classes: its own name, if it has one, is not that of label 0.
     names: Sequence[str] | None = getattr(dataset, "classes", None)
     names = names or (None if outputs == 1 else net.classes)
@@ -268,6 +267,27 @@ def _whole_number(label: Any) -> int | None:
 def class_of(label: int | None, images: Images) -> int | None:
     """Return an image's label if it is that of one of the set's classes, else None."""
     return label if label is not None and 0 <= label < len(images.classes) else None
+
+
+def class_answers(images: Images, net: Network) -> list[int | None] | None:
+    """Return the network's answer that each class of the images stands for.
+
+    By the classes' names where the network has them, else by their number, of which a single logit
+    has two: no and yes.
+
+    Returns:
+        one answer a class, None for a class that the network does not know; None altogether if it
+        knows no class or is no classifier.
+
+    """
+    if not images.classes or not net.logits:
+        return None
+    if net.classes is not None and net.logits > 1:
+        known = {name.lower(): number for number, name in enumerate(net.classes)}
+        found = [known.get(name.lower()) for name in images.classes]
+        return found if any(number is not None for number in found) else None
+    answers = max(net.logits, 2)
+    return list(range(answers)) if answers == len(images.classes) else None
 
 
 def checked_image(image: Tensor, net: Network) -> Tensor:
