@@ -227,6 +227,49 @@ def test_mistakes_are_one_sentence(home, tmp_path):
         run("scan", "--merge", atlas, atlas, "-o", tmp_path / "b")
 
 
+def test_a_mistake_leaves_no_folder_behind(home, tmp_path):
+    net, pictures, atlas = f"{home}/net.py:network", tmp_path / "pictures", tmp_path / "atlas"
+    file = tmp_path / "file.txt"
+    file.write_text("text")
+    pictures.mkdir()
+    for images, more in (
+        (pictures, ()),
+        (tmp_path / "missing", ()),
+        (file, ()),
+        (home / "photos", ("--top", "0")),
+        (home / "photos", ("--rule", "none")),
+    ):
+        with pytest.raises(ConvscopeError):
+            run("scan", net, images, *SIZE, *more, "-o", atlas)
+        assert not atlas.exists()
+    (pictures / "bad.png").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="none of the 1 images can be scanned"):
+        run("scan", net, pictures, *SIZE, "-o", atlas)
+    assert not atlas.exists()
+    (pictures / "good.png").write_bytes((home / "photos" / "dog" / "0.png").read_bytes())
+    run("scan", net, pictures, *SIZE, "-o", atlas)
+    assert cs.Scan.load(atlas / TALLY).images == 1
+
+
+def test_an_atlas_is_not_written_among_other_files(home, tmp_path):
+    net, photos = f"{home}/net.py:network", home / "photos"
+    for output in (photos, photos / "cat" / "atlas"):
+        with pytest.raises(ConvscopeError, match="its pictures would be among those of"):
+            run("scan", net, photos, *SIZE, "-o", output)
+    (tmp_path / "letter.txt").write_text("text")
+    with pytest.raises(ConvscopeError, match="holds other files, and no atlas"):
+        run("scan", net, photos, *SIZE, "-o", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+    assert not (photos / "cat" / "atlas").exists()
+    # An empty folder will do, and so will one where another process has begun.
+    hidden, begun = tmp_path / "hidden", tmp_path / "begun"
+    for folder, name in ((hidden, ".settings"), (begun, "rank-1-of-2.safetensors")):
+        folder.mkdir()
+        (folder / name).write_bytes(b"")
+        run("scan", net, photos, *SIZE, "-o", folder)
+        assert (folder / UNITS).read_bytes() == (home / "whole" / UNITS).read_bytes()
+
+
 @pytest.fixture(scope="module")
 def browser():
     from shutil import which

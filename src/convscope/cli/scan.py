@@ -1,6 +1,8 @@
 """``convscope scan``: an atlas of what every channel of a network looks for."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +66,7 @@ def scan(
     index.html. With --merge, the parts' own network and images are used again.
     """
     from convscope.methods.budget import parse_bytes
+    from convscope.methods.project import chosen_rule
     from convscope.network.rules import rule_named
 
     if merge:
@@ -76,13 +79,15 @@ def scan(
     rule_named(rule)
     room = parse_bytes(memory)
     share = _part(part)
-    _check_folder(output, resume)
+    _check_folder(output, images, resume)
     net = load_network(model, weights, size, device)
+    chosen_rule(net, rule)
     from convscope.atlas.commands import ModelNames
 
     source = open_images(images, net)
     names = ModelNames(model, weights, size, str(images))
-    found = _scanned(net, source, output, top, share, room, resume)
+    with _made(output):
+        found = _scanned(net, source, output, top, share, room, resume)
     if found is not None:
         _write(net, found, source, output, rule, names, as_json)
 
@@ -98,16 +103,41 @@ def _part(part: str | None) -> tuple[int, int]:
     return number, count
 
 
-def _check_folder(output: Path, resume: bool) -> None:
-    """Refuse to write over another atlas, or where nothing can be written."""
-    from convscope.atlas.place import TALLY
+def _check_folder(output: Path, images: Path, resume: bool) -> None:
+    """Refuse to write over another atlas, among somebody's files, or among the pictures."""
+    from convscope.atlas.place import FACTS, RANK_TALLIES, TALLY
 
     if (output / TALLY).exists() and not resume:
         raise OutputError(f"{output} holds a scan already: --resume it, or name another folder")
+    own, pictures = output.resolve(), images.resolve()
+    if pictures == own or pictures in own.parents:
+        raise OutputError(
+            f"{output} is no place for the atlas: its pictures would be among those of {images}; "
+            f"name a folder outside, with -o"
+        )
+    if not output.is_dir() or (output / FACTS).exists():
+        return
+    # What is hidden is no work of the user's: a folder's settings, or a file half written.
+    others = [path for path in output.iterdir() if not path.name.startswith(".")]
+    if others and not any(path.name == TALLY or path.match(RANK_TALLIES) for path in others):
+        raise OutputError(f"{output} holds other files, and no atlas: name a new or empty folder")
+
+
+@contextmanager
+def _made(output: Path) -> Iterator[None]:
+    """Make the folder; a mistake that leaves nothing in it takes it away again."""
+    there = output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {output}: {error.strerror}") from error
+    try:
+        yield
+    except ConvscopeError:
+        if not there:
+            with suppress(OSError):  # other processes may have written there
+                output.rmdir()
+        raise
 
 
 def _scanned(
@@ -120,7 +150,7 @@ def _scanned(
     resume: bool,
 ) -> "Scan | None":
     """Scan this process's share; return the scan of all of them, in the first process only."""
-    from convscope.atlas.place import TALLY
+    from convscope.atlas.place import TALLY, rank_tally
     from convscope.methods.scan import merge, scan
     from convscope.methods.scanning.result import Scan
 
@@ -129,7 +159,7 @@ def _scanned(
     own = numbers[rank::ranks]
     if not own:
         raise DataError(f"{len(numbers)} images cannot be shared by {ranks} processes")
-    name = output / (TALLY if ranks == 1 else f"rank-{rank}-of-{ranks}.safetensors")
+    name = output / (TALLY if ranks == 1 else rank_tally(rank, ranks))
     with progress_bar("scanning") as advance:
         found = scan(
             net, source, top=top, only=own, memory=memory, state=name, resume=resume,
@@ -142,7 +172,7 @@ def _scanned(
     make_fabric(net.device.type, "float32").barrier()
     if rank:
         return None
-    parts = [output / f"rank-{other}-of-{ranks}.safetensors" for other in range(ranks)]
+    parts = [output / rank_tally(other, ranks) for other in range(ranks)]
     whole = merge(Scan.load(path) for path in parts)
     whole.save(output / TALLY)
     for path in parts:
@@ -164,12 +194,13 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
     if facts["model"] is None:
         raise DataError(f"{parts[0]} does not say what network it is of: merge it in Python")
     names = ModelNames(**facts["model"])
-    _check_folder(output, resume=False)
+    _check_folder(output, Path(names.images), resume=False)
     net = load_network(names.model, names.weights, names.size, "cpu")
     source = open_images(Path(names.images), net)
     if source.fingerprint() != facts["data"]["fingerprint"]:
         raise DataError(f"{names.images} has changed since it was scanned")
-    whole.save(output / TALLY)
+    with _made(output):
+        whole.save(output / TALLY)
     _write(net, whole, source, output, facts["rule"], names, as_json)
 
 

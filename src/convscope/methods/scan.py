@@ -110,6 +110,7 @@ def scan(
     finally:
         keeper.save()
     if not tally.images:
+        keeper.remove()
         raise DataError(_nothing_left(source, tally))
     return Scan(tally)
 
@@ -250,3 +251,8 @@ class _Keeper:
         self._tally.save(self._state)
         self._saved_at = time.monotonic()
         self._pause = max(self._pause, (self._saved_at - began) / SAVING_SHARE)
+
+    def remove(self) -> None:
+        """Take the file away: there is nothing in it to go on with."""
+        if self._state is not None:
+            Path(self._state).unlink(missing_ok=True)
