@@ -493,6 +493,17 @@ def test_layers_that_the_answer_does_not_need_are_named():
     assert rows["start"].skipped is None
 
 
+def test_a_few_images_do_not_call_a_layer_unneeded():
+    net = Network(Residual().eval(), torch.zeros(1, 3, 12, 12))
+    images = list(2 * noise(30, 3, 12, 12) + 2 * noise(30, 3, 1, 1, seed=1))
+    found = cs.diagnose(net, images)
+    assert (kinds(found), found.answered) == ([], 30)
+    assert found.left_out == ("unneeded layers: so few images (30) show nothing; it takes 50",)
+    asked = cs.diagnose(net, images, thresholds={"images": 30})
+    assert sorted(kinds(asked)) == [("unneeded layer", "idle"), ("unneeded layer", "same")]
+    assert asked.left_out == ()
+
+
 def test_an_ablation_is_the_network_with_that_layer_replaced():
     module = Residual().double().eval()
     net = Network(module, torch.zeros(1, 3, 12, 12, dtype=torch.float64))

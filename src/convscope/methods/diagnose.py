@@ -272,6 +272,8 @@ class _Work:
         if not importance.is_classifier(self.net):
             self.left_out.append(f"what each layer matters: {self.net.name} is no classifier")
             return
+        if few := importance.too_few(len(self.kept), self.thresholds):
+            self.left_out.append(few)
         for layer in self.layers:
 
             def task(slow: _Slow, layer: ScannedLayer = layer) -> _Slow:

@@ -136,6 +136,17 @@ def is_classifier(net: Network) -> bool:
     return net.logits > 0
 
 
+def too_few(images: int, thresholds: Thresholds) -> str | None:
+    """Return what to list as left out where too few images were answered to call a layer unneeded.
+
+    >>> too_few(3, Thresholds())
+    'unneeded layers: so few images (3) show nothing; it takes 50'
+    """
+    if images >= thresholds.images:
+        return None
+    return f"unneeded layers: so few images ({images}) show nothing; it takes {thresholds.images:g}"
+
+
 def find(
     layer: str, without: Agreement | None, skipping: Agreement | None, images: int,
     thresholds: Thresholds,
@@ -148,9 +159,11 @@ def find(
             so that every answer would be the same.
         skipping: the network with what the layer reads in the place of what it gives.
         images: how many images were answered.
-        thresholds: from where on it is unneeded.
+        thresholds: from where on it is unneeded, and how many images it takes to say so.
 
     """
+    if images < thresholds.images:
+        return []
     ways = (("its mean map", without), ("what it reads", skipping))
     for place, found in ways:
         if found is not None and found.beyond_chance >= thresholds.unneeded:

@@ -16,7 +16,8 @@ class Thresholds:
     """From where on something is a finding; docs/diagnosis.md says where each default comes from.
 
     Attributes:
-        images: with fewer images than this, no unit is called dead for never having been active.
+        images: with fewer images than this, no unit is called dead for never having been active,
+            and no layer unneeded.
         dead: share of a layer's units, 0..1, that may be dead or almost dead, and no more.
         rare: a unit is almost dead if it is active at no more than this share of all positions...
         faint: ... and its activations' root mean square is at most this share of the layer's
