@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.container import BarContainer
 from PIL import Image
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, DataError, ImageError
+from convscope.figures.correspondence import correspondence_figure
 from convscope.images import Preprocess
 from convscope.methods.correspondence import (
     correspondence,
@@ -157,6 +159,24 @@ def test_stopping_early_gives_the_parts(small, tmp_path):
     assert json.loads(found.to_json())["boxes"][1] == [1, 0, 3, 3, 7, 9]
 
 
+def test_an_unknown_error_is_not_drawn_as_none(small):
+    _, net, images = small
+    record = correspondence(net, images, PARTS, ["relu"], repeats=3)
+    sheet = correspondence_figure(record, images, net.preprocess, list("abcd"))
+    chart = next(axes for axes in sheet.figure.axes if axes.containers)
+    bars = [c for c in chart.containers if isinstance(c, BarContainer)]
+    # The eye is marked in three images, the nose in two.
+    whiskers = bars[0].errorbar.lines[2][0].get_segments()
+    reach = [np.ptp(whisker[:, 1]) for whisker in whiskers if len(whisker)]
+    assert reach == pytest.approx([2 * float(record.error[0, 0])])
+    written = " ".join(text.get_text() for text in sheet.figure.texts)
+    assert "there is no error from two images (nose)." in " ".join(written.split())
+    once = correspondence(net, images, PARTS[:3], ["relu"], repeats=1)
+    sheet = correspondence_figure(once, images, net.preprocess, list("abcd"))
+    written = " ".join(text.get_text() for text in sheet.figure.texts)
+    assert "there is no error from one draw." in " ".join(written.split())
+
+
 def test_mistakes_are_said(small):
     _, net, images = small
     for parts, message in (
@@ -203,6 +223,21 @@ def folder(tmp_path):
 
 
 HEAD = "image,part,left,top,right,bottom\n"
+
+
+def test_a_box_that_is_cut_is_said(small, tmp_path):
+    _, net, _ = small
+    shown = Preprocess((0.5,) * 3, (0.25,) * 3, (14, 16), resize=14)
+    for name in "ab":
+        Image.fromarray(np.full((14, 32, 3), ord(name), np.uint8)).save(tmp_path / f"{name}.png")
+    table = "image,part,left,top,right,bottom\n"
+    # The network is shown columns 8 to 24 of 32.
+    rows = "a.png,eye,9,2,14,8\nb.png,eye,8,2,24,8\na.png,nose,4,2,14,8\nb.png,nose,9,2,14,8\n"
+    (tmp_path / "parts.csv").write_text(table + rows)
+    marked = read_parts(tmp_path / "parts.csv", shown)
+    assert [part.cut for part in marked.parts] == [False, False, True, False]
+    record = correspondence(net, marked.images.double(), marked.parts, ["relu"], repeats=1)
+    assert record.notes == ("cut to what the network is shown: nose in 1 image",)
 
 
 def test_a_table_is_read(folder):

@@ -301,18 +301,38 @@ class Preprocess:
 
         """
         height, width = self.size
-        resized = self._resized_size(size)
-        left, top = (0, 0)
-        if self.resize is not None:
-            left, top = _crop_start(resized[0], width), _crop_start(resized[1], height)
-        across, down = resized[0] / size[0], resized[1] / size[1]
-        columns = [min(max(round(x * across - left), 0), width) for x in (box[0], box[2])]
-        rows = [min(max(round(y * down - top), 0), height) for y in (box[1], box[3])]
+        first_row, first_column, last_row, last_column = self._placed(size, box)
+        columns = [min(max(x, 0), width) for x in (first_column, last_column)]
+        rows = [min(max(y, 0), height) for y in (first_row, last_row)]
         if rows[0] >= rows[1] or columns[0] >= columns[1]:
             raise ImageError(
                 f"nothing of the box {', '.join(f'{side:g}' for side in box)} lies in the part of "
                 f"the picture that the network is shown"
             )
+        return rows[0], columns[0], rows[1], columns[1]
+
+    def cuts(self, size: tuple[int, int], box: tuple[float, float, float, float]) -> bool:
+        """Return whether a part of a box, as :meth:`window` takes it, is not in the input.
+
+        >>> preprocess = Preprocess((0.5,), (0.25,), (2, 2), resize=2)
+        >>> preprocess.cuts((8, 4), (2, 0, 6, 2)), preprocess.cuts((8, 4), (0, 0, 6, 2))
+        (False, True)
+        """
+        top, left, bottom, right = self._placed(size, box)
+        return top < 0 or left < 0 or bottom > self.size[0] or right > self.size[1]
+
+    def _placed(
+        self, size: tuple[int, int], box: tuple[float, float, float, float]
+    ) -> tuple[int, int, int, int]:
+        """Return a box in the input's pixels, rounded: top, left, bottom, right."""
+        height, width = self.size
+        resized = self._resized_size(size)
+        left, top = (0, 0)
+        if self.resize is not None:
+            left, top = _crop_start(resized[0], width), _crop_start(resized[1], height)
+        across, down = resized[0] / size[0], resized[1] / size[1]
+        columns = [round(x * across - left) for x in (box[0], box[2])]
+        rows = [round(y * down - top) for y in (box[1], box[3])]
         return rows[0], columns[0], rows[1], columns[1]
 
 

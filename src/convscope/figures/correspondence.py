@@ -122,10 +122,10 @@ def _draw_bars(axes: Axes, record: Correspondence, at: int) -> None:
     places = np.arange(len(record.parts))
     for place, ((values, errors), (_, colour)) in enumerate(zip(columns, BARS, strict=True)):
         where = places + (place - 1) * 0.27
+        # What is NaN is not known, and matplotlib draws neither a bar nor a whisker for it.
         axes.bar(
-            where, values[:, at].nan_to_num(0.0).numpy(), 0.24, color=colour,
-            yerr=errors[:, at].nan_to_num(0.0).numpy(), capsize=2,
-            error_kw={"linewidth": 0.9, "ecolor": INK},
+            where, values[:, at].numpy(), 0.24, color=colour, yerr=errors[:, at].numpy(),
+            capsize=2, error_kw={"linewidth": 0.9, "ecolor": INK},
         )  # fmt: skip
     axes.set_xticks(places, [shortened(one_line(name), 0.9, LETTERS) for name in record.parts])
     axes.tick_params(labelsize=LETTERS, colors=INK)
@@ -146,5 +146,14 @@ def _caption(record: Correspondence) -> list[str]:
         f"Whiskers: standard error, for the parts by leaving out one image after the other, for "
         f"the random boxes over {repeats} draws (seed {record.seed}). Random boxes have the part's "
         f"size: 'random places' lie elsewhere in each image; 'one random place' is the same in "
-        f"all, and tells how far sharing the place alone lowers the share.",
+        f"all, and tells how far sharing the place alone lowers the share.{_unknown(record)}",
     ]
+
+
+def _unknown(record: Correspondence) -> str:
+    """Return why some bars have no whisker, after a space, or nothing where all have one."""
+    pairs = [one_line(n) for n, c in zip(record.parts, record.counts, strict=True) if c == 2]
+    reasons = [f"from two images ({', '.join(pairs)})"] if pairs else []
+    if record.random.shape[2] == 1:
+        reasons.append("from one draw")
+    return f" No whisker: there is no error {' nor '.join(reasons)}." if reasons else ""

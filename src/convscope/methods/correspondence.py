@@ -1,6 +1,7 @@
 """Correspondence: the same part hidden in several images, and how the features change."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -229,7 +230,7 @@ class _Work:
 
     def result(self, partial: bool) -> Correspondence:
         """Return the record."""
-        notes = list(self.net.notes)
+        notes = [*self.net.notes, *_cut(self.parts)]
         if partial:
             notes.append(f"stopped early: {self.done} of {self.total} boxes were hidden")
         return Correspondence(
@@ -248,6 +249,17 @@ class _Work:
             partial=partial,
             notes=tuple(notes),
         )
+
+
+def _cut(parts: Sequence[Part]) -> list[str]:
+    """Return a note on the marked boxes that the network does not see the whole of, if any."""
+    counts = Counter(part.name for part in parts if part.cut)
+    if not counts:
+        return []
+    several = ", ".join(
+        f"{name} in {count} image{'s' if count > 1 else ''}" for name, count in counts.items()
+    )
+    return [f"cut to what the network is shown: {several}"]
 
 
 def differences(signs: Tensor) -> Tensor:

@@ -22,12 +22,14 @@ class Part:
         image: the image's number.
         name: what it is, such as ``"nose"``; the same in every image.
         box: top, left, bottom, right (the last two excluded) in the network's input, in pixels.
+        cut: whether more was marked than the network is shown.
 
     """
 
     image: int
     name: str
     box: tuple[int, int, int, int]
+    cut: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,8 @@ def read_parts(path: str | os.PathLike[str], preprocess: Preprocess) -> PartSet:
             window = preprocess.window(picture.size, box)
         except ImageError as error:
             raise DataError(f"line {line} of {path}: {error}") from error
-        parts.append(Part(files.index(name), (row["part"] or "").strip(), window))
+        cut = preprocess.cuts(picture.size, box)
+        parts.append(Part(files.index(name), (row["part"] or "").strip(), window, cut))
     images = preprocess.batch(pictures.values())
     return PartSet(tuple(path.parent / name for name in files), images, tuple(parts))
 
