@@ -2,17 +2,21 @@
 
 import json
 import sys
+from dataclasses import replace
+from itertools import takewhile
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageSequence
 
 import convscope as cs
 from convscope import cli
 from convscope.figures.occlusion import OccludedImage, occlusion_figure
+from convscope.figures.sliding import EDGE, INK, LINE, SIDE, WARNING, save_animation
 from convscope.methods import passes
 from convscope.methods.agreement import projection_agreement
+from convscope.methods.patches import fill_for
 
 NETWORK = """
 import torch
@@ -80,6 +84,38 @@ def test_a_figure_an_animation_and_the_numbers(run, tmp_path):
         assert figure.width > 1000
 
 
+def test_a_film_says_what_it_is(run, tmp_path, monkeypatch):
+    drawn = []
+    original = ImageDraw.ImageDraw.text
+
+    def text(self, place, written, ink, font):
+        drawn.append((written, ink))
+        original(self, place, written, ink, font)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    status, _, err = run("one.png", "--patch", "8", "--stride", "4", "--animate", "a.gif")
+    assert status == 0, err
+    said = " ".join(written for written, ink in drawn if ink == INK)
+    # The foot is drawn once, and pasted below every frame.
+    assert said.startswith("networks.py:small, one.png, patch 8 x 8 (gray), red mark on a bar: ")
+    assert said.count("unoccluded, 25 of 25 positions") == 1
+
+    net = cs.load(f"{tmp_path}/networks.py:small")
+    image = net.preprocess(tmp_path / "one.png")
+    record = replace(cs.occlude(net, image, 8, 8), notes=("random weights", "another " * 20))
+    fill = fill_for("gray", image[0], net.preprocess, (8, 8))
+    drawn.clear()
+    save_animation(tmp_path / "b.gif", record, image[0], fill, net.preprocess, "one.png")
+    written = list(takewhile(lambda line: "P(" not in line, (line for line, _ in drawn)))
+    warned = " ".join(line for line, ink in drawn if ink == WARNING).split()
+    assert warned == ["random", "weights;", *["another"] * 20]
+    with Image.open(tmp_path / "b.gif") as film:
+        assert film.height == SIDE + len(written) * LINE + EDGE
+        for frame in ImageSequence.Iterator(film):
+            foot = np.asarray(frame.convert("RGB"))[SIDE:].astype(int)
+            assert (foot[..., 0] - foot[..., 1:].max(-1)).max() > 90
+
+
 def test_the_arrays_are_the_librarys(run, tmp_path):
     status, out, _ = run("one.png", "two.png", "--patch", "8", "--stride", "8", "-o", "o.npz")
     assert status == 0
@@ -133,6 +169,7 @@ MISTAKES = [
     (("--stride", "-4"), "the stride must be at least 1 pixel, not -4"),
     (("--target", "3"), "has classes 0 to 2, not 3"),
     (("--target", "catt"), "has no class 'catt'; did you mean 'cat'?"),
+    (("--fill", "nan"), "a fill must be finite in the network's input space, not nan"),
     (("--fill", "gry"), "unknown fill 'gry'; did you mean 'gray'"),
     (("--channel", "1"), "a channel number means nothing without its layer"),
     (("--layer", "99"), "has no layer '99'"),

@@ -212,7 +212,7 @@ def _animate(
     record = found[0].record
     behind = fill_for(fill, image, net.preprocess, record.patch)
     with written_beside(path) as beside:
-        save_animation(beside, record, image, behind, net.preprocess)
+        save_animation(beside, record, image, behind, net.preprocess, found[0].path.name)
 
 
 def _title(one: _Found) -> str:

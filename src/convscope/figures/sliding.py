@@ -7,6 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from convscope.figures.lettering import one_line
 from convscope.figures.occlusion import class_name
 from convscope.figures.sheet import picture_of
 from convscope.images import Preprocess
@@ -19,7 +20,9 @@ SIDE = 320
 BESIDE = 300
 MOST_FRAMES = 150
 MILLISECONDS = 90
+FOOT, LINE, EDGE = 12, 16, 8
 INK, PALE, BAR, MARK = (34, 34, 34), (225, 225, 225), (31, 119, 180), (214, 39, 40)
+WARNING = (176, 0, 32)
 
 
 def save_animation(
@@ -28,6 +31,7 @@ def save_animation(
     image: Tensor,
     fill: Fill,
     preprocess: Preprocess,
+    title: str = "",
 ) -> None:
     """Write a GIF of the patch sliding over the image, row by row.
 
@@ -39,14 +43,58 @@ def save_animation(
         image: [C, H, W] in the network's input space.
         fill: what the patch is filled with.
         preprocess: takes inputs back to pixels.
+        title: what the image is.
 
     """
     computed = np.flatnonzero(occlusion.computed.numpy().ravel())
     shown = computed[np.unique(np.linspace(0, len(computed) - 1, MOST_FRAMES).astype(int))]
-    frames = [_frame(occlusion, int(place), image, fill, preprocess) for place in shown]
+    foot = _foot(occlusion, title, len(shown))
+    frames = [
+        _above(_frame(occlusion, int(place), image, fill, preprocess), foot) for place in shown
+    ]
     frames[0].save(
         path, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, format="GIF"
     )
+
+
+def _foot(o: Occlusion, title: str, shown: int) -> Image.Image:
+    """Return what stands below every frame: what the film is, and in red what it must say."""
+    font, room = ImageFont.load_default(FOOT), SIDE + BESIDE - 2 * EDGE
+    facts = (
+        o.network, title, f"patch {o.patch[0]} x {o.patch[1]} ({o.fill})",
+        f"layer {o.layer}" if o.layer else "",
+        "red mark on a bar: unoccluded" if o.probability is not None else "",
+        f"{shown} of {o.computed.numel()} positions",
+    )  # fmt: skip
+    told = ((", ".join(filter(None, facts)), INK), ("; ".join(o.notes), WARNING))
+    lines = [(line, ink) for text, ink in told for line in _wrapped(one_line(text), font, room)]
+    foot = Image.new("RGB", (SIDE + BESIDE, len(lines) * LINE + EDGE), "white")
+    draw = ImageDraw.Draw(foot)
+    for place, (line, ink) in enumerate(lines):
+        draw.text((EDGE, EDGE / 2 + place * LINE), line, ink, font)
+    return foot
+
+
+def _wrapped(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float
+) -> list[str]:
+    """Return text in lines no wider than *room* pixels; a longer word is cut."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if font.getlength(longer) <= room:
+            lines[-1] = longer
+        else:
+            fits = (n for n in range(len(word), 0, -1) if font.getlength(word[:n]) <= room)
+            lines.append(word[: next(fits)])
+    return [line for line in lines if line]
+
+
+def _above(frame: Image.Image, foot: Image.Image) -> Image.Image:
+    whole = Image.new("RGB", (frame.width, frame.height + foot.height), "white")
+    whole.paste(frame, (0, 0))
+    whole.paste(foot, (0, frame.height))
+    return whole
 
 
 def _frame(
