@@ -1,5 +1,6 @@
 """Occlusion: windows against recomputing, against captum, and what must never change the answer."""
 
+import math
 import types
 
 import captum.attr
@@ -590,6 +591,8 @@ def test_mistakes_are_named(networks):
         (ImageError, "unknown fill 'grey'; did you mean 'gray'", {"fill": "grey"}),
         (ImageError, "colour '#12' is not of the form #rrggbb", {"fill": "#12"}),
         (ImageError, r"fill of shape \[4\] does not fit", {"fill": torch.zeros(4)}),
+        (ImageError, "a fill must be finite .*, not nan", {"fill": math.nan}),
+        (ImageError, "not -inf", {"fill": torch.tensor([0.0, -math.inf, 0.0])}),
         (UnitError, "has classes 0 to 4, not 5", {"target": 5}),
         (UnitError, "has classes 0 to 4, not -1", {"target": -1}),
         (UnitError, "does not name its classes: give a number, 0 to 4", {"target": "cat"}),

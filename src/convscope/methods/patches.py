@@ -120,7 +120,7 @@ def fill_for(
         patch: height and width of a patch, by which ``"blur"`` knows how far to blur.
 
     Raises:
-        ImageError: if there is no such fill, or it does not fit the image.
+        ImageError: if there is no such fill, it is not finite, or it does not fit the image.
 
     """
     if isinstance(value, str):
@@ -133,6 +133,9 @@ def fill_for(
             )
         return Fill(value, FILLS[value](image, preprocess, patch))
     tensor = torch.as_tensor(value, dtype=image.dtype, device=image.device)
+    if not tensor.isfinite().all():
+        bad = tensor[~tensor.isfinite()][0]
+        raise ImageError(f"a fill must be finite in the network's input space, not {bad:g}")
     if tensor.dim() == 0:
         return Fill(f"{float(tensor):g} in the input space", _spread(tensor, image))
     if tensor.dim() == 1:
