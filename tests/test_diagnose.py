@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -635,6 +636,21 @@ def test_the_figure_writes_findings_in_words():
     assert "0: dead units" in text
     assert "random weights" in text
     assert "Yellow: what the stride 2x2 can carry" in text
+
+
+def test_the_caption_gives_every_threshold_and_the_filters_scales():
+    convolution = nn.Conv2d(3, 2, 3)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.linspace(-1, 1, 54).reshape(2, 3, 3, 3))
+        convolution.weight[1] *= 0.5
+    net = network(convolution, nn.ReLU())
+    found = cs.diagnose(net, list(noise(60, 3, 12, 12)), thresholds={"grid": 0.2}, budget=0)
+    texts = [item.get_text() for item in diagnosis_figure(found).figure.texts]
+    said = " ".join(" ".join(texts).split())
+    listed = said.partition("Thresholds, as --threshold takes them: ")[2].partition(". ")[0]
+    given = dict(text.split(" ") for text in listed.split(", "))
+    assert {name: float(value) for name, value in given.items()} == asdict(found.thresholds)
+    assert "on its own scale, ± the 99.9% quantile of |weight|, ±0.5 to ±1; at most 0.00%" in said
 
 
 # The command line.

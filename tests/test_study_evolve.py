@@ -12,10 +12,12 @@ from PIL import Image
 from torch import nn
 
 from architectures import build
+from convscope.display import display_scale
 from convscope.errors import DataError, OutputError, TrainError, UnitError
-from convscope.figures.evolution import evolution_figure
-from convscope.figures.evolution_film import evolution_film
+from convscope.figures.evolution import evolution_figure, shown_projections
+from convscope.figures.evolution_film import _frame, _rows, evolution_film
 from convscope.figures.film import Film
+from convscope.figures.sheet import number
 from convscope.methods.project import project
 from convscope.network import Network
 from convscope.study.checkpoints import checkpoint_paths
@@ -130,12 +132,29 @@ def test_the_figure_shows_every_moment_and_says_what_it_shows(training, tmp_path
     caption = " ".join(texts)
     assert "Zeiler & Fergus 2014" in caption
     assert "over 6 training images" in caption
+    # Below the tiles, the activation and the projection's scale.
+    (followed,) = evolution.filters
+    feet = [tuple(t.split("\n±")) for t in texts if "\n±" in t]
+    limits = [display_scale(p).limit for p in shown_projections(evolution, followed)]
+    assert feet == [
+        (number(value), number(limit))
+        for value, limit in zip(followed.activation.tolist(), limits, strict=True)
+    ]
     # Two tiles a moment, and the curves.
     assert len(sheet.figure.axes) == 2 * 5 + 1
     line = sheet.figure.axes[-1].lines[0]
     assert line.get_ydata().tolist() == pytest.approx(evolution.distance["0.weight"].tolist())
     sheet.save(tmp_path / "evolution.png")
     assert (tmp_path / "evolution.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_frame_gives_each_projections_scale(training):
+    folder, module, images = training
+    evolution = evolve(folder, images, module=module)
+    (row,) = rows = _rows(evolution)
+    sheet = _frame(evolution, rows, [], 2)
+    texts = [text.get_text().split("\n")[0] for text in sheet.figure.texts]
+    assert f"{number(row.activations[2])}, ±{number(row.scales[2].limit)}" in texts
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A diagnosis drawn: a row of bars a layer, what was found, and the first layer's filters."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -204,15 +204,24 @@ def _caption(found: Diagnosis) -> Sequence[str]:
             else ""
         )
         lines.append(
-            f"Filters{which}: zero is mid-grey, each on its own scale. Below each, the square root "
-            f"of the power that it passes of these images, frequency zero in the middle, half a "
-            f"cycle a pixel at the border, white is its own largest.{square}"
+            f"Filters{which}: zero is mid-grey, each on its own scale, {_scales(found)}. Below "
+            f"each, the square root of the power that it passes of these images, frequency zero in "
+            f"the middle, half a cycle a pixel at the border, white is its own largest.{square}"
         )
     lines += [f"Left out: {one_line(text)}." for text in found.left_out]
-    lines.append(
-        "Thresholds: dead "
-        f"{number(limits.dead)}, dominating {number(limits.dominating)} and "
-        f"{number(limits.dominating_activation)}, same {number(limits.same_weights)} and "
-        f"{number(limits.same_activation)}, aliased {number(limits.aliased)}."
-    )
+    names = ", ".join(f"{name} {number(value)}" for name, value in asdict(limits).items())
+    lines.append(f"Thresholds, as --threshold takes them: {names}.")
     return lines
+
+
+def _scales(found: Diagnosis) -> str:
+    """Return from where to where the scales of the drawn filters go."""
+    scales = [
+        display_scale(presentable(values.double())) for values in found.filters[:MOST_FILTERS]
+    ]
+    limits = [number(limit(scale.limit for scale in scales)) for limit in (min, max)]
+    share = max(scale.clipped for scale in scales)
+    return (
+        f"± the {scales[0].quantile:.1%} quantile of |weight|, ±{limits[0]} to ±{limits[1]}; at "
+        f"most {share:.2%} of a filter's values are clipped"
+    )

@@ -124,7 +124,7 @@ def _draw_filter(
         left = MARGIN + LABEL + moment * (TILE + GAP)
         colour = CHANGED if followed.changed[moment] else SAME
         draw_pair(sheet, (left, top), TILE, patches[moment], projections[moment], scale, colour)
-        foot = f"{number(followed.activation[moment].item())}"
+        foot = f"{number(followed.activation[moment].item())}\n±{number(scale.limit)}"
         sheet.write(
             foot, left + TILE / 2, top + 2 * TILE + GAP, FOOT_POINTS, ha="center", va="top",
             warns=False,
@@ -196,7 +196,8 @@ def caption(
     return [
         f"{title}: one filter a layer during training. Above, the patch of the receptive field of "
         f"its strongest activation over {len(evolution.images)} training images; below, the "
-        f"projection; the number is the activation. Red frame: the strongest image changed.",
+        f"projection; the numbers are the activation and the projection's scale. Red frame: the "
+        f"strongest image changed.",
         f"What in this image drives the unit, given the switches. Rule: {rule.name} "
         f"({rule.source}). Zero is mid-grey, each tile on its own scale: ± the "
         f"{every[0].quantile:.1%} quantile of |value|; at most {share:.2%} of a tile's values "

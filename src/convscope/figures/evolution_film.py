@@ -133,7 +133,8 @@ def _draw_row(sheet: Sheet, row: _Row, moment: int, corner: tuple[float, float])
         row.scales[moment],
         colour,
     )
-    foot = number(row.activations[moment]) + ("\nnew image" if row.changed[moment] else "")
+    foot = f"{number(row.activations[moment])}, ±{number(row.scales[moment].limit)}"
+    foot += "\nnew image" if row.changed[moment] else ""
     low = top + 2 * TILE + GAP
     sheet.write(foot, middle, low, FOOT_POINTS, ha="center", va="top", warns=False)
 
