@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageSequence
 
 import convscope as cs
 from convscope import cli
-from convscope.figures.occlusion import OccludedImage, occlusion_figure
+from convscope.figures.occlusion import CELL, OccludedImage, occlusion_figure
+from convscope.figures.sheet import MARGIN
 from convscope.figures.sliding import EDGE, INK, LINE, SIDE, WARNING, save_animation
 from convscope.methods import passes
 from convscope.methods.agreement import projection_agreement
@@ -224,3 +225,72 @@ def test_rows_can_share_one_scale(run, tmp_path):
             if axes.images and axes.images[-1].get_cmap().name == "RdBu_r"
         }
         assert len(limits) == scales
+
+
+def written(figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def rows_of(run, tmp_path, names, **options) -> tuple[cs.Network, list[OccludedImage]]:
+    run("one.png", "--patch", "8")
+    net = cs.load(f"{tmp_path}/networks.py:small")
+    rows = []
+    for name in names:
+        image = net.preprocess(tmp_path / name)
+        for o in cs.occlude(net, image, 8, 8, **options).singles():
+            projection = torch.randn(3, 24, 24) if o.layer else None
+            rows.append(OccludedImage(o, image[0], image[0], name, projection))
+    return net, rows
+
+
+def test_the_panels_that_are_there_are_lettered_and_laid_out_without_gaps(run, tmp_path):
+    for layer, letters, width in ((None, "abc", 2), ("4", "abcde", 3)):
+        net, rows = rows_of(run, tmp_path, ["one.png"], layer=layer)
+        figure = occlusion_figure(rows, net.preprocess).figure
+        starts = [text[1] for text in written(figure) if text[0] == "(" and text[2:4] == ") "]
+        assert starts == list(letters)
+        assert figure.get_size_inches()[0] == pytest.approx(2 * MARGIN + width * CELL)
+        pictures = [axes for axes in figure.axes if axes.images]
+        assert len(pictures) % width == 0
+
+
+def test_a_heading_stands_nearer_to_its_own_row_and_names_its_target(run, tmp_path):
+    net, rows = rows_of(run, tmp_path, ["one.png", "two.png"], target=[0, 1])
+    figure = occlusion_figure(rows, net.preprocess).figure
+    height = figure.get_size_inches()[1]
+    places = {text.get_text(): height * text.get_position()[1] for text in figure.texts}
+    headings = [text for text in places if "; target" in text]
+    assert headings == [
+        f"{name}; target {target}" for name in ("one.png", "two.png") for target in ("cat", "dog")
+    ]
+    bottoms = [height * axes.get_position().y0 for axes in figure.axes if axes.images]
+    titles = [height * t.get_position()[1] for t in figure.texts if t.get_text().startswith("(a)")]
+    for heading, title in zip(headings[1:], titles[1:], strict=True):
+        above = min(bottom for bottom in bottoms if bottom > places[heading])
+        # A title hangs up from its place, two lines high; a heading hangs down from its own.
+        to_title = places[heading] - (title + 2 * 7.5 * 1.2 / 72)
+        assert above - places[heading] > to_title > 0
+    net, (row,) = rows_of(run, tmp_path, ["one.png"])
+    assert "one.png" in written(occlusion_figure([row], net.preprocess).figure)
+
+
+def test_a_small_drop_has_its_power_in_the_label(run, tmp_path):
+    net, (row,) = rows_of(run, tmp_path, ["one.png"])
+    o = row.occlusion
+    drops = 1e-6 * torch.linspace(-5, 5, o.probability.numel()).reshape(o.probability.shape)
+    small = replace(o, probability=o.clean["probability"] - drops)
+    for occlusion, power in ((o, ""), (small, " (1e−6)")):
+        figure = occlusion_figure([replace(row, occlusion=occlusion)], net.preprocess).figure
+        figure.canvas.draw()
+        bars = {axes.get_ylabel(): axes for axes in figure.axes if axes.get_ylabel()}
+        (bar,) = (axes for label, axes in bars.items() if label.startswith("drop of the prob"))
+        assert bar.get_ylabel() == f"drop of the probability{power}"
+        assert not bar.yaxis.get_offset_text().get_visible()
+
+
+def test_the_projections_scale_is_in_the_caption(run, tmp_path):
+    net, (row,) = rows_of(run, tmp_path, ["one.png"], layer="4")
+    figure = occlusion_figure([row], net.preprocess).figure
+    said = " ".join(" ".join(written(figure)).split())
+    # 2 of the 1728 values lie beyond the 99.9 % quantile.
+    assert "(c): deconvnet, zero is mid-grey, ± the 99.9% quantile of |value|, 0.06% of" in said

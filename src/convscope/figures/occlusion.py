@@ -38,7 +38,9 @@ CELL = TILE + SIDE
 HEAD = 0.36
 TITLE = 0.28
 CELLS_A_LINE = 3
+FEW_CELLS, FEW_CELLS_A_LINE = 4, 2
 LINE = HEAD + TILE + 0.1
+BETWEEN = 0.25
 BAR = 0.11
 POINTS = 7.5
 
@@ -107,7 +109,7 @@ def check_occlusion_fits(rows: int) -> None:
         OutputError: if it is.
 
     """
-    if rows * (TITLE + 2 * LINE) * DOTS_AN_INCH > MOST_PIXELS:
+    if rows * (BETWEEN + TITLE + 2 * LINE) * DOTS_AN_INCH > MOST_PIXELS:
         raise OutputError(f"{rows} maps are too many for one figure: take fewer, or -o FILE.npz")
 
 
@@ -130,20 +132,42 @@ def occlusion_figure(
     if scale == "shared":
         limits = [_Limits.of(rows)] * len(rows)
     panels = [_panels(row, own, preprocess) for row, own in zip(rows, limits, strict=True)]
-    lines = [-(-len(own) // CELLS_A_LINE) for own in panels]
-    heights = [TITLE + count * LINE for count in lines]
-    width = 2 * MARGIN + CELLS_A_LINE * CELL
+    few = all(len(own) <= FEW_CELLS for own in panels)
+    across = FEW_CELLS_A_LINE if few else CELLS_A_LINE
+    heights = [TITLE + -(-len(own) // across) * LINE for own in panels]
+    width = 2 * MARGIN + across * CELL
     notes = "; ".join(dict.fromkeys(note for row in rows for note in row.occlusion.notes))
-    sheet = Sheet.made_for(width, MARGIN + sum(heights), _caption(rows, scale), notes)
+    height = MARGIN + sum(heights) + (len(rows) - 1) * BETWEEN
+    sheet = Sheet.made_for(width, height, _caption(rows, scale, preprocess), notes)
     top = MARGIN
-    for row, own, height in zip(rows, panels, heights, strict=True):
-        title = shortened(one_line(row.title), width - 2 * MARGIN, NOTE_POINTS)
-        sheet.write(title, MARGIN, top, NOTE_POINTS, ha="left", va="top", warns=False)
+    for title, own, high in zip(_headings(rows), panels, heights, strict=True):
+        text = shortened(title, width - 2 * MARGIN, NOTE_POINTS)
+        sheet.write(text, MARGIN, top, NOTE_POINTS, ha="left", va="top", warns=False)
         for place, panel in enumerate(own):
-            line, column = divmod(place, CELLS_A_LINE)
+            line, column = divmod(place, across)
             panel.draw(sheet, MARGIN + column * CELL, top + TITLE + line * LINE + HEAD)
-        top += height
+        top += high + BETWEEN
     return OcclusionFigure(sheet)
+
+
+def _headings(rows: Sequence[OccludedImage]) -> list[str]:
+    """Return a heading for each row: what the picture is, and the target unless it is that."""
+    others = {row.title for row in rows if _is_another(row.occlusion)}
+    return [
+        one_line(row.title)
+        + (f"; target {_target_name(row.occlusion)}" if row.title in others else "")
+        for row in rows
+    ]
+
+
+def _is_another(o: Occlusion) -> bool:
+    """Return whether the target is not what the network takes the image for."""
+    return o.targets is not None and o.clean["predicted"] != o.targets
+
+
+def _target_name(o: Occlusion) -> str:
+    assert isinstance(o.targets, int)
+    return class_name(o, o.targets)
 
 
 @dataclass(frozen=True)
@@ -239,16 +263,35 @@ class _Panel:
         bar = sheet.axes(left + TILE + 0.08, top, BAR, TILE)
         drawn = sheet.figure.colorbar(ScalarMappable(norm, self.colours), cax=bar)
         drawn.ax.tick_params(labelsize=FOOT_POINTS - 0.5, length=2, pad=1)
-        drawn.set_label(self.unit, fontsize=FOOT_POINTS, labelpad=2)
+        # Its usual place, above the bar, is the title's.
+        drawn.ax.yaxis.get_offset_text().set_visible(False)
+        form = drawn.ax.yaxis.get_major_formatter()
+        form.format_ticks(drawn.get_ticks().tolist())
+        power = form.get_offset()
+        label = f"{self.unit} ({power})" if power else self.unit
+        drawn.set_label(label, fontsize=FOOT_POINTS, labelpad=2)
+
+
+def _letters(row: OccludedImage) -> dict[str, str]:
+    """Return the letters of the panels that are there, in their order."""
+    o = row.occlusion
+    there = {
+        "patch": True,
+        "unit": o.activation is not None,
+        "projection": row.projection is not None,
+        "probability": o.probability is not None and o.predicted is not None,
+        "classes": o.probability is not None and o.predicted is not None,
+    }
+    return dict(zip((name for name, is_there in there.items() if is_there), "abcde", strict=False))
 
 
 def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list[_Panel]:
-    o = row.occlusion
+    o, letters = row.occlusion, _letters(row)
     pictures = picture_of(preprocess.to_pixels(torch.stack([row.image.cpu(), row.patched.cpu()])))
     place = o.positions[telling(o)].tolist()
     panels = [
         _Panel(
-            f"(a) the patch, {o.patch[0]} x {o.patch[1]}, where it\nlowers the "
+            f"({letters['patch']}) the patch, {o.patch[0]} x {o.patch[1]}, where it\nlowers the "
             f"{'unit' if o.logit is None else 'logit of the target'} most",
             pictures[1],
             frame=(place[0], place[1], place[2], place[3]),
@@ -260,24 +303,25 @@ def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list
     if o.activation is not None:
         panels.append(
             _Panel(
-                f"(b) {one_line(str(o.layer))}\nchannel {o.channel}, "
+                f"({letters['unit']}) {one_line(str(o.layer))}\nchannel {o.channel}, "
                 f"{number(o.clean['activation'])} unoccluded",
                 o.activation.numpy(), VALUES, limits.activation, "sum of the map", dots=computed,
             )
         )  # fmt: skip
     if row.projection is not None:
-        shown = presentable(preprocess.difference_to_pixels(row.projection[None].cpu()))[0]
+        shown = _shown_projection(row.projection, preprocess)
         tile = display_scale(shown)
-        panels.append(_Panel(_projection_title(row, tile), to_display(shown, tile)))
+        title = f"({letters['projection']}) {_projection_title(row, tile)}"
+        panels.append(_Panel(title, to_display(shown, tile)))
     if o.probability is not None and o.predicted is not None:
-        name = class_name(o, int(o.targets))  # type: ignore[arg-type]
+        name = _target_name(o)
         panels.append(
             _Panel(
-                f"(d) P({name}),\n{o.clean['probability']:.3f} unoccluded",
+                f"({letters['probability']}) P({name}),\n{o.clean['probability']:.3f} unoccluded",
                 o.probability.numpy(), VALUES, (0.0, 1.0), "probability", dots=computed,
             )
         )  # fmt: skip
-        panels.append(_classes_panel(o))
+        panels.append(_classes_panel(o, letters["classes"]))
     heat = _heat(o)
     what = "activation" if o.probability is None else "probability"
     reach = limits.heat
@@ -292,12 +336,14 @@ def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list
 
 def _projection_title(row: OccludedImage, tile: DisplayScale) -> str:
     agreement = "none: constant" if row.agreement is None else f"{row.agreement:.2f}"
-    return (
-        f"(c) projection of that map, ±{number(tile.limit)}\ncorrelation with its drop {agreement}"
-    )
+    return f"projection of that map, ±{number(tile.limit)}\ncorrelation with its drop {agreement}"
 
 
-def _classes_panel(o: Occlusion) -> _Panel:
+def _shown_projection(projection: Tensor, preprocess: Preprocess) -> Tensor:
+    return presentable(preprocess.difference_to_pixels(projection[None].cpu()))[0]
+
+
+def _classes_panel(o: Occlusion, letter: str) -> _Panel:
     """Return the panel of the most probable class at each position, with its legend."""
     assert o.predicted is not None
     predicted = o.predicted.numpy()
@@ -312,7 +358,7 @@ def _classes_panel(o: Occlusion) -> _Panel:
         legend.append((class_name(o, int(own)), colour))
     if len(kept) < len(found):
         legend.append((f"{len(found) - len(kept)} others", OTHER))
-    return _Panel("(e) most probable class", painted, legend=tuple(legend))
+    return _Panel(f"({letter}) most probable class", painted, legend=tuple(legend))
 
 
 def class_name(o: Occlusion, number_of: int) -> str:
@@ -320,7 +366,7 @@ def class_name(o: Occlusion, number_of: int) -> str:
     return one_line(o.classes.get(str(number_of), f"class {number_of}"))
 
 
-def _caption(rows: Sequence[OccludedImage], scale: str) -> list[str]:
+def _caption(rows: Sequence[OccludedImage], scale: str, preprocess: Preprocess) -> list[str]:
     o = rows[0].occlusion
     lines = [
         f"{o.network}: what the network says with a patch ({o.fill}) over part of the image, at "
@@ -333,27 +379,44 @@ def _caption(rows: Sequence[OccludedImage], scale: str) -> list[str]:
             "Red: hiding the place lowers the probability; blue: it raises it. "
             + ("Each map on its own scale." if scale == "tile" else "All rows on one scale.")
         )
-    for row in rows:
-        own = row.occlusion
-        if own.targets is not None and own.clean["predicted"] != own.targets:
-            lines.append(
-                f"{one_line(row.title)}: the network takes the image for "
-                f"{class_name(own, own.clean['predicted'])}, not for the target "
-                f"{class_name(own, int(own.targets))}."  # type: ignore[arg-type]
-            )
-    if any(r.projection is not None for r in rows):
+    lines += [
+        f"{one_line(row.title)}: the network takes the image for "
+        f"{class_name(row.occlusion, row.occlusion.clean['predicted'])}, not for the target "
+        f"{_target_name(row.occlusion)}."
+        for row in rows
+        if _is_another(row.occlusion)
+    ]
+    lines += _projection_caption(rows, preprocess)
+    estimated = next((row for row in rows if _is_estimated(row.occlusion)), None)
+    if estimated is not None:
+        letter = _letters(estimated).get("classes")
+        nearest = f", and ({letter}) shows what the nearest computed one gives" if letter else ""
         lines.append(
-            "(c): deconvnet, zero is mid-grey; the correlation is between the mean |projection| "
-            "under the patch and the drop of the map's sum, over all computed positions."
-        )
-    if any(_is_estimated(r.occlusion) for r in rows):
-        lines.append(
-            "White dots: computed positions; between them the maps are estimates, and (e) shows "
-            "what the nearest computed one gives."
+            f"White dots: computed positions; between them the maps are estimates{nearest}."
         )
     if any(bool(r.occlusion.heatmap(k).isnan().any()) for r in rows for k in _kinds(r.occlusion)):
         lines.append("Hatched: not covered by any patch that was computed.")
     return lines
+
+
+def _projection_caption(rows: Sequence[OccludedImage], preprocess: Preprocess) -> list[str]:
+    """Return the scale of the projections and what they are compared with, if there are any."""
+    own = [row for row in rows if row.projection is not None]
+    if not own:
+        return []
+    scales = [
+        display_scale(_shown_projection(row.projection, preprocess))
+        for row in own
+        if row.projection is not None
+    ]
+    most = "at most " if len(scales) > 1 else ""
+    return [
+        f"({_letters(own[0])['projection']}): deconvnet, zero is mid-grey, ± the "
+        f"{scales[0].quantile:.1%} quantile of |value|, {most}"
+        f"{max(scale.clipped for scale in scales):.2%} of the values clipped; the correlation is "
+        f"between the mean |projection| under the patch and the drop of the map's sum, over all "
+        f"computed positions."
+    ]
 
 
 def _is_estimated(o: Occlusion) -> bool:
