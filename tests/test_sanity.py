@@ -233,6 +233,19 @@ def test_a_unit_is_compared_within_what_it_reads(tiny):
     assert found.edge_map.shape == (bottom - top, right - left)
 
 
+def test_another_class_is_called_by_its_name(tiny):
+    module, net, image = tiny
+    # Of the four classes in the seed's order, the first that is not the target.
+    other = next(int(c) for c in np.random.default_rng(0).permutation(4) if c != 2)
+    names = ("cat", "dog", "eel", "fox")
+    named = Network(module, image, classes=names)
+    for tested, expected in ((named, f"class {names[other]}"), (net, f"class {other}")):
+        columns = sanity(tested, image, target=2, seeds=1, others=2).columns
+        assert f"{expected} instead" in columns
+    found = sanity(named, image, layer="two", channel=3, seeds=1, others=2)
+    assert any(column.startswith("channel ") for column in found.columns)
+
+
 def test_without_pools_there_are_no_switches():
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 3))
     image = torch.rand(1, 1, 16, 16)

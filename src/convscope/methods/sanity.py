@@ -224,8 +224,12 @@ def _class_unit(net: Network, image: Tensor, target: Target | None) -> _Unit:
         scores = (maps or len(own) == 2) and own[:2] == shape
         if scores and top[0].steps[0] in narrow_steps(graph):
             start = top[0].steps[0]
-    name = f"class {number}" if net.classes is None else f"class {net.classes[number]}"
-    return _Unit(start, number, None, net.receptive_fields.map_window(start), name)
+    window = net.receptive_fields.map_window(start)
+    return _Unit(start, number, None, window, _class_name(net, number))
+
+
+def _class_name(net: Network, number: int) -> str:
+    return f"class {number}" if net.classes is None else f"class {net.classes[number]}"
 
 
 @dataclass
@@ -309,8 +313,9 @@ class _Work:
             positive = torch.rand(shape, generator=generator).to(self.image)
             signals.append(self.projections(graph, ascent, positive))
         if units:
-            what = "class" if self.unit.class_name else "channel"
-            self.columns[f"{what} {channels[0]} instead"] = units[0]
+            other = channels[0]
+            name = _class_name(self.net, other) if self.unit.class_name else f"channel {other}"
+            self.columns[f"{name} instead"] = units[0]
         self.columns["random signal"] = signals[0]
         switches = torch.full((len(self.rules), len(MEASURES)), NAN, dtype=torch.float64)
         if self.pools:
