@@ -145,9 +145,9 @@ def test_a_file_of_weights(tmp_path):
     [
         (
             "vgg61",
-            r"no model 'vgg61'; did you mean 'vgg16'.*a model is base, vgg16, .*zfnet, torch",
+            r"no model 'vgg61'; did you mean 'vgg16'.*\? \(a model is base, vgg16, .*zfnet, torch",
         ),
-        ("nonsense", r"no model 'nonsense'; a model is"),
+        ("nonsense", r"no model 'nonsense' \(a model is"),
         ("", r"no model ''"),
         ("zfnet", r"no published weights of zfnet; pass .*--weights, or weights=None"),
         ("net.py", r"name the function of net\.py.*net\.py:FUNCTION"),

@@ -102,6 +102,18 @@ def test_a_bare_pickle_and_a_whole_module_are_refused(tmp_path):
     assert not marker.exists()
 
 
+def test_another_kind_of_file_is_said(tmp_path):
+    for content in (b"hello\n", b"\xff\xd8\xff\xe0", b"import torch\n"):
+        for name, message in (
+            ("w.jpg", "it is no torch file, and its name does not end in .safetensors"),
+            ("w.safetensors", "it is no safetensors file, or a damaged one"),
+        ):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(ModelError) as caught:
+                read_weights(tmp_path / name)
+            assert f"{name} cannot be read as weights: {message}" in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
 def test_damaged_files_are_one_sentence(tmp_path, state, name):
     path = tmp_path / name

@@ -108,8 +108,8 @@ def _parts(name: str, weights: str | Path | None, size: tuple[int, int, int] | N
     if name.endswith(".py"):
         raise ModelError(f"name the function of {name} that makes the network: {name}:FUNCTION")
     raise ModelError(
-        f"there is no model {name!r}{near_matches(name, NAMES)}; "
-        f"a model is {', '.join(NAMES)}, {_FORMS}"
+        f"there is no model {name!r}{near_matches(name, NAMES)} "
+        f"(a model is {', '.join(NAMES)}, {_FORMS})"
     )
 
 

@@ -18,6 +18,7 @@ from convscope.errors import ModelError, near_matches
 
 NAMES_SHOWN = 3
 NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+TORCH_STARTS = (b"PK", b"\x80")  # a zip file's, and a pickle's, which torch wrote before
 WRAPPERS = ("module.", "_orig_mod.")  # left in the keys by data parallelism and torch.compile
 
 
@@ -121,12 +122,28 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read as weights: {first_line(error)}") from error
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path} cannot be read as weights: it is no safetensors file, or a damaged one "
+            f"({first_line(error)})"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
 
 
 def _read_torch(path: Path) -> Any:
     """Read torch's format, allowing tensors and plain containers only."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
+    # What else it holds the unpickler would take for instructions, and complain of a letter.
+    if not start.startswith(TORCH_STARTS):
+        raise ModelError(
+            f"{path} cannot be read as weights: it is no torch file, and its name does not end in "
+            f".safetensors"
+        )
     try:
         # What torch warns of here (such as another pickle protocol) either reads well or raises.
         with warnings.catch_warnings():
