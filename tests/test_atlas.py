@@ -1,6 +1,7 @@
 """The atlas: its tables, its pictures, its commands, and its pages in a real browser."""
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -24,6 +25,8 @@ from convscope.atlas.sprites import CELLS, MOSAIC, cell
 from convscope.cli import app
 from convscope.display import display_scale, to_display
 from convscope.errors import ConvscopeError, DataError, UnitError
+from convscope.figures.sheet import Sheet, counted
+from convscope.figures.sheet import number as number_text
 from convscope.methods.scanning.sources import PictureFolder
 
 TABLES = (UNITS, STRONGEST, ARRAYS, TALLY)
@@ -127,7 +130,7 @@ def test_a_channel_below_zero_without_a_rectifier_is_not_dead(home):
     assert [layer["dead"] for layer in facts["layers"]][1:] == [1, 0]
     for page, said in (("01-3", True), ("02-5", False)):
         text = (home / "whole" / "layers" / f"{page}.html").read_text("utf-8")
-        assert ("channels were never active" in text) == said
+        assert ("1 channel was never active" in text) == said
 
 
 def test_tiles_show_the_patch_and_the_projection(home):
@@ -207,6 +210,31 @@ def test_unit_is_drawn_from_the_atlas(home, tmp_path):
     assert len(said.splitlines()) == 1 + 9
     run("unit", home / "whole", "4", 2, "-o", tmp_path / "dead.png")
     assert (tmp_path / "dead.png").exists()
+
+
+def test_a_units_figure_names_its_images_and_units(home, tmp_path, monkeypatch):
+    sheets = []
+    monkeypatch.setattr(Sheet, "save", lambda sheet, path: sheets.append(sheet) or path.touch())
+    run("unit", home / "whole", "3", 0, "-o", tmp_path / "unit.png")
+    texts = [text.get_text() for text in sheets[0].figure.texts]
+    scan, images = cs.Scan.load(home / "whole" / TALLY), titles(home)
+    layer = scan.layers["3"]
+    feet = [text.split("\npeak ") for text in texts if "\npeak " in text]
+    assert feet == [
+        [images[number], number_text(peak)]
+        for number, peak in zip(layer.image[0].tolist(), layer.peak[0].tolist(), strict=True)
+    ]
+    said = " ".join(" ".join(texts).split())
+    assert "the 9 strongest of 14 images of photos." in said
+    assert "below each projection in units of pixel brightness (0 to 1)" in said
+
+
+def titles(home) -> list[str]:
+    folder = home / "photos"
+    files = sorted(
+        (path.relative_to(folder) for path in folder.rglob("*.png")), key=lambda p: p.parts
+    )
+    return [path.as_posix() for path in files]
 
 
 def test_mistakes_are_one_sentence(home, tmp_path):
@@ -335,6 +363,40 @@ def test_a_channel_below_zero_is_called_so(home, page):
     page.click("#grid a[data-channel='1']")
     page.wait_for_selector("#unit-view h2")
     assert "above zero in none of the images" in page.inner_text("#unit-view")
+
+
+@pytest.fixture(scope="module")
+def small_atlas(home):
+    """An atlas of three pictures, fewer than a channel's nine."""
+    paint(home / "three", 3)
+    run("scan", f"{home}/net.py:network", home / "three", *SIZE, "-o", home / "small")
+    return home / "small"
+
+
+def test_pages_of_a_few_images_say_how_many(small_atlas, page):
+    page.goto((small_atlas / "index.html").as_uri())
+    assert "the 3 images from “three” that drive each channel most" in page.inner_text(".lead")
+    assert len(page.query_selector_all(".thumb")[0].query_selector_all(".empty")) == 6
+    page.goto(f"{small_atlas.as_uri()}/layers/00-0.html#1")
+    layer = cs.Scan.load(small_atlas / TALLY).layers["0"]
+    text = page.inner_text("main")
+    assert "a channel's strongest images, at most 3, cropped" in text.replace("\n", " ")
+    peaks = page.query_selector(".panels svg")
+    assert peaks.query_selector("text").text_content() == counted(layer.histogram[1].max(), "image")
+
+
+def test_empty_cells_are_dark_where_the_page_is(small_atlas, page):
+    page.emulate_media(color_scheme="dark")
+    page.goto((small_atlas / "layers" / "00-0.html").as_uri())
+    for show, width in (("patches", MOSAIC), ("both", 2 * MOSAIC)):
+        page.select_option("#show", show)
+        page.wait_for_timeout(300)
+        shot = page.query_selector("#grid .sprite:not(:text('dead'))").screenshot()
+        pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+        assert pixels.shape[1] == width
+        # Three tiles a cell; below them nothing is lighter than the page's lines, #3a3a36.
+        assert pixels[MOSAIC // 3 + 2 : MOSAIC - 4, 4:-4].max() <= 0x3A
+        assert pixels[: MOSAIC // 3].max() > 0x3A
 
 
 def test_keys_lead_to_a_channel_and_back(home, page):

@@ -17,7 +17,7 @@ from convscope.atlas import place
 from convscope.atlas.commands import ModelNames, project_command, unit_command
 from convscope.atlas.overview import overview_page
 from convscope.atlas.similar import chained, neighbours, weight_similarity
-from convscope.atlas.sprites import GridSheets, save_picture, strip, strip_suffix
+from convscope.atlas.sprites import SHOWN_IN_GRID, GridSheets, save_picture, strip, strip_suffix
 from convscope.atlas.tables import top_class, windows, write_facts, write_tables
 from convscope.atlas.tiles import LayerTiles, TileShape, drawn_tiles, picture
 from convscope.errors import OutputError
@@ -303,6 +303,7 @@ class _Drawing:
             field=self._net.receptive_fields.size(self._net.step(layer.read_at)),
             dead=int(layer.dead.sum()),
             images=self._scan.images,
+            shown=min(SHOWN_IN_GRID, layer.image.shape[1], self._scan.images),
             classes=len(self._scan.classes),
             rule=chosen_rule(self._net, self._rule),
             notes=self._net.notes,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convscope.atlas.sprites import CELLS, cell
+from convscope.atlas.sprites import CELLS, cell, empty_cells
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.network import Network
 from convscope.pages import render
@@ -32,6 +32,7 @@ class _Card:
     sheet: str
     left: int
     top: int
+    empty: list[tuple[int, int]]
 
 
 def overview_page(net: Network, scan: Scan, facts: dict[str, Any]) -> str:
@@ -57,7 +58,7 @@ def overview_page(net: Network, scan: Scan, facts: dict[str, Any]) -> str:
         data=facts["data"]["name"],
         classes=scan.classes,
         bad=facts["bad_images"],
-        top=facts["top"],
+        top=min(facts["top"], scan.images),
         notes=(*net.notes, *facts["scan_notes"]),
         rule=facts["rule"],
     )
@@ -80,6 +81,7 @@ def _card(layer: LayerScan, facts: dict[str, Any], layers: list[LayerScan]) -> _
         sheet=f"sheet-{example // CELLS}.jpg",
         left=left,
         top=top,
+        empty=empty_cells(int((layer.image[example] >= 0).sum())),
     )
 
 

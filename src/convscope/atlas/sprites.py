@@ -15,6 +15,7 @@ SMALL = 32
 """Side of a tile in the grid of channels, where nine make a square."""
 
 GAP = 1
+SHOWN_IN_GRID = ACROSS * ACROSS
 MOSAIC = ACROSS * SMALL + (ACROSS - 1) * GAP
 CELLS_ACROSS, CELLS_DOWN = 4, 8
 CELLS = CELLS_ACROSS * CELLS_DOWN
@@ -32,7 +33,7 @@ class GridSheets:
 
     def put(self, channel: int, rank: int, tile: Tile) -> None:
         """Put a tile at its place, as far as nine."""
-        if rank >= ACROSS * ACROSS:
+        if rank >= SHOWN_IN_GRID:
             return
         sheet, (top, left) = self._sheets[channel // CELLS], cell(channel)
         row, column = divmod(rank, ACROSS)
@@ -59,6 +60,17 @@ def cell(channel: int) -> tuple[int, int]:
     """
     row, column = divmod(channel % CELLS, CELLS_ACROSS)
     return row * MOSAIC, column * 2 * MOSAIC
+
+
+def empty_cells(entries: int) -> list[tuple[int, int]]:
+    """Return the left and top of the tiles of a channel's cell that hold nothing.
+
+    >>> empty_cells(7)
+    [(33, 66), (66, 66)]
+    """
+    step = SMALL + GAP
+    ranks = range(entries, SHOWN_IN_GRID)
+    return [(rank % ACROSS * step, rank // ACROSS * step) for rank in ranks]
 
 
 def strip(tiles: dict[int, Tile], top: int, shape: TileShape) -> Picture:

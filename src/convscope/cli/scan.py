@@ -226,16 +226,18 @@ def _write(
         numbers = {"output": str(output), "images": found.images, "bad": bad, "layers": layers}
         print_json({**numbers, "notes": found.notes})
         return
+    from convscope.figures.sheet import counted
+
     print_line(str(first))
     channels, dead = (sum(layer[key] for layer in layers) for key in ("channels", "dead"))
     print_line(
-        f"  {channels:,} channels of {len(layers)} layers over {found.images:,} images; "
-        f"{dead:,} never active"
+        f"  {counted(channels, 'channel')} of {counted(len(layers), 'layer')} over "
+        f"{counted(found.images, 'image')}; {dead:,} never active"
     )
     for note in found.notes:
         print_line(f"  {note}")
     if bad:
-        print_line(f"  {len(bad)} images left out:")
+        print_line(f"  {counted(len(bad), 'image')} left out:")
         for item in bad[:BAD_SHOWN]:
             print_line(f"    {item['image']}: {item['reason']}")
         if len(bad) > BAD_SHOWN:

@@ -42,24 +42,26 @@ def unit(
 
 
 def _figure(atlas: "Atlas", found: "AtlasUnit") -> "Sheet":
+    from convscope.figures.lettering import one_line
+    from convscope.figures.sheet import counted
     from convscope.figures.unit import Shown, unit_figure
     from convscope.network.rules import rule_named
 
     entries = [
-        Shown(patch, projection, entry[1], entry[8])
+        Shown(patch, projection, found.titles[str(entry[0])], entry[1], entry[8])
         for patch, projection, entry in zip(
             found.patches, found.projections, found.facts["entries"], strict=True
         )
     ]
     rule = rule_named(atlas.facts["rule"])
     clipped = max((entry[9] for entry in found.facts["entries"]), default=0.0)
-    images = atlas.facts["images_counted"]
+    images = counted(atlas.facts["images_counted"], "image")
     caption = [
         f"What in each image drives the unit, given the switches; the {len(entries)} strongest of "
-        f"{images:,} images. Rule: {rule.name} ({rule.source}).",
+        f"{images} of {one_line(atlas.facts['data']['name'])}. Rule: {rule.name} ({rule.source}).",
         "Zero is mid-grey, each tile on its own scale: ± the 99.9% quantile of |value|, given "
-        f"below each projection; at most {clipped:.2%} of a tile's values are clipped. Hatched: "
-        "beyond the image.",
+        f"below each projection in units of pixel brightness (0 to 1); at most "
+        f"{clipped:.2%} of a tile's values are clipped. Hatched: beyond the image.",
     ]
     title = f"{atlas.facts['network']}, {found.layer['name']}, channel {found.channel}"
     return unit_figure(title, entries, caption, atlas.facts["notes"])

@@ -17,6 +17,7 @@ from convscope.figures.sheet import (
     NOTE_POINTS,
     WARNING,
     Sheet,
+    counted,
     number,
     presentable,
 )
@@ -113,7 +114,7 @@ def _finding_lines(found: Diagnosis, width: float) -> list[tuple[str, float, boo
 
 def _draw_bars(sheet: Sheet, found: Diagnosis) -> None:
     """Draw the columns of bars, red where they are of a finding."""
-    title = f"{one_line(found.network)}: diagnosis over {found.images:,} images"
+    title = f"{one_line(found.network)}: diagnosis over {counted(found.images, 'image')}"
     width = sheet.figure.get_size_inches()[0] - 2 * MARGIN
     sheet.write(
         shortened(title, width, NOTE_POINTS), MARGIN, MARGIN, NOTE_POINTS, ha="left", va="top",

@@ -16,6 +16,7 @@ from convscope.figures.sheet import (
     MOST_PIXELS,
     NOTE_POINTS,
     Sheet,
+    counted,
     frame_tile,
     number,
     picture_of,
@@ -193,9 +194,10 @@ def caption(
     rule = RULES[evolution.rule]
     every = [scale for row in scales for scale in row]
     share = max(scale.clipped for scale in every)
+    images = counted(len(evolution.images), "training image")
     return [
         f"{title}: one filter a layer during training. Above, the patch of the receptive field of "
-        f"its strongest activation over {len(evolution.images)} training images; below, the "
+        f"its strongest activation over {images}; below, the "
         f"projection; the numbers are the activation and the projection's scale. Red frame: the "
         f"strongest image changed.",
         f"What in this image drives the unit, given the switches. Rule: {rule.name} "

@@ -10,7 +10,7 @@ from convscope.figures.lettering import one_line, shortened
 from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Sheet, number
 
 ACROSS = 3
-TILE, GAP, FOOT, HEAD = 1.05, 0.06, 0.16, 0.5
+TILE, GAP, FOOT, HEAD = 1.05, 0.06, 0.28, 0.5
 HALVES_APART = 0.3
 
 Picture = npt.NDArray[np.uint8]
@@ -18,10 +18,11 @@ Picture = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Shown:
-    """One entry: two pictures, the unit's peak, and the value shown as white."""
+    """One entry: two pictures, the image's name, the unit's peak, and the value shown as white."""
 
     patch: Picture
     projection: Picture
+    image: str
     peak: float
     limit: float
 
@@ -55,8 +56,9 @@ def unit_figure(
         row, column = divmod(place, ACROSS)
         top = MARGIN + HEAD + row * (TILE + FOOT + GAP)
         foot = f"±{number(entry.limit)}" if entry.limit else "nothing arrives"
+        image = shortened(one_line(entry.image), TILE, FOOT_POINTS)
         for start, shown, below in (
-            (MARGIN, entry.patch, f"peak {number(entry.peak)}"),
+            (MARGIN, entry.patch, f"{image}\npeak {number(entry.peak)}"),
             (right, entry.projection, foot),
         ):
             left = start + column * (TILE + GAP)

@@ -2,7 +2,7 @@
 // One layer of an atlas: the grid of its channels, and one channel at a time.
 // The layer's own script calls convscopeLayer(data) with what is shown.
 function convscopeLayer(data) {
-  const MOSAIC = 98, ACROSS = 4, CELLS = 32;
+  const MOSAIC = 98, ACROSS = 4, CELLS = 32, TILE = 33, TILES_ACROSS = 3;
   const $ = (id) => document.getElementById(id);
   const grid = $("grid"), unitView = $("unit-view"), gridView = $("grid-view");
   const channels = data.channels.map((values, channel) => ({ dead: values.entries.length === 0, ...values, channel, empty: values.entries.length === 0 }));
@@ -31,6 +31,7 @@ function convscopeLayer(data) {
 
   const number = (value) => value === null ? "–" : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)
     ? value.toExponential(2) : String(Number(value.toPrecision(3)));
+  const counted = (images) => `${images.toLocaleString("en")} image${images === 1 ? "" : "s"}`;
   // A share that is not all or nothing must not be rounded to it.
   const percent = (share) => share === null ? "–"
     : share > 0 && share < 0.001 ? "under 0.1 %" : share < 1 && share > 0.999 ? "over 99.9 %"
@@ -71,6 +72,12 @@ function convscopeLayer(data) {
     element.setAttribute("aria-label", `the strongest ${show === "both" ? "patches and projections" : show} of channel ${c.channel}`);
     element.style.backgroundPosition = `-${left}px -${Math.floor(cell / ACROSS) * MOSAIC}px`;
     element.dataset.sheet = `${data.slug}/${data.sheets[Math.floor(c.channel / CELLS)]}`;
+    for (let rank = c.entries.length; rank < TILES_ACROSS * TILES_ACROSS; rank++) {
+      for (const start of show === "both" ? [0, MOSAIC] : [0]) {
+        element.append(make("i", { className: "empty", style: {
+          left: `${start + (rank % TILES_ACROSS) * TILE}px`, top: `${Math.floor(rank / TILES_ACROSS) * TILE}px` } }));
+      }
+    }
     near.observe(element);
     return element;
   }
@@ -135,7 +142,7 @@ function convscopeLayer(data) {
   }
 
   function histogram(c) {
-    const width = 360, height = 120, foot = 18;
+    const width = 360, head = 16, height = 120 + head, foot = 18;
     const bins = c.bins.filter(([low, high]) => !(low < 0 && high > 0) && low !== null && high !== null);
     const rest = c.bins.filter((bin) => !bins.includes(bin)).reduce((sum, bin) => sum + bin[2], 0);
     const all = c.bins.reduce((sum, bin) => sum + bin[2], 0);
@@ -150,15 +157,16 @@ function convscopeLayer(data) {
     const most = Math.max(...bins.map((bin) => bin[2]));
     const x = (exponent) => (sides[0] ? end - exponent : exponent - first) / (end - first) * width;
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height + foot}`, role: "img",
-      "aria-label": `Histogram of the peak over ${all} images` });
+      "aria-label": `Histogram of the peak over ${counted(all)}` });
     for (const bin of bins) {
       const [one, other] = [x(edge(bin, 0)), x(edge(bin, 1))];
-      const high = Math.max(1, (height - 4) * bin[2] / most);
+      const high = Math.max(1, (height - head) * bin[2] / most);
       picture.append(svg("rect", { x: Math.min(one, other) + 0.5, y: height - high,
         width: Math.max(1, Math.abs(other - one) - 1), height: high },
-        svg("title", {}, `${number(bin[0])} to ${number(bin[1])}: ${bin[2]} images`)));
+        svg("title", {}, `${number(bin[0])} to ${number(bin[1])}: ${counted(bin[2])}`)));
     }
     picture.append(svg("line", { x1: 0, x2: width, y1: height, y2: height }),
+      svg("line", { x1: 0, x2: width, y1: head, y2: head }), svg("text", { x: 0, y: head - 4 }, counted(most)),
       svg("text", { x: 0, y: height + 14 }, number((sides[0] ? -1 : 1) * 2 ** (sides[0] ? end : first))),
       svg("text", { x: width, y: height + 14, "text-anchor": "end" }, number((sides[0] ? -1 : 1) * 2 ** (sides[0] ? first : end))));
     return [picture, note];
