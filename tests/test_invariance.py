@@ -3,6 +3,8 @@
 import json
 import math
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +16,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from convscope import cli
+from convscope.cli.invariance import _print as printed
 from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.images import Preprocess
 from convscope.methods.invariance import invariance
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.transformations import NEUTRAL, SOURCES, transformed
 from convscope.network import Network
+from convscope.pages.report_sections import _moved as said_in_the_report
 
 PLAIN = Preprocess.identity(2, (7, 9))
 
@@ -164,6 +168,42 @@ def test_what_is_not_transformed_is_not_moved(small):
     assert found.distance[2, :, :, full_turn].max() < 1e-10
     assert found.amounts[0][~found.amounts[0].isnan()].tolist() == [-3, -2, 0, 2, 3]
     assert found.amounts[1].tolist() == pytest.approx([1, 1.2, 1.4, 1.6, 1.8])
+
+
+def test_the_image_as_it_is_counts_neither_for_the_median_nor_for_the_share(small, capsys):
+    _, net, images = small
+    amounts = {"translation": [-3, 0, 3], "scale": [1.0, 1.3], "rotation": [0.0, 45.0, 360.0]}
+    found = invariance(net, images[:1], targets=[1], amounts=amounts)
+    assert [found.changed(k).tolist() for k in range(3)] == [
+        [True, False, True], [False, True, False], [False, True, False],
+    ]  # fmt: skip
+    distance = torch.tensor([[[[0.5, 0.0, 0.7]]], [[[0.0, 0.9, torch.nan]]]], dtype=torch.float64)
+    planted = replace(
+        found,
+        kinds=("translation", "rotation"),
+        units=("pixels down", "degrees counterclockwise"),
+        layers=("one",),
+        amounts=torch.tensor([[-3.0, 0, 3], [0, 90, 360]], dtype=torch.float64),
+        distance=distance,
+        predicted=torch.tensor([[[2, 1, 1]], [[1, 2, 1]]]),
+    )
+    assert planted.medians(0) == pytest.approx([0.6])
+    assert planted.medians(1) == pytest.approx([0.9])
+    assert (planted.kept(0), planted.kept(1)) == (0.5, 0.0)
+    printed(planted, [Path("cat.png")])
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "translation, -3 to 3 pixels down:",
+        "  one: median distance 0.600 of the features' length",
+        "  the target is the answer for 50% of the transformed images",
+    ]
+    assert said_in_the_report(planted, 0) == (
+        "Translation from -3 to 3 pixels down: the features move by a median of 0.6 at one, of "
+        "their length; the answer stays for 50% of the transformed pictures."
+    )
+    undone = replace(planted, predicted=torch.full((2, 1, 3), -1))
+    assert math.isnan(undone.kept(0))
+    still = invariance(net, images, kinds=["scale"], amounts={"scale": [1.0]})
+    assert all(map(math.isnan, [*still.medians(0), still.kept(0)]))
 
 
 def test_memory_never_changes_an_answer(small):

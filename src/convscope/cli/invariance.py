@@ -1,5 +1,6 @@
 """``convscope invariance``: images moved, enlarged and turned, and what becomes of the features."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,21 +91,15 @@ def invariance(
 
 def _print(found: "Invariance", images: list[Path]) -> None:
     """Print, for each transformation, how far the features get on the median, and the answers."""
-    import torch
-
     for k, (kind, unit) in enumerate(zip(found.kinds, found.units, strict=True)):
         known = found.amounts[k][~found.amounts[k].isnan()]
         low, high = float(known.min()), float(known.max())
         print_line(f"{kind}, {low:g} to {high:g} {unit}:")
-        for at, name in enumerate(found.layers):
-            values = found.distance[k, at]
-            median = float(values.nanmedian())
-            print_line(f"  {name}: median distance {median:.3f} of the features' length")
-        if found.predicted is not None:
-            answers = found.predicted[k]
-            done = answers >= 0
-            kept = (answers == torch.tensor(found.targets)[:, None]) & done
-            share = float(kept.sum()) / max(1, int(done.sum()))
+        for name, median in zip(found.layers, found.medians(k), strict=True):
+            how_far = f"median distance {median:.3f} of the features' length"
+            print_line(f"  {name}: {'not measured' if math.isnan(median) else how_far}")
+        share = found.kept(k)
+        if not math.isnan(share):
             print_line(f"  the target is the answer for {share:.0%} of the transformed images")
     if found.partial:
         print_line(f"partial: {found.notes[-1]}")

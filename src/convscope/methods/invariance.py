@@ -13,11 +13,11 @@ from convscope.methods.invariance_result import Invariance
 from convscope.methods.occlude import Target, class_number, most_probable, probabilities
 from convscope.methods.randomisation import stages_of
 from convscope.methods.transformations import (
-    NEUTRAL,
     SOURCES,
     UNITS,
     check_outside,
     check_transformation,
+    leaves_alone,
     transformed,
 )
 from convscope.network import Network
@@ -254,7 +254,7 @@ class _Work:
                 distance = float((own[row] - self.plain[n][at]).norm())
                 length = float(self.norm[at, n])
                 # The plain image among the others differs by rounding only.
-                if self.grid[k][s] == NEUTRAL[self.kinds[k]]:
+                if leaves_alone(self.kinds[k], self.grid[k][s]):
                     distance = 0.0
                 self.distance[k, at, n, s] = distance / length if length else torch.nan
             if self.classifies:

@@ -1,9 +1,12 @@
 """Invariance: how far a network's features move when its image is moved, enlarged or turned."""
 
+import math
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
+from convscope.methods.transformations import leaves_alone
 from convscope.records import Record, provenance
 
 
@@ -53,3 +56,34 @@ class Invariance(Record):
     partial: bool = False
     notes: tuple[str, ...] = ()
     made_with: dict[str, str] = field(default_factory=provenance)
+
+    def changed(self, k: int) -> Tensor:
+        """Return [S], bool: which amounts of a kind change the image; 0 pixels does not."""
+        return torch.tensor(
+            [
+                math.isfinite(amount) and not leaves_alone(self.kinds[k], amount)
+                for amount in self.amounts[k].tolist()
+            ]
+        )
+
+    def medians(self, k: int) -> list[float]:
+        """Return each layer's median distance over the images that a kind changed.
+
+        It is NaN where none was computed.
+        """
+        # The image as it is would draw the median towards its zero.
+        values = self.distance[k][:, :, self.changed(k)].flatten(1)
+        if not values.numel():
+            return [math.nan] * len(values)
+        return [float(own) for own in values.nanquantile(0.5, dim=1)]
+
+    def kept(self, k: int) -> float:
+        """Return for which share of the images that a kind changed the target is the answer.
+
+        It is NaN where none was computed, or the network is no classifier.
+        """
+        if self.predicted is None:
+            return math.nan
+        answers = self.predicted[k][:, self.changed(k)]
+        kept = answers == torch.tensor(self.targets)[:, None]
+        return float(kept[answers >= 0].double().mean())

@@ -44,6 +44,16 @@ NEUTRAL = {"translation": 0.0, "scale": 1.0, "rotation": 0.0}
 """The amount that leaves an image as it is."""
 
 
+def leaves_alone(kind: str, amount: float) -> bool:
+    """Return whether a transformation leaves every image as it is.
+
+    >>> leaves_alone("rotation", 360), leaves_alone("scale", 1), leaves_alone("translation", 1)
+    (True, True, False)
+    """
+    neutral = NEUTRAL[kind]
+    return amount % 360 == neutral if kind == "rotation" else amount == neutral
+
+
 def check_transformation(kind: str) -> None:
     """Refuse a transformation that does not exist.
 
@@ -100,7 +110,7 @@ def transformed(
     check_outside(fill)
     if not math.isfinite(amount) or (kind == "scale" and amount <= 0):
         raise ImageError(f"an image cannot be transformed by {kind} {amount:g}")
-    if amount == NEUTRAL[kind]:
+    if leaves_alone(kind, amount):
         return image
     grid = _grid(image, kind, amount)
     # In double precision, or places far from the centre are off by a visible share of a pixel.

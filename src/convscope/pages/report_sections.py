@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from convscope.errors import OutputError, RuleError
@@ -336,20 +336,17 @@ def _moved(found: Invariance, k: int) -> str:
     """Return in words what one kind of transformation does."""
     known = found.amounts[k][~found.amounts[k].isnan()]
     parts = ", ".join(
-        f"{number(float(found.distance[k, at].nanmedian()))} at {name}"
-        for at, name in enumerate(found.layers)
+        f"{'an unknown share' if math.isnan(median) else number(median)} at {name}"
+        for name, median in zip(found.layers, found.medians(k), strict=True)
     )
     text = (
         f"{found.kinds[k].capitalize()} from {number(float(known.min()))} to "
         f"{number(float(known.max()))} {found.units[k]}: the features move by a median of {parts}, "
         f"of their length"
     )
-    if found.predicted is None:
+    share = found.kept(k)
+    if math.isnan(share):
         return f"{text}."
-    answers = found.predicted[k]
-    done = answers >= 0
-    kept = (answers == torch.tensor(found.targets)[:, None]) & done
-    share = float(kept.sum()) / max(1, int(done.sum()))
     return f"{text}; the answer stays for {share:.0%} of the transformed pictures."
 
 
