@@ -19,6 +19,7 @@ from convscope.errors import DataError, UnitError
 from convscope.images import Preprocess
 from convscope.pages import report as reporting
 from convscope.pages.document import Document
+from convscope.pages.report_sections import _where
 from convscope.pages.section import Finding, Picture, Section, Shelf, Table
 
 NAMES = [task.name for task in reporting.TASKS]
@@ -98,6 +99,23 @@ def test_a_second_time_only_the_page_is_made(made, folder, monkeypatch):
     before = made.page.read_text("utf-8")
     again = cs.report(network(), folder, made.page.parent, pictures=[3])
     assert again.page.read_text("utf-8") == before
+
+
+def test_the_place_that_is_told_is_that_of_the_lowest_probability_measured():
+    net = network()
+    found = cs.occlude(net, torch.rand(1, 3, 24, 24), 12, 12)
+    planted = replace(
+        found,
+        logit=torch.tensor([[-9.0, 1.0], [2.0, 2.0]]),
+        probability=torch.tensor([[0.4, 0.3], [0.9, 0.1]]),
+        computed=torch.tensor([[True, True], [True, False]]),  # the last one is an estimate
+        clean={**found.clean, "probability": 0.8},
+        targets=1,
+        classes={"1": "green"},
+    )
+    assert _where(planted, "cat") == (
+        "cat: hiding rows 0 to 11 and columns 12 to 23 takes P(green) from 0.800 to 0.300."
+    )
 
 
 def fast(name: str, calls: list[str], error: type[BaseException] | None = None):

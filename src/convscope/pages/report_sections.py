@@ -277,10 +277,12 @@ def _occluded(net: Network, image: Tensor, name: str, found: Occlusion) -> Occlu
 
 
 def _where(found: Occlusion, title: str) -> str:
-    """Return in words where hiding changes the answer most."""
+    """Return in words where hiding lowers the answer's probability most."""
     if found.probability is None:
         return ""
-    row, column = telling(found)
+    # Only where it was measured: an estimate between two positions is no finding.
+    values = found.probability.masked_fill(~found.computed, math.inf).nan_to_num(math.inf)
+    row, column = divmod(int(values.argmin()), values.shape[1])
     top, left, bottom, right = found.positions[row, column].tolist()
     low = float(found.probability[row, column])
     name = class_name(found, int(found.targets))  # type: ignore[arg-type]
