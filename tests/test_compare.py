@@ -14,7 +14,11 @@ from torch import nn
 import convscope as cs
 from architectures import Plain
 from browsing import CHROMIUM, SCREENS, check_in_browser
+from convscope.display import display_scale
 from convscope.errors import ConvscopeError, DataError, UnitError
+from convscope.figures.lettering import width_of
+from convscope.figures.matching import UNIT, MatchedPair, MatchedUnit, units_figure
+from convscope.figures.sheet import FOOT_POINTS, number
 from convscope.images import Preprocess
 from convscope.methods.compare import corresponding
 from convscope.methods.matching import Matcher
@@ -219,6 +223,23 @@ def test_the_page_says_what_the_numbers_say(page):
     partners = numbers["matches"][0]["first"]["partner"]
     assert partners == found.matches[0].first.partner.tolist()
     assert "http" not in text.replace("http://www.w3.org", "").replace("https://arxiv.org", "")
+
+
+def test_a_long_file_name_never_takes_the_peak_or_the_scale_from_a_pair():
+    net, image = network(0), pictures(1)[0][None]
+    shown = cs.project(net, image, "1", [0])
+    unit = MatchedUnit(image, shown, net.preprocess, "n02105641_Old_English_sheepdog" * 3 + ".jpg")
+    sheet = units_figure(("A", "B"), [MatchedPair(0.5, (unit, unit))])
+    feet = [text.get_text() for text in sheet.figure.texts if text.get_text().startswith("peak ")]
+    values = net.preprocess.difference_to_pixels(shown.pixels[0, 0][None])[0]
+    top, left, bottom, right = shown.window[0, 0].tolist()
+    scale = display_scale(values[:, top:bottom, left:right]).limit
+    start = f"peak {number(shown.activation.item())}, ±{number(scale)}; n02"
+    assert len(feet) == 2
+    for foot in feet:
+        assert foot.startswith(start)
+        assert foot.endswith(".jpg")
+        assert width_of(foot, FOOT_POINTS) <= 2 * UNIT
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")

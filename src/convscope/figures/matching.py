@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from convscope.display import display_scale, to_display
-from convscope.figures.lettering import one_line, shortened
+from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
     FOOT_POINTS,
     MARGIN,
@@ -180,8 +180,10 @@ def _unit(
     ]
     text = shortened(one_line(", ".join(filter(None, lines))), 2 * UNIT, FOOT_POINTS)
     sheet.write(text, left, top - 0.05, FOOT_POINTS, ha="left", va="bottom", warns=False)
-    foot = f"peak {number(float(p.activation[0, 0]))}, ±{number(scale.limit)}; {unit.title}"
+    foot = f"peak {number(float(p.activation[0, 0]))}, ±{number(scale.limit)}; "
+    # A long file name gives way, never a number.
+    room = 2 * UNIT - width_of(foot, FOOT_POINTS)
     sheet.write(
-        shortened(one_line(foot), 2 * UNIT, FOOT_POINTS), left, top + UNIT + 0.04, FOOT_POINTS,
-        ha="left", va="top", warns=False,
+        foot + shortened(one_line(unit.title), room, FOOT_POINTS), left, top + UNIT + 0.04,
+        FOOT_POINTS, ha="left", va="top", warns=False,
     )  # fmt: skip
