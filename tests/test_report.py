@@ -76,8 +76,10 @@ def test_its_findings_are_those_of_the_methods(made, folder):
     named = [f"{f.layer}: {f.kind}" for f in found.findings]
     assert "0: dead units" in named
     text = made.page.read_text("utf-8")
-    for title in (*named, "0: grid"):  # a stride of 2 under a kernel of 3
-        assert f"<h3>{title}</h3>" in text
+    # A stride of 2 under a kernel of 3: two methods find it, and the page says it once.
+    assert "0: checkerboard" in named
+    assert sorted(re.findall("<h3>(.*?)</h3>", text)) == sorted(named)
+    assert [line.partition(": ")[0] for line in made.numbers()["findings"]] == ["0"] * len(named)
     numbers = json.loads(made.table.read_text("utf-8"))
     assert numbers["sections"]["diagnosis"]["layers"][0]["dead"] == [2]
     assert numbers["parameters"] == sum(p.numel() for p in network().module.parameters())
@@ -161,6 +163,13 @@ def test_what_means_nothing_here_is_said_and_the_rest_is_made(folder, tmp_path, 
     found = cs.report(network(), folder, tmp_path, pictures=[0])
     assert found.missing == ("Pictures: because",)
     assert [s.name for s in found.sections] == ["b"]
+
+
+def test_a_grid_is_said_where_no_diagnosis_said_it(folder, tmp_path, monkeypatch):
+    tasks = [task for task in reporting.TASKS if task.name == "checkerboard"]
+    monkeypatch.setattr(reporting, "TASKS", tasks)
+    found = cs.report(network(), folder, tmp_path, pictures=[0])
+    assert [f.title for f in found.sections[0].findings] == ["0: checkerboard"]
 
 
 def test_the_budget_is_shared_and_what_it_leaves_out_is_said(folder, tmp_path, monkeypatch):

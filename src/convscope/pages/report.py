@@ -146,7 +146,7 @@ def report(
     work.run()
     page = work.document().write(shelf, out, work.about())
     return Report(
-        page, out / NUMBERS, tuple(work.done.values()), tuple(work.missing), work.interrupted
+        page, out / NUMBERS, tuple(work.sections()), tuple(work.missing), work.interrupted
     )
 
 
@@ -286,6 +286,16 @@ class _Work:
             share = min(1.0, done / max(1, total))
             self._progress(round((place + share) * UNITS_A_SECTION), len(TASKS) * UNITS_A_SECTION)
 
+    def sections(self) -> list[Section]:
+        """Return what is done, in order, without what an earlier section has found already."""
+        told: set[str] = set()
+        ordered = []
+        for section in (self.done[task.name] for task in TASKS if task.name in self.done):
+            new = tuple(found for found in section.findings if found.title not in told)
+            told |= {found.title for found in new}
+            ordered.append(replace(section, findings=new))
+        return ordered
+
     def about(self) -> dict[str, Any]:
         """Return what the numbers are about."""
         net = self.subject.net
@@ -322,14 +332,13 @@ class _Work:
             )
             if count < FEW:
                 healthy += " So few images do not show much: give it more."
-        ordered = [self.done[task.name] for task in TASKS if task.name in self.done]
         return Document(
             title=f"{net.name}: what it is, and what it sees",
             lead=f"A report on {net.name}. Images: {source.name}. Looked at closely: "
             f"{', '.join(self.subject.names)}.",
             facts=tuple(facts),
             notes=net.notes,
-            sections=ordered,
+            sections=self.sections(),
             missing=tuple(self.missing),
             healthy=healthy,
         )

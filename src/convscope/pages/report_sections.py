@@ -25,6 +25,7 @@ from convscope.methods.affordable import images_affordable
 from convscope.methods.agreement import projection_agreement
 from convscope.methods.checkerboard import checkerboard
 from convscope.methods.diagnose import diagnose
+from convscope.methods.diagnosis import grid
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.gridding.structure import GridFinding
 from convscope.methods.invariance import invariance
@@ -208,10 +209,11 @@ def _grid_finding(found: GridFinding) -> Finding:
     if found.alternatives:
         better = found.alternatives[0]
         text += (
-            f" {_kernel(better.kernel, better.stride)} would leave {better.alone:.0%}, with "
+            f" {_kernel(better.kernel, better.stride).capitalize()} would leave {better.alone:.0%}, with "
             f"{better.weights:.2f} times the weights."
         )
-    return Finding(f"{own.name}: grid", text, 0.2 + 0.3 * min(1.0, own.alone))
+    # As the diagnosis calls it, which most often finds it too: the page then says it once.
+    return Finding(f"{own.name}: {grid.KIND}", text, 0.2 + 0.3 * min(1.0, own.alone))
 
 
 def _kernel(kernel: tuple[int, int], stride: tuple[int, int]) -> str:
