@@ -2,17 +2,20 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from architectures import build, images_for
 from convscope.errors import ConvscopeError, ImageError, RuleError, TraceError, UnitError
+from convscope.figures.sanity import _caption, _draw_curve
 from convscope.methods import sanity as module_under_test
 from convscope.methods.budget import far_apart
 from convscope.methods.randomisation import INITIALISATIONS, randomised, stages_of
@@ -334,6 +337,32 @@ def test_the_curve_is_the_mean_and_deviation_over_the_seeds(tiny):
     values = found.randomised[1, 3].numpy()
     np.testing.assert_allclose(mean, values.mean(0), atol=1e-12)
     np.testing.assert_allclose(deviation, values.std(0, ddof=1), atol=1e-12)
+
+
+def test_every_number_has_its_own_count_of_seeds(tiny):
+    _, net, image = tiny
+    whole = sanity(net, image, rules=["gradient"], seeds=2, others=1)
+    assert "counting signs; 2 seeds)" in whole.verdict("gradient")
+    assert "seeds" not in whole.verdict("gradient").partition(" left with the upper")[0]
+    assert "mean of 2 seeds, shaded: ±" in _caption(whole)[1]
+    values = whole.randomised.clone()
+    values[:, :, 1, :-1] = math.nan  # as a budget leaves it: of the last seed the last stage only
+    cut = replace(whole, randomised=values, partial=True)
+    half, left = (float(values[0, 0, :, place].nanmean()) for place in (0, 2))
+    spread = float(values[0, 0, :, 2].std())
+    assert (
+        f"({half:.2f} left with the upper half of the layers random, 1 seed; {left:.2f} ± "
+        f"{spread:.2f} with all 3, "
+    ) in cut.verdict("gradient")
+    assert "counting signs, 2 seeds)" in cut.verdict("gradient")
+    caption = _caption(cut)[1]
+    assert "mean of 1 to 2 seeds, shaded where there are several: ±" in caption
+    axes = Figure().add_subplot()
+    _draw_curve(axes, cut, "gradient", MEASURES[0])
+    band, line = axes.collections
+    assert {x for path in band.get_paths() for x in path.vertices[:, 0]} == {3.0}  # of no width
+    (segment,) = line.get_segments()
+    assert segment == pytest.approx(np.array([[3, left - spread], [3, left + spread]]))
 
 
 def test_mistakes_are_said(tiny):

@@ -149,15 +149,34 @@ def _draw_curve(axes: Axes, record: Sanity, rule: str, measure: str) -> None:
     mean, deviation = (values.numpy() for values in record.curve(rule, measure))
     known = np.isfinite(mean)
     stages = np.arange(1, len(mean) + 1)[known]
-    mean, deviation = mean[known], np.nan_to_num(deviation[known])
+    mean, deviation = mean[known], deviation[known]
     colour = COLOURS[rule]
-    axes.fill_between(
-        stages, mean - deviation, mean + deviation, color=colour, alpha=0.18, linewidth=0
-    )
+    several = np.isfinite(deviation)
+    low, high = mean - deviation, mean + deviation
+    axes.fill_between(stages, low, high, several, color=colour, alpha=0.18, linewidth=0)
+    # A band needs two points beside each other.
+    alone = several & (np.convolve(several, np.ones(3), "same") == 1)
+    axes.vlines(stages[alone], low[alone], high[alone], color=colour, alpha=0.18, linewidth=4)
     # With nothing re-initialised a picture is itself.
     x, y = np.concatenate([[0], stages]), np.concatenate([[1.0], mean])
     marker = "." if record.partial else ""  # lines span what was not computed
     axes.plot(x, y, color=colour, linestyle=DASHES[rule], label=rule, linewidth=1.5, marker=marker)
+
+
+def _spread(record: Sanity) -> str:
+    """Return of how many seeds the curves' points are; a seed may have been stopped halfway."""
+    counts = (~record.randomised.isnan()).sum(2)
+    found = counts[counts > 0].tolist()
+    fewest, most = min(found, default=1), max(found, default=1)
+    words = "one seed"
+    if fewest == most > 1:
+        words = f"mean of {most} seeds, shaded: ± sample standard deviation"
+    elif most > 1:
+        words = (
+            f"mean of {fewest} to {most} seeds, shaded where there are several: ± sample standard "
+            f"deviation"
+        )
+    return f"{words}, dots: computed" if record.partial else words
 
 
 def _caption(record: Sanity) -> list[str]:
@@ -166,22 +185,16 @@ def _caption(record: Sanity) -> list[str]:
         "draw": "a normal draw with each tensor's own mean and standard deviation",
         "permute": "each tensor's own values in another order",
     }[record.initialisation]
-    seeds = int((~record.randomised.isnan()).any(dim=3).any(dim=1).any(dim=0).sum())
-    spread = (
-        f"mean of {seeds} seeds, shaded: ± sample standard deviation" if seeds > 1 else "one seed"
-    )
     sources = "; ".join(f"{rule}: {RULES[rule].source}" for rule in record.rules)
     scales = [display_scale(pixels) for row in record.pictures for pixels in row]
-    if record.partial:
-        spread += ", dots: computed"
     lines = [
         "What in this image drives the unit, given the switches, as it is and with something "
         "taken away. A picture that claims to show what the network learned must change with the "
         "weights (Adebayo et al., arXiv 1810.03292) and with the unit (Mahendran & Vedaldi 2016), "
         "and must not merely be the image's edges (Nie et al., arXiv 1805.07039).",
         f"'random', 'down to': layers re-initialised from the top ({record.layers[0]}) down to "
-        f"there, of {len(record.layers)} in all; {how}. Curves: {spread}; the pictures are of the "
-        f"first seed. The signal is one at the unit, whatever the weights.",
+        f"there, of {len(record.layers)} in all; {how}. Curves: {_spread(record)}; the pictures "
+        f"are of the first seed. The signal is one at the unit, whatever the weights.",
     ]
     if record.other is not None:
         lines.append(

@@ -141,19 +141,20 @@ class Sanity(Record):
             silent = bool(self.silent[at, :, -1].any())
             why = "nothing arrives at the pixels" if silent else "it was not computed"
             return f"cannot be compared with that of random weights ({why})"
-        count = int((~self.randomised[at, 0, :, -1].isnan()).sum())
+        # A seed may be stopped halfway, and nothing may arrive with one and something with another.
+        counts = (~self.randomised[at, 0].isnan()).sum(0).tolist()
         deviation = "" if math.isnan(spread) else f" ± {spread:.2f}"
         signed = float(self.curve(rule, MEASURES[1])[0][-1])
-        half = float(means[len(means) // 2 - 1]) if len(means) > 1 else float("nan")
-        upper = (
-            ""
-            if math.isnan(half)
-            else f"{half:.2f} left with the upper half of the layers random, "
-        )
+        upper, end = "", ";"
+        middle = len(means) // 2 - 1
+        if middle >= 0 and counts[middle]:
+            upper = f"{float(means[middle]):.2f} left with the upper half of the layers random, "
+            if counts[middle] != counts[-1]:
+                upper, end = f"{upper}{_seeds(counts[middle])}; ", ","
         layers = f"all {len(self.layers)}" if len(self.layers) > 1 else "its one layer"
         return (
             f"{_depends(left)} on the weights ({upper}{left:.2f}{deviation} with {layers}, "
-            f"{signed:.2f} counting signs; {count} seed{'s' if count > 1 else ''})"
+            f"{signed:.2f} counting signs{end} {_seeds(counts[-1])})"
         )
 
     def verdicts(self) -> dict[str, str]:
@@ -166,6 +167,10 @@ class Sanity(Record):
         for name in ("pictures", "edge_map"):
             found.pop(name)
         return {**found, "measures": MEASURES, "verdicts": self.verdicts()}
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'' if count == 1 else 's'}"
 
 
 def _depends(similarity: float) -> str:

@@ -209,7 +209,7 @@ def _grid_finding(found: GridFinding) -> Finding:
     if found.alternatives:
         better = found.alternatives[0]
         text += (
-            f" {_kernel(better.kernel, better.stride).capitalize()} would leave {better.alone:.0%}, with "
+            f" A {_kernel(better.kernel, better.stride)} would leave {better.alone:.0%}, with "
             f"{better.weights:.2f} times the weights."
         )
     # As the diagnosis calls it, which most often finds it too: the page then says it once.
