@@ -19,6 +19,7 @@ from convscope.errors import DataError, UnitError
 from convscope.images import Preprocess
 from convscope.pages import report as reporting
 from convscope.pages.document import Document
+from convscope.pages.layer_tables import HEAD, MEASURED, layers_table
 from convscope.pages.report_sections import _where
 from convscope.pages.section import Finding, Picture, Section, Shelf, Table
 
@@ -239,6 +240,50 @@ def test_the_worst_finding_comes_first_and_everything_is_escaped(tmp_path):
     assert text.index("worst") < text.index("mild")
     assert "&lt;b&gt;" in text
     assert "A &amp; B" in text
+
+
+def test_what_was_not_measured_of_a_layer_is_said(folder):
+    net = network()
+    found = cs.diagnose(net, folder)
+    first = replace(found.layers[0], without=None)
+    table = layers_table(net, replace(found, layers=(first, *found.layers[1:])))
+    places = {row[0]: row for row in table.rows}
+    assert places["1"][-5:] == ("–",) * 5  # a rectifier, which is never diagnosed
+    assert places["0"][-5] == "1 of 6"
+    assert places["0"][-1] == "–"
+    assert table.caption.endswith("; –: not measured.")
+
+
+LONG_NAME = "features.denseblock4.denselayer32.expand3x3_activation"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+@pytest.mark.parametrize(("width", "fits"), [(1280, True), (390, False)])
+def test_a_long_table_is_not_cut_off_and_its_caption_stays(tmp_path, width, fits):
+    playwright = pytest.importorskip("playwright.sync_api")
+    row = (LONG_NAME, "concatenation", "1024×111×111", "16", "207", "1,235,496", "349,151,936")
+    row += ("10 of 1024", "10", "100", "48.0%", "100.0%")
+    table = Table("Every layer. " * 20, (*HEAD, *MEASURED), (row, row))
+    section = Section("layers", "Layers", tables=(table, table))
+    page = Document("T", "lead", (), (), [section]).write(Shelf(tmp_path, {}), tmp_path, {})
+    with playwright.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": width, "height": 800})
+        tab.goto(page.as_uri())
+        boxes = tab.evaluate(
+            "() => [...document.querySelectorAll('.scroll')].map(e => [e.clientWidth, "
+            "e.scrollWidth, document.getElementById(e.getAttribute('aria-labelledby'))"
+            ".getBoundingClientRect().right])"
+        )
+        first = tab.evaluate("() => document.querySelector('tbody th').textContent")
+        named = tab.get_by_role("table", name="Every layer.").count()
+        browser.close()
+    assert len(boxes) == 2
+    assert named == 2
+    for shown, whole, right in boxes:
+        assert (whole <= shown) == fits
+        assert right <= width
+    assert first == LONG_NAME
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")

@@ -21,7 +21,7 @@ from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.outputs import finite
 from convscope.pages.document import Document
-from convscope.pages.layer_tables import found_in, shortly, side_by_side
+from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
 from convscope.pages.section import Finding, Picture, Section, Shelf, Table
 
 PARTS = "parts"
@@ -239,9 +239,11 @@ def _matching(
         )
         for match in found.matches
     )  # fmt: skip
+    unknown = any(UNKNOWN in row for row in rows)
     table = Table(
         f"Median over the channels of the correlation with the best partner. A is {names[0]}, B is "
-        f"{names[1]}. By chance: with the other network's answers to another image.",
+        f"{names[1]}. By chance: with the other network's answers to another image."
+        + (f" {UNKNOWN}: nothing varies that could be correlated." if unknown else ""),
         ("layer of A", "layer of B", "grid", "A in B", "by chance", "B in A", "by chance",
          "mutual pairs"),
         rows,
@@ -264,7 +266,7 @@ def _matching(
 
 
 def _share(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2f}"
+    return UNKNOWN if math.isnan(value) else f"{value:.2f}"
 
 
 def _matching_sentence(found: NetworkComparison, names: tuple[str, str]) -> str:

@@ -11,6 +11,7 @@ from convscope.pages.section import Finding, Table
 
 MOST_NAMED = 4
 HEAD = ("layer", "kind", "output", "stride", "receptive field", "parameters", "multiply-adds")
+UNKNOWN = "–"
 MEASURED = ("dead", "almost dead", "duplicates", "active", "answers kept without it")
 
 
@@ -31,7 +32,8 @@ def layers_table(net: Network, diagnosis: Diagnosis | None) -> Table:
         "Every layer in the order it runs, for one image."
         + (
             " Dead: channels that answer to none of the images; active: mean share of the "
-            "positions above 0; answers kept: with the layer's mean map in its place."
+            "positions above 0; answers kept: with the layer's mean map in its place; –: not "
+            "measured."
             if measured
             else ""
         ),
@@ -55,13 +57,13 @@ def _row(layer: Layer) -> tuple[str, ...]:
 
 def _measured(row: LayerDiagnosis | None) -> tuple[str, ...]:
     if row is None:
-        return ("",) * len(MEASURED)
+        return (UNKNOWN,) * len(MEASURED)
     return (
         f"{len(row.dead)} of {row.shape[0]}",
         str(len(row.almost_dead)),
         str(sum(len(group) - 1 for group in row.duplicates)),
         f"{row.active:.1%}",
-        "" if row.without is None else f"{row.without:.1%}",
+        UNKNOWN if row.without is None else f"{row.without:.1%}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -67,8 +68,8 @@ def png(picture: npt.NDArray[np.uint8]) -> bytes:
 def _environment() -> Environment:
     """Return the templates.
 
-    They may quote a style sheet or a script as ``asset("page.css")``, and shorten a value by
-    ``value | number``.
+    They may quote a style sheet or a script as ``asset("page.css")``, shorten a value by
+    ``value | number``, and let a name be broken by ``name | breakable``.
     """
     environment = Environment(
         loader=PackageLoader("convscope.pages"),
@@ -79,7 +80,17 @@ def _environment() -> Environment:
     )
     environment.globals["asset"] = _asset
     environment.filters["number"] = number
+    environment.filters["breakable"] = _breakable
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """Return a layer's name, which may go on in the next line after a dot or an underscore.
+
+    >>> _breakable("block.conv_<1>")
+    Markup('block.<wbr>conv_<wbr>&lt;1&gt;')
+    """
+    return Markup("<wbr>").join(re.split(r"(?<=[._])(?=.)", name))
 
 
 def _asset(name: str) -> Markup:
