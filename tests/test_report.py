@@ -16,6 +16,7 @@ from torch import nn
 import convscope as cs
 from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import DataError, UnitError
+from convscope.figures.sheet import FOOT_POINTS, Sheet
 from convscope.images import Preprocess
 from convscope.pages import report as reporting
 from convscope.pages.document import Document
@@ -252,6 +253,36 @@ def test_what_was_not_measured_of_a_layer_is_said(folder):
     assert places["0"][-5] == "1 of 6"
     assert places["0"][-1] == "–"
     assert table.caption.endswith("; –: not measured.")
+
+
+def test_letters_on_paper_can_be_read(made):
+    sections = {section.name: section for section in made.sections}
+    for name in ("projections", "checkerboard", "invariance", "sanity"):
+        for picture in sections[name].pictures:
+            # As document.css prints it on A4: at most 186 by 245 mm.
+            shown = min(1, 186 / 25.4 * 96 / picture.width, 245 / 25.4 * 96 / picture.height)
+            assert FOOT_POINTS * shown >= 6, (name, picture)
+
+
+def test_a_long_figure_is_cut_between_its_rows(tmp_path):
+    shelf = Shelf(tmp_path, {})
+    sheet = Sheet.made_for(8.4, 30, ["caption"], "random weights", [5, 10, 15, 20, 25, 30])
+    for row in range(6):
+        sheet.axes(0.5, 5 * row + 0.1, 3).imshow([[row]], vmin=0, vmax=6)
+    whole = sheet.figure.get_size_inches()[1]
+    found = shelf.parts(sheet, "rows", "What it shows.", ("random weights",))
+    heights = [picture.height / 96 for picture in found]
+    assert heights == pytest.approx([10, 10, whole - 20], abs=0.01)
+    assert found[0].title == "Part 1 of 3; the caption is below the last; random weights"
+    assert found[2].title == "Part 3 of 3; random weights"
+    assert found[1].alternative == "Part 2 of 3; the caption is below the last. What it shows."
+    drawn = shelf.drawn(sheet, "whole", "What it shows.")
+    with Image.open(tmp_path / drawn.file) as opened:
+        expected = np.array(opened.convert("RGB"))
+    rows = [np.array(Image.open(tmp_path / picture.file).convert("RGB")) for picture in found]
+    assert (np.concatenate(rows) == expected).all()
+    (short,) = shelf.parts(Sheet.made_for(8.4, 5, [], "", [2.5]), "short", "Short.", ("note",))
+    assert (short.file, short.title) == ("short.webp", "")
 
 
 LONG_NAME = "features.denseblock4.denselayer32.expand3x3_activation"

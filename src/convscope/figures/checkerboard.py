@@ -20,6 +20,7 @@ from convscope.figures.sheet import (
     FRAME_POINTS,
     MARGIN,
     MOST_PIXELS,
+    PAPER,
     Sheet,
     number,
     picture_of,
@@ -35,14 +36,18 @@ SMALLEST, LARGEST = 190, 448
 """Dots that a tile's longer side takes at least and at most."""
 CLOSE = 32
 """Pixels of the image that a close-up shows, each way."""
+PAPER_CLOSE = 1.5
+"""Inches that a close-up takes each way on paper, so that a page holds two lines of tiles."""
 ENOUGH_DOTS = 3
 """Dots a pixel from which a grid is seen without a close-up."""
+NARROWEST = 1.75
 GAP = 0.16
 TITLE = 0.34
 LINE = 0.13
 FOOT_LINES = 4
 ROW = 0.15
-TABLE_COLUMNS = (0.0, 2.2, 4.1, 5.6, 6.7, 8.0, 9.4)
+TABLE_COLUMNS = (0.0, 2.1, 3.5, 4.6, 5.1, 5.9, 7.2)
+TABLE_END = 0.7
 FRAME_COLOUR = "#d62728"
 
 
@@ -73,6 +78,8 @@ class _Layout:
         dots: screen dots that a pixel takes each way.
         block: pixels each way that are averaged for one dot, where the image is too large.
         close: pixels of a close-up each way; 0 where there is none.
+        side: of a close-up, in inches.
+        columns: tiles a line, at most.
 
     """
 
@@ -81,24 +88,29 @@ class _Layout:
     dots: int
     block: int
     close: int
+    side: float
+    columns: int
 
     @classmethod
-    def of(cls, size: tuple[int, int]) -> "_Layout":
+    def of(cls, size: tuple[int, int], paper: bool = False) -> "_Layout":
         longest = max(size)
         dots, block = max(1, -(-SMALLEST // longest)), -(-longest // LARGEST)
         height, width = (side // block * dots / DOTS_AN_INCH for side in size)
         close = CLOSE if dots < ENOUGH_DOTS and min(size) > CLOSE else 0
-        return cls(height, width, dots, block, close)
+        across = max(width, NARROWEST)
+        most = max(1, int((PAPER - 2 * MARGIN) // (across + GAP))) if paper else COLUMNS
+        side = min(across, PAPER_CLOSE) if paper else across
+        return cls(height, width, dots, block, close, side, min(COLUMNS, most))
 
     @property
     def across(self) -> float:
         """Width of a tile with all that stands below it."""
-        return max(self.width, 1.75)
+        return max(self.width, NARROWEST)
 
     @property
     def line(self) -> float:
         """Height of a line of tiles."""
-        close = self.across + GAP / 2 if self.close else 0.0
+        close = self.side + GAP / 2 if self.close else 0.0
         return TITLE + self.height + close + FOOT_LINES * LINE + GAP
 
 
@@ -117,7 +129,7 @@ def check_checkerboard_fits(size: tuple[int, int], layers: int) -> None:
 
 
 def checkerboard_figure(
-    found: Checkerboard, image: Tensor, preprocess: Preprocess, title: str
+    found: Checkerboard, image: Tensor, preprocess: Preprocess, title: str, *, paper: bool = False
 ) -> CheckerboardFigure:
     """Draw the projection from each layer, deepest first, with its numbers, and what would help.
 
@@ -126,6 +138,7 @@ def checkerboard_figure(
         image: [C, H, W], the first image, in the network's input space.
         preprocess: takes inputs back to pixels.
         title: what the picture is.
+        paper: whether to draw it as narrow as a printed page wants it.
 
     Raises:
         OutputError: if the figure would be too high to draw.
@@ -133,22 +146,23 @@ def checkerboard_figure(
     """
     size = (image.shape[-2], image.shape[-1])
     check_checkerboard_fits(size, len(found.layers))
-    layout = _Layout.of(size)
+    layout = _Layout.of(size, paper)
     shown = presentable(preprocess.difference_to_pixels(found.pixels))
     scales = [display_scale(tile) for tile in shown]
     table = _table(found)
-    columns = min(COLUMNS, len(found.layers) + 1)
-    width = 2 * MARGIN + max(columns * (layout.across + GAP), TABLE_COLUMNS[-1] + 1.0)
-    lines = -(-(len(found.layers) + 1) // COLUMNS)
+    columns = min(layout.columns, len(found.layers) + 1)
+    width = 2 * MARGIN + max(columns * (layout.across + GAP), TABLE_COLUMNS[-1] + TABLE_END)
+    lines = -(-(len(found.layers) + 1) // columns)
     top = MARGIN + lines * layout.line
     height = top + (len(table) + 1) * ROW
     sheet = Sheet.made_for(
-        width, height, _caption(found, layout, scales), one_line("; ".join(found.notes))
-    )
+        width, height, _caption(found, layout, scales), one_line("; ".join(found.notes)),
+        [MARGIN + line * layout.line for line in range(1, lines + 1)],
+    )  # fmt: skip
     picture = picture_of(preprocess.to_pixels(image.cpu()[None]))[0]
     _draw_image(sheet, layout, picture, title)
     for place in range(len(found.layers)):
-        line, column = divmod(place + 1, COLUMNS)
+        line, column = divmod(place + 1, columns)
         corner = (MARGIN + column * (layout.across + GAP), MARGIN + line * layout.line + TITLE)
         _draw_layer(sheet, layout, corner, found, place, shown[place], scales[place])
     _draw_table(sheet, top + ROW / 2, table)
@@ -188,7 +202,7 @@ def _draw_layer(
                 fill=False, edgecolor=FRAME_COLOUR, linewidth=0.8,
             )
         )  # fmt: skip
-        close = sheet.axes(left, below + GAP / 2, layout.across)
+        close = sheet.axes(left, below + GAP / 2, layout.side)
         _show(close, tile[:, row : end[0], column : end[1]], scale, (row, column, *end))
         for spine in close.spines.values():
             spine.set(edgecolor=FRAME_COLOUR, linewidth=FRAME_POINTS)
@@ -196,7 +210,7 @@ def _draw_layer(
         close.set_xticks([])
         close.set_yticks([])
     if layout.close:
-        below += layout.across + GAP / 2
+        below += layout.side + GAP / 2
     channel = int(found.channels[place, 0, 0])
     name = shortened(one_line(found.layers[place]), layout.across, FOOT_POINTS + 0.5)
     heading = f"{name}\nchannel {channel}"

@@ -1,6 +1,7 @@
 """Invariance drawn as fig. 5 of Zeiler & Fergus: examples, distances, probabilities."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,22 @@ from torch import Tensor
 
 from convscope.errors import OutputError
 from convscope.figures.lettering import one_line, shortened
-from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, NOTE_POINTS, Sheet, picture_of
+from convscope.figures.sheet import (
+    FOOT_POINTS,
+    INK,
+    MARGIN,
+    NOTE_POINTS,
+    PAPER,
+    Sheet,
+    picture_of,
+)
 from convscope.images import Preprocess
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.transformations import NEUTRAL, REFLECT, transformed
 
 EXAMPLES, EXAMPLE, GAP = 5, 0.82, 0.05
 CHART, CHART_ROOM, CHART_SIDE = 1.45, 2.35, 0.5
+CHARTS_ON_PAPER = 4
 HEAD, AXIS = 0.3, 0.46
 LETTERS = 7.5
 LINE = 0.17
@@ -40,7 +50,12 @@ def check_images_fit(count: int) -> None:
 
 
 def invariance_figure(
-    record: Invariance, images: Tensor, preprocess: Preprocess, names: Sequence[str]
+    record: Invariance,
+    images: Tensor,
+    preprocess: Preprocess,
+    names: Sequence[str],
+    *,
+    paper: bool = False,
 ) -> Sheet:
     """Draw one row a transformation: examples, the distance at each layer, the probability.
 
@@ -49,21 +64,23 @@ def invariance_figure(
         images: [N, C, H, W] in the network's input space.
         preprocess: takes inputs back to pixels.
         names: what the images are.
+        paper: whether to draw it as narrow as a printed page wants it, the charts below the
+            examples.
 
     Raises:
         OutputError: if there are more than ten images.
 
     """
     check_images_fit(len(images))
-    strip = EXAMPLES * (EXAMPLE + GAP)
-    charts = len(record.layers) + (record.probability is not None)
-    width = 2 * MARGIN + strip + charts * CHART_ROOM + 0.1
-    row = HEAD + CHART + AXIS
-    height = MARGIN + len(record.kinds) * row + LINE * (len(names) + 1)
-    sheet = Sheet.made_for(width, height, _caption(record, names[0]), "; ".join(record.notes))
+    layout = _Layout.of(len(record.layers) + (record.probability is not None), paper)
+    rows = len(record.kinds) * layout.row
+    sheet = Sheet.made_for(
+        layout.width, MARGIN + rows + LINE * (len(names) + 1), _caption(record, names[0]),
+        "; ".join(record.notes), [MARGIN + k * layout.row for k in range(1, len(record.kinds))],
+    )  # fmt: skip
     for k, kind in enumerate(record.kinds):
-        top = MARGIN + k * row
-        _draw_examples(sheet, record, k, images[0].cpu(), preprocess, top)
+        top = MARGIN + k * layout.row
+        _draw_examples(sheet, record, k, images[0].cpu(), preprocess, top + layout.examples)
         known = np.isfinite(record.amounts[k].numpy())
         amounts = record.amounts[k].numpy()[known]
         panels = [
@@ -73,17 +90,58 @@ def invariance_figure(
         if record.probability is not None:
             panels.append(("P(class)", record.probability[k].numpy()[:, known], True))
         for place, (title, values, chance) in enumerate(panels):
-            left = MARGIN + strip + place * CHART_ROOM + CHART_SIDE
-            axes = sheet.axes(left, top + HEAD, CHART_ROOM - CHART_SIDE - 0.08, CHART)
+            line, column = divmod(place, layout.across)
+            left = MARGIN + layout.left + column * layout.room + CHART_SIDE
+            high = top + layout.above + line * (HEAD + CHART + AXIS) + HEAD
+            axes = sheet.axes(left, high, layout.room - CHART_SIDE - 0.08, CHART)
             _draw_lines(axes, amounts, values, NEUTRAL[kind])
-            short = shortened(one_line(title), CHART_ROOM - CHART_SIDE, LETTERS + 0.5)
+            short = shortened(one_line(title), layout.room - CHART_SIDE, LETTERS + 0.5)
             axes.set_title(short, fontsize=LETTERS + 0.5, loc="left", color=INK, parse_math=False)
             axes.set_xlabel(f"{kind}, {record.units[k]}", fontsize=LETTERS, color=INK)
             label = "probability" if chance else "of the features' length"
             axes.set_ylabel(label, fontsize=LETTERS, color=INK)
             axes.set_ylim(0, 1.04 if chance else max(1e-3, 1.06 * _reach(record, place)))
-    _draw_names(sheet, record, names, MARGIN + len(record.kinds) * row)
+    _draw_names(sheet, record, names, MARGIN + rows)
     return sheet
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the examples and charts of one transformation stand, in inches.
+
+    Attributes:
+        width: of the figure.
+        row: height of all there is of one transformation.
+        examples: from its top to the examples.
+        left: from the margin to the charts.
+        above: from its top to the charts.
+        room: that a chart takes across.
+        across: charts a line.
+
+    """
+
+    width: float
+    row: float
+    examples: float
+    left: float
+    above: float
+    room: float
+    across: int
+
+    @classmethod
+    def of(cls, charts: int, paper: bool) -> "_Layout":
+        strip = EXAMPLES * (EXAMPLE + GAP)
+        line = HEAD + CHART + AXIS
+        if not paper:
+            width = 2 * MARGIN + strip + charts * CHART_ROOM + 0.1
+            middle = HEAD + (CHART - EXAMPLE) / 2
+            return cls(width, line, middle, strip, 0.0, CHART_ROOM, charts)
+        across = min(charts, CHARTS_ON_PAPER)
+        above = HEAD + EXAMPLE + 0.25
+        return cls(
+            PAPER, above + -(-charts // across) * line, HEAD, 0.0, above,
+            (PAPER - 2 * MARGIN) / across, across,
+        )  # fmt: skip
 
 
 def _reach(record: Invariance, layer: int) -> float:
@@ -92,14 +150,13 @@ def _reach(record: Invariance, layer: int) -> float:
 
 
 def _draw_examples(
-    sheet: Sheet, record: Invariance, k: int, image: Tensor, preprocess: Preprocess, top: float
+    sheet: Sheet, record: Invariance, k: int, image: Tensor, preprocess: Preprocess, low: float
 ) -> None:
     amounts = [a for a in record.amounts[k].tolist() if np.isfinite(a)]
     kind = record.kinds[k]
     chosen = [amounts[i] for i in np.linspace(0, len(amounts) - 1, EXAMPLES).round().astype(int)]
     shown = [transformed(image, kind, amount, record.fill, preprocess) for amount in chosen]
     pictures = picture_of(preprocess.to_pixels(torch.stack(shown)))
-    low = top + HEAD + (CHART - EXAMPLE) / 2
     title = f"{kind}, {record.units[k]}"
     sheet.write(title, MARGIN, low - 0.06, NOTE_POINTS, ha="left", va="bottom", warns=False)
     for place, (amount, picture) in enumerate(zip(chosen, pictures, strict=True)):

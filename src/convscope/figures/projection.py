@@ -31,18 +31,45 @@ from convscope.network.rules import RULES
 from convscope.records import Projection
 
 SCALES = ("tile", "shared")
-TILES_A_LINE = 6
 COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf")
 
 # Everything is placed in inches, so that no text meets another whatever the number of tiles.
-TILE = 1.75
 GAP = 0.14
 TITLE = 0.42
 FOOT = 0.24
-IMAGE = 2 * TILE + FOOT / 2
-LINE = TITLE + 2 * TILE + FOOT / 2 + FOOT
 
 TITLE_POINTS = 7.5
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How large everything is drawn.
+
+    Attributes:
+        tile: side of a tile, in inches.
+        image: side of the image, in inches.
+        across: tiles a line.
+
+    """
+
+    tile: float
+    image: float
+    across: int
+
+    @property
+    def line(self) -> float:
+        """Height of a line of tiles."""
+        return TITLE + 2 * self.tile + FOOT / 2 + FOOT
+
+    def lines(self, tiles: int) -> int:
+        return -(-tiles // self.across)
+
+    def width(self, tiles: int) -> float:
+        return 2 * MARGIN + self.image + min(tiles, self.across) * (self.tile + GAP)
+
+
+SCREEN_LAYOUT = _Layout(1.75, 3.62, 6)
+PAPER_LAYOUT = _Layout(1.25, 2.62, 4)
 
 
 @dataclass(frozen=True)
@@ -107,16 +134,12 @@ def check_figure_fits(images: int, tiles: int) -> None:
         OutputError: if it is too high.
 
     """
-    inches = images * _lines(tiles) * LINE
+    inches = images * SCREEN_LAYOUT.lines(tiles) * SCREEN_LAYOUT.line
     if inches * DOTS_AN_INCH > MOST_PIXELS:
         raise OutputError(
             f"{images} images with {tiles} tiles each are too many for one figure: take fewer, "
             f"or -o FILE.npz for the numbers alone"
         )
-
-
-def _lines(tiles: int) -> int:
-    return -(-tiles // TILES_A_LINE)
 
 
 def projection_scales(
@@ -137,6 +160,8 @@ def projection_figure(
     preprocess: Preprocess,
     titles: Sequence[str],
     scale: str = "tile",
+    *,
+    paper: bool = False,
 ) -> ProjectionFigure:
     """Draw each image, the patch that each unit reads, and the unit's projection.
 
@@ -146,6 +171,7 @@ def projection_figure(
         preprocess: takes inputs back to pixels.
         titles: one an image.
         scale: ``"tile"``, each projection on a scale of its own, or ``"shared"``, all on one.
+        paper: whether to draw it as narrow as a printed page wants it.
 
     Returns:
         the figure and its scales.
@@ -162,17 +188,20 @@ def projection_figure(
     pixels = preprocess.to_pixels(images.cpu())
     caption = [*_caption(projections[0], scale, scales), *_oddities(tiles, pixels)]
     notes = _together(note for projection in projections for note in projection.notes)
-    width = 2 * MARGIN + IMAGE + min(len(tiles[0]), TILES_A_LINE) * (TILE + GAP)
-    height = MARGIN + len(images) * _lines(len(tiles[0])) * LINE
-    sheet = Sheet.made_for(width, height, caption, notes)
+    layout = PAPER_LAYOUT if paper else SCREEN_LAYOUT
+    lines = layout.lines(len(tiles[0]))
+    height = MARGIN + len(images) * lines * layout.line
+    cuts = [MARGIN + line * layout.line for line in range(1, len(images) * lines + 1)]
+    sheet = Sheet.made_for(layout.width(len(tiles[0])), height, caption, notes, cuts)
     pictures = picture_of(pixels)
     for n, title in enumerate(titles):
-        top = MARGIN + n * _lines(len(tiles[0])) * LINE
-        _draw_image(sheet, top + TITLE, pictures[n], tiles[n], title)
+        top = MARGIN + n * lines * layout.line
+        _draw_image(sheet, top + TITLE, layout.image, pictures[n], tiles[n], title)
         for place, (tile, own_scale) in enumerate(zip(tiles[n], scales[n], strict=True)):
-            line, column = divmod(place, TILES_A_LINE)
-            corner = (MARGIN + IMAGE + GAP + column * (TILE + GAP), top + line * LINE + TITLE)
-            _draw_tile(sheet, corner, pictures[n], tile, own_scale, COLOURS[place % len(COLOURS)])
+            line, column = divmod(place, layout.across)
+            left = MARGIN + layout.image + GAP + column * (layout.tile + GAP)
+            square = (left, top + line * layout.line + TITLE, layout.tile)
+            _draw_tile(sheet, square, pictures[n], tile, own_scale, COLOURS[place % len(COLOURS)])
     return ProjectionFigure(sheet, scales)
 
 
@@ -213,9 +242,14 @@ def _scales(tiles: list[list[_Tile]], scale: str) -> list[list[DisplayScale]]:
 
 
 def _draw_image(
-    sheet: Sheet, top: float, picture: npt.NDArray[np.float64], tiles: list[_Tile], title: str
+    sheet: Sheet,
+    top: float,
+    side: float,
+    picture: npt.NDArray[np.float64],
+    tiles: list[_Tile],
+    title: str,
 ) -> None:
-    axes = sheet.axes(MARGIN, top, IMAGE)
+    axes = sheet.axes(MARGIN, top, side)
     axes.imshow(picture, interpolation="nearest")
     axes.set_axis_off()
     for place, tile in enumerate(tiles):
@@ -231,37 +265,37 @@ def _draw_image(
                 linewidth=FRAME_POINTS,
             )
         )
-    text = shortened(one_line(title), IMAGE, NOTE_POINTS)
-    middle = MARGIN + IMAGE / 2
+    text = shortened(one_line(title), side, NOTE_POINTS)
+    middle = MARGIN + side / 2
     sheet.write(text, middle, top - 0.05, NOTE_POINTS, ha="center", va="bottom", warns=False)
 
 
 def _draw_tile(
     sheet: Sheet,
-    corner: tuple[float, float],
+    square: tuple[float, float, float],
     picture: npt.NDArray[np.float64],
     tile: _Tile,
     scale: DisplayScale,
     colour: str,
 ) -> None:
-    left, top = corner
+    left, top, side = square
     first_row, first_column, end_row, end_column = tile.window
-    low = top + TILE + FOOT / 2
+    low = top + side + FOOT / 2
     # The window's rows and columns keep their numbers, so that the frame can reach beyond them.
     place = (first_column - 0.5, end_column - 0.5, end_row - 0.5, first_row - 0.5)
-    for side, shown in (
+    for above, shown in (
         (top, picture[first_row:end_row, first_column:end_column]),
         (low, to_display(tile.projection, scale)),
     ):
-        axes = sheet.axes(left, side, TILE)
+        axes = sheet.axes(left, above, side)
         axes.imshow(shown, interpolation="nearest", extent=place)
         frame_tile(axes, tile.frame, colour)
-    title = f"{shortened(tile.layer, TILE, TITLE_POINTS)}\n{tile.unit}"
-    middle = left + TILE / 2
+    title = f"{shortened(tile.layer, side, TITLE_POINTS)}\n{tile.unit}"
+    middle = left + side / 2
     sheet.write(title, middle, top - 0.05, TITLE_POINTS, ha="center", va="bottom", warns=False)
     foot = _foot(tile, scale)
     odd = scale.not_finite > 0
-    sheet.write(foot, middle, low + TILE + 0.05, FOOT_POINTS, ha="center", va="top", warns=odd)
+    sheet.write(foot, middle, low + side + 0.05, FOOT_POINTS, ha="center", va="top", warns=odd)
 
 
 def _foot(tile: _Tile, scale: DisplayScale) -> str:

@@ -14,6 +14,7 @@ from convscope.figures.sheet import (
     INK,
     MARGIN,
     NOTE_POINTS,
+    PAPER,
     Sheet,
     number,
     picture_of,
@@ -29,14 +30,18 @@ SIDE = 0.85
 TITLE = 0.34
 FOOT = 0.2
 TOP_TILE = 1.75
+WORDS = MARGIN + 2 * (TOP_TILE + GAP) + 0.1
 HEAD = 0.3
+PAPER_COLUMNS = 5
 CHART, CHART_FOOT, CHART_SIDE = 1.9, 0.5, 0.42
 LETTERS = 7.5
 COLOURS = {"deconvnet": "#0b5cad", "guided": "#d2691e", "gradient": "#2a7f3f"}
 DASHES = {"deconvnet": "-", "guided": (0, (5, 2)), "gradient": (0, (1.5, 1.5))}
 
 
-def sanity_figure(record: Sanity, image: Tensor, preprocess: Preprocess, title: str) -> Sheet:
+def sanity_figure(
+    record: Sanity, image: Tensor, preprocess: Preprocess, title: str, *, paper: bool = False
+) -> Sheet:
     """Draw the image and its edges, the projections that are compared, and the similarity curves.
 
     Args:
@@ -44,22 +49,45 @@ def sanity_figure(record: Sanity, image: Tensor, preprocess: Preprocess, title: 
         image: [C, H, W] in the network's input space.
         preprocess: takes inputs back to pixels.
         title: what the image is.
+        paper: whether to draw it as narrow as a printed page wants it, the projections in two rows
+            or more.
 
     """
-    columns, rows = len(record.columns), len(record.rules)
-    width = 2 * MARGIN + max(SIDE + columns * (TILE + GAP), 4 * 2.4)
-    grid = rows * (TILE + FOOT) + TITLE
-    above = MARGIN + HEAD + TOP_TILE + 0.2
-    whole = above + grid + 0.1 + HEAD + CHART + CHART_FOOT
-    sheet = Sheet.made_for(width, whole, _caption(record), "; ".join(record.notes))
-    _draw_top(sheet, record, image, preprocess, one_line(title), width)
-    _draw_tiles(sheet, record, preprocess, above)
-    _draw_charts(sheet, record, above + grid + 0.1, width)
+    columns = len(record.columns)
+    across = min(columns, PAPER_COLUMNS) if paper else columns
+    width = PAPER if paper else 2 * MARGIN + max(SIDE + columns * (TILE + GAP), 4 * 2.4)
+    grid = len(record.rules) * (TILE + FOOT) + TITLE
+    words = _words(record, width - MARGIN - WORDS)
+    above = MARGIN + HEAD + max(TOP_TILE, sum(high for _, high in words)) + 0.2
+    charts = above + -(-columns // across) * grid + 0.1
+    whole = charts + HEAD + CHART + CHART_FOOT
+    sheet = Sheet.made_for(
+        width, whole, _caption(record), "; ".join(record.notes), [above, charts]
+    )  # fmt: skip
+    _draw_top(sheet, record, image, preprocess, one_line(title), words)
+    for line, first in enumerate(range(0, columns, across)):
+        _draw_tiles(sheet, record, preprocess, above + line * grid, range(columns)[first:][:across])
+    _draw_charts(sheet, record, charts, width)
     return sheet
 
 
+def _words(record: Sanity, room: float) -> list[tuple[str, float]]:
+    """Return what comes out in words, the heading first, wrapped, and how high each of it is."""
+    heading = wrapped(f"{record.network}: {record.unit}", room, NOTE_POINTS, "bold")
+    words = [("\n".join(heading), 0.19 * len(heading) + 0.05)]
+    for sentence in record.verdicts().values():
+        lines = wrapped(sentence, room, LETTERS + 0.5)
+        words.append(("\n".join(lines), 0.145 * len(lines) + 0.07))
+    return words
+
+
 def _draw_top(
-    sheet: Sheet, record: Sanity, image: Tensor, preprocess: Preprocess, title: str, width: float
+    sheet: Sheet,
+    record: Sanity,
+    image: Tensor,
+    preprocess: Preprocess,
+    title: str,
+    words: list[tuple[str, float]],
 ) -> None:
     """Draw the image, its edges, and what comes out in words."""
     top, left, bottom, right = record.window
@@ -75,23 +103,25 @@ def _draw_top(
         axes.set_axis_off()
         text = shortened(name, TOP_TILE, LETTERS)
         sheet.write(text, corner, heading - 0.05, LETTERS, ha="left", va="bottom", warns=False)
-    corner = MARGIN + 2 * (TOP_TILE + GAP) + 0.1
-    room = width - MARGIN - corner
-    lines = wrapped(f"{record.network}: {record.unit}", room, NOTE_POINTS, "bold")
+    (name, high), *sentences = words
+    width, whole = sheet.figure.get_size_inches()
     sheet.figure.text(
-        corner / width, 1 - heading / sheet.figure.get_size_inches()[1], "\n".join(lines),
+        WORDS / width, 1 - heading / whole, name,
         fontsize=NOTE_POINTS, weight="bold", va="top", color=INK, parse_math=False,
     )  # fmt: skip
-    at = heading + 0.19 * len(lines) + 0.05
-    for sentence in record.verdicts().values():
-        found = wrapped(sentence, room, LETTERS + 0.5)
-        sheet.write("\n".join(found), corner, at, LETTERS + 0.5, ha="left", va="top", warns=False)
-        at += 0.145 * len(found) + 0.07
+    at = heading + high
+    for sentence, high in sentences:
+        sheet.write(sentence, WORDS, at, LETTERS + 0.5, ha="left", va="top", warns=False)
+        at += high
 
 
-def _draw_tiles(sheet: Sheet, record: Sanity, preprocess: Preprocess, above: float) -> None:
-    for column, name in enumerate(record.columns):
-        middle = MARGIN + SIDE + column * (TILE + GAP) + TILE / 2
+def _draw_tiles(
+    sheet: Sheet, record: Sanity, preprocess: Preprocess, above: float, columns: range
+) -> None:
+    """Draw some of the columns of projections, a row a rule."""
+    for place, column in enumerate(columns):
+        name = record.columns[column]
+        middle = MARGIN + SIDE + place * (TILE + GAP) + TILE / 2
         lines = [
             shortened(line, TILE + 0.08, LETTERS) for line in wrapped(name, TILE + 0.08, LETTERS)
         ][-2:]
@@ -100,9 +130,9 @@ def _draw_tiles(sheet: Sheet, record: Sanity, preprocess: Preprocess, above: flo
     for row, rule in enumerate(record.rules):
         top = above + TITLE + row * (TILE + FOOT)
         sheet.write(rule, MARGIN, top + TILE / 2, NOTE_POINTS, ha="left", va="center", warns=False)
-        for column in range(len(record.columns)):
+        for place, column in enumerate(columns):
             pixels = record.pictures[row, column]
-            corner = MARGIN + SIDE + column * (TILE + GAP)
+            corner = MARGIN + SIDE + place * (TILE + GAP)
             shown = presentable(preprocess.difference_to_pixels(pixels))
             scale = display_scale(shown)
             axes = sheet.axes(corner, top, TILE)

@@ -20,18 +20,31 @@ FOOT_POINTS = 7.0
 NOTE_POINTS = 8.5
 LINE_SPACING = 1.4
 
+PAPER = 8.5
+"""Inches of a figure's width up to which its letters can be read on a printed page of A4."""
+
 MOST_PIXELS = 65_535
 """Height or width of a picture in pixels beyond which renderers and viewers give up."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A figure on which everything is placed in inches from the upper left corner."""
+    """A figure on which everything is placed in inches from the upper left corner.
+
+    Attributes:
+        figure: what is drawn on.
+        cuts: inches from the top at which a long figure can be cut, so that it fits pages.
+
+    """
 
     figure: Figure
+    cuts: tuple[float, ...] = ()
 
     @classmethod
-    def made_for(cls, width: float, height: float, caption: Sequence[str], notes: str) -> "Sheet":
+    def made_for(
+        cls, width: float, height: float, caption: Sequence[str], notes: str,
+        cuts: Sequence[float] = (),
+    ) -> "Sheet":  # fmt: skip
         """Return a sheet *width* wide with the text below what is *height* high."""
         room = width - 2 * MARGIN
         lines = [(line, NOTE_POINTS, True) for line in wrapped(notes, room, NOTE_POINTS, "bold")]
@@ -41,7 +54,8 @@ class Sheet:
         heights = [points * LINE_SPACING / 72 for _, points, _ in lines]
         top = height + MARGIN
         whole = top + sum(heights) + MARGIN
-        sheet = cls(Figure(figsize=(width, whole), dpi=DOTS_AN_INCH, facecolor="white"))
+        figure = Figure(figsize=(width, whole), dpi=DOTS_AN_INCH, facecolor="white")
+        sheet = cls(figure, tuple(cuts))
         for (line, points, warns), own in zip(lines, heights, strict=True):
             sheet.write(line, MARGIN, top, points, ha="left", va="top", warns=warns)
             top += own

@@ -142,8 +142,9 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
         progress=progress,
     )  # fmt: skip
     drawn = projection_figure(
-        found, subject.pictures, subject.net.preprocess, list(subject.answers)
+        found, subject.pictures, subject.net.preprocess, list(subject.answers), paper=True
     )
+    notes = dict.fromkeys(note for own in found for note in own.notes)
     alternative = (
         f"For each picture, the {TOP_UNITS} strongest channels of {len(found)} blocks: the patch "
         f"that each reads, and its projection."
@@ -151,7 +152,7 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
     return Section(
         "projections",
         "What drives the strongest channels",
-        pictures=(subject.shelf.drawn(drawn.sheet, "projections", alternative),),
+        pictures=subject.shelf.parts(drawn.sheet, "projections", alternative, tuple(notes)),
         reading=(
             "Above: the patch that a channel's strongest unit reads; below: what in it drives the "
             "unit, given the switches of the pools. Zero is mid-grey. It does not say what the "
@@ -181,7 +182,7 @@ def grids(subject: Subject, seconds: float | None, progress: Progress) -> Sectio
         memory=subject.memory, progress=progress,
     )  # fmt: skip
     drawn = checkerboard_figure(
-        found, subject.pictures[0], subject.net.preprocess, subject.names[0]
+        found, subject.pictures[0], subject.net.preprocess, subject.names[0], paper=True
     )
     sentence = "No layer leaves a grid of its own, whatever the weights."
     if found.findings:
@@ -192,7 +193,7 @@ def grids(subject: Subject, seconds: float | None, progress: Progress) -> Sectio
         "checkerboard",
         "Checkerboard",
         sentences=(sentence,),
-        pictures=(subject.shelf.drawn(drawn.sheet, "checkerboard", alternative),),
+        pictures=subject.shelf.parts(drawn.sheet, "checkerboard", alternative, found.notes),
         findings=tuple(_grid_finding(finding) for finding in found.findings),
         numbers=found.numbers(),
         whole=not found.partial,
@@ -301,13 +302,15 @@ def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -
         subject.net, subject.pictures[:1], rules=rules, others=OTHER_UNITS, seeds=SEEDS,
         budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
-    figure = sanity_figure(found, subject.pictures[0], subject.net.preprocess, subject.names[0])
+    figure = sanity_figure(
+        found, subject.pictures[0], subject.net.preprocess, subject.names[0], paper=True
+    )
     verdicts = tuple(found.verdicts().values())
     return Section(
         "sanity",
         "Do the pictures depend on the network?",
         sentences=verdicts,
-        pictures=(subject.shelf.drawn(figure, "sanity", " ".join(verdicts)),),
+        pictures=subject.shelf.parts(figure, "sanity", " ".join(verdicts), found.notes),
         reading=(
             "A picture that stays the same with random weights, or for another unit, shows the "
             "image and not the network. The numbers are rank correlations of |projection|: 1 is "
@@ -324,13 +327,15 @@ def invariances(subject: Subject, seconds: float | None, progress: Progress) -> 
         subject.net, subject.pictures, steps=TRANSFORMATIONS, budget=seconds,
         memory=subject.memory, progress=progress,
     )  # fmt: skip
-    figure = invariance_figure(found, subject.pictures, subject.net.preprocess, list(subject.names))
+    figure = invariance_figure(
+        found, subject.pictures, subject.net.preprocess, list(subject.names), paper=True
+    )
     sentences = tuple(_moved(found, k) for k in range(len(found.kinds)))
     return Section(
         "invariance",
         "Moved, enlarged and turned",
         sentences=sentences,
-        pictures=(subject.shelf.drawn(figure, "invariance", " ".join(sentences)),),
+        pictures=subject.shelf.parts(figure, "invariance", " ".join(sentences), found.notes),
         numbers=found.numbers(),
         whole=not found.partial,
     )

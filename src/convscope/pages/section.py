@@ -22,6 +22,12 @@ from convscope.pages.renderer import image_source
 DOTS_AN_INCH = 144
 """Enough for print and for screens with small pixels."""
 
+PAPER_WIDTH, PAPER_HEIGHT = 7.3, 9.6
+"""Inches that a printed page of A4 has for a figure; see ``document.css``."""
+
+HEADING = 0.8
+"""Inches that a section's heading and sentences take above its first picture, or so."""
+
 LOSSY_FROM = 400_000
 """Pictures that take more bytes than this without loss are written with a little."""
 
@@ -159,15 +165,42 @@ class Shelf:
 
     def drawn(self, sheet: Sheet, name: str, alternative: str, title: str = "") -> Picture:
         """Write a figure, as WebP, and return it for a section."""
-        figure = sheet.figure
-        width, height = (round(inches * 96) for inches in figure.get_size_inches())
-        content = io.BytesIO()
-        # A matplotlib figure's size in pixels is bounded by the renderer, and WebP's by its format.
-        most = 16_000 / max(figure.get_size_inches())
-        figure.savefig(content, format="png", dpi=min(DOTS_AN_INCH, most))
-        return self.picture(
-            _webp(content.getvalue()), name, "webp", alternative, (width, height), title
-        )
+        width, height = (round(inches * 96) for inches in sheet.figure.get_size_inches())
+        content = _webp(_rendered(sheet))
+        return self.picture(content, name, "webp", alternative, (width, height), title)
+
+    def parts(
+        self, sheet: Sheet, name: str, alternative: str, notes: tuple[str, ...] = ()
+    ) -> tuple[Picture, ...]:
+        """Write a figure, cut into parts that fit printed pages, and return them for a section.
+
+        Args:
+            sheet: the figure.
+            name: the files'.
+            alternative: what the whole figure shows.
+            notes: what every part must say, as the caption is below the last.
+
+        """
+        heights = _cut(sheet)
+        if len(heights) == 1:
+            return (self.drawn(sheet, name, alternative),)
+        whole = _rendered(sheet)
+        across, high = sheet.figure.get_size_inches()
+        found, top = [], 0.0
+        for place, height in enumerate(heights, start=1):
+            rows = (round(inches / high * whole.height) for inches in (top, top + height))
+            piece = whole.crop((0, next(rows), whole.width, next(rows)))
+            part = f"Part {place} of {len(heights)}"
+            if place < len(heights):
+                part += "; the caption is below the last"
+            found.append(
+                self.picture(
+                    _webp(piece), f"{name}-{place}", "webp", f"{part}. {alternative}",
+                    (round(across * 96), round(height * 96)), "; ".join((part, *notes)),
+                )
+            )  # fmt: skip
+            top += height
+        return tuple(found)
 
     def vector(self, sheet: Sheet, name: str, alternative: str, title: str = "") -> Picture:
         """Write a figure as SVG, which stays sharp at any size, and return it for a section."""
@@ -195,9 +228,33 @@ class Shelf:
         return image_source(content, "svg+xml" if kind == "svg" else kind)
 
 
-def _webp(content: bytes) -> bytes:
-    with Image.open(io.BytesIO(content)) as opened:
-        picture = opened.convert("RGB")
+def _cut(sheet: Sheet) -> list[float]:
+    """Return how high the parts are into which a figure is cut for paper, in inches."""
+    across, whole = sheet.figure.get_size_inches()
+    larger = max(1.0, across / PAPER_WIDTH)
+    most = (PAPER_HEIGHT - HEADING) * larger
+    heights, top = [], 0.0
+    while whole - top > most:
+        fitting = [cut for cut in sheet.cuts if top < cut <= top + most]
+        later = [cut for cut in sheet.cuts if cut > top + most]
+        if not fitting and not later:
+            break
+        end = fitting[-1] if fitting else later[0]
+        heights.append(end - top)
+        top, most = end, PAPER_HEIGHT * larger
+    return [*heights, whole - top]
+
+
+def _rendered(sheet: Sheet) -> Image.Image:
+    content = io.BytesIO()
+    # A matplotlib figure's size in pixels is bounded by the renderer, and WebP's by its format.
+    most = 16_000 / max(sheet.figure.get_size_inches())
+    sheet.figure.savefig(content, format="png", dpi=min(DOTS_AN_INCH, most))
+    with Image.open(content) as opened:
+        return opened.convert("RGB")
+
+
+def _webp(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "webp", lossless=True, method=2)
     if len(file.getvalue()) > LOSSY_FROM:
