@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from convscope.display import display_scale
 from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.figures.lettering import width_of
 from convscope.figures.matching import UNIT, MatchedPair, MatchedUnit, units_figure
-from convscope.figures.sheet import FOOT_POINTS, number
+from convscope.figures.sheet import FOOT_POINTS, Sheet, number
 from convscope.images import Preprocess
+from convscope.methods import compare as comparing
 from convscope.methods.compare import corresponding
 from convscope.methods.matching import Matcher
 from convscope.methods.scanning.sources import GivenImages, SomeImages
@@ -242,6 +244,41 @@ def test_a_long_file_name_never_takes_the_peak_or_the_scale_from_a_pair():
         assert width_of(foot, FOOT_POINTS) <= 2 * UNIT
 
 
+def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
+    nets = network(0), network(1)
+    for net, note in zip(nets, ("random weights (seed 0)", "half precision"), strict=True):
+        monkeypatch.setattr(net, "notes", (note,))
+    images = pictures(6)
+    found = cs.compare(*nets, images)
+    assert found.names == ("net (A)", "net (B)")
+    drawn = []
+    original = Sheet.made_for.__func__
+
+    def kept(cls, width, height, caption, notes, *rest):
+        drawn.append(notes)
+        return original(cls, width, height, caption, notes, *rest)
+
+    monkeypatch.setattr(Sheet, "made_for", classmethod(kept))
+    sources = tuple(GivenImages(images, net) for net in nets)
+    page = comparison_report(found, nets, sources, tmp_path)
+    wanted = "net (A): random weights (seed 0); net (B): half precision"
+    assert drawn.count(wanted) == 3  # the first filters, and two pairs of layers
+    text = page.read_text("utf-8")
+    assert '<p class="warning">net (B): half precision</p>' in text
+
+
+def test_what_is_left_out_says_of_which_network(monkeypatch):
+    nets = network(0), network(1)
+    original = comparing.diagnose
+
+    def cut(net, *arguments, **options):
+        return replace(original(net, *arguments, **options), left_out=("importance of 0: why",))
+
+    monkeypatch.setattr(comparing, "diagnose", cut)
+    left_out = cs.compare(*nets, pictures(4)).left_out
+    assert left_out == ("net (A): importance of 0: why", "net (B): importance of 0: why")
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 @pytest.mark.parametrize(("width", "colours"), SCREENS)
 def test_the_page_is_whole_in_a_browser(page, width, colours):
@@ -268,6 +305,11 @@ def test_the_command_compares(tmp_path):
     assert done.returncode == 0, done.stderr
     numbers = json.loads(done.stdout)
     assert numbers["page"] == "out/index.html"
+    command = [*command[:5], "nets.py:one", *command[6:-1]]
+    again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "  nets.py:one (A): 112 parameters" in again.stdout
+    assert "  nets.py:one (B): 112 parameters" in again.stdout
     assert [net["parameters"] for net in numbers["networks"]] == [112, 380]
     assert numbers["images"] == 6
     assert (tmp_path / "out" / "index.html").is_file()

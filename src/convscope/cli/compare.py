@@ -71,11 +71,11 @@ def compare(
         print_json({"page": str(page), **found.numbers()})
         return
     print_line(str(page))
-    for side in found.sides:
+    for name, side in zip(found.names, found.sides, strict=True):
         right = "" if side.accuracy is None else f"{side.accuracy:.1%} right, "
         dead, channels = side.dead
         print_line(
-            f"  {side.network}: {right}{side.parameters:,} parameters, {side.multiply_adds:,} "
+            f"  {name}: {right}{side.parameters:,} parameters, {side.multiply_adds:,} "
             f"multiply-adds, {dead} of {channels:,} channels dead, "
             f"{len(side.diagnosis.findings)} findings"
         )

@@ -36,7 +36,10 @@ WIDTH = 10.6
 
 
 def filters_figure(
-    names: tuple[str, str], weights: tuple[Tensor, Tensor], match: LayerMatch
+    names: tuple[str, str],
+    weights: tuple[Tensor, Tensor],
+    match: LayerMatch,
+    notes: Sequence[str] = (),
 ) -> Sheet:
     """Draw every first filter of one network beside its partner in the other.
 
@@ -44,6 +47,7 @@ def filters_figure(
         names: of the networks.
         weights: their filters, [K, C, h, w] with C of 1 or 3.
         match: of these two layers.
+        notes: what the picture must say, and of which network.
 
     """
     first = match.first
@@ -64,7 +68,7 @@ def filters_figure(
             f"filter on a symmetric scale of its own."
             + (f" {hidden} more are not shown." if hidden else ""),
         ],
-        "",
+        one_line("; ".join(notes)),
     )  # fmt: skip
     for place, channel in enumerate(order):
         row, column = divmod(place, FILTERS_A_ROW)
@@ -127,7 +131,10 @@ def units_figure(names: tuple[str, str], pairs: Sequence[MatchedPair]) -> Sheet:
     high = UNIT_HEAD + UNIT + UNIT_FOOT
     rows = -(-len(pairs) // 2)
     notes = dict.fromkeys(
-        note for pair in pairs for unit in pair.units for note in unit.projection.notes
+        f"{name}: {note}"
+        for side, name in enumerate(names)
+        for pair in pairs
+        for note in pair.units[side].projection.notes
     )
     rule = pairs[0].units[0].projection.rule
     sheet = Sheet.made_for(

@@ -139,6 +139,15 @@ class Side:
         }
 
 
+def told_apart(first: str, second: str) -> tuple[str, str]:
+    """Return two networks' names, with A and B if these are the same.
+
+    >>> told_apart("base", "base"), told_apart("base", "vgg16")
+    (('base (A)', 'base (B)'), ('base', 'vgg16'))
+    """
+    return (first, second) if first != second else (f"{first} (A)", f"{second} (B)")
+
+
 @dataclass(frozen=True, eq=False)
 class NetworkComparison:
     """Two networks side by side.
@@ -162,6 +171,20 @@ class NetworkComparison:
     matches: tuple[LayerMatch, ...]
     left_out: tuple[str, ...] = ()
     made_with: dict[str, str] = field(default_factory=provenance)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What to call the networks: their names, or with A and B if these are the same."""
+        return told_apart(self.sides[0].network, self.sides[1].network)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a picture of both must say, and of which."""
+        return tuple(
+            f"{name}: {note}"
+            for name, side in zip(self.names, self.sides, strict=True)
+            for note in side.notes
+        )
 
     def to_json(self) -> str:
         """Return :meth:`numbers` as one line of JSON, with null for what is not finite."""
@@ -447,8 +470,9 @@ class _Pass:
             for side, net in enumerate(self.nets)
         ]
         left_out = [*self.left_out]
-        for side in sides:
-            left_out += [f"{side.network}: {text}" for text in side.diagnosis.left_out]
+        names = told_apart(sides[0].network, sides[1].network)
+        for name, side in zip(names, sides, strict=True):
+            left_out += [f"{name}: {text}" for text in side.diagnosis.left_out]
         return NetworkComparison(
             sides=(sides[0], sides[1]),
             images=self.images,

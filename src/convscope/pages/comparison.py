@@ -54,13 +54,8 @@ def comparison_report(
         shelf = Shelf(out / PARTS, {})
     except OSError as error:
         raise OutputError(f"cannot make the folder {out / PARTS}: {error.strerror}") from error
-    names = labels(found)
+    names = found.names
     layers = found.sides[0].layers, found.sides[1].layers
-    notes = [
-        f"{name}: {note}"
-        for name, side in zip(names, found.sides, strict=True)
-        for note in side.notes
-    ]
     sections = [
         _answers(found, names),
         _architectures(nets, names, shelf),
@@ -73,18 +68,12 @@ def comparison_report(
         title=f"{names[0]} and {names[1]}",
         lead=_lead(found, names),
         facts=_facts(found, names),
-        notes=tuple(notes),
+        notes=found.notes,
         sections=sections,
         missing=tuple(map(shortly, found.left_out)),
         healthy="Nothing is wrong with either network, by the thresholds of the diagnosis.",
     )  # fmt: skip
     return document.write(shelf, out, finite(found.numbers()))
-
-
-def labels(found: NetworkComparison) -> tuple[str, str]:
-    """Return what to call the networks: their names, or with A and B if these are the same."""
-    first, second = (side.network for side in found.sides)
-    return (first, second) if first != second else (f"{first} (A)", f"{second} (B)")
 
 
 def _lead(found: NetworkComparison, names: tuple[str, str]) -> str:
@@ -212,7 +201,7 @@ def _first_filters(
     )
     if not reads_images or any(own.shape[1] not in (1, 3) for own in weights):
         return
-    figure = filters_figure(names, (weights[0], weights[1]), match)
+    figure = filters_figure(names, (weights[0], weights[1]), match, found.notes)
     alternative = (
         f"Filters of the first layers in pairs; median correlation {match.first.median:.2f}."
     )
