@@ -267,16 +267,19 @@ def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     assert '<p class="warning">net (B): half precision</p>' in text
 
 
-def test_what_is_left_out_says_of_which_network(monkeypatch):
+def test_what_is_left_out_says_of_which_network_and_of_which_share(monkeypatch):
     nets = network(0), network(1)
     original = comparing.diagnose
 
     def cut(net, *arguments, **options):
-        return replace(original(net, *arguments, **options), left_out=("importance of 0: why",))
+        found = original(net, *arguments, **options)
+        why = f"importance of 0: the budget of {options['budget']:g} s was spent"
+        return replace(found, left_out=(why,))
 
     monkeypatch.setattr(comparing, "diagnose", cut)
-    left_out = cs.compare(*nets, pictures(4)).left_out
-    assert left_out == ("net (A): importance of 0: why", "net (B): importance of 0: why")
+    left_out = cs.compare(*nets, pictures(4), budget=1e-3).left_out
+    said = "importance of 0: its share of the budget, 0.1 s, was spent"
+    assert left_out[-2:] == (f"net (A): {said}", f"net (B): {said}")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")

@@ -18,7 +18,9 @@ from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import DataError, UnitError
 from convscope.figures.sheet import FOOT_POINTS, Sheet
 from convscope.images import Preprocess
+from convscope.methods.scanning.sources import SomeImages, images_of
 from convscope.pages import report as reporting
+from convscope.pages import report_sections as sections
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import HEAD, MEASURED, layers_table
 from convscope.pages.report_sections import _where
@@ -172,6 +174,21 @@ def test_a_grid_is_said_where_no_diagnosis_said_it(folder, tmp_path, monkeypatch
     monkeypatch.setattr(reporting, "TASKS", tasks)
     found = cs.report(network(), folder, tmp_path, pictures=[0])
     assert [f.title for f in found.sections[0].findings] == ["0: checkerboard"]
+
+
+def test_a_diagnosis_cut_short_names_its_share_of_the_budget(folder, tmp_path, monkeypatch):
+    plain = sections.diagnose
+    late = lambda *given, **options: plain(*given, **{**options, "budget": 1e-9})  # noqa: E731
+    monkeypatch.setattr(sections, "diagnose", late)
+    subject = sections.Subject(
+        network(), SomeImages(images_of(folder, network()), 5), torch.zeros(1, 3, 24, 24), ("it",),
+        Shelf(tmp_path, {}), "1GB",
+    )  # fmt: skip
+    section = sections.diagnosis(subject, 10.0, lambda *_: None)
+    assert (
+        "Left out: importance of all layers: its share of the budget, 1e-09 s, was spent."
+    ) in section.sentences[0]
+    assert not section.whole
 
 
 def test_the_budget_is_shared_and_what_it_leaves_out_is_said(folder, tmp_path, monkeypatch):

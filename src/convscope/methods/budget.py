@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -79,6 +80,16 @@ class Deadline:
     def passed(self) -> bool:
         """Whether it is time to stop."""
         return self.seconds is not None and time.monotonic() - self.began >= self.seconds
+
+
+def as_share(left_out: Iterable[str]) -> tuple[str, ...]:
+    """Return what was left out of a part of some work, whose budget is not the one that was given.
+
+    >>> as_share(["importance of conv1: the budget of 6.9 s was spent"])
+    ('importance of conv1: its share of the budget, 6.9 s, was spent',)
+    """
+    given, own = r"the budget of (\S+) s was spent", r"its share of the budget, \1 s, was spent"
+    return tuple(re.sub(given, own, text) for text in left_out)
 
 
 def far_apart(count: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -278,15 +278,16 @@ def compare(
     diagnoses = []
     for place, (net, source) in enumerate(zip(nets, chosen, strict=True)):
         # What is begun is finished, and the page is still to be made: not all of it is given.
-        rest = None if deadline.seconds is None else 0.6 * _rest(deadline) / (2 - place)
+        rest = None
+        if deadline.seconds is not None:
+            rest = max(0.1, round(0.6 * _rest(deadline) / (2 - place), 1))
         base = (1 + 2 * place) * len(source)
 
         def inside(done: int, total: int, base: int = base, size: int = len(source)) -> None:
             count(base + round(2 * size * done / max(1, total)))
 
-        diagnoses.append(
-            diagnose(net, source, budget=rest, sample=most, memory=memory, progress=inside)
-        )
+        found = diagnose(net, source, budget=rest, sample=most, memory=memory, progress=inside)
+        diagnoses.append(replace(found, left_out=budgets.as_share(found.left_out)))
     return work.comparison((diagnoses[0], diagnoses[1]), sources[0].name)
 
 

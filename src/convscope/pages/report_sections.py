@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from convscope.figures.projection import projection_figure
 from convscope.figures.sanity import sanity_figure
 from convscope.figures.sheet import number
 from convscope.figures.sliding import patched
+from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
 from convscope.methods.agreement import projection_agreement
 from convscope.methods.checkerboard import checkerboard
@@ -101,6 +102,7 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         net, SomeImages(images, count), memory=subject.memory, progress=progress,
         budget=None if seconds is None else round((1 - SCAN_SHARE) * seconds, 1),
     )  # fmt: skip
+    found = replace(found, left_out=budgets.as_share(found.left_out))
     found.save(subject.shelf.folder / DIAGNOSIS_FILE)
     words = [
         f"{found.images:,} images were looked at"
