@@ -271,7 +271,7 @@ def test_a_mistake_leaves_no_folder_behind(home, tmp_path):
             run("scan", net, images, *SIZE, *more, "-o", atlas)
         assert not atlas.exists()
     (pictures / "bad.png").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="none of the 1 images can be scanned"):
+    with pytest.raises(DataError, match="no image can be scanned"):
         run("scan", net, pictures, *SIZE, "-o", atlas)
     assert not atlas.exists()
     (pictures / "good.png").write_bytes((home / "photos" / "dog" / "0.png").read_bytes())

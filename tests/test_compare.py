@@ -27,7 +27,7 @@ from convscope.methods.matching import Matcher
 from convscope.methods.scanning.sources import GivenImages, SomeImages
 from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Layer
-from convscope.pages.comparison import comparison_report
+from convscope.pages.comparison import _lead, comparison_report
 from convscope.pages.layer_tables import lined_up
 
 
@@ -224,6 +224,8 @@ def test_the_page_says_what_the_numbers_say(page):
     assert numbers["agreement"] == found.agreement
     partners = numbers["matches"][0]["first"]["partner"]
     assert partners == found.matches[0].first.partner.tolist()
+    one = replace(found, images=1)
+    assert _lead(one, one.names).startswith("Two networks on the same 1 image of ")
     assert "http" not in text.replace("http://www.w3.org", "").replace("https://arxiv.org", "")
 
 
@@ -278,7 +280,7 @@ def test_what_is_left_out_says_of_which_network_and_of_which_share(monkeypatch):
 
     monkeypatch.setattr(comparing, "diagnose", cut)
     left_out = cs.compare(*nets, pictures(4), budget=1e-3).left_out
-    said = "importance of 0: its share of the budget, 0.1 s, was spent"
+    said = "importance of 0: its share of the budget, 0 s, was spent"
     assert left_out[-2:] == (f"net (A): {said}", f"net (B): {said}")
 
 

@@ -717,7 +717,7 @@ def test_the_command_goes_on_from_an_atlas(run, tmp_path):
     status, out, err = run("diagnose", "networks.py:killed", "atlas", "-o", "d.safetensors")
     assert status == 0, err
     assert re.search(r"1\. 0: dead units\. \d of 20 units", out)
-    assert "1 images left out" in out
+    assert "1 image left out" in out
     found = cs.Diagnosis.load(tmp_path / "d.safetensors")
     assert (found.images, found.answered) == (60, 60)
     status, out, _ = run("diagnose", "networks.py:small", "atlas")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from convscope import cli
 from convscope.cli.invariance import _print as printed
 from convscope.errors import ConvscopeError, ImageError, UnitError
+from convscope.figures.invariance import invariance_figure
 from convscope.images import Preprocess
 from convscope.methods.invariance import invariance
 from convscope.methods.invariance_result import Invariance
@@ -243,7 +244,12 @@ def test_mistakes_are_said(small):
         ({"kinds": ["rotaton"]}, ImageError, "did you mean 'rotation'"),
         ({"kinds": []}, ConvscopeError, "no transformation was named"),
         ({"fill": "noise"}, ImageError, "the fill 'noise' is for patches"),
-        ({"fill": "gry"}, ImageError, "unknown fill 'gry'"),
+        (
+            {"fill": "relfect"},
+            ImageError,
+            "unknown fill 'relfect'; did you mean 'reflect'. "
+            r"\(known: reflect, gray, black, mean, image-mean, or a colour such as #808080\)",
+        ),
         ({"steps": 1}, ConvscopeError, "the number of steps must be at least 2"),
         ({"targets": [1]}, UnitError, "2 images need 2 target classes, not 1"),
         ({"targets": [1, 7]}, UnitError, "has classes 0 to 2, not 7"),
@@ -253,6 +259,21 @@ def test_mistakes_are_said(small):
     ):
         with pytest.raises(kind, match=message):
             invariance(net, images, **options)
+
+
+def test_one_image_needs_one_class(small):
+    _, net, images = small
+    with pytest.raises(UnitError, match=r"^1 image needs 1 target class, not 2$"):
+        invariance(net, images[:1], targets=[1, 2])
+
+
+def test_few_steps_are_each_shown_once(small):
+    _, net, images = small
+    found = invariance(net, images[:1], kinds=["translation"], steps=3)
+    figure = invariance_figure(found, images[:1], PLAIN, ["it"]).figure
+    below = [text.get_text() for text in figure.texts]
+    assert [text for text in below if text in ("-3", "0", "3")] == ["-3", "0", "3"]
+    assert len(figure.axes) == 3 + 3 + 1  # examples, distances, the probability
 
 
 NETWORK = """

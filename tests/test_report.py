@@ -189,6 +189,10 @@ def test_a_diagnosis_cut_short_names_its_share_of_the_budget(folder, tmp_path, m
         "Left out: importance of all layers: its share of the budget, 1e-09 s, was spent."
     ) in section.sentences[0]
     assert not section.whole
+    assert section.sentences[0].startswith("5 images were looked at.")
+    alone = replace(subject, images=SomeImages(subject.images, 1))
+    said = sections.diagnosis(alone, None, lambda *_: None).sentences[0]
+    assert said.startswith("1 image was looked at.")
 
 
 def test_the_budget_is_shared_and_what_it_leaves_out_is_said(folder, tmp_path, monkeypatch):

@@ -45,6 +45,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two networks: answers, cost, layers, faults, and channels that answer alike."""
+    from convscope.figures.sheet import counted
     from convscope.methods.budget import Deadline, parse_bytes
     from convscope.methods.compare import compare as measure
     from convscope.pages.comparison import comparison_report
@@ -77,7 +78,7 @@ def compare(
         print_line(
             f"  {name}: {right}{side.parameters:,} parameters, {side.multiply_adds:,} "
             f"multiply-adds, {dead} of {channels:,} channels dead, "
-            f"{len(side.diagnosis.findings)} findings"
+            f"{counted(len(side.diagnosis.findings), 'finding')}"
         )
     for match in found.matches:
         print_line(

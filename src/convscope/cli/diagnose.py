@@ -147,8 +147,11 @@ def _write(found: "Diagnosis", output: Path) -> None:
 
 
 def _print_diagnosis(found: "Diagnosis") -> None:
+    from convscope.figures.sheet import counted
+
     right = "" if found.accuracy is None else f", {found.accuracy:.1%} of a sample answered rightly"
-    print_line(f"{found.network} over {found.images:,} images of {found.data}{right}")
+    images = counted(found.images, "image")
+    print_line(f"{found.network} over {images} of {found.data}{right}")
     for layer in found.layers:
         print_line(f"  {layer.name}: {_measures(layer)}")
     if found.healthy:
@@ -158,7 +161,7 @@ def _print_diagnosis(found: "Diagnosis") -> None:
     for text in found.left_out:
         print_line(f"left out: {text}")
     if found.bad:
-        print_line(f"{len(found.bad)} images left out:")
+        print_line(f"{counted(len(found.bad), 'image')} left out:")
         for title, reason in list(found.bad.items())[:BAD_SHOWN]:
             print_line(f"  {title}: {reason}")
         if len(found.bad) > BAD_SHOWN:

@@ -154,7 +154,8 @@ def _draw_examples(
 ) -> None:
     amounts = [a for a in record.amounts[k].tolist() if np.isfinite(a)]
     kind = record.kinds[k]
-    chosen = [amounts[i] for i in np.linspace(0, len(amounts) - 1, EXAMPLES).round().astype(int)]
+    places = np.linspace(0, len(amounts) - 1, EXAMPLES).round().astype(int)
+    chosen = [amounts[place] for place in np.unique(places)]
     shown = [transformed(image, kind, amount, record.fill, preprocess) for amount in chosen]
     pictures = picture_of(preprocess.to_pixels(torch.stack(shown)))
     title = f"{kind}, {record.units[k]}"

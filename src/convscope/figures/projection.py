@@ -21,6 +21,7 @@ from convscope.figures.sheet import (
     NOTE_POINTS,
     Sheet,
     beyond,
+    counted,
     frame_tile,
     number,
     picture_of,
@@ -137,8 +138,8 @@ def check_figure_fits(images: int, tiles: int) -> None:
     inches = images * SCREEN_LAYOUT.lines(tiles) * SCREEN_LAYOUT.line
     if inches * DOTS_AN_INCH > MOST_PIXELS:
         raise OutputError(
-            f"{images} images with {tiles} tiles each are too many for one figure: take fewer, "
-            f"or -o FILE.npz for the numbers alone"
+            f"{counted(images, 'image')} with {counted(tiles, 'tile')} each are too many for one "
+            f"figure: take fewer, or -o FILE.npz for the numbers alone"
         )
 
 

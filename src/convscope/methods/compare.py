@@ -278,9 +278,7 @@ def compare(
     diagnoses = []
     for place, (net, source) in enumerate(zip(nets, chosen, strict=True)):
         # What is begun is finished, and the page is still to be made: not all of it is given.
-        rest = None
-        if deadline.seconds is not None:
-            rest = max(0.1, round(0.6 * _rest(deadline) / (2 - place), 1))
+        rest = None if deadline.seconds is None else round(0.6 * _rest(deadline) / (2 - place), 1)
         base = (1 + 2 * place) * len(source)
 
         def inside(done: int, total: int, base: int = base, size: int = len(source)) -> None:

@@ -197,7 +197,10 @@ class _Work:
             several = [targets] if isinstance(targets, int | str) else targets
             numbers = [class_number(self.net, target) for target in several]
         if len(numbers) != count:
-            raise UnitError(f"{count} images need {count} target classes, not {len(numbers)}")
+            need = f"{count} images need {count} target classes"
+            if count == 1:
+                need = "1 image needs 1 target class"
+            raise UnitError(f"{need}, not {len(numbers)}")
         chances = probabilities(logits)
         self.clean = [float(chances[n, number]) for n, number in enumerate(numbers)]
         self.numbers: list[int] = numbers

@@ -224,7 +224,10 @@ def _begun(facts: dict[str, Any], state: str | os.PathLike[str] | None, resume: 
 
 def _nothing_left(source: Images, tally: Tally) -> str:
     number, reason = next(iter(tally.bad.items()))
-    return f"none of the {len(tally.bad)} images can be scanned: {source.title(number)}: {reason}"
+    what = f"none of the {len(tally.bad):,} images can"
+    if len(tally.bad) == 1:
+        what = "no image can"
+    return f"{what} be scanned: {source.title(number)}: {reason}"
 
 
 class _Keeper:

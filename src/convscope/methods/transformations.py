@@ -9,10 +9,12 @@ from torch.nn import functional
 
 from convscope.errors import ImageError, near_matches
 from convscope.images import Preprocess
-from convscope.methods.patches import fill_for
+from convscope.methods.patches import FILLS, fill_for
 
 REFLECT = "reflect"
 VARYING = ("local-mean", "blur", "noise")
+OUTSIDE = (REFLECT, *(name for name in FILLS if name not in VARYING))
+"""Fills by name that mean something beyond an image's borders."""
 
 Offsets = tuple[Tensor, Tensor]
 """Rows and columns, in pixels from the centre of the image."""
@@ -69,7 +71,7 @@ def check_transformation(kind: str) -> None:
 
 
 def check_outside(fill: str) -> None:
-    """Refuse a fill that means nothing beyond an image's borders.
+    """Refuse a fill that means nothing beyond an image's borders, or that does not exist.
 
     Raises:
         ImageError: if it is one of those.
@@ -77,6 +79,11 @@ def check_outside(fill: str) -> None:
     """
     if fill in VARYING:
         raise ImageError(f"the fill {fill!r} is for patches: beyond the image use reflect or gray")
+    if fill not in OUTSIDE and not fill.startswith("#"):
+        raise ImageError(
+            f"unknown fill {fill!r}{near_matches(fill, OUTSIDE)} (known: {', '.join(OUTSIDE)}, or "
+            f"a colour such as #808080)"
+        )
 
 
 def transformed(

@@ -12,6 +12,7 @@ from convscope.errors import OutputError, RuleError
 from convscope.figures.architecture import draw
 from convscope.figures.diagnosis import diagnosis_figure
 from convscope.figures.matching import MatchedPair, MatchedUnit, filters_figure, units_figure
+from convscope.figures.sheet import counted
 from convscope.methods.compare import NetworkComparison, Side
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.matching import LayerMatch
@@ -77,7 +78,7 @@ def comparison_report(
 
 
 def _lead(found: NetworkComparison, names: tuple[str, str]) -> str:
-    text = f"Two networks on the same {found.images:,} images of {found.data}."
+    text = f"Two networks on the same {counted(found.images, 'image')} of {found.data}."
     shares = [side.accuracy for side in found.sides]
     if shares[0] is not None and shares[1] is not None:
         text += f" {names[0]} answers {shares[0]:.1%} of them rightly, {names[1]} {shares[1]:.1%}"
@@ -176,8 +177,8 @@ def _diagnoses(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -
     pictures: list[Picture] = []
     findings: list[Finding] = []
     for place, (side, name) in enumerate(zip(found.sides, names, strict=True)):
-        count = len(side.diagnosis.findings)
-        alternative = f"Bars a layer of {name}: {count} findings."
+        count = counted(len(side.diagnosis.findings), "finding")
+        alternative = f"Bars a layer of {name}: {count}."
         figure = diagnosis_figure(side.diagnosis)
         pictures.append(shelf.drawn(figure, f"diagnosis-{place}", alternative, name))
         findings += found_in(side.diagnosis, name)
@@ -295,7 +296,7 @@ def _matched_pictures(
         if pairs:
             figure = units_figure(names, pairs)
             title = f"{match.layers[0]} and {match.layers[1]}"
-            alternative = f"{len(pairs)} pairs of channels of {title} that answer alike."
+            alternative = f"{counted(len(pairs), 'pair')} of channels of {title} that answer alike."
             yield shelf.drawn(figure, f"pairs-{place}", alternative, title)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from convscope import __version__
 from convscope.errors import ConvscopeError, DataError, ImageError, OutputError
+from convscope.figures.sheet import counted
 from convscope.methods import budget as budgets
 from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.sources import Images, checked_image, images_of
@@ -328,7 +329,7 @@ class _Work:
             count = diagnosed.numbers["images"]
             healthy = (
                 f"Nothing is wrong with any layer, by the thresholds of the diagnosis, on "
-                f"{count:,} image{'' if count == 1 else 's'}."
+                f"{counted(count, 'image')}."
             )
             if count < FEW:
                 healthy += " So few images do not show much: give it more."

@@ -19,7 +19,7 @@ from convscope.figures.invariance import invariance_figure
 from convscope.figures.occlusion import OccludedImage, class_name, occlusion_figure, telling
 from convscope.figures.projection import projection_figure
 from convscope.figures.sanity import sanity_figure
-from convscope.figures.sheet import number
+from convscope.figures.sheet import counted, number
 from convscope.figures.sliding import patched
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
@@ -105,7 +105,7 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
     found = replace(found, left_out=budgets.as_share(found.left_out))
     found.save(subject.shelf.folder / DIAGNOSIS_FILE)
     words = [
-        f"{found.images:,} images were looked at"
+        f"{counted(found.images, 'image')} {'was' if found.images == 1 else 'were'} looked at"
         + ("." if count == len(images) else f", spread evenly over {len(images):,}.")
     ]
     if found.accuracy is not None:
@@ -114,7 +114,10 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         )
     words += [f"Left out: {shortly(text)}." for text in found.left_out]
     dead = sum(len(row.dead) for row in found.layers)
-    alternative = f"Bars a layer: {dead} dead channels in all; {len(found.findings)} findings."
+    alternative = (
+        f"Bars a layer: {counted(dead, 'dead channel')} in all; "
+        f"{counted(len(found.findings), 'finding')}."
+    )
     return Section(
         "diagnosis",
         "Diagnosis",
