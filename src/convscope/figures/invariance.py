@@ -221,5 +221,5 @@ def _caption(record: Invariance, first: str) -> list[str]:
         f"as it is; the translation is vertical, down where positive.",
     ]
     if record.probability is not None:
-        lines.append("P(class): of the class named beside the line's colour, for each image its own.")
+        lines.append("P(class): of the class named beside the line's colour, each image's own.")
     return lines
