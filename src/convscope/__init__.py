@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
     from convscope.figures.architecture import Architecture, draw
     from convscope.methods.checkerboard import checkerboard
-    from convscope.methods.compare import NetworkComparison, compare
+    from convscope.methods.compare import compare
+    from convscope.methods.comparison_result import NetworkComparison
     from convscope.methods.correspondence import correspondence
     from convscope.methods.correspondence_result import Correspondence
     from convscope.methods.diagnose import diagnose
@@ -123,7 +124,7 @@ _HOMES = {
     "LayerDiagnosis": "convscope.methods.diagnosis.result",
     "LayerScan": "convscope.methods.scanning.result",
     "Network": "convscope.network",
-    "NetworkComparison": "convscope.methods.compare",
+    "NetworkComparison": "convscope.methods.comparison_result",
     "Occlusion": "convscope.methods.occlusion",
     "Part": "convscope.methods.parts",
     "PartSet": "convscope.methods.parts",

@@ -13,7 +13,7 @@ from convscope.figures.architecture import draw
 from convscope.figures.diagnosis import diagnosis_figure
 from convscope.figures.matching import MatchedPair, MatchedUnit, filters_figure, units_figure
 from convscope.figures.sheet import counted
-from convscope.methods.compare import NetworkComparison, Side
+from convscope.methods.comparison_result import NetworkComparison, Side
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.matching import LayerMatch
 from convscope.methods.project import project
