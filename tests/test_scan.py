@@ -20,6 +20,7 @@ from convscope.errors import ConvscopeError, DataError
 from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.exact_sums import ExactSums
 from convscope.methods.scanning.image_pass import batches_at_once, images_at_once
+from convscope.methods.scanning.reductions import Reducer
 from convscope.methods.scanning.result import bin_name, class_selectivity
 from convscope.methods.scanning.tally import bin_edges
 from convscope.methods.scanning.units import scanned_layers
@@ -487,3 +488,21 @@ def test_weights_are_told_apart_by_their_values():
     assert len({weights_hash(own) for own in (net, *twins)}) == 3
     again = net.with_constants({weight: torch.full_like(weight, 2.0)})
     assert weights_hash(again) == weights_hash(twins[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["channels last", "channels first", "every other column"])
+def test_rectifying_block_by_block_is_rectifying(layout, dtype):
+    def made():  # the same each time, lying the same way
+        maps = torch.randn(2, 48, 70, 90, generator=torch.Generator().manual_seed(5)).to(dtype)
+        if layout == "channels last":
+            return maps.contiguous(memory_format=torch.channels_last)
+        return maps[..., ::2] if layout == "every other column" else maps
+
+    rectified, maps = made().relu_(), made()
+    expected = Reducer().reduce(rectified, never_negative=True)
+    found = Reducer().reduce(maps, never_negative=True, rectify=True)
+    assert torch.equal(maps, rectified)
+    assert np.array_equal(expected.active, (rectified > 0).sum((2, 3)).numpy())
+    for name in ("peak", "total", "squares", "active"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))

@@ -12,7 +12,13 @@ Visitor = Callable[[int, Tensor], None]
 
 
 @torch.no_grad()
-def visit(graph: Graph, images: Tensor, wanted: Collection[int], visitor: Visitor) -> None:
+def visit(
+    graph: Graph,
+    images: Tensor,
+    wanted: Collection[int],
+    visitor: Visitor,
+    rectifying: Visitor | None = None,
+) -> None:
     """Run the network on *images*, and show the output of each wanted step to *visitor* once.
 
     Args:
@@ -20,6 +26,9 @@ def visit(graph: Graph, images: Tensor, wanted: Collection[int], visitor: Visito
         images: [N, C, H, W].
         wanted: the steps to show, in the order they run.
         visitor: called with the step's index and its output, which it must not change.
+        rectifying: called in its place for a ReLU that may write over its input, with this input,
+            which it must rectify where it lies: while it reads the map, so that a large one
+            comes from memory once instead of twice. By default nothing is left to it.
 
     """
     needed = graph.needed_for(wanted)
@@ -28,14 +37,19 @@ def visit(graph: Graph, images: Tensor, wanted: Collection[int], visitor: Visito
     for index in needed:
         step = graph.steps[index]
         assert step.call is not None
-        if _runs_in_place(graph, index, wanted):
-            values[index] = values[step.inputs[0]].relu_()
+        in_place = _runs_in_place(graph, index, wanted)
+        left = in_place and index in wanted and rectifying is not None
+        if in_place:
+            maps = values[step.inputs[0]]
+            values[index] = maps if left else maps.relu_()
         else:
             values[index] = step.call.run([values[source] for source in step.inputs], len(images))
         for source in set(step.inputs):
             if last_reader[source] == index:
                 del values[source]
-        if index in wanted:
+        if left and rectifying is not None:
+            rectifying(index, values[index])
+        elif index in wanted:
             visitor(index, values[index])
         if index not in last_reader:
             del values[index]

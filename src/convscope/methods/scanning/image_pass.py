@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -200,9 +201,10 @@ class ImagePass:
         if not hasattr(self._own, "reducer"):
             self._own.reducer = Reducer()
 
-        def look(step: int, maps: Tensor) -> None:
+        def look(step: int, maps: Tensor, rectify: bool = False) -> None:
             layer = self._layers[step]
-            reduced = self._own.reducer.reduce(maps, layer.never_negative).part(len(batch))
+            reduced = self._own.reducer.reduce(maps, layer.never_negative, rectify)
+            reduced = reduced.part(len(batch))
             with self._counting:
                 strongest = self._tally.layers[layer.name].strongest
                 entering = strongest.entering(reduced.peak, numbers)
@@ -211,7 +213,8 @@ class ImagePass:
                 positions = peak_positions(maps, entering)
             found[step] = _Found(reduced, entering, positions)
 
-        visit(self._net.graph, self._net.checked(pixels), self._layers, look)
+        pixels = self._net.checked(pixels)
+        visit(self._net.graph, pixels, self._layers, look, partial(look, rectify=True))
         return found
 
     def _count(self, looked: _Looked) -> int:

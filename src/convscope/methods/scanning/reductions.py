@@ -54,7 +54,7 @@ class Reducer:
     def __init__(self) -> None:
         self._scratch = torch.empty(0)
 
-    def reduce(self, maps: Tensor, never_negative: bool) -> Reduced:
+    def reduce(self, maps: Tensor, never_negative: bool, rectify: bool = False) -> Reduced:
         """Return the numbers of *maps*, [N, C, H, W].
 
         The maps are read six times in all, but in blocks that stay in the processor's cache, and
@@ -63,9 +63,13 @@ class Reducer:
         Args:
             maps: float, any precision.
             never_negative: whether no value is below zero, which saves a pass.
+            rectify: whether *maps* are to be rectified first, where they lie.
 
         """
         values = maps.permute(0, 2, 3, 1).flatten(1, 2)
+        if rectify and (values.data_ptr() != maps.data_ptr() or maps.dtype != torch.float32):
+            maps.relu_()  # and the values are copies
+            return self.reduce(maps, never_negative)
         if values.dtype in (torch.float16, torch.bfloat16):
             values = values.float()
         images, rows = _block_shape(values)
@@ -74,6 +78,8 @@ class Reducer:
         for first, group in enumerate(torch.split(values, images)):
             for place, block in enumerate(torch.split(group, rows, dim=1)):
                 part = slice(first * images, first * images + len(group))
+                if rectify:
+                    block.relu_()
                 self._reduce_block(block, never_negative, found[:, part, place])
         # Whole numbers up to 2**24 are exact in float32, and no map has more positions.
         total, squares, active = map(_singles, found[1:].sum(2))
