@@ -25,9 +25,10 @@ from convscope.atlas.sprites import CELLS, MOSAIC, cell
 from convscope.cli import app
 from convscope.display import display_scale, to_display
 from convscope.errors import ConvscopeError, DataError, UnitError
-from convscope.figures.sheet import Sheet, counted
+from convscope.figures.sheet import Sheet
 from convscope.figures.sheet import number as number_text
 from convscope.methods.scanning.sources import PictureFolder
+from convscope.wording import counted
 
 TABLES = (UNITS, STRONGEST, ARRAYS, TALLY)
 SIDE = 20

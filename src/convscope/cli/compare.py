@@ -45,10 +45,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two networks: answers, cost, layers, faults, and channels that answer alike."""
-    from convscope.figures.sheet import counted
     from convscope.methods.budget import Deadline, parse_bytes
     from convscope.methods.compare import compare as measure
     from convscope.pages.comparison import comparison_report
+    from convscope.wording import counted
 
     seconds = None if budget == "none" else budget
     Deadline(seconds)

@@ -147,7 +147,7 @@ def _write(found: "Diagnosis", output: Path) -> None:
 
 
 def _print_diagnosis(found: "Diagnosis") -> None:
-    from convscope.figures.sheet import counted
+    from convscope.wording import counted
 
     right = "" if found.accuracy is None else f", {found.accuracy:.1%} of a sample answered rightly"
     images = counted(found.images, "image")

@@ -226,7 +226,7 @@ def _write(
         numbers = {"output": str(output), "images": found.images, "bad": bad, "layers": layers}
         print_json({**numbers, "notes": found.notes})
         return
-    from convscope.figures.sheet import counted
+    from convscope.wording import counted
 
     print_line(str(first))
     channels, dead = (sum(layer[key] for layer in layers) for key in ("channels", "dead"))

@@ -43,9 +43,9 @@ def unit(
 
 def _figure(atlas: "Atlas", found: "AtlasUnit") -> "Sheet":
     from convscope.figures.lettering import one_line
-    from convscope.figures.sheet import counted
     from convscope.figures.unit import Shown, unit_figure
     from convscope.network.rules import rule_named
+    from convscope.wording import counted
 
     entries = [
         Shown(patch, projection, found.titles[str(entry[0])], entry[1], entry[8])

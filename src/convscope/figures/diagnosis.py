@@ -17,11 +17,11 @@ from convscope.figures.sheet import (
     NOTE_POINTS,
     WARNING,
     Sheet,
-    counted,
     number,
     presentable,
 )
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
+from convscope.wording import counted
 
 NAMES, COLUMN, GAP, ROW = 1.7, 1.15, 0.22, 0.19
 HEAD, AXIS = 0.62, 0.3

@@ -16,7 +16,6 @@ from convscope.figures.sheet import (
     MOST_PIXELS,
     NOTE_POINTS,
     Sheet,
-    counted,
     frame_tile,
     number,
     picture_of,
@@ -24,6 +23,7 @@ from convscope.figures.sheet import (
 )
 from convscope.network.rules import RULES
 from convscope.study.evolve import Evolution, FilterEvolution
+from convscope.wording import counted
 
 TILE = 0.95
 GAP = 0.07

@@ -21,7 +21,6 @@ from convscope.figures.sheet import (
     NOTE_POINTS,
     Sheet,
     beyond,
-    counted,
     frame_tile,
     number,
     picture_of,
@@ -30,6 +29,7 @@ from convscope.figures.sheet import (
 from convscope.images import Preprocess
 from convscope.network.rules import RULES
 from convscope.records import Projection
+from convscope.wording import counted
 
 SCALES = ("tile", "shared")
 COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf")

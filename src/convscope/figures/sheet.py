@@ -108,15 +108,6 @@ def number(value: float) -> str:
     return np.format_float_positional(value, 3, unique=False, fractional=False, trim="-")
 
 
-def counted(count: int, what: str) -> str:
-    """Return how many there are of something whose plural takes an s.
-
-    >>> counted(1, "image"), counted(2345, "image")
-    ('1 image', '2,345 images')
-    """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def presentable(values: Tensor) -> Tensor:
     """Return values with one or three channels; others are shown as their mean over channels."""
     return values if values.shape[-3] in (1, 3) else values.mean(dim=-3, keepdim=True)

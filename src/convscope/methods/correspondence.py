@@ -17,6 +17,7 @@ from convscope.methods.parts import Part, names_of
 from convscope.methods.patches import FillValue, fill_for
 from convscope.network import Network
 from convscope.network.walk import ascend
+from convscope.wording import counted
 
 Progress = Callable[[int, int], None]
 """Called with the hidden parts and boxes done so far and those in all."""
@@ -256,9 +257,7 @@ def _cut(parts: Sequence[Part]) -> list[str]:
     counts = Counter(part.name for part in parts if part.cut)
     if not counts:
         return []
-    several = ", ".join(
-        f"{name} in {count} image{'s' if count > 1 else ''}" for name, count in counts.items()
-    )
+    several = ", ".join(f"{name} in {counted(count, 'image')}" for name, count in counts.items())
     return [f"cut to what the network is shown: {several}"]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope.records import Record, provenance
+from convscope.wording import counted
 
 MEASURES = ("rank correlation", "signed rank correlation", "SSIM", "signed SSIM")
 """How alike two projections are: Spearman's rank correlation and the structural similarity, of
@@ -150,11 +151,11 @@ class Sanity(Record):
         if middle >= 0 and counts[middle]:
             upper = f"{float(means[middle]):.2f} left with the upper half of the layers random, "
             if counts[middle] != counts[-1]:
-                upper, end = f"{upper}{_seeds(counts[middle])}; ", ","
+                upper, end = f"{upper}{counted(counts[middle], 'seed')}; ", ","
         layers = f"all {len(self.layers)}" if len(self.layers) > 1 else "its one layer"
         return (
             f"{_depends(left)} on the weights ({upper}{left:.2f}{deviation} with {layers}, "
-            f"{signed:.2f} counting signs{end} {_seeds(counts[-1])})"
+            f"{signed:.2f} counting signs{end} {counted(counts[-1], 'seed')})"
         )
 
     def verdicts(self) -> dict[str, str]:
@@ -167,10 +168,6 @@ class Sanity(Record):
         for name in ("pictures", "edge_map"):
             found.pop(name)
         return {**found, "measures": MEASURES, "verdicts": self.verdicts()}
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed{'' if count == 1 else 's'}"
 
 
 def _depends(similarity: float) -> str:

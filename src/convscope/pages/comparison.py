@@ -12,7 +12,6 @@ from convscope.errors import OutputError, RuleError
 from convscope.figures.architecture import draw
 from convscope.figures.diagnosis import diagnosis_figure
 from convscope.figures.matching import MatchedPair, MatchedUnit, filters_figure, units_figure
-from convscope.figures.sheet import counted
 from convscope.methods.comparison_result import NetworkComparison, Side
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.matching import LayerMatch
@@ -24,6 +23,7 @@ from convscope.outputs import finite
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
 from convscope.pages.section import Finding, Picture, Section, Shelf, Table
+from convscope.wording import counted
 
 PARTS = "parts"
 SHOWN_LAYERS, SHOWN_PAIRS = 3, 4

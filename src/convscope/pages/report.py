@@ -14,7 +14,6 @@ from torch import Tensor
 
 from convscope import __version__
 from convscope.errors import ConvscopeError, DataError, ImageError, OutputError
-from convscope.figures.sheet import counted
 from convscope.methods import budget as budgets
 from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.sources import Images, checked_image, images_of
@@ -24,6 +23,7 @@ from convscope.pages.document import NUMBERS, PAGE, Document
 from convscope.pages.layer_tables import times
 from convscope.pages.report_sections import Progress, Subject, picture_titles
 from convscope.pages.section import Section, Shelf
+from convscope.wording import counted
 
 PARTS = "parts"
 PICTURES = 2

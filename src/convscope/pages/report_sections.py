@@ -19,7 +19,7 @@ from convscope.figures.invariance import invariance_figure
 from convscope.figures.occlusion import OccludedImage, class_name, occlusion_figure, telling
 from convscope.figures.projection import projection_figure
 from convscope.figures.sanity import sanity_figure
-from convscope.figures.sheet import counted, number
+from convscope.figures.sheet import number
 from convscope.figures.sliding import patched
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
@@ -41,6 +41,7 @@ from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.pages.layer_tables import found_in, layers_table, shortly
 from convscope.pages.section import Finding, Section, Shelf
+from convscope.wording import counted
 
 DIAGNOSIS_FILE = "diagnosis.safetensors"
 DIAGNOSIS_PASSES = 9
