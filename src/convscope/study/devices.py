@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
@@ -46,7 +49,21 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
     # Fabric's own class for it is a ValueError or a RuntimeError, depending on the accelerator.
     except (ValueError, RuntimeError) as error:
         raise TrainError(f"the device {device!r} cannot be used: {error}") from error
+    if everywhere > 1:
+        atexit.unregister(_leave_the_others)  # once, however many fabrics a process makes
+        atexit.register(_leave_the_others)
     return fabric
+
+
+def _leave_the_others() -> None:
+    """End the threads that exchange tensors with other processes while Python is still whole.
+
+    Left to the interpreter's end, one that just then lets go of a tensor aborts the process, after
+    all its work is done, and the training is reported as failed.
+    """
+    gc.collect()  # a network wrapped for the exchange, caught in a cycle, keeps the threads alive
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def precision_of(fabric: Fabric) -> str:
