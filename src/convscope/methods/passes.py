@@ -25,6 +25,10 @@ HEAD_BATCH = 128
 """Patches for which the layers after the maps run together: enough that reading their weights from
 memory costs little, and so few that the answers keep coming."""
 
+FILTERS_SHARE = 4
+"""The part of the memory that filters made ready for Winograd's convolution may take: a fourth of
+the default holds VGG16's."""
+
 PLAN_BYTES = 96
 """What planning one patch takes for each step: its rows and columns, where they are, and how many,
 in the order in which groups are cut."""
@@ -154,7 +158,7 @@ class WindowedPasses:
             trunk.append(self.junction)
         image = question.image[None]
         self.walk = (
-            WindowedWalk(graph, image, trunk)
+            WindowedWalk(graph, image, trunk, memory // FILTERS_SHARE)
             if precision is None
             else DifferenceWalk(graph, image, trunk, precision)
         )

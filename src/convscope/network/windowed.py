@@ -23,6 +23,13 @@ from convscope.network.ops import Generated
 from convscope.network.projective import ProjectiveFields, Spans
 from convscope.network.walk import ascend
 from convscope.network.windows import Padded, Relation, Sliding
+from convscope.network.winograd import (
+    WinogradConvolution,
+    bytes_needed,
+    is_suited,
+    padding_of,
+    pays,
+)
 
 Origins = npt.NDArray[np.int64]
 SAME = Sliding()
@@ -83,10 +90,14 @@ class WindowedWalk:
         graph: the network; it must be batched, or be given one patch at a time.
         image: [1, C, H, W], the clean image.
         targets: the steps whose outputs are wanted.
+        filters_memory: bytes for filters made ready for Winograd's convolution, which is used as
+            far as they reach; 0 for none.
 
     """
 
-    def __init__(self, graph: Graph, image: Tensor, targets: Iterable[int]) -> None:
+    def __init__(
+        self, graph: Graph, image: Tensor, targets: Iterable[int], filters_memory: int = 0
+    ) -> None:
         self.graph, self.targets, self.precision = graph, tuple(targets), image.dtype
         self.needed = graph.needed_for(self.targets)
         self.changing = _reached_from_image(graph)
@@ -97,6 +108,8 @@ class WindowedWalk:
         self.sizes = np.array([_map_size(graph, index) for index in range(len(graph.steps))])
         wanted = {0, *self.targets, *self._gathered_from()}
         self.clean = ascend(graph, image, sorted(wanted)).maps
+        self.filters_memory = filters_memory
+        self.winograd: dict[int, WinogradConvolution | None] = {}
 
     def _is_windowable(self, index: int) -> bool:
         step, axes = self.graph.steps[index], self.graph.axes[index]
@@ -188,14 +201,31 @@ class WindowedWalk:
                 axes = self.graph.axes[source]
                 wanted = None if axes is None else self._whole(source, len(plan))
                 inputs.append(self._read(source, wanted, 0.0, plan, values))
-            return call.run(inputs, len(plan))
+            return self._run(index, call, inputs, len(plan))
         axes, here = self.graph.axes[index], plan.placements[index]
         on_windows = step.operation.on_windows(call, axes, (here.height, here.width))
         assert on_windows is not None
         for position, source in enumerate(step.inputs):
             wanted = self._read_by(index, position, here)
             inputs.append(self._read(source, wanted, step.operation.beyond(call), plan, values))
-        return on_windows.run(inputs, len(plan))
+        return self._run(index, on_windows, inputs, len(plan))
+
+    def _run(self, index: int, call: Call, inputs: list[Tensor], batch: int) -> Tensor:
+        """Run a step, by Winograd's convolution where that is faster and there is room for it."""
+        if is_suited(call) and pays(call, inputs[0].shape):
+            quick = self._winograd(index, call)
+            if quick is not None:
+                return quick.run(inputs[0], padding_of(call))
+        return call.run(inputs, batch)
+
+    def _winograd(self, index: int, call: Call) -> WinogradConvolution | None:
+        if index not in self.winograd:
+            needed, quick = bytes_needed(call), None
+            if needed <= self.filters_memory:
+                self.filters_memory -= needed
+                quick = WinogradConvolution.of(call.arguments["weight"], call.arguments["bias"])
+            self.winograd[index] = quick
+        return self.winograd[index]
 
     def _read_by(self, index: int, position: int, here: Placement) -> Placement:
         """Return what windows of a step, placed *here*, read of an input."""

@@ -1,0 +1,193 @@
+"""Winograd's convolution: 3x3 filters over tiles of 4x4 outputs with a quarter of the products.
+
+A tile of 6x6 inputs and a filter are each turned into 36 numbers, whose products are turned back
+into 4x4 outputs: 36 products instead of 144 (A. Lavin and S. Gray, arXiv 1509.09308). Over many
+channels the products are 36 matrix products, and turning costs little beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from convscope.network.calls import Call
+from convscope.network.ops.base import pair
+
+Floats = npt.NDArray[np.float64]
+
+KERNEL, OUTPUTS = 3, 4
+TILE = OUTPUTS + KERNEL - 1
+PRODUCTS = TILE * TILE
+
+POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
+"""Where the polynomials behind the method are evaluated, besides infinity. In single precision
+these err by 1e-6 of the outputs' deviation, half as much as the usual 0, 1, -1, 2, -2, and the
+plain convolution by 2e-7; B. Barabasz et al., arXiv 1803.10986, tell why."""
+
+MOVING = 100
+"""How many multiplications take as long as turning one number, which goes through memory twice."""
+
+WORTH = 0.85
+"""The share of the plain convolution's time that it must promise to take at most."""
+
+CHUNK_BYTES = 2**23
+"""What one tensor of turned tiles may take: more would leave the processor's caches."""
+
+
+@cache
+def transforms() -> tuple[Floats, Floats, Floats]:
+    """Return the matrices that turn rows of outputs, of filters and of inputs.
+
+    They are [4, 6], [6, 3] and [6, 6], A', G and B' in Lavin and Gray's names: of six inputs d and
+    a filter g, the four outputs are A' ((G g) * (B' d)).
+
+    >>> outputs, filters, inputs = transforms()
+    >>> found = outputs @ ((filters @ [1.0, 10, 100]) * (inputs @ [1.0, 2, 3, 4, 5, 6]))
+    >>> found.round(6).tolist()
+    [321.0, 432.0, 543.0, 654.0]
+    """
+    outputs, filters = np.zeros((OUTPUTS, TILE)), np.zeros((TILE, KERNEL))
+    inputs = np.zeros((TILE, TILE))
+    for row, point in enumerate(POINTS):
+        others = [other for other in POINTS if other != point]
+        outputs[:, row] = point ** np.arange(OUTPUTS)
+        filters[row] = point ** np.arange(KERNEL) / np.prod(np.subtract(point, others))
+        inputs[row, :-1] = np.poly(others)[::-1]
+    # The point at infinity: the highest power alone.
+    outputs[-1, -1] = filters[-1, -1] = 1
+    inputs[-1] = np.poly(POINTS)[::-1]
+    return outputs, filters, inputs
+
+
+@cache
+def _both_ways() -> tuple[Tensor, Tensor]:
+    """Return the matrices that turn whole tiles: outputs' [16, 36] and inputs' [36, 36]."""
+    outputs, _, inputs = transforms()
+    return tuple(torch.from_numpy(np.kron(m, m)).float() for m in (outputs, inputs))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class WinogradConvolution:
+    """A convolution whose filters are turned already.
+
+    Attributes:
+        filters: [36, C, K], from C channels to K.
+        bias: [K], or None.
+
+    """
+
+    filters: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None) -> WinogradConvolution:
+        """Turn filters [K, C, 3, 3], float32, on the CPU.
+
+        They take four times the room of the plain ones.
+        """
+        turn = torch.from_numpy(transforms()[1])
+        both = torch.kron(turn, turn)  # [36, 9]
+        taps = weight.detach().permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
+        turned = (both @ taps.double()).float()
+        return cls(turned.view(PRODUCTS, weight.shape[1], weight.shape[0]), bias)
+
+    @torch.no_grad()
+    def run(self, maps: Tensor, padding: tuple[int, int]) -> Tensor:
+        """Return the convolution of maps.
+
+        Args:
+            maps: [B, C, H, W], float32; fastest in channels_last.
+            padding: rows of zeros above and below, columns of zeros left and right.
+
+        Returns:
+            [B, K, H + 2 * padding[0] - 2, W + 2 * padding[1] - 2], in channels_last.
+
+        """
+        batch = len(maps)
+        down, across = outputs_of(maps.shape, padding)
+        _, channels, kernels = self.filters.shape
+        found = maps.new_empty(batch, down, across, kernels)
+        one_image = PRODUCTS * _tiles(down) * _tiles(across) * max(channels, kernels)
+        at_once = max(1, CHUNK_BYTES // (one_image * maps.itemsize))
+        for begin in range(0, batch, at_once):
+            part = slice(begin, begin + at_once)
+            found[part] = self._run(maps[part], padding)
+        if self.bias is not None:
+            found += self.bias
+        return found.permute(0, 3, 1, 2)
+
+    def _run(self, maps: Tensor, padding: tuple[int, int]) -> Tensor:
+        """Return a chunk's outputs, [B, rows, columns, K], without the bias."""
+        turn_outputs, turn_inputs = _both_ways()
+        batch, channels, height, width = maps.shape
+        down, across = outputs_of(maps.shape, padding)
+        rows, columns = _tiles(down), _tiles(across)
+        bottom = OUTPUTS * rows + KERNEL - 1 - height - padding[0]
+        right = OUTPUTS * columns + KERNEL - 1 - width - padding[1]
+        padded = functional.pad(maps, (padding[1], right, padding[0], bottom))
+        tiles = padded.unfold(2, TILE, OUTPUTS).unfold(3, TILE, OUTPUTS)  # [B, C, r, c, 6, 6]
+        inputs = turn_inputs @ tiles.permute(4, 5, 0, 2, 3, 1).reshape(PRODUCTS, -1)
+        products = torch.bmm(inputs.view(PRODUCTS, -1, channels), self.filters)
+        outputs = turn_outputs @ products.view(PRODUCTS, -1)
+        blocks = outputs.view(OUTPUTS, OUTPUTS, batch, rows, columns, -1)
+        found = blocks.permute(2, 3, 0, 4, 1, 5).reshape(
+            batch, rows * OUTPUTS, columns * OUTPUTS, -1
+        )
+        return found[:, :down, :across]
+
+
+def padding_of(call: Call) -> tuple[int, int]:
+    """Return the rows and columns of zeros on each side that a suited call pads with."""
+    padding = call.arguments["padding"]
+    if isinstance(padding, str):
+        padding = (KERNEL - 1) // 2 if padding == "same" else 0
+    rows, columns = pair(padding)
+    return rows, columns
+
+
+def outputs_of(shape: torch.Size, padding: tuple[int, int]) -> tuple[int, int]:
+    """Return the rows and columns of a 3x3 convolution's outputs, given its input's shape."""
+    down, across = shape[2:]
+    return down + 2 * padding[0] - KERNEL + 1, across + 2 * padding[1] - KERNEL + 1
+
+
+def is_suited(call: Call) -> bool:
+    """Tell whether a call is a convolution that can be done so: 3x3, dense, in single precision."""
+    arguments = call.arguments
+    weight = arguments.get("weight")
+    return (
+        call.name == "conv2d"
+        and isinstance(weight, Tensor)
+        and weight.shape[2:] == (KERNEL, KERNEL)
+        and weight.dtype == torch.float32
+        and weight.device.type == "cpu"
+        and {*pair(arguments["stride"]), *pair(arguments["dilation"]), arguments["groups"]} == {1}
+    )
+
+
+def bytes_needed(call: Call) -> int:
+    """Return how much room the turned filters of a suited call take."""
+    weight: Tensor = call.arguments["weight"]
+    return weight.nbytes * PRODUCTS // KERNEL**2
+
+
+def pays(call: Call, shape: torch.Size) -> bool:
+    """Tell whether it is faster than the plain convolution on maps of *shape*, [B, C, H, W].
+
+    Its tiles may stick out, and turning them costs more, in proportion, the fewer the channels.
+    """
+    kernels, channels = call.arguments["weight"].shape[:2]
+    down, across = outputs_of(shape, padding_of(call))
+    plain = KERNEL**2 * down * across * kernels * channels
+    turned = kernels * channels + MOVING * (kernels + channels)
+    return bool(PRODUCTS * _tiles(down) * _tiles(across) * turned < WORTH * plain)
+
+
+def _tiles(outputs: int) -> int:
+    return -(-outputs // OUTPUTS)
