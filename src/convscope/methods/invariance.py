@@ -10,8 +10,8 @@ from torch import Tensor
 from convscope.errors import ConvscopeError, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.invariance_result import Invariance
-from convscope.methods.occlude import Target, class_number, most_probable, probabilities
 from convscope.methods.randomisation import stages_of
+from convscope.methods.targets import Target, class_number, most_probable, probabilities
 from convscope.methods.transformations import (
     SOURCES,
     UNITS,

@@ -1,7 +1,6 @@
 """Occlusion sensitivity: a patch slides over the image, and the network is asked at each place."""
 
 import math
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from convscope.methods.adaptive import Budget, Mask, Sampling, estimated, neares
 from convscope.methods.occlusion import Occlusion
 from convscope.methods.passes import Answers, FullPasses, Indices, Passes, Question, WindowedPasses
 from convscope.methods.patches import Corners, Fill, FillValue, Size, fill_for, grid, pair_of
+from convscope.methods.targets import Target, class_numbers, most_probable, probabilities
 from convscope.network import Network
 from convscope.network.differences import can_take_differences
 from convscope.network.precision import halves_are_fast
@@ -26,7 +26,6 @@ Progress = Callable[[int, int], None]
 """Called with the positions done so far and the positions in all."""
 Preview = Callable[[Occlusion], None]
 """Called with the map so far."""
-Target = int | str
 NAN = float("nan")
 PRECISION = torch.bfloat16
 """What the method "adaptive" rounds the changes to where that is faster."""
@@ -325,16 +324,6 @@ class _Work:
         return tuple(notes)
 
 
-def probabilities(logits: Tensor) -> Tensor:
-    """Return the probabilities of logits [N, classes]; of a single logit, that of a yes."""
-    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
-
-
-def most_probable(logits: Tensor) -> Tensor:
-    """Return the most probable class of each row, [N]; of a single logit 0, the only one."""
-    return logits.argmax(dim=1)
-
-
 def _passes(question: Question, method: str, memory: int) -> Passes:
     if method == "full":
         return FullPasses(question, memory)
@@ -400,7 +389,7 @@ def _asked(
     if logits:
         answer = found[graph.output].cpu()
         clean["predicted"] = int(most_probable(answer))
-        targets = _targets(net, target, answer)
+        targets = class_numbers(net, target, answer)
         own = torch.tensor(targets)
         clean["logit"] = answer[0, own].tolist()
         clean["probability"] = probabilities(answer)[0, own].tolist()
@@ -419,56 +408,3 @@ def _check_unit(net: Network, step: int, channel: int | None) -> None:
         raise UnitError(f"layer {name!r} gives {list(shape)}, which has no feature maps")
     if channel is not None and not 0 <= channel < shape[1]:
         raise UnitError(f"layer {name!r} has channels 0 to {shape[1] - 1}, not {channel}")
-
-
-def _targets(
-    net: Network, target: Target | Sequence[Target] | None, answer: Tensor
-) -> int | tuple[int, ...]:
-    """Return the classes asked for as numbers.
-
-    Raises:
-        UnitError: if one does not exist, or there are none.
-
-    """
-    if target is None:
-        return int(most_probable(answer))
-    try:
-        several = None if isinstance(target, str) else list(target)  # type: ignore[arg-type]
-    except TypeError:  # a number, be it Python's, numpy's or torch's
-        several = None
-    if several is None:
-        return class_number(net, target)  # type: ignore[arg-type]
-    if not several:
-        raise UnitError("the list of target classes is empty")
-    return tuple(class_number(net, one) for one in several)
-
-
-def class_number(net: Network, target: Target) -> int:
-    """Return the number of a class, given its number or its name.
-
-    Raises:
-        UnitError: if there is none, or several have the name.
-
-    """
-    count = net.graph.steps[net.graph.output].shape[1]
-    names = net.classes or ()
-    if isinstance(target, str) and target not in names and target.strip().isdecimal():
-        target = int(target)
-    if isinstance(target, str):
-        if not names:
-            raise UnitError(
-                f"{net.name} does not name its classes: give a number, 0 to {count - 1}"
-            )
-        found = [n for n, name in enumerate(names) if name.lower() == target.lower()]
-        if len(found) > 1:
-            raise UnitError(f"several classes are called {target!r}: {found}; give a number")
-        if not found:
-            raise UnitError(f"{net.name} has no class {target!r}{near_matches(target, names)}")
-        return found[0]
-    try:
-        number = operator.index(target)
-    except TypeError:
-        raise UnitError(f"a class is a whole number or a name, not {target!r}") from None
-    if not 0 <= number < count:
-        raise UnitError(f"{net.name} has classes 0 to {count - 1}, not {number}")
-    return number

@@ -10,7 +10,6 @@ from torch import Tensor
 from convscope.display import display_scale
 from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.methods import budget as budgets
-from convscope.methods.occlude import Target, class_number, most_probable
 from convscope.methods.project import chosen_rule
 from convscope.methods.randomisation import (
     Stage,
@@ -20,6 +19,7 @@ from convscope.methods.randomisation import (
 )
 from convscope.methods.sanity_result import MEASURES, Sanity
 from convscope.methods.similarity import edges, rank_correlation, structural_similarity
+from convscope.methods.targets import Target, class_number, most_probable
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
 from convscope.network.graph import Graph
