@@ -151,6 +151,13 @@ class Wide(nn.Module):
         return self.head(self.layers(x).amax((2, 3)))
 
 
+class Single(Wide):
+    """The same on one image at a time, without a batch."""
+
+    def forward(self, x):
+        return self.head(self.layers(x[0]).amax((1, 2)))[None]
+
+
 def used(monkeypatch):
     """Count the batches that it convolves."""
     counted = []
@@ -174,6 +181,17 @@ def test_occlusion_uses_it_and_answers_as_recomputing_does(monkeypatch):
     assert float((exact.logit - full.logit).abs().max()) < 1e-4 * spread
     spread = float(full.activation.max() - full.activation.min())
     assert float((exact.activation - full.activation).abs().max()) < 1e-4 * spread
+
+
+def test_a_network_that_takes_its_image_out_of_the_batch_is_convolved_plainly(monkeypatch):
+    image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    counted = used(monkeypatch)
+    found = occlude(Network(Single(), image), image, 8, 8, target=3)
+    assert not counted
+    torch.testing.assert_close(
+        found.logit, occlude(Network(Wide(), image), image, 8, 8, target=3).logit,
+        rtol=1e-4, atol=1e-4,
+    )  # fmt: skip
 
 
 def test_filters_take_a_fourth_of_the_memory_at_most(monkeypatch):

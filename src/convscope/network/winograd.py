@@ -163,6 +163,7 @@ def is_suited(call: Call) -> bool:
     weight = arguments.get("weight")
     return (
         call.name == "conv2d"
+        and len(call.input_shapes[0]) == 4  # PyTorch also convolves a single image without a batch
         and isinstance(weight, Tensor)
         and weight.shape[2:] == (KERNEL, KERNEL)
         and weight.dtype == torch.float32
