@@ -18,6 +18,7 @@ from convscope.figures.sliding import EDGE, INK, LINE, SIDE, WARNING, save_anima
 from convscope.methods import passes
 from convscope.methods.agreement import projection_agreement
 from convscope.methods.patches import fill_for
+from convscope.pages.section import PAPER_WIDTH
 
 NETWORK = """
 import torch
@@ -82,7 +83,7 @@ def test_a_figure_an_animation_and_the_numbers(run, tmp_path):
     with Image.open(tmp_path / "a.gif") as animation:
         assert animation.n_frames == 25
     with Image.open(tmp_path / "occlusion.png") as figure:
-        assert figure.width > 1000
+        assert (figure.width, figure.height > 4 * figure.width) == (785, True)  # four rows
 
 
 def test_a_film_says_what_it_is(run, tmp_path, monkeypatch):
@@ -244,14 +245,29 @@ def rows_of(run, tmp_path, names, **options) -> tuple[cs.Network, list[OccludedI
 
 
 def test_the_panels_that_are_there_are_lettered_and_laid_out_without_gaps(run, tmp_path):
-    for layer, letters, width in ((None, "abc", 2), ("4", "abcde", 3)):
+    for layer, letters in ((None, "abc"), ("4", "abcde")):
         net, rows = rows_of(run, tmp_path, ["one.png"], layer=layer)
         figure = occlusion_figure(rows, net.preprocess).figure
         starts = [text[1] for text in written(figure) if text[0] == "(" and text[2:4] == ") "]
         assert starts == list(letters)
-        assert figure.get_size_inches()[0] == pytest.approx(2 * MARGIN + width * CELL)
+        assert figure.get_size_inches()[0] == pytest.approx(2 * MARGIN + 2 * CELL)
         pictures = [axes for axes in figure.axes if axes.images]
-        assert len(pictures) % width == 0
+        assert len(pictures) % 2 == 0
+
+
+def test_on_paper_its_letters_keep_their_size_and_it_is_cut_between_rows(run, tmp_path):
+    net, rows = rows_of(run, tmp_path, ["one.png", "two.png"], layer="4")
+    sheet = occlusion_figure(rows, net.preprocess).sheet
+    width, height = sheet.figure.get_size_inches()
+    assert width <= PAPER_WIDTH
+    edges = [
+        (height * (1 - box.y1), height * (1 - box.y0))
+        for box in (axes.get_position() for axes in sheet.figure.axes if axes.images)
+    ]
+    assert len(sheet.cuts) == 2
+    for number, cut in enumerate(sheet.cuts, start=1):
+        assert sum(bottom < cut for _, bottom in edges) == 6 * number
+        assert all(bottom < cut or top > cut for top, bottom in edges)
 
 
 def test_a_heading_stands_nearer_to_its_own_row_and_names_its_target(run, tmp_path):

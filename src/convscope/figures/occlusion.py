@@ -37,8 +37,9 @@ SIDE = 1.35
 CELL = TILE + SIDE
 HEAD = 0.36
 TITLE = 0.28
-CELLS_A_LINE = 3
-FEW_CELLS, FEW_CELLS_A_LINE = 4, 2
+CELLS_A_LINE = 2
+"""As wide as a printed page, on which the letters then keep their size."""
+
 LINE = HEAD + TILE + 0.1
 BETWEEN = 0.25
 BAR = 0.11
@@ -109,7 +110,7 @@ def check_occlusion_fits(rows: int) -> None:
         OutputError: if it is.
 
     """
-    if rows * (BETWEEN + TITLE + 2 * LINE) * DOTS_AN_INCH > MOST_PIXELS:
+    if rows * (BETWEEN + TITLE + 3 * LINE) * DOTS_AN_INCH > MOST_PIXELS:
         raise OutputError(f"{rows} maps are too many for one figure: take fewer, or -o FILE.npz")
 
 
@@ -132,19 +133,19 @@ def occlusion_figure(
     if scale == "shared":
         limits = [_Limits.of(rows)] * len(rows)
     panels = [_panels(row, own, preprocess) for row, own in zip(rows, limits, strict=True)]
-    few = all(len(own) <= FEW_CELLS for own in panels)
-    across = FEW_CELLS_A_LINE if few else CELLS_A_LINE
-    heights = [TITLE + -(-len(own) // across) * LINE for own in panels]
-    width = 2 * MARGIN + across * CELL
+    heights = [TITLE + -(-len(own) // CELLS_A_LINE) * LINE for own in panels]
+    width = 2 * MARGIN + CELLS_A_LINE * CELL
     notes = "; ".join(dict.fromkeys(note for row in rows for note in row.occlusion.notes))
     height = MARGIN + sum(heights) + (len(rows) - 1) * BETWEEN
-    sheet = Sheet.made_for(width, height, _caption(rows, scale, preprocess), notes)
+    ends = [MARGIN + sum(heights[:n]) + n * BETWEEN for n in range(1, len(rows))]
+    caption = _caption(rows, scale, preprocess)
+    sheet = Sheet.made_for(width, height, caption, notes, [*ends, height])
     top = MARGIN
     for title, own, high in zip(_headings(rows), panels, heights, strict=True):
         text = shortened(title, width - 2 * MARGIN, NOTE_POINTS)
         sheet.write(text, MARGIN, top, NOTE_POINTS, ha="left", va="top", warns=False)
         for place, panel in enumerate(own):
-            line, column = divmod(place, across)
+            line, column = divmod(place, CELLS_A_LINE)
             panel.draw(sheet, MARGIN + column * CELL, top + TITLE + line * LINE + HEAD)
         top += high + BETWEEN
     return OcclusionFigure(sheet)
