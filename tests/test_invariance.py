@@ -20,6 +20,7 @@ from convscope.cli.invariance import _print as printed
 from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.figures.invariance import invariance_figure
 from convscope.images import Preprocess
+from convscope.methods import invariance as module
 from convscope.methods.invariance import invariance
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.transformations import NEUTRAL, SOURCES, transformed
@@ -211,6 +212,20 @@ def test_memory_never_changes_an_answer(small):
     _, net, images = small
     one, other = (invariance(net, images, steps=4, memory=m) for m in ("1kB", "1GB"))
     assert torch.allclose(one.distance, other.distance, atol=1e-12, equal_nan=True)
+
+
+def test_half_of_the_memory_holds_the_plain_images_features(small, monkeypatch):
+    _, net, images = small
+    kept, result = [], module._Work.result
+    monkeypatch.setattr(
+        module._Work, "result", lambda self, *a: kept.append(len(self.plain)) or result(self, *a)
+    )
+    layers = invariance(net, images, steps=2).layers
+    each = sum(math.prod(net.layers[name].shape) for name in layers) * images.element_size()
+    for memory, images_kept in ((2 * each, 1), (2 * each - 2, 0)):
+        invariance(net, images, steps=2, memory=memory)
+        assert kept == [len(images), images_kept]
+        kept.pop()
 
 
 def test_a_network_of_maps_has_no_answers():

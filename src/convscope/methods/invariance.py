@@ -70,7 +70,8 @@ def invariance(
             pixels, 1 to 1.8 times as large, once around.
         steps: how many.
         fill: what lies beyond the borders; see :func:`~.transformations.transformed`.
-        memory: bytes, or a text such as ``"2GB"``, for the batches.
+        memory: bytes, or a text such as ``"2GB"``: half of it for the batches, half for the
+            features of the plain images; those of more images are computed again when needed.
         budget: seconds after which to stop.
         progress: called with the transformed images done and those in all.
 
@@ -176,16 +177,15 @@ class _Work:
         self.distance = torch.full(shape, torch.nan, dtype=torch.float64)
         self.probability = self.distance[:, 0].clone()
         self.predicted = torch.full((len(self.kinds), count, longest), -1)
-        self.plain: list[list[Tensor]] = []
+        self.plain: dict[int, list[Tensor]] = {}
+        self.norm = torch.zeros(len(self.layers), count, dtype=torch.float64)
         answers = []
-        for image in self.images:
+        for number, image in enumerate(self.images):
             features, answer = self._features(image[None])
-            self.plain.append([own[0] for own in features])
+            self.norm[:, number] = torch.stack([own.double().norm().cpu() for own in features])
+            if number < self._most_kept():
+                self.plain[number] = [own[0] for own in features]
             answers.append(answer)
-        self.norm = torch.tensor(
-            [[float(own[at].norm()) for own in self.plain] for at in range(len(self.layers))],
-            dtype=torch.float64,
-        )
         if not self.classifies:
             if targets is not None:
                 raise UnitError(f"{self.net.name} is no classifier: it has no target classes")
@@ -207,11 +207,26 @@ class _Work:
         return numbers
 
     def _features(self, batch: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return each layer's features, [B, ...] flattened and in float64, and the logits."""
+        """Return each layer's features, [B, ...] flattened, and the logits, in float64."""
         graph = self.net.graph
         maps = ascend(graph, batch, [*self.layers, graph.output]).maps
-        features = [maps[index].reshape(len(batch), -1).double() for index in self.layers]
+        features = [maps[index].reshape(len(batch), -1) for index in self.layers]
         return features, maps[graph.output].double().cpu()
+
+    def _most_kept(self) -> int:
+        """Return of how many plain images the features fit into half of the memory."""
+        shapes = [self.net.graph.steps[index].shape for index in self.layers]
+        values = sum(torch.Size(shape).numel() for shape in shapes)
+        return self.memory // 2 // (values * self.images.element_size())
+
+    def _plain_features(self, numbers: Sequence[int]) -> dict[int, list[Tensor]]:
+        """Return the features of some plain images: those kept, the others computed once more."""
+        lacking = sorted({*numbers} - {*self.plain})
+        if not lacking:
+            return self.plain
+        features, _ = self._features(self.images[lacking])
+        again = {n: [own[row] for own in features] for row, n in enumerate(lacking)}
+        return {**self.plain, **again}
 
     def run(self, deadline: budgets.Deadline, progress: Progress | None) -> bool:
         """Transform and measure; return whether all was done in time."""
@@ -240,7 +255,7 @@ class _Work:
     def _at_once(self) -> int:
         largest = max(torch.Size(step.shape).numel() for step in self.net.graph.steps)
         each = 4 * largest * self.images.element_size()
-        return max(1, min(AT_ONCE, self.memory // each)) if self.net.graph.batched else 1
+        return max(1, min(AT_ONCE, self.memory // 2 // each)) if self.net.graph.batched else 1
 
     def _measure(self, jobs: list[tuple[int, int, int]]) -> None:
         batch = torch.stack(
@@ -252,9 +267,10 @@ class _Work:
             ]
         )
         features, answer = self._features(batch)
+        plain = self._plain_features([n for _, n, _ in jobs])
         for row, (k, n, s) in enumerate(jobs):
             for at, own in enumerate(features):
-                distance = float((own[row] - self.plain[n][at]).norm())
+                distance = float((own[row].double() - plain[n][at].double()).norm())
                 length = float(self.norm[at, n])
                 # The plain image among the others differs by rounding only.
                 if leaves_alone(self.kinds[k], self.grid[k][s]):
