@@ -4,9 +4,11 @@ python study_worker.py OUT [--resume] [--pause SECONDS]
 """
 
 import argparse
+import atexit
 import time
 
 import torch
+import torch.distributed as dist
 
 from convscope.models.plain import NetConfig
 from convscope.study.config import TrainConfig
@@ -46,6 +48,8 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    # What is registered later runs before.
+    atexit.register(lambda: print("in a process group at the end:", dist.is_initialized()))
     train(
         small(),
         pictures(),

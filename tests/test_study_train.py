@@ -168,6 +168,7 @@ def test_two_processes_end_near_one(tmp_path, whole):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("in a process group at the end: False") == 2
     run = Run.load(out)
     assert run.made_with["processes"] == 2
     assert run.epochs[0].loss == pytest.approx(whole.epochs[0].loss, abs=1e-5)

@@ -68,8 +68,8 @@ def occlude(
             is faster so, and estimates the others.
         budget: for ``"adaptive"``: how many positions to compute, or a time such as ``"20s"``; a
             third of the positions by default.
-        memory: bytes, or a text such as ``"2GB"``, for the batches of the walk; the clean maps of
-            the image come on top.
+        memory: bytes, or a text such as ``"2GB"``, for the batches of the walk and for filters that
+            are made ready to convolve them faster; the clean maps of the image come on top.
         progress: called with the positions done and the positions in all.
         preview: for ``"adaptive"``: called with the map so far each time it has become sharper.
 

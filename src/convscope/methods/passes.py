@@ -25,7 +25,7 @@ HEAD_BATCH = 128
 """Patches for which the layers after the maps run together: enough that reading their weights from
 memory costs little, and so few that the answers keep coming."""
 
-FILTERS_SHARE = 4
+FILTERS_SHARE = 1 / 4
 """The part of the memory that filters made ready for Winograd's convolution may take: a fourth of
 the default holds VGG16's."""
 
@@ -137,7 +137,7 @@ class WindowedPasses:
 
     Args:
         question: what is asked.
-        memory: bytes for the batches.
+        memory: bytes for the batches, and for filters made ready.
         precision: what the changes that a patch makes are rounded to; None to compute with the
             values themselves, unrounded.
 
@@ -158,7 +158,7 @@ class WindowedPasses:
             trunk.append(self.junction)
         image = question.image[None]
         self.walk = (
-            WindowedWalk(graph, image, trunk, memory // FILTERS_SHARE)
+            WindowedWalk(graph, image, trunk, int(memory * FILTERS_SHARE))
             if precision is None
             else DifferenceWalk(graph, image, trunk, precision)
         )

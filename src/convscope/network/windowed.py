@@ -26,6 +26,7 @@ from convscope.network.windows import Padded, Relation, Sliding
 from convscope.network.winograd import (
     WinogradConvolution,
     bytes_needed,
+    is_even,
     is_suited,
     padding_of,
     pays,
@@ -33,6 +34,9 @@ from convscope.network.winograd import (
 
 Origins = npt.NDArray[np.int64]
 SAME = Sliding()
+
+FEWEST_WINDOWS = 24
+"""Windows from which a step's filters are worth being made ready for Winograd's convolution."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,8 @@ class WindowedWalk:
         graph: the network; it must be batched, or be given one patch at a time.
         image: [1, C, H, W], the clean image.
         targets: the steps whose outputs are wanted.
-        filters_memory: bytes for filters made ready for Winograd's convolution, which is used as
-            far as they reach; 0 for none.
+        filters_memory: bytes for filters made ready for Winograd's convolution, which the first
+            steps use that it pays for and that find room; 0 for none.
 
     """
 
@@ -108,8 +112,9 @@ class WindowedWalk:
         self.sizes = np.array([_map_size(graph, index) for index in range(len(graph.steps))])
         wanted = {0, *self.targets, *self._gathered_from()}
         self.clean = ascend(graph, image, sorted(wanted)).maps
-        self.filters_memory = filters_memory
+        self.filters_left = filters_memory
         self.winograd: dict[int, WinogradConvolution | None] = {}
+        self.met: dict[int, int] = {}
 
     def _is_windowable(self, index: int) -> bool:
         step, axes = self.graph.steps[index], self.graph.axes[index]
@@ -212,17 +217,24 @@ class WindowedWalk:
 
     def _run(self, index: int, call: Call, inputs: list[Tensor], batch: int) -> Tensor:
         """Run a step, by Winograd's convolution where that is faster and there is room for it."""
-        if is_suited(call) and pays(call, inputs[0].shape):
-            quick = self._winograd(index, call)
+        if is_suited(call) and pays(call, inputs[0].shape) and is_even(inputs[0]):
+            quick = self._winograd(index, call, len(inputs[0]))
             if quick is not None:
                 return quick.run(inputs[0], padding_of(call))
         return call.run(inputs, batch)
 
-    def _winograd(self, index: int, call: Call) -> WinogradConvolution | None:
+    def _winograd(self, index: int, call: Call, windows: int) -> WinogradConvolution | None:
+        """Return a step's convolution with its filters ready, if there is room for them.
+
+        Getting them ready takes as long as some windows, so it waits until a step has met those.
+        """
         if index not in self.winograd:
+            self.met[index] = self.met.get(index, 0) + windows
+            if self.met[index] < FEWEST_WINDOWS:
+                return None
             needed, quick = bytes_needed(call), None
-            if needed <= self.filters_memory:
-                self.filters_memory -= needed
+            if needed <= self.filters_left:
+                self.filters_left -= needed
                 quick = WinogradConvolution.of(call.arguments["weight"], call.arguments["bias"])
             self.winograd[index] = quick
         return self.winograd[index]

@@ -3,10 +3,14 @@
 A tile of 6x6 inputs and a filter are each turned into 36 numbers, whose products are turned back
 into 4x4 outputs: 36 products instead of 144 (A. Lavin and S. Gray, arXiv 1509.09308). Over many
 channels the products are 36 matrix products, and turning costs little beside them.
+
+Turning adds and subtracts what lies in a tile, so an output errs by a share of the largest input
+of its tile, not only of those that it reads; see :func:`is_even`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.network.calls import Call
+from convscope.network.calls import Call, Input
 from convscope.network.ops.base import pair
 
 Floats = npt.NDArray[np.float64]
@@ -36,8 +40,18 @@ MOVING = 100
 WORTH = 0.85
 """The share of the plain convolution's time that it must promise to take at most."""
 
+FEWEST_TILES = 4
+"""Tiles from which the 36 matrix products run faster than one plain convolution."""
+
 CHUNK_BYTES = 2**23
-"""What one tensor of turned tiles may take: more would leave the processor's caches."""
+"""What one tensor of turned tiles may take, unless a single image's do: more would leave the
+processor's caches."""
+
+FILTERS_AT_ONCE = 2**17
+"""How many filters' channels are turned at once, in double precision."""
+
+LARGEST = 300.0
+"""How many times the mean magnitude of maps their largest value may be."""
 
 
 @cache
@@ -72,7 +86,7 @@ def _both_ways() -> tuple[Tensor, Tensor]:
     return tuple(torch.from_numpy(np.kron(m, m)).float() for m in (outputs, inputs))  # type: ignore[return-value]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WinogradConvolution:
     """A convolution whose filters are turned already.
 
@@ -94,7 +108,10 @@ class WinogradConvolution:
         turn = torch.from_numpy(transforms()[1])
         both = torch.kron(turn, turn)  # [36, 9]
         taps = weight.detach().permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
-        turned = (both @ taps.double()).float()
+        turned = taps.new_empty(PRODUCTS, taps.shape[1])
+        for begin in range(0, taps.shape[1], FILTERS_AT_ONCE):
+            part = slice(begin, begin + FILTERS_AT_ONCE)
+            turned[:, part] = both @ taps[:, part].double()
         return cls(turned.view(PRODUCTS, weight.shape[1], weight.shape[0]), bias)
 
     @torch.no_grad()
@@ -114,7 +131,9 @@ class WinogradConvolution:
         _, channels, kernels = self.filters.shape
         found = maps.new_empty(batch, down, across, kernels)
         one_image = PRODUCTS * _tiles(down) * _tiles(across) * max(channels, kernels)
-        at_once = max(1, CHUNK_BYTES // (one_image * maps.itemsize))
+        # Tiles take no more than the filters, which whoever made them had the memory for.
+        room = min(CHUNK_BYTES, self.filters.nbytes)
+        at_once = max(1, room // (one_image * maps.itemsize))
         for begin in range(0, batch, at_once):
             part = slice(begin, begin + at_once)
             found[part] = self._run(maps[part], padding)
@@ -158,18 +177,38 @@ def outputs_of(shape: torch.Size, padding: tuple[int, int]) -> tuple[int, int]:
 
 
 def is_suited(call: Call) -> bool:
-    """Tell whether a call is a convolution that can be done so: 3x3, dense, in single precision."""
+    """Tell whether a call is a convolution that can be done so.
+
+    That is one of images by fixed 3x3 filters, dense, in single precision, on the CPU.
+    """
+    if call.name != "conv2d":
+        return False
     arguments = call.arguments
-    weight = arguments.get("weight")
+    weight, bias = arguments["weight"], arguments["bias"]
     return (
-        call.name == "conv2d"
-        and len(call.input_shapes[0]) == 4  # PyTorch also convolves a single image without a batch
+        arguments["input"] == Input(0)
+        and len(call.input_shapes[0]) == 4  # PyTorch also convolves an image without a batch
         and isinstance(weight, Tensor)
+        and (bias is None or isinstance(bias, Tensor))
         and weight.shape[2:] == (KERNEL, KERNEL)
         and weight.dtype == torch.float32
         and weight.device.type == "cpu"
         and {*pair(arguments["stride"]), *pair(arguments["dilation"]), arguments["groups"]} == {1}
     )
+
+
+def is_even(maps: Tensor) -> bool:
+    """Tell whether maps have no value so large that its tile's other outputs drown beside it.
+
+    >>> maps = torch.ones(1, 2, 100, 100)
+    >>> before = is_even(maps)
+    >>> maps[0, 0, 50, 50] = 1e6
+    >>> before, is_even(maps)
+    (True, False)
+    """
+    largest = float(torch.linalg.vector_norm(maps, torch.inf))
+    mean = float(torch.linalg.vector_norm(maps, 1)) / maps.numel()
+    return math.isfinite(largest) and largest <= LARGEST * mean
 
 
 def bytes_needed(call: Call) -> int:
@@ -182,12 +221,14 @@ def pays(call: Call, shape: torch.Size) -> bool:
     """Tell whether it is faster than the plain convolution on maps of *shape*, [B, C, H, W].
 
     Its tiles may stick out, and turning them costs more, in proportion, the fewer the channels.
+    The filters are taken as turned already.
     """
     kernels, channels = call.arguments["weight"].shape[:2]
     down, across = outputs_of(shape, padding_of(call))
+    tiles = _tiles(down) * _tiles(across)
     plain = KERNEL**2 * down * across * kernels * channels
     turned = kernels * channels + MOVING * (kernels + channels)
-    return bool(PRODUCTS * _tiles(down) * _tiles(across) * turned < WORTH * plain)
+    return shape[0] * tiles >= FEWEST_TILES and bool(PRODUCTS * tiles * turned < WORTH * plain)
 
 
 def _tiles(outputs: int) -> int:
