@@ -157,7 +157,7 @@ PRESETS: dict[str, TrainConfig] = {
         epochs=5,
         sides=((0.5, 20), (0.8, 26)),
     ),
-    # The bundled network: as accurate as 1.25 million parameters get in some half an hour.
+    # The bundled network's layers: as accurate as 1.25 million parameters get in half an hour.
     "base": TrainConfig(
         net=NetConfig(widths=((32, 64), (64, 128), (128, 256), (256,))),
         epochs=40,
