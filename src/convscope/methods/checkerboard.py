@@ -278,11 +278,7 @@ def _shown(net: Network, layers: Sequence[str] | None) -> list[int]:
         raise UnitError("no layer was named")
     steps = sorted({net.step(name) for name in layers}, reverse=True)
     for index in steps:
-        step = net.graph.steps[index]
-        if not net.graph.is_map(index):
-            raise UnitError(
-                f"layer {step.name!r} gives {list(step.shape)}, which has no feature maps"
-            )
+        net.check_units(index, maps_only=True)
     return steps
 
 
@@ -292,10 +288,8 @@ def _chosen(
     """Return the feature maps to project, [N, U] a layer: those with the strongest activation."""
     counts = {index: net.graph.steps[index].shape[1] for index in steps}
     if channel is not None:
-        for index, count in counts.items():
-            if not 0 <= channel < count:
-                name = net.graph.steps[index].name
-                raise UnitError(f"layer {name!r} has channels 0 to {count - 1}, not {channel}")
+        for index in steps:
+            net.check_units(index, (channel,), maps_only=True)
         return [torch.full((len(images), 1), channel) for _ in steps]
     found: dict[int, list[Tensor]] = {index: [] for index in steps}
 

@@ -381,7 +381,7 @@ def _asked(
             f"instead of a target"
         )
     if step is not None:
-        _check_unit(net, step, channel)
+        net.check_units(step, () if channel is None else (channel,))
     question = Question(net, image[0], logits, step, channel or 0)
     found = ascend(graph, image, question.targets).maps
     clean: dict[str, Any] = {}
@@ -400,11 +400,3 @@ def _asked(
             question = replace(question, channel=channel)
         clean["activation"] = float(maps[0, channel].double().sum())
     return _Asked(question, targets, clean)
-
-
-def _check_unit(net: Network, step: int, channel: int | None) -> None:
-    shape, name = net.graph.steps[step].shape, net.graph.steps[step].name
-    if not net.graph.is_map(step) and (len(shape) != 2 or shape[0] != 1):
-        raise UnitError(f"layer {name!r} gives {list(shape)}, which has no feature maps")
-    if channel is not None and not 0 <= channel < shape[1]:
-        raise UnitError(f"layer {name!r} has channels 0 to {shape[1] - 1}, not {channel}")

@@ -164,24 +164,10 @@ class _Request:
         if self.select not in SELECTIONS:
             hint = near_matches(self.select, SELECTIONS)
             raise UnitError(f"select is 'peak' or 'map', not {self.select!r}{hint}")
-        shape = self.graph.steps[self.start].shape
-        if not self.graph.is_map(self.start) and (len(shape) != 2 or shape[0] != 1):
-            raise UnitError(f"layer {self.layer!r} gives {list(shape)}, which has no feature maps")
-        if self.channels is None:
-            if self.top < 1:
-                raise UnitError(
-                    f"the number of strongest channels must be at least 1, not {self.top}"
-                )
-            return
-        outside = [
-            c
-            for c in torch.as_tensor(self.channels).flatten().tolist()
-            if not 0 <= c < self.channel_count
-        ]
-        if outside:
-            raise UnitError(
-                f"layer {self.layer!r} has channels 0 to {self.channel_count - 1}, not {outside[0]}"
-            )
+        chosen = [] if self.channels is None else torch.as_tensor(self.channels).flatten().tolist()
+        self.net.check_units(self.start, chosen)
+        if self.channels is None and self.top < 1:
+            raise UnitError(f"the number of strongest channels must be at least 1, not {self.top}")
 
     def notes(self) -> tuple[str, ...]:
         """Return what a picture must say: where the rule was not the published one."""

@@ -11,6 +11,7 @@ from convscope.display import display_scale
 from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.project import chosen_rule
+from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
 from convscope.methods.randomisation import (
     Stage,
     initialisation_named,
@@ -19,9 +20,8 @@ from convscope.methods.randomisation import (
 )
 from convscope.methods.sanity_result import MEASURES, Sanity
 from convscope.methods.similarity import edges, rank_correlation, structural_similarity
-from convscope.methods.targets import Target, class_number, most_probable
+from convscope.methods.targets import Target
 from convscope.network import Network
-from convscope.network.blocks import narrow_steps
 from convscope.network.graph import Graph
 from convscope.network.ops import AdaptiveMaxPool, MaxPool
 from convscope.network.rules import RULES, Rule
@@ -123,7 +123,7 @@ def sanity(
         raise ConvscopeError(f"a seed cannot be negative, as {seed} is")
     image = _single(net, image)
     swapped = image.flip(3) if other is None else _single(net, other)
-    unit = _unit(net, image, target, layer, channel)
+    unit = projected_unit(net, image, target, layer, channel)
     stages = stages_of(net.graph, unit.start)
     if not stages:
         raise UnitError(f"nothing below layer {unit.name(net)!r} of {net.name} was learned")
@@ -141,95 +141,11 @@ def sanity(
     return _result(work, tests, seeded, initialisation, partial, _name(work, other, other_name))
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """What is projected.
-
-    Attributes:
-        start: the step where the signal starts.
-        channel: its channel.
-        place: row and column; None for one at every position.
-        window: what it reads of the image.
-        class_name: the class whose score it is.
-
-    """
-
-    start: int
-    channel: int
-    place: tuple[int, int] | None
-    window: tuple[int, int, int, int]
-    class_name: str | None
-
-    def name(self, net: Network) -> str:
-        """Return the layer's name."""
-        return net.graph.steps[self.start].name
-
-    def signal(self, image: Tensor, shape: tuple[int, ...], channel: int) -> Tensor:
-        """Return one at *channel*, at the unit's place, and nothing elsewhere."""
-        signal = image.new_zeros(shape)
-        if self.place is None:
-            signal[:, channel] = 1
-        else:
-            signal[:, channel, self.place[0], self.place[1]] = 1
-        return signal
-
-
 def _single(net: Network, image: Tensor) -> Tensor:
     image = net.checked(image)
     if len(image) > 1:
         raise ImageError(f"one image at a time is tested, not {len(image)}")
     return image
-
-
-def _unit(
-    net: Network, image: Tensor, target: Target | None, layer: str | None, channel: int | None
-) -> _Unit:
-    graph = net.graph
-    if layer is None:
-        if channel is not None:
-            raise UnitError("a channel number means nothing without its layer")
-        return _class_unit(net, image, target)
-    if target is not None:
-        raise UnitError("a class or a unit of a layer is projected, not both")
-    start = net.step(layer)
-    shape, name = graph.steps[start].shape, graph.steps[start].name
-    if not graph.is_map(start) and (len(shape) != 2 or shape[0] != 1):
-        raise UnitError(f"layer {name!r} gives {list(shape)}, which has no feature maps")
-    if channel is not None and not 0 <= channel < shape[1]:
-        raise UnitError(f"layer {name!r} has channels 0 to {shape[1] - 1}, not {channel}")
-    maps = ascend(graph, image, [start]).maps[start][0]
-    flat = maps.flatten(1) if maps.dim() == 3 else maps[:, None]
-    if channel is None:
-        channel = int(flat.amax(1).argmax())
-    if maps.dim() == 1:
-        return _Unit(start, channel, None, net.receptive_fields.map_window(start), None)
-    row, column = divmod(int(flat[channel].argmax()), maps.shape[2])
-    window = net.receptive_fields.window(start, row, column)
-    return _Unit(start, channel, (row, column), window, None)
-
-
-def _class_unit(net: Network, image: Tensor, target: Target | None) -> _Unit:
-    graph = net.graph
-    shape = graph.steps[graph.output].shape
-    if len(shape) != 2 or shape[0] != 1:
-        raise UnitError(
-            f"{net.name} gives {list(shape)}, not one number a class: name a layer and its channel"
-        )
-    number = int(most_probable(net(image))) if target is None else class_number(net, target)
-    start = graph.output
-    top = stages_of(graph, graph.output)[:1]
-    if top:
-        own = graph.steps[top[0].steps[0]].shape
-        maps = graph.is_map(top[0].steps[0])
-        scores = (maps or len(own) == 2) and own[:2] == shape
-        if scores and top[0].steps[0] in narrow_steps(graph):
-            start = top[0].steps[0]
-    window = net.receptive_fields.map_window(start)
-    return _Unit(start, number, None, window, _class_name(net, number))
-
-
-def _class_name(net: Network, number: int) -> str:
-    return f"class {number}" if net.classes is None else f"class {net.classes[number]}"
 
 
 @dataclass
@@ -249,7 +165,7 @@ class _Work:
 
     net: Network
     image: Tensor
-    unit: _Unit
+    unit: ProjectedUnit
     rules: list[Rule]
     stages: list[Stage]
     memory: int
@@ -314,7 +230,7 @@ class _Work:
             signals.append(self.projections(graph, ascent, positive))
         if units:
             other = channels[0]
-            name = _class_name(self.net, other) if self.unit.class_name else f"channel {other}"
+            name = class_title(self.net, other) if self.unit.class_name else f"channel {other}"
             self.columns[f"{name} instead"] = units[0]
         self.columns["random signal"] = signals[0]
         switches = torch.full((len(self.rules), len(MEASURES)), NAN, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """The traced network: the one object that every method of convscope works on."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -194,6 +194,26 @@ class Network:
         known = [*self.layers, *self.graph.modules]
         hint = near_matches(layer, known) or f" (`convscope layers` lists its {len(self.layers)})"
         raise UnitError(f"{self.name} has no layer {layer!r}{hint}")
+
+    def check_units(self, step: int, channels: Iterable[int] = (), maps_only: bool = False) -> None:
+        """Make sure that a layer has units of its own, and these channels.
+
+        Args:
+            step: the layer's index in the graph.
+            channels: the channels asked for.
+            maps_only: whether single values instead of feature maps are not enough.
+
+        Raises:
+            UnitError: if it has none, or not one of the channels.
+
+        """
+        shape, name = self.graph.steps[step].shape, self.graph.steps[step].name
+        values = len(shape) == 2 and shape[0] == 1 and not maps_only
+        if not self.graph.is_map(step) and not values:
+            raise UnitError(f"layer {name!r} gives {list(shape)}, which has no feature maps")
+        for channel in channels:
+            if not 0 <= channel < shape[1]:
+                raise UnitError(f"layer {name!r} has channels 0 to {shape[1] - 1}, not {channel}")
 
 
 def _home(module: nn.Module | ExportedProgram, example: Tensor) -> tuple[torch.dtype, torch.device]:
