@@ -206,8 +206,11 @@ def is_even(maps: Tensor) -> bool:
     >>> before, is_even(maps)
     (True, False)
     """
-    largest = float(torch.linalg.vector_norm(maps, torch.inf))
-    mean = float(torch.linalg.vector_norm(maps, 1)) / maps.numel()
+    values = maps.permute(0, 2, 3, 1).reshape(-1)  # as they lie in memory
+    # PyTorch's norm of order infinity takes ten times as long.
+    low, high = map(float, torch.aminmax(values))
+    largest = max(-low, high)
+    mean = float(values.abs().sum()) / len(values)
     return math.isfinite(largest) and largest <= LARGEST * mean
 
 
