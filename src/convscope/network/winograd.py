@@ -2,7 +2,8 @@
 
 A tile of 6x6 inputs and a filter are each turned into 36 numbers, whose products are turned back
 into 4x4 outputs: 36 products instead of 144 (A. Lavin and S. Gray, arXiv 1509.09308). Over many
-channels the products are 36 matrix products, and turning costs little beside them.
+channels the products are 36 matrix products, and turning costs little beside them. Larger tiles
+save more and err more.
 
 Turning adds and subtracts what lies in a tile, so an output errs by a share of the largest input
 of its tile, not only of those that it reads; see :func:`is_even`.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +31,17 @@ KERNEL, OUTPUTS = 3, 4
 TILE = OUTPUTS + KERNEL - 1
 PRODUCTS = TILE * TILE
 
-POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
-"""Where the polynomials behind the method are evaluated, besides infinity. In single precision
-these err by 1e-6 of the outputs' deviation, half as much as the usual 0, 1, -1, 2, -2, and the
-plain convolution by 2e-7; B. Barabasz et al., arXiv 1803.10986, tell why."""
+POINTS = {
+    2: (0.0, 1.0, -1.0),
+    3: (0.0, 0.75, -0.75, 2.0),
+    4: (0.0, 0.625, -0.625, 1.5, -1.5),
+    5: (0.0, 0.875, -0.875, 2.0, -2.0, -0.375),
+    6: (0.0, 0.5, -0.5, 1.0, -1.0, 1.75, -1.75),
+}
+"""Where the polynomials behind the method are evaluated, besides infinity, by the outputs along a
+tile's side. In single precision those for 4 err by 1e-6 of the outputs' deviation, half as much as
+the usual 0, 1, -1, 2, -2, and the plain convolution by 2e-7; those for 5 and 6 err three and five
+times as much. B. Barabasz et al., arXiv 1803.10986, tell why."""
 
 MOVING = 100
 """How many multiplications take as long as turning one number, which goes through memory twice."""
@@ -55,35 +64,38 @@ LARGEST = 300.0
 
 
 @cache
-def transforms() -> tuple[Floats, Floats, Floats]:
+def transforms(side: int = OUTPUTS) -> tuple[Floats, Floats, Floats]:
     """Return the matrices that turn rows of outputs, of filters and of inputs.
 
-    They are [4, 6], [6, 3] and [6, 6], A', G and B' in Lavin and Gray's names: of six inputs d and
-    a filter g, the four outputs are A' ((G g) * (B' d)).
+    For a *side* of 4 outputs they are [4, 6], [6, 3] and [6, 6], A', G and B' in Lavin and Gray's
+    names: of six inputs d and a filter g, the four outputs are A' ((G g) * (B' d)).
 
     >>> outputs, filters, inputs = transforms()
     >>> found = outputs @ ((filters @ [1.0, 10, 100]) * (inputs @ [1.0, 2, 3, 4, 5, 6]))
     >>> found.round(6).tolist()
     [321.0, 432.0, 543.0, 654.0]
     """
-    outputs, filters = np.zeros((OUTPUTS, TILE)), np.zeros((TILE, KERNEL))
-    inputs = np.zeros((TILE, TILE))
-    for row, point in enumerate(POINTS):
-        others = [other for other in POINTS if other != point]
-        outputs[:, row] = point ** np.arange(OUTPUTS)
+    points, tile = POINTS[side], side + KERNEL - 1
+    outputs, filters = np.zeros((side, tile)), np.zeros((tile, KERNEL))
+    inputs = np.zeros((tile, tile))
+    for row, point in enumerate(points):
+        others = [other for other in points if other != point]
+        outputs[:, row] = point ** np.arange(side)
         filters[row] = point ** np.arange(KERNEL) / np.prod(np.subtract(point, others))
         inputs[row, :-1] = np.poly(others)[::-1]
     # The point at infinity: the highest power alone.
     outputs[-1, -1] = filters[-1, -1] = 1
-    inputs[-1] = np.poly(POINTS)[::-1]
+    inputs[-1] = np.poly(points)[::-1]
     return outputs, filters, inputs
 
 
 @cache
-def _both_ways() -> tuple[Tensor, Tensor]:
-    """Return the matrices that turn whole tiles: outputs' [16, 36] and inputs' [36, 36]."""
-    outputs, _, inputs = transforms()
-    return tuple(torch.from_numpy(np.kron(m, m)).float() for m in (outputs, inputs))  # type: ignore[return-value]
+def both_ways(side: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the matrices that turn whole tiles, of *side* by *side* outputs.
+
+    For a *side* of 4 the outputs' is [16, 36], the filters' [36, 9], the inputs' [36, 36].
+    """
+    return tuple(torch.from_numpy(np.kron(m, m)).to(dtype) for m in transforms(side))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +117,7 @@ class WinogradConvolution:
 
         They take four times the room of the plain ones.
         """
-        turn = torch.from_numpy(transforms()[1])
-        both = torch.kron(turn, turn)  # [36, 9]
+        _, both, _ = both_ways(OUTPUTS, torch.float64)
         taps = weight.detach().permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
         turned = taps.new_empty(PRODUCTS, taps.shape[1])
         for begin in range(0, taps.shape[1], FILTERS_AT_ONCE):
@@ -130,7 +141,7 @@ class WinogradConvolution:
         down, across = outputs_of(maps.shape, padding)
         _, channels, kernels = self.filters.shape
         found = maps.new_empty(batch, down, across, kernels)
-        one_image = PRODUCTS * _tiles(down) * _tiles(across) * max(channels, kernels)
+        one_image = PRODUCTS * tiles_along(down) * tiles_along(across) * max(channels, kernels)
         # Tiles take no more than the filters, which whoever made them had the memory for.
         room = min(CHUNK_BYTES, self.filters.nbytes)
         at_once = max(1, room // (one_image * maps.itemsize))
@@ -143,27 +154,54 @@ class WinogradConvolution:
 
     def _run(self, maps: Tensor, padding: tuple[int, int]) -> Tensor:
         """Return a chunk's outputs, [B, rows, columns, K], without the bias."""
-        turn_outputs, turn_inputs = _both_ways()
-        batch, channels, height, width = maps.shape
-        down, across = outputs_of(maps.shape, padding)
-        rows, columns = _tiles(down), _tiles(across)
-        bottom = OUTPUTS * rows + KERNEL - 1 - height - padding[0]
-        right = OUTPUTS * columns + KERNEL - 1 - width - padding[1]
-        padded = functional.pad(maps, (padding[1], right, padding[0], bottom))
-        tiles = padded.unfold(2, TILE, OUTPUTS).unfold(3, TILE, OUTPUTS)  # [B, C, r, c, 6, 6]
-        inputs = turn_inputs @ tiles.permute(4, 5, 0, 2, 3, 1).reshape(PRODUCTS, -1)
-        products = torch.bmm(inputs.view(PRODUCTS, -1, channels), self.filters)
-        outputs = turn_outputs @ products.view(PRODUCTS, -1)
-        blocks = outputs.view(OUTPUTS, OUTPUTS, batch, rows, columns, -1)
-        found = blocks.permute(2, 3, 0, 4, 1, 5).reshape(
-            batch, rows * OUTPUTS, columns * OUTPUTS, -1
-        )
-        return found[:, :down, :across]
+        inputs = turned_inputs(maps, padding, OUTPUTS)
+        size = outputs_of(maps.shape, padding)
+        return outputs_from(torch.bmm(inputs, self.filters), len(maps), size, OUTPUTS)
+
+
+def turned_inputs(maps: Tensor, padding: tuple[int, int], side: int) -> Tensor:
+    """Cut maps [B, C, H, W] into tiles that give *side* by *side* outputs each, and turn them.
+
+    Returns:
+        [(side + 2)², tiles, C], the tiles image by image, row by row.
+
+    """
+    channels, height, width = maps.shape[1:]
+    down, across = outputs_of(maps.shape, padding)
+    tile = side + KERNEL - 1
+    bottom = side * tiles_along(down, side) + KERNEL - 1 - height - padding[0]
+    right = side * tiles_along(across, side) + KERNEL - 1 - width - padding[1]
+    padded = functional.pad(maps, (padding[1], right, padding[0], bottom))
+    tiles = padded.unfold(2, tile, side).unfold(3, tile, side)  # [B, C, rows, columns, tile, tile]
+    by_place = tiles.permute(4, 5, 0, 2, 3, 1).reshape(tile * tile, -1)
+    return (both_ways(side, maps.dtype)[2] @ by_place).view(tile * tile, -1, channels)
+
+
+def outputs_from(products: Tensor, batch: int, size: tuple[int, int], side: int) -> Tensor:
+    """Turn products [(side + 2)², tiles, K] of *batch* images into outputs of *size*.
+
+    Returns:
+        [B, rows, columns, K].
+
+    """
+    rows, columns = (tiles_along(length, side) for length in size)
+    outputs = both_ways(side, products.dtype)[0] @ products.view(len(products), -1)
+    blocks = outputs.view(side, side, batch, rows, columns, -1)
+    whole = blocks.permute(2, 3, 0, 4, 1, 5).reshape(batch, rows * side, columns * side, -1)
+    return whole[:, : size[0], : size[1]]
 
 
 def padding_of(call: Call) -> tuple[int, int]:
     """Return the rows and columns of zeros on each side that a suited call pads with."""
-    padding = call.arguments["padding"]
+    return padding_of_layer(call.arguments["padding"])
+
+
+def padding_of_layer(padding: Any) -> tuple[int, int]:
+    """Return the same of a padding in any of the ways that PyTorch's layers take it.
+
+    >>> [padding_of_layer(padding) for padding in ("same", "valid", 1, (0, 2))]
+    [(1, 1), (0, 0), (1, 1), (0, 2)]
+    """
     if isinstance(padding, str):
         padding = (KERNEL - 1) // 2 if padding == "same" else 0
     rows, columns = pair(padding)
@@ -228,11 +266,12 @@ def pays(call: Call, shape: torch.Size) -> bool:
     """
     kernels, channels = call.arguments["weight"].shape[:2]
     down, across = outputs_of(shape, padding_of(call))
-    tiles = _tiles(down) * _tiles(across)
+    tiles = tiles_along(down) * tiles_along(across)
     plain = KERNEL**2 * down * across * kernels * channels
     turned = kernels * channels + MOVING * (kernels + channels)
     return shape[0] * tiles >= FEWEST_TILES and bool(PRODUCTS * tiles * turned < WORTH * plain)
 
 
-def _tiles(outputs: int) -> int:
-    return -(-outputs // OUTPUTS)
+def tiles_along(outputs: int, side: int = OUTPUTS) -> int:
+    """Return how many tiles of *side* outputs cover so many."""
+    return -(-outputs // side)

@@ -18,9 +18,11 @@ from convscope.study.checkpoints import (
 )
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet
+from convscope.study.devices import precision_of
 from convscope.study.feed import normalised, resized
 from convscope.study.optimizers import make_optimizers
 from convscope.study.synced import synced
+from convscope.study.tiled_convolution import with_tiles
 
 EVALUATION_BATCH = 1_000
 
@@ -42,6 +44,8 @@ class Learner:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if fabric.world_size > 1:
             network = synced(network)
+        if fabric.device.type == "cpu" and precision_of(fabric) == "float32":
+            network = with_tiles(network)
         optimizers = make_optimizers(network, config)
         self._peaks = [[group["lr"] for group in made.param_groups] for made in optimizers]
         self._network = network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -73,10 +74,17 @@ def orthogonalised(update: Tensor, steps: int = 5) -> Tensor:
     if tall:
         matrix = matrix.T
     matrix = matrix / (matrix.norm() + 1e-7)
+    # Each repetition multiplies by a polynomial of the matrix times its transpose. All of them
+    # commute, so the small square alone is repeated on, and the wide matrix multiplied once.
+    square = matrix @ matrix.T
+    factors = []
     for _ in range(steps):
-        square = matrix @ matrix.T
-        matrix = a * matrix + (b * square + c * square @ square) @ matrix
-    whole: Tensor = matrix.T if tall else matrix
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        square = factor @ square @ factor
+        factors.append(factor)
+    wide = reduce(torch.matmul, factors) @ matrix
+    whole: Tensor = wide.T if tall else wide
     return whole.reshape(update.shape)
 
 

@@ -1,0 +1,179 @@
+"""Convolutions in training by Winograd's method: against plain ones, and where they are used."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from convscope.models.plain import NetConfig, build
+from convscope.network.winograd import POINTS
+from convscope.study import tiled_convolution as module
+from convscope.study.config import preset
+from convscope.study.devices import make_fabric
+from convscope.study.learner import Learner
+from convscope.study.tiled_convolution import TiledConv2d, tile_side, with_tiles
+
+
+def made(seed, *shape, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def gradients(function, maps, weight, of_outputs):
+    maps, weight = (t.clone().requires_grad_() for t in (maps, weight))
+    found = function(maps, weight)
+    found.backward(of_outputs)
+    return found.detach(), maps.grad, weight.grad
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    side=st.sampled_from(sorted(POINTS)),
+    batch=st.integers(1, 5),
+    channels=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    size=st.tuples(st.integers(3, 15), st.integers(3, 15)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    channels_last=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_outputs_and_gradients_are_the_plain_ones(
+    side, batch, channels, size, padding, channels_last, seed
+):
+    maps = made(seed, batch, channels[0], *size, dtype=torch.float64)
+    weight = made(seed + 1, channels[1], channels[0], 3, 3, dtype=torch.float64)
+    if channels_last:
+        maps = maps.contiguous(memory_format=torch.channels_last)
+    right = functional.conv2d(maps, weight, padding=padding)
+    of_outputs = made(seed + 2, *right.shape, dtype=torch.float64)
+    plain = gradients(
+        lambda m, w: functional.conv2d(m, w, padding=padding), maps, weight, of_outputs
+    )
+    tiled = gradients(
+        lambda m, w: module._Tiled.apply(m, w, padding, side), maps, weight, of_outputs
+    )
+    for found, expected in zip(tiled, plain, strict=True):
+        assert found.shape == expected.shape
+        assert (found - expected).abs().max() <= 1e-11 * max(1, expected.abs().max())
+
+
+@pytest.mark.parametrize("side", sorted(POINTS))
+def test_the_gradient_is_that_of_small_changes(side):
+    maps = made(0, 2, 3, 7, 8, dtype=torch.float64).requires_grad_()
+    weight = made(1, 4, 3, 3, 3, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda m, w: module._Tiled.apply(m, w, (1, 0), side), (maps, weight)
+    )
+
+
+@pytest.mark.parametrize("side", sorted(POINTS))
+def test_in_single_precision_it_errs_by_far_less_than_halves_do(side):
+    maps, weight = made(0, 8, 128, 12, 12).relu(), 0.05 * made(1, 128, 128, 3, 3)
+    of_outputs = made(2, 8, 128, 12, 12)
+    plain = gradients(
+        lambda m, w: functional.conv2d(m, w, padding=1),
+        maps.double(), weight.double(), of_outputs.double(),
+    )  # fmt: skip
+    tiled = gradients(
+        lambda m, w: module._Tiled.apply(m, w, (1, 1), side), maps, weight, of_outputs
+    )
+    halves = functional.conv2d(maps.bfloat16(), weight.bfloat16(), padding=1)
+    of_halves = float((halves - plain[0]).std() / plain[0].std())
+    for found, expected in zip(tiled, plain, strict=True):
+        error = float((found - expected).std() / expected.std())
+        assert error < 1e-5
+        assert error < of_halves / 200
+
+
+def test_in_chunks_it_gives_the_same(monkeypatch):
+    shapes = (9, 5, 8, 8), (6, 5, 3, 3), (9, 6, 8, 8)
+    maps, weight, of_outputs = (made(i, *s, dtype=torch.float64) for i, s in enumerate(shapes))
+    parts, cut = [], module._chunks
+    monkeypatch.setattr(module, "_chunks", lambda *a: parts.append(cut(*a)) or parts[-1])
+    found = []
+    for room in (2**30, 4 * 36 * 4 * 6 * 8, 1):  # all, four images' tiles, one
+        monkeypatch.setattr(module, "CHUNK_BYTES", room)
+        found.append(
+            gradients(lambda m, w: module._Tiled.apply(m, w, (1, 1), 4), maps, weight, of_outputs)
+        )
+    assert [len(part) for part in parts] == [1, 1, 3, 3, 9, 9]
+    for chunked in found[1:]:
+        for one, whole in zip(chunked, found[0], strict=True):
+            torch.testing.assert_close(one, whole, rtol=1e-11, atol=1e-11)
+
+
+def test_images_that_need_no_gradient_get_none():
+    maps, weight = made(0, 2, 3, 8, 8), made(1, 4, 3, 3, 3).requires_grad_()
+    module._Tiled.apply(maps, weight, (1, 1), 4).sum().backward()
+    assert maps.grad is None
+    right = functional.conv2d(maps, torch.ones(4, 3, 3, 3), padding=1)
+    assert right.shape == (2, 4, 8, 8)
+    # Each tap's gradient is the sum of what it reads; the middle one reads all.
+    expected = maps.sum((0, 2, 3)).expand(4, 3)
+    torch.testing.assert_close(weight.grad[:, :, 1, 1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_side_is_that_of_the_fewest_products():
+    wide = [tile_side(torch.Size((9, 256, n, n)), 256, (1, 1)) for n in (*range(2, 9), 24)]
+    assert wide == [2, 3, 4, 5, 6, 4, 4, 6]
+    assert tile_side(torch.Size((9, 256, 7, 8)), 256, (0, 0)) == 6  # 5 by 6 outputs: one tile
+    # Of the nine taps on a single pixel one reads it, and turning even that costs more.
+    assert tile_side(torch.Size((9, 256, 1, 1)), 256, (1, 1)) is None
+    assert tile_side(torch.Size((9, 3, 24, 24)), 64, (1, 1)) is None
+
+
+def test_a_layer_learns_tiled_and_answers_plainly(monkeypatch):
+    plain = nn.Conv2d(128, 128, 3, padding="same")
+    tiled = with_tiles(nn.Sequential(plain))[0]
+    assert type(tiled) is TiledConv2d
+    assert tiled.weight is plain.weight
+    assert tiled.bias is plain.bias
+    maps = made(0, 2, 128, 12, 12)
+    sides = []
+    apply = module._Tiled.apply
+    monkeypatch.setattr(module._Tiled, "apply", lambda *a: sides.append(a[-1]) or apply(*a))
+    assert torch.equal(tiled.eval()(maps), plain(maps))
+    assert sides == []
+    found = tiled.train()(maps)
+    assert sides == [6]
+    torch.testing.assert_close(found, plain(maps), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        torch.autograd.grad(found.sum(), tiled.bias)[0], torch.full((128,), 288.0)
+    )
+
+
+def test_only_dense_3x3_convolutions_of_stride_1_are_replaced():
+    others = [
+        nn.Conv2d(4, 4, 5), nn.Conv2d(4, 4, (3, 1)), nn.Conv2d(4, 4, 3, stride=2),
+        nn.Conv2d(4, 4, 3, dilation=2), nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), nn.ConvTranspose2d(4, 4, 3),
+    ]  # fmt: skip
+    net = with_tiles(nn.Sequential(nn.Sequential(nn.Conv2d(4, 4, 3)), *others))
+    assert type(net[0][0]) is TiledConv2d
+    assert list(net)[1:] == others
+
+
+def test_a_training_in_single_precision_on_the_cpu_uses_it(monkeypatch):
+    config = replace(preset("tiny"), net=NetConfig(widths=((64, 128), (128,))))
+    images, labels = made(0, 64, 3, 12, 12), torch.arange(64) % 10
+    in_halves = Learner(config, make_fabric("cpu", "bfloat16"))
+    assert not any(type(layer) is TiledConv2d for layer in in_halves._network.modules())
+
+    def losses():
+        learner = Learner(config, make_fabric("cpu", "float32"))
+        assert set(learner.weights()) == set(build(config.net, 0).state_dict())
+        return [float(learner.step(images, labels, 0.05)[0]) for _ in range(4)]
+
+    sides = []
+    apply = module._Tiled.apply
+    monkeypatch.setattr(module._Tiled, "apply", lambda *a: sides.append(a[-1]) or apply(*a))
+    tiled = losses()
+    assert sides == [6, 6] * 4
+    monkeypatch.setattr(module, "POINTS", {4: POINTS[4]})
+    monkeypatch.setattr(module, "WORTH", 0.0)
+    plain = losses()
+    assert len(sides) == 8
+    assert tiled == pytest.approx(plain, rel=1e-3)
+    assert plain[-1] < plain[0]
