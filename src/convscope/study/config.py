@@ -180,10 +180,10 @@ PRESETS: dict[str, TrainConfig] = {
     "vgg16": TrainConfig(net=NetConfig(widths=VGG16_BLOCKS), epochs=10),
     # The highest accuracy that fits into an hour on two cores.
     "best": TrainConfig(
-        net=NetConfig(widths=((48, 96), (128, 256), (256, 384), (512,))),
+        net=NetConfig(widths=((48, 96), (192, 384), (384, 512), (512,))),
         epochs=24,
         learning_rate=LONG_RATE,
-        augmentation=Augmentation(shift=3, cutout=6),
+        augmentation=Augmentation(shift=3, cutout=8),
         sides=LONG_SIDES,
     ),
 }
