@@ -1,16 +1,18 @@
 """A small training for the tests of the study; run as a script, one that can be killed.
 
-python study_worker.py OUT [--resume] [--pause SECONDS]
+python study_worker.py OUT [--resume] [--pause SECONDS] [--tiled]
 """
 
 import argparse
 import atexit
+import math
 import time
 
 import torch
 import torch.distributed as dist
 
 from convscope.models.plain import NetConfig
+from convscope.study import tiled_convolution
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.train import train
@@ -46,7 +48,10 @@ def main() -> None:
     parser.add_argument("out")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--tiled", action="store_true", help="also where it does not pay")
     options = parser.parse_args()
+    if options.tiled:
+        tiled_convolution.WORTH = math.inf
     torch.set_num_threads(1)
     # What is registered later runs before.
     atexit.register(lambda: print("in a process group at the end:", dist.is_initialized()))

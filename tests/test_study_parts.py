@@ -146,6 +146,20 @@ def test_muon_maps_each_singular_value_by_the_repeated_polynomial(shape):
     torch.testing.assert_close(orthogonalised(update).reshape(shape[0], -1), expected)
 
 
+def test_in_single_precision_muon_errs_little_even_where_singular_values_vanish():
+    generator = torch.Generator().manual_seed(0)
+    left, right = (
+        torch.linalg.qr(torch.randn(n, 200, dtype=torch.float64, generator=generator))[0]
+        for n in (256, 2304)
+    )
+    update = (left * torch.logspace(0, -5, 200, dtype=torch.float64)) @ right.T
+    update = update.reshape(256, 256, 3, 3)
+    exact = orthogonalised(update)
+    error = orthogonalised(update.float()) - exact
+    assert error.norm() < 1e-3 * exact.norm()
+    assert torch.linalg.matrix_norm(error.reshape(256, -1), 2) < 0.01
+
+
 def test_muon_holds_the_filters_norm_and_looks_ahead():
     filters = torch.nn.Parameter(torch.randn(4, 2, 3, 3))
     optimizer = Muon([filters], lr=0.1, momentum=0.6)

@@ -156,11 +156,37 @@ def test_in_this_process_an_interrupt_is_a_keyboard_interrupt(tmp_path, whole):
     same_weights(out, whole)
 
 
-def test_two_processes_end_near_one(tmp_path, whole):
+@pytest.fixture(scope="module")
+def whole_tiled(tmp_path_factory) -> Run:
+    """The same with every convolution by Winograd's method, whether it pays or not."""
+    out = tmp_path_factory.mktemp("tiled") / "run"
+    assert ended(started(out, "--tiled")) == (0, "")
+    return Run.load(out)
+
+
+def test_tiled_convolutions_go_on_to_the_same_weights(tmp_path, whole, whole_tiled):
+    out = tmp_path / "run"
+    process = started(out, "--tiled", "--pause", "0.05")
+    while not (out / "checkpoints" / "step-0000010.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert ended(started(out, "--tiled", "--resume"))[0] == 0
+    same_weights(out, whole_tiled)
+    with pytest.raises(AssertionError):
+        same_weights(out, whole)  # it was another method
+    first, plain = whole_tiled.epochs[0], whole.epochs[0]
+    assert first.loss == pytest.approx(plain.loss, abs=1e-4)
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_two_processes_end_near_one(tmp_path, request, tiled):
+    whole = request.getfixturevalue("whole_tiled" if tiled else "whole")
     out = tmp_path / "run"
     command = "-m torch.distributed.run --standalone --nproc_per_node 2".split()  # noqa: SIM905
     done = subprocess.run(
-        [sys.executable, *command, str(WORKER), str(out)],
+        [sys.executable, *command, str(WORKER), str(out), *["--tiled"][: int(tiled)]],
         env=environment(),
         capture_output=True,
         text=True,

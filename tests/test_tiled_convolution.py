@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -34,26 +34,29 @@ def gradients(function, maps, weight, of_outputs):
     side=st.sampled_from(sorted(POINTS)),
     batch=st.integers(1, 5),
     channels=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    size=st.tuples(st.integers(3, 15), st.integers(3, 15)),
+    size=st.tuples(st.integers(1, 15), st.integers(1, 15)),
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
-    channels_last=st.booleans(),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+    of_outputs=st.sampled_from(["contiguous", "transposed", "expanded"]),
     seed=st.integers(0, 2**31),
 )
 def test_outputs_and_gradients_are_the_plain_ones(
-    side, batch, channels, size, padding, channels_last, seed
+    side, batch, channels, size, padding, layout, of_outputs, seed
 ):
+    assume(all(length + 2 * beside >= 3 for length, beside in zip(size, padding, strict=True)))
     maps = made(seed, batch, channels[0], *size, dtype=torch.float64)
     weight = made(seed + 1, channels[1], channels[0], 3, 3, dtype=torch.float64)
-    if channels_last:
-        maps = maps.contiguous(memory_format=torch.channels_last)
+    maps, weight = (t.contiguous(memory_format=layout) for t in (maps, weight))
     right = functional.conv2d(maps, weight, padding=padding)
-    of_outputs = made(seed + 2, *right.shape, dtype=torch.float64)
-    plain = gradients(
-        lambda m, w: functional.conv2d(m, w, padding=padding), maps, weight, of_outputs
-    )
-    tiled = gradients(
-        lambda m, w: module._Tiled.apply(m, w, padding, side), maps, weight, of_outputs
-    )
+    if of_outputs == "transposed":
+        back = made(seed + 2, *right.mT.shape, dtype=torch.float64).mT
+    else:
+        back = made(seed + 2, *right.shape, dtype=torch.float64)
+    if of_outputs == "expanded":
+        back = back[:1, :, :1, :1].expand(right.shape)
+    plain = gradients(lambda m, w: functional.conv2d(m, w, padding=padding), maps, weight, back)
+    tiled = gradients(lambda m, w: module._Tiled.apply(m, w, padding, side), maps, weight, back)
+    assert tiled[0].is_contiguous(memory_format=torch.channels_last)
     for found, expected in zip(tiled, plain, strict=True):
         assert found.shape == expected.shape
         assert (found - expected).abs().max() <= 1e-11 * max(1, expected.abs().max())
@@ -104,44 +107,93 @@ def test_in_chunks_it_gives_the_same(monkeypatch):
             torch.testing.assert_close(one, whole, rtol=1e-11, atol=1e-11)
 
 
-def test_images_that_need_no_gradient_get_none():
-    maps, weight = made(0, 2, 3, 8, 8), made(1, 4, 3, 3, 3).requires_grad_()
-    module._Tiled.apply(maps, weight, (1, 1), 4).sum().backward()
-    assert maps.grad is None
-    right = functional.conv2d(maps, torch.ones(4, 3, 3, 3), padding=1)
-    assert right.shape == (2, 4, 8, 8)
-    # Each tap's gradient is the sum of what it reads; the middle one reads all.
-    expected = maps.sum((0, 2, 3)).expand(4, 3)
-    torch.testing.assert_close(weight.grad[:, :, 1, 1], expected, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("frozen", ["maps", "weight"])
+def test_what_needs_no_gradient_gets_none(frozen):
+    tensors = {"maps": made(0, 2, 3, 7, 7), "weight": made(1, 4, 3, 3, 3)}
+    learned = next(tensor for name, tensor in tensors.items() if name != frozen)
+    learned.requires_grad_()
+    right = functional.conv2d(*tensors.values(), padding=1)
+    back = made(2, *right.shape)
+    (expected,) = torch.autograd.grad(right, learned, back)
+    module._Tiled.apply(*tensors.values(), (1, 1), 4).backward(back)
+    assert tensors[frozen].grad is None
+    torch.testing.assert_close(learned.grad, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_side_is_that_of_the_fewest_products():
-    wide = [tile_side(torch.Size((9, 256, n, n)), 256, (1, 1)) for n in (*range(2, 9), 24)]
-    assert wide == [2, 3, 4, 5, 6, 4, 4, 6]
-    assert tile_side(torch.Size((9, 256, 7, 8)), 256, (0, 0)) == 6  # 5 by 6 outputs: one tile
+    def side(batch, channels, *size, kernels=256, padding=(1, 1)):
+        return tile_side(torch.Size((batch, channels, *size)), kernels, padding)
+
+    assert [side(500, 256, n, n) for n in (*range(2, 9), 24)] == [2, 3, 4, 5, 6, 4, 4, 6]
+    assert side(500, 256, 7, 8, padding=(0, 0)) == 6  # 5 by 6 outputs: one tile
     # Of the nine taps on a single pixel one reads it, and turning even that costs more.
-    assert tile_side(torch.Size((9, 256, 1, 1)), 256, (1, 1)) is None
-    assert tile_side(torch.Size((9, 3, 24, 24)), 64, (1, 1)) is None
+    assert side(500, 256, 1, 1) is None
+    assert side(500, 3, 24, 24, kernels=64) is None  # turning tiles costs more than it saves
+    assert side(1, 256, 4, 4) is None  # turning filters does
+    assert side(500, 256, 1, 9, padding=(0, 0)) is None  # no outputs: PyTorch says what is wrong
+    assert side(0, 256, 9, 9) is None
 
 
-def test_a_layer_learns_tiled_and_answers_plainly(monkeypatch):
-    plain = nn.Conv2d(128, 128, 3, padding="same")
+@pytest.fixture
+def sides(monkeypatch):
+    """Collect the sides of tiles that layers convolve by."""
+    found, apply = [], module._Tiled.apply
+    monkeypatch.setattr(module._Tiled, "apply", lambda *a: found.append(a[-1]) or apply(*a))
+    return found
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_learns_tiled_and_answers_plainly(sides, bias):
+    plain = nn.Conv2d(64, 64, 3, padding="same", bias=bias)
     tiled = with_tiles(nn.Sequential(plain))[0]
     assert type(tiled) is TiledConv2d
     assert tiled.weight is plain.weight
     assert tiled.bias is plain.bias
-    maps = made(0, 2, 128, 12, 12)
-    sides = []
-    apply = module._Tiled.apply
-    monkeypatch.setattr(module._Tiled, "apply", lambda *a: sides.append(a[-1]) or apply(*a))
+    maps = made(0, 64, 64, 12, 12).requires_grad_()
     assert torch.equal(tiled.eval()(maps), plain(maps))
     assert sides == []
-    found = tiled.train()(maps)
+    found, right = tiled.train()(maps), plain(maps)
     assert sides == [6]
-    torch.testing.assert_close(found, plain(maps), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(
-        torch.autograd.grad(found.sum(), tiled.bias)[0], torch.full((128,), 288.0)
-    )
+    torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+    back, learned = made(1, *right.shape), [maps, *plain.parameters()]
+    expected = torch.autograd.grad(right, learned, back)
+    for one, other in zip(torch.autograd.grad(found, learned, back), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+
+
+def test_what_it_is_not_made_for_is_convolved_plainly(sides):
+    plain = nn.Conv2d(64, 64, 3, padding=1)
+    tiled = with_tiles(nn.Sequential(plain))[0]
+    maps = made(0, 64, 64, 12, 12)
+    assert torch.equal(tiled(maps[0]), plain(maps[0]))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(tiled(maps), plain(maps))
+    in_double = nn.Conv2d(64, 64, 3, padding=1).double()
+    tiled_in_double = with_tiles(nn.Sequential(in_double))
+    assert torch.equal(tiled_in_double(maps.double()), in_double(maps.double()))
+    assert tiled.to("meta")(maps.to("meta")).shape == maps.shape
+    with pytest.raises(RuntimeError, match="can't be greater than actual input size"):
+        with_tiles(nn.Sequential(nn.Conv2d(64, 64, 3)))(made(0, 64, 64, 1, 1))
+    assert sides == []
+
+
+def test_its_outputs_can_be_changed_in_place(sides):
+    layers = nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.ReLU(inplace=True)
+    maps = made(0, 64, 64, 12, 12).requires_grad_()
+    right = torch.autograd.grad(nn.Sequential(*layers)(maps).sum(), maps)[0]
+    found = torch.autograd.grad(with_tiles(nn.Sequential(*layers))(maps).sum(), maps)[0]
+    assert sides == [6]
+    torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3)
+
+
+def test_replacing_draws_nothing_and_keeps_the_mode():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    net = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3).eval())
+    torch.set_rng_state(before)
+    with_tiles(net)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [layer.training for layer in net] == [True, False]
 
 
 def test_only_dense_3x3_convolutions_of_stride_1_are_replaced():
@@ -155,7 +207,7 @@ def test_only_dense_3x3_convolutions_of_stride_1_are_replaced():
     assert list(net)[1:] == others
 
 
-def test_a_training_in_single_precision_on_the_cpu_uses_it(monkeypatch):
+def test_a_training_in_single_precision_on_the_cpu_uses_it(monkeypatch, sides):
     config = replace(preset("tiny"), net=NetConfig(widths=((64, 128), (128,))))
     images, labels = made(0, 64, 3, 12, 12), torch.arange(64) % 10
     in_halves = Learner(config, make_fabric("cpu", "bfloat16"))
@@ -166,12 +218,8 @@ def test_a_training_in_single_precision_on_the_cpu_uses_it(monkeypatch):
         assert set(learner.weights()) == set(build(config.net, 0).state_dict())
         return [float(learner.step(images, labels, 0.05)[0]) for _ in range(4)]
 
-    sides = []
-    apply = module._Tiled.apply
-    monkeypatch.setattr(module._Tiled, "apply", lambda *a: sides.append(a[-1]) or apply(*a))
     tiled = losses()
     assert sides == [6, 6] * 4
-    monkeypatch.setattr(module, "POINTS", {4: POINTS[4]})
     monkeypatch.setattr(module, "WORTH", 0.0)
     plain = losses()
     assert len(sides) == 8

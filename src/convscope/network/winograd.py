@@ -1,9 +1,9 @@
-"""Winograd's convolution: 3x3 filters over tiles of 4x4 outputs with a quarter of the products.
+"""Winograd's convolution: 3x3 filters over tiles of outputs with a fraction of the products.
 
-A tile of 6x6 inputs and a filter are each turned into 36 numbers, whose products are turned back
-into 4x4 outputs: 36 products instead of 144 (A. Lavin and S. Gray, arXiv 1509.09308). Over many
-channels the products are 36 matrix products, and turning costs little beside them. Larger tiles
-save more and err more.
+For tiles of 4x4 outputs it is a quarter: 6x6 inputs and a filter are each turned into 36 numbers,
+whose products are turned back into the outputs, 36 products instead of 144 (A. Lavin and S. Gray,
+arXiv 1509.09308). Over many channels the products are 36 matrix products, and turning costs little
+beside them. Larger tiles save more and err more.
 
 Turning adds and subtracts what lies in a tile, so an output errs by a share of the largest input
 of its tile, not only of those that it reads; see :func:`is_even`.
