@@ -173,7 +173,7 @@ def _chunks(batch: int, filters: Tensor, size: tuple[int, int], side: int) -> li
     products, channels, kernels = filters.shape
     tiles = tiles_along(size[0], side) * tiles_along(size[1], side)
     one_image = products * tiles * max(channels, kernels) * filters.itemsize
-    at_once = max(1, max(CHUNK_BYTES, filters.nbytes) // one_image)
+    at_once = max(1, CHUNK_BYTES // one_image)
     return [slice(begin, begin + at_once) for begin in range(0, batch, at_once)]
 
 
