@@ -16,8 +16,8 @@ from convscope.study.augment import Augmentation
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
-# For trainings of two thousand steps and more. A quarter of that number bears twice the peak rate; at
-# half of it the networks learn faster but end worse on images that they have not seen.
+# For trainings of two thousand steps and more. A quarter as many bear twice the peak rate; at half
+# of it the networks learn faster but end worse on images that they have not seen.
 LONG_RATE = 0.15
 
 # For filters without batch norm, by SGD: at twice that, the seven layers of "tiny" stay at chance.
