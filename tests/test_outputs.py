@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import OutputError
-from convscope.outputs import check_output, written_beside
+from convscope.outputs import check_folder, check_output, written_beside
 
 
 def test_the_file_appears_when_it_is_whole(tmp_path):
@@ -108,3 +108,17 @@ def test_what_cannot_be_written_is_said_beforehand(tmp_path, name, sentence):
 def test_a_read_only_place_is_said_beforehand():
     with pytest.raises(OutputError, match=r"^cannot write /proc/out.png: "):
         check_output("/proc/out.png", (".png",))
+
+
+def test_a_folder_can_be_made_where_no_file_is_in_the_way(tmp_path):
+    for there in (tmp_path, tmp_path / "new", tmp_path / "new" / "deep"):
+        assert check_folder(str(there)) == there
+    file = tmp_path / "file.png"
+    file.touch()
+    for inside in (file, file / "deep"):
+        with pytest.raises(OutputError) as caught:
+            check_folder(inside)
+        assert str(caught.value) == f"cannot make the folder {inside}: {file} is a file"
+    with pytest.raises(OutputError, match="File name too long"):
+        check_folder(tmp_path / ("x" * 300))
+    assert list(tmp_path.iterdir()) == [file]

@@ -75,6 +75,26 @@ def check_output(path: str | os.PathLike[str], suffixes: Collection[str]) -> Pat
     return target
 
 
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """Return *path* if there is a folder, or one can be made, as far as names tell.
+
+    Like :func:`check_output`, meant to be called before the work.
+
+    Raises:
+        OutputError: if a file stands in the way, or the name is refused.
+
+    """
+    folder = Path(path)
+    try:
+        there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+        in_the_way = there.exists() and not there.is_dir()
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+    if in_the_way:
+        raise OutputError(f"cannot make the folder {folder}: {there} is a file")
+    return folder
+
+
 def finite(value: Any) -> Any:
     """Return *value* with None for NaN and infinities, which JSON does not know.
 

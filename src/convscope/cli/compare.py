@@ -47,12 +47,14 @@ def compare(
     """Compare two networks: answers, cost, layers, faults, and channels that answer alike."""
     from convscope.methods.budget import Deadline, parse_bytes
     from convscope.methods.compare import compare as measure
+    from convscope.outputs import check_folder
     from convscope.pages.comparison import comparison_report
     from convscope.wording import counted
 
     seconds = None if budget == "none" else budget
     Deadline(seconds)
     parse_bytes(memory)
+    check_folder(output)
     given = [*(weights or []), "default", "default"]
     if len(weights or []) > 2:
         raise ConvscopeError("--weights is given at most twice: for A, and for B")
