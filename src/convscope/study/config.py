@@ -183,7 +183,7 @@ PRESETS: dict[str, TrainConfig] = {
         epochs=23,
         learning_rate=LONG_RATE,
         augmentation=Augmentation(shift=3, cutout=8),
-        # Maps of 28, 14 and 7 pixels would leave a fourth of Winograd's tiles empty.
+        # Winograd's tiles fit maps of 24, 12 and 6 pixels, but not those of 28, 14 and 7.
         sides=((0.5, 20), (0.85, 24)),
     ),
 }
