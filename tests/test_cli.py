@@ -650,6 +650,14 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(refused, plac
     assert words.lower() in sentence.lower()
 
 
+@pytest.mark.usefixtures("idle")
+def test_a_folder_that_cannot_be_made_is_found_before_the_work(refused, place):
+    model = place.model("small")
+    for command in (["compare", model, model], ["report", model]):
+        sentence = refused(*command, "folder", "-o", "picture.png/out")
+        assert "cannot make the folder picture.png/out: picture.png is a file" in sentence
+
+
 def test_too_many_tiles_for_a_figure_are_refused_before_the_work(refused, run, place, monkeypatch):
     pictures = [place.picture] * 150
     with monkeypatch.context() as patched:

@@ -51,11 +51,13 @@ def report(
     What is done is kept: the same command again goes on where it was, or where the time ran out.
     """
     from convscope.methods.budget import Deadline, parse_bytes
+    from convscope.outputs import check_folder
     from convscope.pages.report import report as write
 
     seconds = None if budget == "none" else budget
     Deadline(seconds)
     parse_bytes(memory)
+    check_folder(output)
     net = load_network(model, weights, size, device)
     source = open_images(images, net)
     pictures = [net.preprocess(path) for path in picture] if picture else None
