@@ -1,6 +1,6 @@
 """A small training for the tests of the study; run as a script, one that can be killed.
 
-python study_worker.py OUT [--resume] [--pause SECONDS] [--tiled] [--grouped]
+python study_worker.py OUT [--resume] [--pause SECONDS] [--tiled]
 """
 
 import argparse
@@ -13,7 +13,6 @@ import torch.distributed as dist
 
 from convscope.models.plain import NetConfig
 from convscope.study import tiled_convolution
-from convscope.study.augment import Augmentation
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.train import train
@@ -29,9 +28,6 @@ def pictures(count: int = 260, side: int = 16, seed: int = 0) -> ImageSet:
     noise[labels == 1] += 120
     noise[labels == 2, :, ::2] += 120
     return ImageSet(noise.to(torch.uint8), labels, CLASSES)
-
-
-GROUPED = {"norm_images": 10, "augmentation": Augmentation(colour=0.2)}
 
 
 def small(**changes: object) -> TrainConfig:
@@ -53,7 +49,6 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--tiled", action="store_true", help="also where it does not pay")
-    parser.add_argument("--grouped", action="store_true", help="batch norm, and colours that vary")
     options = parser.parse_args()
     if options.tiled:
         tiled_convolution.WORTH = math.inf
@@ -61,7 +56,7 @@ def main() -> None:
     # What is registered later runs before.
     atexit.register(lambda: print("in a process group at the end:", dist.is_initialized()))
     train(
-        small(**(GROUPED if options.grouped else {})),
+        small(),
         pictures(),
         options.out,
         resume=options.resume,

@@ -180,24 +180,13 @@ def test_tiled_convolutions_go_on_to_the_same_weights(tmp_path, whole, whole_til
     assert first.loss == pytest.approx(plain.loss, abs=1e-4)
 
 
-@pytest.fixture(scope="module")
-def whole_grouped(tmp_path_factory) -> Run:
-    """The same with batch norm over groups of images and with colours that vary."""
-    out = tmp_path_factory.mktemp("grouped") / "run"
-    assert ended(started(out, "--grouped")) == (0, "")
-    return Run.load(out)
-
-
-@pytest.mark.parametrize(
-    ("one", "options"),
-    [("whole", []), ("whole_tiled", ["--tiled"]), ("whole_grouped", ["--grouped"])],
-)
-def test_two_processes_end_near_one(tmp_path, request, one, options):
-    whole = request.getfixturevalue(one)
+@pytest.mark.parametrize("tiled", [False, True])
+def test_two_processes_end_near_one(tmp_path, request, tiled):
+    whole = request.getfixturevalue("whole_tiled" if tiled else "whole")
     out = tmp_path / "run"
     command = "-m torch.distributed.run --standalone --nproc_per_node 2".split()  # noqa: SIM905
     done = subprocess.run(
-        [sys.executable, *command, str(WORKER), str(out), *options],
+        [sys.executable, *command, str(WORKER), str(out), *["--tiled"][: int(tiled)]],
         env=environment(),
         capture_output=True,
         text=True,

@@ -22,25 +22,19 @@ class Augmentation:
             time would show many images the same way twice.
         cutout: side of a square set to the mean colour, in pixels; 0 for none (DeVries & Taylor,
             arXiv 1708.04552). Its centre is uniform over the image, so it may stick out.
-        colour: largest change of an image's colours, 0..0.5; 0 for none. Its brightness moves by up
-            to this many standard deviations of the data's pixels, its contrast grows or shrinks by
-            up to this share, its saturation by up to twice this share.
 
     Raises:
-        TrainError: if a number of pixels is negative, or the change of colours out of its range.
+        TrainError: if a number of pixels is negative.
 
     """
 
     shift: int = 2
     flip: bool = True
     cutout: int = 0
-    colour: float = 0.0
 
     def __post_init__(self) -> None:
         if self.shift < 0 or self.cutout < 0:
             raise TrainError("shift and cutout are numbers of pixels, so they cannot be negative")
-        if not 0 <= self.colour <= 0.5:
-            raise TrainError(f"colours can be changed by 0 to 0.5, not by {self.colour}")
 
 
 @dataclass(frozen=True)
@@ -55,15 +49,12 @@ class Changes:
         offsets: int64 [2, N], rows and columns by which to move, 0..2 * shift, where *shift* means
             to stay.
         holes: int64 [2, N], row and column of the cut-out square's corner; may lie outside.
-        colours: float [3, N], by how much brightness (in standard deviations), contrast and
-            saturation (as shares) grow; None for not at all.
 
     """
 
     mirrored: Tensor
     offsets: Tensor
     holes: Tensor
-    colours: Tensor | None = None
 
     @classmethod
     def draw(
@@ -81,17 +72,11 @@ class Changes:
         count = len(mirrored)
         offsets = torch.randint(0, 2 * kind.shift + 1, (2, count), generator=generator)
         centres = [torch.randint(0, length, (count,), generator=generator) for length in size]
-        holes = torch.stack(centres) - kind.cutout // 2
-        colours = None
-        if kind.colour:
-            largest = kind.colour * torch.tensor([[1.0], [1.0], [2.0]])
-            colours = (2 * torch.rand(3, count, generator=generator) - 1) * largest
-        return cls(mirrored & kind.flip, offsets, holes, colours)
+        return cls(mirrored & kind.flip, offsets, torch.stack(centres) - kind.cutout // 2)
 
     def share(self, part: slice) -> Changes:
         """Return the changes to the images of *part* of the batch."""
-        colours = None if self.colours is None else self.colours[:, part]
-        return Changes(self.mirrored[part], self.offsets[:, part], self.holes[:, part], colours)
+        return Changes(self.mirrored[part], self.offsets[:, part], self.holes[:, part])
 
     def pick(self, images_nhwc: Tensor, chosen: Tensor, kind: Augmentation, fill: Tensor) -> Tensor:
         """Return the chosen images, changed.
@@ -117,21 +102,6 @@ class Changes:
             chosen[:, None, None], rows.to(device)[:, :, None], columns.to(device)[:, None, :]
         ]
         return self._cut_out(picked, kind, fill) if kind.cutout else picked
-
-    def tint(self, images: Tensor) -> Tensor:
-        """Change the colours of normalised images [N, 3, H, W], in channels_last, in place.
-
-        Contrast is a factor on the distance from the data's mean colour, saturation one on the
-        distance from the pixel's own gray, the mean of its three values; brightness comes last.
-        """
-        if self.colours is None:
-            return images
-        brightness, contrast, saturation = self.colours.to(images.device).view(3, -1, 1, 1, 1)
-        pixels = images.permute(0, 2, 3, 1)
-        gray = pixels.mean(3, keepdim=True)
-        vivid = (1 + contrast) * (1 + saturation)
-        pixels.mul_(vivid).add_(gray * (1 + contrast - vivid) + brightness)
-        return images
 
     def _cut_out(self, images: Tensor, kind: Augmentation, fill: Tensor) -> Tensor:
         """Set each image's square to *fill*."""

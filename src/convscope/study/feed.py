@@ -30,8 +30,7 @@ class Feed:
         processes: how many share each batch.
 
     Raises:
-        TrainError: fewer images than one batch, or a batch that the processes cannot share evenly,
-            in whole groups to normalise.
+        TrainError: fewer images than one batch, or a batch that the processes cannot share evenly.
 
     """
 
@@ -48,16 +47,10 @@ class Feed:
                 f"there are {len(data)} images to train on, fewer than a batch of "
                 f"{config.batch_size}"
             )
-        share, left = divmod(config.batch_size, processes)
-        if left:
+        if config.batch_size % processes:
             raise TrainError(
                 f"a batch of {config.batch_size} images cannot be shared evenly by {processes} "
                 f"processes"
-            )
-        if config.norm_images and share % config.norm_images:
-            raise TrainError(
-                f"a process's {share} images of a batch are no whole number of groups of "
-                f"{config.norm_images} to normalise"
             )
         self.steps_per_epoch = len(data) // config.batch_size
         self.steps = max(1, round(config.epochs * self.steps_per_epoch))
@@ -67,6 +60,7 @@ class Feed:
         mean_colour = [round(255 * mean) for mean in config.mean]
         self._fill = torch.tensor(mean_colour, dtype=torch.uint8, device=device)
         self._labels = data.labels.to(device)
+        share = config.batch_size // processes
         self._share = slice(rank * share, (rank + 1) * share)
         self._epoch = -1
         self._order = self._mirrored = torch.empty(0)
@@ -89,11 +83,9 @@ class Feed:
         kind, generator = config.augmentation, generator_for(config, "step", step)
         changes = Changes.draw(self._mirrored[chosen], self._size, kind, generator)
         mine = chosen[self._share].to(self._labels.device)
-        changes = changes.share(self._share)
-        pixels_nhwc = changes.pick(self._images_nhwc, mine, kind, self._fill)
+        pixels_nhwc = changes.share(self._share).pick(self._images_nhwc, mine, kind, self._fill)
         pixels = resized(pixels_nhwc.permute(0, 3, 1, 2), self.side(step))
-        images = changes.tint(normalised(pixels, config))
-        return images, self._labels[mine]
+        return normalised(pixels, config), self._labels[mine]
 
     def _start(self, epoch: int) -> None:
         """Draw the order and the sides of an epoch's images, once."""

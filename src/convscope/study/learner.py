@@ -20,7 +20,6 @@ from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.devices import precision_of
 from convscope.study.feed import normalised, resized
-from convscope.study.grouped import grouped
 from convscope.study.optimizers import make_optimizers
 from convscope.study.synced import synced
 from convscope.study.tiled_convolution import with_tiles
@@ -45,9 +44,7 @@ class Learner:
         network: nn.Module = build(config.net, config.seed)
         # Filters as [out, h, w, in]: the layout that convolutions run fastest in.
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.norm_images:
-            network = grouped(network, config.norm_images)
-        elif fabric.world_size > 1:
+        if fabric.world_size > 1:
             network = synced(network)
         if fabric.device.type == "cpu" and precision_of(fabric) == "float32":
             network = with_tiles(network)
