@@ -179,8 +179,8 @@ PRESETS: dict[str, TrainConfig] = {
     "vgg16": TrainConfig(net=NetConfig(widths=VGG16_BLOCKS), epochs=10),
     # The highest accuracy that fits into an hour on two cores.
     "best": TrainConfig(
-        net=NetConfig(widths=((48, 96), (128, 256), (256, 384), (512,))),
-        epochs=34,
+        net=NetConfig(widths=((48, 96), (128, 256), (256, 384), (512,)), mirrored=True, towers=2),
+        epochs=16,
         learning_rate=LONG_RATE,
         label_smoothing=0.1,
         augmentation=Augmentation(shift=3, cutout=4),

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from convscope.models.mirror import pair_gradients, pair_weights
 from convscope.models.plain import build
 from convscope.study.checkpoints import (
     optimizer_tensors,
@@ -52,6 +53,7 @@ class Learner:
         self._peaks = [[group["lr"] for group in made.param_groups] for made in optimizers]
         self._network = network
         self._wrapped, *self._optimizers = fabric.setup(network, *optimizers)
+        self._wrapped.mark_forward_method("each")
 
     @property
     def parameters(self) -> int:
@@ -74,13 +76,27 @@ class Learner:
         for optimizer, peaks in zip(self._optimizers, self._peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate
-        logits: Tensor = self._wrapped(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
-        self._fabric.backward(loss)
+        answers: Tensor = self._wrapped.each(images)
+        towers = len(answers)
+        smoothing = self._config.label_smoothing
+        loss = F.cross_entropy(
+            answers.flatten(0, 1), labels.repeat(towers), label_smoothing=smoothing
+        )
+        # Every tower learns from its own answers, as if it were alone.
+        self._fabric.backward(towers * loss)
+        self._turn()
+        return loss.detach(), (answers.mean(0).argmax(1) == labels).sum()
+
+    def _turn(self) -> None:
+        """Take the optimizers' step from the gradients at hand, and forget these."""
+        mirrored = self._config.net.mirrored
+        if mirrored:
+            pair_gradients(self._network)
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        return loss.detach(), (logits.argmax(1) == labels).sum()
+        if mirrored:
+            pair_weights(self._network)
 
     @torch.no_grad()
     def accuracy(self, data: ImageSet, side: int) -> float:

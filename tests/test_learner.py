@@ -1,0 +1,43 @@
+"""A step of a training, for networks of several towers."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from convscope.models.plain import NetConfig
+from convscope.study.config import TrainConfig, preset
+from convscope.study.devices import make_fabric
+from convscope.study.learner import Learner
+
+NET = NetConfig(widths=((8, 12), (16,)))
+
+
+def learner_of(config: TrainConfig) -> Learner:
+    return Learner(config, make_fabric("cpu", "float32"))
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
+def test_every_tower_learns_as_if_it_were_alone(optimizer):
+    config = replace(preset("tiny"), net=NET, optimizer=optimizer, label_smoothing=0.1)
+    together = learner_of(replace(config, net=replace(NET, towers=2)))
+    alone = []
+    for number in range(2):
+        own = together.weights()
+        prefix = f"towers.{number}."
+        one = learner_of(config)
+        one.restore(
+            {f"network/{k.removeprefix(prefix)}": v.clone() for k, v in own.items() if prefix in k}
+        )
+        alone.append(one)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        images = torch.randn(20, 3, 8, 8, generator=generator)
+        labels = torch.randint(10, (20,), generator=generator)
+        loss, _ = together.step(images, labels, 0.5)
+        losses = [one.step(images, labels, 0.5)[0] for one in alone]
+        torch.testing.assert_close(loss, (losses[0] + losses[1]) / 2)
+    for number, one in enumerate(alone):
+        for name, expected in one.weights().items():
+            found = together.weights()[f"towers.{number}.{name}"]
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4, msg=name)
