@@ -41,3 +41,21 @@ def test_every_tower_learns_as_if_it_were_alone(optimizer):
         for name, expected in one.weights().items():
             found = together.weights()[f"towers.{number}.{name}"]
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_restored_learner_of_mirrored_towers_goes_on_alike():
+    config = replace(preset("tiny"), net=replace(NET, towers=2, mirrored=True))
+    generator = torch.Generator().manual_seed(0)
+    batches = [
+        (torch.randn(20, 3, 8, 8, generator=generator), torch.arange(20) % 10) for _ in range(4)
+    ]
+    through, first, second = (learner_of(config) for _ in range(3))
+    for batch in batches:
+        through.step(*batch, 0.5)
+    for batch in batches[:2]:
+        first.step(*batch, 0.5)
+    second.restore({name: tensor.clone() for name, tensor in first.state().items()})
+    for batch in batches[2:]:
+        second.step(*batch, 0.5)
+    expected, found = through.weights(), second.weights()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())

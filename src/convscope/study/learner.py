@@ -57,7 +57,7 @@ class Learner:
 
     @property
     def parameters(self) -> int:
-        """Number of values that are learned."""
+        """Number of values that are learned; both of a mirrored pair count."""
         return sum(parameter.numel() for parameter in self._network.parameters())
 
     def step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
@@ -69,7 +69,8 @@ class Learner:
             rate: the learning rate as a share of its peak, 0..1.
 
         Returns:
-            The loss before the step and the number of right answers, as scalar tensors.
+            The loss before the step, the mean over the network's towers, and the number of right
+            answers, as scalar tensors.
 
         """
         self._wrapped.train()
