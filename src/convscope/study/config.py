@@ -177,8 +177,8 @@ PRESETS: dict[str, TrainConfig] = {
     # VGG16 at 32x32: its five poolings leave one value a channel, so one linear layer takes the
     # place of its three.
     "vgg16": TrainConfig(net=NetConfig(widths=VGG16_BLOCKS), epochs=10),
-    # The highest accuracy that fits into an hour on two cores: two networks trained for half as long
-    # as one could be answer better together. So few epochs are enough for filters in pairs.
+    # The highest accuracy that fits into an hour on two cores: two networks, trained for half as
+    # long as one could be, answer better together. Filters in pairs need no more epochs.
     "best": TrainConfig(
         net=NetConfig(widths=((48, 96), (128, 256), (256, 384), (512,)), mirrored=True, towers=2),
         epochs=16,
