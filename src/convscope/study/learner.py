@@ -52,8 +52,7 @@ class Learner:
         optimizers = make_optimizers(network, config)
         self._peaks = [[group["lr"] for group in made.param_groups] for made in optimizers]
         self._network = network
-        self._wrapped, *self._optimizers = fabric.setup(network, *optimizers)
-        self._wrapped.mark_forward_method("each")
+        self._wrapped, *self._optimizers = fabric.setup(_EachTower(network), *optimizers)
 
     @property
     def parameters(self) -> int:
@@ -77,7 +76,7 @@ class Learner:
         for optimizer, peaks in zip(self._optimizers, self._peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate
-        answers: Tensor = self._wrapped.each(images)
+        answers: Tensor = self._wrapped(images)
         towers = len(answers)
         smoothing = self._config.label_smoothing
         loss = F.cross_entropy(
@@ -130,3 +129,18 @@ class Learner:
         self._network.load_state_dict(without_prefix("network", tensors))
         for number, optimizer in enumerate(self._optimizers):
             restore_optimizer(optimizer, without_prefix(f"optimizer{number}", tensors))
+
+
+class _EachTower(nn.Module):
+    """A network whose answer is every tower's logits, [towers, N, classes].
+
+    Fabric sees to precision and processes only where a module is called.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.network.each(images)  # type: ignore[operator]
+        return found
