@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import OutputError
-from convscope.figures.lettering import DOTS_AN_INCH, shortened
+from convscope.figures.lettering import DOTS_AN_INCH, shortened, wrapped
 from convscope.figures.sheet import (
     FOOT_POINTS,
     INK,
@@ -114,7 +114,8 @@ def _draw_filter(
     scales: Sequence[DisplayScale],
     top: float,
 ) -> None:
-    label = shortened(followed.layer, LABEL - 0.1, NOTE_POINTS)
+    # Whole, in lines: of networks side by side, layers differ in the middle of their names only.
+    label = "\n".join(wrapped(followed.layer, LABEL - 0.1, NOTE_POINTS))
     sheet.write(
         f"{label}\nchannel {followed.channel}",
         MARGIN, top + TILE, NOTE_POINTS, ha="left", va="center", warns=False,
@@ -170,8 +171,10 @@ def draw_distances(
     positions = range(len(evolution.steps))
     drawn = len(evolution.steps) if until is None else until + 1
     for name, distance in evolution.distance.items():
+        # The line's own sample takes the rest of the room.
+        label = shortened(name.removesuffix(".weight"), NAMES - 0.45, FOOT_POINTS - 1)
         axes.plot(
-            positions[:drawn], distance.tolist()[:drawn], marker="o", markersize=3, label=name
+            positions[:drawn], distance.tolist()[:drawn], marker="o", markersize=3, label=label
         )
     axes.set_xticks(list(positions), headings(evolution), fontsize=FOOT_POINTS - 1)
     axes.set_xlim(-0.3, len(positions) - 0.7)

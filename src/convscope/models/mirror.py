@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 IMAGE_CHANNELS = 3
-"""What is not in pairs: an image's colours. No layer of pairs has an odd number of channels."""
+"""An image's colours, which are in no pairs; that their number is odd tells them from channels."""
 
 
 def twin(layer: nn.Module, tensor: Tensor) -> Tensor:
