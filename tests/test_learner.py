@@ -1,16 +1,26 @@
 """A step of a training, for networks of several towers."""
 
 from dataclasses import replace
+from threading import Barrier, current_thread
 
 import pytest
 import torch
 
 from convscope.models.plain import NetConfig
 from convscope.study.config import TrainConfig, preset
+from convscope.study.data import ImageSet
 from convscope.study.devices import make_fabric
 from convscope.study.learner import Learner
 
 NET = NetConfig(widths=((8, 12), (16,)))
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
 
 
 def learner_of(config: TrainConfig) -> Learner:
@@ -59,3 +69,44 @@ def test_a_restored_learner_of_mirrored_towers_goes_on_alike():
         second.step(*batch, 0.5)
     expected, found = through.weights(), second.weights()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_towers_learn_at_the_same_time_each_with_its_share_of_the_threads(four_threads):
+    learner = learner_of(replace(preset("tiny"), net=replace(NET, towers=2)))
+    together, seen = Barrier(2), []
+
+    def watch(module, inputs):
+        together.wait(timeout=30)  # for the other tower, which an error ends if it never comes
+        seen.append((current_thread(), torch.get_num_threads()))
+
+    for tower in learner._network.towers:
+        tower.register_forward_pre_hook(watch)
+    images, labels = torch.zeros(20, 3, 8, 8), torch.arange(20) % 10
+    learner.step(images, labels, 0.5)
+    pixels = torch.zeros(20, 3, 8, 8, dtype=torch.uint8)
+    learner.accuracy(ImageSet(pixels, labels, tuple("abcdefghij")), 8)
+    threads, shares = zip(*seen, strict=True)
+    assert len(seen) == 4
+    assert len(set(threads)) == 2
+    assert shares == (2, 2, 2, 2)
+    assert torch.get_num_threads() == 4
+
+
+def test_threads_change_nothing_but_the_last_digits(four_threads):
+    config = replace(preset("tiny"), net=replace(NET, towers=2, mirrored=True))
+    in_threads, in_turn = learner_of(config), learner_of(config)
+    in_turn._threads = None
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        images, labels = torch.randn(20, 3, 8, 8, generator=generator), torch.arange(20) % 10
+        found, expected = (one.step(images, labels, 0.5) for one in (in_threads, in_turn))
+        torch.testing.assert_close(found, expected)
+    for name, expected in in_turn.weights().items():
+        found = in_threads.weights()[name]
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_an_error_in_a_tower_is_the_learners_own(four_threads):
+    learner = learner_of(replace(preset("tiny"), net=replace(NET, towers=2)))
+    with pytest.raises(RuntimeError, match="channels"):
+        learner.step(torch.zeros(20, 4, 8, 8), torch.arange(20) % 10, 0.5)

@@ -115,15 +115,11 @@ def test_towers_answer_by_the_mean_of_their_logits_and_differ():
     alone = [tower(seen) for tower in network.towers]
     torch.testing.assert_close(network(seen), (alone[0] + alone[1] + alone[2]) / 3)
     assert (alone[0] - alone[1]).abs().max() > 1e-3
-    assert torch.equal(network.each(seen), torch.stack(alone))
     assert multiply_adds(config) == 3 * multiply_adds(NetConfig(SMALL))
 
 
 def test_one_tower_is_the_plain_network():
-    network = build(NetConfig(SMALL, towers=1), 0).eval()
-    assert isinstance(network, PlainNet)
-    seen = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(network.each(seen)[0], network(seen))
+    assert type(build(NetConfig(SMALL, towers=1), 0)) is PlainNet
 
 
 def test_a_network_without_towers_is_refused():

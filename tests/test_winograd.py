@@ -86,10 +86,8 @@ def test_in_chunks_it_gives_the_same(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     maps, weight = torch.randn(9, 64, 9, 9, generator=generator), torch.ones(64, 64, 3, 3)
     convolution = WinogradConvolution.of(weight, torch.ones(64))
-    chunks, run = [], WinogradConvolution._run
-    monkeypatch.setattr(
-        WinogradConvolution, "_run", lambda self, *a: chunks.append(len(a[0])) or run(self, *a)
-    )
+    chunks, turned = [], module.turned_inputs
+    monkeypatch.setattr(module, "turned_inputs", lambda *a: chunks.append(len(a[0])) or turned(*a))
     right = functional.conv2d(maps.double(), weight.double(), padding=1) + 1
     one = 9 * 36 * 64 * 4  # an image's tiles: nine of 36 numbers of 64 channels each
     # At most as much as the filters: they take the room of seven images' tiles.

@@ -107,11 +107,6 @@ class PlainNet(nn.Module):
         logits: Tensor = self.classifier(maps.flatten(1))
         return logits * self.config.logit_scale
 
-    def each(self, images: Tensor) -> Tensor:
-        """Return the logits as :meth:`SideBySide.each` does, for its one tower."""
-        found: Tensor = self(images)
-        return found[None]
-
 
 class SideBySide(nn.Module):
     """Plain networks of one kind that each look at the image; their logits' mean is the answer.
@@ -127,11 +122,7 @@ class SideBySide(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [N, classes] of normalised images [N, 3, H, W]."""
-        return self.each(images).mean(0)
-
-    def each(self, images: Tensor) -> Tensor:
-        """Return every tower's own logits [towers, N, classes]."""
-        return torch.stack([tower(images) for tower in self.towers])
+        return torch.stack([tower(images) for tower in self.towers]).mean(0)
 
 
 def _features(config: NetConfig) -> nn.Sequential:

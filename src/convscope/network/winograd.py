@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from convscope.network.calls import Call, Input
 from convscope.network.ops.base import pair
@@ -147,16 +146,11 @@ class WinogradConvolution:
         at_once = max(1, room // (one_image * maps.itemsize))
         for begin in range(0, batch, at_once):
             part = slice(begin, begin + at_once)
-            found[part] = self._run(maps[part], padding)
+            products = torch.bmm(turned_inputs(maps[part], padding, OUTPUTS), self.filters)
+            put_outputs(found[part], products, OUTPUTS)
         if self.bias is not None:
             found += self.bias
         return found.permute(0, 3, 1, 2)
-
-    def _run(self, maps: Tensor, padding: tuple[int, int]) -> Tensor:
-        """Return a chunk's outputs, [B, rows, columns, K], without the bias."""
-        inputs = turned_inputs(maps, padding, OUTPUTS)
-        size = outputs_of(maps.shape, padding)
-        return outputs_from(torch.bmm(inputs, self.filters), len(maps), size, OUTPUTS)
 
 
 def turned_inputs(maps: Tensor, padding: tuple[int, int], side: int) -> Tensor:
@@ -166,29 +160,35 @@ def turned_inputs(maps: Tensor, padding: tuple[int, int], side: int) -> Tensor:
         [(side + 2)², tiles, C], the tiles image by image, row by row.
 
     """
-    channels, height, width = maps.shape[1:]
+    batch, channels, height, width = maps.shape
     down, across = outputs_of(maps.shape, padding)
     tile = side + KERNEL - 1
-    bottom = side * tiles_along(down, side) + KERNEL - 1 - height - padding[0]
-    right = side * tiles_along(across, side) + KERNEL - 1 - width - padding[1]
-    padded = functional.pad(maps, (padding[1], right, padding[0], bottom))
+    rows = side * tiles_along(down, side) + KERNEL - 1
+    columns = side * tiles_along(across, side) + KERNEL - 1
+    top, left = padding
+    # PyTorch's own padding writes all of it twice.
+    padded = maps.new_empty(batch, rows, columns, channels).permute(0, 3, 1, 2)
+    padded[:, :, :top] = 0
+    padded[:, :, top + height :] = 0
+    padded[:, :, top : top + height, :left] = 0
+    padded[:, :, top : top + height, left + width :] = 0
+    padded[:, :, top : top + height, left : left + width] = maps
     tiles = padded.unfold(2, tile, side).unfold(3, tile, side)  # [B, C, rows, columns, tile, tile]
     by_place = tiles.permute(4, 5, 0, 2, 3, 1).reshape(tile * tile, -1)
     return (both_ways(side, maps.dtype)[2] @ by_place).view(tile * tile, -1, channels)
 
 
-def outputs_from(products: Tensor, batch: int, size: tuple[int, int], side: int) -> Tensor:
-    """Turn products [(side + 2)², tiles, K] of *batch* images into outputs of *size*.
-
-    Returns:
-        [B, rows, columns, K].
-
-    """
-    rows, columns = (tiles_along(length, side) for length in size)
+def put_outputs(found: Tensor, products: Tensor, side: int) -> None:
+    """Turn products [(side + 2)², tiles, K] into outputs, written to *found*, [B, H, W, K]."""
+    batch, down, across, kernels = found.shape
+    rows, columns = tiles_along(down, side), tiles_along(across, side)
     outputs = both_ways(side, products.dtype)[0] @ products.view(len(products), -1)
-    blocks = outputs.view(side, side, batch, rows, columns, -1)
-    whole = blocks.permute(2, 3, 0, 4, 1, 5).reshape(batch, rows * side, columns * side, -1)
-    return whole[:, : size[0], : size[1]]
+    blocks = outputs.view(side, side, batch, rows, columns, kernels).permute(2, 3, 0, 4, 1, 5)
+    if (rows * side, columns * side) == (down, across):
+        found.view(blocks.shape).copy_(blocks)
+    else:
+        whole = blocks.reshape(batch, rows * side, columns * side, kernels)
+        found.copy_(whole[:, :down, :across])
 
 
 def padding_of(call: Call) -> tuple[int, int]:

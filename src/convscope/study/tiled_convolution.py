@@ -11,17 +11,20 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from convscope.network.winograd import (
-    CHUNK_BYTES,
     KERNEL,
     POINTS,
     WORTH,
     both_ways,
-    outputs_from,
     outputs_of,
     padding_of_layer,
+    put_outputs,
     tiles_along,
     turned_inputs,
 )
+
+CHUNK_BYTES = 2**22
+"""What one tensor of turned tiles may take, unless a single image's do: half as much as where
+nothing is learned, as other threads may be at their own chunks."""
 
 MOVING = 75
 """How many multiplications take as long as turning one number, forwards and back, as measured."""
@@ -137,10 +140,10 @@ class _Tiled(Function):
         found = torch.empty(
             (len(maps), kernels, *size), dtype=maps.dtype, memory_format=torch.channels_last
         )
+        by_image = found.permute(0, 2, 3, 1)
         for part in _chunks(len(maps), filters, size, side):
             products = torch.bmm(turned_inputs(maps[part], padding, side), filters)
-            outputs = outputs_from(products, len(maps[part]), size, side)
-            found[part] = outputs.permute(0, 3, 1, 2)
+            put_outputs(by_image[part], products, side)
         # The maps are kept anyway, by the rectifier before; their turned tiles would be twice that.
         ctx.save_for_backward(maps, filters)
         ctx.padding, ctx.side = padding, side
