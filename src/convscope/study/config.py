@@ -181,10 +181,10 @@ PRESETS: dict[str, TrainConfig] = {
     # long as one could be, answer better together. Filters in pairs need no more epochs.
     "best": TrainConfig(
         net=NetConfig(widths=((48, 96), (128, 256), (256, 384), (512,)), mirrored=True, towers=2),
-        epochs=16,
+        epochs=18,
         learning_rate=LONG_RATE,
         label_smoothing=0.1,
-        augmentation=Augmentation(shift=3, cutout=4),
+        augmentation=Augmentation(shift=3, cutout=6),
         # Winograd's tiles fit maps of 24, 12 and 6 pixels, but not those of 28, 14 and 7.
         sides=((0.5, 20), (0.85, 24)),
     ),

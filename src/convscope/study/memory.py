@@ -8,6 +8,7 @@ import platform
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
+M_ARENA_MAX = -8
 
 
 def keep_freed_memory() -> bool:
@@ -25,4 +26,6 @@ def keep_freed_memory() -> bool:
     libc = ctypes.CDLL(None)
     trimmed = libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     mapped = libc.mallopt(M_MMAP_MAX, 0)
-    return bool(trimmed and mapped)
+    # Threads' own arenas are handed back whatever was said above.
+    shared = libc.mallopt(M_ARENA_MAX, 1)
+    return bool(trimmed and mapped and shared)
