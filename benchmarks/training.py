@@ -6,13 +6,17 @@ Both take turns, step by step, on batches of random bytes, at every size of imag
 trains on; a whole training is the mean over its steps. The floor counts the multiply-adds of plain
 convolutions, forwards, back to the maps and back to the filters, at the rate that this machine
 reaches on one convolution alone; Winograd's method can go below it. Everything is in single
-precision on all threads.
+precision on all threads. Where a preset is of several networks side by side, each of them learns in
+threads of its own, and a third takes its turn in which all threads share the work of one network
+after the other.
 """
 
 import argparse
 import platform
 import statistics
+from contextlib import nullcontext
 from dataclasses import replace
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -47,6 +51,7 @@ def main() -> None:
 def measure(name: str, config: TrainConfig, rounds: int, rate: float) -> None:
     """Time steps of one preset at all its sizes, and print them."""
     tiled, plain = learner(config, tiled=True), learner(config, tiled=False)
+    in_turn = learner(config, tiled=True, threads=False) if config.net.towers > 1 else None
     whole = {"ours": 0.0, "theirs": 0.0, "floor": 0.0}
     for share, side in shares(config):
         feed = Feed(images(), replace(config, sides=((1.0, side),)), torch.device("cpu"))
@@ -63,12 +68,21 @@ def measure(name: str, config: TrainConfig, rounds: int, rate: float) -> None:
         )
         for key, seconds in (("ours", ours), ("theirs", theirs), ("floor", floor)):
             whole[key] += share * seconds
+        if in_turn is not None:
+            print(f"    one network after the other: {compared(tiled, in_turn, feed, rounds)}")
     print(
         f"{name}, mean step of a whole training: "
         f"ours {whole['ours']:.3f} s, plain {whole['theirs']:.3f} s, "
         f"ratio {whole['theirs'] / whole['ours']:.2f}; "
         f"ours/floor {whole['ours'] / whole['floor']:.2f}"
     )
+
+
+def compared(first: Learner, second: Learner, feed: Feed, rounds: int) -> str:
+    """Time two learners in turn and tell how many times as long the second takes."""
+    rows = [(step(first, feed, n), step(second, feed, n)) for n in range(rounds + 1)][1:]
+    ratios = [other / one for one, other in rows]
+    return f"{statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def shares(config: TrainConfig) -> list[tuple[float, int]]:
@@ -80,19 +94,21 @@ def shares(config: TrainConfig) -> list[tuple[float, int]]:
     return found
 
 
-def learner(config: TrainConfig, *, tiled: bool) -> Learner:
+def learner(config: TrainConfig, *, tiled: bool, threads: bool = True) -> Learner:
     """Return a network in training, with Winograd's method or without."""
-    with_tiles = learner_module.with_tiles
-    try:
-        if not tiled:
-            learner_module.with_tiles = as_it_is
+    with (
+        nullcontext() if tiled else patch.object(learner_module, "with_tiles", as_it_is),
+        nullcontext() if threads else patch.object(learner_module, "_threads_for", no_threads),
+    ):
         return Learner(config, make_fabric("cpu", "float32"))
-    finally:
-        learner_module.with_tiles = with_tiles
 
 
 def as_it_is(network: nn.Module) -> nn.Module:
     return network
+
+
+def no_threads(towers: int) -> None:
+    return None
 
 
 def images() -> ImageSet:

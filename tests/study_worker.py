@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import time
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
@@ -51,14 +52,17 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--tiled", action="store_true", help="also where it does not pay")
+    parser.add_argument("--towers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     if options.tiled:
         tiled_convolution.WORTH = math.inf
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
+    config = small()
     # What is registered later runs before.
     atexit.register(tell_whether_grouped)
     train(
-        small(),
+        replace(config, net=replace(config.net, towers=options.towers)),
         pictures(),
         options.out,
         resume=options.resume,

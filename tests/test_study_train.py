@@ -26,6 +26,7 @@ from study_worker import pictures, small
 
 WORKER = Path(__file__).with_name("study_worker.py")
 STEPS = (0, 1, 2, 5, 10, 25, 32)
+IN_THREADS = ("--towers", "2", "--threads", "2")
 
 
 def environment() -> dict[str, str]:
@@ -164,29 +165,48 @@ def whole_tiled(tmp_path_factory) -> Run:
     return Run.load(out)
 
 
-def test_tiled_convolutions_go_on_to_the_same_weights(tmp_path, whole, whole_tiled):
-    out = tmp_path / "run"
-    process = started(out, "--tiled", "--pause", "0.05")
+@pytest.fixture(scope="module")
+def whole_of_towers(tmp_path_factory) -> Run:
+    """The same of two networks side by side, each in a thread of its own."""
+    out = tmp_path_factory.mktemp("towers") / "run"
+    assert ended(started(out, *IN_THREADS)) == (0, "")
+    return Run.load(out)
+
+
+def goes_on_to(whole: Run, out: Path, *options: str) -> None:
+    """Kill a training halfway, and make sure that it ends with the same weights."""
+    process = started(out, *options, "--pause", "0.05")
     while not (out / "checkpoints" / "step-0000010.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    assert ended(started(out, "--tiled", "--resume"))[0] == 0
-    same_weights(out, whole_tiled)
+    assert ended(started(out, *options, "--resume"))[0] == 0
+    same_weights(out, whole)
+
+
+def test_tiled_convolutions_go_on_to_the_same_weights(tmp_path, whole, whole_tiled):
+    goes_on_to(whole_tiled, tmp_path / "run", "--tiled")
     with pytest.raises(AssertionError):
-        same_weights(out, whole)  # it was another method
+        same_weights(tmp_path / "run", whole)  # it was another method
     first, plain = whole_tiled.epochs[0], whole.epochs[0]
     assert first.loss == pytest.approx(plain.loss, abs=1e-4)
 
 
-@pytest.mark.parametrize("tiled", [False, True])
-def test_two_processes_end_near_one(tmp_path, request, tiled):
-    whole = request.getfixturevalue("whole_tiled" if tiled else "whole")
+def test_towers_in_threads_go_on_to_the_same_weights(tmp_path, whole_of_towers):
+    goes_on_to(whole_of_towers, tmp_path / "run", *IN_THREADS)
+
+
+@pytest.mark.parametrize(
+    ("options", "alone"),
+    [((), "whole"), (("--tiled",), "whole_tiled"), (("--towers", "2"), "whole_of_towers")],
+)
+def test_two_processes_end_near_one(tmp_path, request, options, alone):
+    whole = request.getfixturevalue(alone)
     out = tmp_path / "run"
     command = "-m torch.distributed.run --standalone --nproc_per_node 2".split()  # noqa: SIM905
     done = subprocess.run(
-        [sys.executable, *command, str(WORKER), str(out), *["--tiled"][: int(tiled)]],
+        [sys.executable, *command, str(WORKER), str(out), *options],
         env=environment(),
         capture_output=True,
         text=True,
