@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from torch import Tensor, nn
@@ -121,6 +122,16 @@ def test_a_tile_is_cropped_to_its_window():
         assert patch.get_ylim() == (bottom - 0.5, top - 0.5)
     rectangles = [patch.get_bbox().bounds for patch in figure.axes[0].patches]
     assert rectangles == [(1.5, 0.5, 4, 4), (4.5, 3.5, 4, 4)]
+
+
+def test_every_tile_is_framed_as_its_window_in_the_image_and_as_no_other():
+    figure, _ = draw(record(torch.rand(1, 14, 3, SIDE, SIDE)))
+    image, *tiles = (axes for axes in figure.axes if axes.images)
+    in_image = [(to_hex(p.get_edgecolor()), p.get_linestyle()) for p in image.patches]
+    for upper, lower, line in zip(tiles[::2], tiles[1::2], in_image, strict=True):
+        for spine in (*upper.spines.values(), *lower.spines.values()):
+            assert (to_hex(spine.get_edgecolor()), spine.get_linestyle()) == line
+    assert len(set(in_image)) == 14
 
 
 def test_tile_scales_differ_and_a_shared_scale_is_one():

@@ -32,7 +32,12 @@ from convscope.records import Projection
 from convscope.wording import counted
 
 SCALES = ("tile", "shared")
-COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf")
+COLOURS = (
+    "#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf",
+    "#8c564b", "#e377c2", "#bcbd22",
+)  # fmt: skip
+# A tile is known by its frame in the image: where colours are used up, by the kind of line.
+FRAMES = tuple((colour, style) for style in ("solid", "dashed", "dotted") for colour in COLOURS)
 
 # Everything is placed in inches, so that no text meets another whatever the number of tiles.
 GAP = 0.14
@@ -202,7 +207,7 @@ def projection_figure(
             line, column = divmod(place, layout.across)
             left = MARGIN + layout.image + GAP + column * (layout.tile + GAP)
             square = (left, top + line * layout.line + TITLE, layout.tile)
-            _draw_tile(sheet, square, pictures[n], tile, own_scale, COLOURS[place % len(COLOURS)])
+            _draw_tile(sheet, square, pictures[n], tile, own_scale, FRAMES[place % len(FRAMES)])
     return ProjectionFigure(sheet, scales)
 
 
@@ -255,6 +260,7 @@ def _draw_image(
     axes.set_axis_off()
     for place, tile in enumerate(tiles):
         first_row, first_column, end_row, end_column = tile.window
+        colour, style = FRAMES[place % len(FRAMES)]
         axes.add_patch(
             Rectangle(
                 # Half a pixel outwards: a pixel's centre lies on its whole-numbered coordinates.
@@ -262,7 +268,8 @@ def _draw_image(
                 end_column - first_column,
                 end_row - first_row,
                 fill=False,
-                edgecolor=COLOURS[place % len(COLOURS)],
+                edgecolor=colour,
+                linestyle=style,
                 linewidth=FRAME_POINTS,
             )
         )
@@ -277,7 +284,7 @@ def _draw_tile(
     picture: npt.NDArray[np.float64],
     tile: _Tile,
     scale: DisplayScale,
-    colour: str,
+    line: tuple[str, str],
 ) -> None:
     left, top, side = square
     first_row, first_column, end_row, end_column = tile.window
@@ -290,7 +297,7 @@ def _draw_tile(
     ):
         axes = sheet.axes(left, above, side)
         axes.imshow(shown, interpolation="nearest", extent=place)
-        frame_tile(axes, tile.frame, colour)
+        frame_tile(axes, tile.frame, *line)
     title = f"{shortened(tile.layer, side, TITLE_POINTS)}\n{tile.unit}"
     middle = left + side / 2
     sheet.write(title, middle, top - 0.05, TITLE_POINTS, ha="center", va="bottom", warns=False)

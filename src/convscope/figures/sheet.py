@@ -134,7 +134,9 @@ def beyond(first: int, end: int, size: int, field: int) -> tuple[int, int]:
     return (first, end + missing) if missing > after else (first, end)
 
 
-def frame_tile(axes: Axes, frame: tuple[int, int, int, int], colour: str) -> None:
+def frame_tile(
+    axes: Axes, frame: tuple[int, int, int, int], colour: str, style: str = "solid"
+) -> None:
     """Frame a tile at the size of a full receptive field, hatched where it leaves the image."""
     top, left, bottom, right = frame
     axes.set_ylim(bottom - 0.5, top - 0.5)
@@ -143,5 +145,5 @@ def frame_tile(axes: Axes, frame: tuple[int, int, int, int], colour: str) -> Non
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
-        spine.set_edgecolor(colour)
+        spine.set(edgecolor=colour, linestyle=style)
         spine.set_linewidth(FRAME_POINTS)
