@@ -4,10 +4,12 @@ import gc
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from PIL import Image
 from torch import nn
 
@@ -146,6 +148,15 @@ def test_the_figure_shows_every_moment_and_says_what_it_shows(training, tmp_path
     assert line.get_ydata().tolist() == pytest.approx(evolution.distance["0.weight"].tolist())
     sheet.save(tmp_path / "evolution.png")
     assert (tmp_path / "evolution.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_every_curve_is_known_by_its_line(training):
+    folder, module, images = training
+    evolution = evolve(folder, images, module=module)
+    (distance,) = evolution.distance.values()
+    many = replace(evolution, distance={f"{n}.weight": distance for n in range(16)})
+    lines = evolution_figure(many, "mine").figure.axes[-1].lines
+    assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in lines}) == 16
 
 
 def test_a_frame_gives_each_projections_scale(training):

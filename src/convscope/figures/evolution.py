@@ -17,6 +17,7 @@ from convscope.figures.sheet import (
     NOTE_POINTS,
     Sheet,
     frame_tile,
+    line_of,
     number,
     picture_of,
     presentable,
@@ -170,12 +171,15 @@ def draw_distances(
     axes = sheet.axes(*corner, size[0] - NAMES, size[1])
     positions = range(len(evolution.steps))
     drawn = len(evolution.steps) if until is None else until + 1
-    for name, distance in evolution.distance.items():
+    for place, (name, distance) in enumerate(evolution.distance.items()):
+        # Not from the first, red, which says of a frame that the image changed.
+        colour, style = line_of(place + 1)
         # The line's own sample takes the rest of the room.
         label = shortened(name.removesuffix(".weight"), NAMES - 0.45, FOOT_POINTS - 1)
         axes.plot(
-            positions[:drawn], distance.tolist()[:drawn], marker="o", markersize=3, label=label
-        )
+            positions[:drawn], distance.tolist()[:drawn], marker="o", markersize=3, label=label,
+            color=colour, linestyle=style,
+        )  # fmt: skip
     axes.set_xticks(list(positions), headings(evolution), fontsize=FOOT_POINTS - 1)
     axes.set_xlim(-0.3, len(positions) - 0.7)
     farthest = max(float(values.nan_to_num(0).max()) for values in evolution.distance.values())

@@ -22,6 +22,7 @@ from convscope.figures.sheet import (
     Sheet,
     beyond,
     frame_tile,
+    line_of,
     number,
     picture_of,
     presentable,
@@ -32,12 +33,6 @@ from convscope.records import Projection
 from convscope.wording import counted
 
 SCALES = ("tile", "shared")
-COLOURS = (
-    "#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf",
-    "#8c564b", "#e377c2", "#bcbd22",
-)  # fmt: skip
-# A tile is known by its frame in the image: where colours are used up, by the kind of line.
-FRAMES = tuple((colour, style) for style in ("solid", "dashed", "dotted") for colour in COLOURS)
 
 # Everything is placed in inches, so that no text meets another whatever the number of tiles.
 GAP = 0.14
@@ -207,7 +202,7 @@ def projection_figure(
             line, column = divmod(place, layout.across)
             left = MARGIN + layout.image + GAP + column * (layout.tile + GAP)
             square = (left, top + line * layout.line + TITLE, layout.tile)
-            _draw_tile(sheet, square, pictures[n], tile, own_scale, FRAMES[place % len(FRAMES)])
+            _draw_tile(sheet, square, pictures[n], tile, own_scale, line_of(place))
     return ProjectionFigure(sheet, scales)
 
 
@@ -260,7 +255,7 @@ def _draw_image(
     axes.set_axis_off()
     for place, tile in enumerate(tiles):
         first_row, first_column, end_row, end_column = tile.window
-        colour, style = FRAMES[place % len(FRAMES)]
+        colour, style = line_of(place)
         axes.add_patch(
             Rectangle(
                 # Half a pixel outwards: a pixel's centre lies on its whole-numbered coordinates.

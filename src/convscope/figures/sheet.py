@@ -19,6 +19,11 @@ MARGIN = 0.12
 FOOT_POINTS = 7.0
 NOTE_POINTS = 8.5
 LINE_SPACING = 1.4
+COLOURS = (
+    "#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf",
+    "#8c564b", "#e377c2", "#bcbd22",
+)  # fmt: skip
+LINES = ("solid", "dashed", "dotted")
 
 PAPER = 8.5
 """Inches of a figure's width up to which its letters can be read on a printed page of A4."""
@@ -132,6 +137,16 @@ def beyond(first: int, end: int, size: int, field: int) -> tuple[int, int]:
     if missing > before and before <= after:
         return first - missing, end
     return (first, end + missing) if missing > after else (first, end)
+
+
+def line_of(place: int) -> tuple[str, str]:
+    """Return a colour and a kind of line, by which each of up to 27 things is known.
+
+    >>> line_of(0), line_of(9), len({line_of(place) for place in range(27)})
+    (('#d62728', 'solid'), ('#d62728', 'dashed'), 27)
+
+    """
+    return COLOURS[place % len(COLOURS)], LINES[place // len(COLOURS) % len(LINES)]
 
 
 def frame_tile(

@@ -1,4 +1,4 @@
-"""Convolutions that learn faster on a CPU: Winograd's method, forwards and back."""
+"""Convolutions that learn and answer faster on a CPU: Winograd's method, forwards and back."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOVING = 75
 
 
 class TiledConv2d(nn.Conv2d):
-    """:class:`torch.nn.Conv2d` with 3x3 filters that learns by Winograd's method where that pays.
+    """:class:`torch.nn.Conv2d` with 3x3 filters, by Winograd's method where that pays.
 
     It is the plain layer but for batches of images in single precision on the CPU. There its
     outputs and gradients differ from the plain layer's by a few millionths of their deviation,
