@@ -34,7 +34,7 @@ HEAD = 0.5
 ROW = 2 * TILE + GAP + FOOT
 CURVES = 2.6
 AXIS = 0.55
-NAMES = 1.6
+NAMES = 1.8
 SAME, CHANGED = "#8c8c8c", "#d62728"
 
 
@@ -175,7 +175,7 @@ def draw_distances(
         # Not from the first, red, which says of a frame that the image changed.
         colour, style = line_of(place + 1)
         # The line's own sample takes the rest of the room.
-        label = shortened(name.removesuffix(".weight"), NAMES - 0.45, FOOT_POINTS - 1)
+        label = shortened(name.removesuffix(".weight"), NAMES - 0.65, FOOT_POINTS - 1)
         axes.plot(
             positions[:drawn], distance.tolist()[:drawn], marker="o", markersize=3, label=label,
             color=colour, linestyle=style,
@@ -190,7 +190,11 @@ def draw_distances(
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.legend(
-        loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=FOOT_POINTS - 1, frameon=False
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        fontsize=FOOT_POINTS - 1,
+        frameon=False,
+        handlelength=4.5,  # long enough that dashes show
     )
 
 
