@@ -1,6 +1,7 @@
 """Going down in windows against going down in whole maps: the same to the last digits."""
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -103,6 +104,27 @@ def test_batches_of_any_size(name, monkeypatch):
         assert_the_same(net, images, start, "guided", limit)
     monkeypatch.setattr(cone_descent, "SEPARATE", 1)
     assert_the_same(net, images, start, "guided", 2**30)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_batches_that_are_split_after_their_windows_were_whole_maps(rule):
+    # Halves then get windows of their own, which stick out of the maps: a signal is zero there.
+    torch.manual_seed(0)
+    channels = [3, 12, 12, 4, 4, 4, 4, 4]
+    parts = [nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ReLU()) for a, b in pairwise(channels)]
+    module = nn.Sequential(*parts[:2], nn.MaxPool2d(2), *parts[2:]).double().eval()
+    images = torch.randn(2, 3, 16, 16).double()
+    net = traced(module, images)
+    start = starts_of(net)[-1]
+    ascent = ascend(net.graph, images, [start], RULES[rule])
+    places = [(0, 0), (0, 2), (1, 0), (1, 1), (3, 3), (4, 4), (6, 1), (7, 7)]
+    rows, columns = torch.tensor(places).repeat(2, 1).T
+    numbers = torch.arange(len(rows))
+    units = Units(start, numbers // len(places), numbers % 4, rows, columns)
+    expected = by_maps(net, ascent, units, rule)
+    for limit in 2 ** torch.arange(12, 20):
+        found = by_windows(net, ascent, units, rule, int(limit))
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -135,12 +135,8 @@ class _ConeDescent:
                 old, new = batch.placements[index], placements[index]
                 if new.whole:
                     pending[index] = value[rows]
-                elif old.whole:
-                    numbers = torch.arange(rows.start, rows.stop, device=value.device)
-                    pending[index] = windows_of(value, numbers, self._axes(index), new)
                 else:
-                    offset = new.origins[:, 0] - old.origins[:, rows.start]
-                    pending[index] = _narrowed(value[rows], self._axes(index), offset, new.size)
+                    pending[index] = _moved(value[rows], self._axes(index), old, new, rows)
         return _Batch(begin, end, placements, pending)
 
     def _axes(self, index: int) -> tuple[int, int]:
@@ -322,7 +318,11 @@ def resized(shape: Shape, axes: tuple[int, int], size: tuple[int, int]) -> Shape
 def windows_of(
     maps: Tensor, numbers: Tensor, axes: tuple[int, int], placement: Placement
 ) -> Tensor:
-    """Return the windows of maps number *numbers*; outside a map, its nearest row or column."""
+    """Return the windows of maps number *numbers*; outside a map, its nearest row or column.
+
+    This is for what was remembered on the way up, where any finite value does outside of the map,
+    since the signal is zero there. A signal itself goes from window to window by :func:`_moved`.
+    """
     if len(numbers) == 1 and _is_inside(placement, maps, axes):
         (row,), (column,) = placement.origins.tolist()
         chosen = maps[int(numbers) :][:1]
@@ -354,6 +354,17 @@ def _is_inside(placement: Placement, maps: Tensor, axes: tuple[int, int]) -> boo
         origins.min() >= 0 and origins.max() + size <= maps.shape[axis]
         for axis, origins, size in zip(axes, placement.origins, placement.size, strict=True)
     )
+
+
+def _moved(
+    signal: Tensor, axes: tuple[int, int], old: Placement, new: Placement, units: slice
+) -> Tensor:
+    """Return signals that lay as *old* says, now the *units* of it, in the windows of *new*."""
+    offsets = (new.origins - old.origins[:, units]).T
+    if (offsets == offsets[0]).all():
+        return _narrowed(signal, axes, offsets[0], new.size)
+    parts = zip(signal.split(1), offsets, strict=True)
+    return torch.cat([_narrowed(part, axes, offset, new.size) for part, offset in parts])
 
 
 def _narrowed(
