@@ -8,7 +8,7 @@ inference mode, on all threads, and also as the scan runs it, one batch a thread
 compared with the faster of the two. There are two turns of scanning. In the first every image
 enters the strongest nine of every channel, as it does at the start only; in the later one none
 does, as few do in a large data set: after 1,000 images one in a hundred. The preparation (a hash of
-the weights, a few images of noise) is not part of a turn.
+the weights) is not part of a turn.
 """
 
 import argparse
@@ -68,7 +68,8 @@ def speed(count: int, rounds: int) -> None:
     def scan(full: bool) -> object:
         tally = Tally.empty(facts)
         for layer in tally.layers.values():
-            layer.strongest.peak[:] = np.inf if full else 0
+            if full:
+                layer.strongest.peak[:] = np.inf
         return list(ImagePass(net, source, scanned_layers(net), size, tally).run(numbers, workers))
 
     tasks: dict[str, Callable[[], object]] = {

@@ -19,10 +19,10 @@ from convscope import cli
 from convscope.errors import ConvscopeError, DataError
 from convscope.figures.diagnosis import diagnosis_figure
 from convscope.methods.diagnosis.importance import Ablation
-from convscope.methods.diagnosis.moments import Moments
 from convscope.methods.diagnosis.receptive_field import receptive_fields
 from convscope.methods.diagnosis.spectra import ImageSpectrum, first_layer, response_of
 from convscope.methods.kernels import kernels_of
+from convscope.methods.moments import PairMoments
 from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Network
 from convscope.samples import SAMPLES
@@ -270,14 +270,17 @@ def test_duplicates_need_the_same_weights_and_the_same_activations():
 def test_correlation_is_numpys():
     maps = noise(50, 6, 3, 5) + torch.linspace(0, 3, 50)[:, None, None, None]
     maps[:, 4] = 7.0
-    moments = Moments(6)
-    for part in maps.split(16):
-        moments.add(part)
+    moments = [PairMoments.none(6, 6) for _ in range(2)]
+    for number, part in enumerate(maps.movedim(1, 3).split(16)):
+        moments[number % 2].add(part.flatten(0, 2), part.flatten(0, 2))
+    moments[0].merge(moments[1])
     values = maps.double().movedim(1, 0).flatten(1).numpy()
     expected = np.corrcoef(np.delete(values, 4, axis=0))
-    found = moments.correlation()
+    found = moments[0].correlation().numpy()
     np.testing.assert_allclose(np.delete(np.delete(found, 4, 0), 4, 1), expected, atol=1e-12)
-    assert not found[4].any()
+    assert np.isnan(found[4]).all()
+    variance = moments[0].first.variance.numpy()
+    np.testing.assert_allclose(variance, values.var(1), rtol=1e-12, atol=1e-25)
 
 
 # The first layer.

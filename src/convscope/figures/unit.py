@@ -70,7 +70,7 @@ def unit_figure(
                 warns=False,
             )  # fmt: skip
     if not entries:
-        text = "never above zero: there is nothing to show"
+        text = "never active: there is nothing to show"
         sheet.write(
             text, width / 2, MARGIN + HEAD + TILE / 2, NOTE_POINTS, ha="center", va="center",
             warns=True,

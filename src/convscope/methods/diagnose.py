@@ -23,7 +23,7 @@ from convscope.methods.diagnosis import (
 from convscope.methods.diagnosis.examined import ExaminedLayer
 from convscope.methods.diagnosis.finding import Finding
 from convscope.methods.diagnosis.importance import Ablation, Agreement
-from convscope.methods.diagnosis.moments import Measured
+from convscope.methods.diagnosis.measured import Measured
 from convscope.methods.diagnosis.receptive_field import Fields, receptive_fields
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis, no_filters
 from convscope.methods.diagnosis.sample import Sample
@@ -199,7 +199,7 @@ class _Work:
                 images=self.scanned.images,
                 kernels=kernels_of(self.net, layer),
                 correlation=(
-                    measured.moments[layer.step].correlation()
+                    measured.moments[layer.step].correlation().nan_to_num_(0.0).numpy()
                     if measured
                     else self.scanned.layers[layer.name].similarity
                 ),

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from convscope.methods.moments import PairMoments
+
 FINEST = 8
 """Maps are compared on grids of at most so many rows and columns, each cell a mean."""
 
@@ -111,24 +113,15 @@ class Matcher:
         (first, *own), (second, *other) = shapes
         self.layers = layers
         self.grid = (min(FINEST, own[0], other[0]), min(FINEST, own[1], other[1]))
-        self.count, self.others_count = 0, 0
         self.peaks = [torch.full((size,), -torch.inf) for size in (first, second)]
         self.strongest = [torch.zeros(size, dtype=torch.int64) for size in (first, second)]
         self.before = torch.zeros(0, second, dtype=torch.float64)
-        self.sums = [torch.zeros(size, dtype=torch.float64) for size in (first, second)]
-        self.squares = [torch.zeros(size, dtype=torch.float64) for size in (first, second)]
-        self.products, self.others = (
-            torch.zeros(first, second, dtype=torch.float64) for _ in range(2)
-        )
+        self.together, self.others = (PairMoments.none(first, second) for _ in range(2))
 
     def add(self, first: Tensor, second: Tensor) -> None:
         """Take in both networks' maps of the same images, [N, C, H, W] each."""
         rows = [self._rows(maps) for maps in (first, second)]
-        for place, values in enumerate(rows):
-            self.sums[place] += values.sum(0)
-            self.squares[place] += values.square().sum(0)
-        self.products += rows[0].T @ rows[1]
-        self.count += len(rows[0])
+        self.together.add(rows[0], rows[1])
         self._add_others(rows[0], rows[1])
 
     def add_peaks(self, side: int, peaks: Tensor, numbers: Sequence[int]) -> None:
@@ -142,9 +135,7 @@ class Matcher:
         """Pair every image with the one before it: what would agree by chance."""
         cells = self.grid[0] * self.grid[1]
         shifted = torch.cat([self.before, second])[:-cells]
-        own = first[len(first) - len(shifted) :]
-        self.others += own.T @ shifted
-        self.others_count += len(own)
+        self.others.add(first[len(first) - len(shifted) :], shifted)
         self.before = second[-cells:]
 
     def _rows(self, maps: Tensor) -> Tensor:
@@ -154,8 +145,7 @@ class Matcher:
 
     def match(self) -> LayerMatch:
         """Return the partners, by all that was taken in."""
-        found = self._correlation(self.products, self.count)
-        chance = self._correlation(self.others, self.others_count)
+        found, chance = self.together.correlation(), self.others.correlation()
         return LayerMatch(
             self.layers,
             _partners(found, chance),
@@ -163,22 +153,6 @@ class Matcher:
             self.grid,
             (self.strongest[0].clone(), self.strongest[1].clone()),
         )
-
-    def _correlation(self, products: Tensor, count: int) -> Tensor:
-        """Return [C, D]; NaN where a channel is constant, or nothing was counted."""
-        if not count:
-            return torch.full_like(products, torch.nan)
-        means = [values / self.count for values in self.sums]
-        spreads = [
-            (squares / self.count - mean.square()).clamp(min=0).sqrt()
-            for squares, mean in zip(self.squares, means, strict=True)
-        ]
-        # What is left of a constant channel after the subtraction is rounding.
-        for spread, mean in zip(spreads, means, strict=True):
-            spread[spread <= 1e-6 * mean.abs()] = 0
-        covariance = products / count - means[0][:, None] * means[1]
-        scale = spreads[0][:, None] * spreads[1]
-        return torch.where(scale > 0, covariance / scale, torch.nan).clamp(-1, 1)
 
 
 def _partners(correlation: Tensor, chance: Tensor) -> Partners:

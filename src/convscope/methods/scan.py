@@ -11,29 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from convscope.errors import ConvscopeError, DataError
 from convscope.methods import budget
-from convscope.methods.scanning.exact_sums import Integers
-from convscope.methods.scanning.image_pass import (
-    ImagePass,
-    batches_at_once,
-    images_at_once,
-    single_threads,
-)
+from convscope.methods.scanning.image_pass import ImagePass, batches_at_once, images_at_once
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, images_of
+from convscope.methods.scanning.strongest import Integers
 from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.network.constants import replaced_constants
-from convscope.network.visit import visit
 
 Progress = Callable[[int, int], None]
 """Called with the images done so far and the images in all."""
 
-PROBES = 4
 SAVING_SHARE = 0.05
 
 
@@ -52,10 +44,10 @@ def scan(
     """Find the strongest activations of every channel of every convolutional layer, in one pass.
 
     A unit's activation is read behind the batch norm and the rectifier that follow its convolution
-    (:func:`.scanned_layers`), and an image's peak is the maximum over positions. All sums are
-    exact, and every batch has the same shape and is computed by one thread, several side by side,
-    so that neither the order of the images, nor how they are shared out, nor the number of threads
-    decides any digit.
+    (:func:`.scanned_layers`), and an image's peak is the maximum over positions. Every batch has
+    the same shape and is computed by one thread, several side by side, so that the number of
+    threads, or a kill and a resume, decides no digit; how the images are shared out decides the
+    last ones of means and correlations alone.
 
     Args:
         net: the network.
@@ -107,6 +99,7 @@ def scan(
             keeper.save_if_due()
             if progress:
                 progress(len(numbers) - len(left) + done, len(numbers))
+        tally.complete()
     finally:
         keeper.save()
     if not tally.images:
@@ -116,7 +109,9 @@ def scan(
 
 
 def merge(scans: Iterable[Scan]) -> Scan:
-    """Return the scan of all images of several scans: exactly that of one pass over all of them.
+    """Return the scan of all images of several scans: that of one pass over all of them.
+
+    But for the last digits of means, deviations and correlations.
 
     Args:
         scans: of parts of one data set (``scan(..., only=...)``) by one network, each image in one.
@@ -146,9 +141,6 @@ def _numbers(only: Sequence[int] | None, count: int) -> Integers:
 
 def scan_facts(net: Network, source: Images, top: int, size: int) -> dict[str, Any]:
     """Return what was scanned with what, fit for JSON."""
-    layers = scanned_layers(net)
-    with single_threads(1) as worker:
-        scales = worker.submit(_scales, net, layers, size).result()
     return {
         "network": net.name,
         "weights": weights_hash(net),
@@ -160,44 +152,19 @@ def scan_facts(net: Network, source: Images, top: int, size: int) -> dict[str, A
         "device": net.device.type,
         "dtype": str(net.dtype).removeprefix("torch."),
         "torch": torch.__version__,
-        "layers": [
-            {**_layer_facts(layer), "scale": scale}
-            for layer, scale in zip(layers, scales, strict=True)
-        ],
+        "layers": [_layer_facts(layer) for layer in scanned_layers(net)],
     }
 
 
 def _layer_facts(layer: ScannedLayer) -> dict[str, Any]:
     """Return what is to be known of a layer to read its tally."""
-    facts = {
+    return {
         "name": layer.name,
         "read_at": layer.read_at,
         "rectified": layer.rectified,
+        "never_negative": layer.never_negative,
         "shape": list(layer.shape),
     }
-    # Said only where it is news, so that what was begun before of other networks can be gone on
-    # with; what was counted before behind leaky rectifiers was wrong, and must not be added to.
-    if layer.rectified and not layer.never_negative:
-        facts["never_negative"] = False
-    return facts
-
-
-def _scales(net: Network, layers: list[ScannedLayer], size: int) -> list[float]:
-    """Return powers of two about as large as each layer's peaks, from images of noise."""
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.rand((max(size, PROBES), *net.input_shape), generator=generator)
-    peaks: dict[int, float] = {}
-
-    def look(step: int, maps: Tensor) -> None:
-        peak = float(maps.abs().max())
-        peaks[step] = max(peak, peaks.get(step, 0.0)) if np.isfinite(peak) else 1.0
-
-    inputs = net.preprocess.to_inputs(pixels)
-    for begin in range(0, min(len(inputs), PROBES * size), size):
-        batch = net.checked(inputs[begin : begin + size])
-        visit(net.graph, batch, [layer.step for layer in layers], look)
-    exponents = [np.ceil(np.log2(peaks[layer.step] or 1.0)) for layer in layers]
-    return [float(2.0**exponent) for exponent in exponents]
 
 
 def weights_hash(net: Network) -> str:

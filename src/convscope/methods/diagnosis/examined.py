@@ -14,9 +14,9 @@ from convscope.methods.scanning.units import ScannedLayer
 CONSTANT = 1e-5
 """A unit whose activations deviate by less than this share of the layer's is always the same..."""
 
-NEARLY_CONSTANT = 3e-3
-"""... and so is one that deviates by less than this share of its own mean: sums of squares in
-single precision leave a thousandth of deviation where there is none."""
+NEARLY_CONSTANT = 1e-5
+"""... and so is one that deviates by less than this share of its own mean: what single precision
+leaves of deviation where there is none."""
 
 WEIGHTLESS = 1e-3
 """A kernel shorter than this share of the layer's median counts as zero."""

@@ -1,1 +1,1 @@
-"""What a scan is made of: exact sums, the strongest entries, one tally a layer, the images."""
+"""What a scan is made of: the strongest entries, one tally a layer, the images."""

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ImageError
-from convscope.methods.scanning.exact_sums import Integers
 from convscope.methods.scanning.reductions import Reduced, Reducer, peak_positions
 from convscope.methods.scanning.sources import Images, checked_image, class_of
-from convscope.methods.scanning.strongest import Booleans
+from convscope.methods.scanning.strongest import Booleans, Integers
 from convscope.methods.scanning.tally import NO_CLASS, Tally
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
@@ -85,7 +84,7 @@ class _Found:
 
     reduced: Reduced
     entering: Booleans
-    positions: Integers
+    places: Integers
 
 
 @dataclass(frozen=True)
@@ -208,10 +207,10 @@ class ImagePass:
             with self._counting:
                 strongest = self._tally.layers[layer.name].strongest
                 entering = strongest.entering(reduced.peak, numbers)
-            positions = np.zeros(0, dtype=np.int64)
+            places = np.zeros(0, dtype=np.int64)
             if entering.any():
-                positions = peak_positions(maps, entering)
-            found[step] = _Found(reduced, entering, positions)
+                places = peak_positions(maps, entering)
+            found[step] = _Found(reduced, entering, places)
 
         pixels = self._net.checked(pixels)
         visit(self._net.graph, pixels, self._layers, look, partial(look, rectify=True))
@@ -233,8 +232,9 @@ class ImagePass:
         labels = np.array([NO_CLASS if number is None else number for number in classes])
         for step, layer in self._layers.items():
             part = found[step]
+            positions = layer.shape[1] * layer.shape[2]
             self._tally.layers[layer.name].add(
-                part.reduced, numbers, labels, part.entering, part.positions
+                part.reduced, positions, numbers, labels, part.entering, part.places
             )
         labelled = labels[labels != NO_CLASS]
         self._tally.class_images += np.bincount(labelled, minlength=len(self._tally.class_images))

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from convscope.methods.scanning.exact_sums import Integers
+from convscope.methods.moments import pooled
+from convscope.methods.scanning.strongest import Booleans, Integers
 
 Singles = npt.NDArray[np.float32]
 
@@ -24,27 +25,27 @@ class Reduced:
 
     Attributes:
         peak: the maximum over positions.
-        total: the sum over positions.
-        squares: the sum of the squares.
+        mean: the mean over positions, float64.
+        squares: the sum of the squared deviations from it, float64.
         active: the number of positions above zero.
 
     """
 
     peak: Singles
-    total: Singles
-    squares: Singles
+    mean: Tensor
+    squares: Tensor
     active: Integers
 
-    def finite(self) -> npt.NDArray[np.bool_]:
+    def finite(self) -> Booleans:
         """Return for each image whether all its numbers are finite."""
-        values = (self.peak, self.total, self.squares)
-        finite: npt.NDArray[np.bool_] = np.all([np.isfinite(v).all(axis=1) for v in values], axis=0)
+        both = torch.isfinite(self.mean) & torch.isfinite(self.squares)
+        finite: Booleans = (np.isfinite(self.peak) & both.numpy()).all(axis=1)
         return finite
 
     def part(self, count: int) -> "Reduced":
         """Return the numbers of the first *count* images."""
         return Reduced(
-            self.peak[:count], self.total[:count], self.squares[:count], self.active[:count]
+            self.peak[:count], self.mean[:count], self.squares[:count], self.active[:count]
         )
 
 
@@ -57,7 +58,7 @@ class Reducer:
     def reduce(self, maps: Tensor, never_negative: bool, rectify: bool = False) -> Reduced:
         """Return the numbers of *maps*, [N, C, H, W].
 
-        The maps are read six times in all, but in blocks that stay in the processor's cache, and
+        The maps are read seven times in all, but in blocks that stay in the processor's cache, and
         in the order in which they lie in memory.
 
         Args:
@@ -74,25 +75,32 @@ class Reducer:
             values = values.float()
         images, rows = _block_shape(values)
         blocks = -(-values.shape[1] // rows)
-        found = values.new_empty(4, len(values), blocks, values.shape[2])
+        found = values.new_empty(5, len(values), blocks, values.shape[2])
         for first, group in enumerate(torch.split(values, images)):
             for place, block in enumerate(torch.split(group, rows, dim=1)):
                 part = slice(first * images, first * images + len(group))
                 if rectify:
                     block.relu_()
                 self._reduce_block(block, never_negative, found[:, part, place])
+        peak, rough, rest, squares, active = found.cpu().double()
+        counts = torch.full((blocks,), rows)
+        counts[-1] = values.shape[1] - rows * (blocks - 1)
+        # Each block's mean in single precision, and how far it was off.
+        off = rest / counts[:, None]
+        mean, squares = pooled(counts, rough + off, (squares - off * rest).clamp(min=0))
         # Whole numbers up to 2**24 are exact in float32, and no map has more positions.
-        total, squares, active = map(_singles, found[1:].sum(2))
-        peak = _singles(found[0].amax(1))
-        return Reduced(peak, total, squares, np.nan_to_num(active).astype(np.int64))
+        positions = active.sum(1).nan_to_num().long().numpy()
+        return Reduced(peak.amax(1).float().numpy(), mean, squares, positions)
 
     def _reduce_block(self, block: Tensor, never_negative: bool, found: Tensor) -> None:
-        """Write a block's numbers, [4, n, C], of its values [n, P, C]."""
-        peak, total, squares, active = found.unbind()
+        """Write a block's numbers, [5, n, C], of its values [n, P, C]."""
+        peak, mean, rest, squares, active = found.unbind()
         scratch = self._like(block)
         torch.amax(block, 1, out=peak)
-        torch.sum(block, 1, out=total)
-        torch.sum(torch.mul(block, block, out=scratch), 1, out=squares)
+        torch.mean(block, 1, out=mean)
+        torch.sub(block, mean[:, None], out=scratch)
+        torch.sum(scratch, 1, out=rest)
+        torch.sum(scratch.square_(), 1, out=squares)
         if never_negative:
             torch.sign(block, out=scratch)
         else:
@@ -129,8 +137,3 @@ def peak_positions(maps: Tensor, chosen: npt.NDArray[np.bool_]) -> Integers:
         parts.append(maps[images[part], channels[part]].flatten(1).argmax(1).cpu())
     found: Integers = torch.cat(parts).numpy()
     return found
-
-
-def _singles(values: Tensor) -> Singles:
-    singles: Singles = values.cpu().float().numpy()
-    return singles

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convscope.methods.scanning.exact_sums import Integers
 from convscope.methods.scanning.reductions import Singles
-from convscope.methods.scanning.strongest import Booleans
+from convscope.methods.scanning.strongest import Booleans, Integers
 from convscope.methods.scanning.tally import LayerTally, Tally, bin_edges
 
 Doubles = npt.NDArray[np.float64]
@@ -28,7 +27,9 @@ class LayerScan:
         rectified: whether that is a rectifier.
         never_negative: whether it is one, such as ReLU, that lets no value below zero through.
         shape: channels, height and width of its map.
-        peak: [C, top], float32: the strongest peaks, the strongest first; 0 where there are fewer.
+        peak: [C, top], float32: the strongest peaks, the strongest first, which may lie below zero
+            where values do; 0 where there are fewer, as of a unit that is never above zero where
+            none lies below.
         image: [C, top], int64: the images they are in; -1 where there are fewer.
         position: [C, top, 2], int64: row and column of each in the map.
         mean: [C], the mean activation over all images and positions.
@@ -152,28 +153,27 @@ def _layer_scan(facts: dict[str, Any], tally: LayerTally, whole: Tally) -> Layer
     channels, height, width = facts["shape"]
     images = max(whole.images, 1)
     positions = images * height * width
-    mean = tally.totals.values() / positions
-    variance = tally.squares.values() / positions - mean * mean
-    class_peaks = _class_means(tally.class_peaks.values(), whole.class_images)
-    place = tally.strongest.position
+    class_peaks = _class_means(tally.class_peaks, whole.class_images)
+    strongest, place = tally.strongest, tally.strongest.position
+    tally.complete()
     return LayerScan(
         name=facts["name"],
         read_at=facts["read_at"],
         rectified=facts["rectified"],
-        never_negative=facts.get("never_negative", facts["rectified"]),
+        never_negative=facts["never_negative"],
         shape=(channels, height, width),
-        peak=tally.strongest.peak,
-        image=tally.strongest.image,
+        peak=np.where(strongest.image >= 0, strongest.peak, np.float32(0)),
+        image=strongest.image,
         position=np.stack([place // width, place % width], axis=-1),
-        mean=mean,
-        std=np.sqrt(np.maximum(variance, 0)),
-        peak_mean=tally.peaks.values() / images,
+        mean=tally.values.mean.numpy(),
+        std=tally.values.variance.sqrt().numpy(),
+        peak_mean=tally.peaks.first.mean.numpy(),
         active_images=tally.active_images / images,
         active_positions=tally.active_positions / positions,
         selectivity=class_selectivity(class_peaks),
         class_peaks=class_peaks.T,
         histogram=tally.histogram,
-        similarity=_correlation(tally, images),
+        similarity=tally.peaks.correlation().nan_to_num_(0.0).numpy(),
     )
 
 
@@ -212,18 +212,6 @@ def class_selectivity(class_means: Doubles) -> Doubles:
     np.divide(most - rest, both, out=index, where=both > 0)
     # The difference of sums may fall a rounding below zero where all classes are alike.
     clipped: Doubles = np.clip(index, 0, 1)
-    return clipped
-
-
-def _correlation(tally: LayerTally, images: int) -> Doubles:
-    """Return Pearson's correlation of the channels' peaks, in the steps they were counted in."""
-    mean = tally.levels.sums / images
-    covariance = tally.levels.products / images - mean[:, None] * mean[None, :]
-    deviation = np.sqrt(np.maximum(covariance.diagonal(), 0))
-    scale = deviation[:, None] * deviation[None, :]
-    found = np.zeros_like(covariance)
-    np.divide(covariance, scale, out=found, where=scale > 1e-9)
-    clipped: Doubles = np.clip(found, -1, 1)
     return clipped
 
 

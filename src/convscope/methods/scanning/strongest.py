@@ -5,44 +5,46 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from convscope.methods.scanning.exact_sums import Integers
-
 NO_IMAGE = -1
 LAST = np.iinfo(np.int64).max
 
 Booleans = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass
 class Strongest:
     """Of every channel the images with the strongest peaks, at most one entry an image.
 
-    The order is by peak, strongest first, and of equal peaks by image. Only an active unit has an
-    entry: its peak is above zero.
+    The order is by peak, strongest first, and of equal peaks by image.
 
     Attributes:
-        peak: [C, top], float32; 0 where there is no entry.
+        peak: [C, top], float32; *floor* where there is no entry.
         image: [C, top], int64, the image's number in the data set; -1 where there is no entry.
         position: [C, top], int64, row * width + column of the peak; of equal values the first.
+        floor: only peaks above it have an entry: 0 where no value is ever below, as a unit that is
+            off is no strongest one, and -inf elsewhere.
 
     """
 
     peak: npt.NDArray[np.float32]
     image: Integers
     position: Integers
+    floor: float
 
     @classmethod
-    def none(cls, channels: int, top: int) -> "Strongest":
+    def none(cls, channels: int, top: int, floor: float) -> "Strongest":
         """Return room for *top* entries a channel, with none in it."""
         shape = (channels, top)
         empty = np.full(shape, NO_IMAGE, dtype=np.int64)
-        return cls(np.zeros(shape, dtype=np.float32), empty, np.zeros(shape, dtype=np.int64))
+        peak = np.full(shape, floor, dtype=np.float32)
+        return cls(peak, empty, np.zeros(shape, dtype=np.int64), floor)
 
     def entering(self, peaks: npt.NDArray[np.float32], images: Integers) -> Booleans:
         """Return which of peaks [N, C] of *images*, [N], would have an entry: [N, C]."""
         stronger = peaks > self.peak[:, -1]
-        level = (peaks == self.peak[:, -1]) & (peaks > 0)
-        entering: Booleans = stronger | (level & (images[:, None] < self.image[:, -1]))
+        level = (peaks == self.peak[:, -1]) & (images[:, None] < self.image[:, -1])
+        entering: Booleans = stronger | level
         top = self.peak.shape[1]
         crowded = np.flatnonzero(entering.sum(axis=0) > top)
         if len(crowded):
@@ -71,7 +73,7 @@ class Strongest:
         places[entering] = positions
         self._keep(
             channels,
-            np.where(chosen, peaks[:, channels], 0).T,
+            np.where(chosen, peaks[:, channels], np.float32(self.floor)).T,
             np.where(chosen, images[:, None], NO_IMAGE).T,
             places[:, channels].T,
         )

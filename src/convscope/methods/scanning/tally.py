@@ -1,4 +1,4 @@
-"""Tallies: all that a scan has counted so far, exact, so that parts add up to the whole."""
+"""Tallies: all that a scan has counted so far, so that parts add up to the whole."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from convscope.errors import DataError, OutputError
-from convscope.methods.scanning.exact_sums import ExactSums, Integers
-from convscope.methods.scanning.level_sums import LevelSums
+from convscope.methods.moments import Moments, PairMoments, pooled
 from convscope.methods.scanning.reductions import Reduced, Singles
-from convscope.methods.scanning.strongest import Booleans, Strongest
+from convscope.methods.scanning.strongest import Booleans, Integers, Strongest
 from convscope.outputs import written_beside
 
-FORMAT = 1
+Doubles = npt.NDArray[np.float64]
+
+FORMAT = 2
+PEAKS_TOGETHER = 64
+"""Peaks of so many images are correlated at once: those of a few cost hardly less than those of
+many, as each addition runs over all pairs of channels."""
 
 NO_CLASS = -1
 """Stands for the label of an image that has none."""
@@ -47,118 +52,126 @@ class LayerTally:
 
     Attributes:
         strongest: the strongest entries.
-        totals: sums of the activations over positions and images.
-        squares: the same of their squares.
-        peaks: sums of the peaks over images.
+        values: moments of the activations over positions and images.
+        peaks: moments of the peaks over images, and of each two channels'...
+        waiting: [N, C], peaks that are not in them yet.
         class_peaks: [K, C], sums of the peaks above zero over the images of each of K classes.
         active_images: [C], the images with an active unit.
         active_positions: [C], the positions with an active unit.
         histogram: [C, bins], how many images have such a peak; see :func:`bin_edges`.
-        levels: how the channels' peaks go together.
 
     """
 
     strongest: Strongest
-    totals: ExactSums
-    squares: ExactSums
-    peaks: ExactSums
-    class_peaks: ExactSums
+    values: Moments
+    peaks: PairMoments
+    waiting: Singles
+    class_peaks: Doubles
     active_images: Integers
     active_positions: Integers
     histogram: Integers
-    levels: LevelSums
 
     @classmethod
-    def empty(cls, channels: int, top: int, classes: int, scale: float) -> LayerTally:
-        """Return a tally of no image."""
+    def empty(cls, channels: int, top: int, classes: int, floor: float) -> LayerTally:
+        """Return a tally of no image; only peaks above *floor* will have an entry."""
         return cls(
-            Strongest.none(channels, top),
-            ExactSums((channels,)),
-            ExactSums((channels,)),
-            ExactSums((channels,)),
-            ExactSums((classes, channels)),
+            Strongest.none(channels, top, floor),
+            Moments.none(channels),
+            PairMoments.none(channels, channels),
+            np.zeros((0, channels), dtype=np.float32),
+            np.zeros((classes, channels)),
             np.zeros(channels, dtype=np.int64),
             np.zeros(channels, dtype=np.int64),
             np.zeros((channels, len(bin_edges()) + 1), dtype=np.int64),
-            LevelSums.none(channels, scale),
         )
 
     def add(
         self,
         found: Reduced,
+        positions: int,
         images: Integers,
         labels: Integers,
         entering: Booleans,
-        positions: Integers,
+        places: Integers,
     ) -> None:
         """Count N images: what :meth:`.Reducer.reduce` found, and which have an entry, and where.
 
         Args:
             found: their numbers.
+            positions: how many each map has.
             images: [N], their numbers in the data set.
             labels: [N], their classes; -1 for an image of no class.
             entering: [N, C], from :meth:`.Strongest.entering`.
-            positions: one a true value of *entering*.
+            places: one a true value of *entering*.
 
         """
-        self.strongest.enter(found.peak, images, entering, positions)
-        self.totals.add(found.total)
-        self.squares.add(found.squares)
-        self.peaks.add(found.peak)
+        self.strongest.enter(found.peak, images, entering, places)
+        counts = torch.full((len(images),), positions)
+        own = pooled(counts, found.mean, found.squares)
+        self.values.merge(Moments(positions * len(images), *own))
+        self._add_peaks(found.peak)
         labelled = labels != NO_CLASS
-        if labelled.any():
-            self.class_peaks.add_at(labels[labelled], np.maximum(found.peak[labelled], 0))
+        np.add.at(self.class_peaks, labels[labelled], np.maximum(found.peak[labelled], 0))
         self.active_images += (found.peak > 0).sum(axis=0)
         self.active_positions += found.active.sum(axis=0)
-        self._count_bins(found.peak)
-        self.levels.add(found.peak)
 
-    def _count_bins(self, peaks: Singles) -> None:
+    def _add_peaks(self, peaks: Singles) -> None:
         bins = np.searchsorted(bin_edges(), peaks, side="right")
         np.add.at(self.histogram, (np.arange(len(self.histogram)), bins), 1)
+        self.waiting = np.concatenate([self.waiting, peaks])
+        if len(self.waiting) >= PEAKS_TOGETHER:
+            self.complete()
+
+    def complete(self) -> None:
+        """Correlate the peaks that wait; what is counted later is added to other last digits."""
+        waiting = torch.from_numpy(self.waiting)
+        self.peaks.add(waiting, waiting)
+        self.waiting = self.waiting[:0]
 
     def merge(self, other: LayerTally) -> None:
         """Add what was counted of other images."""
+        self.complete()
+        other.complete()
         self.strongest.merge(other.strongest)
-        for name in (*SUMS, "levels"):
-            getattr(self, name).merge(getattr(other, name))
+        self.values.merge(other.values)
+        self.peaks.merge(other.peaks)
         for name in COUNTS:
             getattr(self, name).__iadd__(getattr(other, name))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return everything as arrays by name, the same for the same images in any order."""
+        """Return everything as arrays by name."""
         arrays: dict[str, npt.NDArray[Any]] = {name: getattr(self, name) for name in COUNTS}
         arrays |= {f"strongest.{name}": getattr(self.strongest, name) for name in ENTRIES}
-        arrays |= {"levels": self.levels.sums, "products": self.levels.products}
-        for name in SUMS:
-            digits = getattr(self, name).digits()
-            arrays |= {f"{name}.{digit}": parts for digit, parts in digits.items()}
-        return arrays
+        for name, own in ("values", self.values), ("peaks", self.peaks.first):
+            arrays[f"{name}.count"] = np.array([own.count])
+            arrays[f"{name}.mean"] = own.mean.numpy()
+            arrays[f"{name}.squares"] = own.squares.numpy()
+        return {**arrays, "products": self.peaks.products.numpy(), "waiting": self.waiting}
 
     @classmethod
     def from_arrays(
-        cls, arrays: dict[str, npt.NDArray[Any]], classes: int, scale: float
+        cls, arrays: dict[str, npt.NDArray[Any]], classes: int, floor: float
     ) -> LayerTally:
         """Return what :meth:`arrays` gave."""
         channels, top = arrays["strongest.peak"].shape
-        tally = cls.empty(channels, top, classes, scale)
-        for name in COUNTS:
+        tally = cls.empty(channels, top, classes, floor)
+        for name in (*COUNTS, "waiting"):
             setattr(tally, name, arrays[name])
-        tally.levels = LevelSums(arrays["levels"], arrays["products"], scale)
         for name in ENTRIES:
             setattr(tally.strongest, name, arrays[f"strongest.{name}"])
-        for name in SUMS:
-            digits = {
-                int(key.removeprefix(f"{name}.")): parts
-                for key, parts in arrays.items()
-                if key.startswith(f"{name}.")
-            }
-            setattr(tally, name, ExactSums.from_digits(getattr(tally, name).shape, digits))
+        tally.values, first, second = (
+            Moments(
+                int(arrays[f"{name}.count"][0]),
+                torch.from_numpy(arrays[f"{name}.mean"]),
+                torch.from_numpy(arrays[f"{name}.squares"]),
+            )
+            for name in ("values", "peaks", "peaks")
+        )
+        tally.peaks = PairMoments(first, second, torch.from_numpy(arrays["products"]))
         return tally
 
 
-SUMS = ("totals", "squares", "peaks", "class_peaks")
-COUNTS = ("active_images", "active_positions", "histogram")
+COUNTS = ("class_peaks", "active_images", "active_positions", "histogram")
 ENTRIES = ("peak", "image", "position")
 
 
@@ -191,7 +204,7 @@ class Tally:
             facts,
             {
                 layer["name"]: LayerTally.empty(
-                    layer["shape"][0], facts["top"], classes, layer["scale"]
+                    layer["shape"][0], facts["top"], classes, _floor(layer)
                 )
                 for layer in facts["layers"]
             },
@@ -203,6 +216,11 @@ class Tally:
     def images(self) -> int:
         """The number of images counted."""
         return int(self.looked_at.sum()) - len(self.bad)
+
+    def complete(self) -> None:
+        """Count what waits for more of its kind: nothing more will come."""
+        for layer in self.layers.values():
+            layer.complete()
 
     def merge(self, other: Tally) -> None:
         """Add what was counted of other images of the same data set.
@@ -295,14 +313,18 @@ class Tally:
                 if name.startswith(f"{number}/")
             }
             layers[layer["name"]] = LayerTally.from_arrays(
-                own, len(facts["classes"]), layer["scale"]
+                own, len(facts["classes"]), _floor(layer)
             )
         images = facts["data"]["images"]
         looked_at = np.unpackbits(arrays["looked_at"], count=images).astype(bool)
         bad = {int(number): reason for number, reason in header["bad"].items()}
-        # Older scans left such images out.
-        other_labels = header.get("other_labels", 0)
-        return cls(facts, layers, looked_at, arrays["class_images"], bad, other_labels)
+        class_images, other_labels = arrays["class_images"], header["other_labels"]
+        return cls(facts, layers, looked_at, class_images, bad, other_labels)
+
+
+def _floor(layer: dict[str, Any]) -> float:
+    """Return above which a peak of a layer counts among the strongest."""
+    return 0.0 if layer["never_negative"] else float("-inf")
 
 
 def _words(names: list[str]) -> str:

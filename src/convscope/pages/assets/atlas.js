@@ -61,11 +61,8 @@ function convscopeLayer(data) {
     }
   }, { rootMargin: "600px" });
 
-  // Without a rectifier a channel that stays below zero still tells one image from another.
-  const silence = (c) => c.dead ? "never active" : "never above zero";
-
   function sprite(c, show) {
-    if (c.empty) return make("span", { className: "sprite", role: "img", ariaLabel: silence(c) }, c.dead ? "dead" : "below zero");
+    if (c.empty) return make("span", { className: "sprite", role: "img", ariaLabel: "never active" }, "dead");
     const cell = c.channel % CELLS;
     const left = (cell % ACROSS) * 2 * MOSAIC + (show === "projections" ? MOSAIC : 0);
     const element = make("span", { className: "sprite", role: "img" });
@@ -85,7 +82,7 @@ function convscopeLayer(data) {
   function card(c, show, below) {
     const link = make("a", { className: c.empty ? "channel is-dead" : "channel", href: `#${c.channel}` },
       sprite(c, show), make("b", {}, String(c.channel)),
-      make("span", { className: "quiet", title: below }, c.empty ? silence(c) : below));
+      make("span", { className: "quiet", title: below }, c.empty ? "never active" : below));
     link.dataset.channel = c.channel;
     return make("div", { role: "listitem" }, link);
   }
@@ -221,9 +218,10 @@ function convscopeLayer(data) {
     const heading = make("h2", { tabIndex: -1 }, `Channel ${c.channel}`);
     const parts = [make("div", { className: "unit-head" }, heading, make("a", { href: "#" }, "All channels"),
       make("span", { className: "spread" }), step(-1, "← previous"), step(1, "next →"))];
-    if (c.empty) parts.push(make("p", { className: c.dead ? "warning" : "quiet" }, c.dead
-      ? "This channel was active in none of the images." : "This channel was above zero in none of the images: there is no strongest one to show."));
-    else parts.push(
+    if (c.empty) parts.push(make("p", { className: "warning" }, "This channel was active in none of the images."));
+    // Without a rectifier a channel that stays below zero still tells one image from another.
+    else if (c.images === 0) parts.push(make("p", { className: "quiet" }, "This channel was above zero in none of the images: these are the ones where it came nearest."));
+    if (!c.empty) parts.push(
       make("p", { className: "quiet" }, "Left to right: the whole image with the part that the unit reads in a frame; that part; what in it drives the unit, given the switches."),
       make("ol", { className: "entries" }, ...c.entries.map((_, rank) => entry(c, rank))));
     const panels = make("div", { className: "panels" }, panel("Statistics", stats(c)), panel("Peaks", ...histogram(c)));

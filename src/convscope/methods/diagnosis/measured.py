@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope.methods.kernels import Doubles
+from convscope.methods.moments import PairMoments
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.graph import Graph
@@ -24,41 +25,11 @@ NEARLY = 0.01
 aten = torch.ops.aten
 
 
-class Moments:
-    """Sums of the channels' activations and of their products, in float64.
-
-    Args:
-        channels: how many there are.
-
-    """
-
-    def __init__(self, channels: int) -> None:
-        self.count = 0
-        self.totals = np.zeros(channels)
-        self.products = np.zeros((channels, channels))
-
-    def add(self, maps: Tensor) -> None:
-        """Count some positions of maps [N, C, H, W], the same in each."""
-        values = maps.flatten(2)
-        chosen = torch.from_numpy(positions(values.shape[2])).to(maps.device)
-        rows = values[:, :, chosen].transpose(1, 2).flatten(0, 1).double()
-        self.count += len(rows)
-        self.totals += rows.sum(0).cpu().numpy()
-        self.products += (rows.T @ rows).cpu().numpy()
-
-    def correlation(self) -> Doubles:
-        """Return Pearson's correlation, [C, C]; 0 for a channel that never changes."""
-        mean = self.totals / max(self.count, 1)
-        covariance = self.products / max(self.count, 1) - np.outer(mean, mean)
-        # What rounding leaves of a constant channel's variance is none.
-        variance = covariance.diagonal().copy()
-        variance[variance <= 1e-12 * (mean * mean)] = 0.0
-        deviation = np.sqrt(np.maximum(variance, 0))
-        scale = np.outer(deviation, deviation)
-        found = np.zeros_like(covariance)
-        np.divide(covariance, scale, out=found, where=scale > 0)
-        clipped: Doubles = np.clip(found, -1, 1)
-        return clipped
+def _rows(maps: Tensor) -> Tensor:
+    """Return some positions of maps [N, C, H, W], the same in each, as [N * positions, C]."""
+    values = maps.flatten(2)
+    chosen = torch.from_numpy(positions(values.shape[2])).to(maps.device)
+    return values[:, :, chosen].transpose(1, 2).flatten(0, 1)
 
 
 def positions(count: int) -> npt.NDArray[np.int64]:
@@ -147,7 +118,9 @@ class Measured:
 
     def __init__(self, net: Network, layers: list[ScannedLayer]) -> None:
         self._net = net
-        self.moments = {layer.step: Moments(layer.shape[0]) for layer in layers}
+        self.moments = {
+            layer.step: PairMoments.none(layer.shape[0], layer.shape[0]) for layer in layers
+        }
         self.flat_ends = [FlatEnds(net, layer) for layer in layers]
 
     def add(self, images: Tensor) -> None:
@@ -156,7 +129,8 @@ class Measured:
 
         def look(step: int, maps: Tensor) -> None:
             if step in self.moments:
-                self.moments[step].add(maps)
+                rows = _rows(maps)
+                self.moments[step].add(rows, rows)
             if step in ends:
                 ends[step].add(maps)
 
