@@ -48,9 +48,25 @@ def test_random_weights_and_an_unfinished_training_are_said(run):
 
 def test_the_size_is_that_asked_for(run):
     assert network_of_run(run.folder, size="3,24,40").input_shape == (3, 24, 40)
-    for size in ("24", "1,24,24"):
+    for size in ("24", "1,24,24", "3,-32,32", "3,0,32", "3,99999,99999"):
         with pytest.raises(ModelError):
             network_of_run(run.folder, size=size)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(run, value):
+    last = run.checkpoints[-1]
+    weights = run.weights()
+    weights["features.conv2.weight"][0, 0, 0, 0] = value
+    save_tensors(weights, last, {})
+    with pytest.raises(ModelError, match=r"NaN or infinite weights in 1 .*features\.conv2\.weight"):
+        network_of_run(run.folder)
+    network_of_run(run.folder, trained=False)
+
+
+def test_a_device_that_is_not_there_is_refused(run):
+    with pytest.raises(ModelError, match="the device 'nope' cannot be used"):
+        network_of_run(run.folder, device="nope")
 
 
 def test_what_is_no_run_is_not_taken_for_one(run, tmp_path):

@@ -15,7 +15,7 @@ from torch import nn
 
 from architectures import build
 from convscope.display import display_scale
-from convscope.errors import DataError, OutputError, TrainError, UnitError
+from convscope.errors import DataError, ModelError, OutputError, TrainError, UnitError
 from convscope.figures.evolution import evolution_figure, shown_projections
 from convscope.figures.evolution_film import _frame, _rows, evolution_film
 from convscope.figures.film import Film
@@ -121,7 +121,7 @@ def test_mistakes_are_named(training, tmp_path):
         evolve(folder, images, module=module, channels={"9": None})
     with pytest.raises(DataError, match="no image"):
         evolve(folder, images[:0], module=module)
-    with pytest.raises(TrainError, match=r"does not fit the network: .*size mismatch"):
+    with pytest.raises(ModelError, match=r"does not fit the network: .*misshapen"):
         evolve(folder, images, module=nn.Sequential(nn.Conv2d(1, 3, 3, bias=False), nn.ReLU()))
 
 

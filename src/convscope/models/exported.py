@@ -22,7 +22,7 @@ from torch.export.pt2_archive import PT2ArchiveReader
 from torch.export.pt2_archive._package import load_pt2
 
 from convscope.errors import ModelError, near_matches
-from convscope.models.weights import first_line
+from convscope.models.weight_files import first_line
 
 # Names of values, parameters and modules: nothing that could end an expression or call something.
 _WORD = re.compile(r"[\w.+-]*")

@@ -12,7 +12,7 @@ from convscope.errors import ModelError, near_matches
 from convscope.images import Preprocess
 from convscope.models.parts import OFFICIAL_WEIGHTS, RANDOM_NOTE, Parts
 from convscope.models.seeding import seeded
-from convscope.models.weights import load_into, read_weights
+from convscope.models.weights import fill
 
 DEFAULT_SIZE = (3, 224, 224)
 
@@ -106,7 +106,7 @@ def _fill(module: nn.Module, weights: str | Path | None, name: str) -> tuple[str
     if weights == OFFICIAL_WEIGHTS:
         return (f"weights as {name} makes them",)
     if weights is not None:
-        load_into(module, read_weights(weights), weights)
+        fill(module, weights)
         return ()
     with seeded():
         for layer in module.modules():

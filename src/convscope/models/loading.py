@@ -20,11 +20,14 @@ from convscope.models.parts import (
     Parts,
     imagenet_classes,
 )
+from convscope.models.published import OFFICIAL, fetch
 from convscope.models.seeding import seeded
-from convscope.models.weights import OFFICIAL, fetch, first_line, load_into, read_weights
+from convscope.models.weight_files import first_line
+from convscope.models.weights import fill
 from convscope.models.zoos import from_timm, from_torchvision
 from convscope.network import Network
 
+MOST_VALUES = 2**28  # of an input: a gigabyte
 NAMES = (*BUNDLED, *ARCHITECTURES)
 _FORMS = "torchvision:NAME, timm:NAME, path/file.py:factory or net.pt2"
 
@@ -45,8 +48,9 @@ def load(
             returns an nn.Module; or "net.pt2", a program of torch.export. The last two run code of
             the file's author: a factory any, a .pt2 only torch's own operations.
         weights: "default" for the published ones (of a factory or .pt2: its own), the path of a
-            .safetensors, .pth or .pt file, or None for random ones (seed 0), which are noted on
-            pictures.
+            .safetensors, .pth, .pt or .ckpt file, or None for random ones (seed 0), which are noted
+            on pictures. In a training's checkpoint the network's weights are found by their names;
+            of several sets that fit, "FILE#key" chooses one, as "run.ckpt#state_dict_ema".
         size: the input's size, "C,H,W" or three numbers; by default what the model was made for,
             and 3,224,224 for a factory that does not say.
         device: where to run, such as "cpu" or "cuda".
@@ -60,11 +64,11 @@ def load(
     (('random weights (seed 0)',), (3, 64, 64), 'tabby')
 
     """
-    shape = None if size is None else _parse_size(size)
+    shape = None if size is None else parse_size(size)
     parts = _parts(str(name), weights, shape)
     if shape is not None:
         parts = parts.resized(shape)
-    module = _readied(parts.module, device)
+    module = readied(parts.module, device)
     example = torch.zeros(1, parts.preprocess.channels, *parts.preprocess.size)
     return Network(
         module,
@@ -76,16 +80,18 @@ def load(
     )
 
 
-def _parse_size(size: str | Sequence[int]) -> tuple[int, int, int]:
+def parse_size(size: str | Sequence[int]) -> tuple[int, int, int]:
     """Return an input size as (channels, height, width)."""
     try:
         channels, height, width = map(int, size.split(",") if isinstance(size, str) else size)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ModelError(
             f"the size {size!r} is not three numbers C,H,W such as 3,224,224"
         ) from None
     if min(channels, height, width) < 1:
         raise ModelError(f"the size {size!r} must be at least 1 in every direction")
+    if channels * height * width > MOST_VALUES:
+        raise ModelError(f"the size {size!r} is too large: it has over {MOST_VALUES:,} values")
     return channels, height, width
 
 
@@ -125,11 +131,10 @@ def _from_architecture(name: str, weights: str | Path | None) -> Parts:
             f"there are no published weights of {name}; pass a file of weights with --weights, or "
             f"weights=None for random ones"
         )
-    source = fetch(OFFICIAL[name]) if weights == OFFICIAL_WEIGHTS else Path(weights)
-    state = read_weights(source)
+    source = fetch(OFFICIAL[name]) if weights == OFFICIAL_WEIGHTS else weights
     with torch.device("meta"):  # no time or memory for weights that are replaced at once
         module = ARCHITECTURES[name]()
-    load_into(module, state, source)
+    fill(module, source)
     return Parts(module, IMAGENET, imagenet_classes())
 
 
@@ -144,10 +149,10 @@ def _from_exported(path: Path, weights: str | Path | None) -> Parts:
     return Parts(program, Preprocess.identity(channels, (height, width)))
 
 
-def _readied(
+def readied(
     module: nn.Module | ExportedProgram, device: str | torch.device
 ) -> nn.Module | ExportedProgram:
-    """Move a model to a device, in evaluation mode: whoever calls it should not meet dropout."""
+    """Return a model on a device, in evaluation mode: whoever calls it should not meet dropout."""
     if str(device) == "meta":
         raise ModelError("the device 'meta' cannot be used: it computes shapes and no values")
     try:

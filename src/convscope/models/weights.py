@@ -1,262 +1,322 @@
-"""Weight files: read without running code, checked against the network, fetched with a hash."""
+"""A network's weights: found among all that a file holds, checked against the network, put in."""
 
-import hashlib
-import pickle
-import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from convscope.errors import ModelError, near_matches
+from convscope.errors import ModelError
+from convscope.models.weight_files import Unread, read_weights
 
 NAMES_SHOWN = 3
-NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
-TORCH_STARTS = (b"PK", b"\x80")  # a zip file's, and a pickle's, which torch wrote before
-WRAPPERS = ("module.", "_orig_mod.")  # left in the keys by data parallelism and torch.compile
+NEAR_ENOUGH = 0.5
+SETS_SHOWN = 10
+COUNTER = "num_batches_tracked"  # batch norm's, which old files lack and inference never reads
+# What data parallelism, torch.compile and sharding put between a network's own names.
+WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+# What a training keeps beside a network in the same dictionary: losses, metrics.
+_BESIDE = re.compile(r"\w*(criterion|loss|metric|acc|auroc|f1)\w*", re.IGNORECASE)
+
+_log = logging.getLogger("convscope")
 
 
-@dataclass(frozen=True)
-class OfficialWeights:
-    """A file that torchvision publishes; its name ends in the first digits of its SHA-256.
-
-    >>> OfficialWeights("https://example.org/net-0123abcd.pth").hash_prefix
-    '0123abcd'
-    """
-
-    url: str
-
-    @property
-    def file(self) -> str:
-        """The file's name."""
-        return self.url.rpartition("/")[2]
-
-    @property
-    def hash_prefix(self) -> str:
-        """The first hexadecimal digits of the SHA-256 of the file's bytes."""
-        return Path(self.file).stem.rpartition("-")[2]
-
-
-_PUBLISHED = "https://download.pytorch.org/models"
-OFFICIAL = {
-    "vgg16": OfficialWeights(f"{_PUBLISHED}/vgg16-397923af.pth"),
-    "vgg16_bn": OfficialWeights(f"{_PUBLISHED}/vgg16_bn-6c64b313.pth"),
-    "alexnet": OfficialWeights(f"{_PUBLISHED}/alexnet-owt-7be5be79.pth"),
-    "squeezenet1_1": OfficialWeights(f"{_PUBLISHED}/squeezenet1_1-b8a52dc0.pth"),
-}
-
-
-def fetch(official: OfficialWeights) -> Path:
-    """Return the path of an official weight file, downloading it the first time.
-
-    The cache is torch.hub's, so that a file torchvision has fetched is not fetched again.
+def fill(module: nn.Module, source: str | Path) -> None:
+    """Put a file's weights into a module: ``FILE``, or ``FILE#key`` for those under one key of it.
 
     Raises:
-        ModelError: if it cannot be fetched, or the cached or fetched file has another hash.
+        ModelError: if the file cannot be read, or nothing in it fits, or several sets of weights.
 
     """
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / official.file
-    if path.is_file():
-        if not _sha256(path).startswith(official.hash_prefix):
-            raise ModelError(
-                f"{path} is not used: it is not the official file, whose SHA-256 starts with "
-                f"{official.hash_prefix}; delete it, or pass another file with --weights"
-            )
-        return path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            official.url, str(path), hash_prefix=official.hash_prefix, progress=True
-        )
-    # An unreachable host is an OSError, a wrong hash a RuntimeError, a bad reply an HTTPException.
-    except Exception as error:
-        reason = _why_unfetched(error)
-        raise ModelError(
-            f"cannot fetch {official.file} from {official.url} ({reason}); put it into {folder}, "
-            f"or pass a file of weights with --weights"
-        ) from error
-    return path
+    path, key = Path(source), ""
+    if "#" in path.name and not path.exists():
+        name, _, key = str(source).rpartition("#")
+        path = Path(name)
+    load_into(module, read_weights(path), path, key)
 
 
-def _why_unfetched(error: Exception) -> str:
-    """Say why a download failed, on one line."""
-    if isinstance(error, HTTPError):
-        error.close()  # it is the server's reply, and holds its connection
-        return str(error)
-    return str(error.reason) if isinstance(error, URLError) else first_line(error)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read a file of weights, .safetensors or torch's .pth, .pt, as name to tensor on the CPU.
-
-    A dictionary nested under "state_dict", "model" and the like is unwrapped, and prefixes such as
-    "module." that every name carries are cut off. A pickle may hold tensors and nothing else: one
-    that names a function or class is refused, and nothing in it is run.
-
-    Raises:
-        ModelError: if the file is missing, is neither format, is damaged or is refused.
-
-    """
-    path = Path(path)
-    if path.is_dir() or not path.exists():
-        near = path.parent.iterdir() if path.parent.is_dir() else ()
-        names = near_matches(path.name, (file.name for file in near))
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise ModelError(f"the file of weights {path} {what}{names}")
-    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    return _unwrap(loaded, path)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ModelError(
-            f"{path} cannot be read as weights: it is no safetensors file, or a damaged one "
-            f"({first_line(error)})"
-        ) from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
-
-
-def _read_torch(path: Path) -> Any:
-    """Read torch's format, allowing tensors and plain containers only."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(2)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
-    # What else it holds the unpickler would take for instructions, and complain of a letter.
-    if not start.startswith(TORCH_STARTS):
-        raise ModelError(
-            f"{path} cannot be read as weights: it is no torch file, and its name does not end in "
-            f".safetensors"
-        )
-    try:
-        # What torch warns of here (such as another pickle protocol) either reads well or raises.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} is refused: it is no plain file of weights, and unpickling it could run code; "
-            f"save the network's state_dict() as .safetensors, or with torch.save"
-        ) from error
-    except Exception as error:  # a damaged file fails wherever its bytes lead the unpickler
-        raise ModelError(f"{path} cannot be read as weights: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, without a full stop, or else its kind."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def _unwrap(loaded: Any, path: Path) -> dict[str, Tensor]:
-    """Find the name-to-tensor dictionary in what a file held."""
-    while isinstance(loaded, Mapping) and not _is_state_dict(loaded):
-        nest = next((name for name in NESTS if isinstance(loaded.get(name), Mapping)), None)
-        if nest is None:
-            break
-        loaded = loaded[nest]
-    if not isinstance(loaded, Mapping) or not _is_state_dict(loaded):
-        raise ModelError(
-            f"{path} holds no state dict, a dictionary of names and tensors, but "
-            f"{_contents(loaded)}"
-        )
-    state = dict(loaded)
-    while prefix := next((p for p in WRAPPERS if all(name.startswith(p) for name in state)), None):
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
-
-
-def _is_state_dict(loaded: Mapping[Any, Any]) -> bool:
-    return bool(loaded) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
-    )
-
-
-def _contents(loaded: Any) -> str:
-    if isinstance(loaded, Mapping):
-        return f"a dictionary of {_some(map(str, loaded))}" if loaded else "an empty dictionary"
-    return f"an object of type {type(loaded).__name__}"
-
-
-def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
+def load_into(module: nn.Module, held: Any, source: str | Path, key: str = "") -> None:
     """Put weights into a module, once all of them are found to fit.
 
-    ``state`` is name to tensor; floating point of another width is cast to the module's. A module
-    on the meta device takes the tensors themselves. ``source`` names the file in messages.
+    ``held`` is name to tensor, or what a training saved: dictionaries and lists in which the
+    network's weights are found by their names, whatever stands before these. What else there is, is
+    left, and said in one line of the log. Floating point of another width is cast to the module's;
+    a module on the meta device takes the tensors themselves. ``source`` names the file in messages;
+    ``key`` chooses one of several sets of weights, as ``"state_dict"``.
 
     Raises:
-        ModelError: naming the keys, if some are missing, extra, misshapen, NaN or infinite.
+        ModelError: naming the keys, if some are missing, extra, misshapen, of another kind, NaN or
+            infinite, or if several sets of weights fit.
 
     >>> layer = nn.Linear(1, 1)
+    >>> load_into(layer, {"model.weight": torch.ones(1, 1), "model.bias": torch.ones(1)}, "net.pth")
     >>> load_into(layer, {"weight": torch.ones(1, 1), "bais": torch.ones(1)}, "net.pth")
     Traceback (most recent call last):
         ...
-    convscope.errors.ModelError: net.pth does not fit the network: missing 1 (bias); extra 1 (bais)
+    convscope.errors.ModelError: net.pth does not fit the network: missing 1 (bias); extra 1 (bais); nearest: bais [1] for bias [1]
 
-    """
+    """  # noqa: E501
     wanted = module.state_dict()
-    state = {**_missing_counters(wanted, state), **state}
-    _check_fit(wanted, state, source)
-    _check_finite(state, source)
-    cast = {
-        name: tensor.to(wanted[name].dtype) if tensor.dtype != wanted[name].dtype else tensor
-        for name, tensor in state.items()
+    file = _Contents.of(held)
+    chosen = _chosen(file, wanted, source, key)
+    if chosen.left:
+        _log.warning(
+            "%s: took %d tensors%s; left %s",
+            *(source, len(chosen.tensors), f" of {chosen.key}" if chosen.key else ""),
+            _some(chosen.left),
+        )
+    state = {
+        name: _converted(name, chosen.tensors[name], tensor.dtype, source)
+        if name in chosen.tensors
+        else torch.zeros((), dtype=torch.long)
+        for name, tensor in wanted.items()
     }
+    _check_finite(state, chosen.tensors, source)
     on_meta = any(tensor.is_meta for tensor in wanted.values())
-    module.load_state_dict(cast, strict=True, assign=on_meta)
+    module.load_state_dict(state, strict=True, assign=on_meta)
 
 
-def _missing_counters(
-    wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Batch norm's step counters, which old files lack and inference never reads."""
-    return {
-        name: torch.zeros((), dtype=torch.long)
-        for name in wanted
-        if name.endswith("num_batches_tracked") and name not in state
-    }
+@dataclass
+class _Contents:
+    """What a file holds, flattened: dotted name to tensor, and the container that each lies in."""
+
+    top: list[str]
+    kind: str
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    container: dict[str, int] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, held: Any) -> "_Contents":
+        top = [str(key) for key in held] if isinstance(held, Mapping) else []
+        found = cls(top, type(held).__name__)
+        pending, seen = [("", held)], set()
+        while pending:
+            path, value = pending.pop()
+            if id(value) in seen:  # one that holds itself, or is held twice
+                continue
+            seen.add(id(value))
+            if isinstance(value, Unread) and value.is_module:
+                found.modules.append(value.name)
+            for key, item in _items(value):
+                name = f"{path}.{key}" if path else str(key)
+                if isinstance(item, Tensor):
+                    found.tensors[name], found.container[name] = item, id(value)
+                else:
+                    pending.append((name, item))
+        return found
+
+    def words(self) -> str:
+        """Say what the file holds, where that is no weights."""
+        if self.kind in ("dict", "OrderedDict"):
+            return f"a dictionary of {_some(self.top)}" if self.top else "an empty dictionary"
+        return f"an object of type {self.kind}"
 
 
-def _check_fit(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], source: object) -> None:
-    missing = [name for name in wanted if name not in state]
-    extra = [name for name in state if name not in wanted]
-    misshapen = [
-        f"{name} is {list(state[name].shape)}, not {list(wanted[name].shape)}"
-        for name in wanted
-        if name in state and state[name].shape != wanted[name].shape
-    ]
-    kinds = {"missing": missing, "extra": extra, "misshapen": misshapen}
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+@dataclass
+class _Candidate:
+    """Tensors of a file whose names end like the network's, all with the same before it."""
+
+    key: str
+    tensors: dict[str, Tensor]  # by the network's names
+    missing: list[str]
+    extra: list[str]
+    misshapen: list[str]
+    left: list[str]
+
+    @property
+    def fits(self) -> bool:
+        return not (self.missing or self.extra or self.misshapen)
+
+
+def _chosen(file: _Contents, wanted: Mapping[str, Tensor], source: object, key: str) -> _Candidate:
+    """Return the one set of weights that fits the network."""
+    start = f"{key}." if key else ""
+    names = [name for name in file.tensors if name.startswith(start)]
+    if file.modules and not names:
+        raise ModelError(
+            f"{source} holds a whole pickled network ({file.modules[0]}), not its weights: load it "
+            f"where its class is at hand, and save its state_dict() with torch.save"
+        )
+    if not file.tensors:
+        raise ModelError(
+            f"{source} holds no state dict, a dictionary of names and tensors, but {file.words()}"
+        )
+    if not names:
+        raise ModelError(f"{source} has no weights under {key!r}, but {_some(file.top)}")
+    candidates = list(_candidates(file, names, wanted))
+    fitting = [candidate for candidate in candidates if candidate.fits]
+    if not fitting:
+        raise ModelError(_misfit(candidates[0], file, wanted, source))
+    # Weights at the top of a file, or right under the key, are the ones that it is about.
+    nearest = [candidate for candidate in fitting if candidate.key == key]
+    if not nearest and len(fitting) > 1:
+        raise ModelError(
+            f"{source} holds {len(fitting)} sets of weights that fit the network; choose one with "
+            f"{' or '.join(f'{source}#{one.key}' for one in fitting[:SETS_SHOWN])}"
+        )
+    return (nearest or fitting)[0]
+
+
+def _candidates(
+    file: _Contents, names: list[str], wanted: Mapping[str, Tensor]
+) -> Iterator[_Candidate]:
+    """Yield a candidate for everything that stands before a network's name, the best one first."""
+    ours, theirs = _unwrapped(wanted), _unwrapped(names)
+    before: Counter[str] = Counter()
+    for name in theirs:
+        parts = name.split(".")
+        for place in range(len(parts)):
+            if ".".join(parts[place:]) in ours:
+                before["".join(f"{part}." for part in parts[:place])] += 1
+    least = sum(not name.endswith(COUNTER) for name in ours)
+    for place, (prefix, count) in enumerate(before.most_common() or [("", 0)]):
+        if place == 0 or count >= least:
+            yield _candidate(file, wanted, ours, theirs, prefix)
+
+
+def _unwrapped(names: Iterable[str]) -> dict[str, str]:
+    """Return names by what is left of them without wrappers, or as they are if two then agree."""
+    raw = list(names)
+    short = [".".join(part for part in name.split(".") if part not in WRAPPERS) for name in raw]
+    return dict(zip(short if len(set(short)) == len(raw) else raw, raw, strict=True))
+
+
+def _candidate(
+    file: _Contents,
+    wanted: Mapping[str, Tensor],
+    ours: Mapping[str, str],
+    theirs: Mapping[str, str],
+    prefix: str,
+) -> _Candidate:
+    under = {name.removeprefix(prefix): name for name in theirs if name.startswith(prefix)}
+    shared = [name for name in ours if name in under]
+    raw = {ours[name]: theirs[under[name]] for name in shared}
+    used = {file.container[name] for name in raw.values()}
+    known = {name.partition(".")[0] for name in ours}
+    extra: list[str] = []
+    beside: list[str] = []
+    for name in under:
+        # What lies in other dictionaries of the file is no part of this set.
+        if name in ours or (used and file.container[theirs[under[name]]] not in used):
+            continue
+        first = name.partition(".")[0]
+        tensor = file.tensors[theirs[under[name]]]
+        counted = "." not in name and (tensor.dim() == 0 or not tensor.is_floating_point())
+        harmless = first not in known and (counted or _BESIDE.fullmatch(first))
+        (beside if harmless else extra).append(name)
+    taken = {own: file.tensors[name] for own, name in raw.items()}
+    key = _before(next(iter(raw.values())), shared[0]) if shared else prefix.rstrip(".")
+    return _Candidate(
+        key,
+        taken,
+        [n for n in wanted if n not in raw and not n.endswith(COUNTER)],
+        extra,
+        [
+            f"{name} is {list(tensor.shape)}, not {list(wanted[name].shape)}"
+            for name, tensor in taken.items()
+            if tensor.shape != wanted[name].shape
+        ],
+        _left(file, set(raw.values()), key) + beside,
+    )
+
+
+def _before(raw: str, name: str) -> str:
+    """Return what stands before the network's *name* in a file's *raw* one, with its wrappers."""
+    parts = raw.split(".")
+    for part in reversed(name.split(".")):
+        while parts[-1] != part:
+            parts.pop()
+        parts.pop()
+    return ".".join(parts)
+
+
+def _left(file: _Contents, taken: set[str], key: str) -> list[str]:
+    """Return what else a file holds: its other keys, and the set's neighbours."""
+    tops = {name.split(".")[0] for name in taken}
+    left = [top for top in file.top if top.split(".")[0] not in tops]
+    around = key.rpartition(".")[0]
+    start = f"{around}." if around else ""
+    for name in file.tensors:
+        if start and name.startswith(start) and name not in taken:
+            neighbour = start + name.removeprefix(start).partition(".")[0]
+            if not key.startswith(neighbour) and neighbour not in left:
+                left.append(neighbour)
+    return left
+
+
+def _misfit(best: _Candidate, file: _Contents, wanted: Mapping[str, Tensor], source: object) -> str:
+    """Say why the best candidate does not fit, with the nearest names for what it lacks."""
+    kinds = {"missing": best.missing, "extra": best.extra, "misshapen": best.misshapen}
     faults = [f"{kind} {len(names)} ({_some(names)})" for kind, names in kinds.items() if names]
-    if faults:
-        raise ModelError(f"{source} does not fit the network: {'; '.join(faults)}")
+    shapes = {name: list(tensor.shape) for name, tensor in file.tensors.items()}
+    pairs = []
+    for name in best.missing[:NAMES_SHOWN]:
+        likeness = {
+            extra: SequenceMatcher(None, name, extra).ratio()
+            + (shapes[full] == list(wanted[name].shape)) / 4
+            for extra in best.extra
+            if (full := f"{best.key}.{extra}" if best.key else extra) in shapes
+        }
+        near = max(likeness, key=likeness.__getitem__, default="")
+        if likeness.get(near, 0) > NEAR_ENOUGH:
+            full = f"{best.key}.{near}" if best.key else near
+            pairs.append(f"{near} {shapes[full]} for {name} {list(wanted[name].shape)}")
+    hint = f"; nearest: {', '.join(pairs)}" if pairs else ""
+    where = f" (looked for under {best.key!r})" if best.key else ""
+    return f"{source} does not fit the network: {'; '.join(faults)}{hint}{where}"
 
 
-def _check_finite(state: Mapping[str, Tensor], source: object) -> None:
+def _converted(name: str, tensor: Tensor, kind: torch.dtype, source: object) -> Tensor:
+    """Return a tensor as the network's kind of number, where that says the same."""
+    fault = ""
+    if tensor.is_quantized:
+        fault = "is quantised: save the weights from before the quantisation"
+    elif tensor.layout != torch.strided:
+        fault = "is a sparse tensor: save it with .to_dense()"
+    elif tensor.is_meta:
+        fault = "has a shape but no values: it was saved from the device 'meta'"
+    elif tensor.is_complex() and not kind.is_complex:
+        fault = "is complex, and the network's is real"
+    elif kind.is_floating_point and not (tensor.is_floating_point() or tensor.is_complex()):
+        fault = (
+            f"holds whole numbers ({str(tensor.dtype)[6:]}), as quantised weights do: save the "
+            f"weights from before the quantisation"
+        )
+    if fault:
+        raise ModelError(f"{source} cannot be used: {name} {fault}")
+    return tensor.to(kind)
+
+
+def _check_finite(state: Mapping[str, Tensor], given: Mapping[str, Tensor], source: object) -> None:
     faulty = [
         name
         for name, tensor in state.items()
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+        if not torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all()
     ]
-    if faulty:
+    if not faulty:
+        return
+    large = [name for name in faulty if given[name].isfinite().all()]
+    if large:
         raise ModelError(
-            f"{source} holds NaN or infinite weights in {len(faulty)} tensors ({_some(faulty)})"
+            f"{source} holds weights too large for {str(state[large[0]].dtype)[6:]}, which become "
+            f"infinite, in {len(large)} tensors ({_some(large)})"
         )
+    raise ModelError(
+        f"{source} holds NaN or infinite weights in {len(faulty)} tensors ({_some(faulty)})"
+    )
 
 
 def _some(names: Iterable[str]) -> str:

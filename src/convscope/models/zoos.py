@@ -18,7 +18,8 @@ from convscope.models.parts import (
     imagenet_classes,
 )
 from convscope.models.seeding import seeded
-from convscope.models.weights import first_line, load_into, read_weights
+from convscope.models.weight_files import first_line
+from convscope.models.weights import fill
 
 # These two undo the ImageNet normalisation inside, which torchvision switches on with its weights.
 _TORCHVISION_OPTIONS: dict[str, dict[str, bool]] = {
@@ -140,5 +141,5 @@ def _fill(module: Any, weights: str | Path | None) -> tuple[str, ...]:
     if weights is None:
         return (RANDOM_NOTE,)
     if weights != OFFICIAL_WEIGHTS:
-        load_into(module, read_weights(weights), weights)
+        fill(module, weights)
     return ()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from convscope.errors import DataError, TrainError, UnitError
 from convscope.images import Preprocess
 from convscope.methods.project import chosen_rule, project
+from convscope.models.weights import load_into
 from convscope.network import Network
 from convscope.study.checkpoints import checkpoint_paths, checkpoint_step, load_tensors
 from convscope.study.data import ImageSet, load_cifar10
@@ -205,11 +206,7 @@ class _Training:
 
     def network(self, path: Path, example: Tensor) -> Network:
         """Return the network with a checkpoint's weights."""
-        try:
-            self.module.load_state_dict(load_tensors(path)[0])
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise TrainError(f"{path} does not fit the network: {reason}") from error
+        load_into(self.module, load_tensors(path)[0], path)
         # Traced anew: a network may compute some of its weights from others once, when traced.
         return Network(self.module, example, name=self.folder.name)
 

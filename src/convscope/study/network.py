@@ -8,6 +8,7 @@ import torch
 
 from convscope.errors import ModelError
 from convscope.images import Preprocess
+from convscope.models.loading import parse_size, readied
 from convscope.models.parts import RANDOM_NOTE
 from convscope.models.plain import build
 from convscope.network import Network
@@ -37,19 +38,22 @@ def network_of_run(
 
     Raises:
         TrainError: the folder holds no training, or no checkpoint.
-        ModelError: the size is not three numbers, or the network takes other channels.
+        ModelError: the size is not three numbers, the network takes other channels, the weights do
+            not fit or are NaN, or there is no such device.
 
     """
     run = Run.load(folder)
-    height, width = _size(size)
-    module = run.module() if trained else build(run.config.net, 0).eval()
+    channels, height, width = (3, SIDE, SIDE) if size is None else parse_size(size)
+    if channels != 3:
+        raise ModelError(f"the network takes 3 channels, not {channels}")
+    module = readied(run.module() if trained else build(run.config.net, 0), device)
     notes = [] if trained else [RANDOM_NOTE]
     if trained and not run.finished:
         notes.append("the training is not finished")
     config = run.config
     side = min(height, width)
     return Network(
-        module.to(device),
+        module,
         torch.zeros(1, 3, height, width),
         name=run.folder.resolve().name,
         # The whole picture is fitted in and its middle cut out, so that nothing in it is squeezed.
@@ -57,15 +61,3 @@ def network_of_run(
         classes=CLASSES if config.net.classes == len(CLASSES) else None,
         notes=notes,
     )
-
-
-def _size(size: str | None) -> tuple[int, int]:
-    if size is None:
-        return SIDE, SIDE
-    try:
-        channels, height, width = map(int, size.split(","))
-    except ValueError:
-        raise ModelError(f"the size {size!r} is not three numbers C,H,W such as 3,32,32") from None
-    if channels != 3:
-        raise ModelError(f"the network takes 3 channels, not {channels}")
-    return height, width

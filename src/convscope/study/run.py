@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from convscope.errors import TrainError
 from convscope.models.plain import build
+from convscope.models.weights import load_into
 from convscope.outputs import written_beside
 from convscope.study.checkpoints import checkpoint_paths, load_tensors
 from convscope.study.config import UNITS, TrainConfig
@@ -98,10 +99,12 @@ class Run:
 
         Raises:
             TrainError: there is none, or it cannot be read.
+            ModelError: it does not fit the configuration, or holds NaN or infinite values.
 
         """
         network = build(self.config.net, self.config.seed)
-        network.load_state_dict(self.weights(checkpoint))
+        paths = [checkpoint] if checkpoint else self.checkpoints
+        load_into(network, self.weights(checkpoint), paths[-1])
         return network.eval()
 
     def check_same(self, config: TrainConfig, data: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from convscope.errors import ModelError
 from convscope.images import Preprocess
 from convscope.models.parts import OFFICIAL_WEIGHTS, RANDOM_NOTE, Parts
 from convscope.models.plain import NetConfig, build
-from convscope.models.weights import load_into, read_weights
+from convscope.models.weights import fill
 
 BUNDLED = ("base",)
 
@@ -38,9 +38,9 @@ def from_bundle(name: str, weights: str | Path | None) -> Parts:
         return Parts(module, preprocess, classes, (RANDOM_NOTE,))
     if weights == OFFICIAL_WEIGHTS:
         with as_file(files(__name__) / f"{name}.safetensors") as path:
-            load_into(module, read_weights(path), path.name)
+            fill(module, path)
     else:
-        load_into(module, read_weights(weights), weights)
+        fill(module, weights)
     return Parts(module, preprocess, classes)
 
 
