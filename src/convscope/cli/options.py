@@ -27,8 +27,10 @@ Model = Annotated[
 ]
 Weights = Annotated[
     str,
-    typer.Option(help="A .safetensors, .pth or .ckpt file (FILE#key: what is under one key of it), or "
-        "'random'; by default the published ones."),
+    typer.Option(
+        help="A .safetensors, .pth or .ckpt file (FILE#key: what is under one key of it), or "
+        "'random'; by default the published ones."
+    ),
 ]
 Size = Annotated[str | None, typer.Option(metavar="C,H,W", help="Input size of the network.")]
 Device = Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")]
