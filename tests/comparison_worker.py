@@ -11,8 +11,8 @@ import torch
 
 from convscope.models.plain import NetConfig
 from convscope.study.comparison import Comparison
-from convscope.study.conduct import run_study
 from convscope.study.config import TrainConfig
+from convscope.study.run_study import run_study
 from study_worker import pictures, small
 
 CONFIG: TrainConfig = small(

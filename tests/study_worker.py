@@ -1,21 +1,18 @@
 """A small training for the tests of the study; run as a script, one that can be killed.
 
-python study_worker.py OUT [--resume] [--pause SECONDS] [--tiled]
+python study_worker.py OUT [--resume] [--pause SECONDS] [--optimizer sgd]
 """
 
 import argparse
 import atexit
-import math
 import os
 import sys
 import time
-from dataclasses import replace
 
 import torch
 import torch.distributed as dist
 
 from convscope.models.plain import NetConfig
-from convscope.study import tiled_convolution
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.train import train
@@ -51,18 +48,13 @@ def main() -> None:
     parser.add_argument("out")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
-    parser.add_argument("--tiled", action="store_true", help="also where it does not pay")
-    parser.add_argument("--towers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--optimizer", default="muon")
     options = parser.parse_args()
-    if options.tiled:
-        tiled_convolution.WORTH = math.inf
-    torch.set_num_threads(options.threads)
-    config = small()
+    torch.set_num_threads(1)
     # What is registered later runs before.
     atexit.register(tell_whether_grouped)
     train(
-        replace(config, net=replace(config.net, towers=options.towers)),
+        small(optimizer=options.optimizer),
         pictures(),
         options.out,
         resume=options.resume,

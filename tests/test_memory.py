@@ -8,29 +8,27 @@ import pytest
 
 ROUNDS, MEGABYTES = 20, 64
 
-# In a process of its own, whose settings and memory nobody else has touched. What each thread
-# takes and frees again must not come anew from the system, which counts a fault for every page.
+# In a process of its own, whose settings and memory nobody else has touched. What is taken
+# and freed again must not come anew from the system, which counts a fault for every page.
 SCRIPT = f"""
 import resource
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from convscope.study.memory import keep_freed_memory
+from convscope.study.devices import keep_freed_memory
 
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 
-def use(_):
+def use():
     for _ in range({ROUNDS}):
         torch.empty({MEGABYTES} * 2**18).fill_(1)
 
-with ThreadPoolExecutor(2) as threads:
-    list(threads.map(use, range(2)))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    list(threads.map(use, range(2)))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
@@ -42,6 +40,6 @@ def faults(how):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
-def test_threads_find_the_memory_that_they_freed():
+def test_freed_memory_is_found_again():
     pages = MEGABYTES * 2**20 // 4096
     assert faults("kept") < 2 * pages < faults("handed back")

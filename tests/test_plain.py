@@ -5,14 +5,7 @@ import torch
 from torch import nn
 
 from convscope.errors import ModelError
-from convscope.models.plain import (
-    NetConfig,
-    PlainNet,
-    SideBySide,
-    build,
-    multiply_adds,
-    smallest_side,
-)
+from convscope.models.plain import NetConfig, build, multiply_adds, smallest_side
 from convscope.study.config import PRESETS
 
 SMALL = ((4,), (6, 8))
@@ -105,23 +98,3 @@ def test_a_network_that_cannot_be_is_refused():
             NetConfig(widths)
     with pytest.raises(ModelError, match="'same' or 'valid', not 'full'"):
         NetConfig(SMALL, padding="full")
-
-
-def test_towers_answer_by_the_mean_of_their_logits_and_differ():
-    config = NetConfig(SMALL, towers=3)
-    network = build(config, 0).eval()
-    assert isinstance(network, SideBySide)
-    seen = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    alone = [tower(seen) for tower in network.towers]
-    torch.testing.assert_close(network(seen), (alone[0] + alone[1] + alone[2]) / 3)
-    assert (alone[0] - alone[1]).abs().max() > 1e-3
-    assert multiply_adds(config) == 3 * multiply_adds(NetConfig(SMALL))
-
-
-def test_one_tower_is_the_plain_network():
-    assert type(build(NetConfig(SMALL, towers=1), 0)) is PlainNet
-
-
-def test_a_network_without_towers_is_refused():
-    with pytest.raises(ModelError, match="at least 1"):
-        NetConfig(SMALL, towers=0)

@@ -24,7 +24,7 @@ from convscope.models.plain import NetConfig, build
 from convscope.pages import findings
 from convscope.pages.study import study_report
 from convscope.study import comparison as comparison_module
-from convscope.study import conduct
+from convscope.study import run_study as run_study_module
 from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_tensors
 from convscope.study.comparison import measured, preprocess_of
 from convscope.study.config import PRESETS
@@ -200,7 +200,7 @@ def test_killed_in_the_second_training_it_ends_with_the_same_bits(study, tmp_pat
     kept = first.stat().st_mtime_ns
     seen = []
     # The same weights look the same: looking at them again would only take time.
-    monkeypatch.setattr(conduct, "measured", lambda _, runs, *__: runs)
+    monkeypatch.setattr(run_study_module, "measured", lambda _, runs, *__: runs)
     again = compared(here, progress=seen.append)
     assert first.stat().st_mtime_ns == kept
     assert seen[0].number == 2
@@ -251,7 +251,7 @@ def test_another_study_or_other_files_are_refused(study, tmp_path):
     with pytest.raises(TrainError, match=r"holds a study with epochs 1\.2, not 3$"):
         compared(out, config=replace(CONFIG, epochs=3))
     with pytest.raises(TrainError, match="holds a study of other images"):
-        conduct.run_study(pictures(seed=9), out, config=CONFIG, test=pictures(seed=1))
+        run_study_module.run_study(pictures(seed=9), out, config=CONFIG, test=pictures(seed=1))
     begun = json.loads((out / "study.json").read_text())["precision"]
     other = "float32" if begun == "bfloat16" else "bfloat16"
     with pytest.raises(TrainError, match=f"holds a study in {begun}, not {other}"):
@@ -356,10 +356,10 @@ def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch)
     shutil.rmtree(here / "runs" / FOLDERS[-1])
     monkeypatch.setitem(PRESETS, "study", CONFIG)
     monkeypatch.setattr(
-        conduct, "load_cifar10", lambda _, part="train": pictures(seed=int(part == "test"))
+        run_study_module, "load_cifar10", lambda _, part="train": pictures(seed=int(part == "test"))
     )
     monkeypatch.setattr(
-        conduct,
+        run_study_module,
         "measured",
         lambda variant, runs, *_: replace(
             comparison.result(variant.batch_norm, variant.padding), runs=tuple(runs)

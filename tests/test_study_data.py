@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from convscope.errors import DataError
 from convscope.study import data
-from convscope.study.data import ImageSet, load_cifar10, load_image_folder, require_cifar10, split
+from convscope.study.data import ImageSet, load_cifar10, require_cifar10, split
 
 
 @pytest.fixture
@@ -74,32 +73,6 @@ def test_a_label_out_of_range_is_named_with_its_record(binary):
         load_cifar10(binary, "test")
 
 
-def test_a_folder_of_class_folders_is_read_square_and_rgb(tmp_path):
-    for name, colour in (("b_red", (200, 0, 0)), ("a_grey", 128)):
-        (tmp_path / name).mkdir()
-        mode = "L" if isinstance(colour, int) else "RGB"
-        Image.new(mode, (20, 12), colour).save(tmp_path / name / "1.png")
-    (tmp_path / "a_grey" / "notes.txt").write_text("not an image")
-    images = load_image_folder(tmp_path, side=8)
-    assert images.classes == ("a_grey", "b_red")
-    assert images.labels.tolist() == [0, 1]
-    assert images.images[:, :, 0, 0].tolist() == [[128, 128, 128], [200, 0, 0]]
-    assert images.images.shape == (2, 3, 8, 8)
-
-
-def test_a_folder_of_images_names_what_is_wrong(tmp_path):
-    with pytest.raises(DataError, match="there is no folder"):
-        load_image_folder(tmp_path / "none")
-    with pytest.raises(DataError, match="holds no class folder"):
-        load_image_folder(tmp_path)
-    (tmp_path / "cat").mkdir()
-    with pytest.raises(DataError, match="cat holds no image"):
-        load_image_folder(tmp_path)
-    (tmp_path / "cat" / "1.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"1\.png cannot be read as an image"):
-        load_image_folder(tmp_path)
-
-
 def test_a_set_refuses_what_does_not_fit():
     images, labels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1])
     with pytest.raises(DataError, match=r"uint8 \[N, 3, H, W\]"):
@@ -124,15 +97,6 @@ def test_a_split_parts_the_set_once_and_alike_for_a_seed():
     assert not torch.equal(split(whole, 10, seed=2)[1].labels, held_out.labels)
     with pytest.raises(DataError, match="cannot hold out 50 of 50"):
         split(whole, 50, seed=1)
-
-
-def test_colour_statistics_are_those_of_the_pixels():
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (5, 3, 6, 7), dtype=torch.uint8, generator=generator)
-    mean, std = ImageSet(pixels, torch.zeros(5, dtype=torch.int64), ("a",)).colour_statistics()
-    values = pixels.double() / 255
-    assert mean == pytest.approx(values.mean((0, 2, 3)).tolist())
-    assert std == pytest.approx(values.std((0, 2, 3), correction=0).tolist())
 
 
 def test_a_fingerprint_tells_pixels_and_labels_apart():

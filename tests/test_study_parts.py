@@ -6,10 +6,15 @@ import pytest
 import torch
 
 from convscope.errors import TrainError
-from convscope.study.augment import Augmentation, Changes, alternating_flip
-from convscope.study.config import PRESETS, TrainConfig, preset
-from convscope.study.feed import Feed, generator_for, normalised
-from convscope.study.optimizers import QUINTIC, Muon, orthogonalised
+from convscope.study.batches import (
+    Batches,
+    Changes,
+    alternating_flip,
+    generator_for,
+    normalised,
+)
+from convscope.study.config import PRESETS, Augmentation, TrainConfig, preset
+from convscope.study.optimizers import FilterMuon
 from convscope.study.schedule import moments, one_cycle
 from study_worker import pictures, small
 
@@ -76,18 +81,18 @@ def test_drawn_shifts_and_squares_cover_their_range():
 def test_a_batch_is_a_function_of_its_step_alone():
     config, images = small(augmentation=Augmentation(shift=2, cutout=3)), pictures()
     cpu = torch.device("cpu")
-    in_order = [Feed(images, config, cpu).batch(step) for step in range(9)]
-    feed = Feed(images, config, cpu)
+    in_order = [Batches(images, config, cpu).batch(step) for step in range(9)]
+    batches = Batches(images, config, cpu)
     for step in (8, 2, 5):
-        pixels, labels = feed.batch(step)
+        pixels, labels = batches.batch(step)
         assert torch.equal(pixels, in_order[step][0])
         assert torch.equal(labels, in_order[step][1])
 
 
 def test_processes_share_the_batch_of_one():
     config, images, cpu = small(), pictures(), torch.device("cpu")
-    whole, labels = Feed(images, config, cpu).batch(7)
-    shares = [Feed(images, config, cpu, rank, 4).batch(7) for rank in range(4)]
+    whole, labels = Batches(images, config, cpu).batch(7)
+    shares = [Batches(images, config, cpu, rank, 4).batch(7) for rank in range(4)]
     assert torch.equal(torch.cat([pixels for pixels, _ in shares]), whole)
     assert torch.equal(torch.cat([part for _, part in shares]), labels)
 
@@ -95,15 +100,15 @@ def test_processes_share_the_batch_of_one():
 def test_an_epoch_shows_every_image_once_and_resizes_on_time():
     plain = Augmentation(shift=0, flip=False)
     config, images = small(augmentation=plain, sides=(), batch_size=52), pictures()
-    feed = Feed(images, config, torch.device("cpu"))
-    assert feed.steps_per_epoch == 5
-    seen = torch.cat([feed.batch(step)[0] for step in range(5)])
+    batches = Batches(images, config, torch.device("cpu"))
+    assert batches.steps_per_epoch == 5
+    seen = torch.cat([batches.batch(step)[0] for step in range(5)])
     every = normalised(images.images, config)
     assert torch.allclose(seen.sum((1, 2, 3)).sort()[0], every.sum((1, 2, 3)).sort()[0], atol=1e-3)
-    feed = Feed(images, small(), torch.device("cpu"))
-    sides = [feed.batch(step)[0].shape[-1] for step in range(feed.steps)]
-    turn = math.ceil(0.3 * feed.steps)
-    assert sides == [12] * turn + [16] * (feed.steps - turn)
+    batches = Batches(images, small(), torch.device("cpu"))
+    sides = [batches.batch(step)[0].shape[-1] for step in range(batches.steps)]
+    turn = math.ceil(0.3 * batches.steps)
+    assert sides == [12] * turn + [16] * (batches.steps - turn)
 
 
 def test_normalised_pixels_are_channels_last_in_standard_deviations():
@@ -114,11 +119,11 @@ def test_normalised_pixels_are_channels_last_in_standard_deviations():
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_feed_refuses_what_it_cannot_share():
+def test_batches_refuse_what_they_cannot_share():
     with pytest.raises(TrainError, match="fewer than a batch of 300"):
-        Feed(pictures(), small(batch_size=300), torch.device("cpu"))
+        Batches(pictures(), small(batch_size=300), torch.device("cpu"))
     with pytest.raises(TrainError, match="cannot be shared evenly by 3"):
-        Feed(pictures(), small(), torch.device("cpu"), 0, 3)
+        Batches(pictures(), small(), torch.device("cpu"), 0, 3)
 
 
 def test_generators_differ_by_seed_purpose_and_number():
@@ -131,46 +136,32 @@ def test_generators_differ_by_seed_purpose_and_number():
     assert len(seeds) == 8
 
 
-@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (20, 4)])
-def test_muon_maps_each_singular_value_by_the_repeated_polynomial(shape):
-    update = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    left, values, right = torch.linalg.svd(update.reshape(shape[0], -1), full_matrices=False)
-    values = values / values.square().sum().sqrt()
-    for _ in range(5):
-        values = sum(
-            factor * values**power for factor, power in zip(QUINTIC, (1, 3, 5), strict=True)
-        )
-    expected = (left * values) @ right
-    assert (values > 0.5).all()
-    assert (values < 1.3).all()
-    torch.testing.assert_close(orthogonalised(update).reshape(shape[0], -1), expected)
-
-
-def test_in_single_precision_muon_errs_little_even_where_singular_values_vanish():
+def test_muon_steps_are_orthogonal_of_the_momentum_and_hold_the_filters_norm():
     generator = torch.Generator().manual_seed(0)
-    left, right = (
-        torch.linalg.qr(torch.randn(n, 200, dtype=torch.float64, generator=generator))[0]
-        for n in (256, 2304)
-    )
-    update = (left * torch.logspace(0, -5, 200, dtype=torch.float64)) @ right.T
-    update = update.reshape(256, 256, 3, 3)
-    exact = orthogonalised(update)
-    error = orthogonalised(update.float()) - exact
-    assert error.norm() < 1e-3 * exact.norm()
-    assert torch.linalg.matrix_norm(error.reshape(256, -1), 2) < 0.01
-
-
-def test_muon_holds_the_filters_norm_and_looks_ahead():
-    filters = torch.nn.Parameter(torch.randn(4, 2, 3, 3))
-    optimizer = Muon([filters], lr=0.1, momentum=0.6)
-    start, gradients = filters.detach().clone(), torch.randn(2, 4, 2, 3, 3)
-    mean = torch.zeros_like(start)
+    drawn = [torch.randn(6, 4, 3, 3, generator=generator) for _ in range(4)]
+    first, *gradients = (values.contiguous(memory_format=torch.channels_last) for values in drawn)
+    filters = torch.nn.Parameter(first.clone(memory_format=torch.preserve_format))
+    optimizer = FilterMuon([filters], lr=0.1, momentum=0.6)
+    mean = torch.zeros_like(first)
     for gradient in gradients:
+        before = filters.detach() * 6**0.5 / filters.detach().norm()
         filters.grad = gradient.clone()
         optimizer.step()
         mean = 0.6 * mean + 0.4 * gradient
-        start = start * 2 / start.norm() - 0.1 * orthogonalised(0.4 * gradient + 0.6 * mean)
-    torch.testing.assert_close(filters.detach(), start)
+        left, _, right = torch.linalg.svd((0.4 * gradient + 0.6 * mean).flatten(1), False)
+        step = (before - filters.detach()).flatten(1) / 0.1
+        # In the same directions, by Newton and Schulz's iteration each about one long.
+        lengths = left.T @ step @ right.T
+        assert lengths.diagonal().min() > 0.6
+        assert lengths.diagonal().max() < 1.3
+        assert (lengths - lengths.diagonal().diag()).abs().max() < 0.05
+    optimizer.zero_grad()
+    assert filters.grad is None
+
+
+def test_muon_trains_the_filters_themselves_or_refuses():
+    with pytest.raises(RuntimeError, match="view"):
+        FilterMuon([torch.nn.Parameter(torch.zeros(4, 3, 3, 3))], lr=0.1, momentum=0.6)
 
 
 def test_one_cycle_rises_to_its_peak_and_falls_to_nothing():

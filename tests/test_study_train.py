@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,8 @@ from safetensors.torch import load_file
 
 from convscope.errors import OutputError, TrainError
 from convscope.models.plain import NetConfig
+from convscope.study.batches import normalised
 from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_tensors
-from convscope.study.export import export_weights
-from convscope.study.feed import normalised
 from convscope.study.interrupts import Interrupted
 from convscope.study.run import Run
 from convscope.study.train import train
@@ -26,7 +24,6 @@ from study_worker import pictures, small
 
 WORKER = Path(__file__).with_name("study_worker.py")
 STEPS = (0, 1, 2, 5, 10, 25, 32)
-IN_THREADS = ("--towers", "2", "--threads", "2")
 
 
 def environment() -> dict[str, str]:
@@ -157,56 +154,16 @@ def test_in_this_process_an_interrupt_is_a_keyboard_interrupt(tmp_path, whole):
     same_weights(out, whole)
 
 
-@pytest.fixture(scope="module")
-def whole_tiled(tmp_path_factory) -> Run:
-    """The same with every convolution by Winograd's method, whether it pays or not."""
-    out = tmp_path_factory.mktemp("tiled") / "run"
-    assert ended(started(out, "--tiled")) == (0, "")
-    return Run.load(out)
-
-
-@pytest.fixture(scope="module")
-def whole_of_towers(tmp_path_factory) -> Run:
-    """The same of two networks side by side, each in a thread of its own."""
-    out = tmp_path_factory.mktemp("towers") / "run"
-    assert ended(started(out, *IN_THREADS)) == (0, "")
-    return Run.load(out)
-
-
-def goes_on_to(whole: Run, out: Path, *options: str) -> None:
-    """Kill a training halfway, and make sure that it ends with the same weights."""
-    process = started(out, *options, "--pause", "0.05")
-    while not (out / "checkpoints" / "step-0000010.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    assert ended(started(out, *options, "--resume"))[0] == 0
-    same_weights(out, whole)
-
-
-def test_tiled_convolutions_go_on_to_the_same_weights(tmp_path, whole, whole_tiled):
-    goes_on_to(whole_tiled, tmp_path / "run", "--tiled")
-    with pytest.raises(AssertionError):
-        same_weights(tmp_path / "run", whole)  # it was another method
-    first, plain = whole_tiled.epochs[0], whole.epochs[0]
-    assert first.loss == pytest.approx(plain.loss, abs=1e-4)
-
-
-def test_towers_in_threads_go_on_to_the_same_weights(tmp_path, whole_of_towers):
-    goes_on_to(whole_of_towers, tmp_path / "run", *IN_THREADS)
-
-
-@pytest.mark.parametrize(
-    ("options", "alone"),
-    [((), "whole"), (("--tiled",), "whole_tiled"), (("--towers", "2"), "whole_of_towers")],
-)
-def test_two_processes_end_near_one(tmp_path, request, options, alone):
-    whole = request.getfixturevalue(alone)
+# Muon rounds what it multiplies to bfloat16, which makes much of differences in the last digits.
+@pytest.mark.parametrize(("optimizer", "near"), [("sgd", 1e-5), ("muon", 1e-3)])
+def test_two_processes_end_near_one(tmp_path, whole, optimizer, near):
+    if optimizer == "sgd":
+        config = small(optimizer="sgd")
+        whole = train(config, pictures(), tmp_path / "one", device="cpu", precision="float32")
     out = tmp_path / "run"
     command = "-m torch.distributed.run --standalone --nproc_per_node 2".split()  # noqa: SIM905
     done = subprocess.run(
-        [sys.executable, *command, str(WORKER), str(out), *options],
+        [sys.executable, *command, str(WORKER), str(out), "--optimizer", optimizer],
         env=environment(),
         capture_output=True,
         text=True,
@@ -217,12 +174,12 @@ def test_two_processes_end_near_one(tmp_path, request, options, alone):
     assert done.stdout.count("in a process group at the end: False") == 2
     run = Run.load(out)
     assert run.made_with["processes"] == 2
-    assert run.epochs[0].loss == pytest.approx(whole.epochs[0].loss, abs=1e-5)
-    assert run.epochs[-1].loss == pytest.approx(whole.epochs[-1].loss, abs=1e-2)
+    assert run.epochs[0].loss == pytest.approx(whole.epochs[0].loss, abs=near)
+    assert run.epochs[-1].loss == pytest.approx(whole.epochs[-1].loss, abs=max(1e-2, 100 * near))
     for path, twin in zip(run.checkpoints[1:4], whole.checkpoints[1:4], strict=True):
         here, there = load_file(path), load_file(twin)
         for name, tensor in here.items():
-            torch.testing.assert_close(tensor, there[name], rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(tensor, there[name], rtol=1e-3, atol=max(1e-4, near))
 
 
 def test_another_configuration_or_other_images_are_refused(whole):
@@ -312,24 +269,6 @@ def test_an_unknown_precision_is_refused(tmp_path):
 def test_a_device_that_is_not_there_is_named(tmp_path):
     with pytest.raises(TrainError, match="the device 'tpux' cannot be used"):
         train(small(), pictures(), tmp_path / "run", device="tpux")
-
-
-def test_exported_weights_are_half_precision_and_answer_alike(tmp_path, whole):
-    with pytest.raises(TrainError, match="is not finished"):
-        export_weights(replace(whole, finished=False), tmp_path / "bundle", "small")
-    path = export_weights(whole, tmp_path / "bundle", "small")
-    weights = load_file(path)
-    assert weights["features.conv1.weight"].dtype == torch.float16
-    assert weights["features.norm1.running_var"].dtype == torch.float32
-    facts = json.loads((tmp_path / "bundle" / "small.json").read_text())
-    assert (facts.pop("classes")[9], facts.pop("side")) == ("truck", 32)
-    assert facts == json.loads((whole.folder / "run.json").read_text())
-    network, images = whole.module(), normalised(pictures(seed=1).images, whole.config)
-    with torch.no_grad():
-        before = network(images)
-        network.load_state_dict(weights)
-        after = network(images)
-    assert float((before - after).abs().max()) < 0.01 * float(before.abs().max())
 
 
 def test_images_too_small_for_the_network_are_refused(tmp_path):

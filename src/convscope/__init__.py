@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     from convscope.pages.study import study_report
     from convscope.records import Projection
     from convscope.study.comparison import Comparison
-    from convscope.study.conduct import run_study
     from convscope.study.config import TrainConfig, preset
     from convscope.study.evolve import Evolution, evolve
     from convscope.study.run import Run
+    from convscope.study.run_study import run_study
     from convscope.study.tracker import Tracker
     from convscope.study.train import train
 
@@ -152,7 +152,7 @@ _HOMES = {
     "project": "convscope.methods.project",
     "read_parts": "convscope.methods.parts",
     "report": "convscope.pages.report",
-    "run_study": "convscope.study.conduct",
+    "run_study": "convscope.study.run_study",
     "sanity": "convscope.methods.sanity",
     "scan": "convscope.methods.scan",
     "strided_layers": "convscope.methods.gridding.structure",

@@ -55,8 +55,7 @@ def load_network(model: str, weights: str, size: str | None, device: str) -> "Ne
 def open_images(images: Path, net: "Network") -> "Images":
     """Return the images of a folder: pictures, or CIFAR-10's test images."""
     from convscope.methods.scanning.sources import images_of
-    from convscope.study.data import FILES, FOLDER
-    from convscope.study.pictures import CifarPictures
+    from convscope.study.data import FILES, FOLDER, CifarPictures
 
     for folder in (images, images / FOLDER):
         if (folder / FILES["test"][0]).exists():

@@ -11,7 +11,7 @@ from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
-    from convscope.study.conduct import StudyProgress
+    from convscope.study.run_study import StudyProgress
 
 INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
@@ -31,9 +31,9 @@ def study(
     Each is trained several times. Interrupted, the same command goes on where it was.
     """
     from convscope.pages.study import study_report
-    from convscope.study.conduct import run_study
     from convscope.study.config import preset
     from convscope.study.interrupts import Interrupted
+    from convscope.study.run_study import run_study
 
     # Lightning would announce the precision before each of the trainings.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

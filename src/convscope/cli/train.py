@@ -10,7 +10,7 @@ from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, print_line
 
 if TYPE_CHECKING:
-    from convscope.study.session import Progress
+    from convscope.study.trainer import Progress
 
 INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
@@ -18,7 +18,7 @@ INTERRUPTED = 130  # what a shell makes of Ctrl-C
 def train(
     data: Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")],
     out: Annotated[Path, typer.Option(help="The RUN folder to make.")],
-    preset: Annotated[str, typer.Option(help="tiny, base, best, study or vgg16.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="tiny, base, study or vgg16.")] = "tiny",
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
     batch_norm: Annotated[bool, typer.Option(help="Normalise each convolution's maps.")] = True,
@@ -34,11 +34,14 @@ def train(
 
     Interrupted, the same command with --resume goes on and ends with the same weights.
     """
-    from convscope.study.config import variant
+    from convscope.study import config as presets
     from convscope.study.interrupts import Interrupted
     from convscope.study.train import train as train_network
 
-    config = variant(preset, epochs=epochs, seed=seed, batch_norm=batch_norm, padding=padding)
+    length = {} if epochs is None else {"epochs": epochs}
+    config = presets.variant_of(
+        presets.preset(preset, seed=seed, **length), batch_norm=batch_norm, padding=padding
+    )
     try:
         run = train_network(
             config,

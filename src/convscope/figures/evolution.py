@@ -115,7 +115,7 @@ def _draw_filter(
     scales: Sequence[DisplayScale],
     top: float,
 ) -> None:
-    # Whole, in lines: of networks side by side, layers differ in the middle of their names only.
+    # Whole, in lines: the names of layers may differ in their middles only.
     label = "\n".join(wrapped(followed.layer, LABEL - 0.1, NOTE_POINTS))
     sheet.write(
         f"{label}\nchannel {followed.channel}",

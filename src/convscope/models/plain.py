@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from convscope.errors import ModelError
-from convscope.models.mirror import pair_up
 from convscope.models.seeding import seeded
 
 # Share of a batch's statistics in the running ones: trainings of a few hundred steps, whose weights
@@ -36,16 +35,10 @@ class NetConfig:
         identity_start: with batch norm, start every convolution past the first by passing channels
             on; off, it starts at random as without batch norm, so that nets with and without can be
             compared.
-        mirrored: every layer's channels come in pairs, each the other's mirror image, so that an
-            image and its mirror image get the same answer, with half of the values to learn; for
-            maps of even sides, as where a pooling leaves out the last row, its mirror image does
-            not.
-        towers: networks of these widths side by side, each looking at the image for itself; the
-            logits are the mean of theirs.
 
     Raises:
-        ModelError: a block without a convolution, a width, tower or class count below one, an odd
-            width of pairs, or a padding of another name.
+        ModelError: a block without a convolution, a width or class count below one, or a padding of
+            another name.
 
     """
 
@@ -55,16 +48,12 @@ class NetConfig:
     classes: int = 10
     logit_scale: float = 1 / 9
     identity_start: bool = True
-    mirrored: bool = False
-    towers: int = 1
 
     def __post_init__(self) -> None:
         if not self.widths or not all(self.widths):
             raise ModelError("a network needs at least one block, and a block one convolution")
-        if min(self.classes, self.towers, *chain(*self.widths)) < 1:
-            raise ModelError("widths, towers and classes must be at least 1")
-        if self.mirrored and any(width % 2 for width in chain(*self.widths)):
-            raise ModelError("filters come in mirrored pairs only where all widths are even")
+        if min(self.classes, *chain(*self.widths)) < 1:
+            raise ModelError("widths and classes must be at least 1")
         if self.padding not in ("same", "valid"):
             raise ModelError(f"padding is 'same' or 'valid', not {self.padding!r}")
 
@@ -108,23 +97,6 @@ class PlainNet(nn.Module):
         return logits * self.config.logit_scale
 
 
-class SideBySide(nn.Module):
-    """Plain networks of one kind that each look at the image; their logits' mean is the answer.
-
-    They begin at other weights, so they err on other images, and their mean errs less often than
-    each of them.
-    """
-
-    def __init__(self, config: NetConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.towers = nn.ModuleList(PlainNet(config) for _ in range(config.towers))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits [N, classes] of normalised images [N, 3, H, W]."""
-        return torch.stack([tower(images) for tower in self.towers]).mean(0)
-
-
 def _features(config: NetConfig) -> nn.Sequential:
     """Return the convolutional part, down to one value a channel [N, C, 1, 1]."""
     features = nn.Sequential()
@@ -161,19 +133,16 @@ def _start(network: PlainNet) -> None:
         if not (config.batch_norm and config.identity_start):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
         elif module.in_channels > 3:
-            # Of pairs, one is given and the other follows.
-            init.dirac_(module.weight[: module.in_channels // (2 if config.mirrored else 1)])
+            init.dirac_(module.weight[: module.in_channels])
         if module.bias is not None:
             init.zeros_(module.bias)
     init.zeros_(network.classifier.bias)
-    if config.mirrored:
-        pair_up(network)
 
 
-def build(config: NetConfig, seed: int) -> PlainNet | SideBySide:
+def build(config: NetConfig, seed: int) -> PlainNet:
     """Return a network with the random weights of *seed*; torch's generators stay untouched."""
     with seeded(seed):
-        return PlainNet(config) if config.towers == 1 else SideBySide(config)
+        return PlainNet(config)
 
 
 def smallest_side(config: NetConfig) -> int:
@@ -205,4 +174,4 @@ def multiply_adds(config: NetConfig, side: int = 32) -> int:
             total += side * side * 9 * channels * width
             channels = width
         side //= 2
-    return config.towers * (total + channels * config.classes)
+    return total + channels * config.classes

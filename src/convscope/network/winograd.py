@@ -3,7 +3,7 @@
 For tiles of 4x4 outputs it is a quarter: 6x6 inputs and a filter are each turned into 36 numbers,
 whose products are turned back into the outputs, 36 products instead of 144 (A. Lavin and S. Gray,
 arXiv 1509.09308). Over many channels the products are 36 matrix products, and turning costs little
-beside them. Larger tiles save more and err more.
+beside them.
 
 Turning adds and subtracts what lies in a tile, so an output errs by a share of the largest input
 of its tile, not only of those that it reads; see :func:`is_even`.
@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,17 +29,10 @@ KERNEL, OUTPUTS = 3, 4
 TILE = OUTPUTS + KERNEL - 1
 PRODUCTS = TILE * TILE
 
-POINTS = {
-    2: (0.0, 1.0, -1.0),
-    3: (0.0, 0.75, -0.75, 2.0),
-    4: (0.0, 0.625, -0.625, 1.5, -1.5),
-    5: (0.0, 0.875, -0.875, 2.0, -2.0, -0.375),
-    6: (0.0, 0.5, -0.5, 1.0, -1.0, 1.75, -1.75),
-}
-"""Where the polynomials behind the method are evaluated, besides infinity, by the outputs along a
-tile's side. In single precision those for 4 err by 1e-6 of the outputs' deviation, half as much as
-the usual 0, 1, -1, 2, -2, and the plain convolution by 2e-7; those for 5 and 6 err three and five
-times as much. B. Barabasz et al., arXiv 1803.10986, tell why."""
+POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
+"""Where the polynomials behind the method are evaluated, besides infinity. In single precision
+these err by 1e-6 of the outputs' deviation, half as much as the usual 0, 1, -1, 2, -2, and the
+plain convolution by 2e-7; B. Barabasz et al., arXiv 1803.10986, tell why."""
 
 MOVING = 100
 """How many multiplications take as long as turning one number, which goes through memory twice."""
@@ -63,38 +55,34 @@ LARGEST = 300.0
 
 
 @cache
-def transforms(side: int = OUTPUTS) -> tuple[Floats, Floats, Floats]:
+def transforms() -> tuple[Floats, Floats, Floats]:
     """Return the matrices that turn rows of outputs, of filters and of inputs.
 
-    For a *side* of 4 outputs they are [4, 6], [6, 3] and [6, 6], A', G and B' in Lavin and Gray's
-    names: of six inputs d and a filter g, the four outputs are A' ((G g) * (B' d)).
+    They are [4, 6], [6, 3] and [6, 6], A', G and B' in Lavin and Gray's names: of six inputs d and
+    a filter g, the four outputs are A' ((G g) * (B' d)).
 
     >>> outputs, filters, inputs = transforms()
     >>> found = outputs @ ((filters @ [1.0, 10, 100]) * (inputs @ [1.0, 2, 3, 4, 5, 6]))
     >>> found.round(6).tolist()
     [321.0, 432.0, 543.0, 654.0]
     """
-    points, tile = POINTS[side], side + KERNEL - 1
-    outputs, filters = np.zeros((side, tile)), np.zeros((tile, KERNEL))
-    inputs = np.zeros((tile, tile))
-    for row, point in enumerate(points):
-        others = [other for other in points if other != point]
-        outputs[:, row] = point ** np.arange(side)
+    outputs, filters = np.zeros((OUTPUTS, TILE)), np.zeros((TILE, KERNEL))
+    inputs = np.zeros((TILE, TILE))
+    for row, point in enumerate(POINTS):
+        others = [other for other in POINTS if other != point]
+        outputs[:, row] = point ** np.arange(OUTPUTS)
         filters[row] = point ** np.arange(KERNEL) / np.prod(np.subtract(point, others))
         inputs[row, :-1] = np.poly(others)[::-1]
     # The point at infinity: the highest power alone.
     outputs[-1, -1] = filters[-1, -1] = 1
-    inputs[-1] = np.poly(points)[::-1]
+    inputs[-1] = np.poly(POINTS)[::-1]
     return outputs, filters, inputs
 
 
 @cache
-def both_ways(side: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the matrices that turn whole tiles, of *side* by *side* outputs.
-
-    For a *side* of 4 the outputs' is [16, 36], the filters' [36, 9], the inputs' [36, 36].
-    """
-    return tuple(torch.from_numpy(np.kron(m, m)).to(dtype) for m in transforms(side))  # type: ignore[return-value]
+def both_ways(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return those that turn whole tiles: outputs [16, 36], filters [36, 9], inputs [36, 36]."""
+    return tuple(torch.from_numpy(np.kron(m, m)).to(dtype) for m in transforms())  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +104,7 @@ class WinogradConvolution:
 
         They take four times the room of the plain ones.
         """
-        _, both, _ = both_ways(OUTPUTS, torch.float64)
+        _, both, _ = both_ways(torch.float64)
         taps = weight.detach().permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
         turned = taps.new_empty(PRODUCTS, taps.shape[1])
         for begin in range(0, taps.shape[1], FILTERS_AT_ONCE):
@@ -146,25 +134,24 @@ class WinogradConvolution:
         at_once = max(1, room // (one_image * maps.itemsize))
         for begin in range(0, batch, at_once):
             part = slice(begin, begin + at_once)
-            products = torch.bmm(turned_inputs(maps[part], padding, OUTPUTS), self.filters)
-            put_outputs(found[part], products, OUTPUTS)
+            products = torch.bmm(turned_inputs(maps[part], padding), self.filters)
+            put_outputs(found[part], products)
         if self.bias is not None:
             found += self.bias
         return found.permute(0, 3, 1, 2)
 
 
-def turned_inputs(maps: Tensor, padding: tuple[int, int], side: int) -> Tensor:
-    """Cut maps [B, C, H, W] into tiles that give *side* by *side* outputs each, and turn them.
+def turned_inputs(maps: Tensor, padding: tuple[int, int]) -> Tensor:
+    """Cut maps [B, C, H, W] into tiles that give 4x4 outputs each, and turn them.
 
     Returns:
-        [(side + 2)², tiles, C], the tiles image by image, row by row.
+        [36, tiles, C], the tiles image by image, row by row.
 
     """
     batch, channels, height, width = maps.shape
     down, across = outputs_of(maps.shape, padding)
-    tile = side + KERNEL - 1
-    rows = side * tiles_along(down, side) + KERNEL - 1
-    columns = side * tiles_along(across, side) + KERNEL - 1
+    rows = OUTPUTS * tiles_along(down) + KERNEL - 1
+    columns = OUTPUTS * tiles_along(across) + KERNEL - 1
     top, left = padding
     # PyTorch's own padding writes all of it twice.
     padded = maps.new_empty(batch, rows, columns, channels).permute(0, 3, 1, 2)
@@ -173,35 +160,28 @@ def turned_inputs(maps: Tensor, padding: tuple[int, int], side: int) -> Tensor:
     padded[:, :, top : top + height, :left] = 0
     padded[:, :, top : top + height, left + width :] = 0
     padded[:, :, top : top + height, left : left + width] = maps
-    tiles = padded.unfold(2, tile, side).unfold(3, tile, side)  # [B, C, rows, columns, tile, tile]
-    by_place = tiles.permute(4, 5, 0, 2, 3, 1).reshape(tile * tile, -1)
-    return (both_ways(side, maps.dtype)[2] @ by_place).view(tile * tile, -1, channels)
+    tiles = padded.unfold(2, TILE, OUTPUTS).unfold(3, TILE, OUTPUTS)  # [B, C, rows, columns, 6, 6]
+    by_place = tiles.permute(4, 5, 0, 2, 3, 1).reshape(PRODUCTS, -1)
+    return (both_ways(maps.dtype)[2] @ by_place).view(PRODUCTS, -1, channels)
 
 
-def put_outputs(found: Tensor, products: Tensor, side: int) -> None:
-    """Turn products [(side + 2)², tiles, K] into outputs, written to *found*, [B, H, W, K]."""
+def put_outputs(found: Tensor, products: Tensor) -> None:
+    """Turn products [36, tiles, K] into outputs, written to *found*, [B, H, W, K]."""
     batch, down, across, kernels = found.shape
-    rows, columns = tiles_along(down, side), tiles_along(across, side)
-    outputs = both_ways(side, products.dtype)[0] @ products.view(len(products), -1)
-    blocks = outputs.view(side, side, batch, rows, columns, kernels).permute(2, 3, 0, 4, 1, 5)
-    if (rows * side, columns * side) == (down, across):
+    rows, columns = tiles_along(down), tiles_along(across)
+    outputs = both_ways(products.dtype)[0] @ products.view(len(products), -1)
+    blocks = outputs.view(OUTPUTS, OUTPUTS, batch, rows, columns, kernels)
+    blocks = blocks.permute(2, 3, 0, 4, 1, 5)
+    if (rows * OUTPUTS, columns * OUTPUTS) == (down, across):
         found.view(blocks.shape).copy_(blocks)
     else:
-        whole = blocks.reshape(batch, rows * side, columns * side, kernels)
+        whole = blocks.reshape(batch, rows * OUTPUTS, columns * OUTPUTS, kernels)
         found.copy_(whole[:, :down, :across])
 
 
 def padding_of(call: Call) -> tuple[int, int]:
     """Return the rows and columns of zeros on each side that a suited call pads with."""
-    return padding_of_layer(call.arguments["padding"])
-
-
-def padding_of_layer(padding: Any) -> tuple[int, int]:
-    """Return the same of a padding in any of the ways that PyTorch's layers take it.
-
-    >>> [padding_of_layer(padding) for padding in ("same", "valid", 1, (0, 2))]
-    [(1, 1), (0, 0), (1, 1), (0, 2)]
-    """
+    padding = call.arguments["padding"]
     if isinstance(padding, str):
         padding = (KERNEL - 1) // 2 if padding == "same" else 0
     rows, columns = pair(padding)
@@ -272,6 +252,6 @@ def pays(call: Call, shape: torch.Size) -> bool:
     return shape[0] * tiles >= FEWEST_TILES and bool(PRODUCTS * tiles * turned < WORTH * plain)
 
 
-def tiles_along(outputs: int, side: int = OUTPUTS) -> int:
-    """Return how many tiles of *side* outputs cover so many."""
-    return -(-outputs // side)
+def tiles_along(outputs: int) -> int:
+    """Return how many tiles of four outputs cover so many."""
+    return -(-outputs // OUTPUTS)

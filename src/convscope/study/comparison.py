@@ -12,8 +12,13 @@ from convscope.network import Network
 from convscope.study.config import UNITS, TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.evolve import Evolution, evolve
-from convscope.study.filters import StrongestFilters, by_strength, dead_filters, strongest_filters
-from convscope.study.peaks import channel_peaks
+from convscope.study.filters import (
+    StrongestFilters,
+    by_strength,
+    channel_peaks,
+    dead_filters,
+    strongest_filters,
+)
 from convscope.study.run import Run
 from convscope.study.summary import Summary
 from convscope.study.variants import Variant

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from convscope.errors import TrainError, near_matches
 from convscope.models.architectures import VGG16_BLOCKS
 from convscope.models.plain import NetConfig
-from convscope.study.augment import Augmentation
 
 # Mean and standard deviation of CIFAR-10's training pixels, red, green, blue, pixels in 0..1.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
@@ -41,6 +40,33 @@ UNITS = {
     "std": "pixel values in 0..1",
     "held_out": "images",
 }
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a training image before the network sees it.
+
+    Attributes:
+        shift: largest shift along each axis, in pixels; what comes in at the edge is the image
+            reflected there.
+        flip: mirror left and right. Each image is mirrored in every other epoch, so that any two
+            successive epochs show both sides (Jordan, arXiv 2404.00498): a coin tossed anew each
+            time would show many images the same way twice.
+        cutout: side of a square set to the mean colour, in pixels; 0 for none (DeVries & Taylor,
+            arXiv 1708.04552). Its centre is uniform over the image, so it may stick out.
+
+    Raises:
+        TrainError: if a number of pixels is negative.
+
+    """
+
+    shift: int = 2
+    flip: bool = True
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shift < 0 or self.cutout < 0:
+            raise TrainError("shift and cutout are numbers of pixels, so they cannot be negative")
 
 
 @dataclass(frozen=True)
@@ -177,17 +203,6 @@ PRESETS: dict[str, TrainConfig] = {
     # VGG16 at 32x32: its five poolings leave one value a channel, so one linear layer takes the
     # place of its three.
     "vgg16": TrainConfig(net=NetConfig(widths=VGG16_BLOCKS), epochs=10),
-    # The highest accuracy that fits into an hour on two cores: two networks, trained for half as
-    # long as one could be, answer better together. Filters in pairs need no more epochs.
-    "best": TrainConfig(
-        net=NetConfig(widths=((48, 96), (128, 256), (256, 384), (512,)), mirrored=True, towers=2),
-        epochs=18,
-        learning_rate=LONG_RATE,
-        label_smoothing=0.1,
-        augmentation=Augmentation(shift=3, cutout=6),
-        # Winograd's tiles fit maps of 24, 12 and 6 pixels, but not those of 28, 14 and 7.
-        sides=((0.5, 20), (0.85, 24)),
-    ),
 }
 
 
@@ -210,26 +225,6 @@ def preset(name: str, **changes: Any) -> TrainConfig:
         return replace(PRESETS[name], **changes)
     except TypeError as error:
         raise TrainError(f"a preset has no such field: {error}") from error
-
-
-def variant(
-    preset_name: str, *, epochs: float | None, seed: int, batch_norm: bool, padding: str
-) -> TrainConfig:
-    """Return a preset with the study's four variants' options applied; see :func:`variant_of`.
-
-    Raises:
-        TrainError: as :func:`preset`.
-        ModelError: a padding of another name.
-
-    >>> config = variant("tiny", epochs=1, seed=2, batch_norm=False, padding="valid")
-    >>> config.optimizer, config.net.padding, config.epochs, config.seed
-    ('sgd', 'valid', 1, 2)
-
-    """
-    base = preset(preset_name, seed=seed)
-    if epochs is not None:
-        base = replace(base, epochs=epochs)
-    return variant_of(base, batch_norm=batch_norm, padding=padding)
 
 
 def variant_of(base: TrainConfig, *, batch_norm: bool, padding: str) -> TrainConfig:

@@ -2,7 +2,7 @@
 
 CIFAR-10 comes in its official binary layout, read without pickle: six files of 10,000 records, each
 one label byte and then 1,024 red, 1,024 green and 1,024 blue bytes, row by row
-(https://www.cs.toronto.edu/~kriz/cifar.html). Any folder of class folders of images reads as well.
+(https://www.cs.toronto.edu/~kriz/cifar.html).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.errors import DataError
+from convscope.images import Preprocess
 
 CLASSES = (
     "airplane",
@@ -43,9 +44,6 @@ FILES: dict[Part, tuple[str, ...]] = {
     "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
     "test": ("test_batch.bin",),
 }
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
-)
 
 
 @dataclass(frozen=True)
@@ -107,21 +105,6 @@ class ImageSet:
         digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
-    def colour_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return each colour's mean and standard deviation over all pixels, pixels in 0..1.
-
-        Counted through histograms of the 256 values, hence exact, and without a float copy.
-        """
-        values = torch.arange(256, dtype=torch.float64) / 255
-        means, deviations = [], []
-        for channel in range(3):
-            counts = torch.bincount(self.images[:, channel].reshape(-1), minlength=256).double()
-            mean = float((counts * values).sum() / counts.sum())
-            variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
-            means.append(mean)
-            deviations.append(variance**0.5)
-        return tuple(means), tuple(deviations)
-
 
 def load_cifar10(folder: str | Path, part: Part = "train") -> ImageSet:
     """Read CIFAR-10's 50,000 training or 10,000 test images.
@@ -150,33 +133,46 @@ def require_cifar10(folder: str | Path, part: Part) -> None:
         _check_size(path)
 
 
-def load_image_folder(root: str | Path, side: int = SIDE) -> ImageSet:
-    """Read a folder of class folders of images, e.g. ``root/cat/1.jpg``.
+class CifarPictures:
+    """CIFAR-10's images in their official order, with their labels.
 
-    Classes are the sub-folders in alphabetical order. Each image is converted to RGB, its largest
-    centred square cut out and resized to *side* by *side* pixels.
+    Args:
+        folder: the folder of the ``.bin`` files, or the one that holds it.
+        preprocess: how a picture becomes the network's input.
+        part: ``"train"`` or ``"test"``.
 
     Raises:
-        DataError: the folder is missing or holds no class folder, a class folder holds no image,
-            or a file cannot be read as an image.
+        DataError: if a file is missing or damaged.
 
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}")
-    class_folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not class_folders:
-        raise DataError(f"{root} holds no class folder; put each class's images in one of its own")
-    pixels: list[Bytes] = []
-    labels: list[int] = []
-    for label, folder in enumerate(class_folders):
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise DataError(f"the class folder {folder} holds no image")
-        pixels.extend(_read_square(path, side) for path in paths)
-        labels.extend([label] * len(paths))
-    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
-    return ImageSet(images, torch.tensor(labels), tuple(folder.name for folder in class_folders))
+
+    def __init__(self, folder: str | Path, preprocess: Preprocess, part: Part = "test") -> None:
+        self._set = load_cifar10(folder, part)
+        self._preprocess = preprocess
+        self._part = part
+        self.name = f"CIFAR-10's {part} images"
+        self.classes = self._set.classes
+
+    def __len__(self) -> int:
+        return len(self._set)
+
+    def load(self, number: int) -> tuple[Tensor, int]:
+        """Return an image [C, H, W] in the network's input space, and its label."""
+        pixels = self._set.images[number].permute(1, 2, 0).contiguous().numpy()
+        image = self._preprocess(Image.fromarray(pixels))[0]
+        return image, int(self._set.labels[number])
+
+    def title(self, number: int) -> str:
+        """Return the image's class and number."""
+        return f"{self.classes[int(self._set.labels[number])]} {number}"
+
+    def path(self, number: int) -> None:
+        """Return nothing: all images lie in one file."""
+        return
+
+    def fingerprint(self) -> str:
+        """Return the hash of the pixels and labels."""
+        return self._set.fingerprint()
 
 
 def split(data: ImageSet, held_out: int, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -232,19 +228,3 @@ def _read_records(path: Path) -> Bytes:
             f"labels go from 0 to {len(CLASSES) - 1}"
         )
     return records
-
-
-def _read_square(path: Path, side: int) -> Bytes:
-    """Return the image's largest centred square as uint8 [side, side, 3]."""
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as an image") from error
-    width, height = image.size
-    edge = min(width, height)
-    left, top = (width - edge) // 2, (height - edge) // 2
-    square = image.crop((left, top, left + edge, top + edge))
-    if edge != side:
-        square = square.resize((side, side), Image.Resampling.LANCZOS)
-    return np.asarray(square)

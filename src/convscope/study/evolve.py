@@ -17,7 +17,7 @@ from convscope.models.weights import load_into
 from convscope.network import Network
 from convscope.study.checkpoints import checkpoint_paths, checkpoint_step, load_tensors
 from convscope.study.data import ImageSet, load_cifar10
-from convscope.study.peaks import channel_peaks
+from convscope.study.filters import channel_peaks
 from convscope.study.run import Run
 
 

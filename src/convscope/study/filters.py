@@ -1,14 +1,21 @@
-"""A layer's filters after training: which are dead, which are strongest, and what drives those."""
+"""A layer's filters: how strongly each answers, which are dead, and what drives the strongest."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from convscope.errors import UnitError
 from convscope.methods.project import project
 from convscope.network import Network
+from convscope.network.walk import ascend
 from convscope.records import Projection
+
+BATCH = 250
+"""Images that go up at once: enough to keep two cores busy, few enough for any memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +55,40 @@ class StrongestFilters:
         ]
 
 
+def channel_peaks(net: Network, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Return for each layer the largest value of every channel's map in every image.
+
+    Args:
+        net: the network.
+        images: [I, C, H, W] in its input space.
+        layers: names of layers with feature maps.
+
+    Returns:
+        layer -> [I, K].
+
+    Raises:
+        UnitError: there is no such layer, or it gives no feature maps.
+
+    >>> from torch import nn
+    >>> net = Network(nn.Sequential(nn.MaxPool2d(2)), torch.zeros(1, 1, 4, 4))
+    >>> channel_peaks(net, torch.arange(16.0).view(1, 1, 4, 4), ["0"])["0"]
+    tensor([[15.]])
+
+    """
+    steps = [net.step(layer) for layer in layers]
+    for step, layer in zip(steps, layers, strict=True):
+        if not net.graph.is_map(step):
+            raise UnitError(f"layer {layer!r} gives no feature maps")
+    parts = [
+        {step: maps.amax((2, 3)) for step, maps in ascend(net.graph, batch, steps).maps.items()}
+        for batch in torch.split(images.to(net.dtype), BATCH)
+    ]
+    return {
+        layer: torch.cat([part[step] for part in parts])
+        for layer, step in zip(layers, steps, strict=True)
+    }
+
+
 def dead_filters(peaks: Tensor) -> Tensor:
     """Return which filters are dead: zero behind their ReLU at every place of every image.
 
@@ -57,7 +98,6 @@ def dead_filters(peaks: Tensor) -> Tensor:
     Returns:
         bool [K].
 
-    >>> import torch
     >>> dead_filters(torch.tensor([[0.0, 0.1], [0.0, 0.0]])).tolist()
     [True, False]
 
@@ -74,7 +114,6 @@ def by_strength(peaks: Tensor) -> Tensor:
     Returns:
         int64 [K].
 
-    >>> import torch
     >>> by_strength(torch.tensor([[9.0, 4.0, 0.0], [0.0, 6.0, 1.0]])).tolist()
     [1, 0, 2]
 

@@ -3,94 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, Muon, Optimizer
 
 from convscope.study.config import TrainConfig
 
-# The polynomial x -> a x + b x^3 + c x^5 whose repetition drives every singular value in (0, 1]
-# towards one, tuned for steepness at zero rather than for the exact limit (Jordan 2024, Muon).
-QUINTIC = (3.4445, -4.7750, 2.0315)
-REPETITIONS = 5
 
+class FilterMuon(Muon):
+    """:class:`torch.optim.Muon`, which takes matrices, for the filters of convolutions.
 
-class Muon(Optimizer):
-    """Momentum whose every step is made orthogonal, for the filters of convolutions.
-
-    A filter bank [out, in, h, w] is taken as the matrix [out, in*h*w]. The momentum's singular
-    values are all brought near one, so that rare directions are learned as fast as common ones;
-    see K. Jordan, "Muon: an optimizer for hidden layers in neural networks" (2024). The bank is
-    first rescaled to a root mean square of one per filter, which batch norm makes harmless to what
-    the network computes: with its norm fixed, the learning rate is the angle it turns per step.
+    A filter bank [out, in, h, w] is taken as the matrix [out, h*w*in], of which each step is made
+    orthogonal. Before it, the bank is rescaled to a root mean square of one per filter, which batch
+    norm makes harmless to what the network computes: with its norm fixed, the learning rate is the
+    angle it turns per step.
 
     Args:
-        params: filter banks, each of two or more axes.
+        filters: banks [out, in, h, w] in channels_last, on the device where they will stay: the
+            matrices are views of them.
         lr: length of a step, in units of the orthogonal matrix, per step.
         momentum: how much of the running mean of gradients is kept from step to step, 0..1.
-        rescale: whether to hold the banks' norm fixed; needs batch norm after each.
 
     """
 
-    def __init__(
-        self, params: Iterable[Tensor], lr: float, momentum: float, rescale: bool = True
-    ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "rescale": rescale})
+    def __init__(self, filters: Iterable[Tensor], lr: float, momentum: float) -> None:
+        self._filters = list(filters)
+        # A view or an error: a copy would be trained in the filters' stead.
+        self._matrices = [
+            bank.detach().permute(0, 2, 3, 1).view(len(bank), -1) for bank in self._filters
+        ]
+        super().__init__(self._matrices, lr=lr, momentum=momentum, weight_decay=0.0)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Take one step from the gradients at hand; *closure* is not supported."""
-        for group in self.param_groups:
-            for filters in group["params"]:
-                if filters.grad is None:
-                    continue
-                state = self.state[filters]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(filters)
-                mean: Tensor = state["momentum_buffer"]
-                mean.lerp_(filters.grad, 1 - group["momentum"])
-                ahead = filters.grad.lerp(mean, group["momentum"])
-                if group["rescale"]:
-                    filters.mul_(len(filters) ** 0.5 / filters.norm())
-                filters.add_(orthogonalised(ahead), alpha=-group["lr"])
+    def step(self, closure: Any = None) -> Any:
+        """Take one step from the filters' gradients."""
+        for bank, matrix in zip(self._filters, self._matrices, strict=True):
+            matrix.grad = None if bank.grad is None else bank.grad.permute(0, 2, 3, 1).flatten(1)
+            matrix.mul_(len(matrix) ** 0.5 / matrix.norm())
+        return super().step(closure)  # type: ignore[no-untyped-call]
 
-
-def orthogonalised(update: Tensor) -> Tensor:
-    """Return *update* with its singular values brought near one, by Newton and Schulz's iteration.
-
-    Five repetitions of the polynomial bring all but the smallest into 0.7..1.2.
-
-    Args:
-        update: [out, ...], taken as a matrix of *out* rows.
-
-    Returns:
-        A tensor of the same shape.
-
-    """
-    a, b, c = QUINTIC
-    matrix = update.reshape(len(update), -1)
-    tall = matrix.shape[0] > matrix.shape[1]
-    if tall:
-        matrix = matrix.T
-    matrix = matrix / (matrix.norm() + 1e-7)
-    # Each repetition multiplies by a polynomial of the matrix times its transpose. All of them
-    # commute, so the small square alone is repeated on, and the wide matrix multiplied once.
-    # Rounding makes zeros of its spectrum slightly negative and each repetition twelve times as
-    # much: after five, in single precision, still by far too little to tell.
-    square = matrix @ matrix.T
-    factors: list[Tensor] = []
-    for repetition in range(REPETITIONS):
-        if repetition:
-            square = factors[-1] @ square @ factors[-1]
-        factor = torch.addmm(square, square, square, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        factors.append(factor)
-    wide = reduce(torch.matmul, factors) @ matrix
-    whole: Tensor = wide.T if tall else wide
-    return whole.reshape(update.shape)
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the filters' gradients."""
+        for tensor in (*self._filters, *self._matrices):
+            tensor.grad = None
 
 
 def make_optimizers(network: nn.Module, config: TrainConfig) -> list[Optimizer]:
@@ -107,7 +64,7 @@ def make_optimizers(network: nn.Module, config: TrainConfig) -> list[Optimizer]:
     for group in rest:
         group["lr"] = config.other_learning_rate
     if config.optimizer == "muon":
-        muon = Muon(filters, lr=config.learning_rate, momentum=config.momentum)
+        muon = FilterMuon(filters, lr=config.learning_rate, momentum=config.momentum)
         return [muon, SGD(rest, momentum=config.other_momentum, nesterov=True)]
     all_groups = [{"params": filters, "lr": config.learning_rate, **decay}, *rest]
     return [SGD(all_groups, momentum=config.momentum, nesterov=True)]

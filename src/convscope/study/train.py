@@ -11,11 +11,9 @@ from convscope.errors import OutputError, TrainError
 from convscope.models.plain import multiply_adds, smallest_side
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, require_cifar10, split
-from convscope.study.devices import make_fabric
-from convscope.study.made_with import made_with
-from convscope.study.memory import keep_freed_memory
+from convscope.study.devices import keep_freed_memory, made_with, make_fabric
 from convscope.study.run import FILE, Run
-from convscope.study.session import Progress, Session
+from convscope.study.trainer import Progress, Trainer
 
 
 def train(
@@ -71,11 +69,11 @@ def train(
         return run
     training, held_out = split(images, config.held_out, config.split_seed)
     del images
-    session = Session(run, training, held_out, fabric, progress)
-    session.train()
+    trainer = Trainer(run, training, held_out, fabric, progress)
+    trainer.train()
     if not isinstance(data, ImageSet):
         test = load_cifar10(data, "test")
-    session.finish(test)
+    trainer.finish(test)
     return run
 
 

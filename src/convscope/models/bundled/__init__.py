@@ -1,7 +1,7 @@
 """Networks that ship with their weights: NAME.safetensors, and NAME.json that tells of them.
 
 The JSON is the ``run.json`` of the training that made the weights, with the classes' names and the
-side of the images; :func:`convscope.study.export.export_weights` writes both files.
+side of the images; ``benchmarks/bundle.py`` writes both files.
 """
 
 import json

@@ -1,21 +1,21 @@
-"""The batches of a training, each a function of its step alone."""
+"""The batches of a training, each a function of its step alone: drawn, changed and normalised."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from convscope.errors import TrainError
-from convscope.study.augment import Changes, alternating_flip
-from convscope.study.config import TrainConfig
+from convscope.study.config import Augmentation, TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.schedule import side_at
 
 
-class Feed:
+class Batches:
     """Makes the batch of any step of a training.
 
     All randomness is drawn from generators seeded by the training's seed and by the epoch or step,
@@ -96,6 +96,99 @@ class Feed:
         coins = generator_for(self._config, "flip", 0)
         self._mirrored = alternating_flip(count, epoch, coins)
         self._epoch = epoch
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is to happen to each image of one batch, drawn before it is done.
+
+    Drawing is apart from doing so that several processes can draw alike for the whole batch, and
+    each change only its own share of the images.
+
+    Attributes:
+        mirrored: bool [N].
+        offsets: int64 [2, N], rows and columns by which to move, 0..2 * shift, where *shift* means
+            to stay.
+        holes: int64 [2, N], row and column of the cut-out square's corner; may lie outside.
+
+    """
+
+    mirrored: Tensor
+    offsets: Tensor
+    holes: Tensor
+
+    @classmethod
+    def draw(
+        cls, mirrored: Tensor, size: tuple[int, int], kind: Augmentation, generator: Generator
+    ) -> Changes:
+        """Draw the changes to a batch.
+
+        Args:
+            mirrored: bool [N], which images to mirror, from :func:`alternating_flip`.
+            size: the images' height and width in pixels.
+            kind: which changes, and how large.
+            generator: the only source of randomness, on the CPU.
+
+        """
+        count = len(mirrored)
+        offsets = torch.randint(0, 2 * kind.shift + 1, (2, count), generator=generator)
+        centres = [torch.randint(0, length, (count,), generator=generator) for length in size]
+        return cls(mirrored & kind.flip, offsets, torch.stack(centres) - kind.cutout // 2)
+
+    def share(self, part: slice) -> Changes:
+        """Return the changes to the images of *part* of the batch."""
+        return Changes(self.mirrored[part], self.offsets[:, part], self.holes[:, part])
+
+    def pick(self, images_nhwc: Tensor, chosen: Tensor, kind: Augmentation, fill: Tensor) -> Tensor:
+        """Return the chosen images, changed.
+
+        One indexing picks, mirrors, shifts and reflects: all four only say which pixel is read.
+
+        Args:
+            images_nhwc: uint8 [M, H, W, C], the whole set.
+            chosen: int64 [N], on the same device: which images these changes are for.
+            kind: what the changes were drawn for.
+            fill: uint8 [C], the colour of cut-out squares.
+
+        Returns:
+            uint8 [N, H, W, C], new.
+
+        """
+        _, height, width, _ = images_nhwc.shape
+        rows = _reflected(torch.arange(height) + self.offsets[0, :, None] - kind.shift, height)
+        columns = _reflected(torch.arange(width) + self.offsets[1, :, None] - kind.shift, width)
+        columns = torch.where(self.mirrored[:, None], width - 1 - columns, columns)
+        device = images_nhwc.device
+        picked = images_nhwc[
+            chosen[:, None, None], rows.to(device)[:, :, None], columns.to(device)[:, None, :]
+        ]
+        return self._cut_out(picked, kind, fill) if kind.cutout else picked
+
+    def _cut_out(self, images: Tensor, kind: Augmentation, fill: Tensor) -> Tensor:
+        """Set each image's square to *fill*."""
+        _, height, width, _ = images.shape
+        rows, columns = torch.arange(height), torch.arange(width)
+        top, left = self.holes[0, :, None], self.holes[1, :, None]
+        in_rows = (rows >= top) & (rows < top + kind.cutout)
+        in_columns = (columns >= left) & (columns < left + kind.cutout)
+        hole = (in_rows[:, :, None] & in_columns[:, None, :])[..., None].to(images.device)
+        return torch.where(hole, fill, images)
+
+
+def alternating_flip(count: int, epoch: int, generator: Generator) -> Tensor:
+    """Return bool [count]: which images are mirrored in *epoch*.
+
+    A fair coin decides each image's side in epoch 0; from then on it changes sides every epoch.
+    *generator* must start alike for every epoch of one training.
+    """
+    first = torch.rand(count, generator=generator) < 0.5
+    return first if epoch % 2 == 0 else ~first
+
+
+def _reflected(places: Tensor, length: int) -> Tensor:
+    """Return places beyond 0..length - 1 mirrored at the first or last, which is not repeated."""
+    last = length - 1
+    return last - (last - places.abs()).abs()
 
 
 def generator_for(config: TrainConfig, purpose: str, number: int) -> Generator:

@@ -16,8 +16,8 @@ from convscope.study.config import PRESETS, TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, split
 from convscope.study.devices import make_fabric, precision_of
 from convscope.study.run import Run
-from convscope.study.session import Progress
 from convscope.study.train import require_size, train
+from convscope.study.trainer import Progress
 from convscope.study.variants import VARIANTS, Variant
 
 FILE = "study.json"

@@ -1,4 +1,4 @@
-"""One process's part in a training: the loop, and what it keeps."""
+"""A training under way: the network, its optimizers, the loop, and all that resuming needs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,31 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope.errors import OutputError, TrainError
+from convscope.models.plain import build
+from convscope.study.batches import Batches, normalised, resized
 from convscope.study.checkpoints import (
     checkpoint_path,
     checkpoint_paths,
     load_tensors,
+    optimizer_tensors,
+    prefixed,
+    restore_optimizer,
     save_tensors,
+    without_prefix,
 )
 from convscope.study.data import ImageSet
-from convscope.study.feed import Feed
 from convscope.study.interrupts import Interrupted, interruptible
-from convscope.study.learner import Learner
+from convscope.study.optimizers import make_optimizers
 from convscope.study.run import EpochMetrics, Run
 from convscope.study.schedule import moments, one_cycle
+from convscope.study.synced import synced
 
+EVALUATION_BATCH = 1_000
 STATE = "resume.safetensors"
 # The state for resuming is written no oftener than this, in seconds of training, and no oftener
 # than keeps the time spent on writing below this share of the training's.
@@ -76,7 +84,7 @@ class _Tally:
     work: int = 0
 
 
-class Session:
+class Trainer:
     """One process's part in a training, from where it stands to the end.
 
     Args:
@@ -96,18 +104,28 @@ class Session:
         fabric: Fabric,
         progress: Callable[[Progress], None] | None,
     ) -> None:
+        config = run.config
         self._run = run
-        self._config = run.config
+        self._config = config
         self._held_out = held_out
         self._fabric = fabric
         self._progress = progress if fabric.is_global_zero else None
-        self._feed = Feed(
-            training, run.config, fabric.device, fabric.global_rank, fabric.world_size
+        self._batches = Batches(
+            training, config, fabric.device, fabric.global_rank, fabric.world_size
         )
-        self._learner = Learner(run.config, fabric)
-        run.network["parameters"] = self._learner.parameters
-        self._moments = frozenset(moments(self._feed.steps, self._feed.steps_per_epoch))
-        self._all_work = sum(self._feed.side(step) ** 2 for step in range(self._feed.steps))
+        network: nn.Module = build(config.net, config.seed)
+        # Filters as [out, h, w, in]: the layout that convolutions run fastest in. The optimizers
+        # are made where the filters will stay, since they hold views of them.
+        network = network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = synced(network) if fabric.world_size > 1 else network
+        optimizers = make_optimizers(self._network, config)
+        self._peaks = [[group["lr"] for group in made.param_groups] for made in optimizers]
+        # The same network as Fabric calls it, in its precision and with the other processes.
+        self._wrapped, *self._optimizers = fabric.setup(self._network, *optimizers)
+        run.network["parameters"] = sum(p.numel() for p in self._network.parameters())
+        steps = self._batches.steps
+        self._moments = frozenset(moments(steps, self._batches.steps_per_epoch))
+        self._all_work = sum(self._batches.side(step) ** 2 for step in range(steps))
         self._step = 0
         self._tally = _Tally()
         self._saved_at = 0.0
@@ -118,9 +136,10 @@ class Session:
         with interruptible() as interrupt:
             if self._step == 0:
                 self._keep_checkpoint()
-            while self._step < self._feed.steps:
+            steps, per_epoch = self._batches.steps, self._batches.steps_per_epoch
+            while self._step < steps:
                 self._take_step()
-                if self._step % self._feed.steps_per_epoch == 0 or self._step == self._feed.steps:
+                if self._step % per_epoch == 0 or self._step == steps:
                     self._close_epoch()
                 if self._step in self._moments:
                     self._keep_checkpoint()
@@ -130,14 +149,14 @@ class Session:
                 if self._agreed(interrupt.requested):
                     self._save_state()
                     raise Interrupted(
-                        f"stopped after step {self._step} of {self._feed.steps}; "
+                        f"stopped after step {self._step} of {steps}; "
                         f"resume the training in {self._run.folder} to go on"
                     )
 
     def finish(self, test: ImageSet | None) -> None:
         """Test the final weights, if there is anything to test them on, and close the run."""
         if test is not None:
-            self._run.test_accuracy = self._learner.accuracy(test, test.side)
+            self._run.test_accuracy = self._accuracy(test, test.side)
         self._run.seconds = {
             "training": self._tally.seconds,
             "processor": self._tally.processor_seconds,
@@ -153,10 +172,9 @@ class Session:
     def _take_step(self) -> None:
         """Learn from the next batch."""
         started, processor = time.perf_counter(), time.process_time()
-        images, labels = self._feed.batch(self._step)
-        rate = one_cycle(self._step, self._feed.steps, self._config.warmup)
-        loss_tensor, right_tensor = self._learner.step(images, labels, rate)
-        loss, right = float(loss_tensor), int(right_tensor)
+        images, labels = self._batches.batch(self._step)
+        rate = one_cycle(self._step, self._batches.steps, self._config.warmup)
+        loss, right = self._learn(images, labels, rate)
         spent = time.perf_counter() - started
         tally = self._tally
         tally.seconds += spent
@@ -165,12 +183,50 @@ class Session:
         tally.loss += loss
         tally.right += right
         tally.steps += 1
-        tally.work += self._feed.side(self._step) ** 2
+        tally.work += self._batches.side(self._step) ** 2
         self._step += 1
         if not math.isfinite(loss):
             self._give_up(f"the loss became {loss}")
         if self._progress is not None:
             self._progress(self._seen())
+
+    def _learn(self, images: Tensor, labels: Tensor, rate: float) -> tuple[float, int]:
+        """Learn from one batch.
+
+        Args:
+            images: float [N, 3, H, W], normalised.
+            labels: int64 [N].
+            rate: the learning rate as a share of its peak, 0..1.
+
+        Returns:
+            The loss before the step, and the number of right answers.
+
+        """
+        self._wrapped.train()
+        for optimizer, peaks in zip(self._optimizers, self._peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * rate
+        answers: Tensor = self._wrapped(images)
+        loss = F.cross_entropy(answers, labels, label_smoothing=self._config.label_smoothing)
+        self._fabric.backward(loss)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss.item(), int((answers.argmax(1) == labels).sum())
+
+    @torch.no_grad()
+    def _accuracy(self, data: ImageSet, side: int) -> float:
+        """Return the share of *data* that is answered rightly, in 0..1, without augmentation.
+
+        The images are resized to *side* pixels, as those that the network is learning from are.
+        Every process looks at all of them with the bare network, and none waits for another.
+        """
+        self._network.eval()
+        right = 0
+        for pixels, labels in data.batches(EVALUATION_BATCH):
+            images = normalised(resized(pixels.to(self._fabric.device), side), self._config)
+            right += int((self._network(images).argmax(1).cpu() == labels).sum())
+        return right / len(data)
 
     def _seen(self) -> Progress:
         """Return how far the training is."""
@@ -178,8 +234,8 @@ class Session:
         epochs = self._run.epochs
         return Progress(
             step=self._step,
-            steps=self._feed.steps,
-            epoch=self._step / self._feed.steps_per_epoch,
+            steps=self._batches.steps,
+            epoch=self._step / self._batches.steps_per_epoch,
             loss=tally.loss / tally.steps,
             accuracy=epochs[-1].accuracy if epochs else None,
             images_per_second=tally.steps * self._config.batch_size / tally.epoch_seconds,
@@ -189,7 +245,7 @@ class Session:
     def _close_epoch(self) -> None:
         """Look at the held-out images and note how the epoch went."""
         started = time.perf_counter()
-        accuracy = self._learner.accuracy(self._held_out, self._feed.side(self._step - 1))
+        accuracy = self._accuracy(self._held_out, self._batches.side(self._step - 1))
         tally = self._tally
         tally.validation_seconds += time.perf_counter() - started
         share = self._config.batch_size // self._fabric.world_size
@@ -197,7 +253,7 @@ class Session:
         loss, right = (self._over_processes(sums) / tally.steps).tolist()
         self._run.epochs.append(
             EpochMetrics(
-                epoch=self._step / self._feed.steps_per_epoch,
+                epoch=self._step / self._batches.steps_per_epoch,
                 step=self._step,
                 loss=loss,
                 train_accuracy=right,
@@ -225,7 +281,7 @@ class Session:
     def _keep_checkpoint(self) -> None:
         """Write the weights as they are."""
         started = time.perf_counter()
-        weights = self._learner.weights()
+        weights = self._network.state_dict()
         self._check_finite(weights)
         if self._fabric.is_global_zero:
             path = checkpoint_path(self._run.folder, self._step)
@@ -245,7 +301,7 @@ class Session:
     def _save_state(self) -> None:
         """Write all that the next step depends on."""
         started = time.perf_counter()
-        state = self._learner.state()
+        state = self._state()
         self._check_finite(state)
         if self._fabric.is_global_zero:
             facts = {
@@ -257,6 +313,13 @@ class Session:
         self._tally.saving_seconds += time.perf_counter() - started
         self._saved_at = self._tally.seconds
 
+    def _state(self) -> dict[str, Tensor]:
+        """Return all tensors that the next step depends on."""
+        tensors = prefixed("network", self._network.state_dict())
+        for number, optimizer in enumerate(self._optimizers):
+            tensors |= prefixed(f"optimizer{number}", optimizer_tensors(optimizer))
+        return tensors
+
     def _restore(self) -> None:
         """Go back to the saved state, if there is one."""
         path = self._run.folder / STATE
@@ -265,7 +328,9 @@ class Session:
             return
         tensors, header = load_tensors(path)
         facts = json.loads(header["facts"])
-        self._learner.restore(tensors)
+        self._network.load_state_dict(without_prefix("network", tensors))
+        for number, optimizer in enumerate(self._optimizers):
+            restore_optimizer(optimizer, without_prefix(f"optimizer{number}", tensors))
         self._step = facts["step"]
         self._tally = _Tally(**facts["tally"])
         self._saved_at = self._tally.seconds
@@ -282,6 +347,6 @@ class Session:
         kept = checkpoint_paths(self._run.folder)
         good = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was kept"
         raise TrainError(
-            f"{fault} at step {self._step} of {self._feed.steps}; {good}; "
+            f"{fault} at step {self._step} of {self._batches.steps}; {good}; "
             f"a lower learning rate may help"
         )
