@@ -141,7 +141,7 @@ def test_a_wrong_image_is_said_not_hidden(run):
 
 
 def test_constant_maps_and_single_positions_are_shown(run):
-    for network, options in (("constant", ("--layer", "4")), ("small", ("--patch", "24"))):
+    for network, options in (("constant", ("--layer", "4")), ("small", ("--patch", "23"))):
         status, _, err = run("one.png", *options, "--patch", "8", network=network)
         assert status == 0, err
     status, out, _ = run("one.png", "--layer", "1", "--patch", "8", network="maps")

@@ -24,6 +24,7 @@ from convscope.methods.occlusion import Occlusion
 from convscope.methods.passes import WindowedPasses
 from convscope.methods.patches import FILLS, grid
 from convscope.network import Network
+from convscope.network.differences import can_take_differences
 from convscope.network.windowed import WindowedWalk
 
 LAYERS = {
@@ -110,12 +111,11 @@ def test_windows_are_equal_to_recomputing_in_single_precision(networks, name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_differences_are_equal_to_recomputing(networks, monkeypatch, name):
     # In the network's own precision nothing is rounded: what is left is whether it is right.
-    monkeypatch.setattr(occlusion_module, "_rounds", lambda question: True)
-    monkeypatch.setattr(occlusion_module, "PRECISION", torch.float64)
+    monkeypatch.setitem(occlusion_module.PRECISIONS, "bfloat16", torch.float64)
     _, net, image = networks(name)
     layer = f"body.{LAYERS[name]}" if LAYERS[name] != "cat" else "body:cat"
     options = {"patch": (6, 5), "stride": (4, 5), "fill": "noise", "layer": layer}
-    found = occlude(net, image, method="adaptive", budget=999, **options)
+    found = occlude(net, image, method="adaptive", budget=999, precision="bfloat16", **options)
     assert_equal(found, occlude(net, image, method="full", **options), 1e-10)
 
 
@@ -139,7 +139,7 @@ def test_the_map_is_an_independent_recomputation(networks):
 
 
 @pytest.mark.parametrize(
-    ("patch", "stride"), [((5, 7), (3, 4)), ((4, 4), (4, 4)), ((21, 26), (1, 1)), ((20, 3), (2, 3))]
+    ("patch", "stride"), [((5, 7), (3, 4)), ((4, 4), (4, 4)), ((20, 26), (1, 1)), ((20, 3), (2, 3))]
 )
 def test_the_heatmap_equals_captum(networks, patch, stride):
     module, net, image = networks("overlapping pools")
@@ -173,7 +173,7 @@ def test_several_targets_names_and_sizes(networks):
 def test_a_single_logit_is_a_yes_or_no():
     module = nn.Sequential(nn.Conv2d(3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     image = torch.randn(1, 3, 9, 9)
-    o = occlude(Network(module, image), image, 3, 3)
+    o = occlude(Network(module, image, answer="labels"), image, 3, 3)
     assert o.targets == 0
     torch.testing.assert_close(o.probability, o.logit.sigmoid())
 
@@ -189,7 +189,7 @@ def test_a_network_without_classes_has_units(networks):
     torch.testing.assert_close(o.activation, full.activation)
     with pytest.raises(UnitError, match="not one number a class: name a layer"):
         occlude(net, image, 6, 5)
-    with pytest.raises(UnitError, match="no logit in this occlusion: the network is no classifier"):
+    with pytest.raises(UnitError, match="no logit in this occlusion: it is of a map only"):
         o.heatmap("logit")
 
 
@@ -264,6 +264,10 @@ def test_colours_numbers_and_tensors_as_fills(networks):
 def test_the_grid_covers_the_image_with_patches_cut_off(size, patch, stride):
     if patch > size:
         with pytest.raises(ImageError, match="larger than the image"):
+            grid((size, size), (patch, patch), (stride, stride))
+        return
+    if patch == size:
+        with pytest.raises(ImageError, match="hides the whole image"):
             grid((size, size), (patch, patch), (stride, stride))
         return
     corners = grid((size, size), (patch, patch), (stride, stride))[:, 0]
@@ -395,13 +399,18 @@ UNROUNDED = {
 
 
 @pytest.mark.parametrize("name", UNROUNDED)
-def test_what_cannot_be_rounded_is_not(monkeypatch, name):
+def test_what_cannot_be_rounded_is_not(name):
     """Operations without bfloat16, whole numbers among the values, several values an image."""
-    monkeypatch.setattr(occlusion_module, "halves_are_fast", lambda kind: True)
     image = torch.rand(1, 3, 14, 14, generator=torch.Generator().manual_seed(2))
     net = Network(UNROUNDED[name].eval(), image)
     exact = occlude(net, image, 4, 2)
-    o = occlude(net, image, 4, 2, method="adaptive", budget=exact.computed.numel())
+    if not can_take_differences(net.graph):
+        with pytest.raises(ConvscopeError, match="leave the precision out"):
+            occlude(net, image, 4, 2, method="adaptive", precision="bfloat16")
+        return
+    o = occlude(
+        net, image, 4, 2, method="adaptive", budget=exact.computed.numel(), precision="bfloat16"
+    )
     change = (exact.logit - exact.clean["logit"]).abs().max()
     assert change > 0
     assert (o.logit - exact.logit).abs().max() < 0.05 * change
@@ -452,12 +461,12 @@ def test_numbers_may_be_numpys_or_torchs(networks, number):
 
 
 @pytest.mark.parametrize("rounded", [False, True])
-def test_adaptive_tells_what_it_computed(networks, monkeypatch, rounded):
-    monkeypatch.setattr(occlusion_module, "halves_are_fast", lambda kind: rounded)
+def test_adaptive_tells_what_it_computed(networks, rounded):
     _, net, image = networks("plain")
     net = Network(net.module.float(), image.float())
     exact = occlude(net, image, 6, 1)
-    o = occlude(net, image, 6, 1, method="adaptive", budget=120)
+    precision = "bfloat16" if rounded else "float32"
+    o = occlude(net, image, 6, 1, method="adaptive", budget=120, precision=precision)
     net.module.double()
     assert o.computed.sum() == 120
     change = (exact.logit - exact.clean["logit"]).abs().mean()
@@ -583,6 +592,7 @@ def test_mistakes_are_named(networks):
     _, net, image = networks("plain")
     wrong = [
         (ImageError, "patch of 22 x 22 pixels is larger than the image, 21 x 26", {"patch": 22}),
+        (ImageError, "patch of 21 x 26 pixels hides the whole image", {"patch": (21, 26)}),
         (ImageError, "patch must be at least 1 pixel, not 0", {"patch": 0}),
         (ImageError, "stride must be at least 1 pixel, not 0", {"stride": 0}),
         (ImageError, "stride must be at least 1 pixel, not -3", {"stride": (2, -3)}),
@@ -597,7 +607,7 @@ def test_mistakes_are_named(networks):
         (UnitError, "has classes 0 to 4, not -1", {"target": -1}),
         (UnitError, "does not name its classes: give a number, 0 to 4", {"target": "cat"}),
         (UnitError, "list of target classes is empty", {"target": []}),
-        (UnitError, "a class is a whole number or a name, not 2.5", {"target": 2.5}),
+        (UnitError, "a target is a whole number or a name, not 2.5", {"target": 2.5}),
         (UnitError, "no layer 'features.88'", {"layer": "features.88"}),
         (UnitError, "a layer is called by its name, not by 8", {"layer": 8}),
         (UnitError, "channels 0 to 11, not 12", {"layer": "body.features.8", "channel": 12}),
@@ -609,6 +619,8 @@ def test_mistakes_are_named(networks):
         (ConvscopeError, "unknown method 'exakt'; did you mean 'exact'", {"method": "exakt"}),
         (ConvscopeError, "budget needs the method 'adaptive'", {"budget": 5}),
         (ConvscopeError, "budget '5 m' is neither", {"method": "adaptive", "budget": "5 m"}),
+        (ConvscopeError, "unknown precision 'half'", {"precision": "half"}),
+        (ConvscopeError, "precision needs the method 'adaptive'", {"precision": "bfloat16"}),
         (ConvscopeError, "memory 'lots' is not an amount", {"memory": "lots"}),
     ]
     for kind, message, change in wrong:

@@ -15,6 +15,7 @@ from torch import Tensor
 from convscope.errors import OutputError
 from convscope.figures.sheet import picture_of
 from convscope.methods.project import strongest_maps
+from convscope.methods.targets import taken_for
 from convscope.models import load
 from convscope.models.bundled import bundle_facts
 from convscope.network import Network
@@ -158,10 +159,7 @@ def _seen(net: Network, images: Tensor) -> npt.NDArray[np.uint8]:
 
 
 def _answers(net: Network, images: Tensor) -> list[tuple[str, float]]:
-    assert net.classes  # a bundle names them
-    probability, place = net(images).softmax(dim=1)[0].topk(ANSWERS)
-    names = [net.classes[index] for index in place.tolist()]
-    return list(zip(names, probability.tolist(), strict=True))
+    return taken_for(net, images, ANSWERS)[0]
 
 
 def _html(net: Network, pictures: list[Shown]) -> str:

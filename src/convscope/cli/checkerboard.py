@@ -10,8 +10,10 @@ import typer
 from convscope.cli.options import (
     ARRAYS,
     PICTURES,
+    Answer,
     AsJson,
     Device,
+    Head,
     Memory,
     Model,
     Size,
@@ -50,6 +52,8 @@ def checkerboard(
     ] = None,
     weights: Weights = "default",
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -71,7 +75,7 @@ def checkerboard(
     rule_named(rule)
     parse_bytes(memory)
     Deadline(budget)
-    net = load_network(model, weights, size, device)
+    net = load_network(model, weights, size, device, answer, head)
     if output.suffix.lower() in PICTURES:
         _check_fits(net, layer)
     batch = net.preprocess.batch(images)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AsJson, Device, Memory, load_network, open_images
+from convscope.cli.options import Answer, AsJson, Device, Head, Memory, load_network, open_images
 from convscope.cli.printing import print_json, print_line, progress_bar
 from convscope.errors import ConvscopeError
 
@@ -40,6 +40,8 @@ def compare(
     size: Annotated[
         str | None, typer.Option(metavar="C,H,W", help="Input size of both networks.")
     ] = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     as_json: AsJson = False,
@@ -60,7 +62,7 @@ def compare(
         raise ConvscopeError("--weights is given at most twice: for A, and for B")
     pairs = [_pair(text) for text in layer] if layer else None
     nets = tuple(
-        load_network(model, own, size, device)
+        load_network(model, own, size, device, answer, head)
         for model, own in zip((first, second), given, strict=False)
     )
     sources = tuple(open_images(images, net) for net in nets)

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.options import PICTURES, AsJson, Device, Model, Size, Weights, load_network
+from convscope.cli.options import (
+    PICTURES,
+    Answer,
+    AsJson,
+    Device,
+    Head,
+    Model,
+    Size,
+    Weights,
+    load_network,
+)
 from convscope.cli.printing import print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
@@ -42,6 +52,8 @@ def correspondence(
     ] = None,
     weights: Weights = "default",
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf or .safetensors file.")
@@ -58,7 +70,7 @@ def correspondence(
     from convscope.outputs import check_output, written_beside
 
     check_output(output, PICTURES + TENSORS)
-    net = load_network(model, weights, size, device)
+    net = load_network(model, weights, size, device, answer, head)
     marked = read_parts(parts, net.preprocess)
     with progress_bar(f"hiding parts of {len(marked.files)} images") as advance:
         found = measure(

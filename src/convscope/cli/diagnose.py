@@ -9,8 +9,10 @@ import typer
 
 from convscope.cli.options import (
     PICTURES,
+    Answer,
     AsJson,
     Device,
+    Head,
     Memory,
     Model,
     Size,
@@ -61,6 +63,8 @@ def diagnose(
     ] = None,
     weights: Weights = "default",
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -81,7 +85,7 @@ def diagnose(
     check_output(output, PICTURES + RECORDS)
     limits = Thresholds.named(_numbers(threshold or []))
     Deadline(budget, or_zero=True)
-    net = load_network(model, weights, size, device)
+    net = load_network(model, weights, size, device, answer, head)
     given = _given(images, net)
     with progress_bar("diagnosing") as advance:
         found = examine(

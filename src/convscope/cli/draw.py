@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import PICTURES, AsJson, Model, Size, load_network
+from convscope.cli.options import PICTURES, Answer, AsJson, Head, Model, Size, load_network
 from convscope.cli.printing import print_json, print_line
 
 
@@ -18,6 +18,8 @@ def draw(
         str | None, typer.Option(help="A .safetensors or .pth file; the drawing needs none.")
     ] = None,
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw the architecture: a box for every layer, its maps' size and channels, and what skips."""
@@ -27,7 +29,7 @@ def draw(
     check_output(output, PICTURES)
     # An exported program brings its weights; for all else random ones save a download.
     own = "default" if model.endswith(".pt2") else "random"
-    net = load_network(model, weights or own, size, "cpu")
+    net = load_network(model, weights or own, size, "cpu", answer, head)
     found = drawn(net)
     with written_beside(output) as beside:
         found.save(beside)

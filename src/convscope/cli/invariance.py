@@ -8,8 +8,10 @@ import typer
 
 from convscope.cli.options import (
     PICTURES,
+    Answer,
     AsJson,
     Device,
+    Head,
     Memory,
     Model,
     Size,
@@ -48,6 +50,8 @@ def invariance(
     ] = None,
     weights: Weights = "default",
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -67,7 +71,7 @@ def invariance(
     check_output(output, PICTURES + TENSORS)
     if output.suffix.lower() in PICTURES:
         check_images_fit(len(images))
-    net = load_network(model, weights, size, device)
+    net = load_network(model, weights, size, device, answer, head)
     batch = net.preprocess.batch(images)
     targets = target * len(images) if target and len(target) == 1 else target
     with progress_bar(f"transforming {len(images)} image{'s' if len(images) > 1 else ''}") as bar:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.options import AsJson, Model, Size, load_network
+from convscope.cli.options import Answer, AsJson, Head, Model, Size, load_network
 from convscope.cli.printing import print_json
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ def layers(
         str | None, typer.Option(help="A .safetensors or .pth file; the table needs none.")
     ] = None,
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     as_json: AsJson = False,
 ) -> None:
     """List the layers: shape, stride, padding offset, receptive field, parameters, cost."""
     # An exported program brings its weights; for all else random ones save a download.
     own = "default" if model.endswith(".pt2") else "random"
-    net = load_network(model, weights or own, size, "cpu")
+    net = load_network(model, weights or own, size, "cpu", answer, head)
     rows = list(net.layers.values())
     if as_json:
         from dataclasses import asdict

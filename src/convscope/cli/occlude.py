@@ -10,8 +10,10 @@ import typer
 from convscope.cli.options import (
     ARRAYS,
     PICTURES,
+    Answer,
     AsJson,
     Device,
+    Head,
     Memory,
     Model,
     Size,
@@ -35,11 +37,18 @@ def occlude(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
     patch: Annotated[
         list[str] | None,
-        typer.Option(metavar="N or H,W", help="Size of the patch (repeat for more); 32."),
+        typer.Option(
+            metavar="N or H,W", help="Size of the patch (repeat); a seventh of the image's side."
+        ),
     ] = None,
     stride: Annotated[
-        str, typer.Option(metavar="N or H,W", help="Pixels between positions.")
-    ] = "8",
+        str | None,
+        typer.Option(metavar="N or H,W", help="Pixels between positions; for some 28 a side."),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="A picture of the image's parts, one grey or colour each, to hide."),
+    ] = None,
     fill: Annotated[
         str,
         typer.Option(
@@ -62,6 +71,7 @@ def occlude(
         str | None,
         typer.Option(metavar="N or SECONDSs", help="For adaptive: positions, or a time as 20s."),
     ] = None,
+    precision: Annotated[str, typer.Option(help="float32, or for adaptive bfloat16.")] = "float32",
     scale: Annotated[
         str, typer.Option(help="tile: each map on its own scale; shared: all on one.")
     ] = "tile",
@@ -70,6 +80,8 @@ def occlude(
     ] = None,
     weights: Weights = "default",
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -84,27 +96,32 @@ def occlude(
     from convscope.figures.occlusion import check_occlusion_fits
     from convscope.figures.projection import check_scale
     from convscope.methods.occlude import occlude_sizes
+    from convscope.methods.patches import label_map
     from convscope.outputs import check_output
 
     check_output(output, PICTURES + ARRAYS)
     if animate:
         check_output(animate, ANIMATIONS)
     check_scale(scale)
-    sizes = [_size(text, "--patch") for text in patch or ["32"]]
-    steps = _size(stride, "--stride")
+    sizes = [_size(text, "--patch") for text in patch] if patch else [None]
+    steps = None if stride is None else _size(stride, "--stride")
     targets = None if not target else target[0] if len(target) == 1 else target
     if output.suffix.lower() in PICTURES:
         check_occlusion_fits(len(images) * len(sizes) * len(target or [""]))
-    net = load_network(model, weights, size, device)
+    net = load_network(model, weights, size, device, answer, head)
     batch = net.preprocess.batch(images)
     hidden = _fill(fill)
-    options = {"method": method, "budget": budget, "memory": memory}
+    masks = None if mask is None else label_map(mask)
+    options: dict[str, Any] = {
+        "masks": masks, "method": method, "budget": budget, "precision": precision,
+        "memory": memory,
+    }  # fmt: skip
     found: list[_Found] = []
     for path, image in zip(images, batch, strict=True):
         with progress_bar(f"occluding {path.name}") as advance:
             records = occlude_sizes(
                 net, image[None], sizes, steps, hidden, targets, layer, channel,
-                progress=advance, **options,  # type: ignore[arg-type]
+                progress=advance, **options,
             )  # fmt: skip
         for record in records:
             found += [_found(net, path, image, one) for one in record.singles()]
@@ -192,8 +209,7 @@ def _draw(net: "Network", found: list[_Found], fill: str | float, scale: str, ou
     rows = []
     for one in found:
         behind = fill_for(fill, one.image, net.preprocess, one.record.patch)
-        row, column = telling(one.record)
-        shown = patched(one.record, row, column, one.image, behind)
+        shown = patched(one.record, telling(one.record), one.image, behind)
         rows.append(
             OccludedImage(one.record, one.image, shown, _title(one), one.projection, one.agreement)
         )
@@ -228,12 +244,12 @@ def _write_arrays(path: Path, found: list[_Found]) -> None:
     """Write every tensor and heat map as NUMBER/NAME, and all facts as one text of JSON."""
     import numpy as np
 
+    from convscope.methods.occlusion import KINDS
+
     arrays: dict[str, Any] = {}
     facts = []
     for number, one in enumerate(found):
-        kinds = [
-            k for k in ("probability", "logit", "activation") if getattr(one.record, k) is not None
-        ]
+        kinds = [kind for kind in KINDS if getattr(one.record, kind) is not None]
         own = {**one.record.arrays(), **{f"heatmap_{k}": one.record.heatmap(k) for k in kinds}}
         if one.projection is not None:
             own["projection"] = one.projection
@@ -247,17 +263,22 @@ def _print_record(one: _Found) -> None:
     from convscope.figures.occlusion import class_name, telling
 
     o = one.record
-    patch = f"patch {o.patch[0]} x {o.patch[1]}"
-    print_line(f"{_title(one)}; {patch}, {int(o.computed.sum())} of {o.computed.numel()} positions")
-    row, column = telling(o)
-    top, left, bottom, right = o.positions[row, column].tolist()
+    done = f"{int(o.computed.sum())} of {o.computed.numel()} positions"
+    print_line(f"{_title(one)}; {o.part}, {done}")
+    place = telling(o)
+    top, left, bottom, right = o.positions.view(-1, 4)[place].tolist()
     where = f"hiding rows {top}-{bottom - 1}, columns {left}-{right - 1}"
+    if o.output:
+        print_line(f"  output: {o.output}")
+    if o.number is not None:
+        name, low = class_name(o, int(o.targets)), o.number.flatten()[place].item()  # type: ignore[arg-type]
+        print_line(f"  {name} {o.clean['number']:.4g}; lowest {where}: {low:.4g}")
     if o.probability is not None:
         name = class_name(o, int(o.targets))  # type: ignore[arg-type]
         if o.targets != o.clean["predicted"]:
             taken = class_name(o, o.clean["predicted"])
             print_line(f"  the network takes this image for {taken}, not for {name}")
-        low = o.probability[row, column].item()
+        low = o.probability.flatten()[place].item()
         print_line(f"  P({name}) {o.clean['probability']:.4f}; lowest logit {where}: P {low:.4f}")
     if o.activation is not None:
         drop = o.drop("activation")

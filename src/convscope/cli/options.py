@@ -34,11 +34,25 @@ Weights = Annotated[
 ]
 Size = Annotated[str | None, typer.Option(metavar="C,H,W", help="Input size of the network.")]
 Device = Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")]
+Answer = Annotated[
+    str | None,
+    typer.Option(help="What the output is: classes, labels or number; by default its end tells."),
+]
+Head = Annotated[
+    str | None, typer.Option(help="Which of several outputs: its number or name; the first.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
 Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
 
 
-def load_network(model: str, weights: str, size: str | None, device: str) -> "Network":
+def load_network(
+    model: str,
+    weights: str,
+    size: str | None,
+    device: str,
+    answer: str | None = None,
+    head: str | None = None,
+) -> "Network":
     """Load a network by name or RUN folder; ``random`` stands for random weights."""
     from convscope.models import load
     from convscope.study.network import is_run, network_of_run
@@ -46,10 +60,12 @@ def load_network(model: str, weights: str, size: str | None, device: str) -> "Ne
     if is_run(model):
         if weights not in ("default", "random"):
             raise ConvscopeError(f"{model} brings its own weights, which --weights cannot replace")
-        return network_of_run(model, trained=weights == "default", size=size, device=device)
+        net = network_of_run(model, trained=weights == "default", size=size, device=device)
+        return net.reading(answer, head)
     # A factory's file may print; standard output is for the answer alone.
     with redirect_stdout(sys.stderr):
-        return load(model, None if weights == "random" else weights, size=size, device=device)
+        own = None if weights == "random" else weights
+        return load(model, own, size=size, device=device, answer=answer, head=head)
 
 
 def open_images(images: Path, net: "Network") -> "Images":

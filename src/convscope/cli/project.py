@@ -10,8 +10,10 @@ import typer
 from convscope.cli.options import (
     ARRAYS,
     PICTURES,
+    Answer,
     AsJson,
     Device,
+    Head,
     Memory,
     Model,
     Size,
@@ -54,6 +56,8 @@ def project(
     ] = "tile",
     weights: Weights = "default",
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -71,7 +75,7 @@ def project(
     check_output(output, PICTURES + ARRAYS)
     _check_choices(layer, channel, top)
     _check_words(rule, select, scale, memory)
-    net = load_network(model, weights, size, device)
+    net = load_network(model, weights, size, device, answer, head)
     tiles = _tiles_an_image(net, layer, channel, top)
     if output.suffix.lower() in PICTURES:
         from convscope.figures.projection import check_figure_fits
@@ -177,16 +181,9 @@ def _projections(
 
 def _titles(net: "Network", batch: "Tensor", images: list[Path]) -> list[str]:
     """Return each file's name, with the most probable class where the network names classes."""
-    titles = []
-    for image, pixels in zip(images, batch, strict=True):
-        title = image.name
-        if net.classes:
-            answer = net(pixels[None])
-            if answer.shape == (1, len(net.classes)):
-                probability, best = answer.softmax(dim=1)[0].max(dim=0)
-                title += f": {net.classes[int(best)]} ({probability:.0%})"
-        titles.append(title)
-    return titles
+    from convscope.methods.targets import picture_titles
+
+    return list(picture_titles(net, batch, [image.name for image in images]))
 
 
 def _save_projections(

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from convscope.cli.options import (
+    Answer,
     AsJson,
     Device,
+    Head,
     Memory,
     Model,
     Size,
@@ -42,6 +44,8 @@ def report(
     ] = "200",
     weights: Weights = "default",
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     as_json: AsJson = False,
@@ -58,7 +62,7 @@ def report(
     Deadline(seconds)
     parse_bytes(memory)
     check_folder(output)
-    net = load_network(model, weights, size, device)
+    net = load_network(model, weights, size, device, answer, head)
     source = open_images(images, net)
     pictures = [net.preprocess(path) for path in picture] if picture else None
     names = [path.name for path in picture] if picture else None

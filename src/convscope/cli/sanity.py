@@ -7,8 +7,10 @@ import typer
 
 from convscope.cli.options import (
     PICTURES,
+    Answer,
     AsJson,
     Device,
+    Head,
     Memory,
     Model,
     Size,
@@ -54,6 +56,8 @@ def sanity(
     ] = None,
     weights: Weights = "default",
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -70,7 +74,7 @@ def sanity(
     from convscope.outputs import check_output, written_beside
 
     check_output(output, PICTURES + TENSORS)
-    net = load_network(model, weights, size, device)
+    net = load_network(model, weights, size, device, answer, head)
     inputs = net.preprocess(image)
     rules = {"rules": rule} if rule else {}
     with progress_bar(f"testing {image.name}") as advance:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.options import (
+    Answer,
     AsJson,
     Device,
+    Head,
     Memory,
     Size,
     Weights,
@@ -56,6 +58,8 @@ def scan(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a scan.")] = False,
     weights: Weights = "default",
     size: Size = None,
+    answer: Answer = None,
+    head: Head = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     as_json: AsJson = False,
@@ -80,7 +84,7 @@ def scan(
     room = parse_bytes(memory)
     share = _part(part)
     _check_folder(output, images, resume)
-    net = load_network(model, weights, size, device)
+    net = load_network(model, weights, size, device, answer, head)
     chosen_rule(net, rule)
     from convscope.atlas.commands import ModelNames
 

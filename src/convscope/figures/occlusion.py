@@ -96,11 +96,10 @@ class OcclusionFigure:
         self.sheet.save(path)
 
 
-def telling(occlusion: Occlusion) -> tuple[int, int]:
-    """Return the row and column of the position that lowers the target, or the unit, most."""
-    drop = occlusion.drop("activation" if occlusion.logit is None else "logit")
-    values = drop.nan_to_num(-np.inf)
-    return divmod(int(values.argmax()), values.shape[1])
+def telling(occlusion: Occlusion) -> int:
+    """Return the number, row by row, of the position that lowers the target, or the unit, most."""
+    drop = occlusion.drop("logit" if occlusion.logit is not None else None)
+    return int(drop.nan_to_num(-np.inf).argmax())
 
 
 def check_occlusion_fits(rows: int) -> None:
@@ -163,7 +162,7 @@ def _headings(rows: Sequence[OccludedImage]) -> list[str]:
 
 def _is_another(o: Occlusion) -> bool:
     """Return whether the target is not what the network takes the image for."""
-    return o.targets is not None and o.clean["predicted"] != o.targets
+    return o.predicted is not None and o.clean["predicted"] != o.targets
 
 
 def _target_name(o: Occlusion) -> str:
@@ -176,24 +175,25 @@ class _Limits:
     """The scales of the maps: (low, high) of values, and the largest drop either way."""
 
     activation: tuple[float, float]
+    number: tuple[float, float]
     heat: float
 
     @classmethod
     def of(cls, rows: Sequence[OccludedImage]) -> "_Limits":
-        activations = [
-            row.occlusion.activation.numpy() for row in rows if row.occlusion.activation is not None
-        ]
+        def limits(kind: str) -> tuple[float, float]:
+            maps = [getattr(row.occlusion, kind) for row in rows]
+            values = torch.cat([torch.zeros(0), *(m.flatten() for m in maps if m is not None)])
+            known = values[~values.isnan()]
+            return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+
         heats = [np.abs(_heat(row.occlusion)) for row in rows]
-        values = np.concatenate([a.ravel() for a in activations]) if activations else np.zeros(1)
         return cls(
-            (float(np.nanmin(values)), float(np.nanmax(values))),
-            max(float(np.nanmax(heat)) for heat in heats),
+            limits("activation"), limits("number"), max(float(np.nanmax(heat)) for heat in heats)
         )
 
 
 def _heat(occlusion: Occlusion) -> npt.NDArray[np.float64]:
-    kind = "activation" if occlusion.probability is None else "probability"
-    return np.asarray(occlusion.heatmap(kind).double().numpy())
+    return np.asarray(occlusion.heatmap().double().numpy())
 
 
 @dataclass(frozen=True)
@@ -280,8 +280,8 @@ def _letters(row: OccludedImage) -> dict[str, str]:
         "patch": True,
         "unit": o.activation is not None,
         "projection": row.projection is not None,
-        "probability": o.probability is not None and o.predicted is not None,
-        "classes": o.probability is not None and o.predicted is not None,
+        "target": o.kind != "activation",
+        "classes": o.predicted is not None and o.masks is None,
     }
     return dict(zip((name for name, is_there in there.items() if is_there), "abcde", strict=False))
 
@@ -289,11 +289,11 @@ def _letters(row: OccludedImage) -> dict[str, str]:
 def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list[_Panel]:
     o, letters = row.occlusion, _letters(row)
     pictures = picture_of(preprocess.to_pixels(torch.stack([row.image.cpu(), row.patched.cpu()])))
-    place = o.positions[telling(o)].tolist()
+    place = o.positions.view(-1, 4)[telling(o)].tolist()
+    lowered = {"probability": "logit of the target", "activation": "unit"}.get(o.kind, "number")
     panels = [
         _Panel(
-            f"({letters['patch']}) the patch, {o.patch[0]} x {o.patch[1]}, where it\nlowers the "
-            f"{'unit' if o.logit is None else 'logit of the target'} most",
+            f"({letters['patch']}) the {o.part}\nthat lowers the {lowered} most",
             pictures[1],
             frame=(place[0], place[1], place[2], place[3]),
         )
@@ -306,7 +306,7 @@ def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list
             _Panel(
                 f"({letters['unit']}) {one_line(str(o.layer))}\nchannel {o.channel}, "
                 f"{number(o.clean['activation'])} unoccluded",
-                o.activation.numpy(), VALUES, limits.activation, "sum of the map", dots=computed,
+                _laid(o, o.activation), VALUES, limits.activation, "sum of the map", dots=computed,
             )
         )  # fmt: skip
     if row.projection is not None:
@@ -314,21 +314,29 @@ def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list
         tile = display_scale(shown)
         title = f"({letters['projection']}) {_projection_title(row, tile)}"
         panels.append(_Panel(title, to_display(shown, tile)))
-    if o.probability is not None and o.predicted is not None:
-        name = _target_name(o)
+    if o.probability is not None:
+        title = f"P({_target_name(o)}),\n{o.clean['probability']:.3f} unoccluded"
         panels.append(
             _Panel(
-                f"({letters['probability']}) P({name}),\n{o.clean['probability']:.3f} unoccluded",
-                o.probability.numpy(), VALUES, (0.0, 1.0), "probability", dots=computed,
+                f"({letters['target']}) {title}",
+                _laid(o, o.probability), VALUES, (0.0, 1.0), "probability", dots=computed,
             )
         )  # fmt: skip
+    if o.number is not None:
+        title = f"{_target_name(o)},\n{number(o.clean['number'])} unoccluded"
+        panels.append(
+            _Panel(
+                f"({letters['target']}) {title}",
+                _laid(o, o.number), VALUES, limits.number, "the number", dots=computed,
+            )
+        )  # fmt: skip
+    if "classes" in letters:
         panels.append(_classes_panel(o, letters["classes"]))
-    heat = _heat(o)
-    what = "activation" if o.probability is None else "probability"
-    reach = limits.heat
+    heat, what, reach = _heat(o), o.kind, limits.heat
+    covers = "patches" if o.masks is None else "masks"
     panels.append(
         _Panel(
-            f"mean drop of the {what} over the\npatches that cover each pixel",
+            f"mean drop of the {what} over the\n{covers} that cover each pixel",
             heat, DROPS, (-reach, reach), f"drop of the {what}", under=pictures[0],
         )
     )  # fmt: skip
@@ -364,20 +372,32 @@ def _classes_panel(o: Occlusion, letter: str) -> _Panel:
 
 def class_name(o: Occlusion, number_of: int) -> str:
     """Return the name of a class, or its number where the network names none."""
-    return one_line(o.classes.get(str(number_of), f"class {number_of}"))
+    noun = {"labels": "label", "number": "output"}.get(str(o.answer), "class")
+    return one_line(o.classes.get(str(number_of), f"{noun} {number_of}"))
+
+
+def _laid(o: Occlusion, values: Tensor) -> npt.NDArray[np.generic]:
+    """Return the values as a picture: of masks, what they are at each pixel in the mean."""
+    return np.asarray((values if o.masks is None else o.over_pixels(values)).numpy())
 
 
 def _caption(rows: Sequence[OccludedImage], scale: str, preprocess: Preprocess) -> list[str]:
     o = rows[0].occlusion
+    what = f"with {o.part} of the image hidden ({o.fill})"
+    if o.masks is None:
+        what = (
+            f"with a patch ({o.fill}) over part of the image, at every {o.stride[0]} x "
+            f"{o.stride[1]} pixels; each cell of a map is one position"
+        )
     lines = [
-        f"{o.network}: what the network says with a patch ({o.fill}) over part of the image, at "
-        f"every {o.stride[0]} x {o.stride[1]} pixels; each cell of a map is one position "
+        f"{o.network}: what the network says {what} "
         f"(Zeiler & Fergus, arXiv 1311.2901, sec. 4.2). It shows what the answer depends on when "
         f"it is hidden, which is not all that the network uses.",
     ]
-    if o.probability is not None:
+    if o.kind != "activation":
         lines.append(
-            "Red: hiding the place lowers the probability; blue: it raises it. "
+            f"The output was taken for {o.output}. "
+            f"Red: hiding the place lowers the {o.kind}; blue: it raises it. "
             + ("Each map on its own scale." if scale == "tile" else "All rows on one scale.")
         )
     lines += [
@@ -395,7 +415,7 @@ def _caption(rows: Sequence[OccludedImage], scale: str, preprocess: Preprocess) 
         lines.append(
             f"White dots: computed positions; between them the maps are estimates{nearest}."
         )
-    if any(bool(r.occlusion.heatmap(k).isnan().any()) for r in rows for k in _kinds(r.occlusion)):
+    if any(bool(row.occlusion.heatmap().isnan().any()) for row in rows):
         lines.append("Hatched: not covered by any patch that was computed.")
     return lines
 
@@ -422,7 +442,3 @@ def _projection_caption(rows: Sequence[OccludedImage], preprocess: Preprocess) -
 
 def _is_estimated(o: Occlusion) -> bool:
     return o.method == "adaptive" and not bool(o.computed.all())
-
-
-def _kinds(o: Occlusion) -> list[str]:
-    return ["activation"] if o.probability is None else ["probability"]

@@ -13,7 +13,7 @@ from convscope.figures.sheet import picture_of
 from convscope.images import Preprocess
 from convscope.methods.occlusion import Occlusion
 from convscope.methods.passes import painted
-from convscope.methods.patches import Fill
+from convscope.methods.patches import Cover, Fill
 from convscope.network.windowed import Placement
 
 SIDE = 320
@@ -61,7 +61,7 @@ def _foot(o: Occlusion, title: str, shown: int) -> Image.Image:
     """Return what stands below every frame: what the film is, and in red what it must say."""
     font, room = ImageFont.load_default(FOOT), SIDE + BESIDE - 2 * EDGE
     facts = (
-        o.network, title, f"patch {o.patch[0]} x {o.patch[1]} ({o.fill})",
+        o.network, title, f"{o.part} ({o.fill})",
         f"layer {o.layer}" if o.layer else "",
         "red mark on a bar: unoccluded" if o.probability is not None else "",
         f"{shown} of {o.computed.numel()} positions",
@@ -100,10 +100,8 @@ def _above(frame: Image.Image, foot: Image.Image) -> Image.Image:
 def _frame(
     o: Occlusion, place: int, image: Tensor, fill: Fill, preprocess: Preprocess
 ) -> Image.Image:
-    corners = o.positions.reshape(-1, 4)[place : place + 1].numpy()
-    zero = np.zeros(1, dtype=np.int64)
-    hidden = painted(image, corners, fill, Placement(zero, zero, *o.image_size))
-    pixels = picture_of(preprocess.to_pixels(hidden.cpu()))[0]
+    hidden = patched(o, place, image, fill)
+    pixels = picture_of(preprocess.to_pixels(hidden[None].cpu()))[0]
     height, width = o.image_size
     scale = SIDE / max(height, width)
     picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).resize(
@@ -112,7 +110,7 @@ def _frame(
     frame = Image.new("RGB", (SIDE + BESIDE, SIDE), "white")
     frame.paste(picture, (0, 0))
     draw = ImageDraw.Draw(frame)
-    top, left, bottom, right = (corners[0] * scale).tolist()
+    top, left, bottom, right = (o.positions.view(-1, 4)[place] * scale).tolist()
     draw.rectangle((left, top, right - 1, bottom - 1), outline=MARK, width=2)
     _write_numbers(draw, o, place)
     return frame
@@ -143,10 +141,20 @@ def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
         value, clean = o.activation.flatten()[place].item(), o.clean["activation"]
         share = f" ({value / clean:.0%} of unoccluded)" if clean > 0 else ""
         draw.text((across, down), f"channel {o.channel}: {value:.4g}{share}", INK, font)
+        down += line + 8
+    for single in o.singles() if o.number is not None else []:
+        assert single.number is not None
+        assert isinstance(single.targets, int)
+        name, value = class_name(single, single.targets)[:30], single.number.flatten()[place].item()
+        told = f"{name}: {value:.4g} (unoccluded: {single.clean['number']:.4g})"
+        draw.text((across, down), told, INK, font)
+        down += line + 3
 
 
-def patched(o: Occlusion, row: int, column: int, image: Tensor, fill: Fill) -> Tensor:
-    """Return the image with the patch at one position, [C, H, W]."""
-    zero = np.zeros(1, dtype=np.int64)
-    corners = o.positions[row, column][None].numpy()
-    return torch.squeeze(painted(image, corners, fill, Placement(zero, zero, *o.image_size)), 0)
+def patched(o: Occlusion, place: int, image: Tensor, fill: Fill) -> Tensor:
+    """Return the image with one part hidden, by the part's number in the grid, [C, H, W]."""
+    zero, masks = np.zeros(1, dtype=np.int64), o.masks
+    if masks is not None:
+        masks = masks[place : place + 1].expand(-1, -1, *o.image_size).to(image.device)
+    cover = Cover(o.positions.reshape(-1, 4)[place : place + 1].numpy(), fill, masks)
+    return torch.squeeze(painted(image, cover, Placement(zero, zero, *o.image_size)), 0)

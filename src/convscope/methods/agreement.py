@@ -32,6 +32,9 @@ def projection_agreement(projection: Tensor, occlusion: Occlusion) -> float | No
     top, left, bottom, right = occlusion.positions[known].unbind(1)
     total = padded[bottom, right] - padded[top, right] - padded[bottom, left] + padded[top, left]
     under = total / ((bottom - top) * (right - left))
+    if occlusion.masks is not None:
+        masks = occlusion.masks.any(1)[known[0]].double().expand(-1, *magnitude.shape).flatten(1)
+        under = masks @ magnitude.flatten() / masks.sum(1)
     if len(drop) < 3:
         return None
     centred = [values - values.mean() for values in (under, drop)]

@@ -286,6 +286,7 @@ class _Pass:
     def _answered(self, net: Network, inputs: Tensor, side: int) -> _Answered:
         """Run a network on a batch."""
         steps = [pair[side].step for pair in self.pairs]
+        output = net.graph.output if net.answer is None else net.answer.step
         maps: dict[int, list[Tensor]] = {}
         peaks: dict[int, list[Tensor]] = {}
         answers: list[Tensor] = []
@@ -298,14 +299,14 @@ class _Pass:
                     pooled = adaptive_avg_pool2d(values.float(), self.matchers[place].grid)
                     maps.setdefault(place, []).append(pooled.cpu())
                     peaks.setdefault(place, []).append(values.amax((2, 3)).float().cpu())
-            if index == net.graph.output:
+            if index == output:
                 outputs_finite.append(_finite_rows(values, len(part)))
-                if _classifies(net):
-                    answers.append(values.argmax(1).cpu())
+                if net.answer is not None and net.class_count:
+                    answers.append(net.answer.decided(values).cpu())
 
         at_once = len(inputs) if net.graph.batched else 1
         for part in torch.split(net.checked(inputs), at_once):
-            visit(net.graph, part, {*steps, net.graph.output}, look)
+            visit(net.graph, part, {*steps, output}, look)
         found = [torch.cat(maps[place]) for place in range(len(steps))]
         # A value that is not finite makes its cell's mean so too.
         finite = torch.cat(outputs_finite)
@@ -368,15 +369,11 @@ def _finite_rows(values: Tensor, images: int) -> Tensor:
     return values.isfinite().reshape(images, -1).all(1).cpu()
 
 
-def _classifies(net: Network) -> bool:
-    return net.logits > 1
-
-
 def _same_classes(nets: tuple[Network, Network]) -> bool:
     """Return whether the two networks' answers stand for the same."""
     first, second = nets
-    if not _classifies(first) or not _classifies(second):
+    if not first.class_count or not second.class_count:
         return False
     if first.classes is not None and second.classes is not None:
         return first.classes == second.classes
-    return first.logits == second.logits
+    return first.class_count == second.class_count

@@ -269,7 +269,7 @@ class _Work:
 
     def _importance_tasks(self) -> Iterator[tuple[str, str, Callable[[_Slow], _Slow]]]:
         """Yield the work on what each layer matters."""
-        if not importance.is_classifier(self.net):
+        if not self.net.class_count:
             self.left_out.append(f"what each layer matters: {self.net.name} is no classifier")
             return
         if few := importance.too_few(len(self.kept), self.thresholds):

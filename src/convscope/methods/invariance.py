@@ -11,7 +11,7 @@ from convscope.errors import ConvscopeError, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.randomisation import stages_of
-from convscope.methods.targets import Target, class_number, most_probable, probabilities
+from convscope.methods.targets import Target, answer_of, class_number
 from convscope.methods.transformations import (
     SOURCES,
     UNITS,
@@ -167,8 +167,7 @@ class _Work:
 
     @property
     def classifies(self) -> bool:
-        shape = self.net.graph.steps[self.net.graph.output].shape
-        return len(shape) == 2 and shape[0] == 1
+        return self.net.class_count > 0
 
     def begin(self, targets: Sequence[Target] | None) -> list[int]:
         """Take the plain images' features and answers; return the class of each."""
@@ -190,9 +189,10 @@ class _Work:
             if targets is not None:
                 raise UnitError(f"{self.net.name} is no classifier: it has no target classes")
             return []
-        logits = torch.cat(answers)
+        self.answer = answer_of(self.net)
+        values = torch.cat(answers)
         if targets is None:
-            numbers = most_probable(logits).tolist()
+            numbers = self.answer.best(values).tolist()
         else:
             several = [targets] if isinstance(targets, int | str) else targets
             numbers = [class_number(self.net, target) for target in several]
@@ -201,17 +201,18 @@ class _Work:
             if count == 1:
                 need = "1 image needs 1 target class"
             raise UnitError(f"{need}, not {len(numbers)}")
-        chances = probabilities(logits)
+        chances = self.answer.probabilities(values)
         self.clean = [float(chances[n, number]) for n, number in enumerate(numbers)]
         self.numbers: list[int] = numbers
         return numbers
 
     def _features(self, batch: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return each layer's features, [B, ...] flattened, and the logits, in float64."""
+        """Return each layer's features, [B, ...] flattened, and the answers, in float64."""
         graph = self.net.graph
-        maps = ascend(graph, batch, [*self.layers, graph.output]).maps
+        output = graph.output if self.net.answer is None else self.net.answer.step
+        maps = ascend(graph, batch, [*self.layers, output]).maps
         features = [maps[index].reshape(len(batch), -1) for index in self.layers]
-        return features, maps[graph.output].double().cpu()
+        return features, maps[output].double().cpu()
 
     def _most_kept(self) -> int:
         """Return of how many plain images the features fit into half of the memory."""
@@ -277,8 +278,8 @@ class _Work:
                     distance = 0.0
                 self.distance[k, at, n, s] = distance / length if length else torch.nan
             if self.classifies:
-                self.probability[k, n, s] = probabilities(answer)[row, self.numbers[n]]
-                self.predicted[k, n, s] = most_probable(answer)[row]
+                self.probability[k, n, s] = self.answer.probabilities(answer)[row, self.numbers[n]]
+                self.predicted[k, n, s] = self.answer.best(answer)[row]
 
     def result(self, numbers: list[int], partial: bool) -> Invariance:
         """Return the record."""

@@ -14,35 +14,48 @@ from convscope.methods import budget as budgets
 from convscope.methods.adaptive import Budget, Mask, Sampling, estimated, nearest
 from convscope.methods.occlusion import Occlusion
 from convscope.methods.passes import Answers, FullPasses, Indices, Passes, Question, WindowedPasses
-from convscope.methods.patches import Corners, Fill, FillValue, Size, fill_for, grid, pair_of
-from convscope.methods.targets import Target, class_numbers, most_probable, probabilities
+from convscope.methods.patches import (
+    Cover,
+    FillValue,
+    Size,
+    boxes_of,
+    default_patch,
+    default_stride,
+    fill_for,
+    grid,
+    masks_of,
+    pair_of,
+)
+from convscope.methods.targets import Target, answer_of, class_numbers
 from convscope.network import Network
+from convscope.network.answer import Answer
 from convscope.network.differences import can_take_differences
-from convscope.network.precision import halves_are_fast
 from convscope.network.walk import ascend
 
 METHODS = ("exact", "full", "adaptive")
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+"""What the method "adaptive" rounds the changes to: nothing, or half the precision."""
 Progress = Callable[[int, int], None]
 """Called with the positions done so far and the positions in all."""
 Preview = Callable[[Occlusion], None]
 """Called with the map so far."""
 NAN = float("nan")
-PRECISION = torch.bfloat16
-"""What the method "adaptive" rounds the changes to where that is faster."""
 
 
 def occlude(
     net: Network,
     image: Tensor,
-    patch: Size = 32,
-    stride: Size = 8,
+    patch: Size | None = None,
+    stride: Size | None = None,
     fill: FillValue = "gray",
     target: Target | Sequence[Target] | None = None,
     layer: str | None = None,
     channel: int | None = None,
     *,
+    masks: Tensor | str | None = None,
     method: str = "exact",
     budget: int | str | None = None,
+    precision: str = "float32",
     memory: int | str = budgets.DEFAULT,
     progress: Progress | None = None,
     preview: Preview | None = None,
@@ -52,22 +65,28 @@ def occlude(
     Ctrl-C stops the work; what is done by then is returned, marked as partial.
 
     Args:
-        net: the network; its output is taken as logits if it is [N, classes], and as the logit of
-            a single yes or no if it is [N, 1].
+        net: the network; ``net.answer`` says how its output is read.
         image: [1, C, H, W] in the network's input space.
-        patch: side of the patch in pixels, or (height, width).
-        stride: pixels from one position to the next, or (down, across). Patches at the border are
-            cut off there.
+        patch: side of the patch in pixels, or (height, width); by default about a seventh of the
+            image's shorter side, 32 for 224.
+        stride: pixels from one position to the next, or (down, across); by default so many that
+            some 28 positions lie along the shorter side, 8 for 224. Patches at the border are cut
+            off there.
         fill: what hides the pixels: a name in :data:`~.patches.FILLS`, a colour ``"#rrggbb"``, or
             a number or tensor in the network's input space.
-        target: the class, by number or name; a list for several; None for the most probable one.
+        target: the class, by number or name; a list for several; None for the most probable one,
+            or for the first where the output is several numbers.
         layer: a layer whose feature map is watched too, by its name in ``net.layers``.
         channel: that map; None for the one with the strongest activation in the clean image.
+        masks: what to hide instead of patches, part by part: bool [M, H, W]; a label map [H, W] of
+            whole numbers, such as superpixels, each of them a part; or ``"channels"``, each channel
+            of the input by itself. The grid of answers is then [1, M].
         method: ``"exact"`` computes only what a patch touches; ``"full"`` recomputes everything;
-            ``"adaptive"`` computes part of the positions, in half the precision where the device
-            is faster so, and estimates the others.
+            ``"adaptive"`` computes part of the positions and estimates the others.
         budget: for ``"adaptive"``: how many positions to compute, or a time such as ``"20s"``; a
             third of the positions by default.
+        precision: for ``"adaptive"``: ``"bfloat16"`` rounds what a patch changes to half the
+            precision, which some processors and GPUs compute faster; noted on pictures.
         memory: bytes, or a text such as ``"2GB"``, for the batches of the walk and for filters that
             are made ready to convolve them faster; the clean maps of the image come on top.
         progress: called with the positions done and the positions in all.
@@ -95,8 +114,8 @@ def occlude(
 
     """
     (found,) = occlude_sizes(
-        net, image, [patch], stride, fill, target, layer, channel, method=method, budget=budget,
-        memory=memory, progress=progress, preview=preview,
+        net, image, [patch], stride, fill, target, layer, channel, masks=masks, method=method,
+        budget=budget, precision=precision, memory=memory, progress=progress, preview=preview,
     )  # fmt: skip
     return found
 
@@ -104,15 +123,17 @@ def occlude(
 def occlude_sizes(
     net: Network,
     image: Tensor,
-    patches: Sequence[Size],
-    stride: Size = 8,
+    patches: Sequence[Size | None],
+    stride: Size | None = None,
     fill: FillValue = "gray",
     target: Target | Sequence[Target] | None = None,
     layer: str | None = None,
     channel: int | None = None,
     *,
+    masks: Tensor | str | None = None,
     method: str = "exact",
     budget: int | str | None = None,
+    precision: str = "float32",
     memory: int | str = budgets.DEFAULT,
     progress: Progress | None = None,
     preview: Preview | None = None,
@@ -122,25 +143,24 @@ def occlude_sizes(
     Arguments and errors are those of :func:`occlude`, but for *patches*, a list of sizes; the
     budget is that of each. Where Ctrl-C stops the work, the sizes not begun are left out.
     """
-    _check_method(method, budget)
+    _check_method(method, budget, precision)
     image = net.checked(image)
     if len(image) > 1:
         raise ImageError(f"one image at a time is occluded, not {len(image)}")
     if not patches:
         raise ImageError("no patch size was given")
-    height, width = image.shape[-2:]
-    jobs = []
-    for size in patches:
-        own, steps = pair_of(size, "patch"), pair_of(stride, "stride")
-        positions = grid((height, width), own, steps)
-        fills = fill_for(fill, image[0], net.preprocess, own)
-        jobs.append(_Job(positions, own, steps, fills, Budget.parse(budget, positions.size // 4)))
+    if masks is None:
+        jobs = [_Job.of_patches(net, image[0], size, stride, fill, budget) for size in patches]
+    elif method == "adaptive" or stride is not None or [*patches] != [None]:
+        raise ImageError("masks go without patch and stride, and by the methods exact and full")
+    else:
+        jobs = [_Job.of_masks(net, image[0], masks, fill)]
     allowed = budgets.parse_bytes(memory)
     asked = _asked(net, image, target, layer, channel)
-    passes = _passes(asked.question, method, allowed)
+    passes = _passes(asked.question, method, precision, allowed)
     found: list[Occlusion] = []
     for place, job in enumerate(jobs):
-        work = _Work(asked, job, passes, method, _counter(progress, jobs, place))
+        work = _Work(asked, job, passes, method, precision, _counter(progress, jobs, place))
         found.append(work.adaptive(preview) if method == "adaptive" else work.complete())
         if found[-1].partial:
             break
@@ -149,17 +169,45 @@ def occlude_sizes(
 
 @dataclass(frozen=True)
 class _Job:
-    """One grid of patches: [R, S, 4] corners, and what they are filled with."""
+    """One grid of patches, or one row of masks."""
 
-    positions: Corners
+    cover: Cover
+    shape: tuple[int, int]
     patch: tuple[int, int]
     stride: tuple[int, int]
-    fill: Fill
     budget: Budget
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.positions.shape[0], self.positions.shape[1]
+    @classmethod
+    def of_patches(
+        cls,
+        net: Network,
+        image: Tensor,
+        patch: Size | None,
+        stride: Size | None,
+        fill: FillValue,
+        budget: int | str | None,
+    ) -> "_Job":
+        size = (image.shape[1], image.shape[2])
+        own = pair_of(default_patch(size) if patch is None else patch, "patch")
+        steps = pair_of(default_stride(size, own) if stride is None else stride, "stride")
+        positions = grid(size, own, steps)
+        cover = Cover(positions.reshape(-1, 4), fill_for(fill, image, net.preprocess, own))
+        shape = positions.shape[0], positions.shape[1]
+        return cls(cover, shape, own, steps, Budget.parse(budget, len(cover)))
+
+    @classmethod
+    def of_masks(cls, net: Network, image: Tensor, masks: Tensor | str, fill: FillValue) -> "_Job":
+        if isinstance(masks, str):
+            if masks != "channels":
+                raise ImageError(f"masks are a tensor or 'channels', not {masks!r}")
+            own = torch.eye(len(image), dtype=torch.bool, device=image.device)[:, :, None, None]
+        else:
+            own = masks_of(masks, image)
+        own = own.expand(-1, -1, *image.shape[1:])
+        corners = boxes_of(own)
+        patch = (corners[:, 2:] - corners[:, :2]).max(axis=0).tolist()
+        cover = Cover(corners, fill_for(fill, image, net.preprocess, patch), own)
+        return cls(cover, (1, len(own)), (patch[0], patch[1]), (0, 0), Budget(len(own)))
 
     @property
     def count(self) -> int:
@@ -190,17 +238,17 @@ class _Work:
         job: _Job,
         passes: Passes,
         method: str,
+        precision: str,
         count: Callable[[int, int], None],
     ) -> None:
         self.asked, self.job, self.passes, self.method = asked, job, passes, method
-        self.count = count
+        self.precision, self.count = precision, count
         self.done = np.zeros(job.count, dtype=bool)
         self.stopped = False
         self.values: dict[str, Tensor] = {}
         dtype = asked.question.image.dtype
-        if asked.question.logits:
-            for name in ("probability", "logit"):
-                self.values[name] = torch.full((len(asked.numbers), job.count), NAN, dtype=dtype)
+        for name in asked.question.quantities:
+            self.values[name] = torch.full((len(asked.numbers), job.count), NAN, dtype=dtype)
         if asked.question.layer is not None:
             self.values["activation"] = torch.full((1, job.count), NAN, dtype=dtype)
         self.predicted = torch.full((job.count,), -1)
@@ -237,9 +285,8 @@ class _Work:
         """Ask for the positions *wanted* until it is *enough*, or until Ctrl-C."""
         if not len(wanted):
             return
-        corners = self.job.positions.reshape(-1, 4)[wanted]
         try:
-            for answers in self.passes.answers(corners, self.job.fill):
+            for answers in self.passes.answers(self.job.cover.part(wanted)):
                 self._take(wanted[answers.patches], answers)
                 self.job.budget.done = int(self.done.sum())
                 self.count(self.job.budget.done, total)
@@ -251,12 +298,12 @@ class _Work:
             self.stopped = True
 
     def _take(self, places: Indices, answers: Answers) -> None:
-        if answers.logits is not None:
-            logits = answers.logits.cpu()
-            self.values["logit"][:, places] = logits[:, self.asked.numbers].T
-            chances = probabilities(logits)
-            self.values["probability"][:, places] = chances[:, self.asked.numbers].T
-            self.predicted[places] = most_probable(logits)
+        answer = self.asked.question.answer
+        if answer is not None and answers.values is not None:
+            found = read(answer, answers.values.cpu())
+            for name in self.asked.question.quantities:
+                self.values[name][:, places] = found[name][:, self.asked.numbers].T
+            self.predicted[places] = answer.best(answers.values).cpu()
         if answers.activation is not None:
             self.values["activation"][0, places] = answers.activation.to(self.values["activation"])
         self.done[places] = True
@@ -275,12 +322,14 @@ class _Work:
         question, shape, net = self.asked.question, self.job.shape, self.asked.question.net
         values = {name: found.clone().view(-1, *shape) for name, found in self.values.items()}
         if isinstance(self.asked.targets, int):
-            values |= {name: values[name][0] for name in ("probability", "logit")}
+            values |= {name: values[name][0] for name in question.quantities}
         if "activation" in values:
             values["activation"] = values["activation"][0]
-        predicted = self.predicted.clone().view(shape) if question.logits else None
+        answer, masks = question.answer, self.job.cover.masks
+        decides = answer is not None and answer.kind != "number"
+        predicted = self.predicted.clone().view(shape) if decides else None
         return Occlusion(
-            positions=torch.from_numpy(self.job.positions),
+            positions=torch.from_numpy(self.job.cover.corners).view(*shape, 4),
             computed=torch.from_numpy(self.done.copy()).view(shape),
             clean=self.asked.clean,
             targets=self.asked.targets,
@@ -289,27 +338,29 @@ class _Work:
             channel=None if question.layer is None else question.channel,
             patch=self.job.patch,
             stride=self.job.stride,
-            fill=self.job.fill.name,
+            fill=self.job.cover.fill.name,
             method=self.method,
             network=net.name,
             image_size=(question.image.shape[-2], question.image.shape[-1]),
             predicted=predicted,
+            masks=None if masks is None else masks.cpu(),
+            answer=None if answer is None else answer.kind,
+            output="" if answer is None else answer.told,
             partial=self.stopped,
             notes=self._notes(),
             probability=values.get("probability"),
             logit=values.get("logit"),
+            number=values.get("number"),
             activation=values.get("activation"),
         )
 
     def _class_names(self, predicted: Tensor | None) -> dict[str, str]:
         names = self.asked.question.net.classes
-        if names is None or predicted is None:
+        if names is None or self.asked.targets is None:
             return {}
-        numbers = {
-            *self.asked.numbers,
-            self.asked.clean["predicted"],
-            *predicted.flatten().tolist(),
-        }
+        numbers = {*self.asked.numbers}
+        if predicted is not None:
+            numbers |= {self.asked.clean["predicted"], *predicted.flatten().tolist()}
         return {str(n): names[n] for n in sorted(numbers) if 0 <= n < len(names)}
 
     def _notes(self) -> tuple[str, ...]:
@@ -319,33 +370,35 @@ class _Work:
             notes.append(f"stopped early: {done} of {count} positions were computed")
         elif done < count:
             notes.append(f"{done} of {count} positions were computed, the others are estimated")
-        if self.method == "adaptive" and _rounds(self.asked.question):
+        if self.precision != "float32":
             notes.append("what a patch changes was computed in bfloat16")
         return tuple(notes)
 
 
-def _passes(question: Question, method: str, memory: int) -> Passes:
+def _passes(question: Question, method: str, precision: str, memory: int) -> Passes:
     if method == "full":
         return FullPasses(question, memory)
-    rounds = method == "adaptive" and _rounds(question)
-    return WindowedPasses(question, memory, PRECISION if rounds else None)
+    rounded = PRECISIONS[precision]
+    if rounded is not None and not can_take_differences(question.net.graph):
+        raise ConvscopeError(
+            f"{question.net.name} cannot be computed in {precision}: leave the precision out"
+        )
+    return WindowedPasses(question, memory, rounded)
 
 
-def _rounds(question: Question) -> bool:
-    """Return whether the method "adaptive" computes in half the precision: where that is faster."""
-    return (
-        question.image.dtype == torch.float32
-        and can_take_differences(question.net.graph)
-        and halves_are_fast(question.image.device.type)
-    )
-
-
-def _check_method(method: str, budget: int | str | None) -> None:
+def _check_method(method: str, budget: int | str | None, precision: str) -> None:
     if method not in METHODS:
         raise ConvscopeError(
             f"unknown method {method!r}{near_matches(method, METHODS)} "
             f"(known: {', '.join(METHODS)})"
         )
+    if precision not in PRECISIONS:
+        raise ConvscopeError(
+            f"unknown precision {precision!r}{near_matches(precision, PRECISIONS)} "
+            f"(known: {', '.join(PRECISIONS)})"
+        )
+    if precision != "float32" and method != "adaptive":
+        raise ConvscopeError("a precision needs the method 'adaptive': the others do not round")
     if budget is not None and method != "adaptive":
         raise ConvscopeError("a budget needs the method 'adaptive': the others compute everything")
 
@@ -370,29 +423,24 @@ def _asked(
 ) -> _Asked:
     """Check what is asked for and answer it for the clean image."""
     graph = net.graph
-    shape = graph.steps[graph.output].shape
-    logits = net.logits > 0
     step = None if layer is None else net.step(layer)
     if channel is not None and step is None:
         raise UnitError("a channel number means nothing without its layer")
-    if not logits and (step is None or target is not None):
-        raise UnitError(
-            f"{net.name} gives {list(shape)}, not one number a class: name a layer to watch "
-            f"instead of a target"
-        )
+    answer = answer_of(net) if step is None or target is not None else net.answer
     if step is not None:
         net.check_units(step, () if channel is None else (channel,))
-    question = Question(net, image[0], logits, step, channel or 0)
+    question = Question(net, image[0], answer, step, channel or 0)
     found = ascend(graph, image, question.targets).maps
     clean: dict[str, Any] = {}
     targets = None
-    if logits:
-        answer = found[graph.output].cpu()
-        clean["predicted"] = int(most_probable(answer))
-        targets = class_numbers(net, target, answer)
+    if answer is not None:
+        values = found[answer.step].cpu()
+        best = int(answer.best(values))
+        if answer.kind != "number":
+            clean["predicted"] = best
+        targets = class_numbers(net, target, best)
         own = torch.tensor(targets)
-        clean["logit"] = answer[0, own].tolist()
-        clean["probability"] = probabilities(answer)[0, own].tolist()
+        clean |= {name: rows[0, own].tolist() for name, rows in read(answer, values).items()}
     if step is not None:
         maps = found[step]
         if channel is None:
@@ -400,3 +448,10 @@ def _asked(
             question = replace(question, channel=channel)
         clean["activation"] = float(maps[0, channel].double().sum())
     return _Asked(question, targets, clean)
+
+
+def read(answer: Answer, values: Tensor) -> dict[str, Tensor]:
+    """Return the quantities that an answer holds, [N, count] each, by their names."""
+    if answer.kind == "number":
+        return {"number": answer.scores(values)}
+    return {"probability": answer.probabilities(values), "logit": answer.scores(values)}

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from convscope.methods.budget import tensor_limit
-from convscope.methods.patches import Corners, Fill
+from convscope.methods.patches import Corners, Cover
 from convscope.network import Network
+from convscope.network.answer import Answer
 from convscope.network.blocks import narrow_steps
 from convscope.network.differences import DifferenceWalk
 from convscope.network.grouping import costs_of, grouped
@@ -45,7 +46,7 @@ class Question:
     Attributes:
         net: the network.
         image: [C, H, W], the clean image in the network's input space.
-        logits: whether its output is wanted.
+        answer: how its output is read, if that is wanted.
         layer: the step whose map is summed, if one is wanted.
         channel: that map's channel.
 
@@ -53,15 +54,22 @@ class Question:
 
     net: Network
     image: Tensor
-    logits: bool
+    answer: Answer | None
     layer: int | None
     channel: int
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What is read of the answer, for each class, label or number."""
+        if self.answer is None:
+            return ()
+        return ("number",) if self.answer.kind == "number" else ("probability", "logit")
 
     @property
     def targets(self) -> list[int]:
         """The steps whose outputs are wanted."""
         layer = [] if self.layer is None else [self.layer]
-        return [*layer, *([self.net.graph.output] if self.logits else [])]
+        return [*layer, *([] if self.answer is None else [self.answer.step])]
 
 
 @dataclass(frozen=True)
@@ -70,36 +78,40 @@ class Answers:
 
     Attributes:
         patches: [B], int64: which patches.
-        logits: [B, classes], or None.
+        values: [B, ...], what the network's answer is read from, or None.
         activation: [B], float64: the sum of the unit's map, or None.
 
     """
 
     patches: Indices
-    logits: Tensor | None
+    values: Tensor | None
     activation: Tensor | None
 
 
 class Passes(Protocol):
     """A way to get the network's answers."""
 
-    def answers(self, patches: Corners, fill: Fill) -> Iterator[Answers]:
-        """Yield the answers to all *patches*, [B, 4], in any order, each patch once."""
+    def answers(self, cover: Cover) -> Iterator[Answers]:
+        """Yield the answers with each part covered, in any order, each part once."""
         ...
 
 
-def painted(image: Tensor, patches: Corners, fill: Fill, place: Placement) -> Tensor:
-    """Return windows of the image with the patches laid on it, [B, C, h, w]."""
+def painted(image: Tensor, cover: Cover, place: Placement) -> Tensor:
+    """Return windows of the image with its parts covered, [B, C, h, w]."""
     rows = torch.from_numpy(place.rows[:, None] + np.arange(place.height)).to(image.device)
     columns = torch.from_numpy(place.columns[:, None] + np.arange(place.width)).to(image.device)
-    top, left, bottom, right = torch.from_numpy(patches).to(image.device)[:, :, None].unbind(1)
-    hidden = ((rows >= top) & (rows < bottom))[:, :, None] & (
-        (columns >= left) & (columns < right)
-    )[:, None, :]
-    behind = fill.behind(image, patches)
+    if cover.masks is None:
+        corners = torch.from_numpy(cover.corners).to(image.device)
+        top, left, bottom, right = corners[:, :, None].unbind(1)
+        within = (columns >= left) & (columns < right)
+        hidden = (((rows >= top) & (rows < bottom))[:, :, None] & within[:, None, :])[:, None]
+    else:
+        which = torch.arange(len(rows), device=image.device)[:, None, None]
+        hidden = cover.masks[which, :, rows[:, :, None], columns[:, None, :]].movedim(3, 1)
+    behind = cover.behind(image)
     if behind.shape[-2:] == image.shape[-2:] and len(behind) == 1:
         behind = _windows_of(behind[0], rows, columns)
-    return torch.where(hidden[:, None], behind, _windows_of(image, rows, columns))
+    return torch.where(hidden, behind, _windows_of(image, rows, columns))
 
 
 def _windows_of(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -117,19 +129,20 @@ class FullPasses:
         # Beside the largest map there are its input, and what the operation works on.
         self.at_once = max(1, tensor_limit(memory, question.image) // one_image)
 
-    def answers(self, patches: Corners, fill: Fill) -> Iterator[Answers]:
-        """Yield the answers to all *patches*."""
+    def answers(self, cover: Cover) -> Iterator[Answers]:
+        """Yield the answers with each part covered."""
         question, graph = self.question, self.question.net.graph
         size = question.image.shape[-2:]
-        for begin in range(0, len(patches), self.at_once):
-            part = np.arange(begin, min(begin + self.at_once, len(patches)))
+        for begin in range(0, len(cover), self.at_once):
+            part = np.arange(begin, min(begin + self.at_once, len(cover)))
             zeros = np.zeros_like(part)
-            images = painted(question.image, patches[part], fill, Placement(zeros, zeros, *size))
+            images = painted(question.image, cover.part(part), Placement(zeros, zeros, *size))
             found = ascend(graph, images, question.targets).maps
             activation = None
             if question.layer is not None:
                 activation = _channel_sums(found[question.layer], question.channel)
-            yield Answers(part, found[graph.output] if question.logits else None, activation)
+            values = None if question.answer is None else found[question.answer.step]
+            yield Answers(part, values, activation)
 
 
 class WindowedPasses:
@@ -166,13 +179,13 @@ class WindowedPasses:
         self.limit = tensor_limit(memory, question.image)
         self.memory = memory
 
-    def answers(self, patches: Corners, fill: Fill) -> Iterator[Answers]:
-        """Yield the answers to all *patches*."""
+    def answers(self, cover: Cover) -> Iterator[Answers]:
+        """Yield the answers with each part covered."""
         waiting: list[tuple[Indices, dict[int, Windows]]] = []
         waiting_bytes = 0
         image = self.question.image
-        for batch, plan in self._planned(patches):
-            windows = painted(image, patches[batch], fill, plan.placements[0])
+        for batch, plan in self._planned(cover.corners):
+            windows = painted(image, cover.part(batch), plan.placements[0])
             found = self.walk.run(plan, windows)
             waiting.append((batch, found))
             waiting_bytes += sum(w.values.nbytes for w in found.values())
@@ -222,19 +235,18 @@ class WindowedPasses:
         The layers above, which are matrices of weights to be read from memory, then run once for
         many batches.
         """
-        question, graph = self.question, self.question.net.graph
+        question = self.question
         found: dict[int, Tensor] = {}
         if self.junction is not None:
-            values = [self.walk.whole_maps(self.junction, w[self.junction]) for _, w in waiting]
-            found = self.walk.finish(self.junction, torch.cat(values), self.head)
-        logits = activation = None
-        if question.logits:
-            logits = (
-                found[graph.output]
-                if graph.output in found
-                else torch.cat(
-                    [self.walk.whole_maps(graph.output, w[graph.output]) for _, w in waiting]
-                )
+            ends = [self.walk.whole_maps(self.junction, w[self.junction]) for _, w in waiting]
+            found = self.walk.finish(self.junction, torch.cat(ends), self.head)
+        values = activation = None
+        if question.answer is not None:
+            step = question.answer.step
+            values = (
+                found[step]
+                if step in found
+                else torch.cat([self.walk.whole_maps(step, w[step]) for _, w in waiting])
             )
         if question.layer in found:
             activation = _channel_sums(found[question.layer], question.channel)
@@ -245,7 +257,7 @@ class WindowedPasses:
                     for _, w in waiting
                 ]
             )
-        return Answers(np.concatenate([batch for batch, _ in waiting]), logits, activation)
+        return Answers(np.concatenate([batch for batch, _ in waiting]), values, activation)
 
 
 def _channel_sums(maps: Tensor, channel: int) -> Tensor:
@@ -257,9 +269,9 @@ def _channel_sums(maps: Tensor, channel: int) -> Tensor:
 def _junction(question: Question) -> int | None:
     """Return the first step without rows and columns that everything after it goes through."""
     graph = question.net.graph
-    if not question.logits or not graph.batched:
+    if question.answer is None or not graph.batched:
         return None
     for index in narrow_steps(graph):
         if graph.axes[index] is None and graph.steps[index].shape[0] == 1:
-            return index if index != graph.output else None
+            return index if index < question.answer.step else None
     return None

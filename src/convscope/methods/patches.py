@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from convscope.errors import ImageError, near_matches
-from convscope.images import Preprocess
+from convscope.images import PicturePath, Preprocess, read_image
 
 Corners = npt.NDArray[np.int64]
 Size = int | tuple[int, int]
@@ -42,6 +43,16 @@ def pair_of(value: Size, name: str, least: int = 1) -> tuple[int, int]:
     return found
 
 
+def default_patch(image: tuple[int, int]) -> int:
+    """Return the side of a patch that suits an image: 32 pixels for 224, 5 for 32."""
+    return max(1, round(min(image) / 7))
+
+
+def default_stride(image: tuple[int, int], patch: tuple[int, int]) -> int:
+    """Return the stride for some 28 positions along the shorter side that leave no pixel out."""
+    return min(max(1, round(min(image) / 28)), *patch)
+
+
 def grid(image: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]) -> Corners:
     """Return where the patches of a grid lie.
 
@@ -57,7 +68,7 @@ def grid(image: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]
         [rows, columns, 4]: top, left, bottom, right, the last two excluded.
 
     Raises:
-        ImageError: if the patch is larger than the image.
+        ImageError: if the patch is larger than the image, or as large.
 
     >>> grid((5, 4), (2, 4), (2, 1))[:, 0].tolist()
     [[0, 0, 2, 4], [2, 0, 4, 4], [4, 0, 5, 4]]
@@ -67,6 +78,10 @@ def grid(image: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]
         raise ImageError(
             f"a patch of {patch[0]} x {patch[1]} pixels is larger than the image, "
             f"{image[0]} x {image[1]}"
+        )
+    if patch == image:
+        raise ImageError(
+            f"a patch of {patch[0]} x {patch[1]} pixels hides the whole image: take a smaller one"
         )
     sides = []
     for whole, own, step in zip(image, patch, stride, strict=True):
@@ -105,6 +120,97 @@ class Fill:
             for top, left, bottom, right in patches.tolist()
         ]
         return torch.stack(means)[:, :, None, None]
+
+
+@dataclass(frozen=True)
+class Cover:
+    """The parts of an image that are hidden, one at a time.
+
+    Attributes:
+        corners: [B, 4]: top, left, bottom, right of each part, the last two excluded.
+        fill: what is seen in their place.
+        masks: [B, 1 or C, H, W], bool, where a part is not all of its rectangle.
+
+    """
+
+    corners: Corners
+    fill: Fill
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Return the number of parts."""
+        return len(self.corners)
+
+    def part(self, which: npt.NDArray[np.int64]) -> "Cover":
+        """Return some of the parts."""
+        masks = self.masks
+        if masks is not None:
+            masks = masks[torch.from_numpy(which).to(masks.device)]
+        return Cover(self.corners[which], self.fill, masks)
+
+    def behind(self, image: Tensor) -> Tensor:
+        """Return what fills each part, [B, C, 1, 1], or [1, C, H, W] if all see one image."""
+        if self.masks is None or self.fill.image is not None:
+            return self.fill.behind(image, self.corners)
+        masks = self.masks.to(image.dtype).expand(-1, *image.shape)
+        return (masks * image).sum((2, 3), True) / masks.sum((2, 3), True).clamp(min=1)
+
+
+def masks_of(masks: Tensor, image: Tensor) -> Tensor:
+    """Return masks, [M, 1, H, W], bool, from those that a caller gives.
+
+    Args:
+        masks: [M, H, W], bool; or [H, W], whole numbers, a label map such as one of superpixels,
+            of which each number is a part.
+        image: [C, H, W].
+
+    Raises:
+        ImageError: if they are neither, do not fit the image, or hide nothing.
+
+    """
+    size = list(image.shape[1:])
+    found = torch.as_tensor(masks).to(image.device)
+    if list(found.shape[-2:]) != size:
+        raise ImageError(f"masks of shape {list(found.shape)} do not fit an image of {size}")
+    if found.dim() == 2 and not found.is_floating_point() and found.dtype != torch.bool:
+        found = found == torch.unique(found)[:, None, None]  # type: ignore[no-untyped-call]
+    if found.dim() == 2 and found.dtype == torch.bool:
+        found = found[None]
+    if found.dim() != 3 or found.dtype != torch.bool:
+        raise ImageError(
+            "masks are bool [M, H, W], or one map [H, W] of whole numbers, each of them a part; "
+            f"not {str(found.dtype).removeprefix('torch.')} {list(found.shape)}"
+        )
+    empty = (~found.flatten(1).any(1)).nonzero().flatten().tolist()
+    if empty or not len(found):
+        raise ImageError(f"mask {empty[0]} hides nothing" if empty else "there is no mask")
+    return found[:, None]
+
+
+def label_map(path: PicturePath) -> Tensor:
+    """Read a picture as a label map, [H, W]: each of its greys or colours is a part.
+
+    Raises:
+        ImageError: if it is no picture.
+
+    """
+    read_image(path)  # which names what is wrong with the file
+    with Image.open(path) as picture:
+        values = np.asarray(picture)
+    values = values.reshape(*values.shape[:2], -1)
+    _, labels = np.unique(values.reshape(-1, values.shape[2]), axis=0, return_inverse=True)
+    return torch.from_numpy(labels.reshape(values.shape[:2]))
+
+
+def boxes_of(masks: Tensor) -> Corners:
+    """Return the rectangles that hold masks [M, 1 or C, H, W]: [M, 4], as :func:`grid` has them."""
+    sides = []
+    for axis in (3, 2):
+        inside = masks.any(1).any(axis - 1).byte()
+        sides.append((inside.argmax(1), inside.shape[1] - inside.flip(1).argmax(1)))
+    (tops, bottoms), (lefts, rights) = sides
+    corners: Corners = torch.stack([tops, lefts, bottoms, rights], 1).cpu().numpy()
+    return corners
 
 
 def fill_for(

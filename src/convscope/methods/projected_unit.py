@@ -6,7 +6,7 @@ from torch import Tensor
 
 from convscope.errors import UnitError
 from convscope.methods.randomisation import stages_of
-from convscope.methods.targets import Target, class_number, most_probable
+from convscope.methods.targets import Target, answer_of, answers, class_number
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
 from convscope.network.walk import ascend
@@ -39,7 +39,7 @@ class ProjectedUnit:
         """Return one at *channel*, at the unit's place, and nothing elsewhere."""
         signal = image.new_zeros(shape)
         if self.place is None:
-            signal[:, channel] = 1
+            signal.view(len(signal), -1, *signal.shape[2:])[:, channel] = 1
         else:
             signal[:, channel, self.place[0], self.place[1]] = 1
         return signal
@@ -82,15 +82,12 @@ def projected_unit(
 
 
 def _class_unit(net: Network, image: Tensor, target: Target | None) -> ProjectedUnit:
-    graph = net.graph
-    shape = graph.steps[graph.output].shape
-    if len(shape) != 2 or shape[0] != 1:
-        raise UnitError(
-            f"{net.name} gives {list(shape)}, not one number a class: name a layer and its channel"
-        )
-    number = int(most_probable(net(image))) if target is None else class_number(net, target)
-    start = graph.output
-    top = stages_of(graph, graph.output)[:1]
+    graph, answer = net.graph, answer_of(net)
+    best = int(answer.best(answers(net, image)))
+    number = best if target is None else class_number(net, target)
+    start = answer.step
+    shape = (1, answer.count)
+    top = stages_of(graph, start)[:1]
     if top:
         own = graph.steps[top[0].steps[0]].shape
         maps = graph.is_map(top[0].steps[0])
@@ -103,4 +100,5 @@ def _class_unit(net: Network, image: Tensor, target: Target | None) -> Projected
 
 def class_title(net: Network, number: int) -> str:
     """Return ``"class cat"``, or ``"class 7"`` where the network names no classes."""
-    return f"class {number}" if net.classes is None else f"class {net.classes[number]}"
+    noun = answer_of(net).noun
+    return f"{noun} {number}" if net.classes is None else f"{noun} {net.classes[number]}"

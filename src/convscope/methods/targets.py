@@ -1,43 +1,82 @@
-"""Target classes: by number or by name, and what the logits say of them."""
+"""Target classes: by number or by name."""
 
 import operator
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor
 
 from convscope.errors import UnitError, near_matches
 from convscope.network import Network
+from convscope.network.answer import Answer
+from convscope.network.walk import ascend
 
 Target = int | str
 """A class, by its number or its name."""
 
 
-def probabilities(logits: Tensor) -> Tensor:
-    """Return the probabilities of logits [N, classes]; of a single logit, that of a yes."""
-    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+def answer_of(net: Network) -> Answer:
+    """Return how a network's output is read.
+
+    Raises:
+        UnitError: if it is no row of numbers.
+
+    """
+    if net.answer is None:
+        shape = list(net.graph.steps[net.graph.output].shape)
+        raise UnitError(
+            f"{net.name} gives {shape}, not one number a class: name a layer instead of a target"
+        )
+    return net.answer
 
 
-def most_probable(logits: Tensor) -> Tensor:
-    """Return the most probable class of each row, [N]; of a single logit 0, the only one."""
-    return logits.argmax(dim=1)
+def answers(net: Network, images: Tensor) -> Tensor:
+    """Return what ``net.answer`` reads, for images [N, C, H, W] in the network's input space."""
+    step = answer_of(net).step
+    return ascend(net.graph, net.checked(images), [step]).maps[step]
+
+
+def taken_for(net: Network, images: Tensor, top: int = 1) -> list[list[tuple[str, float]]]:
+    """Return the most probable classes of each image by name, each with its probability.
+
+    Returns:
+        the best first; nothing for networks that name no classes, or whose output is no class.
+
+    """
+    if not net.classes or net.answer is None or net.answer.kind == "number":
+        return [[] for _ in images]
+    chances, places = net.answer.probabilities(answers(net, images)).topk(top)
+    return [
+        [(net.classes[n], p) for n, p in zip(own, found, strict=True)]
+        for own, found in zip(places.tolist(), chances.tolist(), strict=True)
+    ]
+
+
+def picture_titles(net: Network, images: Tensor, names: Sequence[str]) -> tuple[str, ...]:
+    """Return each image's name, with the most probable class where the network names classes."""
+    found = (taken_for(net, image[None])[0] for image in images)
+    return tuple(
+        f"{Path(name).name}: {best[0][0]} ({best[0][1]:.0%})" if best else name
+        for name, best in zip(names, found, strict=True)
+    )
 
 
 def class_numbers(
-    net: Network, target: Target | Sequence[Target] | None, answer: Tensor
+    net: Network, target: Target | Sequence[Target] | None, best: int
 ) -> int | tuple[int, ...]:
     """Return the classes asked for as numbers.
 
     Args:
         net: the network.
-        target: a number or a name; a sequence of them for several; None for the most probable one.
-        answer: [1, classes], the logits of the image.
+        target: a number or a name; a sequence of them for several; None for the best.
+        best: the most probable class of the image.
 
     Raises:
         UnitError: if one does not exist, or there are none.
 
     """
     if target is None:
-        return int(most_probable(answer))
+        return best
     try:
         several = None if isinstance(target, str) else list(target)  # type: ignore[arg-type]
     except TypeError:  # a number, be it Python's, numpy's or torch's
@@ -56,25 +95,26 @@ def class_number(net: Network, target: Target) -> int:
         UnitError: if there is none, or several have the name.
 
     """
-    count = net.graph.steps[net.graph.output].shape[1]
+    answer = answer_of(net)
+    count, noun, nouns = answer.count, answer.noun, answer.nouns
     names = net.classes or ()
     if isinstance(target, str) and target not in names and target.strip().isdecimal():
         target = int(target)
     if isinstance(target, str):
         if not names:
             raise UnitError(
-                f"{net.name} does not name its classes: give a number, 0 to {count - 1}"
+                f"{net.name} does not name its {nouns}: give a number, 0 to {count - 1}"
             )
         found = [n for n, name in enumerate(names) if name.lower() == target.lower()]
         if len(found) > 1:
-            raise UnitError(f"several classes are called {target!r}: {found}; give a number")
+            raise UnitError(f"several {nouns} are called {target!r}: {found}; give a number")
         if not found:
-            raise UnitError(f"{net.name} has no class {target!r}{near_matches(target, names)}")
+            raise UnitError(f"{net.name} has no {noun} {target!r}{near_matches(target, names)}")
         return found[0]
     try:
         number = operator.index(target)
     except TypeError:
-        raise UnitError(f"a class is a whole number or a name, not {target!r}") from None
+        raise UnitError(f"a target is a whole number or a name, not {target!r}") from None
     if not 0 <= number < count:
-        raise UnitError(f"{net.name} has classes 0 to {count - 1}, not {number}")
+        raise UnitError(f"{net.name} has {nouns} 0 to {count - 1}, not {number}")
     return number

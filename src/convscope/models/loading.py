@@ -38,6 +38,8 @@ def load(
     *,
     size: str | Sequence[int] | None = None,
     device: str | torch.device = "cpu",
+    answer: str | None = None,
+    head: int | str | None = None,
 ) -> Network:
     """Load a network by name.
 
@@ -54,6 +56,8 @@ def load(
         size: the input's size, "C,H,W" or three numbers; by default what the model was made for,
             and 3,224,224 for a factory that does not say.
         device: where to run, such as "cpu" or "cuda".
+        answer: what the output means: "classes", "labels" or "number"; see :class:`.Network`.
+        head: which of several outputs counts, by its number or name.
 
     Raises:
         ModelError: if there is no such model, or its file or weights cannot be used.
@@ -77,6 +81,8 @@ def load(
         preprocess=parts.preprocess,
         classes=parts.classes,
         notes=parts.notes,
+        answer=answer,
+        head=head,
     )
 
 

@@ -1,12 +1,13 @@
 """The graph of a network: its operations in the order they run, each with what it reads."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import nn
 
+from convscope.errors import TraceError, near_matches
 from convscope.network.calls import Call, Shape
 from convscope.network.ops import MAPS, Axes, Operation
 
@@ -46,6 +47,8 @@ class Graph:
         modules: dotted module name -> the step that makes the module's output.
         batched: whether any number of images can run at once without touching each other; if not,
             they run one by one.
+        outputs: all the network's outputs that depend on the images: where each lies in what the
+            network returns, such as ``"out"`` or ``"1.boxes"`` -> its step.
 
     """
 
@@ -53,6 +56,31 @@ class Graph:
     output: int
     modules: dict[str, int]
     batched: bool
+    outputs: dict[str, int] = field(default_factory=dict)
+
+    def with_head(self, head: int | str) -> "Graph":
+        """Return the graph with another of its outputs as the one that counts.
+
+        Args:
+            head: the output's number, its path in what the network returns, or the end of that.
+
+        Raises:
+            TraceError: if there is none, or several.
+
+        """
+        names = [*self.outputs]
+        found = [n for n in names if n == str(head) or n.endswith(f".{head}")]
+        if isinstance(head, int) or (not found and str(head).isdecimal()):
+            found = names[int(head) :][:1] if int(head) >= 0 else []
+        elif str(head) in names:
+            found = [str(head)]
+        if len(found) != 1:
+            which = "has several outputs" if found else "has no output"
+            known = ", ".join(found or [n or "0" for n in names])
+            raise TraceError(
+                f"the network {which} {head!r}{near_matches(str(head), names)} (choose of: {known})"
+            )
+        return replace(self, output=self.outputs[found[0]])
 
     @cached_property
     def axes(self) -> tuple[Axes, ...]:

@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 
 from convscope.errors import ImageError, TraceError, UnitError, near_matches
 from convscope.images import Preprocess
+from convscope.network.answer import Answer, answer_of, count_of
 from convscope.network.constants import with_constants
 from convscope.network.graph import Graph
 from convscope.network.layers import Layer, ReceptiveFields, layers_of
@@ -26,17 +27,25 @@ class Network:
     module's own weights, ``graph`` the one that computes, see :meth:`with_constants`.
 
     Args:
-        module: any ``nn.Module`` that maps a batch of images, float [N, C, H, W], to a tensor (of
-            several outputs the first counts), or a program from ``torch.export``.
+        module: any ``nn.Module`` that maps a batch of images, float [N, C, H, W], to a tensor or to
+            several, or a program from ``torch.export``.
         example: [1, C, H, W], an input the module accepts; its values do not matter.
         name: what to call the network on pictures; the module's class by default.
         preprocess: how pictures become inputs; by default pixels in 0..1 at the example's size.
         classes: the names of the outputs, for a classifier.
         notes: what every picture of this network must say, such as ``"random weights"``.
+        answer: what a row of outputs means: ``"classes"``, of which one is right; ``"labels"``,
+            each of which holds or not; ``"number"``, such as an age, which is no probability. By
+            default the end of the network tells: softmax, classes; sigmoid, labels; else a row is
+            the logits of classes, and one output alone is a number, or a label if *classes* names
+            it. Probabilities and logits are right in each case; ``net.answer.told`` says what the
+            output was taken for.
+        head: which of several outputs counts: its number, or its place in what the module
+            returns, such as ``"aux"`` or ``"1.scores"``; by default the first.
 
     Raises:
-        TraceError: if the module cannot be traced, its weights have no values, or its outputs are
-            not as many as *classes*.
+        TraceError: if the module cannot be traced, its weights have no values, its outputs are
+            not as many as *classes*, or there is no such answer or head.
 
     >>> import torch
     >>> from torch import nn
@@ -58,6 +67,8 @@ class Network:
         preprocess: Preprocess | None = None,
         classes: Sequence[str] | None = None,
         notes: Sequence[str] = (),
+        answer: str | None = None,
+        head: int | str | None = None,
     ) -> None:
         if example.dim() != 4 or len(example) != 1:
             raise TraceError(f"the example must be [1, C, H, W], not {list(example.shape)}")
@@ -78,25 +89,58 @@ class Network:
             )
         channels, *size = self.input_shape
         self.preprocess = preprocess or Preprocess.identity(channels, (size[0], size[1]))
+        self._read(answer, head)
         self._check_classes()
+
+    def _read(self, answer: str | None, head: int | str | None) -> None:
+        """Choose the output, and what it is taken for."""
+        self.asked_answer, self.head_note = answer, ""
+        if head is not None:
+            self.graph, self.traced = self.graph.with_head(head), self.traced.with_head(head)
+        elif len(self.graph.outputs) > 1:
+            self.head_note = f"of the outputs {', '.join(self.graph.outputs)}, the first was taken"
+            self.notes += (self.head_note,)
+        if answer is not None:
+            self.__dict__.pop("answer", None)
+            self.answer  # noqa: B018 (refused at once if it does not fit)
+
+    def reading(self, answer: str | None = None, head: int | str | None = None) -> "Network":
+        """Return a network of which another output counts, or is taken for something else.
+
+        Nothing is traced anew. See the arguments of the class.
+        """
+        if answer is None and head is None:
+            return self
+        twin = copy.copy(self)
+        twin.__dict__.pop("answer", None)
+        twin.notes = tuple(note for note in self.notes if note != self.head_note)
+        twin._read(answer or self.asked_answer, head)
+        twin._check_classes()
+        return twin
 
     def _check_classes(self) -> None:
         """Make sure that a classifier's outputs have a name each, if they have names."""
-        if self.classes is not None and self.logits not in (0, len(self.classes)):
+        count = count_of(self.graph)
+        if self.classes is not None and count not in (0, len(self.classes)):
             raise TraceError(
-                f"{self.name} has {self.logits} outputs, and {len(self.classes)} names of classes "
-                f"for them"
+                f"{self.name} has {count} outputs, and {len(self.classes)} names of classes for "
+                f"them"
             )
 
     def __repr__(self) -> str:
         """Return the name, the input shape and the number of layers."""
         return f"Network({self.name!r}, input {list(self.input_shape)}, {len(self.layers)} layers)"
 
+    @cached_property
+    def answer(self) -> Answer | None:
+        """How the output is read as classes, labels or numbers; None if it is no row of them."""
+        named = self.classes is not None
+        return answer_of(self.graph, self.device, self.asked_answer, named)
+
     @property
-    def logits(self) -> int:
-        """How many logits a classifier gives an image; 0 where the output is anything else."""
-        shape = self.graph.steps[self.graph.output].shape
-        return shape[1] if len(shape) == 2 and shape[0] == 1 else 0
+    def class_count(self) -> int:
+        """How many classes or labels the output has; 0 where it is anything else."""
+        return 0 if self.answer is None or self.answer.kind == "number" else self.answer.count
 
     @cached_property
     def layers(self) -> dict[str, Layer]:
@@ -115,7 +159,7 @@ class Network:
             images: [N, C, H, W] in the network's input space, of the size it was traced at.
 
         Returns:
-            its output, [N, classes] logits for a classifier, on the network's device.
+            its output (the one that *head* chose), on the network's device.
 
         Raises:
             ImageError: if the images do not have the network's shape, or are not finite.

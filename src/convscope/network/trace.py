@@ -5,7 +5,7 @@ import logging
 import operator
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
+from torch.utils import _pytree as pytree
 
 from convscope.errors import TraceError
 from convscope.network.calls import BatchSize, Call, Input, Shape
@@ -159,7 +160,10 @@ class _Builder:
         steps = tuple(
             replace(step, name=name) for name, step in zip(names, self.steps, strict=True)
         )
-        return Graph(steps, self._output(), modules, self.batched)
+        outputs = self._outputs()
+        floats = [step for step in outputs.values() if steps[step].dtype.is_floating_point]
+        output = next(iter([*floats, *outputs.values()]))
+        return Graph(steps, output, modules, self.batched, outputs)
 
     def _visit(self, node: Node) -> None:
         value = node.meta.get("val")
@@ -260,17 +264,25 @@ class _Builder:
             return None
         return sizes[0].per_image, *sizes[1:]
 
-    def _output(self) -> int:
-        outputs = [
-            spec.arg.name
-            for spec in self.program.graph_signature.output_specs
-            if spec.kind is OutputKind.USER_OUTPUT and hasattr(spec.arg, "name")
-        ]
+    def _outputs(self) -> dict[str, int]:
+        """Return the step of each output that depends on the images, by where it is returned."""
+        specs = self.program.graph_signature.output_specs
+        outputs = [spec.arg for spec in specs if spec.kind is OutputKind.USER_OUTPUT]
+        form = self.program.call_spec.out_spec
+        paths = [str(place) for place in range(len(outputs))]
+        if form is not None and form.num_leaves == len(outputs):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = pytree.tree_unflatten(outputs, form)
+                paths = [_dotted(path) for path, _ in pytree.tree_flatten_with_path(tree)[0]]
         by_name = {node.name: index for node, index in self.indices.items()}
-        for name in outputs:
-            if name in by_name:
-                return by_name[name]
-        raise TraceError("the network's output does not depend on the images")
+        names = [getattr(output, "name", None) for output in outputs]
+        found = {
+            path: by_name[name] for path, name in zip(paths, names, strict=True) if name in by_name
+        }
+        if not found:
+            raise TraceError("the network's output does not depend on the images")
+        return found
 
     def _modules(self) -> dict[str, int]:
         modules: dict[str, int] = {}
@@ -280,6 +292,12 @@ class _Builder:
                 modules[".".join(parts[:length])] = index
         modules.pop("", None)
         return modules
+
+
+def _dotted(path: Iterable[Any]) -> str:
+    """Return where an output lies in what the module returns, such as ``"1.boxes"``."""
+    parts = (getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))) for key in path)
+    return ".".join(map(str, parts))
 
 
 def _free_sizes(node: Node) -> dict[Any, int]:

@@ -70,19 +70,25 @@ def _runs_in_place(graph: Graph, index: int, wanted: Collection[int]) -> bool:
 
 @torch.no_grad()
 def answer_with(
-    graph: Graph, images: Tensor, step: int, source: int, stand_in: Callable[[Tensor], Tensor]
+    graph: Graph,
+    output: int,
+    images: Tensor,
+    step: int,
+    source: int,
+    stand_in: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Return the network's answer to *images* with another map in the place of one step's.
+    """Return the output of a step for *images* with another map in the place of one step's.
 
     Args:
         graph: the network.
+        output: the step whose output is wanted.
         images: [N, C, H, W].
         step: the step whose output is replaced.
         source: an earlier step, whose output decides what by.
         stand_in: makes the replacement from the source's output; of the shape of the step's.
 
     """
-    needed = _needed_around(graph, step, source)
+    needed = _needed_around(graph, output, step, source)
     last_reader = {used: index for index in needed for used in _read(graph, index, step, source)}
     values = {0: images.contiguous(memory_format=torch.channels_last)}
     for index in needed:
@@ -96,7 +102,7 @@ def answer_with(
         for used in set(inputs):
             if last_reader[used] == index:
                 del values[used]
-    return values[graph.output]
+    return values[output]
 
 
 def _read(graph: Graph, index: int, step: int, source: int) -> tuple[int, ...]:
@@ -104,10 +110,10 @@ def _read(graph: Graph, index: int, step: int, source: int) -> tuple[int, ...]:
     return (source,) if index == step else graph.steps[index].inputs
 
 
-def _needed_around(graph: Graph, step: int, source: int) -> list[int]:
-    """Return the steps that the answer needs where *step* is made from *source* instead."""
-    wanted = {graph.output}
-    for index in range(graph.output, 0, -1):
+def _needed_around(graph: Graph, output: int, step: int, source: int) -> list[int]:
+    """Return the steps that *output* needs where *step* is made from *source* instead."""
+    wanted = {output}
+    for index in range(output, 0, -1):
         if index in wanted:
             wanted.update(_read(graph, index, step, source))
     return sorted(wanted - {0})

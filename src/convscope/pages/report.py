@@ -17,11 +17,12 @@ from convscope.errors import ConvscopeError, DataError, ImageError, OutputError
 from convscope.methods import budget as budgets
 from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.sources import Images, checked_image, images_of
+from convscope.methods.targets import picture_titles
 from convscope.network import Network
 from convscope.pages import report_sections as sections
 from convscope.pages.document import NUMBERS, PAGE, Document
 from convscope.pages.layer_tables import times
-from convscope.pages.report_sections import Progress, Subject, picture_titles
+from convscope.pages.report_sections import Progress, Subject
 from convscope.pages.section import Section, Shelf
 from convscope.wording import counted
 

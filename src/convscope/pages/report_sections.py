@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -271,8 +270,7 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
 
 def _occluded(net: Network, image: Tensor, name: str, found: Occlusion) -> OccludedImage:
     shown = fill_for("gray", image, net.preprocess, found.patch)
-    row, column = telling(found)
-    behind = patched(found, row, column, image, shown)
+    behind = patched(found, telling(found), image, shown)
     title = name
     if found.predicted is not None:
         title += f": {class_name(found, found.clean['predicted'])}"
@@ -286,18 +284,20 @@ def _occluded(net: Network, image: Tensor, name: str, found: Occlusion) -> Occlu
 
 
 def _where(found: Occlusion, title: str) -> str:
-    """Return in words where hiding lowers the answer's probability most."""
-    if found.probability is None:
+    """Return in words where hiding lowers the answer's probability, or the number, most."""
+    if found.kind == "activation":
         return ""
     # Only where it was measured: an estimate between two positions is no finding.
-    values = found.probability.masked_fill(~found.computed, math.inf).nan_to_num(math.inf)
-    row, column = divmod(int(values.argmin()), values.shape[1])
-    top, left, bottom, right = found.positions[row, column].tolist()
-    low = float(found.probability[row, column])
+    values = found.values(found.kind).flatten()
+    measured = values.masked_fill(~found.computed.flatten(), math.inf)
+    place = int(measured.nan_to_num(math.inf).argmin())
+    top, left, bottom, right = found.positions.view(-1, 4)[place].tolist()
     name = class_name(found, int(found.targets))  # type: ignore[arg-type]
+    if found.kind == "probability":
+        name = f"P({name})"
     return (
         f"{title}: hiding rows {top} to {bottom - 1} and columns {left} to {right - 1} takes "
-        f"P({name}) from {found.clean['probability']:.3f} to {low:.3f}."
+        f"{name} from {found.clean[found.kind]:.3f} to {float(values[place]):.3f}."
     )
 
 
@@ -363,17 +363,3 @@ def _moved(found: Invariance, k: int) -> str:
     if math.isnan(share):
         return f"{text}."
     return f"{text}; the answer stays for {share:.0%} of the transformed pictures."
-
-
-def picture_titles(net: Network, pictures: Tensor, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each picture's name, with the most probable class where the network names classes."""
-    if not net.classes:
-        return names
-    titles = []
-    for name, picture in zip(names, pictures, strict=True):
-        answer = net(picture[None])
-        if answer.shape != (1, len(net.classes)):
-            return names
-        probability, best = answer.softmax(dim=1)[0].max(dim=0)
-        titles.append(f"{Path(name).name}: {net.classes[int(best)]} ({probability:.0%})")
-    return tuple(titles)

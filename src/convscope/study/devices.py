@@ -18,7 +18,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
 from convscope.errors import TrainError
-from convscope.network.precision import halves_are_fast
 from convscope.records import provenance
 
 # From glibc's malloc.h.
@@ -46,7 +45,7 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
     kind, _, index = device.partition(":")
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     everywhere = int(os.environ.get("WORLD_SIZE", "1"))
-    halves = precision == "bfloat16" or (precision == "auto" and halves_are_fast(kind))
+    halves = precision == "bfloat16" or (precision == "auto" and _multiplies_halves(kind))
     try:
         fabric = Fabric(
             accelerator=kind,
@@ -64,6 +63,21 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
         atexit.unregister(_leave_the_others)  # once, however many fabrics a process makes
         atexit.register(_leave_the_others)
     return fabric
+
+
+def _multiplies_halves(kind: str) -> bool:
+    """Return whether a kind of device has matrix instructions for bfloat16.
+
+    Of a processor's two sorts, that for vectors alone convolves more slowly than single precision
+    on some makers'.
+    """
+    if kind in ("auto", "cuda") and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    if kind == "mps" or (kind == "auto" and torch.backends.mps.is_available()):
+        return False
+    # Newer than the oldest PyTorch that this package takes.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16"))
 
 
 def _leave_the_others() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from convscope.methods.diagnosis.finding import Finding
 from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.scanning.units import ScannedLayer
+from convscope.methods.targets import answer_of
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
 from convscope.network.visit import answer_with, visit
@@ -38,7 +39,7 @@ class Ablation:
     """A classifier's answers to some images, and what they become without one layer.
 
     Args:
-        net: the network; its output is [N, classes].
+        net: the network, a classifier.
         layers: its layers.
         images: [N, C, H, W].
         labels: [N]; -1 where there is none.
@@ -50,6 +51,7 @@ class Ablation:
         self, net: Network, layers: list[ScannedLayer], images: Tensor, labels: Tensor, size: int
     ) -> None:
         self._net, self._images, self._labels, self._size = net, images, labels, size
+        self._answer = answer_of(net)
         self._narrow = set(narrow_steps(net.graph))
         self._means, self._answers = self._clean(layers)
         counts = torch.bincount(self._answers)
@@ -78,11 +80,11 @@ class Ablation:
     def _clean(self, layers: list[ScannedLayer]) -> tuple[dict[int, Tensor], Tensor]:
         sums: dict[int, Tensor] = {}
         answers: list[Tensor] = []
-        output = self._net.graph.output
+        output = self._answer.step
 
         def look(step: int, maps: Tensor) -> None:
             if step == output:
-                answers.append(_classes(maps))
+                answers.append(self._answer.decided(maps).cpu())
             if step in steps:
                 sums[step] = sums.get(step, 0.0) + maps.double().sum(0)
 
@@ -100,14 +102,12 @@ class Ablation:
         stand_in: Callable[[Tensor], Tensor],
         images: Tensor,
     ) -> Agreement:
-        graph = self._net.graph
-        found = torch.cat(
-            [
-                _classes(answer_with(graph, batch, layer.step, source, stand_in))
-                for batch in self._batches(images)
-            ]
-        )
-        found = found.expand_as(self._answers)
+        graph, answer = self._net.graph, self._answer
+        decided = [
+            answer.decided(answer_with(graph, answer.step, batch, layer.step, source, stand_in))
+            for batch in self._batches(images)
+        ]
+        found = torch.cat(decided).cpu().expand_as(self._answers)
         same = float((found == self._answers).double().mean())
         chance = self.commonest
         beyond = (same - chance) / (1 - chance) if chance < 1 else 0.0
@@ -123,17 +123,6 @@ class Ablation:
         if not known.any():
             return None
         return float((answers[known] == self._labels[known]).double().mean())
-
-
-def _classes(logits: Tensor) -> Tensor:
-    """Return the most probable class, [N]; of a single logit, whether it says yes."""
-    found = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
-    return found.cpu()
-
-
-def is_classifier(net: Network) -> bool:
-    """Return whether the network gives one number a class."""
-    return net.logits > 0
 
 
 def too_few(images: int, thresholds: Thresholds) -> str | None:

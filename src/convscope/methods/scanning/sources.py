@@ -239,8 +239,8 @@ def _pictures(folder: Path) -> Iterable[Path]:
 
 def _classes(dataset: Any, net: Network) -> tuple[str, ...]:
     """Return names for the labels of a data set; none where it and the network have no classes."""
-    outputs = net.logits
-    # One logit decides between two classes: its own name, if it has one, is not that of label 0.
+    outputs = net.class_count
+    # One label decides between two classes: its own name, if it has one, is not that of label 0.
     names: Sequence[str] | None = getattr(dataset, "classes", None)
     names = names or (None if outputs == 1 else net.classes)
     return tuple(map(str, names or range(2 if outputs == 1 else outputs)))
@@ -272,7 +272,7 @@ def class_of(label: int | None, images: Images) -> int | None:
 def class_answers(images: Images, net: Network) -> list[int | None] | None:
     """Return the network's answer that each class of the images stands for.
 
-    By the classes' names where the network has them, else by their number, of which a single logit
+    By the classes' names where the network has them, else by their number, of which a single label
     has two: no and yes.
 
     Returns:
@@ -280,13 +280,13 @@ def class_answers(images: Images, net: Network) -> list[int | None] | None:
         knows no class or is no classifier.
 
     """
-    if not images.classes or not net.logits:
+    if not images.classes or not net.class_count:
         return None
-    if net.classes is not None and net.logits > 1:
+    if net.classes is not None and net.class_count > 1:
         known = {name.lower(): number for number, name in enumerate(net.classes)}
         found = [known.get(name.lower()) for name in images.classes]
         return found if any(number is not None for number in found) else None
-    answers = max(net.logits, 2)
+    answers = max(net.class_count, 2)
     return list(range(answers)) if answers == len(images.classes) else None
 
 
