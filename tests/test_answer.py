@@ -46,8 +46,8 @@ def network(end=lambda z: z, outputs: int = 3, **options) -> cs.Network:
     return cs.Network(Ended(end, outputs).double().eval(), IMAGE, **options)
 
 
-def brute(end, outputs: int, method=None) -> Tensor:
-    """Return end(numbers) for every position of the patch, [positions, outputs], in a plain loop."""
+def brute(end, outputs: int) -> Tensor:
+    """Return end(numbers) with the patch at each position, [positions, outputs], one by one."""
     module = Ended(outputs=outputs).double().eval()
     rows = []
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_classes_have_the_same_probabilities_however_the_network_ends(name, meth
     assert (o.probability.flatten() - expected[:, 1]).abs().max() < 1e-12
     assert (o.logit.flatten() - brute(lambda z: z, 3)[:, 1]).abs().max() < 1e-9
     assert torch.equal(o.predicted.flatten(), expected.argmax(1))
-    assert o.probability.std() > 0.01
+    assert o.probability.std() > 0.005
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,7 @@ def test_numbers_may_be_several():
     assert cs.occlude(net, IMAGE, **OPTIONS).targets == 0
     with pytest.raises(UnitError, match="has outputs 0 to 2, not 3"):
         cs.occlude(net, IMAGE, target=3, **OPTIONS)
-    with pytest.raises(
-        UnitError, match="there is no probability in this occlusion: it is of 3 num"
-    ):
+    with pytest.raises(UnitError, match="there is no probability in this occlusion: it is of 3 n"):
         o.heatmap("probability")
 
 
@@ -196,7 +194,7 @@ def test_a_head_is_chosen_by_number_and_by_name(name):
     torch.testing.assert_close(first.reading(head=1)(IMAGE), 2 * expected)
     with pytest.raises(TraceError, match=f"no output 'loss'.*{paths[0]}, {paths[1]}"):
         network(end, head="loss")
-    with pytest.raises(TraceError, match="no output 2 .choose of"):
+    with pytest.raises(TraceError, match=r"no output 2 \(choose of"):
         network(end, head=2)
 
 

@@ -173,7 +173,7 @@ def masks_of(masks: Tensor, image: Tensor) -> Tensor:
     if list(found.shape[-2:]) != size:
         raise ImageError(f"masks of shape {list(found.shape)} do not fit an image of {size}")
     if found.dim() == 2 and not found.is_floating_point() and found.dtype != torch.bool:
-        found = found == torch.unique(found)[:, None, None]  # type: ignore[no-untyped-call]
+        found = found == torch.unique(found)[:, None, None]
     if found.dim() == 2 and found.dtype == torch.bool:
         found = found[None]
     if found.dim() != 3 or found.dtype != torch.bool:

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -70,12 +70,29 @@ def export(module: nn.Module, example: Tensor) -> ExportedProgram:
             return torch.export.export(
                 module, (pair,), dynamic_shapes=({0: Dim("batch")},), strict=False
             )
-        except Exception:  # torch.export raises nearly anything; a fixed batch may still do
-            pass
-        try:
+        except Exception as error:  # torch.export raises nearly anything
+            if "pytree" in str(error) and _registered(module, example):
+                return export(module, example)
+        try:  # a fixed batch may still do
             return torch.export.export(module, (example,), strict=False)
         except Exception as error:
             raise TraceError(_reason(module, example, error)) from error
+
+
+def _registered(module: nn.Module, example: Tensor) -> bool:
+    """Tell torch of the dataclasses that *module* returns; return whether there were any."""
+    with torch.no_grad():
+        waiting, found = [module(example)], False
+    while waiting:
+        value = waiting.pop()
+        if is_dataclass(value) and not isinstance(value, type):
+            if pytree._is_leaf(value):
+                torch.export.register_dataclass(type(value))
+                found = True
+            waiting += [getattr(value, part.name) for part in fields(value)]
+        elif isinstance(value, dict | list | tuple):
+            waiting += value.values() if isinstance(value, dict) else value
+    return found
 
 
 def _reason(module: nn.Module, example: Tensor, error: Exception) -> str:

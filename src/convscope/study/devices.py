@@ -66,10 +66,10 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
 
 
 def _multiplies_halves(kind: str) -> bool:
-    """Return whether a kind of device has matrix instructions for bfloat16.
+    """Return whether a kind of device convolves faster in bfloat16, by what is known of it.
 
-    Of a processor's two sorts, that for vectors alone convolves more slowly than single precision
-    on some makers'.
+    Processors with matrix instructions for it do. Those with vector instructions alone were twice
+    as fast from AMD, and half as fast from Intel.
     """
     if kind in ("auto", "cuda") and torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
@@ -77,7 +77,8 @@ def _multiplies_halves(kind: str) -> bool:
         return False
     # Newer than the oldest PyTorch that this package takes.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16"))
+    amd = "AMD" in _device_name(torch.device("cpu"))
+    return bool(capabilities.get("amx_bf16") or (amd and capabilities.get("avx512_bf16")))
 
 
 def _leave_the_others() -> None:
