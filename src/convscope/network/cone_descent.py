@@ -12,6 +12,7 @@ from convscope.network.calls import Call, Shape
 from convscope.network.cones import Cones, Placement, Rows, read
 from convscope.network.graph import Graph
 from convscope.network.ops import Generated, Saved, Window
+from convscope.network.ops.base import resized
 from convscope.network.rules import Rule
 from convscope.network.walk import Ascent
 from convscope.network.windows import Sliding, Whole
@@ -197,7 +198,7 @@ class _ConeDescent:
         call = self._call_on_windows(step.call, index, placement, found)
         saved = self._saved_windows(index, placement, found, batch)
         row, column = placement.origins[:, 0].tolist()
-        window = Window(call, (row, column))
+        window = Window(call, dict(zip(self._axes(index), (row, column), strict=True)))
         signals = step.operation.reverse_window(step.call, window, signal, saved, self.rule)
         for position, part in enumerate(signals):
             if part is not None:
@@ -306,13 +307,6 @@ class _ConeDescent:
                 pixels = self.pixels[number : number + 1]
                 paste(signal[unit : unit + 1], pixels, (2, 3), origins[unit])
         self.advance(len(batch))
-
-
-def resized(shape: Shape, axes: tuple[int, int], size: tuple[int, int]) -> Shape:
-    """Return *shape* with another number of rows and columns."""
-    changed = list(shape)
-    changed[axes[0]], changed[axes[1]] = size
-    return tuple(changed)
 
 
 def windows_of(

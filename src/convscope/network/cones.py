@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from convscope.network.graph import Graph
 from convscope.network.layers import ReceptiveFields
 from convscope.network.ops import Generated
+from convscope.network.ops.base import varies
 from convscope.network.windows import Padded, Relation, Resized, Sliding, Transposed, Whole
 
 Rows = NDArray[np.int64]
@@ -89,7 +90,8 @@ class Cones:
             return False
         for position, source in enumerate(step.inputs):
             if any(isinstance(r, Whole) for r in self.relations(index, position)):
-                if shapes[position][-2:] != (1, 1):
+                # A single value for all places, such as a gate's, is read from each of them.
+                if len(shapes) == 1 or varies(shapes[position], axes, len(step.shape)):
                     return False
             elif len(shapes) > 1 and self.graph.axes[source] != axes:
                 return False

@@ -89,7 +89,8 @@ class Graph:
         for step in self.steps[1:]:
             assert step.call is not None
             axes = step.operation.axes(step.call, [found[i] for i in step.inputs])
-            found.append(axes)
+            # In the leading dimension they would be apart only of a single image.
+            found.append(None if axes is not None and 0 in axes else axes)
         return tuple(found)
 
     @cached_property
@@ -110,6 +111,6 @@ class Graph:
         return sorted(wanted - {0})
 
     def is_map(self, index: int) -> bool:
-        """Return whether a step gives feature maps, [N, C, H, W]."""
-        shape = self.steps[index].shape
-        return len(shape) == 4 and shape[0] == 1 and self.axes[index] in (MAPS, None)
+        """Return whether a step gives feature maps, [N, C, H, W] or [N, C, W, H]."""
+        shape, axes = self.steps[index].shape, self.axes[index]
+        return len(shape) == 4 and shape[0] == 1 and (axes is None or set(axes) == {2, 3})

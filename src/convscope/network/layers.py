@@ -54,9 +54,10 @@ class ReceptiveFields:
         step = self.graph.steps[index]
         assert step.call is not None
         source = step.inputs[position]
-        if self.graph.axes[index] is None or self.graph.axes[source] is None:
+        target_axes, source_axes = self.graph.axes[index], self.graph.axes[source]
+        if target_axes is None or source_axes is None:
             return Whole()
-        return step.operation.rows(step.call, position, axis)
+        return step.operation.relation(step.call, position, source_axes[axis], target_axes[axis])
 
     def _rows(self, start: int, rows: Range, axis: int, clipped: bool) -> Range:
         """Return the image rows that *rows* of a step read.
@@ -87,7 +88,13 @@ class ReceptiveFields:
         return reached.get(0, (0, -1))
 
     def window(self, index: int, row: int, column: int) -> tuple[int, int, int, int]:
-        """Return what one unit reads: (top, left, bottom, right), the last two excluded."""
+        """Return what one unit reads: (top, left, bottom, right), the last two excluded.
+
+        *row* and *column* are its place in the last two dimensions of the map, which a network may
+        have transposed.
+        """
+        if self.graph.axes[index] == (3, 2):
+            row, column = column, row
         return self._window(index, (row, row), (column, column))
 
     def map_window(self, index: int) -> tuple[int, int, int, int]:

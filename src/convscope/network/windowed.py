@@ -339,13 +339,14 @@ class WindowedWalk:
 
         Outside its window a map is the clean one, so only the difference inside is summed.
         """
-        own = found.values[:, channel].double()
+        own, clean = found.values[:, channel].double(), self.clean[target][0, channel].double()
         if found.placement is None:
             return own.flatten(1).sum(1) if own.dim() > 1 else own
         place = found.placement
+        if self.graph.axes[target] == (3, 2):
+            own, clean = own.mT, clean.mT
         rows = torch.from_numpy(place.rows[:, None] + np.arange(place.height)).to(own.device)
         columns = torch.from_numpy(place.columns[:, None] + np.arange(place.width)).to(own.device)
-        clean = self.clean[target][0, channel].double()
         before = clean[rows[:, :, None], columns[:, None, :]]
         return clean.sum() + (own - before).sum((1, 2))
 

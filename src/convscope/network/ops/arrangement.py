@@ -1,15 +1,26 @@
 """Operations that move values about without computing: views, permutations, pieces, padding."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from convscope.network.calls import Call, Input
-from convscope.network.ops.base import MAPS, Axes, LinearOperation, Saved, Signals, Window, without
+from convscope.network.calls import Call, Input, Shape
+from convscope.network.ops.base import (
+    Axes,
+    LinearOperation,
+    Saved,
+    Signals,
+    Window,
+    resized,
+    without,
+)
 from convscope.network.rules import Rule
 from convscope.network.windows import Padded, Relation, Sliding
+
+aten = torch.ops.aten
 
 
 class Concatenation(LinearOperation):
@@ -18,7 +29,7 @@ class Concatenation(LinearOperation):
     def __init__(self) -> None:
         super().__init__("concatenation")
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the same row; :meth:`axes` says whether there are rows left."""
         return Sliding()
 
@@ -57,12 +68,13 @@ class Arrangement(LinearOperation):
     """An operation that moves values about; *moved* says where it takes the rows and columns."""
 
     is_layer = False
+    moves_axes = True
 
     def __init__(self, kind: str, moved: Callable[[Call, Axes], Axes]) -> None:
         super().__init__(kind)
         self.moved = moved
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the same row; :meth:`axes` says whether there are rows left."""
         return Sliding()
 
@@ -89,38 +101,36 @@ class View(Arrangement):
         return (signal.reshape(batch * first, *rest),)
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
-        """Return the call with the window's rows and columns in its shape, which are its last."""
-        if "shape" not in call.arguments:
-            return call
-        shape = [*call.arguments["shape"][:-2], *size]
-        return replace(call, arguments={**call.arguments, "shape": shape})
+        """Return a reshape that has the window's rows and columns in its shape."""
+        assert axes is not None
+        shape = (-1, *resized(call.shape, axes, size)[1:])
+        arguments = {"self": Input(0), "shape": shape}
+        return replace(call, target=aten.reshape.default, arguments=arguments)
 
 
 class Slice(Arrangement):
     """A slice ``start:end:step`` along one dimension."""
 
+    moves_axes = False
+
     def __init__(self) -> None:
         super().__init__("slice", same)
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the row that was sliced out."""
-        dimension, start = call.arguments["dim"] % len(call.shape), call.arguments["start"] or 0
-        if dimension != 2 + axis:
+        if dimension != call.arguments["dim"] % len(call.shape):
             return Sliding()
+        start = call.arguments["start"] or 0
         if start < 0:
             start = max(start + call.input_shapes[0][dimension], 0)
         return Sliding(stride=call.arguments["step"], padding=-start)
-
-    def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return whether rows and columns lie as usual."""
-        return axes == MAPS
 
     def reverse_window(
         self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
     ) -> Signals:
         """Return the window with its rows, or columns, as far apart as they were sliced."""
         dimension, step = call.arguments["dim"] % len(call.shape), call.arguments["step"]
-        if dimension not in (2, 3):
+        if dimension not in window.corner:
             return self.reverse(window.call, signal, saved, rule)
         if step == 1:
             return (signal,)
@@ -129,10 +139,6 @@ class Slice(Arrangement):
         places[dimension] = slice(None, None, step)
         apart[tuple(places)] = signal
         return (apart,)
-
-    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
-        """Return the usual axes of maps, or those of a slice along another dimension."""
-        return inputs[0] if inputs[0] == MAPS else untouched(call, inputs[0])
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
         """Return the call; along rows or columns the window already begins where the slice does."""
@@ -150,17 +156,22 @@ class Pad(LinearOperation):
     def __init__(self) -> None:
         super().__init__("padding")
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the row, shifted by the padding before it."""
-        padding = call.arguments["pad"]
-        from_end = 1 - axis
-        before = padding[2 * from_end] if len(padding) > 2 * from_end else 0
+        before = self._around(call, dimension)[0]
         return Padded(before, call.arguments.get("mode", "constant"))
 
+    def _around(self, call: Call, dimension: int) -> tuple[int, int]:
+        """Return the padding before and after along a dimension; it is given from the last on."""
+        padding, place = call.arguments["pad"], 2 * (len(call.shape) - 1 - dimension)
+        return (padding[place], padding[place + 1]) if place < len(padding) else (0, 0)
+
     def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return whether the padding is a constant around rows and columns."""
+        """Return whether the padding is a constant around rows and columns alone."""
+        assert axes is not None
         constant = call.arguments.get("mode", "constant") == "constant"
-        return constant and len(call.arguments["pad"]) <= 4
+        others = [d for d in range(len(call.shape)) if d not in axes]
+        return constant and not any(any(self._around(call, d)) for d in others)
 
     def reverse_window(
         self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
@@ -169,14 +180,19 @@ class Pad(LinearOperation):
         return (signal,)
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
-        """Return the input's axes where padding counts from the end, which is the usual layout."""
-        return inputs[0] if inputs[0] == (len(call.shape) - 2, len(call.shape) - 1) else None
+        """Return the input's axes."""
+        return inputs[0]
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
         """Return a padding by nothing: the window brings it along, unless it mirrors the map."""
         if call.arguments.get("mode", "constant") != "constant":
             return None
-        padding = [0] * 4 + list(call.arguments["pad"][4:])
+        assert axes is not None
+        last = len(call.shape) - 1
+        padding = list(call.arguments["pad"])
+        for place in range(len(padding)):
+            if last - place // 2 in axes:
+                padding[place] = 0
         return replace(call, arguments={**call.arguments, "pad": padding})
 
     def beyond(self, call: Call) -> float:
@@ -194,13 +210,37 @@ def lost(call: Call, axes: Axes) -> Axes:
     return None
 
 
-def trailing(call: Call, axes: Axes) -> Axes:
-    """Return the axes of a reshape that leaves rows and columns last, as channel shuffles do."""
-    source, target = call.input_shapes[0], call.shape
-    were_last = axes == (len(source) - 2, len(source) - 1)
-    if not were_last or len(target) < 3 or source[-2:] != target[-2:]:
+def kept(call: Call, axes: Axes) -> Axes:
+    """Return the axes of a reshape that neither cuts nor joins rows or columns."""
+    if axes is None:
         return None
-    return len(target) - 2, len(target) - 1
+    rows, columns = (_reshaped(call.input_shapes[0], call.shape, axis) for axis in axes)
+    return None if rows is None or columns is None or rows == columns else (rows, columns)
+
+
+def _reshaped(source: Shape, target: Shape, axis: int) -> int | None:
+    """Return the dimension of *target* that holds one of *source*: as long, behind as many values.
+
+    None where there is none.
+    """
+    before = math.prod(source[:axis])
+    for place, size in enumerate(target):
+        if size == source[axis] and math.prod(target[:place]) == before:
+            return place
+    return None
+
+
+def selected(call: Call, axes: Axes) -> Axes:
+    """Return the axes of one place along another dimension, which is gone behind it."""
+    dimension = call.arguments["dim"] % len(call.input_shapes[0])
+    if axes is None or dimension in axes:
+        return None
+    return axes[0] - (axes[0] > dimension), axes[1] - (axes[1] > dimension)
+
+
+def shuffled(call: Call, axes: Axes) -> Axes:
+    """Return *axes* where channels change places."""
+    return without(axes, [1])
 
 
 def permuted(call: Call, axes: Axes) -> Axes:

@@ -1,13 +1,13 @@
 """What an operation is, and what holds for one that the table does not know."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convscope.network.calls import Call
+from convscope.network.calls import Call, Shape
 from convscope.network.rules import Rule
 from convscope.network.windows import Relation, Whole
 
@@ -25,13 +25,13 @@ class Window:
 
     Attributes:
         call: the operation with the window's shape, and with those of what it reads of each input.
-        corner: the row and the column of the output where the window starts; in a batch of windows
-            those of the first.
+        corner: where the window starts along the two dimensions of the output that hold its rows
+            and columns; in a batch of windows, where the first does.
 
     """
 
     call: Call
-    corner: tuple[int, int]
+    corner: Mapping[int, int]
 
 
 class Operation:
@@ -45,6 +45,8 @@ class Operation:
     """Whether the reverse depends on what went up, as that of a linear operation does not."""
     keeps_channels = False
     """Whether each channel of the output depends on the same channel of the input alone."""
+    moves_axes = False
+    """Whether :meth:`axes` may put rows and columns elsewhere than an input has them."""
     saves_output = False
     """Whether what it remembers lies as its output does, not as its inputs."""
     published = False
@@ -96,9 +98,20 @@ class Operation:
         """
         return self.reverse(window.call, signal, saved, rule)
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
-        """Return what the output reads of an input along *axis* (0 rows, 1 columns)."""
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
+        """Return what the output reads of an input along *dimension* of the output.
+
+        It is asked where this holds the image's rows or columns, and the input has them in the same
+        dimension, counted from the end, or is moved by the operation.
+        """
         return Whole()
+
+    def relation(self, call: Call, position: int, source: int, target: int) -> Relation:
+        """Return what the output's dimension *target* reads of an input's dimension *source*."""
+        source_rank, target_rank = len(call.input_shapes[position]), len(call.shape)
+        if not self.moves_axes and source - source_rank != target - target_rank:
+            return Whole()
+        return self.rows(call, position, target)
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return where the output keeps its rows and columns, given where the inputs do."""
@@ -205,6 +218,34 @@ def pair(value: Any) -> list[int]:
     if isinstance(value, int):
         return [value, value]
     return list(value) * (2 if len(value) == 1 else 1)
+
+
+def unpadded(padding: Any, dimensions: Collection[int]) -> list[int]:
+    """Return *padding* of dimensions 2 and 3 without that of windows, which bring it with them."""
+    return [0 if d in dimensions else p for d, p in zip((2, 3), pair(padding), strict=True)]
+
+
+def resized(shape: Shape, axes: tuple[int, int], size: tuple[int, int]) -> Shape:
+    """Return *shape* with another number of rows and columns."""
+    changed = list(shape)
+    changed[axes[0]], changed[axes[1]] = size
+    return tuple(changed)
+
+
+def across_maps(axes: Axes) -> Axes:
+    """Return *axes* of what an operation makes that mixes all dimensions but the last two of four.
+
+    Where rows and columns lie elsewhere the output has axes of its own, each of whose places reads
+    all there is.
+    """
+    return axes if axes is not None and set(axes) == {2, 3} else MAPS
+
+
+def varies(shape: Sequence[int], axes: Axes, rank: int) -> bool:
+    """Return whether what is broadcast to *rank* dimensions varies along *axes*."""
+    assert axes is not None
+    missing = rank - len(shape)
+    return any(axis >= missing and shape[axis - missing] > 1 for axis in axes)
 
 
 def without(axes: Axes, mixed: Sequence[int]) -> Axes:

@@ -10,17 +10,17 @@ from torch.nn import functional
 
 from convscope.network.calls import Call
 from convscope.network.ops.base import (
-    MAPS,
     Axes,
     Operation,
     Saved,
     Signals,
     Window,
+    across_maps,
     pair,
     with_arguments,
 )
 from convscope.network.rules import Rule
-from convscope.network.windows import Relation, Sliding, Transposed
+from convscope.network.windows import Relation, Sliding, Transposed, Whole
 
 
 class Convolution(Operation):
@@ -119,14 +119,12 @@ class Convolution(Operation):
         borders: list[int] = []
         for axis in (1, 0):
             # The convolution starts at the row that the first input row writes first.
-            relation = self.rows(call, 0, axis)
+            relation = self.rows(call, 0, 2 + axis)
             assert isinstance(relation, Transposed)
             size = signal.shape[2 + axis]
-            first, _ = relation.reads((window.corner[axis], window.corner[axis] + size - 1)) or (
-                0,
-                0,
-            )
-            before = window.corner[axis] - (first * relation.stride - relation.padding)
+            corner = window.corner[2 + axis]
+            first, _ = relation.reads((corner, corner + size - 1)) or (0, 0)
+            before = corner - (first * relation.stride - relation.padding)
             reach = relation.dilation * (relation.kernel - 1) + 1
             borders += [before, (reached[axis] - 1) * relation.stride + reach - before - size]
         signal = functional.pad(signal, borders)
@@ -138,8 +136,11 @@ class Convolution(Operation):
         groups = arguments["groups"]
         return (torch.conv2d(signal, weight, None, strides, [0, 0], dilations, groups),)
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
-        """Return the sliding window, or its transpose."""
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
+        """Return the sliding window, or its transpose; all of what lies in other dimensions."""
+        if dimension < 2:
+            return Whole()
+        axis = dimension - 2
         relation = Transposed if self.transposed else Sliding
         return relation(
             kernel=call.arguments["weight"].shape[2 + axis],
@@ -149,8 +150,8 @@ class Convolution(Operation):
         )
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
-        """Return the usual axes of maps."""
-        return MAPS
+        """Return the input's axes if the kernels slide along them."""
+        return across_maps(inputs[0])
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
         """Return the same convolution without padding; one that is transposed needs whole maps."""

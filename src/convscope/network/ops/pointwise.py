@@ -8,12 +8,12 @@ from torch.utils import _pytree as pytree
 
 from convscope.network.calls import Call, Input
 from convscope.network.ops.base import (
-    MAPS,
     Axes,
     LinearOperation,
     Operation,
     Saved,
     Signals,
+    varies,
     vector_jacobian_product,
     without,
 )
@@ -29,13 +29,11 @@ class Pointwise(Operation):
 
     tabled = True
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the same row, or the only row of an input that is broadcast."""
         source, target = call.input_shapes[position], call.shape
-        dimension = axis - 2  # counted from the end, as broadcasting does
-        if len(source) < 2 or source[dimension] != target[dimension]:
-            return Whole()
-        return Sliding()
+        same = source[dimension - len(target)] == target[dimension]
+        return Sliding() if same else Whole()
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return the axes of the input that has the output's shape."""
@@ -46,21 +44,15 @@ class Pointwise(Operation):
 
     def has_windows(self, call: Call, axes: Axes) -> bool:
         """Return whether every input has the output's rows and columns, or a single one of each."""
-        values = pytree.tree_leaves((call.positional, dict(call.arguments)))
-        constants = [value.shape for value in values if isinstance(value, Tensor)]
+        rank = len(call.shape)
         others = [shape for shape in call.input_shapes if shape != call.shape]
-        if any(len(shape) != len(call.shape) for shape in others):
+        if any(len(shape) != rank or varies(shape, axes, rank) for shape in others):
             return False
-        return all(
-            set(shape[-2:]) <= {1} and (not shape or axes == MAPS)
-            for shape in (*constants, *others)
-        )
+        return not _constants_vary(call, axes)
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
         """Return the call as it is, unless a constant differs from one position to another."""
-        constants = [value for value in call.arguments.values() if isinstance(value, Tensor)]
-        differs = any(_varies(value, axes, len(call.shape)) for value in constants)
-        return None if differs else call
+        return None if _constants_vary(call, axes) else call
 
 
 class Scale(LinearOperation, Pointwise):
@@ -76,7 +68,7 @@ class Rectifier(Pointwise):
     saves_output = True
 
     def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return True: a slope that was learned belongs to a channel."""
+        """Return True: what was remembered is a number a position."""
         return True
 
     def remember(
@@ -89,8 +81,8 @@ class Rectifier(Pointwise):
         return output, (self.derivative(call, inputs[0], output),)
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
-        """Return the call as it is: its constants are one a channel."""
-        return call
+        """Return the call as it is, unless slopes that were learned differ along *axes*."""
+        return channels_apart(call, axes)
 
     def derivative(self, call: Call, value: Tensor, output: Tensor) -> Tensor:
         """Return d output / d value at each position."""
@@ -132,8 +124,8 @@ class BatchNorm(Pointwise):
     """Batch norm in evaluation mode: a scale and a shift, of which only the scale reverses."""
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
-        """Return the call as it is: its constants are one a channel."""
-        return call
+        """Return the call as it is, unless its channels are the image's rows or columns."""
+        return channels_apart(call, axes)
 
     keeps_channels = True
 
@@ -141,8 +133,8 @@ class BatchNorm(Pointwise):
     remembers_inputs = False
 
     def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return True: its constants belong to channels."""
-        return True
+        """Return whether its channels are apart from the image's rows and columns."""
+        return channels_apart(call, axes) is not None
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return *signal* times the scale of each channel."""
@@ -194,7 +186,7 @@ class FullyConnected(LinearOperation):
         """Return True: :meth:`axes` says whether there are rows left."""
         return True
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the same row; :meth:`axes` says whether there are rows left."""
         return Sliding()
 
@@ -221,7 +213,7 @@ class LayerNorm(Operation):
         """Return True: :meth:`axes` says whether there are rows left."""
         return True
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the same row; :meth:`axes` says whether there are rows left."""
         return Sliding()
 
@@ -235,8 +227,15 @@ class LayerNorm(Operation):
         return call
 
 
-def _varies(constant: Tensor, axes: Axes, rank: int) -> bool:
-    """Return whether a constant that is broadcast to *rank* dimensions varies along *axes*."""
+def channels_apart(call: Call, axes: Axes) -> Call | None:
+    """Return *call*, unless it has constants, one a channel, and these are rows or columns."""
     assert axes is not None
-    missing = rank - constant.dim()
-    return any(axis >= missing and constant.shape[axis - missing] > 1 for axis in axes)
+    constants = [value for value in call.arguments.values() if isinstance(value, Tensor)]
+    return None if 1 in axes and any(value.numel() > 1 for value in constants) else call
+
+
+def _constants_vary(call: Call, axes: Axes) -> bool:
+    """Return whether a constant that is broadcast to the output varies along *axes*."""
+    values = pytree.tree_leaves((call.positional, dict(call.arguments)))
+    constants = [value for value in values if isinstance(value, Tensor)]
+    return any(varies(value.shape, axes, len(call.shape)) for value in constants)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from convscope.network.ops.base import (
     Signals,
     Window,
     pair,
+    unpadded,
     with_arguments,
 )
 from convscope.network.rules import Rule
@@ -103,21 +103,23 @@ class MaxPool(Operation):
         self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
     ) -> Signals:
         """Unpool the window."""
-        return self.reverse(with_arguments(window.call, padding=[0, 0]), signal, saved, rule)
+        padding = unpadded(call.arguments["padding"], window.corner)
+        return self.reverse(with_arguments(window.call, padding=padding), signal, saved, rule)
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
-        """Return the sliding window."""
-        kernel, stride, padding, dilation = (values[axis] for values in self.geometry(call))
-        return Sliding(kernel, stride, padding, dilation)
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
+        """Return the sliding window, or the same place of what is not pooled."""
+        if dimension < 2:
+            return Sliding()
+        return Sliding(*(values[dimension - 2] for values in self.geometry(call)))
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
-        """Return the usual axes of maps."""
-        return MAPS
+        """Return the input's axes, or the usual ones of maps."""
+        return inputs[0] or MAPS
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
-        """Return the same pool without padding."""
-        unpadded = {"padding": [0, 0], "ceil_mode": False}
-        return replace(call, arguments={**call.arguments, **unpadded})
+        """Return the same pool without the padding that windows bring with them."""
+        assert axes is not None
+        return with_arguments(call, padding=unpadded(call.arguments["padding"], axes))
 
     def beyond(self, call: Call) -> float:
         """Return what no maximum is taken from."""
@@ -132,26 +134,30 @@ class AveragePool(LinearOperation):
 
     def has_windows(self, call: Call, axes: Axes) -> bool:
         """Return whether the average is over as many values at the borders as elsewhere."""
-        arguments = call.arguments
-        padded = any(pair(arguments["padding"])) and not arguments["count_include_pad"]
-        return len(call.shape) == 4 and not padded and not arguments["ceil_mode"]
+        return self.on_windows(call, axes, (1, 1)) is not None
 
     def reverse_window(
         self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
     ) -> Signals:
         """Return each value's share to all that its pool averages."""
-        return self.reverse(with_arguments(window.call, padding=[0, 0]), signal, saved, rule)
+        rows, columns = window.corner
+        on_windows = self.on_windows(window.call, (rows, columns), (1, 1))
+        assert on_windows is not None
+        return self.reverse(on_windows, signal, saved, rule)
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
-        """Return the sliding window."""
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
+        """Return the sliding window, or the same place of what is not pooled."""
         arguments = call.arguments
-        kernel = pair(arguments["kernel_size"])
-        stride = pair(arguments["stride"]) if arguments["stride"] else kernel
-        place = axis - 2  # rows and columns are the last two of the three in three dimensions
-        return Sliding(kernel[place], stride[place], pair(arguments["padding"])[place])
+        pooled = 3 if call.target is aten.avg_pool3d.default else 2
+        place = dimension - len(call.shape) + pooled
+        if place < 0:
+            return Sliding()
+        stride = arguments["stride"] or arguments["kernel_size"]
+        given = (arguments["kernel_size"], stride, arguments["padding"])
+        return Sliding(*(one if isinstance(one, int) else one[place % len(one)] for one in given))
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
-        """Return the input's axes, which are always the last two."""
+        """Return the input's axes."""
         return inputs[0]
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
@@ -160,16 +166,16 @@ class AveragePool(LinearOperation):
         At the borders they may not: a window that is cut off there by ``ceil_mode``, or that leaves
         the padding out of its mean, has a divisor of its own.
         """
-        windows = [self.rows(call, 0, axis) for axis in (0, 1)]
+        assert axes is not None
+        arguments = call.arguments
+        windows = [self.rows(call, 0, dimension) for dimension in axes]
         if all(window == Sliding() for window in windows):
             return call  # over channels alone
-        arguments = call.arguments
-        padding = arguments["padding"]
-        padded = any([padding] if isinstance(padding, int) else padding)
+        padded = any(isinstance(window, Sliding) and window.padding for window in windows)
         uneven = padded and not arguments["count_include_pad"]
         if len(call.shape) != 4 or arguments["ceil_mode"] or uneven:
             return None
-        return replace(call, arguments={**arguments, "padding": [0, 0]})
+        return with_arguments(call, padding=unpadded(arguments["padding"], axes))
 
 
 class Resize(LinearOperation):
@@ -181,11 +187,11 @@ class Resize(LinearOperation):
 
     def has_windows(self, call: Call, axes: Axes) -> bool:
         """Return whether each row is copied to a whole number of rows, as upsampling does."""
-        return all(self._copies(call, axis) for axis in (0, 1))
+        return len(call.shape) == 4 and all(self._copies(call, d) for d in (2, 3))
 
-    def _copies(self, call: Call, axis: int) -> int:
+    def _copies(self, call: Call, dimension: int) -> int:
         """Return to how many rows each row is copied; 0 if to a number that is not whole."""
-        relation = self.rows(call, 0, axis)
+        relation = self.rows(call, 0, dimension)
         if isinstance(relation, Sliding):
             return 1
         if not isinstance(relation, Resized) or relation.margin:
@@ -197,30 +203,29 @@ class Resize(LinearOperation):
     ) -> Signals:
         """Return the sum of each value's copies."""
         borders: list[int] = []
-        for axis in (1, 0):
-            copies = self._copies(call, axis)
-            before, after = (
-                window.corner[axis] % copies,
-                -(window.corner[axis] + signal.shape[2 + axis]) % copies,
-            )
-            borders += [before, after]
-        kernel = [self._copies(call, axis) for axis in (0, 1)]
+        for dimension in (3, 2):
+            copies, corner = self._copies(call, dimension), window.corner.get(dimension, 0)
+            borders += [corner % copies, -(corner + signal.shape[dimension]) % copies]
+        kernel = [self._copies(call, dimension) for dimension in (2, 3)]
         signal = functional.pad(signal, borders)
         return (functional.avg_pool2d(signal, kernel, divisor_override=1),)
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the rows that the fractional window covers."""
-        source, target = call.input_shapes[position][2 + axis], call.shape[2 + axis]
+        from_end = dimension - len(call.shape)
+        if from_end < -2:
+            return Sliding()
+        source, target = call.input_shapes[position][dimension], call.shape[dimension]
         # A scale that gives a broken number of rows steps by less than the share of each row.
         scales = call.arguments.get("scale_factors")
-        lag = math.ceil(source - target / scales[axis] - 1e-6) if scales else 0
+        lag = math.ceil(source - target / scales[from_end] - 1e-6) if scales else 0
         if source == target and not lag:
             return Sliding()
         return Whole() if target == 1 else Resized(source, target, self.margin + lag)
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
-        """Return the usual axes of maps."""
-        return MAPS
+        """Return the input's axes, or the usual ones of maps."""
+        return inputs[0] or MAPS
 
 
 class AdaptiveMaxPool(Operation):
@@ -230,13 +235,13 @@ class AdaptiveMaxPool(Operation):
     tabled = True
     published = True
 
-    def rows(self, call: Call, position: int, axis: int) -> Relation:
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the rows that the fractional window covers."""
-        return Resize("max pool").rows(call, position, axis)
+        return Resize("max pool").rows(call, position, dimension)
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
-        """Return the usual axes of maps."""
-        return MAPS
+        """Return the input's axes, or the usual ones of maps."""
+        return inputs[0] or MAPS
 
 
 class Mean(LinearOperation):
