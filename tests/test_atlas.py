@@ -28,6 +28,7 @@ from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.figures.sheet import Sheet
 from convscope.figures.sheet import number as number_text
 from convscope.methods.scanning.sources import PictureFolder
+from convscope.outputs import claim_folder
 from convscope.wording import counted
 
 TABLES = (UNITS, STRONGEST, ARRAYS, TALLY)
@@ -299,9 +300,9 @@ def test_an_atlas_is_not_written_among_other_files(home, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
     assert not (photos / "cat" / "atlas").exists()
     # An empty folder will do, and so will one where another process has begun.
-    hidden, begun = tmp_path / "hidden", tmp_path / "begun"
+    hidden, begun = tmp_path / "hidden", claim_folder(tmp_path / "begun", "atlas")
     for folder, name in ((hidden, ".settings"), (begun, "rank-1-of-2.safetensors")):
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"")
         run("scan", net, photos, *SIZE, "-o", folder)
         assert (folder / UNITS).read_bytes() == (home / "whole" / UNITS).read_bytes()

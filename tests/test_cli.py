@@ -705,3 +705,21 @@ def test_a_bug_is_not_passed_off_as_the_users_mistake(place, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["convscope", "project", place.model("small"), place.picture])
     with pytest.raises(RuntimeError, match="a bug"):
         cli.main()
+
+
+def test_a_range_is_given_and_little_of_one_said_of_deep_pictures(place, run):
+    values = np.random.default_rng(0).integers(0, 4096, (30, 40)).astype(np.uint16)
+    Image.fromarray(values).save("x-ray.png")
+    command = ("project", place.model("small"), "x-ray.png", "--json", "-o", "out.npz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        plain, ranged = run(*command), run(*command, "--range", "0,4095")
+    assert (plain.status, ranged.status, ranged.err) == (0, 0, "")
+    assert plain.err.startswith("convscope: note: a picture uses under a tenth of its range")
+    assert plain.err.count("\n") == 1
+    found = [json.loads(answer.out)["projections"] for answer in (plain, ranged)]
+    assert found[0] != found[1]
+    for wrong in ("4095", "5,5", "nan,1", "0,inf", "a,b"):
+        answer = run(*command, "--range", wrong)
+        assert answer.status == 2
+        assert f"--range is LOW,HIGH with LOW below HIGH, as 0,4095, not {wrong!r}" in answer.err

@@ -1,6 +1,9 @@
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from PIL import Image
 from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import ImageError
 from convscope.images import (
+    PictureWarning,
     Preprocess,
     as_rgb,
     read_image,
@@ -129,6 +133,102 @@ def test_floats_without_a_known_white_are_refused(tmp_path, values):
     path = saved(tmp_path, picture, "f.tif")
     with pytest.raises(ImageError, match=r"f\.tif holds"):
         read_image(path)
+
+
+# --- more than eight bits --------------------------------------------------------------------
+
+KEEPING = Preprocess.identity(3, (2, 4))
+NEXT_TO_GREY = np.array([[32640 + n for n in range(4)], [0, 65535, 300, 301]], dtype=np.uint16)
+"""All four of the first row are one level of eight bits."""
+
+
+def png_of(values: np.ndarray) -> bytes:
+    """Return 16-bit values [H, W] or [H, W, C] as a PNG whose rows are filtered in all ways."""
+    values = values.reshape(*values.shape[:2], -1)
+    height, width, channels = values.shape
+    lines, rows = values.astype(">u2").tobytes(), b""
+    step, stride = 2 * channels, 2 * channels * width
+    for row in range(height):
+        line = lines[row * stride : (row + 1) * stride]
+        above = lines[(row - 1) * stride : row * stride] if row else bytes(stride)
+        before = bytes(step) + line
+        kind = row % 3  # as it is, less the pixel before, less the one above
+        less = (bytes(stride), before, above)[kind]
+        rows += bytes([kind]) + bytes((a - b) % 256 for a, b in zip(line, less, strict=False))
+    return png(width, height, rows, depth=16, colour={1: 0, 3: 2, 4: 6}[channels])
+
+
+@pytest.mark.parametrize("kind", ["grey.png", "grey.tif", "I.tif", "F.tif", "rgb.png", "rgba.png"])
+def test_deep_pictures_keep_their_depth(kind, tmp_path):
+    path, values = tmp_path / kind, NEXT_TO_GREY.astype(np.float64)
+    colours = np.stack([values, values[:, ::-1], values[::-1]], axis=-1)
+    if kind.startswith("rgb"):
+        alpha = np.full((2, 4, 1), 65535)
+        alpha[1, 2] = 0
+        both = np.concatenate([colours, alpha], axis=2)
+        path.write_bytes(png_of((both if kind == "rgba.png" else colours).astype(np.uint16)))
+        if kind == "rgba.png":
+            colours[1, 2] = 65535  # on white
+    else:
+        types = {"I.tif": np.int32, "F.tif": np.float32}
+        Image.fromarray(NEXT_TO_GREY.astype(types.get(kind, np.uint16))).save(path)
+        if kind == "grey.png":
+            assert path.read_bytes() != path.write_bytes(png_of(NEXT_TO_GREY))
+        colours = np.stack([values] * 3, axis=-1)
+    found = KEEPING(path)[0].permute(1, 2, 0).double().numpy()
+    np.testing.assert_allclose(found, colours / 65535, rtol=2e-7)
+    grey = Preprocess.identity(1, (2, 4))(path)[0, 0].double().numpy()
+    np.testing.assert_allclose(grey, colours @ [0.299, 0.587, 0.114] / 65535, rtol=4e-7)
+
+
+def test_deep_pictures_are_resized_turned_and_cut_like_others(tmp_path):
+    shallow = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    deep, exif = shallow.astype(np.uint16) * 257, Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(shallow).save(tmp_path / "shallow.png", exif=exif)
+    body = png_of(deep)
+    with Image.open(tmp_path / "shallow.png") as opened:
+        turned = struct.pack(">I", len(opened.info["exif"]) - 6) + b"eXIf" + opened.info["exif"][6:]
+    turned += struct.pack(">I", zlib.crc32(turned[4:]))
+    (tmp_path / "deep.png").write_bytes(body[:33] + turned + body[33:])
+    preprocess = Preprocess((0.0,) * 3, (1.0,) * 3, (12, 14), resize=16)
+    found, expected = (preprocess(tmp_path / f"{name}.png") for name in ("deep", "shallow"))
+    # Eight bits are rounded after each of the two directions.
+    assert (found - expected).abs().max() < 1.1 / 255
+
+
+def test_a_range_says_which_values_are_black_and_white(tmp_path):
+    values = np.array([[-100, 0, 2000, 9000], [4095, 100, 1, 2]])
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "x-ray.tif")
+    Image.fromarray(values.astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ImageError, match="name black and white with --range LOW,HIGH"):
+        KEEPING(tmp_path / "x-ray.tif")
+    ranged = replace(KEEPING, range=(0.0, 4095.0))
+    for name in ("x-ray.tif", "float.tif"):
+        found = ranged(tmp_path / name)[0, 0].numpy()
+        np.testing.assert_allclose(found, (values / 4095).clip(0, 1), rtol=2e-7)
+    eight = Image.fromarray(np.array([[50, 100, 75, 20], [0, 255, 100, 50]], dtype=np.uint8))
+    found = replace(KEEPING, range=(50, 100))(eight)[0, 2]
+    assert found.tolist() == [[0.0, 1.0, 0.5, 0.0], [0.0, 1.0, 1.0, 0.0]]
+    with pytest.raises(ImageError, match="must be finite, black below white"):
+        replace(KEEPING, range=(1.0, 1.0))
+
+
+def test_a_deep_picture_that_uses_little_of_its_range_is_said_to(tmp_path):
+    Image.fromarray(np.full((3, 3), 7, dtype=np.uint16)).save(tmp_path / "flat.png")
+    Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)).save(tmp_path / "12bit.png")
+    KEEPING(tmp_path / "flat.png")
+    with pytest.warns(PictureWarning, match="of 0 to 65,535: name .* such as --range 0,4095"):
+        KEEPING(tmp_path / "12bit.png")
+    replace(KEEPING, range=(0, 4095))(tmp_path / "12bit.png")
+
+
+def test_reading_in_many_threads_leaves_the_warnings_as_they_were(tmp_path):
+    Image.fromarray(NEXT_TO_GREY).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as readers:
+        list(readers.map(read_image, [tmp_path / "a.png"] * 400))
+    assert warnings.filters == before
 
 
 def test_one_bit(tmp_path):

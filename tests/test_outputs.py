@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import OutputError
-from convscope.outputs import check_folder, check_output, written_beside
+from convscope.outputs import check_folder, check_output, claim_folder, written_beside
 
 
 def test_the_file_appears_when_it_is_whole(tmp_path):
@@ -112,13 +112,29 @@ def test_a_read_only_place_is_said_beforehand():
 
 def test_a_folder_can_be_made_where_no_file_is_in_the_way(tmp_path):
     for there in (tmp_path, tmp_path / "new", tmp_path / "new" / "deep"):
-        assert check_folder(str(there)) == there
+        assert check_folder(str(there), "report") == there
     file = tmp_path / "file.png"
     file.touch()
     for inside in (file, file / "deep"):
         with pytest.raises(OutputError) as caught:
-            check_folder(inside)
+            check_folder(inside, "report")
         assert str(caught.value) == f"cannot make the folder {inside}: {file} is a file"
     with pytest.raises(OutputError, match="File name too long"):
-        check_folder(tmp_path / ("x" * 300))
+        check_folder(tmp_path / ("x" * 300), "report")
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_of_many_files_is_new_empty_or_made_for_the_same(tmp_path):
+    (tmp_path / ".hidden").touch()
+    own = claim_folder(tmp_path, "report")
+    (own / "index.html").touch()
+    assert claim_folder(own, "report") == check_folder(own, "report") == own
+    with pytest.raises(OutputError, match="holds other files, and no atlas: name a new"):
+        claim_folder(own, "atlas")
+    assert {path.name for path in own.iterdir()} == {".hidden", ".convscope", "index.html"}
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for among in (pictures, pictures / "deep" / "report"):
+        with pytest.raises(OutputError, match=f"be among those of {pictures}; name a folder outs"):
+            claim_folder(among, "report", pictures)
+    assert check_folder(tmp_path / "beside", "report", pictures) == tmp_path / "beside"

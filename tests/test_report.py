@@ -15,7 +15,7 @@ from torch import nn
 
 import convscope as cs
 from browsing import CHROMIUM, SCREENS, check_in_browser
-from convscope.errors import DataError, UnitError
+from convscope.errors import DataError, OutputError, UnitError
 from convscope.figures.sheet import FOOT_POINTS, Sheet
 from convscope.images import Preprocess
 from convscope.methods.scanning.sources import SomeImages, images_of
@@ -155,6 +155,15 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(folder, tmp_path, m
     assert not found.missing
     cs.report(network(1), folder, tmp_path, pictures=[0])  # other weights
     assert calls == ["a", "b", "b", "c", "a", "b", "c"]
+
+
+def test_a_report_is_not_written_among_other_files_or_the_pictures_it_reads(folder, tmp_path):
+    (tmp_path / "letter.txt").touch()
+    for out, why in ((tmp_path, "holds other files, and no report"), (folder / "a", "be among")):
+        with pytest.raises(OutputError, match=why):
+            cs.report(network(), folder, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+    assert not (folder / "a").exists()
 
 
 def test_what_means_nothing_here_is_said_and_the_rest_is_made(folder, tmp_path, monkeypatch):

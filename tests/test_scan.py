@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -252,6 +253,34 @@ def test_killed_at_random_moments_it_resumes_to_the_same_bytes(whole, tmp_path):
     assert finished
     for state in finished:
         assert state.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "ppm", "tiff", "png", "jpg", "gif", "webp"])
+def test_another_picture_of_the_same_name_and_size_is_noticed_on_resuming(suffix, tmp_path):
+    folder, state, net = tmp_path / "in", tmp_path / "state", network()
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    for name in "ab":
+        Image.fromarray(pixels).save(folder / f"{name}.{suffix}")
+    cs.scan(net, folder, only=[0], state=state)
+    cs.scan(net, folder, only=[0], state=state, resume=True)
+    before = (folder / f"b.{suffix}").stat()
+    pixels[150, 150] ^= 64  # one pixel, far from both ends of the file
+    Image.fromarray(pixels).save(folder / f"b.{suffix}")
+    if suffix in ("bmp", "ppm", "tiff"):
+        assert (folder / f"b.{suffix}").stat().st_size == before.st_size
+    os.utime(folder / f"b.{suffix}", ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(DataError, match="made with another data"):
+        cs.scan(net, folder, state=state, resume=True)
+
+
+def test_a_link_to_nowhere_and_an_unreadable_file_are_named(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("nowhere.png")
+    (tmp_path / "c.png").mkdir()
+    found = cs.scan(network(), tmp_path)
+    assert (found.images, list(found.bad)) == (1, [1])
+    assert found.bad[1].endswith("b.png is a link to nowhere.png, which is not there")
 
 
 def test_another_scan_in_the_state_file_is_not_overwritten(net, whole, tmp_path):

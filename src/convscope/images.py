@@ -1,13 +1,18 @@
 """Files to tensors: any picture file to upright RGB, and on to a network's input and back."""
 
+import math
 import os
+import sys
+import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -17,16 +22,39 @@ from convscope.errors import ImageError, near_matches
 PicturePath: TypeAlias = str | os.PathLike[str]
 Picture: TypeAlias = PicturePath | Image.Image
 
-SIXTEEN_BIT_WHITE = 65535
+Range: TypeAlias = tuple[float, float]
+"""The values of a picture's file that are black and white."""
+
+Planes: TypeAlias = list[Image.Image]
+"""A picture as one of mode "RGB", or with more than 8 bits as one plane of mode "F", 0 to 255, for
+grey, or three for red, green and blue."""
+
+WHITE, SIXTEEN_BIT_WHITE = 255, 65535
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+LITTLE_USED = 0.1
+"""A deep picture that uses less of its range than this share is said to."""
+
+GREY = (0.299, 0.587, 0.114)
+
+_OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+LOW_BYTES = {f"{m};16{order}": f"{m};16{_OTHER[order]}" for m in ("RGB", "RGBA") for order in "BLN"}
+"""How Pillow unpacks 16 bits a colour to the high byte, and how it would unpack the low one."""
 
 
-def read_image(path: PicturePath) -> Image.Image:
+class PictureWarning(UserWarning):
+    """What should be known of a picture that can be read."""
+
+
+def read_image(path: PicturePath, range: Range | None = None) -> Image.Image:
     """Read an image file rightly, whatever its mode, as upright 8-bit RGB.
 
-    Transparency is laid on white, 16-bit grey is scaled by 65535, floating point by the range it
-    uses (0 to 1, to 255 or to 65535), CMYK is converted, the EXIF orientation is applied, and of an
+    Transparency is laid on white, 16 bits are scaled by 65535, floating point by the range it uses
+    (0 to 1, to 255 or to 65535), CMYK is converted, the EXIF orientation is applied, and of an
     animation the first frame is taken.
+
+    Args:
+        path: the file.
+        range: the values in it that are black and white; None for those of its format.
 
     Returns:
         a picture of mode "RGB".
@@ -42,15 +70,16 @@ def read_image(path: PicturePath) -> Image.Image:
     (255, 127, 127)
 
     """
-    path = Path(path)
+    return _eight_bits(_planes_of(Path(path), range))
+
+
+def _planes_of(path: Path, range: Range | None) -> Planes:
+    """Read an image file with all its bits; see :func:`read_image`."""
     _require_file(path)
     try:
-        # A slightly broken file makes Pillow warn and read on; what was read is what matters here.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
-                picture.load()
-                return as_rgb(_upright(picture))
+        with _broken_files_read_on():
+            picture = _decoded(path)
+        return _planes(picture, range)
     except UnidentifiedImageError:
         raise ImageError(
             f"{path} is not an image: its format is unknown, or its header is damaged or gives a "
@@ -69,11 +98,136 @@ def read_image(path: PicturePath) -> Image.Image:
         raise ImageError(f"{path} is cut short or damaged: {_one_line(error)}") from error
 
 
+_READING = threading.Lock()
+_readers: list[Any] = []
+
+
+@contextmanager
+def _broken_files_read_on() -> Iterator[None]:
+    """Hush Pillow, which warns of a slightly broken file and reads on, in all threads that read.
+
+    Each thread that put back what it found would leave behind what another had set.
+    """
+    with _READING:
+        _readers.append(warnings.catch_warnings())
+        if len(_readers) == 1:
+            _readers[0].__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        yield
+    finally:
+        with _READING:
+            # The first one's stays until the last has read.
+            _readers.pop() if len(_readers) > 1 else _readers.pop().__exit__(None, None, None)
+
+
+def _decoded(path: Path) -> "Image.Image | _Deep":
+    """Return what a file holds, upright."""
+    with Image.open(path) as picture:
+        tiles = [_low_bytes(tile) for tile in getattr(picture, "tile", ())]
+        picture.load()
+        whole = "transparency" not in picture.info and tiles and all(tiles)
+        if not whole:
+            return _upright(picture)
+        high = _upright(picture)
+    # Pillow keeps the high byte of 16 bits a colour: the low ones are read as if they were those.
+    with Image.open(path) as again:
+        setattr(again, "tile", tiles)  # noqa: B010  a list of Pillow's own tuples
+        again.load()
+        return _Deep(high, _upright(again))
+
+
+def _low_bytes(tile: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Return the part of a file as Pillow would read its low bytes, if 16 bits a colour."""
+    codec, extents, offset, how = tile
+    name, *more = (how,) if isinstance(how, str) else how or ("",)
+    if name not in LOW_BYTES:
+        return None
+    return codec, extents, offset, LOW_BYTES[name] if not more else (LOW_BYTES[name], *more)
+
+
+@dataclass(frozen=True)
+class _Deep:
+    """A picture of 16 bits a colour, by its high and its low bytes: of mode RGB or RGBA."""
+
+    high: Image.Image
+    low: Image.Image
+
+    def values(self) -> npt.NDArray[Any]:
+        """Return red, green and blue, [H, W, 3], 0 to 65535, on white."""
+        values: npt.NDArray[Any] = np.asarray(self.high, dtype=np.float32) * 256
+        values += np.asarray(self.low)
+        if values.shape[2] == 4:
+            share = values[..., 3:] / SIXTEEN_BIT_WHITE
+            values = values[..., :3] * share + SIXTEEN_BIT_WHITE * (1 - share)
+        return values
+
+
+def _planes(picture: "Image.Image | _Deep", range: Range | None) -> Planes:
+    """Return a picture as planes in 0 to 255."""
+    values: npt.NDArray[Any]
+    if isinstance(picture, _Deep):
+        values = picture.values()
+        white = SIXTEEN_BIT_WHITE
+    elif picture.mode in DEEP_MODES and 0 not in picture.size:
+        values = np.asarray(picture).astype(np.float64)[..., None]
+        white = _white(values, picture.mode) if range is None else 0
+    else:
+        shown = _rgb(picture)
+        if range is None:
+            return [shown]
+        values, white = np.asarray(shown, dtype=np.float32), WHITE
+    if range is None:
+        _say_if_little_used(values, white)
+    low, high = range or (0, white)
+    scaled = ((values - low) * (WHITE / (high - low))).clip(0, WHITE).astype(np.float32)
+    return [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(scaled, 2, 0)]
+
+
+def _white(values: npt.NDArray[np.float64], mode: str) -> int:
+    """Return which value is white in a grey picture of 16 bits, 32-bit integers or floats."""
+    if not np.isfinite(values).all():
+        raise ImageError("holds NaN or infinite values")
+    low, high = float(values.min()), float(values.max())
+    whites = (1, WHITE, SIXTEEN_BIT_WHITE) if mode == "F" else (SIXTEEN_BIT_WHITE,)
+    white = next((white for white in whites if high <= white), None)
+    if low < 0 or white is None:
+        raise ImageError(
+            f"holds grey values from {low:g} to {high:g}, and which of them is white is not known; "
+            f"name black and white with --range LOW,HIGH (Preprocess(range=...) in Python)"
+        )
+    return white
+
+
+def _say_if_little_used(values: npt.NDArray[Any], white: int) -> None:
+    low, high = float(values.min()), float(values.max())
+    if 0 < high - low < LITTLE_USED * white:
+        # Few sentences, so that a folder of such pictures is said once.
+        up_to = 2 ** math.ceil(math.log2(high + 1)) - 1 if white > 1 else 0
+        example = f", such as --range 0,{up_to}" if 0 < up_to < LITTLE_USED * white else ""
+        warnings.warn(
+            f"a picture uses under a tenth of its range of 0 to {white:,}: name the values that "
+            f"are black and white with --range LOW,HIGH (Preprocess(range=...) in Python){example}",
+            PictureWarning,
+            stacklevel=2,
+        )
+
+
+def _eight_bits(planes: Planes) -> Image.Image:
+    """Return planes as a picture of mode "RGB"."""
+    if planes[0].mode == "RGB":
+        return planes[0]
+    rounded = [Image.fromarray(np.rint(np.asarray(plane)).astype(np.uint8)) for plane in planes]
+    return Image.merge("RGB", rounded if len(rounded) == 3 else 3 * rounded)
+
+
 def _require_file(path: Path) -> None:
     """Raise ImageError where there is no file with something in it."""
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder, not an image")
+        if path.is_symlink() and not path.exists():
+            raise ImageError(f"{path} is a link to {path.readlink()}, which is not there")
         if not path.exists():
             near = path.parent.iterdir() if path.parent.is_dir() else ()
             names = near_matches(path.name, (file.name for file in near))
@@ -114,34 +268,21 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     (255, 255, 255)
 
     """
+    return _eight_bits(_planes(picture, None))
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """Return a picture of 8 bits as RGB."""
     if 0 in picture.size:
         raise ImageError(f"has no pixels: its size is {picture.width} x {picture.height}")
-    if picture.mode in DEEP_MODES:
-        return _deep_grey(picture).convert("RGB")
     if picture.has_transparency_data:
         coloured = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, coloured).convert("RGB")
     try:
-        return picture.convert("RGB")
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     except ValueError:
         raise ImageError(f"has the colour mode {picture.mode}, which has no RGB here") from None
-
-
-def _deep_grey(picture: Image.Image) -> Image.Image:
-    """Scale a grey picture of 16 bits, 32-bit integers or floats to 8 bits, clipping nothing."""
-    values = np.asarray(picture).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError("holds NaN or infinite values")
-    low, high = float(values.min()), float(values.max())
-    whites = (1, 255, SIXTEEN_BIT_WHITE) if picture.mode == "F" else (SIXTEEN_BIT_WHITE,)
-    white = next((white for white in whites if high <= white), None)
-    if low < 0 or white is None:
-        raise ImageError(
-            f"holds grey values from {low:g} to {high:g}, and which of them is white is not known; "
-            f"save it with values from 0 to {SIXTEEN_BIT_WHITE}"
-        )
-    return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -157,6 +298,9 @@ class Preprocess:
     size: (height, width) of the network's input, in pixels
     resize: length of the short side before the crop, in pixels, or None
     interpolation: Pillow's resampling filter
+    range: the values of a picture's file that are black and white, what lies beyond being cut off;
+        None for its format's: 0 to 255, to 65535, or for floating point to what it uses of these.
+        Pictures of more than 8 bits keep them.
 
     >>> preprocess = Preprocess((0.5,), (0.25,), (2, 2))
     >>> preprocess(Image.new("RGB", (8, 4), "white")).tolist()
@@ -168,6 +312,7 @@ class Preprocess:
     size: tuple[int, int]
     resize: int | None = None
     interpolation: Image.Resampling = Image.Resampling.BILINEAR
+    range: Range | None = None
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.std):
@@ -176,6 +321,8 @@ class Preprocess:
             raise ImageError(f"mean {self.mean} must be finite and std {self.std} above zero")
         if min(*self.size, 1 if self.resize is None else self.resize) < 1:
             raise ImageError(f"size {self.size} and resize {self.resize} must be at least 1")
+        if self.range is not None and not -np.inf < self.range[0] < self.range[1] < np.inf:
+            raise ImageError(f"the range {self.range} must be finite, black below white")
 
     @classmethod
     def identity(cls, channels: int, size: tuple[int, int]) -> "Preprocess":
@@ -203,10 +350,17 @@ class Preprocess:
                 f"the network's input has {self.channels} channels, and a picture file has 1 or 3; "
                 f"pass a tensor [N, {self.channels}, {self.size[0]}, {self.size[1]}] instead"
             )
-        fitted = self._fit(_opened(picture))
-        values = np.array(fitted.convert("L" if self.channels == 1 else "RGB"))
+        planes = [self._fit(plane) for plane in _opened(picture, self.range)]
+        if planes[0].mode == "RGB":
+            values = np.array(planes[0].convert("L" if self.channels == 1 else "RGB"))
+        else:
+            values = np.stack([np.asarray(plane) for plane in planes], axis=-1)
+            if self.channels == 1 and len(planes) == 3:
+                values = values @ np.array(GREY, dtype=np.float32)
+            elif len(planes) == 1:
+                values = np.repeat(values, self.channels, axis=-1)
         pixels_hwc = torch.from_numpy(values.reshape(*self.size, self.channels))
-        pixels = pixels_hwc.permute(2, 0, 1).contiguous()[None].to(torch.float32) / 255
+        pixels = pixels_hwc.permute(2, 0, 1).contiguous()[None].to(torch.float32) / WHITE
         return (pixels - self._per_channel(self.mean, pixels)) / self._per_channel(self.std, pixels)
 
     def batch(self, pictures: Iterable[Picture]) -> Tensor:
@@ -259,7 +413,7 @@ class Preprocess:
         return torch.tensor(numbers, dtype=like.dtype, device=like.device)[:, None, None]
 
     def _fit(self, picture: Image.Image) -> Image.Image:
-        """Resize and crop an RGB picture to the network's size."""
+        """Resize and crop a picture to the network's size."""
         resized = _resized(picture, *self._resized_size(picture.size), self.interpolation)
         if self.resize is None:
             return resized
@@ -336,12 +490,12 @@ class Preprocess:
         return rows[0], columns[0], rows[1], columns[1]
 
 
-def _opened(picture: Picture) -> Image.Image:
-    """Return a file or a Pillow image as an RGB picture."""
+def _opened(picture: Picture, range: Range | None) -> Planes:
+    """Return a file or a Pillow image as planes."""
     if not isinstance(picture, Image.Image):
-        return read_image(picture)
+        return _planes_of(Path(picture), range)
     try:
-        return as_rgb(picture)
+        return _planes(picture, range)
     except ImageError as error:
         raise ImageError(f"the picture {error}") from None
 

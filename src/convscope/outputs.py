@@ -9,6 +9,9 @@ from typing import Any
 
 from convscope.errors import OutputError, near_matches
 
+MARK = ".convscope"
+"""The file that says what a folder was made for."""
+
 
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -75,24 +78,69 @@ def check_output(path: str | os.PathLike[str], suffixes: Collection[str]) -> Pat
     return target
 
 
-def check_folder(path: str | os.PathLike[str]) -> Path:
-    """Return *path* if there is a folder, or one can be made, as far as names tell.
+def check_folder(
+    path: str | os.PathLike[str], kind: str, images: str | os.PathLike[str] | None = None
+) -> Path:
+    """Return *path* if it is a folder for many files, or one can be made, as far as names tell.
 
     Like :func:`check_output`, meant to be called before the work.
 
+    Args:
+        path: a folder that is not there yet, empty, or made for the same *kind* of files before.
+        kind: what is written, such as ``"report"``.
+        images: a folder of pictures that are read, among which no others may come to lie.
+
     Raises:
-        OutputError: if a file stands in the way, or the name is refused.
+        OutputError: if it holds anything else, lies among the images, a file stands in the way, or
+            the name is refused.
 
     """
     folder = Path(path)
     try:
         there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
         in_the_way = there.exists() and not there.is_dir()
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
-    if in_the_way:
-        raise OutputError(f"cannot make the folder {folder}: {there} is a file")
+        if in_the_way:
+            raise OutputError(f"cannot make the folder {folder}: {there} is a file")
+        own, read = folder.resolve(), None if images is None else Path(images).resolve()
+        if read is not None and read in (own, *own.parents):
+            raise OutputError(
+                f"{folder} is no place for the {kind}: its pictures would be among those of "
+                f"{images}; name a folder outside"
+            )
+        mark = folder / MARK
+        made_before = mark.exists() and mark.read_text("utf-8") == _mark(kind)
+        # What is hidden is no work of the user's: a folder's settings, or a file half written.
+        if folder.is_dir() and not made_before and _visible(folder):
+            raise OutputError(
+                f"{folder} holds other files, and no {kind}: name a new or empty folder"
+            )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot make the folder {folder}: {reason}") from error
     return folder
+
+
+def claim_folder(
+    path: str | os.PathLike[str], kind: str, images: str | os.PathLike[str] | None = None
+) -> Path:
+    """Make a folder for many files, marked as such, and return it; see :func:`check_folder`."""
+    folder = check_folder(path, kind, images)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {folder}: {error.strerror}") from error
+    if not (folder / MARK).exists():
+        with written_beside(folder / MARK) as beside:
+            beside.write_text(_mark(kind), "utf-8")
+    return folder
+
+
+def _mark(kind: str) -> str:
+    return f"a folder that convscope made for its {kind}\n"
+
+
+def _visible(folder: Path) -> bool:
+    return any(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def finite(value: Any) -> Any:

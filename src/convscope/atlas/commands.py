@@ -15,6 +15,7 @@ class ModelNames:
         weights: as for ``--weights``.
         size: as for ``--size``, or None.
         images: the folder.
+        range: as for ``--range``, or None.
 
     """
 
@@ -22,6 +23,7 @@ class ModelNames:
     weights: str
     size: str | None
     images: str
+    range: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the names, fit for JSON."""
@@ -49,6 +51,7 @@ def project_command(model: ModelNames, image: Path, layer: str, channel: int, ru
     for option, value, usual in (
         ("--weights", model.weights, "default"),
         ("--size", model.size, None),
+        ("--range", model.range, None),
         ("--rule", rule, "deconvnet"),
     ):
         if value is not None and value != usual:

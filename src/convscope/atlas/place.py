@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+KIND = "atlas"
 FACTS = "atlas.json"
 UNITS = "units.csv"
 STRONGEST = "strongest.csv"

@@ -4,7 +4,10 @@ One file a command; each imports what is heavy when it runs, so that ``--help`` 
 """
 
 import sys
-from typing import Annotated, NoReturn
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -66,7 +69,8 @@ def without_command(
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit code 2."""
     try:
-        status = app(prog_name="convscope", standalone_mode=False)
+        with _notes_in_a_line():
+            status = app(prog_name="convscope", standalone_mode=False)
     except ConvscopeError as error:
         _stop(str(error), 2)
     except MemoryError:
@@ -80,6 +84,24 @@ def main() -> None:
     if status == INTERRUPTED:
         _stop("stopped", INTERRUPTED)
     sys.exit(status or 0)
+
+
+@contextmanager
+def _notes_in_a_line() -> Iterator[None]:
+    """Print the library's own warnings as notes, without the line of source that Python adds."""
+    show = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category.__module__.partition(".")[0] == "convscope":
+            typer.echo(f"convscope: note: {message}", err=True)
+        else:
+            show(message, category, *where, **more)
+
+    warnings.showwarning = note
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -16,6 +16,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Range,
     Size,
     Weights,
     load_network,
@@ -54,6 +55,7 @@ def checkerboard(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -75,7 +77,7 @@ def checkerboard(
     rule_named(rule)
     parse_bytes(memory)
     Deadline(budget)
-    net = load_network(model, weights, size, device, answer, head)
+    net = load_network(model, weights, size, device, answer, head, range)
     if output.suffix.lower() in PICTURES:
         _check_fits(net, layer)
     batch = net.preprocess.batch(images)

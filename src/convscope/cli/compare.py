@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import Answer, AsJson, Device, Head, Memory, load_network, open_images
+from convscope.cli.options import (
+    Answer,
+    AsJson,
+    Device,
+    Head,
+    Memory,
+    Range,
+    load_network,
+    open_images,
+)
 from convscope.cli.printing import print_json, print_line, progress_bar
 from convscope.errors import ConvscopeError
 
@@ -42,6 +51,7 @@ def compare(
     ] = None,
     answer: Answer = None,
     head: Head = None,
+    range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     as_json: AsJson = False,
@@ -56,13 +66,13 @@ def compare(
     seconds = None if budget == "none" else budget
     Deadline(seconds)
     parse_bytes(memory)
-    check_folder(output)
+    check_folder(output, "comparison", images)
     given = [*(weights or []), "default", "default"]
     if len(weights or []) > 2:
         raise ConvscopeError("--weights is given at most twice: for A, and for B")
     pairs = [_pair(text) for text in layer] if layer else None
     nets = tuple(
-        load_network(model, own, size, device, answer, head)
+        load_network(model, own, size, device, answer, head, range)
         for model, own in zip((first, second), given, strict=False)
     )
     sources = tuple(open_images(images, net) for net in nets)

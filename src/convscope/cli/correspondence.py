@@ -13,6 +13,7 @@ from convscope.cli.options import (
     Device,
     Head,
     Model,
+    Range,
     Size,
     Weights,
     load_network,
@@ -54,6 +55,7 @@ def correspondence(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    range: Range = None,
     device: Device = "cpu",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf or .safetensors file.")
@@ -70,7 +72,7 @@ def correspondence(
     from convscope.outputs import check_output, written_beside
 
     check_output(output, PICTURES + TENSORS)
-    net = load_network(model, weights, size, device, answer, head)
+    net = load_network(model, weights, size, device, answer, head, range)
     marked = read_parts(parts, net.preprocess)
     with progress_bar(f"hiding parts of {len(marked.files)} images") as advance:
         found = measure(

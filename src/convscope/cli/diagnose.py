@@ -15,6 +15,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Range,
     Size,
     Weights,
     load_network,
@@ -65,6 +66,7 @@ def diagnose(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -85,7 +87,7 @@ def diagnose(
     check_output(output, PICTURES + RECORDS)
     limits = Thresholds.named(_numbers(threshold or []))
     Deadline(budget, or_zero=True)
-    net = load_network(model, weights, size, device, answer, head)
+    net = load_network(model, weights, size, device, answer, head, range)
     given = _given(images, net)
     with progress_bar("diagnosing") as advance:
         found = examine(

@@ -16,6 +16,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Range,
     Size,
     Weights,
     load_network,
@@ -82,6 +83,7 @@ def occlude(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -108,7 +110,7 @@ def occlude(
     targets = None if not target else target[0] if len(target) == 1 else target
     if output.suffix.lower() in PICTURES:
         check_occlusion_fits(len(images) * len(sizes) * len(target or [""]))
-    net = load_network(model, weights, size, device, answer, head)
+    net = load_network(model, weights, size, device, answer, head, range)
     batch = net.preprocess.batch(images)
     hidden = _fill(fill)
     masks = None if mask is None else label_map(mask)

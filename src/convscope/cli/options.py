@@ -2,6 +2,8 @@
 
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +35,13 @@ Weights = Annotated[
     ),
 ]
 Size = Annotated[str | None, typer.Option(metavar="C,H,W", help="Input size of the network.")]
+Range = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        help="The values in the files of pictures that are black and white, such as 0,4095.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")]
 Answer = Annotated[
     str | None,
@@ -52,20 +61,39 @@ def load_network(
     device: str,
     answer: str | None = None,
     head: str | None = None,
+    range: str | None = None,
 ) -> "Network":
     """Load a network by name or RUN folder; ``random`` stands for random weights."""
     from convscope.models import load
     from convscope.study.network import is_run, network_of_run
 
+    black_and_white = _range(range)
     if is_run(model):
         if weights not in ("default", "random"):
             raise ConvscopeError(f"{model} brings its own weights, which --weights cannot replace")
         net = network_of_run(model, trained=weights == "default", size=size, device=device)
-        return net.reading(answer, head)
-    # A factory's file may print; standard output is for the answer alone.
-    with redirect_stdout(sys.stderr):
-        own = None if weights == "random" else weights
-        return load(model, own, size=size, device=device, answer=answer, head=head)
+        net = net.reading(answer, head)
+    else:
+        # A factory's file may print; standard output is for the answer alone.
+        with redirect_stdout(sys.stderr):
+            own = None if weights == "random" else weights
+            net = load(model, own, size=size, device=device, answer=answer, head=head)
+    if black_and_white is not None:
+        net.preprocess = replace(net.preprocess, range=black_and_white)
+    return net
+
+
+def _range(text: str | None) -> tuple[float, float] | None:
+    """Return the values that are black and white."""
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not -inf < low < high < inf:
+        raise ConvscopeError(f"--range is LOW,HIGH with LOW below HIGH, as 0,4095, not {text!r}")
+    return low, high
 
 
 def open_images(images: Path, net: "Network") -> "Images":

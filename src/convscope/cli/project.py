@@ -16,6 +16,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Range,
     Size,
     Weights,
     load_network,
@@ -58,6 +59,7 @@ def project(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -75,7 +77,7 @@ def project(
     check_output(output, PICTURES + ARRAYS)
     _check_choices(layer, channel, top)
     _check_words(rule, select, scale, memory)
-    net = load_network(model, weights, size, device, answer, head)
+    net = load_network(model, weights, size, device, answer, head, range)
     tiles = _tiles_an_image(net, layer, channel, top)
     if output.suffix.lower() in PICTURES:
         from convscope.figures.projection import check_figure_fits

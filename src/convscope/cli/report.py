@@ -12,6 +12,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Range,
     Size,
     Weights,
     load_network,
@@ -46,6 +47,7 @@ def report(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     as_json: AsJson = False,
@@ -62,7 +64,7 @@ def report(
     Deadline(seconds)
     parse_bytes(memory)
     check_folder(output)
-    net = load_network(model, weights, size, device, answer, head)
+    net = load_network(model, weights, size, device, answer, head, range)
     source = open_images(images, net)
     pictures = [net.preprocess(path) for path in picture] if picture else None
     names = [path.name for path in picture] if picture else None

@@ -13,6 +13,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Range,
     Size,
     Weights,
     load_network,
@@ -58,6 +59,7 @@ def sanity(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
@@ -74,7 +76,7 @@ def sanity(
     from convscope.outputs import check_output, written_beside
 
     check_output(output, PICTURES + TENSORS)
-    net = load_network(model, weights, size, device, answer, head)
+    net = load_network(model, weights, size, device, answer, head, range)
     inputs = net.preprocess(image)
     rules = {"rules": rule} if rule else {}
     with progress_bar(f"testing {image.name}") as advance:

@@ -14,6 +14,7 @@ from convscope.cli.options import (
     Device,
     Head,
     Memory,
+    Range,
     Size,
     Weights,
     load_network,
@@ -60,6 +61,7 @@ def scan(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
     as_json: AsJson = False,
@@ -84,12 +86,12 @@ def scan(
     room = parse_bytes(memory)
     share = _part(part)
     _check_folder(output, images, resume)
-    net = load_network(model, weights, size, device, answer, head)
+    net = load_network(model, weights, size, device, answer, head, range)
     chosen_rule(net, rule)
     from convscope.atlas.commands import ModelNames
 
     source = open_images(images, net)
-    names = ModelNames(model, weights, size, str(images))
+    names = ModelNames(model, weights, size, str(images), range)
     with _made(output):
         found = _scanned(net, source, output, top, share, room, resume)
     if found is not None:
@@ -109,37 +111,28 @@ def _part(part: str | None) -> tuple[int, int]:
 
 def _check_folder(output: Path, images: Path, resume: bool) -> None:
     """Refuse to write over another atlas, among somebody's files, or among the pictures."""
-    from convscope.atlas.place import FACTS, RANK_TALLIES, TALLY
+    from convscope.atlas.place import KIND, TALLY
+    from convscope.outputs import check_folder
 
     if (output / TALLY).exists() and not resume:
         raise OutputError(f"{output} holds a scan already: --resume it, or name another folder")
-    own, pictures = output.resolve(), images.resolve()
-    if pictures == own or pictures in own.parents:
-        raise OutputError(
-            f"{output} is no place for the atlas: its pictures would be among those of {images}; "
-            f"name a folder outside, with -o"
-        )
-    if not output.is_dir() or (output / FACTS).exists():
-        return
-    # What is hidden is no work of the user's: a folder's settings, or a file half written.
-    others = [path for path in output.iterdir() if not path.name.startswith(".")]
-    if others and not any(path.name == TALLY or path.match(RANK_TALLIES) for path in others):
-        raise OutputError(f"{output} holds other files, and no atlas: name a new or empty folder")
+    check_folder(output, KIND, images)
 
 
 @contextmanager
 def _made(output: Path) -> Iterator[None]:
     """Make the folder; a mistake that leaves nothing in it takes it away again."""
+    from convscope.atlas.place import KIND
+    from convscope.outputs import MARK, claim_folder
+
     there = output.exists()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {output}: {error.strerror}") from error
+    claim_folder(output, KIND)
     try:
         yield
     except ConvscopeError:
         if not there:
             with suppress(OSError):  # other processes may have written there
+                (output / MARK).unlink()
                 output.rmdir()
         raise
 
@@ -199,7 +192,7 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
         raise DataError(f"{parts[0]} does not say what network it is of: merge it in Python")
     names = ModelNames(**facts["model"])
     _check_folder(output, Path(names.images), resume=False)
-    net = load_network(names.model, names.weights, names.size, "cpu")
+    net = load_network(names.model, names.weights, names.size, "cpu", range=names.range)
     source = open_images(Path(names.images), net)
     if source.fingerprint() != facts["data"]["fingerprint"]:
         raise DataError(f"{names.images} has changed since it was scanned")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from convscope.errors import OutputError, RuleError
+from convscope.errors import RuleError
 from convscope.figures.architecture import draw
 from convscope.figures.diagnosis import diagnosis_figure
 from convscope.figures.matching import MatchedPair, MatchedUnit, filters_figure, units_figure
@@ -19,13 +19,13 @@ from convscope.methods.project import project
 from convscope.methods.scanning.sources import Images
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
-from convscope.outputs import finite
+from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
 from convscope.pages.section import Finding, Picture, Section, Shelf, Table
 from convscope.wording import counted
 
-PARTS = "parts"
+KIND, PARTS = "comparison", "parts"
 SHOWN_LAYERS, SHOWN_PAIRS = 3, 4
 
 
@@ -47,14 +47,12 @@ def comparison_report(
         The page, which holds its pictures itself.
 
     Raises:
-        OutputError: *out* cannot be written.
+        OutputError: *out* cannot be written, lies among the images, or holds other files than a
+            comparison's.
 
     """
-    out = Path(out)
-    try:
-        shelf = Shelf(out / PARTS, {})
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out / PARTS}: {error.strerror}") from error
+    out = claim_folder(out, KIND, getattr(images[0], "folder", None))
+    shelf = Shelf(out / PARTS, {})
     names = found.names
     layers = found.sides[0].layers, found.sides[1].layers
     sections = [

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from convscope import __version__
-from convscope.errors import ConvscopeError, DataError, ImageError, OutputError
+from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.methods import budget as budgets
 from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.sources import Images, checked_image, images_of
 from convscope.methods.targets import picture_titles
 from convscope.network import Network
+from convscope.outputs import check_folder, claim_folder
 from convscope.pages import report_sections as sections
 from convscope.pages.document import NUMBERS, PAGE, Document
 from convscope.pages.layer_tables import times
@@ -26,7 +27,7 @@ from convscope.pages.report_sections import Progress, Subject
 from convscope.pages.section import Section, Shelf
 from convscope.wording import counted
 
-PARTS = "parts"
+KIND, PARTS = "report", "parts"
 PICTURES = 2
 FEW = 50
 """Images below which a diagnosis that finds nothing says little."""
@@ -130,17 +131,16 @@ def report(
 
     Raises:
         DataError: if there is no image, or none can be read.
-        OutputError: if *out* cannot be written.
+        OutputError: if *out* cannot be written, lies among the images, or holds other files than
+            a report's.
 
     """
     deadline = budgets.Deadline(budget)
     out = Path(out)
     source = images_of(images, net)
+    check_folder(out, KIND, getattr(source, "folder", None))
     chosen, called = _pictures(net, source, pictures, names)
-    try:
-        shelf = Shelf(out / PARTS, _about(net, source, chosen))
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out / PARTS}: {error.strerror}") from error
+    shelf = Shelf(claim_folder(out, KIND) / PARTS, _about(net, source, chosen))
     subject = Subject(
         net, source, chosen, called, shelf, memory, picture_titles(net, chosen, called)
     )

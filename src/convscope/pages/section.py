@@ -15,6 +15,7 @@ from typing import Any
 from matplotlib import rc_context
 from PIL import Image
 
+from convscope.errors import OutputError
 from convscope.figures.sheet import Sheet
 from convscope.outputs import finite, written_beside
 from convscope.pages.renderer import image_source
@@ -143,7 +144,10 @@ class Shelf:
 
     def __init__(self, folder: Path, subject: dict[str, Any]) -> None:
         self.folder, self.subject = folder, json.loads(json.dumps(subject))
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
     def find(self, name: str) -> Section | None:
         """Return a section that was kept, if it is about the same and its pictures are there."""
