@@ -20,14 +20,13 @@ import resource
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import torch
 from torch import nn
 
 import convscope as cs
-from zoo_checks import Examination
+from zoo_checks import Examination, place_of
 from zoo_networks import NETWORKS, Entry
 from zoo_page import page
 
@@ -111,18 +110,18 @@ def examined(entry: Entry) -> dict:
     except cs.ConvscopeError as refusal:
         return {**_found(examination), "verdict": "refused", "why": str(refusal)}
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)[-3:]
-        place = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
-        why = f"{type(error).__name__}: {str(error).strip()[:300]} ({place})"
-        if examination is None:
-            why = f"could not be built: {why}"
-        return {**_found(examination), "verdict": "crash", "why": why}
+        build = "" if examination else "could not be built: "
+        return {**_found(examination), "verdict": "crash", "why": build + place_of(error)}
+    checks = examination.checks.items()
+    crashes = [f"{name}: {check['crash']}" for name, check in checks if "crash" in check]
     wrong = [
-        f"{name} by {check['worst']:.2g} in {check['wrong']} of {check['compared']} ({check['where']})"
-        for name, check in examination.checks.items()
+        f"{name} by {check['worst']:.2g} in {check['wrong']} of {check['compared']} "
+        f"({check['where']})"
+        for name, check in checks
         if check.get("wrong")
     ]
-    return {**_found(examination), "verdict": "wrong" if wrong else "right", "why": "; ".join(wrong)}
+    verdict = "crash" if crashes else "wrong" if wrong else "right"
+    return {**_found(examination), "verdict": verdict, "why": "; ".join(wrong + crashes)}
 
 
 def _found(examination: Examination | None) -> dict:
