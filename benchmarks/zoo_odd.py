@@ -348,9 +348,9 @@ class Pools(Stem):
         self.last = nn.ConvTranspose2d(6, 6, 3, stride=2, padding=1, output_padding=1)
 
     def odd(self, x: Tensor) -> Tensor:
-        x = F.max_pool2d(x, 3, 2, 1, ceil_mode=True) + F.avg_pool2d(x, 2, ceil_mode=True)
+        x = F.max_pool2d(x, 3, 2, 1) + F.avg_pool2d(x, 3, 2, ceil_mode=True, padding=1)
         x = x + F.adaptive_avg_pool2d(F.adaptive_max_pool2d(x, (7, 9)), x.shape[2:])
-        return F.relu(self.last(x + F.lp_pool2d(x.abs() + 0.1, 2, 3, 1)[:, :, :1, :1]))
+        return F.relu(self.last(x + F.pad(F.lp_pool2d(x.abs() + 0.1, 2, 3, 1), (1, 1, 1, 1))))
 
 
 class Resized(Stem):

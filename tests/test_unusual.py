@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.export import Dim, export
 
 from convscope.errors import TraceError
+from convscope.methods.occlude import occlude
 from convscope.methods.project import project
 from convscope.network import Network
 
@@ -93,7 +94,35 @@ class BrokenScale(Unusual):
         return F.interpolate(maps, scale_factor=0.3, mode="nearest")[:, :, -100:, 1:]
 
 
+class WrittenInto(Unusual):
+    """Writes into slices of its maps: a sum, one value, and values of fewer channels."""
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        maps = maps * 1.5
+        maps[:, :2] += 0.7 * maps[:, 2:]
+        maps[:, 2, 1:3] = 0.3
+        maps[:, :, 4] = maps[:, 1:2, 5] - 0.5
+        return self.last(maps)
+
+
+class KernelsFromTheImage(Unusual):
+    """Convolves each image with kernels that it mixes itself (CondConv)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.share = nn.Linear(4, 2)
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        share = torch.softmax(self.share(maps.mean((2, 3))), 1)
+        kernels = torch.stack([self.last.weight, self.last.weight.flip(2)])
+        weight = torch.einsum("ne,eoihw->noihw", share, kernels).flatten(0, 1)
+        found = F.conv2d(maps.reshape(1, -1, *maps.shape[2:]), weight, groups=len(maps))
+        return found.view(len(maps), 3, *found.shape[2:])
+
+
 UNUSUAL = [
+    KernelsFromTheImage,
+    WrittenInto,
     BrokenScale,
     Unpooled,
     BiasFromTheImage,
@@ -134,6 +163,21 @@ def test_the_gradient_is_torchs(kind):
     assert (net(images) - alone).abs().max() < 1e-12
     assert_the_gradient_is_torchs(net, module, images)
     assert_the_gradient_is_torchs(net, module, images[:1])
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_occlusion_is_what_each_patch_gives(kind):
+    module, images = made(kind)
+    net = Network(module, images[:1])
+    last = list(net.layers)[-1]
+    found = occlude(net, images[:1], 3, 4, 0.2, layer=last, channel=1)
+    for (top, left, bottom, right), value in zip(
+        found.positions.flatten(0, 1).tolist(), found.activation.flatten(), strict=True
+    ):
+        hidden = images[:1].clone()
+        hidden[..., top:bottom, left:right] = 0.2
+        with torch.no_grad():
+            assert value == pytest.approx(float(module(hidden)[0, 1].sum()), rel=1e-10)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from convscope.network.projective import Spans
 from convscope.network.windowed import WindowedWalk
@@ -55,8 +56,8 @@ def costs_of(walk: WindowedWalk) -> Costs:
         multiply_adds = step.operation.multiply_adds(step.call)
         if walk.windowable[index] and walk.changing[index]:
             position[index] = (multiply_adds + VALUE_COST * values) / (rows * columns)
-        weight = step.call.arguments.get("weight")
-        batch += STEP_COST + WEIGHT_COST * (0 if weight is None else weight.numel())
+        weight = step.call.arguments.get("weight")  # an Input where the image itself gives it
+        batch += STEP_COST + WEIGHT_COST * (weight.numel() if isinstance(weight, Tensor) else 0)
     return Costs(position, batch)
 
 

@@ -240,6 +240,10 @@ class _Builder:
         elif target is aten.squeeze.default:
             # On a single image it would squeeze the batch dimension away too.
             target, named = aten.reshape.default, {"self": named["self"], "shape": [-1, *shape[1:]]}
+        elif target is aten.copy.default:
+            # What is written into a slice; torch has no derivative for it.
+            named = {"condition": torch.tensor(True), "self": named["src"], "other": named["self"]}
+            target = aten.where.self
         call = Call(target, named, shapes, shape, item, tuple(positional))  # type: ignore[arg-type]
         if source.target is aten._native_batch_norm_legit.no_stats:
             self.batched = False  # normalised over the batch: images would change each other
