@@ -43,33 +43,31 @@ BACKBONES = [name for name in DETECTION if not name.startswith(("mask", "keypoin
 TIMM = _sizes(
     """test_vit@160 test_vit_relpos@160 test_resnet test_convnext test_convnext2 test_convnext3
     test_efficientnet test_efficientnet_gn test_efficientnet_ln test_byobnet test_nfnet
-    test_mambaout beit_base_patch16_224@224 botnet26t_256@256 lambda_resnet26t halonet26t
-    eca_halonext26ts bat_resnext26ts gcresnext26ts gernet_s mobileone_s0 repvgg_a0 regnetz_b16
-    resnet50_clip_gap cait_xxs24_224@224 coat_lite_tiny@224 convit_tiny@224 convmixer_768_32
-    convnext_atto convnextv2_atto cpubone_nano crossvit_9_240@240 csatv2@512 cs3darknet_focus_s
-    cspresnet50 darknet17 cspnext_tiny davit_tiny@96 deit_tiny_distilled_patch16_224@224
-    densenet121 densenetblur121d dla34 dla46_c dla46x_c dpn48b dpn68 edgenext_xx_small
-    efficientformer_l1@224 efficientformerv2_s0@224 efficientnet_lite0 efficientnet_es
-    efficientnet_b0_gn efficientnet_b0_g16_evos efficientnet_cc_b0_4e mixnet_s mnasnet_small
-    mobilenetv2_035 spnasnet_100 tinynet_e fbnetc_100 efficientvim_m1 efficientvit_b0
-    efficientvit_l1 efficientvit_m0@224 eva02_tiny_patch14_224@224 fasternet_t0 fastvit_t8
-    focalnet_tiny_srf gcvit_xxtiny@224 ghostnet_050 ghostnetv2_100 ghostnetv3_050 hardcorenas_a
-    hgnet_tiny hgnetv2_b0 hiera_tiny_224@224 hrnet_w18_small iformer_t inception_next_atto
-    inception_resnet_v2@96 inception_v4@96 lcnetv2_small levit_conv_128s@224 levit_128s@224
-    lowformer_b0 mambaout_femto coatnet_nano_rw_224@224 maxvit_pico_rw_256@256 caformer_s18
-    convformer_s18 poolformer_s12 poolformerv2_s12 gmixer_12_224@224 resmlp_12_224@224
-    gmlp_ti16_224@224 mixer_s32_224@224 fbnetv3_b lcnet_035 mobilenetv3_small_050
-    tf_mobilenetv3_small_minimal_100 mobilenetv4_conv_small_035 mobilenetv4_hybrid_medium_075
-    mobilenetv5_base mobilevit_xxs mobilevitv2_050 mvitv2_tiny@224 nasnetalarge@96 nest_tiny@224
-    nextvit_small nf_regnet_b0 nf_resnet26 eca_nfnet_l0 pit_ti_224@224 pnasnet5large@96 pvt_v2_b0
-    rdnet_tiny regnetx_002 regnety_002 regnetv_040 repghostnet_050 repvit_m0_9 res2net50_14w_8s
-    res2next50 resnest14d resnet10t resnet26d resnet50_gn resnetaa34d resnetblur18 resnetrs50
-    ecaresnet26t seresnext26d_32x4d resnetv2_18 resnetv2_50x1_bit resnetv2_50d_evos
-    resnetv2_50d_frn rexnet_100 selecsls42 legacy_seresnet18 sequencer2d_s@224 shvit_s1 skresnet18
-    starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224@224 swinv2_tiny_window8_256@256
-    swinv2_cr_tiny_224@224 tiny_vit_5m_224@224 tnt_s_patch16_224@224 tresnet_m twins_svt_small@224
-    vgg11_bn visformer_tiny@224 vit_tiny_r_s16_p8_224@224 vitamin_small_224@224 volo_d1_224@224
-    ese_vovnet19b_slim eca_vovnet39b legacy_xception xception41 xcit_nano_12_p16_224@224""", 64,
+    test_mambaout mobileone_s0 repvgg_a0 resnet10t darknet17 lcnet_035 starnet_s050 tinynet_e
+    mobilenetv2_035 convmixer_768_32 convnext_atto convnextv2_atto dla46_c dla46x_c dpn48b
+    efficientvit_b0 fasternet_t0 ghostnet_050 hgnetv2_b0 inception_next_atto mambaout_femto
+    mobilenetv3_small_050 mobilenetv4_conv_small_035 mobilevit_xxs mobilevitv2_050 poolformer_s12
+    pvt_v2_b0 regnetx_002 regnety_002 repghostnet_050 repvit_m0_9 resnetv2_18 selecsls42
+    legacy_seresnet18 shvit_s1 skresnet18 swiftformer_xs vgg11_bn resnetblur18 gernet_s hgnet_tiny
+    ese_vovnet19b_slim cspnext_tiny mnasnet_small lcnetv2_small fastvit_t8 edgenext_xx_small
+    resnest14d cpubone_nano hrnet_w18_small nf_regnet_b0 nf_resnet26 eca_nfnet_l0 resnet26d
+    resnet50_gn resnetaa34d ecaresnet26t seresnext26d_32x4d resnetv2_50x1_bit resnetv2_50d_frn
+    rexnet_100 efficientnet_lite0 efficientnet_es efficientnet_b0_gn efficientnet_b0_g16_evos
+    efficientnet_cc_b0_4e mixnet_s fbnetc_100 spnasnet_100 hardcorenas_a
+    tf_mobilenetv3_small_minimal_100 gcresnext26ts bat_resnext26ts lambda_resnet26t regnetz_b16
+    cs3darknet_focus_s dla34 dpn68 lowformer_b0 caformer_s18 convformer_s18 poolformerv2_s12
+    mobilenetv4_hybrid_medium_075 nextvit_small res2net50_14w_8s res2next50 rdnet_tiny
+    resnetrs50 densenetblur121d eca_vovnet39b efficientvit_l1 efficientvim_m1 ghostnetv2_100
+    ghostnetv3_050 iformer_t resnet50_clip_gap tresnet_m xception41 legacy_xception davit_tiny
+    focalnet_tiny_srf coat_lite_tiny deit_tiny_patch16_224 cait_xxs24_224 xcit_nano_12_p16_224
+    convit_tiny@224 eva02_tiny_patch14_224@56 beit_base_patch16_224 gmixer_12_224 resmlp_12_224
+    gmlp_ti16_224 mixer_s32_224 pit_ti_224@96 tnt_s_patch16_224 twins_svt_small visformer_tiny
+    volo_d1_224 swin_tiny_patch4_window7_224@224 tiny_vit_5m_224@224 vit_tiny_r_s16_p8_224
+    botnet26t_256@256 halonet26t@128 efficientformer_l1@224 efficientformerv2_s0@224
+    levit_conv_128s@224 efficientvit_m0@224 crossvit_9_240@240 hiera_tiny_224@224
+    mvitv2_tiny@224 coatnet_nano_rw_224@224 maxvit_pico_rw_256@256 gcvit_xxtiny@224
+    sequencer2d_s@224 nest_tiny@224 inception_v4@96 inception_resnet_v2@96 vitamin_small_224@224
+    csatv2@512""", 64,
 )  # fmt: skip
 
 SMALL_STAGES = {"hidden_sizes": [8, 12, 16, 24], "depths": [1, 1, 2, 1]}
