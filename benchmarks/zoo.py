@@ -28,9 +28,7 @@ from torch import nn
 import convscope as cs
 from zoo_checks import Examination, place_of
 from zoo_networks import NETWORKS, Entry
-from zoo_page import page
-
-VERDICTS = ("right", "refused", "wrong", "crash")
+from zoo_page import VERDICTS, page
 
 
 def main() -> None:

@@ -221,9 +221,8 @@ class Examination:
         worst = deviation(found, expected)
         wrong = not worst <= self.allowed
         check["compared"] += 1
-        if wrong or worst > check["worst"]:
-            if not check.get("wrong") or not worst <= check["worst"]:
-                check["worst"], check["where"] = worst, where
+        if not worst <= check["worst"]:
+            check["worst"], check["where"] = worst, where
         if wrong:
             check["wrong"] = check.get("wrong", 0) + 1
         return wrong
@@ -266,9 +265,7 @@ class Examination:
             channels = self.channels(layer)
             expected: dict[tuple[int, int], Tensor] = {}
             for memory in ("1GB", SMALL) if rule == "gradient" else ("1GB",):
-                p = cs.project(
-                    self.net, self.images[:2], layer, channels, rule=rule, memory=memory
-                )
+                p = cs.project(self.net, self.images[:2], layer, channels, rule=rule, memory=memory)
                 for n, k in ((n, k) for n in range(2) for k in range(channels.shape[1])):
                     unit = (int(channels[n, k]), *p.position[n, k].tolist())
                     own = self.one_to_one[layer][n, unit[0]]

@@ -1,8 +1,11 @@
 """The networks that `benchmarks/zoo.py` tries: of five libraries, and odd ones of our own."""
 
+# ruff: noqa: E501
+
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -30,16 +33,17 @@ def _sizes(listed: str, side: int) -> dict[str, int]:
     return {name: int(own or side) for name, _, own in pairs}
 
 
+# fmt: off
 TORCHVISION = _sizes(
     """alexnet vgg11 vgg13_bn vgg16@48 resnet18 resnet34 resnet50 resnext50_32x4d wide_resnet50_2
     densenet121 googlenet inception_v3@96 mobilenet_v2 mobilenet_v3_small mobilenet_v3_large
     efficientnet_b0 efficientnet_v2_s convnext_tiny squeezenet1_0 squeezenet1_1 shufflenet_v2_x0_5
     shufflenet_v2_x1_0 mnasnet0_5 mnasnet1_0 regnet_x_400mf regnet_y_400mf swin_t swin_v2_t
     vit_b_32@224 maxvit_t@224 r3d_18 raft_small@128""", 64,
-)  # fmt: skip
-SEGMENTATION = "fcn_resnet50 deeplabv3_resnet50 deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large".split()  # noqa: E501, SIM905
-DETECTION = "fasterrcnn_mobilenet_v3_large_320_fpn retinanet_resnet50_fpn ssdlite320_mobilenet_v3_large ssd300_vgg16 fcos_resnet50_fpn maskrcnn_resnet50_fpn keypointrcnn_resnet50_fpn".split()  # noqa: E501, SIM905
-BACKBONES = [name for name in DETECTION if not name.startswith(("mask", "keypoint"))]
+)
+SEGMENTATION = _sizes("fcn_resnet50 deeplabv3_resnet50 deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large", 64)
+DETECTION = _sizes("fasterrcnn_mobilenet_v3_large_320_fpn retinanet_resnet50_fpn ssdlite320_mobilenet_v3_large ssd300_vgg16 fcos_resnet50_fpn maskrcnn_resnet50_fpn keypointrcnn_resnet50_fpn", 96)
+BACKBONES = _sizes("fasterrcnn_mobilenet_v3_large_320_fpn retinanet_resnet50_fpn ssdlite320_mobilenet_v3_large ssd300_vgg16@300 fcos_resnet50_fpn", 96)
 TIMM = _sizes(
     """test_vit@160 test_vit_relpos@160 test_resnet test_convnext test_convnext2 test_convnext3
     test_efficientnet test_efficientnet_gn test_efficientnet_ln test_byobnet test_nfnet
@@ -68,13 +72,13 @@ TIMM = _sizes(
     mvitv2_tiny@224 coatnet_nano_rw_224@224 maxvit_pico_rw_256@256 gcvit_xxtiny@224
     sequencer2d_s@224 nest_tiny@224 inception_v4@96 inception_resnet_v2@96 vitamin_small_224@224
     csatv2@512""", 64,
-)  # fmt: skip
+)
 
 SMALL_STAGES = {"hidden_sizes": [8, 12, 16, 24], "depths": [1, 1, 2, 1]}
 SMALL_VIT = {
     "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 48,
     "image_size": 32, "patch_size": 8,
-}  # fmt: skip
+}
 TRANSFORMERS = {
     "ResNetForImageClassification": {"embedding_size": 8, **SMALL_STAGES, "layer_type": "basic"},
     "RegNetForImageClassification": {"embedding_size": 8, **SMALL_STAGES, "groups_width": 4},
@@ -83,19 +87,19 @@ TRANSFORMERS = {
     "MobileNetV1ForImageClassification": {"depth_multiplier": 0.25},
     "MobileNetV2ForImageClassification": {"depth_multiplier": 0.35},
     "MobileNetV2ForSemanticSegmentation": {"depth_multiplier": 0.35},
-    "MobileViTForImageClassification": {"hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 24, 24, 32, 48], "image_size": 64},  # noqa: E501
+    "MobileViTForImageClassification": {"hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 24, 24, 32, 48], "image_size": 64},
     "MobileViTV2ForImageClassification": {"width_multiplier": 0.5, "image_size": 64},
     "BitForImageClassification": {"embedding_size": 8, **SMALL_STAGES, "num_groups": 4},
     "PoolFormerForImageClassification": SMALL_STAGES,
-    "SegformerForSemanticSegmentation": {"hidden_sizes": [8, 16, 24, 32], "depths": [1] * 4, "decoder_hidden_size": 16},  # noqa: E501
+    "SegformerForSemanticSegmentation": {"hidden_sizes": [8, 16, 24, 32], "depths": [1] * 4, "decoder_hidden_size": 16},
     "SegformerForImageClassification": {"hidden_sizes": [8, 16, 24, 32], "depths": [1] * 4},
     "EfficientNetForImageClassification": {"width_coefficient": 0.5, "depth_coefficient": 0.5},
     "LevitForImageClassification": {"image_size": 224},
-    "CvtForImageClassification": {"embed_dim": [8, 16, 24], "num_heads": [1, 2, 3], "depth": [1, 1, 2]},  # noqa: E501
+    "CvtForImageClassification": {"embed_dim": [8, 16, 24], "num_heads": [1, 2, 3], "depth": [1, 1, 2]},
     "VanForImageClassification": SMALL_STAGES,
     "FocalNetForImageClassification": {"embed_dim": 8, "image_size": 64, "depths": [1] * 4},
-    "SwinForImageClassification": {"embed_dim": 8, "image_size": 64, "depths": [1] * 4, "num_heads": [1, 2, 4, 8], "window_size": 2},  # noqa: E501
-    "PvtV2ForImageClassification": {"hidden_sizes": [8, 16, 40, 64], "depths": [1] * 4, "image_size": 64},  # noqa: E501
+    "SwinForImageClassification": {"embed_dim": 8, "image_size": 64, "depths": [1] * 4, "num_heads": [1, 2, 4, 8], "window_size": 2},
+    "PvtV2ForImageClassification": {"hidden_sizes": [8, 16, 40, 64], "depths": [1] * 4, "image_size": 64},
     "SwiftFormerForImageClassification": {"embed_dims": [8, 16, 24, 32], "depths": [1] * 4},
     "HGNetV2ForImageClassification": {},
     "TextNetForImageClassification": {},
@@ -104,7 +108,7 @@ TRANSFORMERS = {
     "Dinov2ForImageClassification": {**SMALL_VIT, "patch_size": 8},
     "BeitForImageClassification": SMALL_VIT,
     "ViTMAEModel": SMALL_VIT,
-    "DPTForSemanticSegmentation": {**SMALL_VIT, "backbone_out_indices": [0, 1, 2, 2], "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "is_hybrid": False},  # noqa: E501
+    "DPTForSemanticSegmentation": {**SMALL_VIT, "backbone_out_indices": [0, 1, 2, 2], "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "is_hybrid": False},
     "UperNetForSemanticSegmentation": {"hidden_size": 16},
     "SuperPointForKeypointDetection": {},
     "YolosForObjectDetection": {**SMALL_VIT, "image_size": [32, 32], "num_detection_tokens": 5},
@@ -120,51 +124,56 @@ SMP = [
     ("DeepLabV3Plus", "resnet18"), ("DeepLabV3Plus", "mobilenet_v2"), ("UPerNet", "resnet18"),
     ("Segformer", "mit_b0"), ("Segformer", "resnet18"), ("DPT", "tu-vit_tiny_patch16_224"),
     ("Unet", "inceptionv4"), ("Unet", "tu-convnext_atto"), ("Unet", "timm-tf_efficientnet_lite0"),
-]  # fmt: skip
+]
 MONAI_2D = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2}
 MONAI = {
     "UNet": {**MONAI_2D, "channels": (4, 8, 16), "strides": (2, 2), "num_res_units": 1},
     "AttentionUnet": {**MONAI_2D, "channels": (4, 8, 16), "strides": (2, 2)},
     "BasicUNet": {**MONAI_2D, "features": (4, 4, 8, 8, 16, 4)},
     "BasicUNetPlusPlus": {**MONAI_2D, "features": (4, 4, 8, 8, 16, 4)},
-    "DynUNet": {**MONAI_2D, "kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2], "filters": [4, 8, 16]},  # noqa: E501
+    "DynUNet": {**MONAI_2D, "kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2], "filters": [4, 8, 16]},
     "FlexibleUNet": {"in_channels": 3, "out_channels": 2, "backbone": "resnet18"},
     "VNet": {**MONAI_2D},
     "SegResNet": {"spatial_dims": 2, "init_filters": 8, "in_channels": 1, "out_channels": 2},
-    "SegResNetVAE": {"spatial_dims": 2, "input_image_size": (32, 32), "init_filters": 8, "in_channels": 1, "out_channels": 2},  # noqa: E501
+    "SegResNetVAE": {"spatial_dims": 2, "input_image_size": (32, 32), "init_filters": 8, "in_channels": 1, "out_channels": 2},
     "SegResNetDS": {"spatial_dims": 2, "init_filters": 8, "in_channels": 1, "out_channels": 2},
     "HighResNet": MONAI_2D,
     "DenseNet121": MONAI_2D,
     "SEResNet50": {"spatial_dims": 2, "in_channels": 1, "num_classes": 3},
-    "EfficientNetBN": {"model_name": "efficientnet-b0", "spatial_dims": 2, "in_channels": 1, "pretrained": False},  # noqa: E501
+    "EfficientNetBN": {"model_name": "efficientnet-b0", "spatial_dims": 2, "in_channels": 1, "pretrained": False},
     "resnet10": {"spatial_dims": 2, "n_input_channels": 1, "num_classes": 3},
-    "UNETR": {"in_channels": 1, "out_channels": 2, "img_size": 32, "feature_size": 4, "hidden_size": 24, "mlp_dim": 48, "num_heads": 3, "spatial_dims": 2},  # noqa: E501
-    "SwinUNETR": {"in_channels": 1, "out_channels": 2, "feature_size": 12, "spatial_dims": 2, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 3, 4)},  # noqa: E501
+    "UNETR": {"in_channels": 1, "out_channels": 2, "img_size": 32, "feature_size": 4, "hidden_size": 24, "mlp_dim": 48, "num_heads": 3, "spatial_dims": 2},
+    "SwinUNETR": {"in_channels": 1, "out_channels": 2, "feature_size": 12, "spatial_dims": 2, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 3, 4)},
     "Quicknat": {"num_classes": 2, "num_filters": 8},
     "DiNTS": None,
     "AHNet": {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "layers": (1, 1, 1, 1)},
     "Discriminator": {"in_shape": (1, 32, 32), "channels": (4, 8, 16), "strides": (2, 2, 2)},
     "Classifier": {"in_shape": (1, 32, 32), "classes": 3, "channels": (4, 8), "strides": (2, 2)},
-    "Regressor": {"in_shape": (1, 32, 32), "out_shape": (1,), "channels": (4, 8), "strides": (2, 2)},  # noqa: E501
+    "Regressor": {"in_shape": (1, 32, 32), "out_shape": (1,), "channels": (4, 8), "strides": (2, 2)},
     "AutoEncoder": {**MONAI_2D, "channels": (4, 8), "strides": (2, 2)},
-    "VarAutoEncoder": {"spatial_dims": 2, "in_shape": (1, 32, 32), "out_channels": 1, "latent_size": 3, "channels": (4, 8), "strides": (2, 2)},  # noqa: E501
-    "AutoencoderKL": {**MONAI_2D, "channels": (8, 8), "num_res_blocks": (1, 1), "attention_levels": (False, False), "latent_channels": 3, "norm_num_groups": 4},  # noqa: E501
-    "ViT": {"in_channels": 1, "img_size": (32, 32), "patch_size": (8, 8), "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 3, "classification": True, "spatial_dims": 2},  # noqa: E501
-    "ViTAutoEnc": {"in_channels": 1, "img_size": (32, 32), "patch_size": (8, 8), "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 3, "spatial_dims": 2},  # noqa: E501
+    "VarAutoEncoder": {"spatial_dims": 2, "in_shape": (1, 32, 32), "out_channels": 1, "latent_size": 3, "channels": (4, 8), "strides": (2, 2)},
+    "AutoencoderKL": {**MONAI_2D, "channels": (8, 8), "num_res_blocks": (1, 1), "attention_levels": (False, False), "latent_channels": 3, "norm_num_groups": 4},
+    "ViT": {"in_channels": 1, "img_size": (32, 32), "patch_size": (8, 8), "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 3, "classification": True, "spatial_dims": 2},
+    "ViTAutoEnc": {"in_channels": 1, "img_size": (32, 32), "patch_size": (8, 8), "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 3, "spatial_dims": 2},
     "MedNeXt": {"spatial_dims": 2, "init_filters": 4, "in_channels": 1, "out_channels": 2},
     "PatchDiscriminator": {"spatial_dims": 2, "channels": 8, "in_channels": 1, "num_layers_d": 2},
-    "RegUNet": {"spatial_dims": 2, "in_channels": 1, "num_channel_initial": 4, "depth": 2, "out_channels": 2},  # noqa: E501
-    "VoxelMorphUNet": {"spatial_dims": 2, "in_channels": 1, "unet_out_channels": 4, "channels": (4, 4, 4, 4, 4, 4), "final_conv_channels": (4,)},  # noqa: E501
-    "DiffusionModelUNet": {**MONAI_2D, "channels": (8, 8), "attention_levels": (False, False), "norm_num_groups": 4, "num_res_blocks": 1},  # noqa: E501
-    "VQVAE": {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "channels": (8, 8), "num_res_channels": (8, 8), "num_res_layers": 1, "downsample_parameters": ((2, 4, 1, 1),) * 2, "upsample_parameters": ((2, 4, 1, 1, 0),) * 2, "num_embeddings": 8, "embedding_dim": 4},  # noqa: E501
+    "RegUNet": {"spatial_dims": 2, "in_channels": 1, "num_channel_initial": 4, "depth": 2, "out_channels": 2},
+    "VoxelMorphUNet": {"spatial_dims": 2, "in_channels": 1, "unet_out_channels": 4, "channels": (4, 4, 4, 4, 4, 4), "final_conv_channels": (4,)},
+    "DiffusionModelUNet": {**MONAI_2D, "channels": (8, 8), "attention_levels": (False, False), "norm_num_groups": 4, "num_res_blocks": 1},
+    "VQVAE": {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "channels": (8, 8), "num_res_channels": (8, 8), "num_res_layers": 1, "downsample_parameters": ((2, 4, 1, 1),) * 2, "upsample_parameters": ((2, 4, 1, 1, 0),) * 2, "num_embeddings": 8, "embedding_dim": 4},
     "HoVerNet": {"mode": "fast", "out_classes": 3},
-}  # fmt: skip
+}
 MONAI_SHAPES = {"FlexibleUNet": (3, 64, 64), "SwinUNETR": (1, 64, 64), "HoVerNet": (3, 256, 256)}
+# fmt: on
 
 
 def torchvision(name: str) -> nn.Module:
     models = import_module("torchvision.models")
-    options = {"aux_logits": False, "init_weights": False} if name in {"googlenet", "inception_v3"} else {}  # noqa: E501
+    options = (
+        {"aux_logits": False, "init_weights": False}
+        if name in {"googlenet", "inception_v3"}
+        else {}
+    )
     return models.get_model(name, weights=None, **options)
 
 
@@ -172,6 +181,10 @@ def segmentation(name: str) -> nn.Module:
     return import_module("torchvision.models").get_model(
         name, weights=None, weights_backbone=None, num_classes=4
     )
+
+
+def backbone(name: str) -> nn.Module:
+    return segmentation(name).backbone
 
 
 def timm(name: str, side: int) -> nn.Module:
@@ -186,7 +199,9 @@ def transformers(name: str, options: dict) -> nn.Module:
     library = import_module("transformers")
     kind = getattr(library, name)
     if name.startswith("UperNet"):
-        backbone = library.ConvNextConfig(**SMALL_STAGES, out_features=["stage1", "stage2", "stage3", "stage4"])  # noqa: E501
+        backbone = library.ConvNextConfig(
+            **SMALL_STAGES, out_features=["stage1", "stage2", "stage3", "stage4"]
+        )
         options = {**options, "backbone_config": backbone}
     return kind(kind.config_class(num_labels=5, **options))
 
@@ -199,43 +214,66 @@ def smp(kind: str, encoder: str) -> nn.Module:
 def monai(name: str, options: dict | None) -> nn.Module:
     nets = import_module("monai.networks.nets")
     if name == "DiNTS":
-        space = nets.TopologySearch(channel_mul=0.25, num_blocks=4, num_depths=3, use_downsample=True, spatial_dims=2)  # noqa: E501
+        space = nets.TopologySearch(
+            channel_mul=0.25, num_blocks=4, num_depths=3, use_downsample=True, spatial_dims=2
+        )
         return nets.DiNTS(space, 1, 2, use_downsample=True, spatial_dims=2)
     return getattr(nets, name)(**options)
 
 
-def _double(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    return lambda: make().float()
+def transformers_shape(name: str, options: dict) -> tuple[int, int, int]:
+    side = options.get("image_size", 64)
+    return 1 if name.startswith("SuperPoint") else 3, *(
+        [side] * 2 if isinstance(side, int) else side
+    )
 
 
-NETWORKS: dict[str, Entry] = {
-    **{f"torchvision/{n}": Entry("torchvision", lambda n=n: torchvision(n), (3, side, side))
-       for n, side in TORCHVISION.items()},
-    **{f"torchvision/{n}": Entry("torchvision", lambda n=n: segmentation(n), (3, 64, 64))
-       for n in SEGMENTATION},
-    **{f"torchvision/{n}": Entry("torchvision", lambda n=n: segmentation(n), (3, 96, 96))
-       for n in DETECTION},
-    **{f"torchvision/{n}.backbone":
-       Entry("torchvision", lambda n=n: segmentation(n).backbone, (3, 300 if "ssd300" in n else 96, 300 if "ssd300" in n else 96))  # noqa: E501
-       for n in BACKBONES},
-    **{f"timm/{n}": Entry("timm", lambda n=n, s=side: timm(n, s), (3, side, side))
-       for n, side in TIMM.items()},
-    **{f"transformers/{n}":
-       Entry("transformers", lambda n=n, o=options: transformers(n, o),
-             (1 if n.startswith("SuperPoint") else 3, *(options.get("image_size", 64),) * 2)
-             if isinstance(options.get("image_size", 64), int) else (3, 32, 32))
-       for n, options in TRANSFORMERS.items()},
-    **{f"smp/{kind} {encoder}":
-       Entry("segmentation_models_pytorch", lambda k=kind, e=encoder: smp(k, e),
-             (3, 224, 224) if kind == "DPT" else (3, 96, 96) if "inc" in encoder else (3, 64, 64))
-       for kind, encoder in SMP},
-    **{f"monai/{n}":
-       Entry("monai", lambda n=n, o=options: monai(n, o), MONAI_SHAPES.get(n, (1, 32, 32)))
-       for n, options in MONAI.items()},
-    **{f"tests/{n}":
-       Entry("convscope", make, ({"one channel": 1, "five channels": 5}.get(n, 3), 21, 26))
-       for n, make in ARCHITECTURES.items()},
-    **{f"tests/{kind.__name__}": Entry("convscope", kind, (3, 12, 14)) for kind in UNUSUAL},
-    **{f"odd/{kind.__name__}": Entry("convscope", kind, getattr(kind, "shape", (3, 20, 24)))
-       for kind in ODD},
-}  # fmt: skip
+def entries() -> Iterator[tuple[str, Entry]]:
+    """Yield all networks by name; each function is bound to its own arguments."""
+    for name, side in TORCHVISION.items():
+        yield (
+            f"torchvision/{name}",
+            Entry("torchvision", partial(torchvision, name), (3, side, side)),
+        )
+    for name, side in {**SEGMENTATION, **DETECTION}.items():
+        yield (
+            f"torchvision/{name}",
+            Entry("torchvision", partial(segmentation, name), (3, side, side)),
+        )
+    for name, side in BACKBONES.items():
+        yield (
+            f"torchvision/{name}.backbone",
+            Entry("torchvision", partial(backbone, name), (3, side, side)),
+        )
+    for name, side in TIMM.items():
+        yield f"timm/{name}", Entry("timm", partial(timm, name, side), (3, side, side))
+    for name, options in TRANSFORMERS.items():
+        yield (
+            f"transformers/{name}",
+            Entry(
+                "transformers",
+                partial(transformers, name, options),
+                transformers_shape(name, options),
+            ),
+        )
+    for kind, encoder in SMP:
+        side = 224 if kind == "DPT" else 96 if "inc" in encoder else 64
+        yield (
+            f"smp/{kind} {encoder}",
+            Entry("segmentation_models_pytorch", partial(smp, kind, encoder), (3, side, side)),
+        )
+    for name, options in MONAI.items():
+        yield (
+            f"monai/{name}",
+            Entry("monai", partial(monai, name, options), MONAI_SHAPES.get(name, (1, 32, 32))),
+        )
+    for name, make in ARCHITECTURES.items():
+        channels = {"one channel": 1, "five channels": 5}.get(name, 3)
+        yield f"tests/{name}", Entry("convscope", make, (channels, 21, 26))
+    for kind in UNUSUAL:
+        yield f"tests/{kind.__name__}", Entry("convscope", kind, (3, 12, 14))
+    for kind in ODD:
+        yield f"odd/{kind.__name__}", Entry("convscope", kind, getattr(kind, "shape", (3, 20, 24)))
+
+
+NETWORKS = dict(entries())

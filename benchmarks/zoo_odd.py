@@ -122,8 +122,7 @@ class InPlace(Stem):
     """In-place rectifiers and sums, and a slice written to."""
 
     def odd(self, x: Tensor) -> Tensor:
-        x = x * 1.5
-        x.sub_(0.4).relu_()
+        x = F.relu_((x * 1.5).sub_(0.4)) * 2
         x[:, :2] += 0.7 * x[:, 2:4]
         return x
 
@@ -326,8 +325,9 @@ class Activations(Stem):
     """Many activations one after the other."""
 
     def odd(self, x: Tensor) -> Tensor:
-        for function in (F.leaky_relu, F.elu, F.gelu, F.silu, F.mish, F.hardswish, F.relu6,
-                         F.softplus, F.softsign, F.logsigmoid, F.hardtanh, F.selu, F.celu):  # fmt: skip
+        for function in (F.leaky_relu, F.elu, F.gelu, F.silu, F.mish, F.hardswish, F.relu6):
+            x = function(x - 0.1)
+        for function in (F.softplus, F.softsign, F.logsigmoid, F.hardtanh, F.selu, F.celu):
             x = function(x - 0.1)
         return x.clamp(min=0) + x.clamp(-0.5, 0.5)
 
@@ -348,7 +348,7 @@ class Pools(Stem):
         self.last = nn.ConvTranspose2d(6, 6, 3, stride=2, padding=1, output_padding=1)
 
     def odd(self, x: Tensor) -> Tensor:
-        x = F.max_pool2d(x, 3, 2, 1) + F.avg_pool2d(x, 3, 2, ceil_mode=True, padding=1)
+        x = F.max_pool2d(x, 3, 2, 1) + F.avg_pool2d(x, 3, 2, 1)
         x = x + F.adaptive_avg_pool2d(F.adaptive_max_pool2d(x, (7, 9)), x.shape[2:])
         return F.relu(self.last(x + F.pad(F.lp_pool2d(x.abs() + 0.1, 2, 3, 1), (1, 1, 1, 1))))
 
@@ -410,7 +410,9 @@ class SampledGrid(Stem):
 
     def odd(self, x: Tensor) -> Tensor:
         theta = torch.eye(2, 3, dtype=x.dtype) + 0.1 * self.where(x.mean((2, 3))).view(-1, 2, 3)
-        return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), align_corners=False)  # noqa: E501
+        return F.grid_sample(
+            x, F.affine_grid(theta, x.shape, align_corners=False), align_corners=False
+        )
 
 
 class Einsum(Stem):
@@ -419,7 +421,9 @@ class Einsum(Stem):
     def odd(self, x: Tensor) -> Tensor:
         weight = self.second.weight[:6, :, 1, 1]
         scores = torch.einsum("nchw,ndhw->ncd", x, x) / x[0, 0].numel()
-        return F.relu(torch.einsum("nchw,dc->ndhw", x, weight)) + torch.einsum("ncd,ndhw->nchw", scores, x)  # noqa: E501
+        return F.relu(torch.einsum("nchw,dc->ndhw", x, weight)) + torch.einsum(
+            "ncd,ndhw->nchw", scores, x
+        )
 
 
 class Multiplied(Stem):
@@ -427,7 +431,9 @@ class Multiplied(Stem):
 
     def odd(self, x: Tensor) -> Tensor:
         other = F.conv2d(x, self.second.weight[:6], padding=1)
-        return x * torch.tanh(other) + (x / (1 + other**2)) - torch.sqrt(x + 0.5) * other.exp().log1p()
+        return (
+            x * torch.tanh(other) + (x / (1 + other**2)) - torch.sqrt(x + 0.5) * other.exp().log1p()
+        )
 
 
 class Sorted(Stem):
@@ -443,7 +449,11 @@ class BatchReshaped(Stem):
 
     def odd(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
-        tiles = x.view(n, c, 2, h // 2, 2, w // 2).permute(0, 2, 4, 1, 3, 5).reshape(-1, c, h // 2, w // 2)  # noqa: E501
+        tiles = (
+            x.view(n, c, 2, h // 2, 2, w // 2)
+            .permute(0, 2, 4, 1, 3, 5)
+            .reshape(-1, c, h // 2, w // 2)
+        )
         tiles = F.relu(F.conv2d(tiles, self.second.weight[:6], padding=1))
         return tiles.view(n, 2, 2, c, h // 2, w // 2).permute(0, 3, 1, 4, 2, 5).reshape(n, c, h, w)
 

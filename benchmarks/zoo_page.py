@@ -25,6 +25,7 @@ what shares no code with convscope:
 *Worst* is the largest difference of all, relative to the largest value of the map, projection or
 answer; more than 1e-8 is wrong (2e-3 for the networks that run in float32 only).
 """
+VERDICTS = ("right", "refused", "wrong", "crash")
 RULES = ("gradient", "deconvnet", "guided")
 
 
@@ -43,8 +44,10 @@ def page(known: dict[str, dict]) -> str:
 
 
 def _libraries(lines: list[dict]) -> str:
-    head = ["library", "networks", "right", "refused", "wrong", "crash", "trace, CPU s (median, most)",
-            "maps", "units", "kinks", "worst"]  # fmt: skip
+    head = [
+        "library", "networks", *VERDICTS, "trace, CPU s (median, most)", "maps", "units", "kinks",
+        "worst",
+    ]  # fmt: skip
     rows = []
     for library in [*dict.fromkeys(line["library"] for line in lines), "all"]:
         own = [line for line in lines if library in (line["library"], "all")]
@@ -56,7 +59,7 @@ def _libraries(lines: list[dict]) -> str:
         right = [line for line in own if line["verdict"] == "right" and line["dtype"] == "float64"]
         worst = max((c.get("worst", 0) for r in right for c in r["checks"].values()), default=0)
         rows.append([
-            library, len(own), *(verdicts[v] for v in ("right", "refused", "wrong", "crash")), times,
+            library, len(own), *(verdicts[v] for v in VERDICTS), times,
             sum(c["maps"]["compared"] for c in checks if "maps" in c),
             sum(u.get("compared", 0) for u in units), sum(u.get("kinks", 0) for u in units),
             f"{worst:.0e}",

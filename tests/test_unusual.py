@@ -165,6 +165,23 @@ def test_the_gradient_is_torchs(kind):
     assert_the_gradient_is_torchs(net, module, images[:1])
 
 
+@pytest.mark.parametrize("memory", [3_000, 100_000])
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_units_that_come_down_in_parts_are_those_of_each_alone(kind, memory):
+    module, images = made(kind)
+    net = Network(module, images[:1])
+    last = list(net.layers)[-1]
+    p = project(net, images, last, [2, 0, 1], rule="gradient", memory=memory)
+    for n, image in enumerate(images):
+        leaf = image[None].clone().requires_grad_()
+        maps = module(leaf)[0]
+        for k, channel in enumerate([2, 0, 1]):
+            value = maps[(channel, *p.position[n, k])]
+            assert value == maps[channel].max()
+            (expected,) = torch.autograd.grad(value, leaf, value.detach(), retain_graph=True)
+            assert (p.pixels[n, k] - expected[0]).abs().max() <= 1e-10 * expected.abs().max()
+
+
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_occlusion_is_what_each_patch_gives(kind):
     module, images = made(kind)

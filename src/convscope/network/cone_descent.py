@@ -134,8 +134,9 @@ class _ConeDescent:
         for index, value in batch.pending.items():
             if index in placements:
                 old, new = batch.placements[index], placements[index]
-                if new.whole:
-                    pending[index] = value[rows]
+                if new.whole:  # as many rows for each unit as the step has for an image
+                    units = value.reshape(len(batch), -1, *value.shape[1:])
+                    pending[index] = units[rows].flatten(0, 1)
                 else:
                     pending[index] = _moved(value[rows], self._axes(index), old, new, rows)
         return _Batch(begin, end, placements, pending)
