@@ -325,7 +325,7 @@ class Examination:
         sides = tuple(max(1, side // 4) for side in image.shape[2:])
         stride = tuple(max(1, side // PATCHES) for side in image.shape[2:])
         layer = self.layers[len(self.layers) // 2] if self.layers else None
-        if layer is None and not self.net.logits:
+        if layer is None and self.net.answer is None:
             return
         o = cs.occlude(self.net, image, sides, stride, FILL, layer=layer)
         covered = []
@@ -341,11 +341,15 @@ class Examination:
             scale = maps[layer][0, o.channel].abs().sum()  # what the sum is rounded by
             self.note("occlusion", torch.cat([o.activation.flatten(), scale[None].cpu()]),
                       torch.cat([sums, scale[None]]), layer)  # fmt: skip
-        if o.logit is not None:
-            answers = torch.cat([output for _, output in covered])[:, o.targets]
-            scale = clean.abs().max()[None]
-            self.note("occlusion", torch.cat([o.logit.flatten(), scale]),
-                      torch.cat([answers, scale]), "logit")  # fmt: skip
+        if self.net.answer is not None:
+            rows = torch.cat([output.flatten(1) for _, output in covered])
+            found = o.number
+            if found is None:
+                inside = bool(((rows >= 0) & (rows <= 1)).all())  # probabilities already
+                found, rows = o.probability, rows if inside else rows.softmax(1)
+            scale = clean.abs().max()[None] if o.number is not None else torch.ones(1)
+            self.note("occlusion", torch.cat([found.flatten(), scale.to(found)]),
+                      torch.cat([rows[:, o.targets], scale.to(rows)]), "answer")  # fmt: skip
 
     def scan(self) -> None:
         """Compare the two strongest peaks of every channel, and where they are, with a hook's."""
