@@ -19,6 +19,7 @@ from convscope.methods.targets import taken_for
 from convscope.models import load
 from convscope.models.bundled import bundle_facts
 from convscope.network import Network
+from convscope.network.shield import shielded
 from convscope.outputs import written_beside
 from convscope.pages import image_source, png, render, unit_tiles
 from convscope.pages.tiles import UnitTiles
@@ -97,6 +98,7 @@ class Demo:
     pictures: list[Shown]
 
 
+@shielded
 def make_demo(folder: Path, progress: Callable[[int, int], None] | None = None) -> Demo:
     """Write the page and the pictures it is about into a folder, made if missing.
 

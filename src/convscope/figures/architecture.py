@@ -19,6 +19,7 @@ from convscope.figures.lettering import DOTS_AN_INCH, one_line, width_of
 from convscope.figures.placing import place
 from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, MOST_PIXELS, Sheet
 from convscope.network import Network
+from convscope.network.shield import shielded
 from convscope.network.volumes import Volume, volumes_of
 
 COLOURS = {
@@ -77,6 +78,7 @@ class Architecture:
         }
 
 
+@shielded
 def draw(net: Network) -> Architecture:
     """Draw a network's architecture, a box for each volume.
 

@@ -21,6 +21,7 @@ from convscope.methods.project import chosen_rule, project
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
 from convscope.network.ops import MaxPool
+from convscope.network.shield import shielded
 from convscope.network.visit import visit
 
 UNITS = 8
@@ -32,6 +33,7 @@ Progress = Callable[[int, int], None]
 """Called with the projections done so far and the projections in all."""
 
 
+@shielded
 def checkerboard(
     net: Network,
     images: Tensor,

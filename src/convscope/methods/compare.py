@@ -29,6 +29,7 @@ from convscope.methods.scanning.sources import (
 )
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
+from convscope.network.shield import shielded
 from convscope.network.visit import visit
 
 SAMPLE = 500
@@ -76,6 +77,7 @@ class _Answered:
     finite: Tensor
 
 
+@shielded
 def compare(
     first: Network,
     second: Network,

@@ -16,6 +16,7 @@ from convscope.methods.invariance import default_layers
 from convscope.methods.parts import Part, names_of
 from convscope.methods.patches import FillValue, fill_for
 from convscope.network import Network
+from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 from convscope.wording import counted
 
@@ -26,6 +27,7 @@ Box = tuple[int, int, int, int]
 """Top, left, bottom, right, the last two excluded."""
 
 
+@shielded
 def correspondence(
     net: Network,
     images: Tensor,

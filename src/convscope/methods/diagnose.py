@@ -42,6 +42,7 @@ from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
+from convscope.network.shield import shielded
 
 SAMPLE = 1000
 ANSWERED = 500
@@ -57,6 +58,7 @@ ONE_ANSWER = 0.9
 """A network that gives nearly every image the same answer does not show what a layer does."""
 
 
+@shielded
 def diagnose(
     net: Network,
     images: Any,

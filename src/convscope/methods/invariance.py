@@ -23,6 +23,7 @@ from convscope.methods.transformations import (
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.graph import Graph
+from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 
 Progress = Callable[[int, int], None]
@@ -38,6 +39,7 @@ AT_ONCE = 8
 """How many transformed images go up together at most: more are no faster."""
 
 
+@shielded
 def invariance(
     net: Network,
     images: Tensor,

@@ -30,6 +30,7 @@ from convscope.methods.targets import Target, answer_of, class_numbers
 from convscope.network import Network
 from convscope.network.answer import Answer
 from convscope.network.differences import can_take_differences
+from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 
 METHODS = ("exact", "full", "adaptive")
@@ -42,6 +43,7 @@ Preview = Callable[[Occlusion], None]
 NAN = float("nan")
 
 
+@shielded
 def occlude(
     net: Network,
     image: Tensor,
@@ -120,6 +122,7 @@ def occlude(
     return found
 
 
+@shielded
 def occlude_sizes(
     net: Network,
     image: Tensor,

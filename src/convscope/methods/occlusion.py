@@ -131,7 +131,7 @@ class Occlusion(Record):
         """
         kind = kind or self.kind
         values = self.values(kind)
-        clean = torch.as_tensor(self.clean[kind], dtype=values.dtype)
+        clean = values.new_tensor(self.clean[kind])
         return clean.reshape(-1, 1, 1).expand_as(values) - values if clean.dim() else clean - values
 
     def heatmap(self, kind: str | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from convscope.network.cone_descent import Units
 from convscope.network.graph import Graph
 from convscope.network.ops import Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
+from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 from convscope.records import Projection
 
@@ -23,6 +24,7 @@ Progress = Callable[[int, int], None]
 """Called with the units done so far and the units in all."""
 
 
+@shielded
 def project(
     net: Network,
     images: Tensor,
@@ -80,6 +82,7 @@ def project(
     return _project(request, net.checked(images), budget.parse_bytes(memory), progress)
 
 
+@shielded
 def strongest_maps(
     net: Network,
     images: Tensor,

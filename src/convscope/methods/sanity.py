@@ -25,6 +25,7 @@ from convscope.network import Network
 from convscope.network.graph import Graph
 from convscope.network.ops import AdaptiveMaxPool, MaxPool
 from convscope.network.rules import RULES, Rule
+from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, descend
 
 Progress = Callable[[int, int], None]
@@ -40,6 +41,7 @@ MIRRORED = "the image mirrored left to right"
 NAN = float("nan")
 
 
+@shielded
 def sanity(
     net: Network,
     image: Tensor,

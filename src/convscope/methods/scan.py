@@ -22,6 +22,7 @@ from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.network.constants import replaced_constants
+from convscope.network.shield import shielded
 
 Progress = Callable[[int, int], None]
 """Called with the images done so far and the images in all."""
@@ -29,6 +30,7 @@ Progress = Callable[[int, int], None]
 SAVING_SHARE = 0.05
 
 
+@shielded
 def scan(
     net: Network,
     images: Any,
@@ -108,6 +110,7 @@ def scan(
     return Scan(tally)
 
 
+@shielded
 def merge(scans: Iterable[Scan]) -> Scan:
     """Return the scan of all images of several scans: that of one pass over all of them.
 

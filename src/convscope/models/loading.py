@@ -26,12 +26,14 @@ from convscope.models.weight_files import first_line
 from convscope.models.weights import fill
 from convscope.models.zoos import from_timm, from_torchvision
 from convscope.network import Network
+from convscope.network.shield import shielded
 
 MOST_VALUES = 2**28  # of an input: a gigabyte
 NAMES = (*BUNDLED, *ARCHITECTURES)
 _FORMS = "torchvision:NAME, timm:NAME, path/file.py:factory or net.pt2"
 
 
+@shielded
 def load(
     name: str,
     weights: str | Path | None = OFFICIAL_WEIGHTS,

@@ -14,6 +14,7 @@ from convscope.network.answer import Answer, answer_of, count_of
 from convscope.network.constants import with_constants
 from convscope.network.graph import Graph
 from convscope.network.layers import Layer, ReceptiveFields, layers_of
+from convscope.network.shield import shielded, without_autocast
 from convscope.network.trace import export, graph_of
 from convscope.network.walk import ascend
 
@@ -58,6 +59,7 @@ class Network:
 
     """
 
+    @without_autocast()  # the module's own factories keep their author's other settings
     def __init__(
         self,
         module: nn.Module | ExportedProgram,
@@ -152,6 +154,7 @@ class Network:
         """Finds what part of the image a unit reads."""
         return ReceptiveFields(self.graph)
 
+    @shielded
     def __call__(self, images: Tensor) -> Tensor:
         """Run the network.
 

@@ -19,6 +19,7 @@ from convscope.methods.project import project
 from convscope.methods.scanning.sources import Images
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
+from convscope.network.shield import shielded
 from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
@@ -29,6 +30,7 @@ KIND, PARTS = "comparison", "parts"
 SHOWN_LAYERS, SHOWN_PAIRS = 3, 4
 
 
+@shielded
 def comparison_report(
     found: NetworkComparison,
     nets: tuple[Network, Network],

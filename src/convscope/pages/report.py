@@ -19,6 +19,7 @@ from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.sources import Images, checked_image, images_of
 from convscope.methods.targets import picture_titles
 from convscope.network import Network
+from convscope.network.shield import shielded
 from convscope.outputs import check_folder, claim_folder
 from convscope.pages import report_sections as sections
 from convscope.pages.document import NUMBERS, PAGE, Document
@@ -96,6 +97,7 @@ class Report:
         }
 
 
+@shielded
 def report(
     net: Network,
     images: Any,

@@ -15,6 +15,7 @@ from convscope.figures.comparison import accuracy_figure, dead_figure
 from convscope.figures.evolution import evolution_figure
 from convscope.figures.sheet import Sheet
 from convscope.figures.strongest import first_layer_figure, last_layer_figure, weights_figure
+from convscope.network.shield import shielded
 from convscope.outputs import written_beside
 from convscope.pages import findings
 from convscope.pages.renderer import image_source, render
@@ -41,6 +42,7 @@ class Picture:
     height: int
 
 
+@shielded
 def study_report(
     comparison: Comparison,
     out: str | Path,

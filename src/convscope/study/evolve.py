@@ -15,6 +15,7 @@ from convscope.images import Preprocess
 from convscope.methods.project import chosen_rule, project
 from convscope.models.weights import load_into
 from convscope.network import Network
+from convscope.network.shield import shielded
 from convscope.study.checkpoints import checkpoint_paths, checkpoint_step, load_tensors
 from convscope.study.data import ImageSet, load_cifar10
 from convscope.study.filters import channel_peaks
@@ -92,6 +93,7 @@ class Evolution:
         }
 
 
+@shielded
 def evolve(
     run: Run | str | Path,
     data: ImageSet | Tensor | str | Path,

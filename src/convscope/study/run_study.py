@@ -10,6 +10,7 @@ from typing import Any
 
 from convscope.errors import DataError, OutputError, TrainError
 from convscope.models.plain import multiply_adds
+from convscope.network.shield import shielded
 from convscope.outputs import written_beside
 from convscope.study.comparison import Comparison, VariantResult, measured, preprocess_of
 from convscope.study.config import PRESETS, TrainConfig
@@ -46,6 +47,7 @@ class StudyProgress:
     seconds_left: float
 
 
+@shielded
 def run_study(
     data: ImageSet | str | Path,
     out: str | Path,

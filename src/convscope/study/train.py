@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 
 from convscope.errors import OutputError, TrainError
 from convscope.models.plain import multiply_adds, smallest_side
+from convscope.network.shield import shielded
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, require_cifar10, split
 from convscope.study.devices import keep_freed_memory, made_with, make_fabric
@@ -16,6 +17,7 @@ from convscope.study.run import FILE, Run
 from convscope.study.trainer import Progress, Trainer
 
 
+@shielded
 def train(
     config: TrainConfig,
     data: ImageSet | str | Path,

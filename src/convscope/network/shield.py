@@ -1,0 +1,52 @@
+"""A caller's settings of torch kept away from what is computed here.
+
+Under ``torch.autocast`` a map changes by two fifths of its largest value, and where a default
+device or dtype is set, a tensor made in passing does not fit the others. What a network sees
+depends on none of them: every public call that computes is shielded.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+
+KINDS = ("cpu", "cuda", "mps", "xpu")
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+
+@contextmanager
+def without_autocast() -> Iterator[None]:
+    """Compute in the dtypes that values have, whatever ``torch.autocast`` is around."""
+    with ExitStack() as stack:
+        for kind in KINDS:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Compute without autocast, and with torch's own default device and dtype."""
+    dtype = torch.get_default_dtype()
+    with ExitStack() as stack:
+        stack.enter_context(without_autocast())
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if dtype != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, dtype)
+        yield
+
+
+def shielded(function: Callable[Given, Found]) -> Callable[Given, Found]:
+    """Return *function* as one that :func:`own_settings` hold in."""
+
+    @wraps(function)
+    def call(*arguments: Given.args, **options: Given.kwargs) -> Found:
+        with own_settings():
+            return function(*arguments, **options)
+
+    return call
