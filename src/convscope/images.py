@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -332,6 +332,12 @@ class Preprocess:
         (0.0, 0.0, 0.0)
         """
         return cls((0.0,) * channels, (1.0,) * channels, size)
+
+    def resized(self, size: tuple[int, int]) -> "Preprocess":
+        """Return the same for inputs of another size, the resize before the crop in proportion."""
+        (height, width), old = size, self.size
+        resize = self.resize and round(self.resize * max(height / old[0], width / old[1]))
+        return replace(self, size=(height, width), resize=resize)
 
     @property
     def channels(self) -> int:

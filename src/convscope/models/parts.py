@@ -41,8 +41,7 @@ class Parts:
         old = self.preprocess
         if channels != old.channels:
             raise ModelError(f"the network takes {old.channels} channels, not {channels}")
-        resize = old.resize and round(old.resize * max(height / old.size[0], width / old.size[1]))
-        return replace(self, preprocess=replace(old, size=(height, width), resize=resize))
+        return replace(self, preprocess=old.resized((height, width)))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -50,7 +50,6 @@ class Call:
     input_shapes: tuple[Shape, ...]
     shape: Shape
     item: int | None = None
-    positional: tuple[Any, ...] = field(default=())
 
     def run(self, inputs: Sequence[Tensor], batch: int) -> Tensor:
         """Run the operation on *inputs*, each of leading dimension ``batch * input_shape[0]``."""
@@ -60,8 +59,7 @@ class Call:
                 return inputs[argument.position]
             return argument.at(batch) if isinstance(argument, BatchSize) else argument
 
-        positional, named = pytree.tree_map(fill, (self.positional, self._filled))
-        output = self.target(*positional, **{**self.arguments, **named})
+        output = self.target(**{**self.arguments, **pytree.tree_map(fill, self._filled)})
         result: Tensor = output if self.item is None else output[self.item]
         return result if result.dim() else result[None]  # a single number has one row as well
 

@@ -84,7 +84,7 @@ def _held(step: Step) -> list[Any]:
     """Return all that a step's arguments hold, in a fixed order."""
     if step.call is None:
         return []
-    return pytree.tree_leaves((step.call.positional, dict(step.call.arguments)))
+    return pytree.tree_leaves(dict(step.call.arguments))
 
 
 def _step_with(step: Step, replaced: Mapping[Tensor, Tensor], met: set[int]) -> Step:
@@ -100,8 +100,6 @@ def _step_with(step: Step, replaced: Mapping[Tensor, Tensor], met: set[int]) -> 
 
     if not any(isinstance(value, Tensor) and value in replaced for value in _held(step)):
         return step
-    positional, arguments = pytree.tree_map(
-        other, (step.call.positional, dict(step.call.arguments))
-    )
-    call: Call = replace(step.call, positional=positional, arguments=arguments)
+    arguments = pytree.tree_map(other, dict(step.call.arguments))
+    call: Call = replace(step.call, arguments=arguments)
     return replace(step, call=call)

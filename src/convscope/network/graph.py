@@ -10,6 +10,7 @@ from torch import nn
 from convscope.errors import TraceError, near_matches
 from convscope.network.calls import Call, Shape
 from convscope.network.ops import MAPS, Axes, Operation
+from convscope.network.randomness import RandomUse
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,7 @@ class Graph:
             they run one by one.
         outputs: all the network's outputs that depend on the images: where each lies in what the
             network returns, such as ``"out"`` or ``"1.boxes"`` -> its step.
+        random: where it was random though in evaluation mode, before that was frozen.
 
     """
 
@@ -57,6 +59,7 @@ class Graph:
     modules: dict[str, int]
     batched: bool
     outputs: dict[str, int] = field(default_factory=dict)
+    random: tuple[RandomUse, ...] = ()
 
     def with_head(self, head: int | str) -> "Graph":
         """Return the graph with another of its outputs as the one that counts.

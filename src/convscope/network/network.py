@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,20 @@ from torch.export import ExportedProgram
 
 from convscope.errors import ImageError, TraceError, UnitError, near_matches
 from convscope.images import Preprocess
+from convscope.network.advice import check_module, unwrapped
 from convscope.network.answer import Answer, answer_of, count_of
 from convscope.network.constants import with_constants
+from convscope.network.export import export, leaves
 from convscope.network.graph import Graph
+from convscope.network.inputs import inputs_of
 from convscope.network.layers import Layer, ReceptiveFields, layers_of
+from convscope.network.randomness import CHOICES, REFUSE
 from convscope.network.shield import shielded, without_autocast
-from convscope.network.trace import export, graph_of
+from convscope.network.trace import IMAGES, graph_of
 from convscope.network.walk import ascend
+
+_FOUND = ("layers", "receptive_fields", "answer")
+"""What is worked out from the graph when it is first asked for."""
 
 
 class Network:
@@ -30,7 +38,8 @@ class Network:
     Args:
         module: any ``nn.Module`` that maps a batch of images, float [N, C, H, W], to a tensor or to
             several, or a program from ``torch.export``.
-        example: [1, C, H, W], an input the module accepts; its values do not matter.
+        example: [1, C, H, W], an input the module accepts, or its shape; its values do not matter.
+            Of a module that takes several inputs all of them, in a tuple or by name.
         name: what to call the network on pictures; the module's class by default.
         preprocess: how pictures become inputs; by default pixels in 0..1 at the example's size.
         classes: the names of the outputs, for a classifier.
@@ -43,6 +52,12 @@ class Network:
             output was taken for.
         head: which of several outputs counts: its number, or its place in what the module
             returns, such as ``"aux"`` or ``"1.scores"``; by default the first.
+        fixed: further inputs by name, such as ``{"timestep": tensor}``, the same for every image.
+        image: the name of the input that is the images, where the module takes several of four
+            dimensions.
+        random: where the module is random though in evaluation mode, as by ``F.dropout`` without
+            ``training=``: ``"refuse"`` it, or ``"freeze"`` it: dropout is off, random masks are
+            their mean, and any other values are drawn once, with a fixed seed.
 
     Raises:
         TraceError: if the module cannot be traced, its weights have no values, its outputs are
@@ -63,7 +78,7 @@ class Network:
     def __init__(
         self,
         module: nn.Module | ExportedProgram,
-        example: Tensor,
+        example: Any,
         *,
         name: str | None = None,
         preprocess: Preprocess | None = None,
@@ -71,28 +86,44 @@ class Network:
         notes: Sequence[str] = (),
         answer: str | None = None,
         head: int | str | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        image: str | None = None,
+        random: str = REFUSE,
     ) -> None:
-        if example.dim() != 4 or len(example) != 1:
-            raise TraceError(f"the example must be [1, C, H, W], not {list(example.shape)}")
+        if random not in CHOICES:
+            raise TraceError(f"random is {' or '.join(map(repr, CHOICES))}, not {random!r}")
+        module = unwrapped(module)
+        if not isinstance(module, ExportedProgram):
+            check_module(module)
         self.module = module
         self.name = name or type(module).__name__
         self.classes = None if classes is None else tuple(classes)
         self.notes = tuple(notes)
-        self.dtype, self.device = _home(module, example)
-        example = example.to(self.device, self.dtype)
-        program = module if isinstance(module, ExportedProgram) else export(module, example)
-        self.graph: Graph = graph_of(program)
-        self.traced = self.graph
-        self.input_shape: tuple[int, int, int] = (*self.graph.steps[0].shape[1:],)  # type: ignore[assignment]
-        if self.input_shape != tuple(example.shape[1:]):
-            raise TraceError(
-                f"the program was exported for images of shape {list(self.input_shape)}, "
-                f"not {list(example.shape[1:])}"
-            )
+        self.random = random
+        inputs = inputs_of(module, example, fixed or {}, image)
+        self.dtype, self.device = _home(module, inputs.image)
+        self.inputs = inputs.to(self.device, self.dtype)
+        self._trace()
         channels, *size = self.input_shape
         self.preprocess = preprocess or Preprocess.identity(channels, (size[0], size[1]))
+        self._others: dict[tuple[int, int], Network] = {}
         self._read(answer, head)
         self._check_classes()
+
+    def _trace(self) -> None:
+        """Trace the module on an image of the size that ``inputs`` has."""
+        program = self.module
+        if not isinstance(program, ExportedProgram):
+            program = export(program, self.inputs)
+        self.graph: Graph = graph_of(program, leaves(self.inputs, IMAGES), self.random)
+        self.traced = self.graph
+        self.notes += tuple(n for use in self.graph.random if (n := use.note) not in self.notes)
+        self.input_shape: tuple[int, int, int] = (*self.graph.steps[0].shape[1:],)  # type: ignore[assignment]
+        if self.input_shape != tuple(self.inputs.image.shape[1:]):
+            raise TraceError(
+                f"the program was exported for images of shape {list(self.input_shape)}, "
+                f"not {list(self.inputs.image.shape[1:])}"
+            )
 
     def _read(self, answer: str | None, head: int | str | None) -> None:
         """Choose the output, and what it is taken for."""
@@ -115,6 +146,7 @@ class Network:
             return self
         twin = copy.copy(self)
         twin.__dict__.pop("answer", None)
+        twin._others = {}
         twin.notes = tuple(note for note in self.notes if note != self.head_note)
         twin._read(answer or self.asked_answer, head)
         twin._check_classes()
@@ -159,7 +191,8 @@ class Network:
         """Run the network.
 
         Args:
-            images: [N, C, H, W] in the network's input space, of the size it was traced at.
+            images: [N, C, H, W] in the network's input space; of another size than it was traced
+                at, it is traced once more.
 
         Returns:
             its output (the one that *head* chose), on the network's device.
@@ -168,9 +201,56 @@ class Network:
             ImageError: if the images do not have the network's shape, or are not finite.
 
         """
-        images = self.checked(images)
-        output = self.graph.output
-        return ascend(self.graph, images, [output]).maps[output]
+        net = self.fitting(images)
+        output = net.graph.output
+        return ascend(net.graph, net.checked(images), [output]).maps[output]
+
+    def at(self, size: tuple[int, int]) -> "Network":
+        """Return the network for images of another size, traced the first time and then kept.
+
+        Args:
+            size: height and width.
+
+        Raises:
+            ImageError: if its module is not at hand, as that of an exported program is not.
+            TraceError: if the module does not take images of that size.
+
+        >>> net = Network(nn.Conv2d(3, 4, 3), (1, 3, 10, 10))
+        >>> net.at((20, 30)).input_shape, net.at((20, 30)) is net.at((20, 30))
+        ((3, 20, 30), True)
+
+        """
+        size = (int(size[0]), int(size[1]))
+        if size == self.input_shape[1:]:
+            return self
+        if isinstance(self.module, ExportedProgram) or self.graph is not self.traced:
+            what = "was exported" if isinstance(self.module, ExportedProgram) else "was made"
+            raise ImageError(
+                f"{self.name} {what} for images of {self.input_shape[1:]}, not of {size}: resize "
+                f"them"
+            )
+        if size not in self._others:
+            twin = copy.copy(self)
+            for name in _FOUND:
+                twin.__dict__.pop(name, None)
+            image = self.inputs.image
+            twin.inputs = self.inputs.with_image(image.new_zeros(*image.shape[:2], *size))
+            twin._trace()
+            where = {step: path for path, step in self.graph.outputs.items()}
+            twin.graph = twin.graph.with_head(where[self.graph.output])
+            twin.traced = twin.graph
+            twin.preprocess = self.preprocess.resized(size)
+            self._others[size] = twin
+        return self._others[size]
+
+    def fitting(self, images: Tensor) -> "Network":
+        """Return the network for images of the size that *images* have, see :meth:`at`."""
+        shape = tuple(getattr(images, "shape", ()))
+        if len(shape) != 4 or shape[1] != self.input_shape[0] or self.graph is not self.traced:
+            return self
+        if isinstance(self.module, ExportedProgram):
+            return self
+        return self.at((shape[2], shape[3]))
 
     def checked(self, images: Tensor) -> Tensor:
         """Return *images* on the network's device and in its dtype, if they have its shape.
@@ -189,6 +269,11 @@ class Network:
             raise ImageError(f"the network takes images [{expected}], not {list(images.shape)}")
         if not len(images):
             raise ImageError("there is no image in the batch")
+        if not images.is_floating_point():
+            raise ImageError(
+                f"the images hold whole numbers ({str(images.dtype).removeprefix('torch.')}): the "
+                f"network takes floats, and `net.preprocess` makes them of a file"
+            )
         if not images.isfinite().all():
             raise ImageError("the images hold values that are not finite")
         return images.to(self.device, self.dtype)
@@ -218,8 +303,9 @@ class Network:
         """
         twin = copy.copy(self)
         # What was worked out from the graph before is found anew from the new one.
-        for name in ("layers", "receptive_fields"):
+        for name in _FOUND:
             twin.__dict__.pop(name, None)
+        twin._others = {}
         twin.graph = with_constants(self.graph, replaced)
         twin.notes = (*self.notes, *notes)
         return twin
@@ -266,8 +352,6 @@ class Network:
 def _home(module: nn.Module | ExportedProgram, example: Tensor) -> tuple[torch.dtype, torch.device]:
     """Return the dtype and device that the module's weights have."""
     for weight in module.parameters():
-        if weight.is_meta:
-            raise TraceError("the network's weights have no values: they lie on the meta device")
         if weight.is_floating_point():
             return weight.dtype, weight.device
     return example.dtype, example.device

@@ -1,150 +1,119 @@
-"""From a module to its graph: one trace by torch.export, then a plain list of steps."""
+"""From an exported program to a graph: a plain list of steps, each one operation."""
 
-import io
-import logging
 import operator
-import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 from torch.utils import _pytree as pytree
 
 from convscope.errors import TraceError
+from convscope.network.advice import first_sentence
 from convscope.network.calls import BatchSize, Call, Input, Shape
+from convscope.network.export import TRACING, quiet, undisturbed
 from convscope.network.graph import Graph, Step
+from convscope.network.lowering import (
+    Lowered,
+    Same,
+    TangledError,
+    lowered,
+    named_arguments,
+    shares_memory_with,
+    writes_over,
+)
 from convscope.network.ops import OUTSIDE, Generated, operation_for
+from convscope.network.randomness import (
+    FREEZE,
+    REFUSE,
+    RandomUse,
+    drawn,
+    only_draws,
+    own_line,
+    random_use,
+    switched_off,
+)
 
 aten = torch.ops.aten
 
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put *module* into evaluation mode, and every part of it back as it was afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
+IMAGES = object()
+"""Stands for the images among the inputs of a program."""
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep all that torch.export says besides its errors off the screen: nobody can act on it."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        # Where it fails it prints the graph so far on standard error.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def export(module: nn.Module, example: Tensor) -> ExportedProgram:
-    """Trace *module* with a dynamic batch if it allows one, else with the batch of one.
-
-    Args:
-        module: any module that maps images to something; it is left as it was.
-        example: [1, C, H, W]; only its shape, dtype and device matter.
-
-    Raises:
-        TraceError: if the module cannot be traced, with torch's reason.
-
-    """
-    pair = torch.cat([example, example])
-    with evaluation_mode(module), quiet():
-        try:
-            # A batch of two, or reshapes written with a batch of one would be taken as constant.
-            return torch.export.export(
-                module, (pair,), dynamic_shapes=({0: Dim("batch")},), strict=False
-            )
-        except Exception as error:  # torch.export raises nearly anything
-            if "pytree" in str(error) and _registered(module, example):
-                return export(module, example)
-        try:  # a fixed batch may still do
-            return torch.export.export(module, (example,), strict=False)
-        except Exception as error:
-            raise TraceError(_reason(module, example, error)) from error
-
-
-def _registered(module: nn.Module, example: Tensor) -> bool:
-    """Tell torch of the dataclasses that *module* returns; return whether there were any."""
-    with torch.no_grad():
-        waiting, found = [module(example)], False
-    while waiting:
-        value = waiting.pop()
-        if is_dataclass(value) and not isinstance(value, type):
-            if pytree._is_leaf(value):
-                torch.export.register_dataclass(type(value))
-                found = True
-            waiting += [getattr(value, part.name) for part in fields(value)]
-        elif isinstance(value, dict | list | tuple):
-            waiting += value.values() if isinstance(value, dict) else value
-    return found
-
-
-def _reason(module: nn.Module, example: Tensor, error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = (lines[0] if lines else type(error).__name__).rstrip(".")
-    shape = list(example.shape)
-    return (
-        f"{type(module).__name__} cannot be traced on an input of shape {shape}: {reason}"
-        f"{_place(str(error))}; check "
-        f"that the module runs on that input, and move Python branches that depend on pixel values "
-        f"out of its forward"
-    )
-
-
-def _place(text: str) -> str:
-    """Return the line of the module's own code that torch blames, if it names one."""
-    found = re.findall(r'File "([^"]+)", line (\d+), in .+\n\s*(.+)', text)
-    return f", at {found[-1][0]}:{found[-1][1]}, `{found[-1][2].strip()}`" if found else ""
-
-
-def graph_of(program: ExportedProgram) -> Graph:
+def graph_of(program: ExportedProgram, inputs: Sequence[Any] = (), random: str = REFUSE) -> Graph:
     """Turn an exported program of one image batch into a graph.
 
+    Args:
+        program: the program.
+        inputs: what it was exported with, all its inputs in a row; all but the images stay as they
+            are here. By default the images alone.
+        random: ``"refuse"`` or ``"freeze"``, see :class:`~.network.Network`.
+
     Raises:
-        TraceError: if the program has another kind of input, or control flow inside.
+        TraceError: if the program has another kind of input, control flow inside, or randomness
+            that is not to be frozen.
 
     """
-    with quiet():
-        program = program.run_decompositions({})
-    return _Builder(program).graph()
+    with TRACING, undisturbed():
+        try:
+            return _Builder(program, inputs, random, rewritten=False).graph()
+        except TangledError:
+            pass
+        with quiet():
+            program = program.run_decompositions({})
+        return _Builder(program, inputs, random, rewritten=True).graph()
 
 
 class _Builder:
-    """Walks an exported program once, node by node."""
+    """Walks an exported program once, node by node.
 
-    def __init__(self, program: ExportedProgram) -> None:
+    A step makes a new tensor, while a program may write over one. Nodes that stand for the very
+    same tensor have one *cell*, whose value is what was last written there; nodes that may share
+    memory have one *root*.
+    """
+
+    def __init__(
+        self, program: ExportedProgram, inputs: Sequence[Any], random: str, *, rewritten: bool
+    ) -> None:
         self.program = program
+        self.rewritten = rewritten
+        self.random = random
+        self.random_uses: list[RandomUse] = []
         self.constants: dict[Node, Any] = {}
         self.learned: dict[Node, dict[int, nn.Parameter]] = {}
         self.indices: dict[Node, int] = {}
+        self.several: dict[Node, Lowered] = {}
+        self.cells: dict[Node, Node] = {}
+        self.current: dict[Node, Node] = {}
+        self.roots: dict[Node, Node] = {}
+        self.sharing: dict[Node, list[Node]] = {}
+        self.kept: set[Node] = set()
         self.steps: list[Step] = []
         self.owners: list[tuple[str, str]] = [("", "")]
         self.batched = True
         self.names = _constant_tensors(program)
-        self.image = self._image_node()
+        self.order = {node: place for place, node in enumerate(program.graph.nodes)}
+        self.image = self._image_node(inputs)
 
-    def _image_node(self) -> Node:
+    def _image_node(self, inputs: Sequence[Any]) -> Node:
         specs = self.program.graph_signature.input_specs
-        images = [spec.arg.name for spec in specs if spec.kind is InputKind.USER_INPUT]
+        names = [spec.arg.name for spec in specs if spec.kind is InputKind.USER_INPUT]
         nodes = {node.name: node for node in self.program.graph.nodes if node.op == "placeholder"}
-        if len(images) != 1 or len(getattr(nodes[images[0]].meta.get("val"), "shape", ())) != 4:
+        images = [name for name, value in zip(names, inputs, strict=False) if value is IMAGES]
+        images = images or names
+        if (
+            len(inputs) not in (0, len(names))
+            or len(images) != 1
+            or len(getattr(nodes[images[0]].meta.get("val"), "shape", ())) != 4
+        ):
             raise TraceError("the network must take exactly one batch of images, [N, C, H, W]")
+        for name, value in zip(names, inputs, strict=False):
+            self.constants[nodes[name]] = value
         node: Node = nodes[images[0]]
         self.sizes = _free_sizes(node)
         batch = node.meta["val"].shape[0]
@@ -165,12 +134,14 @@ class _Builder:
         self.indices[self.image] = 0
         for node in self.program.graph.nodes:
             if node.op == "placeholder" and node is not self.image:
-                constant = self.constants[node] = self.names.get(node.name)
+                constant = self.constants.setdefault(node, self.names.get(node.name))
                 if isinstance(constant, nn.Parameter):
                     self.learned[node] = {id(constant): constant}
             elif node.op == "call_function":
-                self._visit(node)
+                self._try_to_visit(node)
             elif node.op == "get_attr":
+                if not self.rewritten:
+                    raise TangledError  # it may be no more than `with torch.no_grad()`
                 raise TraceError("the network has control flow inside (torch.cond or the like)")
         modules = self._modules()
         names = _layer_names(self.steps, self.owners, modules)
@@ -180,27 +151,149 @@ class _Builder:
         outputs = self._outputs()
         floats = [step for step in outputs.values() if steps[step].dtype.is_floating_point]
         output = next(iter([*floats, *outputs.values()]))
-        return Graph(steps, output, modules, self.batched, outputs)
+        return Graph(steps, output, modules, self.batched, outputs, tuple(self.random_uses))
+
+    def _try_to_visit(self, node: Node) -> None:
+        try:
+            self._visit(node)
+        except (TangledError, TraceError):
+            raise
+        except Exception as error:  # torch's, in computing what is constant or in sizes
+            line = own_line(node.meta.get("stack_trace")) or str(node.target)
+            if "symbol" in str(error):
+                raise TraceError(
+                    f"how many values the network keeps depends on the pixels, at {line}; choose "
+                    f"values by torch.where, which keeps the shape"
+                ) from error
+            raise TraceError(
+                f"the network cannot be followed at {line}: {first_sentence(error)}"
+            ) from error
 
     def _visit(self, node: Node) -> None:
         value = node.meta.get("val")
         if isinstance(value, torch.SymInt | int):
             self.constants[node] = self._size(value)
             return
+        dependent = any(self._is_dependent(source) for source in node.all_input_nodes)
         if self._grows(node):
+            dependent = True
             if isinstance(value, torch.SymFloat):
                 raise TraceError("the network computes with the number of images in a batch")
-        elif not _depends_on(node, self.indices):
-            if value is not None:
-                self.constants[node] = _evaluate(node, self.constants)
-                self.learned[node] = self._learned_by(node)
-            return
-        if not isinstance(value, Tensor):
-            return  # several outputs, which their getitem nodes pick up, or an assertion
-        if node.target is operator.getitem:
-            self._append(node, *node.args)  # type: ignore[arg-type]
+        if value is None or (dependent and not isinstance(value, Tensor | tuple | list)):
+            return  # an assertion
+        written = None if self.rewritten else writes_over(node)
+        self._place(node, shares_memory_with(node))
+        use = random_use(node)
+        if use is not None:
+            self._visit_random(node, use, written)
+        elif dependent:
+            self._add(node, self._lowered(node), written)
         else:
-            self._append(node, node, None)
+            if written is not None:
+                self._check_constant(written)
+            self.constants[node] = self._evaluated(node.target, node.args, node.kwargs)
+            self.learned[node] = self._learned_by(node)
+
+    def _visit_random(self, node: Node, use: RandomUse, written: Node | None) -> None:
+        """Put what evaluation mode would do, or values drawn once, in the place of randomness."""
+        self.random_uses.append(use)
+        if self.random != FREEZE:
+            raise TraceError(
+                f"{use.finding}, so that two equal calls differ; {use.advice}, or take "
+                f"random='freeze' (--random freeze), which does without"
+            )
+        off = switched_off(node)
+        if isinstance(off, Same) or (off is not None and self._is_dependent_on(off)):
+            self._add(node, off, written)
+        elif off is not None:
+            self.constants[node] = self._evaluated(off.target, (), off.arguments)
+        elif not only_draws(node):
+            raise TraceError(
+                f"{use.finding}, drawn by what is in the image, which cannot be frozen"
+            )
+        else:
+            self._append_drawn(node, written)
+
+    def _append_drawn(self, node: Node, written: Node | None) -> None:
+        """Add values that are drawn once: the same for every image."""
+
+        def stand_in(source: Node) -> Any:
+            source = self._resolved(source)
+            if source in self.indices:
+                step = self.steps[self.indices[source]]
+                return torch.zeros(step.shape, dtype=step.dtype)
+            constant = self.constants[source]
+            return constant.at(1) if isinstance(constant, BatchSize) else constant
+
+        values = drawn(node, len(self.random_uses), stand_in)
+        shape = self._shape(node)
+        if shape is None or not any(isinstance(s, torch.SymInt) for s in node.meta["val"].shape):
+            self.constants[node] = values
+        else:
+            repeats = [BatchSize(1, 0), *(1,) * (len(shape) - 1)]
+            repeat = Lowered(aten.repeat.default, {"self": values, "repeats": repeats})
+            self._append_step(node, repeat, node, shape)
+        self._write(node, written)
+
+    def _place(self, node: Node, shared: Node | None) -> None:
+        root = node if shared is None else self.roots.get(shared, shared)
+        self.roots[node] = root
+        self.sharing.setdefault(root, [root]).append(node)
+
+    def _resolved(self, node: Node) -> Node:
+        """Return the node that stands for what *node* holds at this place of the program."""
+        cell = self.cells.get(node, node)
+        return self.current.get(cell, cell)
+
+    def _write(self, node: Node, written: Node | None) -> None:
+        """Let *node* be what is now in the tensor that *written* stood for."""
+        if written is None:
+            return
+        cell = self.cells[node] = self.cells.get(written, written)
+        for other in self.sharing.get(self.roots.get(written, written), ()):
+            last = max((self.order[user] for user in other.users), default=0)
+            if self.cells.get(other, other) is not cell and last > self.order[node]:
+                raise TangledError  # a view of it is read afterwards
+        self.current[cell] = node
+
+    def _check_constant(self, written: Node) -> None:
+        """Make sure that nobody sees it if a constant is written over in earnest."""
+        root = self.roots.get(written, written)
+        if root.op == "placeholder" or root in self.kept:
+            raise TangledError
+
+    def _is_dependent(self, node: Node) -> bool:
+        """Return whether *node* depends on the images, or on how many there are."""
+        node = self._resolved(node)
+        return node in self.indices or node in self.several
+
+    def _is_dependent_on(self, found: Lowered) -> bool:
+        return any(isinstance(v, Node) and self._is_dependent(v) for v in found.arguments.values())
+
+    def _evaluated(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """Compute what does not depend on the images once, as weights that are normalised do."""
+        args, kwargs = torch.fx.node.map_arg(
+            (args, kwargs), lambda n: self.constants[self._resolved(n)]
+        )
+        with torch.no_grad():
+            return target(*args, **kwargs)
+
+    def _lowered(self, node: Node) -> Lowered | Same:
+        if node.target is operator.getitem:
+            source, item = node.args
+            assert isinstance(source, Node)
+            assert isinstance(item, int)
+            return replace(self.several[self._resolved(source)], item=item)
+        try:
+            return lowered(node)
+        except TangledError:
+            if not self.rewritten:
+                raise
+            if not isinstance(node.target, torch._ops.OpOverload):
+                raise TraceError(
+                    f"the network has {node.target} inside, which cannot be taken apart"
+                ) from None
+            return Lowered(node.target, named_arguments(node))
 
     def _grows(self, node: Node) -> bool:
         """Return whether the number of images is among what *node* reads."""
@@ -210,42 +303,49 @@ class _Builder:
         """Return the parameters that *node* reads, or that what it reads was computed from."""
         found: dict[int, nn.Parameter] = {}
         for source in node.all_input_nodes:
-            found |= self.learned.get(source, {})
+            found |= self.learned.get(self._resolved(source), {})
         return found
 
-    def _append(self, node: Node, source: Node, item: int | None) -> None:
+    def _add(self, node: Node, found: Lowered | Same, written: Node | None) -> None:
+        """Take in what a node that depends on the images becomes."""
+        if isinstance(found, Same):
+            self.cells[node] = self.cells.get(found.node, found.node)
+            return
+        if not isinstance(node.meta["val"], Tensor) and found.item is None:
+            arguments = torch.fx.node.map_arg(found.arguments, self._resolved)
+            self.several[node] = replace(found, arguments=arguments)  # its getitem nodes pick it up
+            return
+        source = node.args[0] if node.target is operator.getitem else node
+        assert isinstance(source, Node)
+        shape = self._shape(node)
+        if shape is None:  # the leading dimension does not count images
+            self.batched = False
+            shape = tuple(self._size(size, fixed=True) for size in node.meta["val"].shape) or (1,)
+        self._append_step(node, found, source, shape)
+        self._write(node, written)
+
+    def _append_step(self, node: Node, found: Lowered, source: Node, shape: Shape) -> None:
         inputs: list[int] = []
 
         def argument(value: Any) -> Any:
+            if isinstance(value, torch.SymInt):
+                return self._size(value)
             if not isinstance(value, Node):
                 return value
+            value = self._resolved(value)
             if value not in self.indices:
+                self.kept.add(self.roots.get(value, value))
                 return self.constants[value]
             if self.indices[value] not in inputs:
                 inputs.append(self.indices[value])
             return Input(inputs.index(self.indices[value]))
 
-        named, positional = _by_name(source)
-        named = {name: torch.fx.node.map_aggregate(v, argument) for name, v in named.items()}
-        positional = torch.fx.node.map_aggregate(positional, argument)
-        shape = self._shape(node)
-        if shape is None:  # the leading dimension does not count images
-            self.batched = False
-            shape = tuple(self._size(size, fixed=True) for size in node.meta["val"].shape) or (1,)
+        arguments = {
+            name: torch.fx.node.map_aggregate(v, argument) for name, v in found.arguments.items()
+        }
         shapes = tuple(self.steps[i].shape for i in inputs)
-        target = source.target
-        if target in (aten.view.default, aten._unsafe_view.default):
-            # Maps travel channels last here, where a view that held when tracing may need a copy.
-            target, named = aten.reshape.default, {"self": named["self"], "shape": named["size"]}
-        elif target is aten.squeeze.default:
-            # On a single image it would squeeze the batch dimension away too.
-            target, named = aten.reshape.default, {"self": named["self"], "shape": [-1, *shape[1:]]}
-        elif target is aten.copy.default:
-            # What is written into a slice; torch has no derivative for it.
-            named = {"condition": torch.tensor(True), "self": named["src"], "other": named["self"]}
-            target = aten.where.self
-        call = Call(target, named, shapes, shape, item, tuple(positional))  # type: ignore[arg-type]
-        if source.target is aten._native_batch_norm_legit.no_stats:
+        call = Call(found.target, arguments, shapes, shape, found.item)
+        if found.target is aten._native_batch_norm_legit.no_stats:
             self.batched = False  # normalised over the batch: images would change each other
         self.indices[node] = len(self.steps)
         made = all(isinstance(self.steps[i].operation, Generated) for i in inputs)
@@ -253,7 +353,7 @@ class _Builder:
         parameters = tuple(self._learned_by(source).values())
         dtype = node.meta["val"].dtype
         self.steps.append(Step("", call, operation, tuple(inputs), shape, dtype, parameters))
-        self.owners.append(_owner(source))
+        self.owners.append(_owner(source, found.target))
 
     def _size(self, value: Any, fixed: bool = False) -> Any:
         """Return a size as a number, or as a :class:`BatchSize` if it grows with the batch."""
@@ -296,7 +396,11 @@ class _Builder:
                 warnings.simplefilter("ignore")
                 tree = pytree.tree_unflatten(outputs, form)
                 paths = [_dotted(path) for path, _ in pytree.tree_flatten_with_path(tree)[0]]
-        by_name = {node.name: index for node, index in self.indices.items()}
+        by_name = {
+            node.name: self.indices[self._resolved(node)]
+            for node in self.program.graph.nodes
+            if self._resolved(node) in self.indices
+        }
         names = [getattr(output, "name", None) for output in outputs]
         found = {
             path: by_name[name] for path, name in zip(paths, names, strict=True) if name in by_name
@@ -340,38 +444,11 @@ def _constant_tensors(program: ExportedProgram) -> Mapping[str, Tensor]:
     }
 
 
-def _depends_on(node: Node, indices: Mapping[Node, int]) -> bool:
-    """Return whether *node* reads the images, directly or as one of several outputs."""
-    return any(
-        source in indices
-        or (isinstance(source.meta.get("val"), tuple | list) and _depends_on(source, indices))
-        for source in node.all_input_nodes
-    )
-
-
-def _evaluate(node: Node, constants: Mapping[Node, Any]) -> Any:
-    """Compute what does not depend on the images once, as weights that are normalised do."""
-    args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: constants[n])
-    with torch.no_grad():
-        return node.target(*args, **kwargs)  # type: ignore[operator]
-
-
-def _by_name(node: Node) -> tuple[dict[str, Any], tuple[Any, ...]]:
-    """Return a node's arguments by the names of the operation's schema, defaults filled in."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return dict(node.kwargs), node.args
-    named = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
-    given = zip((a.name for a in schema.arguments), node.args, strict=False)
-    return {**named, **dict(given), **node.kwargs}, ()
-
-
-def _owner(node: Node) -> tuple[str, str]:
+def _owner(node: Node, target: Any) -> tuple[str, str]:
     """Return the dotted name of the module whose forward holds *node*, and the operation's name."""
     stack = node.meta.get("nn_module_stack") or {"": ("", None)}
     path = list(stack.values())[-1][0]
-    target = node.target
-    name = target._schema.name.split("::")[-1] if hasattr(target, "_schema") else str(target)
+    name = target._schema.name.split("::")[-1]
     name = {"_native_batch_norm_legit_no_training": "batch_norm"}.get(name, name)
     return path, name.removeprefix("native_").removeprefix("_")
 

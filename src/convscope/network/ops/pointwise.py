@@ -236,6 +236,6 @@ def channels_apart(call: Call, axes: Axes) -> Call | None:
 
 def _constants_vary(call: Call, axes: Axes) -> bool:
     """Return whether a constant that is broadcast to the output varies along *axes*."""
-    values = pytree.tree_leaves((call.positional, dict(call.arguments)))
+    values = pytree.tree_leaves(dict(call.arguments))
     constants = [value for value in values if isinstance(value, Tensor)]
     return any(varies(value.shape, axes, len(call.shape)) for value in constants)

@@ -1,0 +1,144 @@
+"""Randomness that evaluation mode leaves on: where it is, and what takes its place."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from convscope.network.lowering import Lowered, Same, named_arguments
+
+aten = torch.ops.aten
+
+REFUSE, FREEZE = "refuse", "freeze"
+CHOICES = (REFUSE, FREEZE)
+
+_DROPOUT = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+_DRAWS = (
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal",
+    "uniform", "exponential", "geometric", "log_normal", "cauchy", "random",
+)  # fmt: skip
+_OURS = str(Path(__file__).parent)
+_PLACE = re.compile(r'File "([^"]+)", line (\d+), in .+\n\s*(.+)')
+
+
+@dataclass(frozen=True)
+class RandomUse:
+    """One place where a network is random though it is in evaluation mode.
+
+    Attributes:
+        what: ``"dropout"``, ``"a random mask"`` or ``"random values"``.
+        place: the line of its code, as ``"net.py:12, `F.dropout(x)`"``, or the module's name.
+
+    """
+
+    what: str
+    place: str
+
+    @property
+    def finding(self) -> str:
+        """What is wrong, and how to put it right."""
+        return (
+            f"{self.what} {'stay' if self.what.endswith('s') else 'stays'} on in evaluation: "
+            f"{self.place}"
+        )
+
+    @property
+    def advice(self) -> str:
+        """What to write instead."""
+        if self.what == "dropout":
+            return "pass `training=self.training` there, or use the module, such as nn.Dropout"
+        return "leave it out there where `self.training` is false"
+
+    @property
+    def note(self) -> str:
+        """What pictures say where it was frozen."""
+        if self.what == "random values":
+            return f"drawn once with a fixed seed: {self.what} at {self.place}"
+        return f"switched off: {self.what} at {self.place}"
+
+
+def own_line(trace: str | None) -> str | None:
+    """Return the line of somebody's own code in a trace of calls, with its text.
+
+    The innermost line of code that is not installed, else of any that is not torch's.
+    """
+    frames = [f for f in _PLACE.findall(trace or "") if not f[0].startswith(_OURS)]
+    for foreign in ("site-packages", "/torch/"):
+        own = [frame for frame in frames if foreign not in frame[0]]
+        if own:
+            file, line, text = own[-1]
+            return f"{file}:{line}, `{text.strip()}`"
+    return None
+
+
+def _name(node: Node) -> str:
+    target: Any = node.target
+    return str(target._schema.name).split("::")[-1].removesuffix("_")
+
+
+def random_use(node: Node) -> RandomUse | None:
+    """Return what is random in a node of a program; None if nothing is."""
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        return None
+    if torch.Tag.nondeterministic_seeded not in target.tags:
+        return None
+    named = named_arguments(node)
+    on = named.get("train", named.get("training", True)) is not False
+    if not on or 0 in (named.get("dropout_p"), named.get("p") if "train" in named else None):
+        return None
+    name = _name(node)
+    masks = {"bernoulli": "a random mask", "rrelu": "a random slope"}
+    what = "dropout" if "train" in named or "dropout_p" in named else masks.get(name)
+    stack = node.meta.get("nn_module_stack")
+    owner = [*stack.values()][-1][0] if stack else ""
+    place = own_line(node.meta.get("stack_trace")) or f"in module {owner or 'itself'!r}"
+    return RandomUse(what or "random values", place)
+
+
+def switched_off(node: Node) -> Lowered | Same | None:
+    """Return what evaluation mode would have made of a random node; None where it is unknown."""
+    named, name = named_arguments(node), _name(node)
+    target: Any = node.target
+    if name in _DROPOUT:
+        return Same(node.all_input_nodes[0])
+    if name == "rrelu":
+        return Lowered(aten.rrelu.default, {**named, "training": False})
+    if "dropout_p" in named:
+        return Lowered(target, {**named, "dropout_p": 0.0})
+    if target is aten.bernoulli.default:
+        return Same(named["self"])
+    if name == "bernoulli" and isinstance(named["p"], float):
+        # A mask of stochastic depth is divided by its mean afterwards, so that its mean is off.
+        arguments = {"self": named["self"], "fill_value": named["p"]}
+        return Lowered(aten.full_like.default, arguments)
+    return None
+
+
+def only_draws(node: Node) -> bool:
+    """Return whether a random node takes no more than a shape from what it reads."""
+    mixed = any(isinstance(named_arguments(node).get(name), Node) for name in ("mean", "std"))
+    return _name(node) in _DRAWS and not mixed
+
+
+def drawn(node: Node, seed: int, fill: Callable[[Node], Any]) -> Tensor:
+    """Return random values for one image, the same whenever and wherever they are drawn.
+
+    Args:
+        node: a node that :func:`only_draws`.
+        seed: of its own for each place.
+        fill: gives what another node stands for; of a tensor, any of its shape.
+
+    """
+    args, kwargs = torch.fx.node.map_arg((node.args, dict(node.kwargs)), fill)
+    if kwargs.get("device") is not None:
+        kwargs = {**kwargs, "device": torch.device("cpu")}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(seed)
+        values: Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
+    return values.to(node.meta["val"].device)

@@ -1,0 +1,439 @@
+"""What is traced and what is refused: randomness, inputs, sizes, contexts, threads, advice."""
+
+# ruff: noqa: PLC3002
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convscope.errors import ImageError, TraceError
+from convscope.methods.project import project
+from convscope.network import Network
+
+
+class Does(nn.Module):
+    """A convolution, and a function of it and the images for the rest."""
+
+    def __init__(self, function, **parts) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+
+def small() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+
+
+def hooked(hook) -> nn.Module:
+    module = small()
+    module[0].register_forward_hook(hook)
+    return module
+
+
+def save_activation(module: nn.Module, inputs: object, output: Tensor) -> None:
+    output.detach().numpy()
+
+
+def quantised() -> nn.Module:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.ao.quantization.quantize_dynamic(module, {nn.Linear})
+
+
+def prepared() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.ao.nn.qat.Conv2d(3, 4, 3, qconfig=torch.ao.quantization.default_qat_qconfig)
+
+
+def scripted(module: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(module)
+
+
+def jit_traced() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(small(), torch.zeros(1, 3, 8, 8))
+
+
+class Two(nn.Module):
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        return F.relu(x) + timestep
+
+
+class TwoByName(nn.Module):
+    def forward(self, *, pixels: Tensor, mask: Tensor) -> Tensor:
+        return F.relu(pixels) * mask
+
+
+class Finds(nn.Module):
+    """Has a backbone, and gives as many boxes as it finds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = small()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [row for row in self.backbone(x).flatten() if row > 0]
+
+
+FUNCTION = "is a function.*forward of a torch.nn.Module"
+SWAPPED = "module comes first and the example second"
+DATA = r"data-dependent, at .*test_tracing.py:\d+, `.*`; move Python branches"
+KEEPS = r"depends on the pixels, at .*test_tracing.py:\d+.*torch.where"
+LEAVES = "values leave torch there.*operations of torch"
+RUNS = "check that the module runs on that input"
+SCRIPTED = "scripted.*give the module that it was made of"
+FLOATS = "the network of floats that it was made of"
+DROPOUT = r"dropout stays on in evaluation: .*test_tracing.py:\d+, `.*training=self.training"
+MASK = "a random mask stays on in evaluation"
+ATTENTION = F.scaled_dot_product_attention
+VALUES = "random values stay on in evaluation.*self.training.*random='freeze'"
+
+BAD_MODULES = {
+    "a function": (F.relu, FUNCTION),
+    "a lambda": (lambda x: x, FUNCTION),
+    "a class": (nn.Conv2d, r"Conv2d is a class.*Conv2d\(\.\.\.\)"),
+    "a tensor": (torch.zeros(1, 3, 8, 8), SWAPPED),
+    "a tuple": ((1, 3, 8, 8), SWAPPED),
+    "weights": (small().state_dict(), "dictionary of weights is no network"),
+    "a name": ("resnet18", r"loaded by convscope.load\('resnet18'\)"),
+    "a number": (5, "must be a torch.nn.Module, not int"),
+    "None": (None, "must be a torch.nn.Module, not NoneType"),
+    "a list": ([nn.Conv2d(3, 3, 1)], "must be a torch.nn.Module, not list"),
+    "a branch": (lambda: Does(lambda s, x: s.conv(x) if x.sum() > 0 else x), DATA),
+    "a float": (lambda: Does(lambda s, x: s.conv(x) if float(x.max()) > 1 else x), DATA),
+    "a slice": (lambda: Does(lambda s, x: x[:, :, : int(x.sum())]), "data-dependent|cannot be"),
+    "range": (lambda: Does(lambda s, x: sum(x[i] for i in range(int(x.max())))), DATA),
+    "item": (lambda: Does(lambda s, x: x if x.max().item() > 0 else -x), "data-dependent"),
+    "a list of pixels": (lambda: Does(lambda s, x: x * x.flatten().tolist()[0]), LEAVES + "|can"),
+    "any": (lambda: Does(lambda s, x: x if (x > 0).any() else -x), "data-dependent"),
+    "allclose": (lambda: Does(lambda s, x: x if torch.allclose(x, -x) else -x), "data-dep|cannot"),
+    "a mask": (lambda: Does(lambda s, x: x[x > 0]), KEEPS),
+    "masked_select": (lambda: Does(lambda s, x: x.masked_select(x > 0)), KEEPS),
+    "nonzero": (lambda: Does(lambda s, x: torch.nonzero(x)), KEEPS),
+    "unique": (lambda: Does(lambda s, x: torch.unique(x)), KEEPS + "|data-dependent"),
+    "numpy": (lambda: Does(lambda s, x: torch.from_numpy(x.numpy())), LEAVES),
+    "maps": (lambda: Does(lambda s, x: torch.tensor(s.conv(x).detach().numpy())), LEAVES),
+    "a random branch": (lambda: Does(lambda s, x: x if torch.rand(1) > 0.5 else -x), "random"),
+    "scripted": (lambda: scripted(small()), SCRIPTED),
+    "traced": (jit_traced, SCRIPTED),
+    "a scripted part": (lambda: nn.Sequential(scripted(nn.ReLU())), "'0' is " + SCRIPTED),
+    "int8": (quantised, f"'1' is quantised.*{FLOATS}"),
+    "QAT": (prepared, f"prepared for quantisation.*{FLOATS}"),
+    "a leftover hook": (lambda: hooked(save_activation), r"hooks \(save_activation on '0'\)"),
+    "several inputs": (Two, r"give it timestep too, by fixed=\{'timestep': \.\.\.\}"),
+    "several by name": (TwoByName, "pixels, mask.*name the images by image="),
+    "a detector": (Finds, r"use its backbone: Network\(module.backbone, example\)"),
+    "lazy": (lambda: nn.LazyConv2d(3, 3), "no shape yet: run the module once"),
+    "no values": (lambda: nn.Conv2d(3, 3, 3, device="meta"), "weights have no values"),
+    "other channels": (lambda: nn.Conv2d(4, 3, 3), RUNS),
+    "too small": (lambda: nn.Conv2d(3, 3, 30), RUNS),
+    "a linear of another size": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(7, 2)), RUNS),
+    "along one dimension": (lambda: nn.Conv1d(3, 3, 3), RUNS),
+    "along three": (lambda: nn.Conv3d(3, 3, 3), RUNS),
+    "a missing part": (lambda: Does(lambda s, x: s.nothing(x)), f"test_tracing.py:.*{RUNS}"),
+    "an error of its own": (lambda: Does(lambda s, x: 1 // 0), f"division.*{RUNS}"),
+    "an assertion": (lambda: Does(lambda s, x: x if x.shape[2] == 9 else None.y), RUNS),
+    "complex": (lambda: nn.Conv2d(3, 3, 3, dtype=torch.complex64), RUNS),
+    "no forward": (nn.Module, RUNS),
+    "a list of modules": (lambda: nn.ModuleList([nn.Conv2d(3, 3, 1)]), RUNS),
+    "text out": (lambda: Does(lambda s, x: "cat"), "does not depend on the images"),
+    "nothing out": (lambda: Does(lambda s, x: None), "does not depend on the images"),
+    "a constant out": (lambda: Does(lambda s, x: torch.ones(3)), "does not depend on the images"),
+    "dropout": (lambda: Does(lambda s, x: F.dropout(s.conv(x))), DROPOUT),
+    "dropout in place": (lambda: Does(lambda s, x: F.dropout(s.conv(x), inplace=True)), DROPOUT),
+    "dropout2d": (lambda: Does(lambda s, x: F.dropout2d(s.conv(x))), DROPOUT),
+    "alpha dropout": (lambda: Does(lambda s, x: F.alpha_dropout(x, training=True)), DROPOUT),
+    "fractional pooling": (lambda: nn.FractionalMaxPool2d(2, output_size=3), VALUES),
+    "sampling": (lambda: Does(lambda s, x: s.conv(x) + torch.randn_like(s.conv(x))), VALUES),
+    "noise": (lambda: Does(lambda s, x: x + torch.rand(x.shape)), VALUES),
+    "noise of a fixed size": (lambda: Does(lambda s, x: x + torch.rand(8, 8)), VALUES),
+    "a mask of paths": (lambda: Does(lambda s, x: x * s.p.bernoulli(), p=torch.ones(8)), MASK),
+    "a rectifier": (lambda: Does(lambda s, x: F.rrelu(x, training=True)), "a random slope stays"),
+    "attention's dropout": (lambda: Does(lambda s, x: ATTENTION(x, x, x, dropout_p=0.5)), DROPOUT),
+    "a Poisson draw": (lambda: Does(lambda s, x: torch.poisson(x.abs())), VALUES),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_MODULES)
+def test_a_module_that_cannot_be_used_is_told_why_and_what_to_try(name):
+    module, words = BAD_MODULES[name]
+    made = getattr(module, "__name__", "") == "<lambda>" and words != FUNCTION
+    if made or ((words != FUNCTION and module in (Two, TwoByName, Finds, quantised, prepared))
+                or module in (jit_traced, nn.Module)):  # fmt: skip
+        module = module()
+    with pytest.raises(TraceError, match=words) as caught:
+        Network(module, torch.zeros(1, 3, 8, 8))
+    assert "\n" not in str(caught.value)
+    assert not any(
+        word in str(caught.value) for word in ("u0", "zuf", "torch.export", "FakeTensor")
+    )
+
+
+BAD_EXAMPLES = {
+    "a batch": (torch.zeros(2, 3, 8, 8), r"must be \[1, C, H, W\], not \[2, 3, 8, 8\]"),
+    "a picture alone": (torch.zeros(3, 8, 8), r"must be \[1, C, H, W\], not \[3, 8, 8\]"),
+    "a file": ("cat.png", r"not 'cat.png'; its shape, such as \(1, 3, 224, 224\)"),
+    "None": (None, "a tensor .* or its shape, not NoneType"),
+    "a number": (224, "a tensor .* or its shape, not int"),
+    "a module": (nn.ReLU(), SWAPPED),
+    "a shape of nothing": ((1, 3, 0, 8), "has no pixels"),
+    "a shape of several": ((2, 3, 8, 8), r"must be \[1, C, H, W\], not \[2, 3, 8, 8\]"),
+    "two images": ((torch.zeros(1, 3, 8, 8),) * 2, "cannot be told: they are the one"),
+    "no image": ((torch.zeros(1),), "cannot be told"),
+    "unknown names": ({"pixels": torch.zeros(1, 3, 8, 8)}, "takes no input 'pixels'.*takes input"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_EXAMPLES)
+def test_an_example_that_cannot_be_used_is_told_why_and_what_to_try(name):
+    example, words = BAD_EXAMPLES[name]
+    with pytest.raises(TraceError, match=words):
+        Network(nn.Conv2d(3, 4, 3), example)
+
+
+def test_an_example_may_be_a_shape_an_array_or_whole_numbers():
+    module = small()
+    image = torch.rand(1, 3, 8, 8)
+    for example in [
+        (1, 3, 8, 8), [3, 8, 8], image.shape, image.numpy(), image.numpy().astype(np.uint8),
+        (image * 255).to(torch.uint8), image.double(),
+    ]:  # fmt: skip
+        net = Network(module, example)
+        assert net.input_shape == (3, 8, 8)
+        torch.testing.assert_close(net(image), module(image))
+    with pytest.raises(ImageError, match=r"whole numbers \(uint8\)"):
+        net((image * 255).to(torch.uint8))
+
+
+class Noisy(nn.Module):
+    """Everything that stays on by mistake, around two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.on = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = F.relu(self.first(x))
+        if self.on:
+            maps = F.dropout(maps, 0.3)
+            maps = F.dropout2d(maps, 0.3, inplace=True)
+            keep = maps.new_empty(maps.shape[0], 1, 1, 1).bernoulli_(0.8).div_(0.8)
+            maps = maps * keep
+        return F.relu(self.second(maps))
+
+
+def test_frozen_dropout_and_masks_are_off_on_the_way_up_and_down():
+    torch.manual_seed(0)
+    module = Noisy().double()
+    net = Network(module, (1, 3, 9, 9), random="freeze")
+    images = torch.randn(3, 3, 9, 9).double()
+    module.on = False
+    expected = module(images).detach()
+    assert (net(images) - expected).abs().max() < 1e-12
+    p = project(net, images, list(net.layers)[-1], [1], rule="gradient", select="map")
+    leaf = images.clone().requires_grad_()
+    maps = module(leaf)[:, 1]
+    (gradient,) = torch.autograd.grad(maps, leaf, maps.detach())
+    assert (p.pixels[:, 0] - gradient).abs().max() <= 1e-10 * gradient.abs().max()
+    assert [use.what for use in net.graph.random] == ["dropout", "dropout", "a random mask"]
+    assert all("test_tracing.py:" in use.place for use in net.graph.random)
+    assert sum("switched off: dropout at" in note for note in net.notes) == 2
+
+
+class Sampled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.scale = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, scale = self.mean(x), self.scale(x)
+        self.noise = torch.randn_like(scale)
+        return F.relu(mean + scale * self.noise)
+
+
+def test_frozen_values_are_drawn_once_and_the_same_for_every_image():
+    torch.manual_seed(0)
+    module = Sampled().double()
+    images = torch.randn(1, 3, 9, 9).double().repeat(3, 1, 1, 1)
+    state = torch.get_rng_state()
+    net = Network(module, images[:1], random="freeze")
+    assert torch.equal(torch.get_rng_state(), state)
+    first = net(images)
+    assert torch.equal(first[0], first[2])
+    assert torch.equal(first, net(images))
+    assert torch.equal(first, Network(module, images[:1], random="freeze")(images))
+    mean, scale = module.mean(images), module.scale(images)
+    noise = (project_free := Network(module, images[:1], random="freeze"))(images)
+    drawn = (noise - mean) / scale  # where the rectifier let it pass
+    assert 0.5 < drawn[noise > 0].std() < 1.5
+    p = project(project_free, images[:1], "relu", [0], rule="gradient", select="map")
+    assert p.pixels.abs().max() > 0
+    with pytest.raises(TraceError, match="random is 'refuse' or 'freeze'"):
+        Network(module, images[:1], random="maybe")
+
+
+def test_what_is_drawn_by_the_image_cannot_be_frozen():
+    with pytest.raises(TraceError, match="drawn by what is in the image"):
+        Network(Does(lambda s, x: torch.poisson(x.abs())), (1, 3, 8, 8), random="freeze")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda s, x: F.relu_(s.conv(x).add_(1)).mul_(2),
+        lambda s, x: (lambda y: (y.clamp_(min=0), y * 3)[1])(s.conv(x)),
+        lambda s, x: (lambda y: (y[:, :2].mul_(2), y)[1])(s.conv(x)),  # a view that is written
+        lambda s, x: (lambda y: (y.view(-1).zero_(), y)[1])(s.conv(x)) + s.conv(x),
+        lambda s, x: (lambda y, z: (y.relu_(), z + 1)[1])(*(lambda m: (m, m[:, 1:]))(s.conv(x))),
+        lambda s, x: (lambda z: (z[1:].fill_(3), s.conv(x) * z)[1])(torch.zeros(4, 1, 1)),
+        lambda s, x: (lambda z: s.conv(x) + z + z.add_(1))(torch.zeros(4, 1, 1)),
+        lambda s, x: torch.cat(s.conv(x).chunk(3, 1)[::-1], 1).movedim(1, -1).contiguous(),
+        lambda s, x: s.conv(x).flatten(2).unflatten(2, (8, 8)).narrow(1, 1, 2).swapaxes(2, 3),
+        lambda s, x: s.conv(x).mT.reshape(len(x), -1).view(len(x), 4, 64).to(torch.float64),
+        lambda s, x: s.conv(x.mul_(2))[:, :3] + x,
+        lambda s, x: torch.zeros(len(x), 4, 8, 8).add_(s.conv(x)).squeeze(),
+        lambda s, x: s.conv(x).squeeze().type_as(x).expand_as(torch.zeros(len(x), 4, 8, 8)),
+        lambda s, x: F.instance_norm(s.conv(x)) + F.batch_norm(x, None, None, training=True).sum(),
+        lambda s, x: (torch.no_grad()(s.conv))(x) + s.conv(x),
+    ],
+)
+def test_writing_over_tensors_and_views_is_what_the_module_does(function):
+    torch.manual_seed(0)
+    module = Does(function)
+    images = torch.randn(3, 3, 8, 8)
+    net = Network(module, images[:1])
+    with torch.no_grad():
+        expected = torch.cat([module(image[None].clone()).reshape(1, -1) for image in images])
+    torch.testing.assert_close(net(images).reshape(3, -1), expected, rtol=1e-5, atol=1e-5)
+
+
+class Pixels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, time: Tensor, pixels: Tensor, *, scale: Tensor, off: bool = False) -> Tensor:
+        return self.conv(pixels * scale) + (0 if off else time.view(-1, 1, 1, 1))
+
+
+def test_other_inputs_stay_as_they_are():
+    torch.manual_seed(0)
+    module, images = Pixels(), torch.randn(3, 3, 8, 8)
+    time, scale = torch.tensor([5.0]), torch.rand(1, 3, 8, 8)
+    expected = module(time, images, scale=scale)
+    made = [
+        Network(module, images[:1], image="pixels", fixed={"time": time, "scale": scale}),
+        Network(module, {"scale": scale, "time": time, "pixels": images[:1]}, image="pixels"),
+        Network(module, (time, images[:1]), fixed={"scale": scale}),
+    ]
+    for net in made:
+        torch.testing.assert_close(net(images), expected)
+        assert list(net.layers) == ["mul", "conv", "add"]
+    fixed = {"time": time, "scale": scale, "off": True}
+    net = Network(module, images[:1], image="pixels", fixed=fixed)
+    torch.testing.assert_close(net(images), module(time, images, scale=scale, off=True))
+    both = Network(TwoByName(), images[:1], image="pixels", fixed={"mask": scale})
+    torch.testing.assert_close(both(images), F.relu(images) * scale)
+
+    class OnlyByName(nn.Module):
+        def forward(self, *, pixel_values: Tensor) -> Tensor:
+            return F.relu(pixel_values)
+
+    assert torch.equal(Network(OnlyByName(), images[:1])(images), F.relu(images))
+
+
+def test_images_of_another_size_are_traced_once_and_kept():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    net = Network(module, (1, 3, 12, 12))
+    images = torch.randn(2, 3, 20, 15)
+    torch.testing.assert_close(net(images), module(images))
+    assert net.at((20, 15)) is net.at((20, 15))
+    assert net.at((12, 12)) is net
+    assert net.layers["1"].shape == (4, 10, 10)
+    assert net.at((20, 15)).layers["1"].shape == (4, 18, 13)
+    with pytest.raises(ImageError, match="was exported for images of"):
+        Network(torch.export.export(module, (torch.zeros(1, 3, 12, 12),)), (1, 3, 12, 12)).at(
+            (9, 9)
+        )
+    with pytest.raises(TraceError, match=RUNS):
+        net(torch.zeros(1, 3, 2, 2))
+
+
+def test_wrappers_are_looked_into():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    images = torch.randn(2, 3, 8, 8)
+    expected = Network(module, (1, 3, 8, 8))
+    for wrapped in [
+        nn.DataParallel(module),
+        torch.compile(module),
+        torch.optim.swa_utils.AveragedModel(module),
+        nn.DataParallel(torch.compile(module)),
+    ]:
+        net = Network(wrapped, (1, 3, 8, 8))
+        assert list(net.layers) == list(expected.layers) == ["0", "1", "2"]
+        assert net.graph.batched
+        assert torch.equal(net(images), expected(images))
+
+
+CONTEXTS = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "default device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_the_context_does_not_change_the_graph(name):
+    torch.manual_seed(0)
+    module = Noisy()
+    module.on = False
+    images = torch.randn(2, 3, 8, 8)
+    expected = Network(module, images[:1])
+    with CONTEXTS[name]():
+        net = Network(module, images[:1])
+    assert [step.name for step in net.graph.steps] == [s.name for s in expected.graph.steps]
+    assert [step.dtype for step in net.graph.steps] == [s.dtype for s in expected.graph.steps]
+    assert torch.equal(net(images), expected(images))
+
+
+def test_threads_may_trace_at_once():
+    torch.manual_seed(0)
+    modules = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(), nn.ReLU()) for _ in range(8)]
+    images = torch.randn(2, 3, 8, 8)
+    found: dict[int, Tensor | Exception] = {}
+
+    def trace(number: int) -> None:
+        try:
+            found[number] = Network(modules[number], images[:1])(images)
+        except Exception as error:
+            found[number] = error
+
+    threads = [threading.Thread(target=trace, args=(n,)) for n in range(len(modules))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, module in enumerate(modules):
+        assert all(part.training for part in module.modules())
+        assert isinstance(found[number], Tensor), found[number]
+        torch.testing.assert_close(found[number], module.eval()(images).detach())
