@@ -2,12 +2,12 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-KILLED, COPIED, FACTOR = 0.3, 0.1, 50.0
+KILLED, COPIED, FACTOR, EXPLODED = 0.3, 0.1, 50.0, 1e4
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,26 @@ def _duplicate(module: nn.Module, name: str, generator: torch.Generator) -> Plan
     return Planted(module, "duplicate filters", name, channels, f"{count} copies")
 
 
+def _negate(module: nn.Module, name: str, generator: torch.Generator) -> Planted:
+    """Copy some filters over others, their kernels negated and the norm's scale as well."""
+    planted = _duplicate(module, name, generator)
+    convolution, norm = module.get_submodule(name), norm_behind(module, name)
+    if norm is None:
+        return planted
+    copies = list(planted.channels[1::2])
+    values = [convolution.weight, norm.weight, norm.running_mean]
+    for tensor in values if convolution.bias is None else [*values, convolution.bias]:
+        tensor.data[copies] *= -1
+    return replace(planted, how=f"{planted.how}, negated twice")
+
+
+def _explode(module: nn.Module, name: str, generator: torch.Generator) -> Planted:
+    """Enlarge the scale of a whole norm, or without one the layer's weights."""
+    norm = norm_behind(module, name)
+    (module.get_submodule(name) if norm is None else norm).weight *= EXPLODED
+    return Planted(module, "exploding layer", name, (), f"times {EXPLODED:g}")
+
+
 def _scale(module: nn.Module, name: str, generator: torch.Generator) -> Planted:
     convolution = module.get_submodule(name)
     channel = int(torch.randint(convolution.out_channels, (1,), generator=generator))
@@ -88,6 +108,8 @@ def _scale(module: nn.Module, name: str, generator: torch.Generator) -> Planted:
 FAULTS: dict[str, Callable[[nn.Module, str, torch.Generator], Planted]] = {
     "killed": _kill,
     "duplicated": _duplicate,
+    "negated": _negate,
+    "exploded": _explode,
     "scaled": _scale,
 }
 

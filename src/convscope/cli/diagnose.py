@@ -174,11 +174,18 @@ def _print_diagnosis(found: "Diagnosis") -> None:
             print_line(f"  and {len(found.bad) - BAD_SHOWN} more; --json names them all")
 
 
+def _which(channels: tuple[int, ...]) -> str:
+    """Return how many channels these are, and which."""
+    from convscope.methods.diagnosis.finding import named
+
+    return f"{len(channels)} ({named(channels)})" if channels else "0"
+
+
 def _measures(layer: "LayerDiagnosis") -> str:
     """Return a layer's numbers in a line."""
     spare = sum(len(group) - 1 for group in layer.duplicates)
     parts = [
-        f"{layer.shape[0]} units, {len(layer.dead)} dead, {len(layer.almost_dead)} almost, "
+        f"{layer.shape[0]} units, {_which(layer.dead)} dead, {_which(layer.almost_dead)} almost, "
         f"{spare} copies",
         f"largest {layer.largest_weights:.2g}x (weights), {layer.largest_activation:.2g}x "
         f"(activations)",

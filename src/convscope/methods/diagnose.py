@@ -15,6 +15,7 @@ from convscope.methods.diagnosis import (
     dead,
     dominating,
     duplicates,
+    exploding,
     grid,
     importance,
     receptive_field,
@@ -51,7 +52,7 @@ ANSWERED = 500
 FIELD_IMAGES = 8
 """Images that an effective receptive field is the mean of."""
 
-SPREADING = (dead.KIND, dominating.KIND, saturation.KIND)
+SPREADING = (dead.KIND, dominating.KIND, exploding.KIND, saturation.KIND)
 """Findings that change what the layers above are given."""
 
 ONE_ANSWER = 0.9
@@ -72,11 +73,11 @@ def diagnose(
 ) -> Diagnosis:
     """Find what is wrong with a network's layers, with the evidence and what to change.
 
-    Looked for are dead units, dominating and duplicate filters, a first layer that aliases or
-    leaves out the middle frequencies (Zeiler & Fergus, arXiv 1311.2901, sec. 4.1), saturated
-    units, strides that leave a checkerboard in projections (Odena et al. 2016), a last layer that
-    sees too little (Luo et al., arXiv 1701.04128), and layers that the answer does not need. A
-    healthy network gets no finding.
+    Looked for are dead units, dominating and duplicate filters, exploding layers, a first layer
+    that aliases or leaves out the middle frequencies (Zeiler & Fergus, arXiv 1311.2901, sec. 4.1),
+    saturated units, strides that leave a checkerboard in projections (Odena et al. 2016), a last
+    layer that sees too little (Luo et al., arXiv 1701.04128), and layers that the answer does not
+    need. A healthy network gets no finding.
 
     Args:
         net: the network.
@@ -166,6 +167,7 @@ class _Work:
         self.response: Response | None = None
         self.kept = self.labels = torch.zeros(0)
         self.sampled = 0
+        self.level = 0.0
         self._progress, self._done = progress, 0
         self._total = (0 if source is None else len(source) + min(sample, len(source))) + 2 * len(
             self.layers
@@ -194,6 +196,7 @@ class _Work:
             self.left_out.append("whatever needs the images: there is only a scan of them")
         else:
             measured = self._sampled(self.source)
+            self.level = measured.level
         self.examined = [
             ExaminedLayer(
                 layer=layer,
@@ -330,7 +333,11 @@ class _Work:
     def _with_units(self, layer: ExaminedLayer, found: list[Finding]) -> list[Finding]:
         """Return *found* with what is wrong in one layer, or follows there from what is below."""
         limits = self.thresholds
-        own = [*duplicates.find(layer, limits), *saturation.find(layer, limits)]
+        own = [
+            *duplicates.find(layer, limits),
+            *saturation.find(layer, limits),
+            *exploding.find(layer, self._level_below(layer), limits),
+        ]
         causes = self._causes(layer, found)
         consequences = []
         for finding in dead.find(layer, limits):
@@ -352,16 +359,24 @@ class _Work:
             found = [*found[:place], cause, *found[place + 1 :]]
         return found + own
 
+    def _below(self, layer: ExaminedLayer) -> set[int]:
+        """Return the steps that a layer reads, directly or not."""
+        return set(self.net.graph.needed_for([layer.layer.convolution])) - {layer.layer.convolution}
+
+    def _level_below(self, layer: ExaminedLayer) -> float:
+        """Return the largest level of what a layer is made from."""
+        below = self._below(layer)
+        levels = [exploding.level(own) for own in self.examined if own.layer.step in below]
+        return max([self.level, *levels])
+
     def _causes(self, layer: ExaminedLayer, found: list[Finding]) -> list[Finding]:
         """Return the findings on layers that this one reads, directly or not."""
-        below = set(self.net.graph.needed_for([layer.layer.step])) - {layer.layer.convolution}
+        below = self._below(layer)
         steps = {own.name: own.step for own in self.layers}
         return [
             finding
             for finding in found
-            if finding.kind in SPREADING
-            and steps[finding.layer] in below
-            and steps[finding.layer] < layer.layer.convolution
+            if finding.kind in SPREADING and steps[finding.layer] in below
         ]
 
     def _slow_findings(self) -> list[Finding]:

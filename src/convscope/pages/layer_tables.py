@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convscope.figures.sheet import number
+from convscope.methods.diagnosis.finding import named
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
 from convscope.network import Layer, Network
 from convscope.pages.section import Finding, Table
@@ -59,7 +60,7 @@ def _measured(row: LayerDiagnosis | None) -> tuple[str, ...]:
     if row is None:
         return (UNKNOWN,) * len(MEASURED)
     return (
-        f"{len(row.dead)} of {row.shape[0]}",
+        f"{len(row.dead)} of {row.shape[0]}" + (f": {named(row.dead)}" if row.dead else ""),
         str(len(row.almost_dead)),
         str(sum(len(group) - 1 for group in row.duplicates)),
         f"{row.active:.1%}",

@@ -15,7 +15,8 @@ GROUPS_NAMED = 4
 
 def alike(layer: ExaminedLayer, thresholds: Thresholds) -> Booleans:
     """Return which pairs of channels are alike, by weights and by activations, [C, C]."""
-    found = cosines(layer.kernels.rows) >= thresholds.same_weights
+    # A kernel negated is the same where the norm behind it negates it again.
+    found = np.abs(cosines(layer.kernels.rows)) >= thresholds.same_weights
     found &= layer.correlation >= thresholds.same_activation
     living = ~layer.silent
     found &= living[:, None] & living[None, :]
@@ -46,13 +47,16 @@ def find(layer: ExaminedLayer, thresholds: Thresholds) -> list[Finding]:
         return []
     spare, count = sum(len(group) - 1 for group in groups), layer.layer.shape[0]
     pairs = alike(layer, thresholds)
-    cosine = float(cosines(layer.kernels.rows)[pairs].min())
+    own = cosines(layer.kernels.rows)[pairs]
+    cosine = float(np.abs(own).min())
+    negated = ", but for the sign, which the norm's scale turns back," if (own < 0).any() else ""
     correlation = float(layer.correlation[pairs].min())
     listed = "; ".join(named(group) for group in groups[:GROUPS_NAMED])
     more = f"; {len(groups) - GROUPS_NAMED} more" if len(groups) > GROUPS_NAMED else ""
     evidence = (
-        f"{spare} of {count} filters repeat another ({listed}{more}): the cosine of their kernels "
-        f"is at least {cosine:.3f} and the correlation of their activations {correlation:.3f}."
+        f"{spare} of {count} filters repeat another ({listed}{more}): the cosine of their kernels"
+        f"{negated} is at least {cosine:.3f} and the correlation of their activations "
+        f"{correlation:.3f}."
     )
     suggestion = (
         f"Start the copies anew, or give the layer {count - spare} channels, adding the copies' "

@@ -14,9 +14,9 @@ class Finding:
     """One thing that is wrong with a network.
 
     Attributes:
-        kind: what it is: ``"dead units"``, ``"dominating filter"``, ``"duplicate filters"``,
-            ``"aliasing"``, ``"frequency gap"``, ``"saturation"``, ``"receptive field"``,
-            ``"checkerboard"`` or ``"unneeded layer"``.
+        kind: what it is: ``"dead units"``, ``"dominating filter"``, ``"exploding layer"``,
+            ``"duplicate filters"``, ``"aliasing"``, ``"frequency gap"``, ``"saturation"``,
+            ``"receptive field"``, ``"checkerboard"`` or ``"unneeded layer"``.
         layer: the convolution's name (of a checkerboard also an average pool's).
         channels: the channels concerned; none where it is the whole layer.
         evidence: a sentence with the numbers.

@@ -122,9 +122,12 @@ class Measured:
             layer.step: PairMoments.none(layer.shape[0], layer.shape[0]) for layer in layers
         }
         self.flat_ends = [FlatEnds(net, layer) for layer in layers]
+        self._energy, self._pixels = 0.0, 0
 
     def add(self, images: Tensor) -> None:
         """Run the network on images [N, C, H, W] and count what its layers answer."""
+        self._energy += float(images.double().square().sum())
+        self._pixels += images.numel()
         ends = {end.step: end for end in self.flat_ends if end.step is not None}
 
         def look(step: int, maps: Tensor) -> None:
@@ -135,3 +138,8 @@ class Measured:
                 ends[step].add(maps)
 
         visit(self._net.graph, self._net.checked(images), {*self.moments, *ends}, look)
+
+    @property
+    def level(self) -> float:
+        """The root mean square of the images."""
+        return float((self._energy / max(self._pixels, 1)) ** 0.5)

@@ -8,7 +8,7 @@ from numbers import Real
 
 from convscope.errors import ConvscopeError, near_matches
 
-NO_SHARES = ("images", "dominating", "dominating_activation", "aliased")
+NO_SHARES = ("images", "dominating", "dominating_activation", "exploding", "aliased")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Thresholds:
             batch norm behind it.
         dominating_activation: how many times the layer's median a unit's activations may be, in
             root mean square.
-        same_weights: cosine of two kernels from which on they are alike...
+        exploding: how many times the largest level of the images and the layers below a layer's may
+            be: the median over its units of the root mean square of what they answer.
+        same_weights: cosine of two kernels, whatever its sign, from which on they are alike...
         same_activation: ... if the correlation of their activations is at least this as well.
         aliased: how many octaves a first layer's energy may lie beyond what its stride can carry,
             on average over frequencies and filters.
@@ -50,6 +52,7 @@ class Thresholds:
     faint: float = 0.01
     dominating: float = 10.0
     dominating_activation: float = 20.0
+    exploding: float = 100.0
     same_weights: float = 0.98
     same_activation: float = 0.98
     aliased: float = 0.5
