@@ -42,7 +42,7 @@ def pictures(count: int = 2) -> torch.Tensor:
     return torch.rand(count, 3, 48, 48, generator=torch.Generator().manual_seed(5))
 
 
-def test_the_projections_are_the_librarys_strongest_maps_deepest_first():
+def test_the_projections_are_the_librarys_own_deepest_first():
     net, images = strided(3), pictures()
     found = cs.checkerboard(net, images, units=3)
     assert found.layers == ("4", "1")
@@ -104,7 +104,7 @@ def test_saving_and_loading_keeps_everything(tmp_path):
     again = cs.Checkerboard.load(tmp_path / "found.safetensors")
     assert again.findings == found.findings
     assert again.sources == found.sources
-    assert json.dumps(again.numbers()) == json.dumps(found.numbers())
+    assert json.dumps(again.to_dict()) == json.dumps(found.to_dict())
     torch.testing.assert_close(again.pixels, found.pixels)
 
 

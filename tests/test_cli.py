@@ -21,7 +21,7 @@ from torch import nn
 
 import convscope as cs
 from convscope import cli
-from convscope.figures import projection as figures
+from convscope.figures.sheet import Sheet
 from convscope.methods import project as project_module
 
 NETWORKS = '''
@@ -289,23 +289,21 @@ def test_json_numbers_are_those_of_the_python_call(place, run):
     arguments = ("--layer", "4", *chosen, "-o", "out.npz", "--json")
     answer = json.loads(run("project", place.model("small"), place.picture, *arguments).out)
 
-    (record,) = answer["projections"]
+    record = answer
     assert record["channels"] == [strong[::-1]]
     assert record["activation"][0][1] > record["activation"][0][0] > 0
-    assert record["layer"] == "4"
+    assert record["layers"] == ["4", "4"]
     assert record["rule"] == "deconvnet"
     assert record["activation"] == [pytest.approx(expected.activation[0].tolist(), rel=1e-6)]
     assert record["position"] == expected.position.tolist()
     assert record["window"] == expected.window.tolist()
-    assert answer["images"] == [place.picture]
     assert answer["titles"][0].startswith("picture.png: ")
     assert answer["titles"][0].split()[1] in {"cat", "dog"}
 
     with np.load("out.npz") as saved:
-        np.testing.assert_allclose(saved["4/pixels"], expected.pixels.numpy(), rtol=1e-6)
-        assert saved["4/window"].tolist() == expected.window.tolist()
-        assert json.loads(str(saved["facts"]))["projections"][0]["select"] == "peak"
-        np.testing.assert_array_equal(saved["display_limits"], answer["display"]["limits"])
+        np.testing.assert_allclose(saved["pixels"], expected.pixels.numpy(), rtol=1e-6)
+        assert saved["window"].tolist() == expected.window.tolist()
+        assert json.loads(str(saved["facts"]))["select"] == "peak"
     for tile in (0, 1):
         cropped = expected.pixels[0, tile].abs()
         limit = answer["display"]["limits"][0][tile]
@@ -318,7 +316,7 @@ def test_without_a_layer_it_shows_one_map_a_block(place, run):
     assert lines[0] == "projection.png"
     assert lines[1].startswith("picture.png: ")
     assert [line.split()[0] for line in lines[2:]] == ["1", "4"]
-    assert " shown on ±" in lines[2]
+    assert "; ±" in lines[2]
     assert "% clipped" in lines[2]
 
 
@@ -326,7 +324,7 @@ def test_with_a_layer_it_shows_the_strongest_channels(place, run):
     def channels(*arguments: str) -> list[int]:
         record = json.loads(
             run("project", place.model("small"), place.picture, "--json", *arguments).out
-        )["projections"][0]
+        )
         peaks = record["activation"][0]
         assert peaks == sorted(peaks, reverse=True)
         return record["channels"][0]
@@ -340,15 +338,15 @@ def test_with_a_layer_it_shows_the_strongest_channels(place, run):
 def test_channels_are_taken_of_each_layer_named(place, run):
     arguments = ("--layer", "1", "--layer", "4", "--channel", "3", "--json")
     answer = json.loads(run("project", place.model("small"), place.picture, *arguments).out)
-    found = [(record["layer"], record["channels"]) for record in answer["projections"]]
-    assert found == [("1", [[3]]), ("4", [[3]])]
+    assert answer["layers"] == ["1", "4"]
+    assert answer["channels"] == [[3, 3]]
 
 
 def test_a_rule_and_a_selection_reach_the_record(place, run):
     options = ("--rule", "guided", "--select", "map", "--scale", "shared", "--memory", "20MB")
     answer = json.loads(run("project", place.model("small"), place.picture, "--json", *options).out)
-    assert {record["rule"] for record in answer["projections"]} == {"guided"}
-    assert {record["select"] for record in answer["projections"]} == {"map"}
+    assert answer["rule"] == "guided"
+    assert answer["select"] == "map"
     assert answer["display"]["scale"] == "shared"
     assert len({limit for row in answer["display"]["limits"] for limit in row}) == 1
 
@@ -378,7 +376,8 @@ def test_a_picture_of_any_mode_is_read(place, run):
     pictures = ("rgba.png", "deep.png", "cmyk.jpg", "palette.gif")
     answer = run("project", place.model("small"), *pictures, "--json")
     assert answer.status == 0, answer.err
-    assert json.loads(answer.out)["images"] == list(pictures)
+    titles = json.loads(answer.out)["titles"]
+    assert [title.partition(": ")[0] for title in titles] == list(pictures)
     assert answer.err == ""
 
 
@@ -399,7 +398,7 @@ def test_numbers_that_json_does_not_know_are_null(place, run):
     assert answer.status == 0, answer.err
     assert "Infinity" not in answer.out
     assert "NaN" not in answer.out
-    assert json.loads(answer.out)["projections"][0]["activation"][0][0] is None
+    assert json.loads(answer.out)["activation"][0][0] is None
 
 
 # --- what it refuses: models and weights -------------------------------------------------------
@@ -569,12 +568,12 @@ def wrapped():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--channel", "1"], "--channel needs --layer"),
-        (["--layer", "4", "--channel", "1", "--channel", "1"], "--channel 1 is given twice"),
-        (["--layer", "4", "--layer", "4"], "--layer 4 is given twice"),
-        (["--layer", "4", "--channel", "1", "--top", "2"], "--top"),
-        (["--top", "0"], "--top must be at least 1, not 0"),
-        (["--top", "-3"], "--top must be at least 1, not -3"),
+        (["--channel", "1"], "a channel number means nothing without its layer"),
+        (["--layer", "4", "--channel", "1", "--channel", "1"], "channel 1 is given twice"),
+        (["--layer", "4", "--layer", "4"], "layer 4 is given twice"),
+        (["--layer", "4", "--channel", "1", "--top", "2"], "top takes the strongest"),
+        (["--top", "0"], "must be at least 1, not 0"),
+        (["--top", "-3"], "must be at least 1, not -3"),
         (["--top", "x"], "'--top'"),
         (["--rule", "deconvnat"], "did you mean 'deconvnet'?"),
         (["--select", "peek"], "did you mean 'peak'?"),
@@ -638,7 +637,7 @@ def test_pictures_that_cannot_be_read(refused, place):
         ("picture.png/out.png", "there is no folder picture.png"),
         ("folder.png", "it is a folder"),
         ("/proc/out.png", "cannot write /proc/out.png"),
-        ("out.jpg", ".png, .svg, .pdf, .npz"),
+        ("out.jpg", ".png, .svg, .pdf, .json, .csv, .npz"),
         ("out.pgn", "did you mean '.png'"),
         ("out", "its ending must be one of"),
         ("x" * 300 + ".png", "name too long"),
@@ -659,16 +658,15 @@ def test_a_folder_that_cannot_be_made_is_found_before_the_work(refused, place):
 
 
 def test_too_many_tiles_for_a_figure_are_refused_before_the_work(refused, run, place, monkeypatch):
-    pictures = [place.picture] * 150
+    pictures = [place.picture] * 300
     with monkeypatch.context() as patched:
         patched.setattr(project_module, "project", lambda *a, **o: pytest.fail("too late"))
-        patched.setattr(project_module, "strongest_maps", lambda *a, **o: pytest.fail("too late"))
         sentence = refused("project", place.model("small"), *pictures)
-    assert "150 images with 2 tiles each are too many for one figure" in sentence
-    assert "-o FILE.npz" in sentence
+    assert "inches high: take fewer images" in sentence
+    assert "a .npz file" in sentence
     assert run("project", place.model("small"), *pictures, "-o", "all.npz").status == 0
     with np.load("all.npz") as saved:
-        assert saved["1/pixels"].shape == (150, 1, 3, 24, 24)
+        assert saved["pixels"].shape == (300, 2, 3, 24, 24)
 
 
 @pytest.mark.parametrize(
@@ -681,13 +679,13 @@ def test_too_many_tiles_for_a_figure_are_refused_before_the_work(refused, run, p
     ],
 )
 def test_a_failure_while_writing_leaves_the_old_file(place, run, monkeypatch, error, status, words):
-    def half(drawn: figures.ProjectionFigure, path: Path) -> None:
+    def half(drawn: Sheet, path: Path) -> None:
         path.write_bytes(b"half a picture")
         raise error
 
     Path("out.png").write_text("the old picture")
     before = place.listing()
-    monkeypatch.setattr(figures.ProjectionFigure, "save", half)
+    monkeypatch.setattr(Sheet, "save", half)
     answer = run("project", place.model("small"), place.picture, "-o", "out.png")
     assert answer.status == status
     assert words in answer.err
@@ -698,10 +696,10 @@ def test_a_failure_while_writing_leaves_the_old_file(place, run, monkeypatch, er
 
 
 def test_a_bug_is_not_passed_off_as_the_users_mistake(place, monkeypatch):
-    def broken(drawn: figures.ProjectionFigure, path: Path) -> None:
+    def broken(drawn: Sheet, path: Path) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(figures.ProjectionFigure, "save", broken)
+    monkeypatch.setattr(Sheet, "save", broken)
     monkeypatch.setattr(sys, "argv", ["convscope", "project", place.model("small"), place.picture])
     with pytest.raises(RuntimeError, match="a bug"):
         cli.main()

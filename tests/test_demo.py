@@ -54,15 +54,17 @@ def test_its_numbers_are_those_of_the_library(made):
     name, said = next(iter(picture["answers"].items()))
     assert (name, said) == (net.classes[int(best)], pytest.approx(probability.item(), rel=1e-4))
     assert name == "cat"
-    for block, p in zip(picture["blocks"], cs.strongest_maps(net, images, top=3), strict=True):
-        assert block["layer"] == p.layer
-        assert block["channels"] == p.channels[0].tolist()
-        assert block["windows"] == p.window[0].tolist()
-        assert block["activations"] == pytest.approx(p.activation[0].tolist(), rel=1e-5)
+    found = cs.project(net, images, top=3)
+    for number, block in enumerate(picture["blocks"]):
+        part = slice(3 * number, 3 * number + 3)
+        assert {block["layer"]} == set(found.layers[part])
+        assert block["channels"] == found.channels[0, part].tolist()
+        assert block["windows"] == found.window[0, part].tolist()
+        assert block["activations"] == pytest.approx(found.activation[0, part].tolist(), rel=1e-5)
         for k, scale in enumerate(block["scales"]):
-            top, left, bottom, right = p.window[0, k].tolist()
+            top, left, bottom, right = found.window[0, part][k].tolist()
             std = torch.tensor(net.preprocess.std)[:, None, None]
-            shown = (p.pixels[0, k] * std)[:, top:bottom, left:right].abs()
+            shown = (found.pixels[0, part][k] * std)[:, top:bottom, left:right].abs()
             assert DisplayScale(**scale).limit <= shown.max() * 1.0001
             assert (shown > scale["limit"]).sum() <= 0.001 * (shown > 0).sum()
 

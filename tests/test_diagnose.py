@@ -554,10 +554,10 @@ def test_it_is_saved_and_loaded_whole(tmp_path):
     assert loaded.layers == found.layers
     assert loaded.thresholds == found.thresholds
     assert torch.equal(loaded.spectra, found.spectra)
-    assert loaded.numbers() == json.loads(json.dumps(found.numbers()), object_hook=dict) or (
-        json.loads(json.dumps(loaded.numbers())) == json.loads(json.dumps(found.numbers()))
+    assert loaded.to_dict() == json.loads(json.dumps(found.to_dict()), object_hook=dict) or (
+        json.loads(json.dumps(loaded.to_dict())) == json.loads(json.dumps(found.to_dict()))
     )
-    assert loaded.numbers()["findings"][0]["sentence"] == found.findings[0].sentence
+    assert loaded.to_dict()["findings"][0]["sentence"] == found.findings[0].sentence
 
 
 def test_the_budget_bounds_what_is_slow_and_says_so():

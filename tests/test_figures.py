@@ -10,15 +10,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+from PIL import Image
 from torch import Tensor, nn
 
 import convscope as cs
 from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import ConvscopeError, OutputError
 from convscope.figures.lettering import any_letters, shortened, width_of, wrapped
-from convscope.figures.projection import check_figure_fits, projection_figure, projection_scales
+from convscope.figures.project import check_fits
+from convscope.figures.style import Style, style
 from convscope.images import Preprocess
-from convscope.records import Projection
+from convscope.methods.projection import Projection
 
 SIDE = 12
 
@@ -30,10 +32,15 @@ def record(
     **facts: object,
 ) -> Projection:
     """Make a record of pixels [N, K, C, H, W] whose units all read the same windows."""
-    images, units, _, height, width = pixels.shape
+    images, units, channels, height, width = pixels.shape
     windows = windows or [[0, 0, height, width]] * units
+    generator = torch.manual_seed(3)
     options = {
-        "layer": "features.3",
+        "images": torch.rand(images, channels, height, width, generator=generator),
+        "preprocess": Preprocess.identity(channels, (height, width)),
+        "titles": tuple(f"picture{n}.png" for n in range(images)),
+        "layers": ("features.3",) * units,
+        "names": (tuple(f"channel {k}" for k in range(units)),) * images,
         "rule": "deconvnet",
         "select": "peak",
         "network": "Small",
@@ -45,22 +52,18 @@ def record(
         position=torch.zeros(images, units, 2, dtype=torch.int64),
         window=torch.tensor(windows).expand(images, units, 4),
         channels=torch.arange(units).expand(images, units),
-        receptive_field=field,
+        receptive_fields=(field,) * units,
         **options,  # type: ignore[arg-type]
     )
 
 
 def draw(
-    *records: Projection, scale: str = "tile", titles: Sequence[str] | None = None
+    found: Projection, scale: str = "tile", width: str = "text", caption: str = "full"
 ) -> tuple[Figure, list[list[DisplayScale]]]:
-    images, _, channels, height, width = records[0].pixels.shape
-    preprocess = Preprocess.identity(channels, (height, width))
-    pictures = torch.rand(images, channels, height, width, generator=torch.manual_seed(3))
-    titles = titles or [f"picture{n}.png" for n in range(images)]
-    drawn = projection_figure(records, pictures, preprocess, titles, scale)
+    figure = found.plot(width=width, caption=caption, scale=scale)
     with any_letters():
-        FigureCanvasAgg(drawn.figure).draw()
-    return drawn.figure, drawn.scales
+        FigureCanvasAgg(figure).draw()
+    return figure, found.scales(scale)
 
 
 def tiles(figure: Figure) -> list[np.ndarray]:
@@ -145,18 +148,15 @@ def test_tile_scales_differ_and_a_shared_scale_is_one():
     assert {scale.limit for row in shared for scale in row} == {8.0}
     assert tiles(figure)[0][0, 0, 0] == round(127.5 + 127.5 / 8)
     assert "all tiles on one scale" in words(figure)
-    preprocess = Preprocess.identity(3, (SIDE, SIDE))
-    assert projection_scales([found], preprocess) == own
-    assert projection_scales([found], preprocess, "shared") == shared
 
 
 def test_projections_are_shown_in_units_of_pixels():
     pixels = torch.ones(1, 1, 3, SIDE, SIDE)
     preprocess = Preprocess((0.5,) * 3, (0.25,) * 3, (SIDE, SIDE))
     images = torch.zeros(1, 3, SIDE, SIDE)
-    drawn = projection_figure([record(pixels)], images, preprocess, ["grey"])
-    assert drawn.scales[0][0].limit == 0.25
-    np.testing.assert_array_equal(drawn.figure.axes[0].images[0].get_array(), 0.5)
+    figure, scales = draw(record(pixels, preprocess=preprocess, images=images))
+    assert scales[0][0].limit == 0.25
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), 0.5)
 
 
 # --- what it says ------------------------------------------------------------------------------
@@ -166,8 +166,8 @@ def test_the_caption_says_rule_source_scale_clipping_and_notes():
     pixels = noise(1, 1, 3, 60, 60)
     figure, scales = draw(record(pixels, notes=("random weights (seed 0)",)))
     said = words(figure)
-    assert "Small: what in this image drives the unit, given the switches" in said
-    assert "from the strongest activation" in said
+    assert "Small, deconvnet: what in this image drives each unit, given the switches." in said
+    assert "From the strongest activation." in said
     assert "Rule: deconvnet (Zeiler & Fergus 2014, arXiv 1311.2901, sec. 2.1)." in said
     assert "each tile on its own scale: ± the 99.9% quantile of |value|" in said
     assert scales[0][0].clipped == 10 / 10_800
@@ -175,15 +175,38 @@ def test_the_caption_says_rule_source_scale_clipping_and_notes():
     assert f"±{scales[0][0].limit:.3g}" in said
     (note,) = [text for text in figure.texts if text.get_weight() == "bold"]
     assert note.get_text() == "random weights (seed 0)"
-    assert "channel 0, peak 1" in said
+    assert "peak 1, ±" in said
     assert "Hatched" not in said
 
 
-def test_notes_of_all_records_are_on_the_picture_once():
-    pixels = noise(1, 1, 3, SIDE, SIDE)
-    one, two = record(pixels, notes=("a", "b")), record(pixels, notes=("a", "c"))
-    figure, _ = draw(one, two)
-    assert [text.get_text() for text in figure.texts if text.get_weight() == "bold"] == ["a; b; c"]
+@pytest.mark.parametrize(("caption", "lines"), [("none", 0), ("short", 1), ("full", 5)])
+def test_the_caption_is_none_a_line_or_all_and_the_notes_always_stay(caption, lines):
+    found = record(noise(1, 1, 3, SIDE, SIDE), notes=("a", "b"))
+    figure, _ = draw(found, caption=caption)
+    said = words(figure)
+    assert [text.get_text() for text in figure.texts if text.get_weight() == "bold"] == ["a; b"]
+    assert ("given the switches" in said) == (lines > 0)
+    assert ("Zero is mid-grey" in said) == (lines > 1)
+
+
+def test_the_whole_caption_is_in_the_metadata(tmp_path):
+    found = record(noise(1, 1, 3, SIDE, SIDE), notes=("random weights",))
+    for name in ("it.png", "it.svg"):
+        found.save(tmp_path / name, caption="none")
+    with Image.open(tmp_path / "it.png") as picture:
+        said = picture.text["Description"]
+    assert said.startswith("random weights Small, deconvnet: what in this image drives each unit")
+    assert "Zero is mid-grey" in said
+    assert "Zero is mid-grey" in (tmp_path / "it.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize("width", ["column", "text", "slide", "2.5"])
+def test_a_figure_is_as_wide_as_asked_and_its_letters_are_seven_points_or_more(width):
+    for units in (1, 4, 9):
+        figure, _ = draw(record(noise(2, units, 3, SIDE, SIDE)), width=width)
+        assert figure.get_size_inches()[0] == style(width, "full").width
+        assert min(text.get_fontsize() for text in figure.texts) >= 7
+        assert_nothing_collides(figure)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +216,7 @@ def test_other_rules_and_selections_are_named(rule, source):
     figure, _ = draw(record(noise(1, 1, 3, SIDE, SIDE), rule=rule, select="map"))
     assert f"Rule: {rule} (" in words(figure)
     assert source in words(figure)
-    assert "from the whole feature map" in words(figure)
+    assert "From the whole feature map." in words(figure)
 
 
 def test_units_that_show_nothing_say_why():
@@ -201,9 +224,9 @@ def test_units_that_show_nothing_say_why():
     pixels[0, 2] = 1.0
     figure, _ = draw(record(pixels, activation=torch.tensor([[0.0, 5.0, -2.0]])))
     feet = [text.get_text() for text in figure.texts]
-    assert "not active in this image" in feet
-    assert "nothing arrives: all zero" in feet
-    assert "±1, peak not above 0" in feet
+    assert "peak 0: not active" in feet
+    assert "peak 5: nothing arrives" in feet
+    assert "peak -2, ±1" in feet
     assert (tiles(figure)[0] == 128).all()
 
 
@@ -213,7 +236,7 @@ def test_values_that_are_not_finite_are_counted_and_magenta():
     pixels[0, 0, 1, 4, 5] = torch.inf
     figure, _ = draw(record(pixels))
     assert tiles(figure)[0][4, 4:6].tolist() == [[255, 0, 255]] * 2
-    assert "±1, 2 not finite" in words(figure)
+    assert "2 values not finite" in words(figure)
     assert "Magenta: values that are not finite." in words(figure)
 
 
@@ -263,9 +286,9 @@ def test_networks_of_one_and_of_many_channels(channels):
 def test_an_image_outside_0_to_1_is_clipped_and_said_so():
     pixels, images = noise(1, 1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
     images[0, 0, :6] = 2.0
-    drawn = projection_figure([record(pixels)], images, Preprocess.identity(3, (12, 12)), ["it"])
-    assert "16.67% of the image's values lie outside 0 to 1" in words(drawn.figure)
-    assert drawn.figure.axes[0].images[0].get_array().max() == 1.0
+    figure, _ = draw(record(pixels, images=images))
+    assert "16.67% of the image's values lie outside 0 to 1" in words(figure)
+    assert figure.axes[0].images[0].get_array().max() == 1.0
 
 
 def test_the_real_thing_end_to_end():
@@ -273,11 +296,11 @@ def test_the_real_thing_end_to_end():
     net = cs.Network(module, torch.zeros(1, 3, 9, 9), notes=["random weights"])
     image = torch.rand(1, 3, 9, 9, generator=torch.manual_seed(1))
     p = cs.project(net, image, layer="1", top=1)
-    drawn = projection_figure([p], image, net.preprocess, ["it"])
+    figure, scales = draw(p)
     top, left, bottom, right = p.window[0, 0].tolist()
-    expected = to_display(p.pixels[0, 0, :, top:bottom, left:right], drawn.scales[0][0])
-    np.testing.assert_array_equal(tiles(drawn.figure)[0], expected)
-    assert "random weights" in words(drawn.figure)
+    expected = to_display(p.pixels[0, 0, :, top:bottom, left:right], scales[0][0])
+    np.testing.assert_array_equal(tiles(figure)[0], expected)
+    assert "random weights" in words(figure)
 
 
 # --- layout ------------------------------------------------------------------------------------
@@ -322,12 +345,13 @@ def test_long_names_find_room(letter):
     found = record(
         pixels * 1e-7,
         [[0, 0, 3, 3], [9, 9, 12, 12]],
-        layer=name,
+        layers=(name, name),
+        titles=(name + ".png: tiger cat (39%)",),
         network=name,
         notes=(name, "b"),
         activation=torch.tensor([[-1.23456e-12, torch.nan]]),
     )
-    figure, _ = draw(found, titles=[name + ".png: tiger cat (39%)"])
+    figure, _ = draw(found)
     assert_nothing_collides(figure)
     assert any("tiger cat (39%)" in said for said, _ in boxes(figure))
 
@@ -339,12 +363,12 @@ def test_wide_and_tall_images_and_windows_find_room():
 
 
 def test_too_many_tiles_are_refused():
-    check_figure_fits(100, 6)
-    check_figure_fits(1, 600)
-    with pytest.raises(OutputError, match="200 images with 6 tiles each are too many"):
-        check_figure_fits(200, 6)
-    with pytest.raises(OutputError, match=r"-o FILE\.npz"):
-        check_figure_fits(1, 1200)
+    check_fits(50, 6, Style())
+    check_fits(1, 400, Style())
+    with pytest.raises(OutputError, match=r"the figure would be .* inches high: take fewer images"):
+        check_fits(300, 6, Style())
+    with pytest.raises(OutputError, match=r"a \.npz file"):
+        check_fits(1, 2000, Style())
 
 
 def test_an_unknown_scale_is_refused():

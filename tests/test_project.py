@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, ImageError, RuleError, UnitError
 from convscope.methods.budget import parse_bytes
-from convscope.methods.project import project, strongest_maps
+from convscope.methods.project import project
 from convscope.network import Network
 
 PEERS = {
@@ -229,7 +229,7 @@ def test_the_strongest_channels_are_each_images_own(networks):
 
 def test_blocks_end_where_the_resolution_changes(networks):
     ends = {
-        name: [p.layer for p in strongest_maps(networks(name)[1], networks(name)[2])]
+        name: list(project(networks(name)[1], networks(name)[2]).layers)
         for name in ("plain", "batch norm", "residual", "inception", "dense", "squeeze-excite")
     }
     assert ends == {
@@ -256,7 +256,7 @@ def test_blocks_are_those_on_the_way_to_the_output():
 
     images = torch.randn(1, 3, 12, 12)
     net = Network(Auxiliary(), images)
-    assert [p.layer for p in strongest_maps(net, images)] == ["relu", "two"]
+    assert project(net, images).layers == ("relu", "two")
 
 
 def test_vgg16_has_one_picture_a_block():
@@ -383,4 +383,4 @@ def test_a_block_ends_at_its_rectified_maps_where_pooling_comes_first():
     net = Network(PlainNet(NetConfig(widths=((4, 6), (8, 8), (5,)))), torch.randn(1, 3, 16, 16))
     images = torch.randn(1, 3, 16, 16)
     expected = ["features.relu1", "features.relu3", "features.relu5"]
-    assert [p.layer for p in strongest_maps(net, images)] == expected
+    assert list(project(net, images).layers) == expected

@@ -1,28 +1,35 @@
-"""Records: saved and loaded without a change, and nothing else taken for one."""
+"""Results: saved and loaded without a change, and nothing else taken for one."""
 
+import csv
 import json
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from convscope import __version__
 from convscope.errors import OutputError
-from convscope.records import Projection
+from convscope.images import Preprocess
+from convscope.methods.projection import Projection
 
 
 @pytest.fixture
 def record() -> Projection:
     generator = torch.manual_seed(0)
     return Projection(
+        images=torch.randn(2, 3, 5, 7, generator=generator),
         pixels=torch.randn(2, 3, 3, 5, 7, generator=generator),
         activation=torch.randn(2, 3, generator=generator),
         position=torch.randint(0, 5, (2, 3, 2), generator=generator),
-        window=torch.randint(0, 7, (2, 3, 4), generator=generator),
+        window=torch.tensor([[[0, 1, 4, 6]] * 3] * 2),
         channels=torch.randint(0, 99, (2, 3), generator=generator),
-        receptive_field=(11, 13),
-        layer="features.3:relu@1",
+        names=(("channel 1", "channel 2", "3 cat"),) * 2,
+        receptive_fields=((11, 13),) * 3,
+        layers=("features.3:relu@1", "2", "2"),
+        preprocess=Preprocess((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), (5, 7), 9),
+        titles=("one.png: cat (50%)", "two.png"),
         rule="guided",
         select="map",
         network="Nétwork",
@@ -65,13 +72,13 @@ def test_it_says_what_it_was_made_with(record):
 
 
 def test_its_numbers_are_json_without_the_pixels(record):
-    numbers = json.loads(json.dumps(record.numbers()))
+    numbers = json.loads(json.dumps(record.to_dict()))
     assert "pixels" not in numbers
     assert numbers["channels"] == record.channels.tolist()
     assert numbers["window"] == record.window.tolist()
-    assert numbers["receptive_field"] == [11, 13]
+    assert numbers["receptive_fields"] == [[11, 13]] * 3
     assert numbers["notes"] == ["random weights (seed 0)", "two"]
-    assert set(numbers) | {"pixels"} == {field.name for field in fields(Projection)}
+    assert set(numbers) | {"pixels", "images"} == {f.name for f in fields(Projection)} | {"display"}
 
 
 def test_a_record_that_cannot_be_saved(tmp_path, record):
@@ -91,7 +98,7 @@ def test_a_record_that_cannot_be_saved(tmp_path, record):
         {"Projection": "not JSON"},
         {"Projection": "[]"},
         {"Projection": "{}"},
-        {"Projection": json.dumps({"notes": [], "receptive_field": [1, 1], "layer": "1"})},
+        {"Projection": json.dumps({"notes": [], "layers": ["1"]})},
     ],
 )
 def test_another_file_is_no_record(tmp_path, metadata):
@@ -114,3 +121,43 @@ def test_a_missing_damaged_or_foreign_file_is_no_record(tmp_path, record):
     (tmp_path / "cut.safetensors").write_bytes(whole[:-9])
     with pytest.raises(OutputError, match="is not a saved Projection"):
         Projection.load(tmp_path / "cut.safetensors")
+
+
+def test_every_ending_holds_the_same_numbers(tmp_path, record):
+    for ending in Projection.endings():
+        record.save(tmp_path / f"it{ending}")
+    facts = json.loads((tmp_path / "it.json").read_text("utf-8"))
+    assert facts["channels"] == record.channels.tolist()
+    with np.load(tmp_path / "it.npz") as arrays:
+        np.testing.assert_array_equal(arrays["pixels"], record.pixels.numpy())
+        assert json.loads(str(arrays["facts"]))["titles"] == list(record.titles)
+    with (tmp_path / "it.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert rows[2]["name"] == "3 cat"
+    assert float(rows[4]["activation"]) == record.activation[1, 1].item()
+    for name, magic in (("it.png", b"\x89PNG"), ("it.pdf", b"%PDF"), ("it.svg", b"<?xml")):
+        assert (tmp_path / name).read_bytes().startswith(magic)
+    with pytest.raises(OutputError, match=r"one of .png, .svg, .pdf, .json, .csv, .npz, .safe"):
+        record.save(tmp_path / "it.jpg")
+
+
+def test_files_have_the_users_own_permissions(tmp_path, record):
+    (tmp_path / "plain").touch()
+    usual = (tmp_path / "plain").stat().st_mode
+    for ending in Projection.endings():
+        record.save(tmp_path / f"it{ending}")
+        assert (tmp_path / f"it{ending}").stat().st_mode == usual, ending
+
+
+def test_a_pdf_embeds_its_letters_as_truetype(tmp_path, record):
+    record.save(tmp_path / "it.pdf")
+    content = (tmp_path / "it.pdf").read_bytes()
+    assert b"/FontFile2" in content
+    assert b"/Type3" not in content
+
+
+def test_it_shows_itself_in_a_notebook_and_in_few_words(record):
+    assert record._repr_png_().startswith(b"\x89PNG")
+    assert len(repr(record)) < 1000
+    assert repr(record).startswith("one.png: cat (50%)\n  features.3:relu@1  channel 1  peak ")

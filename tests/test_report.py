@@ -83,7 +83,7 @@ def test_its_findings_are_those_of_the_methods(made, folder):
     # A stride of 2 under a kernel of 3: two methods find it, and the page says it once.
     assert "0: checkerboard" in named
     assert sorted(re.findall("<h3>(.*?)</h3>", text)) == sorted(named)
-    assert [line.partition(": ")[0] for line in made.numbers()["findings"]] == ["0"] * len(named)
+    assert [line.partition(": ")[0] for line in made.to_dict()["findings"]] == ["0"] * len(named)
     numbers = json.loads(made.table.read_text("utf-8"))
     assert numbers["sections"]["diagnosis"]["layers"][0]["dead"] == [2]
     assert numbers["parameters"] == sum(p.numel() for p in network().module.parameters())

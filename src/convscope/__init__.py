@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.parts import Part, PartSet, read_parts
-    from convscope.methods.project import project, strongest_maps
+    from convscope.methods.project import project
+    from convscope.methods.projection import Projection
     from convscope.methods.sanity import sanity
     from convscope.methods.sanity_result import Sanity
     from convscope.methods.scan import merge, scan
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from convscope.pages.comparison import comparison_report
     from convscope.pages.report import Report, report
     from convscope.pages.study import study_report
-    from convscope.records import Projection
     from convscope.study.comparison import Comparison
     from convscope.study.config import TrainConfig, preset
     from convscope.study.evolve import Evolution, evolve
@@ -103,7 +103,6 @@ __all__ = [
     "sanity",
     "scan",
     "strided_layers",
-    "strongest_maps",
     "structural_findings",
     "study_report",
     "train",
@@ -128,7 +127,7 @@ _HOMES = {
     "Occlusion": "convscope.methods.occlusion",
     "Part": "convscope.methods.parts",
     "PartSet": "convscope.methods.parts",
-    "Projection": "convscope.records",
+    "Projection": "convscope.methods.projection",
     "Report": "convscope.pages.report",
     "Run": "convscope.study.run",
     "Sanity": "convscope.methods.sanity_result",
@@ -156,7 +155,6 @@ _HOMES = {
     "sanity": "convscope.methods.sanity",
     "scan": "convscope.methods.scan",
     "strided_layers": "convscope.methods.gridding.structure",
-    "strongest_maps": "convscope.methods.project",
     "structural_findings": "convscope.methods.gridding.structure",
     "study_report": "convscope.pages.study",
     "train": "convscope.study.train",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from convscope.errors import OutputError
 from convscope.figures.sheet import picture_of
-from convscope.methods.project import strongest_maps
+from convscope.methods.project import project
 from convscope.methods.targets import taken_for
 from convscope.models import load
 from convscope.models.bundled import bundle_facts
@@ -72,7 +72,7 @@ class Shown:
     answers: list[tuple[str, float]]
     blocks: list[Block]
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""
         return {
             "file": str(self.file),
@@ -137,7 +137,8 @@ def _shown(net: Network, sample: Sample, folder: Path) -> Shown:
     with written_beside(file) as beside:
         beside.write_bytes(content)
     images = net.preprocess(file)
-    projections = strongest_maps(net, images, top=UNITS_A_BLOCK)
+    found = project(net, images, top=UNITS_A_BLOCK, titles=[file.name])
+    tiles = unit_tiles(found, 0)
     output = f"{file.stem}-projection.png"
     command = f"convscope project {NETWORK} {shlex.quote(str(file))} --top {UNITS_A_BLOCK}"
     kind = "jpeg" if file.suffix == ".jpg" else "png"
@@ -149,8 +150,13 @@ def _shown(net: Network, sample: Sample, folder: Path) -> Shown:
         seen=image_source(png(_seen(net, images))),
         answers=_answers(net, images),
         blocks=[
-            Block(number, p.layer, p.receptive_field, unit_tiles(p, images, net.preprocess, 0))
-            for number, p in enumerate(projections, start=1)
+            Block(
+                number + 1,
+                found.layers[first],
+                found.receptive_fields[first],
+                tiles[first : first + UNITS_A_BLOCK],
+            )
+            for number, first in enumerate(range(0, len(tiles), UNITS_A_BLOCK))
         ],
     )
 

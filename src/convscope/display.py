@@ -80,6 +80,11 @@ def to_display(values: Tensor | npt.NDArray[Any], scale: DisplayScale) -> npt.ND
     return painted
 
 
+def presentable(values: Tensor) -> Tensor:
+    """Return values with one or three channels; others are shown as their mean over channels."""
+    return values if values.shape[-3] in (1, 3) else values.mean(dim=-3, keepdim=True)
+
+
 def _to_array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return values as a float64 array on the CPU."""
     if isinstance(values, Tensor):

@@ -32,9 +32,13 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     beside = _beside(target)
     try:
+        beside.touch()
+        permissions = beside.stat().st_mode
         yield beside
         with beside.open("rb") as written:
             os.fsync(written.fileno())
+        # Some writers make a file that its owner alone can read; it gets what a new file gets here.
+        beside.chmod(permissions)
         beside.replace(target)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error

@@ -27,7 +27,7 @@ from convscope.methods.scanning.sources import Images
 from convscope.network import Network
 from convscope.outputs import written_beside
 from convscope.pages import render
-from convscope.records import provenance
+from convscope.results import provenance
 
 Progress = Callable[[int, int], None]
 """Called with the entries drawn so far and the entries in all."""

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convscope.display import DisplayScale, display_scale, to_display
-from convscope.figures.sheet import beyond, presentable
+from convscope.display import DisplayScale, display_scale, presentable, to_display
+from convscope.figures.sheet import beyond
 from convscope.images import Preprocess
 from convscope.methods.descents import images_at_once, project_units
 from convscope.methods.scanning.image_pass import single_threads

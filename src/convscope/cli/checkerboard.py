@@ -89,7 +89,7 @@ def checkerboard(
     _write(net, found, batch[0], images[0].name, output)
     if as_json:
         names = [str(image) for image in images]
-        print_json({"output": str(output), "files": names, **found.numbers()})
+        print_json({"output": str(output), "files": names, **found.to_dict()})
         return
     print_line(str(output))
     _print_found(found)

@@ -83,7 +83,7 @@ def compare(
         )  # fmt: skip
     page = comparison_report(found, (nets[0], nets[1]), (sources[0], sources[1]), output)
     if as_json:
-        print_json({"page": str(page), **found.numbers()})
+        print_json({"page": str(page), **found.to_dict()})
         return
     print_line(str(page))
     for name, side in zip(found.names, found.sides, strict=True):

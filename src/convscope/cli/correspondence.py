@@ -88,7 +88,7 @@ def correspondence(
             figure.save(beside)
     if as_json:
         files = [str(path) for path in marked.files]
-        print_json({"output": str(output), "images": files, **found.numbers()})
+        print_json({"output": str(output), "images": files, **found.to_dict()})
         return
     print_line(str(output))
     _print(found)

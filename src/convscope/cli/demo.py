@@ -22,7 +22,7 @@ def demo(
     with progress_bar("pictures") as advance:
         made = make_demo(output, advance)
     if as_json:
-        pictures = [shown.numbers() for shown in made.pictures]
+        pictures = [shown.to_dict() for shown in made.pictures]
         print_json({"output": str(made.page), "pictures": pictures})
     else:
         print_line(str(made.page))

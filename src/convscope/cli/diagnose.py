@@ -96,7 +96,7 @@ def diagnose(
         )  # fmt: skip
     _write(found, output)
     if as_json:
-        print_json({"output": str(output), **found.numbers()})
+        print_json({"output": str(output), **found.to_dict()})
         return
     print_line(str(output))
     _print_diagnosis(found)

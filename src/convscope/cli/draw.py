@@ -34,7 +34,7 @@ def draw(
     with written_beside(output) as beside:
         found.save(beside)
     if as_json:
-        print_json({"output": str(output), **found.numbers()})
+        print_json({"output": str(output), **found.to_dict()})
         return
     print_line(str(output))
     print_line(f"  {len(found.volumes)} volumes, {len(found.drawing.boxes)} drawn as boxes")

@@ -49,7 +49,7 @@ def evolve(
         )
     _save(evolution, run.resolve().name, output)
     if as_json:
-        print_json({"output": str(output), **evolution.numbers()})
+        print_json({"output": str(output), **evolution.to_dict()})
         return
     print_line(str(output))
     for followed in evolution.filters:

@@ -89,7 +89,7 @@ def invariance(
             figure.save(beside)
     if as_json:
         names = [str(path) for path in images]
-        print_json({"output": str(output), "images": names, **found.numbers()})
+        print_json({"output": str(output), "images": names, **found.to_dict()})
         return
     print_line(str(output))
     _print(found, images)

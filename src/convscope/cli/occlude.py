@@ -133,7 +133,7 @@ def occlude(
     if animate:
         _animate(net, found, batch[0], hidden, animate)
     if as_json:
-        facts = [{**one.facts(), **one.record.numbers()} for one in found]
+        facts = [{**one.facts(), **one.record.to_dict()} for one in found]
         print_json({"output": str(output), "occlusions": facts})
         return
     print_line(str(output))
@@ -181,7 +181,12 @@ def _found(net: "Network", path: Path, image: "Tensor", record: "Occlusion") -> 
 
     if record.layer is None or record.channel is None:
         return _Found(path, image, record, None, None)
-    unit = {"layer": record.layer, "channels": [record.channel], "select": "map"}
+    unit = {
+        "layer": record.layer,
+        "channels": [record.channel],
+        "select": "map",
+        "titles": [path.name],
+    }
     try:
         projection = project(net, image[None], **unit).pixels[0, 0]  # type: ignore[arg-type]
     except RuleError:  # no rectifier, and so no deconvnet

@@ -51,6 +51,18 @@ Head = Annotated[
     str | None, typer.Option(help="Which of several outputs: its number or name; the first.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
+Width = Annotated[
+    str, typer.Option(help="Of the figure: column, text, slide, or inches; letters stay legible.")
+]
+Caption = Annotated[str, typer.Option(help="Below the figure: none, short or full.")]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        help="A figure (.png, .svg, .pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).",
+    ),
+]
 Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
 
 

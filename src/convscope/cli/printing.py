@@ -4,11 +4,15 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from convscope.outputs import finite
+
+if TYPE_CHECKING:
+    from convscope.results import Result
 
 BAR_AFTER_SECONDS = 2.0
 
@@ -21,6 +25,18 @@ def print_line(text: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON, on one line."""
     typer.echo(json.dumps(finite(value), allow_nan=False))
+
+
+def finish(
+    result: "Result", output: Path, as_json: bool, width: str, caption: str, **options: Any
+) -> None:
+    """Write a result's file, and print its numbers as JSON, or the file's name and a summary."""
+    result.save(output, width=width, caption=caption, **options)
+    if as_json:
+        print_json({"output": str(output), **result.to_dict(**options)})
+        return
+    print_line(str(output))
+    print_line(result.summary())
 
 
 @contextmanager

@@ -74,10 +74,10 @@ def report(
             progress=advance,
         )  # fmt: skip
     if as_json:
-        print_json(found.numbers())
+        print_json(found.to_dict())
     else:
         print_line(str(found.page))
-        findings = found.numbers()["findings"]
+        findings = found.to_dict()["findings"]
         for sentence in findings[:FINDINGS_SHOWN]:
             print_line(f"  {sentence}")
         if len(findings) > FINDINGS_SHOWN:

@@ -93,7 +93,7 @@ def sanity(
         with written_beside(output) as beside:
             figure.save(beside)
     if as_json:
-        print_json({"output": str(output), "image": str(image), **found.numbers()})
+        print_json({"output": str(output), "image": str(image), **found.to_dict()})
         return
     print_line(str(output))
     print_line(f"{image.name}: {found.unit}")

@@ -57,7 +57,7 @@ def study(
     with progress_bar("figures") as drawing:
         page = study_report(comparison, out, progress=drawing)
     if as_json:
-        print_json({"page": str(page), **comparison.numbers()})
+        print_json({"page": str(page), **comparison.to_dict()})
         return
     print_line(str(page))
     for result in comparison.results:

@@ -70,11 +70,11 @@ class Architecture:
         """Write the figure to a ``.png``, ``.svg`` or ``.pdf`` file."""
         self.sheet.save(path)
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the volumes, fit for JSON."""
         return {
             "network": self.network,
-            "volumes": [volume.numbers() for volume in self.volumes],
+            "volumes": [volume.to_dict() for volume in self.volumes],
         }
 
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.display import DisplayScale, display_scale, to_display
+from convscope.display import DisplayScale, display_scale, presentable, to_display
 from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
 from convscope.figures.sheet import (
@@ -24,7 +24,6 @@ from convscope.figures.sheet import (
     Sheet,
     number,
     picture_of,
-    presentable,
 )
 from convscope.images import Preprocess
 from convscope.methods.gridding.result import Checkerboard

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from convscope.display import display_scale, to_display
+from convscope.display import display_scale, presentable, to_display
 from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened, wrapped
 from convscope.figures.sheet import (
@@ -18,7 +18,6 @@ from convscope.figures.sheet import (
     WARNING,
     Sheet,
     number,
-    presentable,
 )
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
 from convscope.wording import counted

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from convscope.display import DisplayScale, display_scale, to_display
+from convscope.display import DisplayScale, display_scale, presentable, to_display
 from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, shortened, wrapped
 from convscope.figures.sheet import (
@@ -20,7 +20,6 @@ from convscope.figures.sheet import (
     line_of,
     number,
     picture_of,
-    presentable,
 )
 from convscope.network.rules import RULES
 from convscope.study.evolve import Evolution, FilterEvolution

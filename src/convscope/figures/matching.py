@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from convscope.display import display_scale, to_display
+from convscope.display import display_scale, presentable, to_display
 from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
     FOOT_POINTS,
@@ -20,11 +20,10 @@ from convscope.figures.sheet import (
     frame_tile,
     number,
     picture_of,
-    presentable,
 )
 from convscope.images import Preprocess
 from convscope.methods.matching import LayerMatch
-from convscope.records import Projection
+from convscope.methods.projection import Projection
 
 SIDES = ("#0b5cad", "#d2691e")
 FILTER, FILTER_GAP, FILTER_FOOT = 0.42, 0.2, 0.2

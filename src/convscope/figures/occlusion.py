@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
-from convscope.display import DisplayScale, display_scale, to_display
+from convscope.display import DisplayScale, display_scale, presentable, to_display
 from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
 from convscope.figures.sheet import (
@@ -27,7 +27,6 @@ from convscope.figures.sheet import (
     Sheet,
     number,
     picture_of,
-    presentable,
 )
 from convscope.images import Preprocess
 from convscope.methods.occlusion import Occlusion

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from convscope.display import display_scale, to_display
+from convscope.display import display_scale, presentable, to_display
 from convscope.figures.lettering import one_line, shortened, wrapped
 from convscope.figures.sheet import (
     FOOT_POINTS,
@@ -18,7 +18,6 @@ from convscope.figures.sheet import (
     Sheet,
     number,
     picture_of,
-    presentable,
 )
 from convscope.images import Preprocess
 from convscope.methods.sanity import similarities

@@ -3,13 +3,18 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from convscope.display import presentable
+from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, wrapped
 
 INK = "#222222"
@@ -39,42 +44,76 @@ class Sheet:
     Attributes:
         figure: what is drawn on.
         cuts: inches from the top at which a long figure can be cut, so that it fits pages.
+        words: the whole caption, which the file's metadata holds.
 
     """
 
     figure: Figure
     cuts: tuple[float, ...] = ()
+    words: str = ""
 
     @classmethod
     def made_for(
         cls, width: float, height: float, caption: Sequence[str], notes: str,
-        cuts: Sequence[float] = (),
+        cuts: Sequence[float] = (), kind: str = "full",
     ) -> "Sheet":  # fmt: skip
-        """Return a sheet *width* wide with the text below what is *height* high."""
+        """Return a sheet *width* wide with the text below what is *height* high.
+
+        Args:
+            width: inches.
+            height: inches, without the text.
+            caption: sentences or paragraphs; the first is the short caption.
+            notes: what a picture of this must say whatever the caption.
+            cuts: inches from the top at which the sheet can be cut.
+            kind: of the captions in :data:`~convscope.figures.style.CAPTIONS`.
+
+        """
         room = width - 2 * MARGIN
         lines = [(line, NOTE_POINTS, True) for line in wrapped(notes, room, NOTE_POINTS, "bold")]
-        for sentence in caption:
+        shown = {"none": [], "short": caption[:1], "full": caption}[kind]
+        for sentence in shown:
             found = wrapped(one_line(sentence), room, FOOT_POINTS)
             lines += [(line, FOOT_POINTS, False) for line in found]
         heights = [points * LINE_SPACING / 72 for _, points, _ in lines]
         top = height + MARGIN
         whole = top + sum(heights) + MARGIN
+        cls.check(whole, width)
         figure = Figure(figsize=(width, whole), dpi=DOTS_AN_INCH, facecolor="white")
-        sheet = cls(figure, tuple(cuts))
+        words = " ".join(one_line(text) for text in (notes, *caption) if text)
+        sheet = cls(figure, tuple(cuts), words)
         for (line, points, warns), own in zip(lines, heights, strict=True):
             sheet.write(line, MARGIN, top, points, ha="left", va="top", warns=warns)
             top += own
         return sheet
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the figure to a file, of the kind that its ending names.
+    @staticmethod
+    def check(height: float, width: float) -> None:
+        """Refuse a sheet that is larger, in inches, than renderers and viewers can take.
+
+        Raises:
+            OutputError: if it is.
+
+        """
+        if max(width, height) * DOTS_AN_INCH > MOST_PIXELS:
+            raise OutputError(
+                f"the figure would be {height:.0f} inches high: take fewer images, layers or "
+                f"channels, or a .npz file for the numbers alone"
+            )
+
+    def save(self, file: str | os.PathLike[str] | IO[bytes]) -> None:
+        """Write the figure to a file, of the kind that its ending names, or as PNG.
+
+        Its letters are embedded as TrueType, which printers and editors can read, and the whole
+        caption is in its metadata.
 
         Raises:
             OSError: if it cannot be written.
 
         """
-        with any_letters():
-            self.figure.savefig(path)
+        ending = Path(file).suffix.lower() if isinstance(file, str | os.PathLike) else ".png"
+        place = {".pdf": "Subject"}.get(ending, "Description")
+        with any_letters(), rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
+            self.figure.savefig(file, format=ending[1:], metadata={place: self.words})
 
     def axes(self, left: float, top: float, width: float, height: float | None = None) -> Axes:
         """Return axes, square ones where no height is given."""
@@ -111,11 +150,6 @@ def number(value: float) -> str:
     if not np.isfinite(value) or not 1e-3 <= abs(value) < 1e6:
         return f"{value:.3g}"
     return np.format_float_positional(value, 3, unique=False, fractional=False, trim="-")
-
-
-def presentable(values: Tensor) -> Tensor:
-    """Return values with one or three channels; others are shown as their mean over channels."""
-    return values if values.shape[-3] in (1, 3) else values.mean(dim=-3, keepdim=True)
 
 
 def picture_of(pixels: Tensor) -> npt.NDArray[np.float64]:

@@ -136,7 +136,7 @@ class _Work:
         self.pixels: dict[int, Tensor] = {}
         self.done = [0] * len(steps)
         self.of_units: dict[Band, float] = {}
-        self.stopped = False
+        self.stopped = ""
 
     def run(self, deadline: budgets.Deadline, progress: Progress | None) -> None:
         """Make all projections, until it is time to stop, or until Ctrl-C."""
@@ -145,7 +145,7 @@ class _Work:
         try:
             for job in jobs:
                 if self.pixels and deadline.passed:
-                    self.stopped = True
+                    self.stopped = "budget"
                     return
                 job.run()
                 done += job.count
@@ -154,7 +154,7 @@ class _Work:
         except KeyboardInterrupt:
             if not self.pixels:
                 raise
-            self.stopped = True
+            self.stopped = "interrupted"
 
     def _jobs(self) -> Iterator[_Job]:
         """Yield the strongest map of every layer first, then single units, then the other maps."""
@@ -177,7 +177,7 @@ class _Work:
         for part in self._parts(end - first):
             found = project(
                 self.net, self.images[part], layer, channels[part, first:end], rule=self.rule,
-                select="map", memory=self.memory,
+                select="map", titles=[""] * len(self.images[part]), memory=self.memory,
             ).pixels  # fmt: skip
             self.pixels.setdefault(place, found[0, 0].cpu())
             for meter in self.meters[place].values():
@@ -192,7 +192,7 @@ class _Work:
             for part in self._parts(min(SINGLE_UNITS, count)):
                 found = project(
                     self.net, self.images[part], name, rule=self.rule, top=SINGLE_UNITS,
-                    memory=self.memory,
+                    titles=[""] * len(self.images[part]), memory=self.memory,
                 )  # fmt: skip
                 meter.add(found)
         self.of_units[band] = meter.variation()

@@ -10,7 +10,7 @@ from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.matching import LayerMatch
 from convscope.network import Layer
 from convscope.outputs import finite
-from convscope.records import provenance
+from convscope.results import provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Side:
         layers = self.diagnosis.layers
         return sum(len(row.dead) for row in layers), sum(row.shape[0] for row in layers)
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all of it, fit for JSON."""
         return {
             "network": self.network,
@@ -69,7 +69,7 @@ class Side:
             "dead": self.dead[0],
             "channels": self.dead[1],
             "layers": [asdict(layer) for layer in self.layers],
-            "diagnosis": self.diagnosis.numbers(),
+            "diagnosis": self.diagnosis.to_dict(),
             "notes": self.notes,
         }
 
@@ -122,17 +122,17 @@ class NetworkComparison:
         )
 
     def to_json(self) -> str:
-        """Return :meth:`numbers` as one line of JSON, with null for what is not finite."""
-        return json.dumps(finite(self.numbers()), allow_nan=False)
+        """Return :meth:`to_dict` as one line of JSON, with null for what is not finite."""
+        return json.dumps(finite(self.to_dict()), allow_nan=False)
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all of it, fit for JSON but for NaN."""
         return {
-            "networks": [side.numbers() for side in self.sides],
+            "networks": [side.to_dict() for side in self.sides],
             "images": self.images,
             "data": self.data,
             "agreement": self.agreement,
-            "matches": [match.numbers() for match in self.matches],
+            "matches": [match.to_dict() for match in self.matches],
             "left_out": self.left_out,
             "made_with": self.made_with,
         }

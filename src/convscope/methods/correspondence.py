@@ -90,14 +90,14 @@ def correspondence(
     if not chosen:
         raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
     work = _Work(net, images, chosen, list(parts), fill, repeats, seed, progress)
-    partial = False
+    partial = ""
     try:
         work.take_parts()
-        partial = not work.take_controls(deadline)
+        partial = "" if work.take_controls(deadline) else "budget"
     except KeyboardInterrupt:
         if not work.compared:
             raise
-        partial = True
+        partial = "interrupted"
     return work.result(partial)
 
 
@@ -231,7 +231,7 @@ class _Work:
         top, left = int(down * rows), int(across * columns)
         return top, left, top + height, left + width
 
-    def result(self, partial: bool) -> Correspondence:
+    def result(self, partial: str) -> Correspondence:
         """Return the record."""
         notes = [*self.net.notes, *_cut(self.parts)]
         if partial:

@@ -1,15 +1,15 @@
 """Correspondence: whether hiding the same part changes the features of images alike."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from convscope.records import Record, provenance
+from convscope.results import Result
 
 
-@dataclass(frozen=True, eq=False)
-class Correspondence(Record):
+@dataclass(frozen=True, eq=False, repr=False)
+class Correspondence(Result):
     """How differently features change when the same part of several images is hidden.
 
     All tensors lie on the CPU. P stands for the parts, L for the layers, R for the repetitions with
@@ -34,9 +34,6 @@ class Correspondence(Record):
         fill: what hides the pixels.
         seed: of the random places.
         network: the network's name.
-        partial: whether the work was stopped before it was done.
-        notes: what a picture of this must say.
-        made_with: versions and machine.
 
     """
 
@@ -52,9 +49,6 @@ class Correspondence(Record):
     fill: str
     seed: int
     network: str
-    partial: bool = False
-    notes: tuple[str, ...] = ()
-    made_with: dict[str, str] = field(default_factory=provenance)
 
     def control(self, name: str) -> tuple[Tensor, Tensor]:
         """Return the mean of a control over its repetitions and the mean's standard error.

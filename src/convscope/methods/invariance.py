@@ -111,13 +111,13 @@ def invariance(
         raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
     work = _Work(net, images, chosen, list(kinds), grid, fill, budgets.parse_bytes(memory))
     numbers = work.begin(targets)
-    partial = False
+    partial = ""
     try:
-        partial = not work.run(deadline, progress)
+        partial = "" if work.run(deadline, progress) else "budget"
     except KeyboardInterrupt:
         if not work.done:
             raise
-        partial = True
+        partial = "interrupted"
     return work.result(numbers, partial)
 
 
@@ -283,7 +283,7 @@ class _Work:
                 self.probability[k, n, s] = self.answer.probabilities(answer)[row, self.numbers[n]]
                 self.predicted[k, n, s] = self.answer.best(answer)[row]
 
-    def result(self, numbers: list[int], partial: bool) -> Invariance:
+    def result(self, numbers: list[int], partial: str) -> Invariance:
         """Return the record."""
         net, longest = self.net, max(map(len, self.grid))
         padded = [[*own, *[torch.nan] * (longest - len(own))] for own in self.grid]

@@ -1,17 +1,17 @@
 """Invariance: how far a network's features move when its image is moved, enlarged or turned."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from convscope.methods.transformations import leaves_alone
-from convscope.records import Record, provenance
+from convscope.results import Result
 
 
-@dataclass(frozen=True, eq=False)
-class Invariance(Record):
+@dataclass(frozen=True, eq=False, repr=False)
+class Invariance(Result):
     """What transformations of some images do to a network's features and answer.
 
     All tensors lie on the CPU. K stands for the kinds of transformation, L for the layers, N for
@@ -34,9 +34,6 @@ class Invariance(Record):
         classes: names of the classes that occur, by number.
         fill: what lies beyond the borders of a transformed image.
         network: the network's name.
-        partial: whether the work was stopped before it was done.
-        notes: what a picture of this must say.
-        made_with: versions and machine.
 
     """
 
@@ -53,9 +50,6 @@ class Invariance(Record):
     network: str
     probability: Tensor | None = None
     predicted: Tensor | None = None
-    partial: bool = False
-    notes: tuple[str, ...] = ()
-    made_with: dict[str, str] = field(default_factory=provenance)
 
     def changed(self, k: int) -> Tensor:
         """Return [S], bool: which amounts of a kind change the image; 0 pixels does not."""

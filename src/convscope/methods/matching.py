@@ -40,7 +40,7 @@ class Partners:
         """The median correlation of the channels that have a partner; NaN without any."""
         return float(self.correlation.nanmedian())
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all of it, fit for JSON but for NaN."""
         return {
             "median": self.median,
@@ -80,14 +80,14 @@ class LayerMatch:
         ]
         return sorted(found, key=lambda pair: (-pair[2], pair[0]))
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all of it, fit for JSON but for NaN."""
         return {
             "layers": self.layers,
             "grid": self.grid,
             "strongest": [images.tolist() for images in self.strongest],
-            "first": self.first.numbers(),
-            "second": self.second.numbers(),
+            "first": self.first.to_dict(),
+            "second": self.second.to_dict(),
             "pairs": self.pairs,
         }
 

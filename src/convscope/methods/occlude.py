@@ -247,7 +247,7 @@ class _Work:
         self.asked, self.job, self.passes, self.method = asked, job, passes, method
         self.precision, self.count = precision, count
         self.done = np.zeros(job.count, dtype=bool)
-        self.stopped = False
+        self.stopped = ""
         self.values: dict[str, Tensor] = {}
         dtype = asked.question.image.dtype
         for name in asked.question.quantities:
@@ -298,7 +298,7 @@ class _Work:
         except KeyboardInterrupt:
             if not self.done.any():
                 raise
-            self.stopped = True
+            self.stopped = "interrupted"
 
     def _take(self, places: Indices, answers: Answers) -> None:
         answer = self.asked.question.answer

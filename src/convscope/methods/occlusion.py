@@ -1,19 +1,19 @@
 """Occlusion: what hiding parts of an image did to a network's answer."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from convscope.errors import UnitError, near_matches
-from convscope.records import Record, provenance
+from convscope.results import Result
 
 KINDS = ("probability", "logit", "number", "activation")
 
 
-@dataclass(frozen=True, eq=False)
-class Occlusion(Record):
+@dataclass(frozen=True, eq=False, repr=False)
+class Occlusion(Result):
     """What a network says of one image with a patch over each position of a grid.
 
     All tensors lie on the CPU. R x S is the grid; T stands for the targets and is there only where
@@ -47,9 +47,6 @@ class Occlusion(Record):
         image_size: height and width of the image, in pixels.
         masks: [M, 1 or C, H, W], bool: the parts that were hidden, if they were no patches; the
             grid is then [1, M].
-        partial: whether the work was stopped before it was done.
-        notes: what a picture of this must say, such as ``"random weights"``.
-        made_with: versions and machine.
 
     """
 
@@ -74,9 +71,6 @@ class Occlusion(Record):
     masks: Tensor | None = None
     answer: str | None = None
     output: str = ""
-    partial: bool = False
-    notes: tuple[str, ...] = ()
-    made_with: dict[str, str] = field(default_factory=provenance)
 
     @property
     def part(self) -> str:

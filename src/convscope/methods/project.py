@@ -4,22 +4,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope.errors import RuleError, UnitError, near_matches
 from convscope.methods import budget
 from convscope.methods.descents import bring_down, images_at_once
+from convscope.methods.pictures import Images, class_layers, read, with_answers
+from convscope.methods.projection import Projection
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.cone_descent import Units
-from convscope.network.graph import Graph
 from convscope.network.ops import Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
 from convscope.network.shield import shielded
-from convscope.network.walk import ascend
-from convscope.records import Projection
+from convscope.network.walk import Ascent, ascend
 
 SELECTIONS = ("peak", "map")
+TOP_OF_A_LAYER, TOP_OF_A_BLOCK = 6, 1
+LayerName = str | nn.Module
 Progress = Callable[[int, int], None]
 """Called with the units done so far and the units in all."""
 
@@ -27,17 +29,18 @@ Progress = Callable[[int, int], None]
 @shielded
 def project(
     net: Network,
-    images: Tensor,
-    layer: str,
+    images: Images,
+    layer: LayerName | Sequence[LayerName] | None = None,
     channels: Sequence[int] | Tensor | None = None,
     *,
     rule: str = "deconvnet",
     select: str = "peak",
-    top: int = 3,
+    top: int | None = None,
+    titles: Sequence[str] | None = None,
     memory: int | str = budget.DEFAULT,
     progress: Progress | None = None,
 ) -> Projection:
-    """Show what in each image drives channels of a layer, given the switches.
+    """Show what in each image drives channels of one or more layers, given the switches.
 
     The image goes up; all channels of the layer but one are set to nothing; the signal comes down
     through the same weights and the pools' recorded switches (Zeiler & Fergus, arXiv 1311.2901,
@@ -45,17 +48,21 @@ def project(
 
     Args:
         net: the network.
-        images: [N, C, H, W] in the network's input space.
-        layer: a name in ``net.layers``, or a module, which stands for its last layer.
-        channels: K channels; or [N, K], each image its own; None for each image's *top* strongest.
+        images: [N, C, H, W] in the network's input space, or picture files.
+        layer: a name in ``net.layers``, or a module, which stands for its last layer; several in a
+            list; None for the end of each block of the network. A block is what lies between two
+            changes of resolution: VGG16 has five, as in the 2018 study.
+        channels: of each layer named; or [N, K], each image its own; None for the strongest.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``; see :mod:`convscope.network.rules`.
         select: ``"peak"`` keeps the single strongest activation of the channel, ``"map"`` all.
-        top: how many channels to take when none is given.
+        top: how many of each image's strongest channels to take of a layer where none is given:
+            by default 6, or 1 of each block where no layer is named.
+        titles: one an image; by default the names of the files, or numbers.
         memory: bytes, or a text such as ``"2GB"``, for what the walks hold besides the result.
         progress: called with the units done and the units in all.
 
     Returns:
-        the projections, one an image and channel.
+        the projections, one an image and unit.
 
     Raises:
         UnitError: if there is no such layer, channel or selection.
@@ -77,48 +84,75 @@ def project(
             [0., 7., 7.]])
 
     """
-    request = _Request(net, net.step(layer), channels, chosen_rule(net, rule), select, top)
-    request.check()
-    return _project(request, net.checked(images), budget.parse_bytes(memory), progress)
+    check_choices(rule, select, layer, channels, top)
+    request = _Request.of(net, layer, channels, rule, select, top)
+    checked, names = read(net, images, titles)
+    return _project(request, checked, names, budget.parse_bytes(memory), progress)
 
 
-@shielded
-def strongest_maps(
-    net: Network,
-    images: Tensor,
-    *,
-    rule: str = "deconvnet",
-    select: str = "peak",
-    top: int = 1,
-    memory: int | str = budget.DEFAULT,
-    progress: Progress | None = None,
-) -> list[Projection]:
-    """Project the strongest feature maps at the end of each block of the network.
+def check_choices(
+    rule: str,
+    select: str,
+    layer: LayerName | Sequence[LayerName] | None,
+    channels: Sequence[int] | Tensor | None,
+    top: int | None,
+) -> None:
+    """Refuse choices that mean nothing whatever the network; see :func:`project`.
 
-    A block is what lies between two changes of resolution; for VGG16 that gives one picture a
-    block, as in the 2018 study. Arguments and errors are those of :func:`project`.
+    Raises:
+        UnitError: if a selection does not exist, or channels and layers do not go together.
+        RuleError: if there is no such rule.
 
-    >>> import torch
-    >>> from torch import nn
-    >>> net = Network(
-    ...     nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3)),
-    ...     torch.zeros(1, 3, 12, 12),
-    ... )
-    >>> [p.layer for p in strongest_maps(net, torch.ones(1, 3, 12, 12))]
-    ['1', '3']
     """
-    checked, images = chosen_rule(net, rule), net.checked(images)
-    ends = block_ends(net.graph)
-    if not ends:
-        raise UnitError(f"{net.name} has no feature maps of its own to show: name a layer")
-    found = []
-    for place, end in enumerate(ends):
-        request = _Request(net, end, None, checked, select, top)
-        request.check()
-        found.append(_project(request, images, budget.parse_bytes(memory), None))
-        if progress:
-            progress(place + 1, len(ends))
-    return found
+    rule_named(rule)
+    if select not in SELECTIONS:
+        raise UnitError(
+            f"select is 'peak' or 'map', not {select!r}{near_matches(str(select), SELECTIONS)}"
+        )
+    if channels is not None and layer is None:
+        raise UnitError("a channel number means nothing without its layer: name one")
+    if channels is not None and top is not None:
+        raise UnitError("top takes the strongest channels where none is named: leave out one")
+    if top is not None and top < 1:
+        raise UnitError(f"the number of strongest channels must be at least 1, not {top}")
+    for what, given in (("layer", layer), ("channel", channels)):
+        if isinstance(given, list | tuple):
+            for one in given:
+                if given.count(one) > 1:
+                    raise UnitError(f"{what} {one} is given twice")
+
+
+def units_an_image(
+    net: Network,
+    layer: LayerName | Sequence[LayerName] | None,
+    channels: Sequence[int] | Tensor | None,
+    top: int | None,
+) -> int:
+    """Return how many units :func:`project` shows of each image."""
+    request = _Request.of(net, layer, channels, "gradient", "peak", top)
+    return sum(request.count(step) for step in request.steps)
+
+
+def _steps(
+    net: Network,
+    layer: LayerName | Sequence[LayerName] | None,
+    top: int | None,
+) -> tuple[list[int], int]:
+    """Return the steps of the layers asked for, and how many channels to take of each."""
+    if layer is None:
+        steps = block_ends(net.graph)
+        if not steps:
+            raise UnitError(f"{net.name} has no feature maps of its own to show: name a layer")
+        return steps, TOP_OF_A_BLOCK if top is None else top
+    given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
+    steps = [net.step(one) for one in given]
+    if not steps:
+        raise UnitError("the list of layers is empty")
+    for step in steps:
+        if steps.count(step) > 1:
+            same = [str(name) for name, s in zip(given, steps, strict=True) if s == step]
+            raise UnitError(f"{' and '.join(map(repr, same))} are the same layer")
+    return steps, TOP_OF_A_LAYER if top is None else top
 
 
 def chosen_rule(net: Network, name: str) -> Rule:
@@ -144,37 +178,39 @@ class _Request:
     """What is asked for, before any image is seen."""
 
     net: Network
-    start: int
+    steps: list[int]
     channels: Sequence[int] | Tensor | None
     rule: Rule
     select: str
     top: int
 
-    @property
-    def graph(self) -> Graph:
-        return self.net.graph
+    @classmethod
+    def of(
+        cls,
+        net: Network,
+        layer: LayerName | Sequence[LayerName] | None,
+        channels: Sequence[int] | Tensor | None,
+        rule: str,
+        select: str,
+        top: int | None,
+    ) -> "_Request":
+        """Return the request, if the network has what is asked for."""
+        steps, top = _steps(net, layer, top)
+        chosen = [] if channels is None else torch.as_tensor(channels).flatten().tolist()
+        for step in steps:
+            net.check_units(step, chosen)
+        return cls(net, steps, channels, chosen_rule(net, rule), select, top)
 
-    @property
-    def layer(self) -> str:
-        return self.graph.steps[self.start].name
-
-    @property
-    def channel_count(self) -> int:
-        return self.graph.steps[self.start].shape[1]
-
-    def check(self) -> None:
-        """Refuse what the network does not have, before the work."""
-        if self.select not in SELECTIONS:
-            hint = near_matches(self.select, SELECTIONS)
-            raise UnitError(f"select is 'peak' or 'map', not {self.select!r}{hint}")
-        chosen = [] if self.channels is None else torch.as_tensor(self.channels).flatten().tolist()
-        self.net.check_units(self.start, chosen)
-        if self.channels is None and self.top < 1:
-            raise UnitError(f"the number of strongest channels must be at least 1, not {self.top}")
+    def count(self, step: int) -> int:
+        """Return how many units are shown of a layer in an image."""
+        if self.channels is not None:
+            return torch.as_tensor(self.channels).shape[-1]
+        return min(self.top, self.net.graph.steps[step].shape[1])
 
     def notes(self) -> tuple[str, ...]:
         """Return what a picture must say: where the rule was not the published one."""
-        steps = [self.graph.steps[i] for i in self.graph.needed_for([self.start])]
+        graph = self.net.graph
+        steps = [graph.steps[i] for i in sorted({*self.steps, *graph.needed_for(self.steps)})]
         notes = list(self.net.notes)
         if self.rule.needs_rectifier:
             names = {
@@ -196,10 +232,30 @@ class _Request:
         return tuple(notes)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Units of one layer, or of several side by side: [N, K] each."""
+
+    pixels: Tensor
+    activation: Tensor
+    position: Tensor
+    channels: Tensor
+
+    @classmethod
+    def joined(cls, parts: "Sequence[_Found]", dimension: int) -> "_Found":
+        """Return parts as one, over images (0) or units (1)."""
+        names = ("pixels", "activation", "position", "channels")
+        return cls(*(torch.cat([getattr(p, name) for p in parts], dimension) for name in names))
+
+
 def _project(
-    request: _Request, images: Tensor, memory: int, progress: Progress | None
+    request: _Request,
+    images: Tensor,
+    titles: Sequence[str],
+    memory: int,
+    progress: Progress | None,
 ) -> Projection:
-    parts = []
+    net, graph = request.net, request.net.graph
     done = 0
 
     def advance(units: int) -> None:
@@ -209,29 +265,44 @@ def _project(
             progress(done, total)
 
     chosen = _channels_per_image(request, len(images))
-    total = len(images) * (
-        chosen.shape[1] if chosen is not None else min(request.top, request.channel_count)
-    )
-    chunk = images_at_once(request.graph, [request.start], images, memory)
-    for begin in range(0, len(images), chunk):
-        part = slice(begin, begin + chunk)
-        parts.append(
-            _project_chunk(
-                request, images[part], None if chosen is None else chosen[part], memory, advance
-            )
-        )
-    pixels, activation, position, channels = (torch.cat(p) for p in zip(*parts, strict=True))
+    units = [request.count(step) for step in request.steps]
+    total = len(images) * sum(units)
+    # What a classifier takes the images for comes from the same walk up.
+    named = net.answer if net.classes else None
+    answering = named.step if named is not None and named.kind != "number" else None
+    kept = request.steps if answering is None else [*request.steps, answering]
+    at_once = images_at_once(graph, kept, images, memory)
+    found, answers = [], []
+    for begin in range(0, len(images), at_once):
+        part = slice(begin, begin + at_once)
+        ascent = ascend(graph, images[part], kept, request.rule)
+        own = None if chosen is None else chosen[part]
+        layers = [
+            _descended(request, step, ascent, images[part], own, memory, advance)
+            for step in request.steps
+        ]
+        found.append(_Found.joined(layers, 1))
+        if answering is not None:
+            answers.append(ascent.maps[answering])
+    all_found = _Found.joined(found, 0)
+    of_units = [
+        step for step, count in zip(request.steps, units, strict=True) for _ in range(count)
+    ]
     return Projection(
-        pixels=pixels,
-        activation=activation,
-        position=position,
-        window=_windows(request, position),
-        channels=channels,
-        receptive_field=_receptive_field(request),
-        layer=request.layer,
+        images=images,
+        pixels=all_found.pixels,
+        activation=all_found.activation,
+        position=all_found.position,
+        window=_windows(request, of_units, all_found.position),
+        channels=all_found.channels,
+        names=_names(net, of_units, all_found.channels),
+        layers=tuple(graph.steps[step].name for step in of_units),
+        receptive_fields=tuple(_receptive_field(request, step) for step in of_units),
         rule=request.rule.name,
         select=request.select,
-        network=request.net.name,
+        network=net.name,
+        preprocess=net.preprocess,
+        titles=with_answers(net, titles, torch.cat(answers) if answers else None),
         notes=request.notes(),
     )
 
@@ -247,45 +318,61 @@ def _channels_per_image(request: _Request, images: int) -> Tensor | None:
     return channels
 
 
-def _project_chunk(
+def _descended(
     request: _Request,
+    step: int,
+    ascent: Ascent,
     images: Tensor,
     channels: Tensor | None,
     memory: int,
     advance: Callable[[int], None],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    ascent = ascend(request.graph, images, [request.start], request.rule)
-    maps = ascent.maps[request.start]
+) -> _Found:
+    """Bring the units of one layer down, all images that went up together."""
+    maps = ascent.maps[step]
     flat = maps.flatten(2) if maps.dim() == 4 else maps[:, :, None]
     peaks, places = flat.max(dim=2)
     if channels is None:
-        channels = peaks.topk(min(request.top, peaks.shape[1]), dim=1).indices
+        channels = peaks.topk(request.count(step), dim=1).indices
     channels = channels.to(maps.device)
     activation, place = peaks.gather(1, channels), places.gather(1, channels)
     width = maps.shape[3] if maps.dim() == 4 else 1
     rows, columns = place // width, place % width
     pixels = images.new_zeros(*channels.shape, *images.shape[1:])
     owners = torch.arange(len(channels), device=maps.device).repeat_interleave(channels.shape[1])
-    units = Units(request.start, owners, *(t.flatten() for t in (channels, rows, columns)))
+    units = Units(step, owners, *(t.flatten() for t in (channels, rows, columns)))
     flat_pixels = pixels.flatten(0, 1)
     bring_down(
         request.net, ascent, units, request.rule, flat_pixels, memory, request.select, advance
     )
-    return pixels, activation, torch.stack([rows, columns], dim=2), channels
+    return _Found(pixels, activation, torch.stack([rows, columns], dim=2), channels)
 
 
-def _receptive_field(request: _Request) -> tuple[int, int]:
+def _names(net: Network, steps: Sequence[int], channels: Tensor) -> tuple[tuple[str, ...], ...]:
+    """Return what each image's units are called: where channels are classes, by the class."""
+    named, classes = class_layers(net), net.classes or ()
+    return tuple(
+        tuple(
+            f"{channel} {classes[channel]}" if step in named else f"channel {channel}"
+            for step, channel in zip(steps, row, strict=True)
+        )
+        for row in channels.tolist()
+    )
+
+
+def _receptive_field(request: _Request, step: int) -> tuple[int, int]:
     if request.select == "map":
-        top, left, bottom, right = request.net.receptive_fields.map_window(request.start)
+        top, left, bottom, right = request.net.receptive_fields.map_window(step)
         return bottom - top, right - left
-    return request.net.receptive_fields.size(request.start)
+    return request.net.receptive_fields.size(step)
 
 
-def _windows(request: _Request, position: Tensor) -> Tensor:
+def _windows(request: _Request, steps: Sequence[int], position: Tensor) -> Tensor:
     fields = request.net.receptive_fields
     if request.select == "map":
-        window = fields.map_window(request.start)
-        return torch.tensor(window).expand(*position.shape[:2], 4).clone()
-    places = position.flatten(0, 1).tolist()
-    windows = [fields.window(request.start, row, column) for row, column in places]
-    return torch.tensor(windows).view(*position.shape[:2], 4)
+        windows = [[fields.map_window(step) for step in steps]] * len(position)
+    else:
+        windows = [
+            [fields.window(step, *place) for step, place in zip(steps, row, strict=True)]
+            for row in position.tolist()
+        ]
+    return torch.tensor(windows)

@@ -132,14 +132,15 @@ def sanity(
     work = _Work(net, image, unit, chosen, stages, budgets.parse_bytes(memory), progress)
     seeded = [seed + n for n in range(seeds)]
     work.total = len(chosen) * (2 + 2 * others + seeds * len(stages))
-    partial = False
+    partial = ""
     try:
         tests = work.fixed_tests(seed, others, swapped, deadline)
-        partial = not work.cascade(seeded, initialisation, deadline) or tests.cut
+        if not work.cascade(seeded, initialisation, deadline) or tests.cut:
+            partial = "budget"
     except KeyboardInterrupt:
         if not work.randomised:
             raise
-        partial = True
+        partial = "interrupted"
     return _result(work, tests, seeded, initialisation, partial, _name(work, other, other_name))
 
 
@@ -353,7 +354,7 @@ def _result(
     tests: _Tests,
     seeds: list[int],
     initialisation: str,
-    partial: bool,
+    partial: str,
     other: str | None,
 ) -> Sanity:
     rules, layers = len(work.rules), len(work.stages)

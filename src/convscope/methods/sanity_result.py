@@ -1,13 +1,13 @@
 """Sanity: whether pictures of what drives a unit depend on the network, the unit and the image."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convscope.records import Record, provenance
+from convscope.results import Result
 from convscope.wording import counted
 
 MEASURES = ("rank correlation", "signed rank correlation", "SSIM", "signed SSIM")
@@ -18,8 +18,8 @@ WORDS = ((0.8, "hardly depends"), (0.5, "depends only in part"), (0.2, "mostly d
 """What is said of a picture that keeps this rank correlation of |projection| or more."""
 
 
-@dataclass(frozen=True, eq=False)
-class Sanity(Record):
+@dataclass(frozen=True, eq=False, repr=False)
+class Sanity(Result):
     """How like itself a projection stays when what it claims to show is taken away.
 
     All tensors lie on the CPU. R stands for the rules, M for :data:`MEASURES`, S for the seeds, T
@@ -54,9 +54,6 @@ class Sanity(Record):
         other_units: the channels that ``units`` compares with.
         other: whose switches those of ``switches`` are; None where the network has no max pool.
         network: the network's name.
-        partial: whether the work was stopped before it was done.
-        notes: what a picture of this must say.
-        made_with: versions and machine.
 
     """
 
@@ -82,9 +79,6 @@ class Sanity(Record):
     other_units: tuple[int, ...]
     other: str | None
     network: str
-    partial: bool = False
-    notes: tuple[str, ...] = ()
-    made_with: dict[str, str] = field(default_factory=provenance)
 
     @property
     def unit(self) -> str:
@@ -162,9 +156,9 @@ class Sanity(Record):
         """Return :meth:`verdict` of every rule."""
         return {rule: self.verdict(rule) for rule in self.rules}
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON but for NaN."""
-        found = super().numbers()
+        found = super().to_dict()
         for name in ("pictures", "edge_map"):
             found.pop(name)
         return {**found, "measures": MEASURES, "verdicts": self.verdicts()}

@@ -310,13 +310,24 @@ class Network:
         twin.notes = (*self.notes, *notes)
         return twin
 
-    def step(self, layer: str) -> int:
+    def step(self, layer: str | nn.Module) -> int:
         """Return the index in the graph of a layer, or of the last layer inside a module.
+
+        Args:
+            layer: a layer's or a module's name, or a module of the network itself.
 
         Raises:
             UnitError: if there is neither, with near matches.
 
         """
+        if isinstance(layer, nn.Module):
+            inside = self.module.named_modules() if isinstance(self.module, nn.Module) else ()
+            names = [name for name, module in inside if module is layer]
+            if not names:
+                raise UnitError(
+                    f"the {type(layer).__name__} given as a layer is none of {self.name}"
+                )
+            layer = names[0]
         if not isinstance(layer, str):
             raise UnitError(f"a layer is called by its name, not by {layer!r}")
         for index, step in enumerate(self.graph.steps):

@@ -53,7 +53,7 @@ class Volume:
         """Height and width of its maps."""
         return self.rows, self.columns
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all of it, fit for JSON."""
         return asdict(self)
 

@@ -74,7 +74,7 @@ def comparison_report(
         missing=tuple(map(shortly, found.left_out)),
         healthy="Nothing is wrong with either network, by the thresholds of the diagnosis.",
     )  # fmt: skip
-    return document.write(shelf, out, finite(found.numbers()))
+    return document.write(shelf, out, finite(found.to_dict()))
 
 
 def _lead(found: NetworkComparison, names: tuple[str, str]) -> str:
@@ -309,7 +309,7 @@ def _unit(
     rules: tuple[str, ...] = ("deconvnet", "gradient")
     for rule in rules:  # the deconvnet means nothing where there is no rectifier
         try:
-            shown = project(net, image, layer.read_at, [channel], rule=rule)
+            shown = project(net, image, layer.read_at, [channel], rule=rule, titles=[""])
         except RuleError:
             continue
         return MatchedUnit(torch.as_tensor(image), shown, net.preprocess, source.title(number))

@@ -11,7 +11,7 @@ from typing import Any
 from convscope.outputs import finite, written_beside
 from convscope.pages.renderer import render
 from convscope.pages.section import Section, Shelf
-from convscope.records import provenance
+from convscope.results import provenance
 
 PAGE, NUMBERS = "index.html", "numbers.json"
 

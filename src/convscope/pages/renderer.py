@@ -16,7 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from convscope.figures.sheet import number
-from convscope.records import provenance
+from convscope.results import provenance
 
 
 def render(template: str, **values: Any) -> str:

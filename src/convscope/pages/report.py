@@ -85,7 +85,7 @@ class Report:
     missing: tuple[str, ...]
     interrupted: bool
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return what there is, without the sections' own numbers."""
         return {
             "page": str(self.page),

@@ -16,10 +16,11 @@ from convscope.figures.checkerboard import checkerboard_figure
 from convscope.figures.diagnosis import diagnosis_figure
 from convscope.figures.invariance import invariance_figure
 from convscope.figures.occlusion import OccludedImage, class_name, occlusion_figure, telling
-from convscope.figures.projection import projection_figure
+from convscope.figures.project import figure as projection_figure
 from convscope.figures.sanity import sanity_figure
 from convscope.figures.sheet import number
 from convscope.figures.sliding import patched
+from convscope.figures.style import Style
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
 from convscope.methods.agreement import projection_agreement
@@ -33,13 +34,13 @@ from convscope.methods.invariance_result import Invariance
 from convscope.methods.occlude import occlude
 from convscope.methods.occlusion import Occlusion
 from convscope.methods.patches import fill_for
-from convscope.methods.project import chosen_rule, project, strongest_maps
+from convscope.methods.project import chosen_rule, project
 from convscope.methods.sanity import sanity
 from convscope.methods.scanning.sources import Images, SomeImages
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.pages.layer_tables import found_in, layers_table, shortly
-from convscope.pages.section import Finding, Section, Shelf
+from convscope.pages.section import PAPER_WIDTH, Finding, Section, Shelf
 from convscope.wording import counted
 
 DIAGNOSIS_FILE = "diagnosis.safetensors"
@@ -89,7 +90,7 @@ def architecture(subject: Subject, seconds: float | None, progress: Progress) ->
         "architecture",
         "Architecture",
         pictures=(subject.shelf.vector(drawn.sheet, "architecture", alternative),),
-        numbers=drawn.numbers(),
+        numbers=drawn.to_dict(),
     )
 
 
@@ -124,7 +125,7 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         sentences=(" ".join(words),),
         pictures=(subject.shelf.drawn(diagnosis_figure(found), "diagnosis", alternative),),
         findings=found_in(found),
-        numbers=found.numbers(),
+        numbers=found.to_dict(),
         whole=count == len(images) and not any("budget" in text for text in found.left_out),
     )
 
@@ -142,22 +143,20 @@ def layers(subject: Subject, seconds: float | None, progress: Progress) -> Secti
 def projections(subject: Subject, seconds: float | None, progress: Progress) -> Section:
     """Show what drives the strongest channels of each block."""
     rule = _rule(subject.net)
-    found = strongest_maps(
-        subject.net, subject.pictures, rule=rule, top=TOP_UNITS, memory=subject.memory,
-        progress=progress,
+    found = project(
+        subject.net, subject.pictures, rule=rule, top=TOP_UNITS, titles=subject.answers,
+        memory=subject.memory, progress=progress,
     )  # fmt: skip
-    drawn = projection_figure(
-        found, subject.pictures, subject.net.preprocess, list(subject.answers), paper=True
-    )
-    notes = dict.fromkeys(note for own in found for note in own.notes)
+    drawn = projection_figure(found, Style(PAPER_WIDTH, "full"))
+    blocks = dict.fromkeys(found.layers)
     alternative = (
-        f"For each picture, the {TOP_UNITS} strongest channels of {len(found)} blocks: the patch "
+        f"For each picture, the {TOP_UNITS} strongest channels of {len(blocks)} blocks: the patch "
         f"that each reads, and its projection."
     )
     return Section(
         "projections",
         "What drives the strongest channels",
-        pictures=subject.shelf.parts(drawn.sheet, "projections", alternative, tuple(notes)),
+        pictures=subject.shelf.parts(drawn, "projections", alternative, found.notes),
         reading=(
             "Above: the patch that a channel's strongest unit reads; below: what in it drives the "
             "unit, given the switches of the pools. Zero is mid-grey. It does not say what the "
@@ -166,7 +165,7 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
         numbers={
             "pictures": subject.names,
             "answers": subject.answers,
-            "projections": [p.numbers() for p in found],
+            "projections": found.to_dict(),
         },
     )
 
@@ -200,7 +199,7 @@ def grids(subject: Subject, seconds: float | None, progress: Progress) -> Sectio
         sentences=(sentence,),
         pictures=subject.shelf.parts(drawn.sheet, "checkerboard", alternative, found.notes),
         findings=tuple(_grid_finding(finding) for finding in found.findings),
-        numbers=found.numbers(),
+        numbers=found.to_dict(),
         whole=not found.partial,
     )
 
@@ -262,7 +261,7 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
         ),
         numbers={
             "pictures": subject.names,
-            "occlusions": [row.occlusion.numbers() for row in rows],
+            "occlusions": [row.occlusion.to_dict() for row in rows],
         },
         whole=len(rows) == count and all(bool(row.occlusion.computed.all()) for row in rows),
     )
@@ -277,7 +276,9 @@ def _occluded(net: Network, image: Tensor, name: str, found: Occlusion) -> Occlu
     if found.layer is None or found.channel is None:
         return OccludedImage(found, image, behind, title)
     try:
-        own = project(net, image[None], found.layer, [found.channel], select="map").pixels[0, 0]
+        own = project(
+            net, image[None], found.layer, [found.channel], select="map", titles=[name]
+        ).pixels[0, 0]
     except RuleError:
         return OccludedImage(found, image, behind, title)
     return OccludedImage(found, image, behind, title, own, projection_agreement(own, found))
@@ -322,7 +323,7 @@ def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -
             "image and not the network. The numbers are rank correlations of |projection|: 1 is "
             "the same picture."
         ),
-        numbers=found.numbers(),
+        numbers=found.to_dict(),
         whole=not found.partial,
     )
 
@@ -342,7 +343,7 @@ def invariances(subject: Subject, seconds: float | None, progress: Progress) -> 
         "Moved, enlarged and turned",
         sentences=sentences,
         pictures=subject.shelf.parts(figure, "invariance", " ".join(sentences), found.notes),
-        numbers=found.numbers(),
+        numbers=found.to_dict(),
         whole=not found.partial,
     )
 

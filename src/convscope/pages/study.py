@@ -76,7 +76,7 @@ def study_report(
         pictures[name] = _drawn(draw(), out / FIGURES / f"{name}.png", alternative)
         if progress:
             progress(len(pictures), len(drawings))
-    _write(out / NUMBERS, json.dumps(comparison.numbers(), indent=1) + "\n")
+    _write(out / NUMBERS, json.dumps(comparison.to_dict(), indent=1) + "\n")
     _write(out / TABLE, table(comparison))
     _write(out / PAGE, _page(comparison, pictures))
     return out / PAGE

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from convscope.display import DisplayScale, display_scale, to_display
-from convscope.figures.sheet import beyond, picture_of, presentable
-from convscope.images import Preprocess
+from convscope.display import DisplayScale, display_scale, presentable, to_display
+from convscope.figures.sheet import beyond, picture_of
+from convscope.methods.projection import Projection
 from convscope.pages.renderer import image_source, png
-from convscope.records import Projection
 
 Box = tuple[int, int, int, int]
 
@@ -42,31 +40,20 @@ class UnitTiles:
     projection: str
 
 
-def unit_tiles(
-    projection: Projection, images: Tensor, preprocess: Preprocess, n: int
-) -> list[UnitTiles]:
-    """Return the tiles of every unit of a record in image *n*.
-
-    Args:
-        projection: the record, over N images.
-        images: [N, C, H, W], what it was made of, in the network's input space.
-        preprocess: takes inputs back to pixels.
-        n: which image.
-
-    """
-    picture = picture_of(preprocess.to_pixels(images[n : n + 1].cpu()))[0]
-    shown = presentable(preprocess.difference_to_pixels(projection.pixels[n].cpu()))
+def unit_tiles(found: Projection, n: int) -> list[UnitTiles]:
+    """Return the tiles of every unit of image *n*."""
+    picture = picture_of(found.preprocess.to_pixels(found.images[n : n + 1].cpu()))[0]
     tiles = []
-    for k, channel in enumerate(projection.channels[n].tolist()):
-        top, left, bottom, right = window = tuple(projection.window[n, k].tolist())
-        frame = _frame(window, picture.shape[:2], projection.receptive_field)
-        values = shown[k, :, top:bottom, left:right]
+    for k, channel in enumerate(found.channels[n].tolist()):
+        top, left, bottom, right = window = tuple(found.window[n, k].tolist())
+        frame = _frame(window, picture.shape[:2], found.receptive_fields[k])
+        values = presentable(found.cropped(n, k))
         scale = display_scale(values)
         patch = np.rint(255 * picture[top:bottom, left:right]).astype(np.uint8)
         tiles.append(
             UnitTiles(
                 channel=channel,
-                activation=projection.activation[n, k].item(),
+                activation=found.activation[n, k].item(),
                 window=window,
                 scale=scale,
                 patch=image_source(png(_framed(patch, window, frame))),

@@ -125,7 +125,7 @@ class VariantResult:
         """Return the share of a layer's filters that is dead, 0..1."""
         return Summary.of([count / self.filters[layer] for count in self.dead[layer]])
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""
         first, last = self.shown.first, self.shown.last
         return {
@@ -133,22 +133,22 @@ class VariantResult:
             "batch_norm": self.variant.batch_norm,
             "padding": self.variant.padding,
             **self.runs[0].network,
-            "test_accuracy": self.test_accuracy.numbers(),
-            "seconds": self.seconds.numbers(),
+            "test_accuracy": self.test_accuracy.to_dict(),
+            "seconds": self.seconds.to_dict(),
             "curve": [
-                {"epoch": epoch, **summary.numbers()}
+                {"epoch": epoch, **summary.to_dict()}
                 for epoch, summary in zip(self.epochs, self.curve, strict=True)
             ],
             "dead": {
                 layer: {
                     "filters": self.filters[layer],
                     "counts": list(counts),
-                    **self.dead_share(layer).numbers(),
+                    **self.dead_share(layer).to_dict(),
                 }
                 for layer, counts in self.dead.items()
             },
-            "strongest": {found.projection.layer: found.numbers() for found in (first, last)},
-            "evolution": self.shown.evolution.numbers(),
+            "strongest": {found.projection.layer: found.to_dict() for found in (first, last)},
+            "evolution": self.shown.evolution.to_dict(),
             "runs": [
                 {
                     "folder": run.folder.name,
@@ -193,7 +193,7 @@ class Comparison:
         """Return one variant's result."""
         return next(r for r in self.results if r.variant == Variant(batch_norm, padding))
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""
         return {
             "format": FORMAT,
@@ -203,7 +203,7 @@ class Comparison:
             "config": self.config.to_json(),
             "units": UNITS,
             "data": self.results[0].runs[0].data,
-            "variants": [result.numbers() for result in self.results],
+            "variants": [result.to_dict() for result in self.results],
         }
 
 

@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
 from convscope.errors import TrainError
-from convscope.records import provenance
+from convscope.results import provenance
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD = -1

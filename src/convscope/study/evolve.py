@@ -70,7 +70,7 @@ class Evolution:
     preprocess: Preprocess
     rule: str
 
-    def numbers(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Return all but the pictures, fit for JSON."""
         filters = [
             {
@@ -249,7 +249,7 @@ def _moment(net: Network, images: Tensor, chosen: dict[str, int], rule: str) -> 
     moments = {}
     for layer, peaks in channel_peaks(net, images, list(chosen)).items():
         image = peaks[:, chosen[layer]].argmax()
-        p = project(net, images[image][None], layer, [chosen[layer]], rule=rule)
+        p = project(net, images[image][None], layer, [chosen[layer]], rule=rule, titles=[""])
         moments[layer] = _Moment(p.activation[0, 0], image, p.window[0, 0], p.pixels[0, 0])
     return moments
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from convscope.errors import UnitError
 from convscope.methods.project import project
+from convscope.methods.projection import Projection
 from convscope.network import Network
 from convscope.network.walk import ascend
-from convscope.records import Projection
 
 BATCH = 250
 """Images that go up at once: enough to keep two cores busy, few enough for any memory."""
@@ -41,7 +41,7 @@ class StrongestFilters:
         """The filters' channels."""
         return self.projection.channels[:, 0].tolist()
 
-    def numbers(self) -> list[dict[str, object]]:
+    def to_dict(self) -> list[dict[str, object]]:
         """Return all but the pictures, one entry a filter, fit for JSON."""
         return [
             {
@@ -143,5 +143,5 @@ def strongest_filters(
         strength=peaks.double().mean(0)[channels],
         image=image,
         images=images[image],
-        projection=project(net, images[image], layer, channels[:, None]),
+        projection=project(net, images[image], layer, channels[:, None], titles=[""] * len(image)),
     )

@@ -43,7 +43,7 @@ class Summary:
         spread = "" if self.std is None else f" ± {100 * self.std:.{digits}f}"
         return f"{100 * self.mean:.{digits}f} %{spread} ({self.n})"
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it fit for JSON."""
         return asdict(self)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convscope.methods.diagnosis.finding import Finding
 from convscope.methods.diagnosis.thresholds import Thresholds
-from convscope.records import Record, provenance
+from convscope.results import Result
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class LayerDiagnosis:
         return cls(**{**plain, **tuples, "duplicates": groups})
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis(Record):
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(Result):
     """What is wrong with a network, and what was measured to say so.
 
     Attributes:
@@ -109,8 +109,6 @@ class Diagnosis(Record):
         thresholds: from where on something is a fault.
         bad: image -> why it was left out.
         left_out: what was not measured, and why.
-        notes: what a picture of this must say, such as ``"random weights"``.
-        made_with: versions and machine.
 
     """
 
@@ -129,8 +127,6 @@ class Diagnosis(Record):
     thresholds: Thresholds
     bad: dict[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    made_with: dict[str, str] = field(default_factory=provenance)
 
     @property
     def healthy(self) -> bool:
@@ -147,7 +143,7 @@ class Diagnosis(Record):
             "thresholds": asdict(self.thresholds),
         }
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return the findings, each with its sentence, and all numbers, fit for JSON."""
         findings = [{**asdict(f), "sentence": f.sentence} for f in self.findings]
         return {**self.facts(), "findings": findings}

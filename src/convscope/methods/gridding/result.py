@@ -1,6 +1,6 @@
 """What a search for grids found: a projection a layer, and how much of a grid there is in each."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convscope.methods.gridding.spectrum import Band
 from convscope.methods.gridding.structure import Alternative, GridFinding, StridedLayer
-from convscope.records import Record, provenance
+from convscope.results import Result
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Source:
     fixed: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Checkerboard(Record):
+@dataclass(frozen=True, eq=False, repr=False)
+class Checkerboard(Result):
     """The projection from each layer of a network, deepest first, and the grids in them.
 
     L is the number of layers shown, S that of sources. Energies are of a mean energy of one: their
@@ -56,9 +56,6 @@ class Checkerboard(Record):
         rule: the rule of the projections.
         network: the network's name.
         images: the number of images.
-        partial: whether the work was stopped before it was done.
-        notes: what a picture of this must say, such as ``"random weights"``.
-        made_with: versions and machine.
 
     """
 
@@ -78,9 +75,6 @@ class Checkerboard(Record):
     rule: str
     network: str
     images: int
-    partial: bool = False
-    notes: tuple[str, ...] = ()
-    made_with: dict[str, str] = field(default_factory=provenance)
 
     def __post_init__(self) -> None:
         """Make dataclasses again of what was read from a file."""
@@ -133,7 +127,7 @@ class Checkerboard(Record):
             for name in ("sources", "strided", "findings")
         }
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pixels, fit for JSON, with what follows from it."""
         arrays = {name: value.tolist() for name, value in self.arrays().items() if name != "pixels"}
         causes = [self.strongest_source(place) for place in range(len(self.layers))]

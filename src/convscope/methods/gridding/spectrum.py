@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from convscope.records import Projection
+from convscope.methods.projection import Projection
 
 Pair = tuple[int, int]
 

@@ -1,0 +1,51 @@
+"""Styles: how wide a figure is drawn, and how many words stand below it."""
+
+from dataclasses import dataclass
+
+from convscope.errors import OutputError, near_matches
+
+WIDTHS = {"column": 3.4, "text": 7.0, "slide": 10.0}
+"""Inches: a column of a page set in two, a page's text, and a slide."""
+
+NARROWEST, WIDEST = 2.5, 50.0
+CAPTIONS = ("none", "short", "full")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How wide a figure is, in inches, and which caption it has."""
+
+    width: float = WIDTHS["text"]
+    caption: str = "short"
+
+
+def style(width: str | float, caption: str) -> Style:
+    """Return the style of that width and caption.
+
+    Args:
+        width: a name in :data:`WIDTHS`, or inches, as a number or a text.
+        caption: ``"none"``, ``"short"`` or ``"full"``.
+
+    Raises:
+        OutputError: if there is no such width or caption.
+
+    >>> style("column", "none"), style("4.5", "full").width
+    (Style(width=3.4, caption='none'), 4.5)
+
+    """
+    if caption not in CAPTIONS:
+        known = "'none', 'short' or 'full'"
+        hint = near_matches(str(caption), CAPTIONS)
+        raise OutputError(f"the caption is {known}, not {caption!r}{hint}")
+    if width in WIDTHS:
+        return Style(WIDTHS[str(width)], caption)
+    try:
+        inches = float(width)
+    except (TypeError, ValueError):
+        inches = 0.0
+    if not NARROWEST <= inches <= WIDEST:
+        raise OutputError(
+            f"the width is 'column', 'text', 'slide' or inches from {NARROWEST} to {WIDEST:g}, not "
+            f"{width!r}{near_matches(str(width), WIDTHS)}"
+        )
+    return Style(inches, caption)

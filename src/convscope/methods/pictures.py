@@ -1,0 +1,80 @@
+"""The images that a method is asked about: tensors or files, each with a title."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from convscope.errors import ImageError
+from convscope.images import Picture
+from convscope.network import Network
+
+Images = Tensor | Picture | Sequence[Picture]
+"""Images [N, C, H, W] in the network's input space, or picture files, or Pillow images."""
+
+
+def read(net: Network, images: Images, titles: Sequence[str] | None) -> tuple[Tensor, list[str]]:
+    """Return images as the network takes them, with their titles.
+
+    Args:
+        net: the network.
+        images: a tensor [N, C, H, W] in its input space, a picture, or several.
+        titles: one an image; by default the names of the files, or numbers.
+
+    Raises:
+        ImageError: if the images do not fit or cannot be read, or titles are missing.
+
+    """
+    if isinstance(images, str | os.PathLike | Image.Image):
+        images = [images]
+    names: list[str] | None = None
+    if not isinstance(images, Tensor) and isinstance(images, Sequence):
+        pictures = list(images)
+        if all(isinstance(one, str | os.PathLike | Image.Image) for one in pictures):
+            names = [
+                Path(one).name if isinstance(one, str | os.PathLike) else f"image {place}"
+                for place, one in enumerate(pictures, start=1)
+            ]
+            images = net.preprocess.batch(pictures)
+    checked = net.checked(images)  # type: ignore[arg-type]
+    if titles is not None:
+        names = list(map(str, titles))
+    if names is None:
+        names = ["image"] if len(checked) == 1 else [f"image {n + 1}" for n in range(len(checked))]
+    if len(names) != len(checked):
+        raise ImageError(f"there are {len(names)} titles for {len(checked)} images")
+    return checked, names
+
+
+def with_answers(net: Network, titles: Sequence[str], answers: Tensor | None) -> tuple[str, ...]:
+    """Return titles that say what a classifier takes each image for.
+
+    Args:
+        net: the network.
+        titles: one an image.
+        answers: [N, classes], what ``net.answer`` reads; None where it names no classes.
+
+    """
+    if answers is None or net.classes is None or net.answer is None:
+        return tuple(titles)
+    chances, best = net.answer.probabilities(answers).max(dim=1)
+    return tuple(
+        f"{title}: {net.classes[number]} ({chance:.0%})"
+        for title, number, chance in zip(titles, best.tolist(), chances.tolist(), strict=True)
+    )
+
+
+def class_layers(net: Network) -> set[int]:
+    """Return the steps whose channels are the classes, from the last back to where they appear."""
+    found: set[int] = set()
+    graph, index = net.graph, net.graph.output
+    count = len(net.classes or ())
+    while index and count and graph.steps[index].shape[1:2] == torch.Size([count]):
+        found.add(index)
+        if len(graph.steps[index].inputs) != 1:
+            break
+        index = graph.steps[index].inputs[0]
+    return found

@@ -1,0 +1,163 @@
+"""Projection: what drives units in some images, brought down to pixels."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from convscope.display import DisplayScale, display_scale, presentable
+from convscope.errors import ConvscopeError, near_matches
+from convscope.images import Preprocess
+from convscope.results import Result
+
+SCALES = ("tile", "shared")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Projection(Result):
+    """What drives units of one or more layers in some images, brought down to pixels.
+
+    Every image has K units, which may be of several layers. The tensors lie on the network's
+    device, but for the windows, which lie on the CPU.
+
+    Attributes:
+        images: [N, C, H, W], what the network was shown, in its input space.
+        pixels: [N, K, C, H, W], float, in the network's input space; zero where nothing arrives.
+        activation: [N, K], the peak of each feature map, where the signal starts.
+        position: [N, K, 2], int64: row and column of that peak in the feature map.
+        window: [N, K, 4], int64: top, left, bottom, right (the last two excluded) of the part of
+            the image that the signal can come from: the peak's receptive field, or the map's.
+        channels: [N, K], int64.
+        names: what each image's units are called, [N][K]: ``"channel 3"``, or a class's name.
+        layers: [K], the name of each unit's layer.
+        receptive_fields: [K], height and width of what each signal can come from, borders apart.
+        rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
+        select: ``"peak"``, the strongest activation alone, or ``"map"``, the whole feature map.
+        network: the network's name.
+        preprocess: takes inputs back to pixels.
+        titles: one an image.
+
+    """
+
+    images: Tensor
+    pixels: Tensor
+    activation: Tensor
+    position: Tensor
+    window: Tensor
+    channels: Tensor
+    names: tuple[tuple[str, ...], ...]
+    layers: tuple[str, ...]
+    receptive_fields: tuple[tuple[int, int], ...]
+    rule: str
+    select: str
+    network: str
+    preprocess: Preprocess
+    titles: tuple[str, ...]
+
+    figure: ClassVar[str] = "project"
+    tabular: ClassVar[bool] = True
+
+    @property
+    def layer(self) -> str:
+        """The layer, where all units are of one; else their names, separated by commas."""
+        return ", ".join(dict.fromkeys(self.layers))
+
+    @property
+    def receptive_field(self) -> tuple[int, int]:
+        """The first unit's receptive field, height and width."""
+        return self.receptive_fields[0]
+
+    def cropped(self, n: int, k: int) -> Tensor:
+        """Return unit *k* of image *n* in its window, [C, h, w], in units of pixels in 0..1."""
+        top, left, bottom, right = self.window[n, k].tolist()
+        shown = self.preprocess.difference_to_pixels(self.pixels[n, k].cpu())
+        return shown[:, top:bottom, left:right]
+
+    def scales(self, scale: str = "tile") -> list[list[DisplayScale]]:
+        """Return the scale on which each unit is shown, one an image and unit.
+
+        Args:
+            scale: ``"tile"``, each projection on a scale of its own, or ``"shared"``, all on one.
+
+        Raises:
+            ConvscopeError: if there is no such scale.
+
+        """
+        check_scale(scale)
+        units = range(self.pixels.shape[1])
+        values = [[presentable(self.cropped(n, k)) for k in units] for n in range(len(self.pixels))]
+        if scale == "tile":
+            return [[display_scale(tile) for tile in row] for row in values]
+        shared = display_scale(
+            torch.cat([tile.double().flatten() for row in values for tile in row])
+        )
+        return [[shared] * len(row) for row in values]
+
+    def to_dict(self, *, scale: str = "tile", **options: Any) -> dict[str, Any]:
+        """Return all but the pixels, with the scale on which each unit is shown, fit for JSON.
+
+        Args:
+            scale: see :meth:`scales`.
+            options: none besides.
+
+        """
+        arrays = {
+            name: value.tolist()
+            for name, value in self.arrays().items()
+            if name not in ("images", "pixels")
+        }
+        scales = self.scales(scale)
+        display = {
+            "scale": scale,
+            "quantile": scales[0][0].quantile,
+            "limits": [[tile.limit for tile in row] for row in scales],
+            "clipped": [[tile.clipped for tile in row] for row in scales],
+        }
+        return {**self.facts(), **arrays, "display": display}
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a unit: image, layer, channel, its peak, where it lies and what it reads."""
+        rows = []
+        for n, title in enumerate(self.titles):
+            for k, layer in enumerate(self.layers):
+                row, column = self.position[n, k].tolist()
+                top, left, bottom, right = self.window[n, k].tolist()
+                rows.append(
+                    {
+                        "image": title, "layer": layer, "channel": int(self.channels[n, k]),
+                        "name": self.names[n][k], "activation": float(self.activation[n, k]),
+                        "row": row, "column": column,
+                        "top": top, "left": left, "bottom": bottom, "right": right,
+                    }
+                )  # fmt: skip
+        return rows
+
+    def summary(self) -> str:
+        """Return a line an image, and one a unit."""
+        lines = []
+        units, scales = len(self.layers), [scale for row in self.scales() for scale in row]
+        for number, (row, scale) in enumerate(zip(self.table(), scales, strict=True)):
+            if number % units == 0:
+                lines.append(" ".join(row["image"].encode("utf-8", "replace").decode().split()))
+            rows = f"rows {row['top']}-{row['bottom'] - 1}"
+            columns = f"columns {row['left']}-{row['right'] - 1}"
+            lines.append(
+                f"  {row['layer']}  {row['name']}  peak {row['activation']:.4g} at row "
+                f"{row['row']}, column {row['column']}; reads {rows}, {columns}; "
+                f"±{scale.limit:.3g}, {scale.clipped:.2%} clipped"
+            )
+        return "\n".join(lines)
+
+
+def check_scale(scale: str) -> None:
+    """Refuse a display scale that does not exist.
+
+    Raises:
+        ConvscopeError: if there is none of that name.
+
+    """
+    if scale not in SCALES:
+        raise ConvscopeError(
+            f"the scale is 'tile' or 'shared', not {scale!r}{near_matches(scale, SCALES)}"
+        )

@@ -1,0 +1,271 @@
+"""Results: what every method returns, able to show, save and describe itself."""
+
+import csv
+import io
+import json
+import os
+import platform
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from convscope import __version__
+from convscope.errors import OutputError
+from convscope.images import Preprocess
+from convscope.outputs import check_output, finite, written_beside
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES = (".png", ".svg", ".pdf")
+ARRAYS = (".npz", ".safetensors")
+
+
+def provenance() -> dict[str, str]:
+    """Return the versions and the machine that a result was made with."""
+    return {
+        "convscope": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Result:
+    """What the methods' results have in common: tensors, facts about them, and ways to show them.
+
+    Attributes:
+        notes: what a picture of this must say, such as ``"random weights"``.
+        partial: why there is less than was asked for, ``"interrupted"`` or ``"budget"``; empty
+            where all of it is there.
+        made_with: versions and machine.
+
+    """
+
+    notes: tuple[str, ...] = ()
+    partial: str = ""
+    made_with: dict[str, str] = field(default_factory=provenance)
+
+    figure: ClassVar[str] = ""
+    """The module in :mod:`convscope.figures` whose ``figure`` draws this; empty if none does."""
+
+    tabular: ClassVar[bool] = False
+    """Whether :meth:`table` has rows."""
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the tensors by name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything but the tensors, fit for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            name: asdict(value) if isinstance(value, Preprocess) else value
+            for name, value in values.items()
+            if not isinstance(value, Tensor)
+        }
+
+    def to_dict(self, **options: Any) -> dict[str, Any]:
+        """Return the numbers and facts, fit for JSON but for values that are not finite.
+
+        Args:
+            options: those of :meth:`plot` that numbers depend on, such as a display scale.
+
+        """
+        return {**self.facts(), **{name: value.tolist() for name, value in self.arrays().items()}}
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as one line of JSON, with null for what is not finite."""
+        return json.dumps(finite(self.to_dict()), allow_nan=False)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return rows that ``pandas.DataFrame`` takes.
+
+        Raises:
+            OutputError: if the result is no table.
+
+        """
+        raise OutputError(f"a {type(self).__name__} is no table: take its to_dict()")
+
+    def summary(self) -> str:
+        """Return what was found, in a few lines of text."""
+        return f"{type(self).__name__}"
+
+    def plot(
+        self, *, width: str | float = "text", caption: str = "short", **options: Any
+    ) -> "Figure":
+        """Draw the result.
+
+        Args:
+            width: ``"column"``, ``"text"``, ``"slide"``, or inches; letters keep their size.
+            caption: ``"none"``, ``"short"`` (a line) or ``"full"``; what a picture must say of the
+                network, such as random weights, stays in any case.
+            options: what this kind of figure can do besides.
+
+        Raises:
+            OutputError: if there is no such width or caption, or the figure would be too large.
+
+        """
+        figure: Figure = self._sheet(width, caption, options).figure
+        return figure
+
+    def _sheet(self, width: str | float, caption: str, options: Mapping[str, Any]) -> Any:
+        # By its name, and only now: the figures lie above the methods, and take time to import.
+        if not self.figure:
+            raise OutputError(f"there is no figure of a {type(self).__name__}")
+        style = import_module("convscope.figures.style").style(width, caption)
+        return import_module(f"convscope.figures.{self.figure}").figure(self, style, **options)
+
+    @classmethod
+    def endings(cls) -> tuple[str, ...]:
+        """Return the endings of the files that :meth:`save` can write."""
+        figures = FIGURES if cls.figure else ()
+        return (*figures, ".json", *((".csv",) if cls.tabular else ()), *ARRAYS)
+
+    @classmethod
+    def check(cls, path: str | os.PathLike[str]) -> Path:
+        """Return *path* if :meth:`save` can write there; meant to be called before the work.
+
+        Raises:
+            OutputError: if its ending is another, or nothing can be written there.
+
+        """
+        return check_output(path, cls.endings())
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        width: str | float = "text",
+        caption: str = "short",
+        **options: Any,
+    ) -> None:
+        """Write a file of the kind that its ending names.
+
+        ``.png``, ``.svg`` and ``.pdf`` hold the figure, ``.json`` the numbers, ``.csv`` the table,
+        ``.npz`` and ``.safetensors`` the arrays with all facts; :meth:`load` reads the last.
+
+        Args:
+            path: the file.
+            width: see :meth:`plot`.
+            caption: see :meth:`plot`.
+            options: see :meth:`plot`.
+
+        Raises:
+            OutputError: if the ending is another, or the file cannot be written.
+
+        """
+        path = self.check(path)
+        ending = path.suffix.lower()
+        if ending in FIGURES:
+            sheet = self._sheet(width, caption, options)
+            with written_beside(path) as beside:
+                sheet.save(beside)
+        elif ending in ARRAYS:
+            self._save_arrays(path)
+        else:
+            text = self._as_csv() if ending == ".csv" else self.to_json() + "\n"
+            with written_beside(path) as beside:
+                beside.write_text(text, "utf-8")
+
+    def _as_csv(self) -> str:
+        rows, text = self.table(), io.StringIO()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def _save_arrays(self, path: Path) -> None:
+        tensors = {name: value.contiguous().cpu() for name, value in self.arrays().items()}
+        facts = json.dumps(self.facts())
+        with written_beside(path) as beside:
+            if path.suffix.lower() == ".npz":
+                arrays: dict[str, Any] = {name: value.numpy() for name, value in tensors.items()}
+                np.savez_compressed(beside, **arrays, facts=np.array(facts))
+                return
+            try:
+                save_file(tensors, beside, {type(self).__name__: facts})
+            except SafetensorError as error:  # its own word for a full disk or a missing folder
+                raise OutputError(f"cannot write {path}: {error}") from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what :meth:`save` wrote as ``.safetensors``.
+
+        Raises:
+            OutputError: if the file is missing or holds something else.
+
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                facts = json.loads((file.metadata() or {})[cls.__name__])
+                # The file object is no mapping: keys() is the only way to its names.
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # JSON knows lists only, and results hold tuples.
+            facts = {name: _tupled(value) for name, value in dict(facts).items()}
+            if "preprocess" in facts:
+                facts["preprocess"] = Preprocess(**facts["preprocess"])
+            return cls(**tensors, **facts)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputError(f"{path} is not a saved {cls.__name__}: {reason}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutputError(
+                f"{path} is not a saved {cls.__name__}: it holds something else, or comes from "
+                f"another version of convscope"
+            ) from error
+
+    def __repr__(self) -> str:
+        """Return the summary, cut to a few lines."""
+        lines = self.summary().splitlines()
+        more = f"\n... {len(lines) - 6} more lines: print(r.summary())" if len(lines) > 7 else ""
+        shown = lines if len(lines) <= 7 else lines[:6]
+        return "\n".join(line if len(line) <= 110 else line[:109] + "…" for line in shown) + more
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the figure for a notebook."""
+        if not self.figure:
+            return None
+        file = io.BytesIO()
+        self._sheet("text", "short", {}).save(file)
+        return file.getvalue()
+
+    def show(self, **options: Any) -> None:
+        """Show the figure: in the notebook, or else as a picture in the browser.
+
+        Args:
+            options: those of :meth:`plot`.
+
+        """
+        if "IPython" in sys.modules and _in_notebook():
+            import_module("IPython.display").display(self.plot(**options))
+            return
+        with tempfile.NamedTemporaryFile(suffix=".png", delete=False) as file:
+            path = Path(file.name)
+        self.save(path, **options)
+        webbrowser.open(path.as_uri())
+
+
+def _in_notebook() -> bool:
+    shell = import_module("IPython").get_ipython()
+    return shell is not None and shell.has_trait("kernel")
+
+
+def _tupled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tupled(item) for name, item in value.items()}
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value
