@@ -51,7 +51,7 @@ CALLS = {
     "channels": lambda net: occluded(cs.occlude(net, IMAGES[:1], masks="channels")),
     "project": lambda net: cs.project(net, IMAGES, "5"),
     "gradient": lambda net: cs.project(net, IMAGES, "4", rule="gradient", select="map"),
-    "strongest": lambda net: cs.strongest_maps(net, IMAGES[:2], top=2),
+    "strongest": lambda net: cs.project(net, IMAGES[:2], top=2),
     "scan": lambda net: cs.scan(net, IMAGES, top=3).layers,
     "checkerboard": lambda net: cs.checkerboard(net, IMAGES[:2]),
     "diagnose": lambda net: cs.diagnose(net, IMAGES),
