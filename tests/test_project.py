@@ -268,22 +268,6 @@ def test_vgg16_has_one_picture_a_block():
     assert names == ["features.3", "features.8", "features.15", "features.22", "features.29"]
 
 
-def test_networks_side_by_side_have_their_own_blocks():
-    from convscope.models.plain import NetConfig, build
-    from convscope.network.blocks import block_ends, feature_maps
-
-    widths = ((4, 6), (8, 8), (5,))
-    net = Network(build(NetConfig(widths, towers=2), 0), torch.randn(1, 3, 16, 16))
-    names = [net.graph.steps[index].name for index in block_ends(net.graph)]
-    towers = ("towers.0.features", "towers.1.features")
-    assert names == [f"{tower}.relu{number}" for tower in towers for number in (1, 3, 5)]
-    names = [net.graph.steps[index].name for index in feature_maps(net.graph)]
-    alone = Network(build(NetConfig(widths), 0), torch.randn(1, 3, 16, 16))
-    stages = [alone.graph.steps[index].name for index in feature_maps(alone.graph)]
-    assert len(stages) == 5
-    assert names == [f"towers.{number}.{name}" for number in range(2) for name in stages]
-
-
 def test_a_linear_layer_projects_its_logits(networks):
     module, net, images = networks("plain")
     p = project(net, images, "classifier", [4], rule="gradient")

@@ -96,9 +96,9 @@ def occlude(
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
     from convscope.figures.occlusion import check_occlusion_fits
-    from convscope.methods.projection import check_scale
     from convscope.methods.occlude import occlude_sizes
     from convscope.methods.patches import label_map
+    from convscope.methods.projection import check_scale
     from convscope.outputs import check_output
 
     check_output(output, PICTURES + ARRAYS)

@@ -58,12 +58,13 @@ def report(
     """
     from convscope.methods.budget import Deadline, parse_bytes
     from convscope.outputs import check_folder
+    from convscope.pages.report import KIND
     from convscope.pages.report import report as write
 
     seconds = None if budget == "none" else budget
     Deadline(seconds)
     parse_bytes(memory)
-    check_folder(output)
+    check_folder(output, KIND, images)
     net = load_network(model, weights, size, device, answer, head, range)
     source = open_images(images, net)
     pictures = [net.preprocess(path) for path in picture] if picture else None

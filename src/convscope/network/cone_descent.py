@@ -358,7 +358,7 @@ def _moved(
     offsets = (new.origins - old.origins[:, units]).T
     if (offsets == offsets[0]).all():
         return _narrowed(signal, axes, offsets[0], new.size)
-    parts = zip(signal.split(1), offsets, strict=True)
+    parts = zip(torch.split(signal, 1), offsets, strict=True)
     return torch.cat([_narrowed(part, axes, offset, new.size) for part, offset in parts])
 
 
