@@ -83,6 +83,7 @@ def checkerboard(
     (('1',), 0.484, (4, 4))
 
     """
+    net = net.fitting(images)
     images = net.checked(images)
     if units < 1:
         raise ConvscopeError(

@@ -80,6 +80,7 @@ def correspondence(
 
     """
     deadline = budgets.Deadline(budget)
+    net = net.fitting(images)
     images = net.checked(images)
     if repeats < 1:
         raise ConvscopeError(f"the number of repeats must be at least 1, not {repeats}")

@@ -97,6 +97,7 @@ def invariance(
 
     """
     deadline = budgets.Deadline(budget)
+    net = net.fitting(images)
     images = net.checked(images)
     for kind in (*kinds, *(amounts or {})):
         check_transformation(kind)

@@ -147,6 +147,7 @@ def occlude_sizes(
     budget is that of each. Where Ctrl-C stops the work, the sizes not begun are left out.
     """
     _check_method(method, budget, precision)
+    net = net.fitting(image)
     image = net.checked(image)
     if len(image) > 1:
         raise ImageError(f"one image at a time is occluded, not {len(image)}")

@@ -85,6 +85,7 @@ def project(
 
     """
     check_choices(rule, select, layer, channels, top)
+    net = net.fitting(images)
     request = _Request.of(net, layer, channels, rule, select, top)
     checked, names = read(net, images, titles)
     return _project(request, checked, names, budget.parse_bytes(memory), progress)

@@ -123,6 +123,7 @@ def sanity(
             raise ConvscopeError(f"the number of {name} must be at least 1, not {number}")
     if seed < 0:
         raise ConvscopeError(f"a seed cannot be negative, as {seed} is")
+    net = net.fitting(image)
     image = _single(net, image)
     swapped = image.flip(3) if other is None else _single(net, other)
     unit = projected_unit(net, image, target, layer, channel)

@@ -79,6 +79,28 @@ def lowered(node: Node) -> Lowered | Same:
     return Lowered(target, named)
 
 
+_FILLED = {
+    aten.new_zeros.default: 0,
+    aten.new_ones.default: 1,
+    aten.new_empty.default: 0,
+    aten.new_full.default: None,
+    aten.zeros_like.default: 0,
+    aten.ones_like.default: 1,
+    aten.empty_like.default: 0,
+    aten.full_like.default: None,
+}
+
+
+def filled(node: Node) -> Lowered | None:
+    """Return what a node becomes that takes no more of what it reads than its shape and kind."""
+    if node.target not in _FILLED:
+        return None
+    value, named = node.meta["val"], named_arguments(node)
+    fill = named.get("fill_value", _FILLED[node.target])
+    options = {"dtype": value.dtype, "device": value.device}
+    return Lowered(aten.full.default, {"size": [*value.shape], "fill_value": fill, **options})
+
+
 def writes_over(node: Node) -> Node | None:
     """Return what a node writes its result over, if it does.
 

@@ -22,6 +22,7 @@ from convscope.network.lowering import (
     Lowered,
     Same,
     TangledError,
+    filled,
     lowered,
     named_arguments,
     shares_memory_with,
@@ -183,9 +184,11 @@ class _Builder:
             return  # an assertion
         written = None if self.rewritten else writes_over(node)
         self._place(node, shares_memory_with(node))
-        use = random_use(node)
+        use, plain = random_use(node), filled(node)
         if use is not None:
             self._visit_random(node, use, written)
+        elif plain is not None and not self._is_dependent_on(plain):
+            self._add_filled(node, plain)
         elif dependent:
             self._add(node, self._lowered(node), written)
         else:
@@ -213,6 +216,17 @@ class _Builder:
             )
         else:
             self._append_drawn(node, written)
+
+    def _add_filled(self, node: Node, plain: Lowered) -> None:
+        """Take in a tensor of one value: a constant, or made for as many images as there are."""
+        sizes = plain.arguments["size"]
+        if any(isinstance(self._size(size), BatchSize) for size in sizes):
+            self._add(node, plain, None)
+        else:
+            sizes = [self._size(size) for size in sizes]
+            self.constants[node] = self._evaluated(
+                plain.target, (), {**plain.arguments, "size": sizes}
+            )
 
     def _append_drawn(self, node: Node, written: Node | None) -> None:
         """Add values that are drawn once: the same for every image."""
