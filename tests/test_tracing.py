@@ -11,8 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convscope.errors import ImageError, TraceError
+from convscope.errors import ConvscopeError, ImageError, TraceError
+from convscope.methods.diagnose import diagnose
+from convscope.methods.occlude import occlude
 from convscope.methods.project import project
+from convscope.methods.scan import scan
 from convscope.network import Network
 
 
@@ -220,6 +223,30 @@ def test_an_example_may_be_a_shape_an_array_or_whole_numbers():
         net((image * 255).to(torch.uint8))
 
 
+class Keeps(nn.Module):
+    """Keeps what it computed in attributes, for whoever looks later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.seen = nn.Conv2d(3, 4, 3), []
+        self.maps = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.maps = self.conv(x)
+        return F.relu(self.maps)
+
+
+def test_what_a_forward_keeps_is_as_it_was():
+    module, images = Keeps(), torch.randn(2, 3, 8, 8)
+    try:
+        net = Network(module, images[:1])
+    except TraceError as refused:  # torch 2.9 to 2.11 or so
+        assert "keeps a tensor in self.maps" in str(refused)  # noqa: PT017
+        return
+    assert module.maps is None
+    torch.testing.assert_close(net(images), module(images))
+
+
 class Noisy(nn.Module):
     """Everything that stays on by mistake, around two convolutions."""
 
@@ -264,8 +291,7 @@ class Sampled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mean, scale = self.mean(x), self.scale(x)
-        self.noise = torch.randn_like(scale)
-        return F.relu(mean + scale * self.noise)
+        return F.relu(mean + scale * torch.randn_like(scale))
 
 
 def test_frozen_values_are_drawn_once_and_the_same_for_every_image():
@@ -437,3 +463,85 @@ def test_threads_may_trace_at_once():
         assert all(part.training for part in module.modules())
         assert isinstance(found[number], Tensor), found[number]
         torch.testing.assert_close(found[number], module.eval()(images).detach())
+
+
+class Logarithm(nn.Module):
+    """Makes NaN of finite values in its second layer, and masks by infinity in its first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 3, 3, padding=1)
+        self.second = nn.Conv2d(3, 3, 3)
+        self.last = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.first(x)
+        masked = maps.masked_fill(maps > 1e3, float("-inf")).softmax(1)
+        return F.relu(self.last(torch.log(self.second(masked + maps).sin() - 0.5)))
+
+
+def test_the_layer_that_makes_nan_is_named():
+    torch.manual_seed(0)
+    net = Network(Logarithm(), (1, 1, 12, 12))
+    images = torch.rand(60, 1, 12, 12)
+    with pytest.raises(ImageError, match="are not finite from layer 'log' on"):
+        project(net, images[:2], "last", [0])
+    assert project(net, images[:2], "second", [0]).pixels.isfinite().all()
+    with pytest.raises(ConvscopeError, match="not finite from log on"):
+        scan(net, list(images))
+
+
+class Root(nn.Module):
+    """Makes NaN of the dark images alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3)
+        self.off = nn.Dropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.last(F.dropout(F.relu(self.conv(x))) + (x.mean() - 0.1).sqrt()))
+
+
+def test_randomness_and_nan_are_findings():
+    torch.manual_seed(0)
+    images = [torch.rand(1, 8, 8) * (number % 20 > 0) for number in range(60)]
+    net = Network(Root(), (1, 1, 8, 8), random="freeze")
+    found = diagnose(net, images, budget=0)
+    kinds = ("randomness", "not finite")
+    random, nan = (next(f for f in found.findings if f.kind == kind) for kind in kinds)
+    assert "Dropout stays on in evaluation: " in random.evidence
+    assert "test_tracing.py:" in random.evidence
+    assert random.suggestion.startswith("Pass `training=self.training` there")
+    assert (nan.layer, "in 3 of 60 images" in nan.evidence) == ("sqrt", True)
+
+
+def test_methods_take_images_of_another_size():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net, images = Network(module, (1, 3, 8, 8)), torch.rand(2, 3, 14, 11)
+    same = Network(module, images[:1])
+    found, expected = (project(n, images, "1", [0, 3]) for n in (net, same))
+    assert torch.equal(found.pixels, expected.pixels)
+    found, expected = (occlude(n, images[:1], patch=4, stride=2, target=1) for n in (net, same))
+    assert torch.equal(found.logit, expected.logit)
+
+
+def test_tensors_of_one_value_do_not_make_a_window_whole():
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps = self.conv(x)
+            edge = maps.new_zeros(maps.shape[2:])
+            edge[1:3, 2:4] = 1.0
+            return F.relu(maps * edge + torch.zeros_like(maps) + maps.new_full((4, 1, 1), 2.0))
+
+    torch.manual_seed(0)
+    module, images = Shifted(), torch.randn(2, 3, 9, 9)
+    net = Network(module, images[:1])
+    assert net.graph.batched
+    assert net.layers["relu"].receptive_field == (3, 3)
+    torch.testing.assert_close(net(images), module(images))

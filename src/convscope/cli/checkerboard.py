@@ -16,6 +16,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Random,
     Range,
     Size,
     Weights,
@@ -55,6 +56,7 @@ def checkerboard(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
@@ -77,7 +79,7 @@ def checkerboard(
     rule_named(rule)
     parse_bytes(memory)
     Deadline(budget)
-    net = load_network(model, weights, size, device, answer, head, range)
+    net = load_network(model, weights, size, device, answer, head, range, random)
     if output.suffix.lower() in PICTURES:
         _check_fits(net, layer)
     batch = net.preprocess.batch(images)

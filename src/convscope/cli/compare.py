@@ -11,6 +11,7 @@ from convscope.cli.options import (
     Device,
     Head,
     Memory,
+    Random,
     Range,
     load_network,
     open_images,
@@ -51,6 +52,7 @@ def compare(
     ] = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
@@ -72,7 +74,7 @@ def compare(
         raise ConvscopeError("--weights is given at most twice: for A, and for B")
     pairs = [_pair(text) for text in layer] if layer else None
     nets = tuple(
-        load_network(model, own, size, device, answer, head, range)
+        load_network(model, own, size, device, answer, head, range, random)
         for model, own in zip((first, second), given, strict=False)
     )
     sources = tuple(open_images(images, net) for net in nets)

@@ -13,6 +13,7 @@ from convscope.cli.options import (
     Device,
     Head,
     Model,
+    Random,
     Range,
     Size,
     Weights,
@@ -55,6 +56,7 @@ def correspondence(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     range: Range = None,
     device: Device = "cpu",
     output: Annotated[
@@ -72,7 +74,7 @@ def correspondence(
     from convscope.outputs import check_output, written_beside
 
     check_output(output, PICTURES + TENSORS)
-    net = load_network(model, weights, size, device, answer, head, range)
+    net = load_network(model, weights, size, device, answer, head, range, random)
     marked = read_parts(parts, net.preprocess)
     with progress_bar(f"hiding parts of {len(marked.files)} images") as advance:
         found = measure(

@@ -15,6 +15,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Random,
     Range,
     Size,
     Weights,
@@ -66,6 +67,7 @@ def diagnose(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "freeze",
     range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
@@ -87,7 +89,7 @@ def diagnose(
     check_output(output, PICTURES + RECORDS)
     limits = Thresholds.named(_numbers(threshold or []))
     Deadline(budget, or_zero=True)
-    net = load_network(model, weights, size, device, answer, head, range)
+    net = load_network(model, weights, size, device, answer, head, range, random)
     given = _given(images, net)
     with progress_bar("diagnosing") as advance:
         found = examine(

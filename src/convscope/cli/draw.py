@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import PICTURES, Answer, AsJson, Head, Model, Size, load_network
+from convscope.cli.options import PICTURES, Answer, AsJson, Head, Model, Random, Size, load_network
 from convscope.cli.printing import print_json, print_line
 
 
@@ -20,6 +20,7 @@ def draw(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     as_json: AsJson = False,
 ) -> None:
     """Draw the architecture: a box for every layer, its maps' size and channels, and what skips."""
@@ -29,7 +30,7 @@ def draw(
     check_output(output, PICTURES)
     # An exported program brings its weights; for all else random ones save a download.
     own = "default" if model.endswith(".pt2") else "random"
-    net = load_network(model, weights or own, size, "cpu", answer, head)
+    net = load_network(model, weights or own, size, "cpu", answer, head, random=random)
     found = drawn(net)
     with written_beside(output) as beside:
         found.save(beside)

@@ -14,6 +14,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Random,
     Range,
     Size,
     Weights,
@@ -53,6 +54,7 @@ def invariance(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
@@ -73,7 +75,7 @@ def invariance(
     check_output(output, PICTURES + TENSORS)
     if output.suffix.lower() in PICTURES:
         check_images_fit(len(images))
-    net = load_network(model, weights, size, device, answer, head, range)
+    net = load_network(model, weights, size, device, answer, head, range, random)
     batch = net.preprocess.batch(images)
     targets = target * len(images) if target and len(target) == 1 else target
     with progress_bar(f"transforming {len(images)} image{'s' if len(images) > 1 else ''}") as bar:

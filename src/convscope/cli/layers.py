@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.options import Answer, AsJson, Head, Model, Size, load_network
+from convscope.cli.options import Answer, AsJson, Head, Model, Random, Size, load_network
 from convscope.cli.printing import print_json
 
 if TYPE_CHECKING:
@@ -20,12 +20,13 @@ def layers(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     as_json: AsJson = False,
 ) -> None:
     """List the layers: shape, stride, padding offset, receptive field, parameters, cost."""
     # An exported program brings its weights; for all else random ones save a download.
     own = "default" if model.endswith(".pt2") else "random"
-    net = load_network(model, weights or own, size, "cpu", answer, head)
+    net = load_network(model, weights or own, size, "cpu", answer, head, random=random)
     rows = list(net.layers.values())
     if as_json:
         from dataclasses import asdict

@@ -16,6 +16,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Random,
     Range,
     Size,
     Weights,
@@ -83,6 +84,7 @@ def occlude(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
@@ -110,7 +112,7 @@ def occlude(
     targets = None if not target else target[0] if len(target) == 1 else target
     if output.suffix.lower() in PICTURES:
         check_occlusion_fits(len(images) * len(sizes) * len(target or [""]))
-    net = load_network(model, weights, size, device, answer, head, range)
+    net = load_network(model, weights, size, device, answer, head, range, random)
     batch = net.preprocess.batch(images)
     hidden = _fill(fill)
     masks = None if mask is None else label_map(mask)

@@ -50,6 +50,13 @@ Answer = Annotated[
 Head = Annotated[
     str | None, typer.Option(help="Which of several outputs: its number or name; the first.")
 ]
+Random = Annotated[
+    str,
+    typer.Option(
+        help="A network that is random in evaluation mode: refuse it, or freeze it, with dropout "
+        "off and other values drawn once."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
 Width = Annotated[
     str, typer.Option(help="Of the figure: column, text, slide, or inches; letters stay legible.")
@@ -74,6 +81,7 @@ def load_network(
     answer: str | None = None,
     head: str | None = None,
     range: str | None = None,
+    random: str = "refuse",
 ) -> "Network":
     """Load a network by name or RUN folder; ``random`` stands for random weights."""
     from convscope.models import load
@@ -89,7 +97,8 @@ def load_network(
         # A factory's file may print; standard output is for the answer alone.
         with redirect_stdout(sys.stderr):
             own = None if weights == "random" else weights
-            net = load(model, own, size=size, device=device, answer=answer, head=head)
+            chosen = {"answer": answer, "head": head, "random": random}
+            net = load(model, own, size=size, device=device, **chosen)
     if black_and_white is not None:
         net.preprocess = replace(net.preprocess, range=black_and_white)
     return net

@@ -14,6 +14,7 @@ from convscope.cli.options import (
     Memory,
     Model,
     Output,
+    Random,
     Range,
     Size,
     Weights,
@@ -47,6 +48,7 @@ def project(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
@@ -72,7 +74,7 @@ def project(
     check_scale(scale)
     method.check_choices(rule, select, layer, channel, top)
     parse_bytes(memory)
-    net = load_network(model, weights, size, device, answer, head, range)
+    net = load_network(model, weights, size, device, answer, head, range, random)
     if output.suffix.lower() in FIGURES:
         check_fits(len(images), method.units_an_image(net, layer, channel, top), drawn)
     with progress_bar("projecting") as advance:

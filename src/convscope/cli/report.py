@@ -12,6 +12,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Random,
     Range,
     Size,
     Weights,
@@ -47,6 +48,7 @@ def report(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
@@ -65,7 +67,7 @@ def report(
     Deadline(seconds)
     parse_bytes(memory)
     check_folder(output, KIND, images)
-    net = load_network(model, weights, size, device, answer, head, range)
+    net = load_network(model, weights, size, device, answer, head, range, random)
     source = open_images(images, net)
     pictures = [net.preprocess(path) for path in picture] if picture else None
     names = [path.name for path in picture] if picture else None

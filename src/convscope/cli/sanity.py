@@ -13,6 +13,7 @@ from convscope.cli.options import (
     Head,
     Memory,
     Model,
+    Random,
     Range,
     Size,
     Weights,
@@ -59,6 +60,7 @@ def sanity(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
@@ -76,7 +78,7 @@ def sanity(
     from convscope.outputs import check_output, written_beside
 
     check_output(output, PICTURES + TENSORS)
-    net = load_network(model, weights, size, device, answer, head, range)
+    net = load_network(model, weights, size, device, answer, head, range, random)
     inputs = net.preprocess(image)
     rules = {"rules": rule} if rule else {}
     with progress_bar(f"testing {image.name}") as advance:

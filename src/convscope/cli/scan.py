@@ -14,6 +14,7 @@ from convscope.cli.options import (
     Device,
     Head,
     Memory,
+    Random,
     Range,
     Size,
     Weights,
@@ -61,6 +62,7 @@ def scan(
     size: Size = None,
     answer: Answer = None,
     head: Head = None,
+    random: Random = "refuse",
     range: Range = None,
     device: Device = "cpu",
     memory: Memory = "1GB",
@@ -86,7 +88,7 @@ def scan(
     room = parse_bytes(memory)
     share = _part(part)
     _check_folder(output, images, resume)
-    net = load_network(model, weights, size, device, answer, head, range)
+    net = load_network(model, weights, size, device, answer, head, range, random)
     chosen_rule(net, rule)
     from convscope.atlas.commands import ModelNames
 
@@ -192,7 +194,9 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
         raise DataError(f"{parts[0]} does not say what network it is of: merge it in Python")
     names = ModelNames(**facts["model"])
     _check_folder(output, Path(names.images), resume=False)
-    net = load_network(names.model, names.weights, names.size, "cpu", range=names.range)
+    net = load_network(
+        names.model, names.weights, names.size, "cpu", range=names.range, random="freeze"
+    )
     source = open_images(Path(names.images), net)
     if source.fingerprint() != facts["data"]["fingerprint"]:
         raise DataError(f"{names.images} has changed since it was scanned")

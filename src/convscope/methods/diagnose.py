@@ -18,6 +18,8 @@ from convscope.methods.diagnosis import (
     exploding,
     grid,
     importance,
+    not_finite,
+    randomness,
     receptive_field,
     saturation,
 )
@@ -321,7 +323,7 @@ class _Work:
 
     def _findings(self) -> list[Finding]:
         """Return what is wrong, in the order of the layers."""
-        found: list[Finding] = []
+        found = [*randomness.find(self.net), *not_finite.find(self.scanned)]
         for layer in self.examined:
             found = self._with_units(layer, found)
         name = None if self.first is None else self.first.name

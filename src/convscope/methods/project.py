@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import RuleError, UnitError, near_matches
+from convscope.errors import ImageError, RuleError, UnitError, near_matches
 from convscope.methods import budget
 from convscope.methods.descents import bring_down, images_at_once
 from convscope.methods.pictures import Images, class_layers, read, with_answers
@@ -17,6 +17,7 @@ from convscope.network.cone_descent import Units
 from convscope.network.ops import Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
 from convscope.network.shield import shielded
+from convscope.network.visit import first_not_finite
 from convscope.network.walk import Ascent, ascend
 
 SELECTIONS = ("peak", "map")
@@ -249,6 +250,19 @@ class _Found:
         return cls(*(torch.cat([getattr(p, name) for p in parts], dimension) for name in names))
 
 
+def _check_finite(request: _Request, ascent: Ascent, images: Tensor) -> None:
+    """Refuse images of which the network makes NaN or infinity, and name the layer that does."""
+    graph, steps = request.net.graph, request.steps
+    if all(ascent.maps[step].isfinite().all() for step in steps):
+        return
+    for image in images:
+        if name := first_not_finite(graph, image[None], steps):
+            raise ImageError(
+                f"the values of {request.net.name} are not finite from layer {name!r} on, where "
+                f"there is nothing to project: look at the weights and the pixels' range"
+            )
+
+
 def _project(
     request: _Request,
     images: Tensor,
@@ -277,6 +291,7 @@ def _project(
     for begin in range(0, len(images), at_once):
         part = slice(begin, begin + at_once)
         ascent = ascend(graph, images[part], kept, request.rule)
+        _check_finite(request, ascent, images[part])
         own = None if chosen is None else chosen[part]
         layers = [
             _descended(request, step, ascent, images[part], own, memory, advance)

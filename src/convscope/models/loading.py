@@ -42,6 +42,7 @@ def load(
     device: str | torch.device = "cpu",
     answer: str | None = None,
     head: int | str | None = None,
+    random: str = "refuse",
 ) -> Network:
     """Load a network by name.
 
@@ -60,6 +61,8 @@ def load(
         device: where to run, such as "cpu" or "cuda".
         answer: what the output means: "classes", "labels" or "number"; see :class:`.Network`.
         head: which of several outputs counts, by its number or name.
+        random: "refuse" a network that is random in evaluation mode, or "freeze" it; see
+            :class:`.Network`.
 
     Raises:
         ModelError: if there is no such model, or its file or weights cannot be used.
@@ -85,6 +88,7 @@ def load(
         notes=parts.notes,
         answer=answer,
         head=head,
+        random=random,
     )
 
 

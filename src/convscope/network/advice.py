@@ -117,7 +117,12 @@ def why_not(module: nn.Module, inputs: Inputs, error: Exception) -> TraceError:
     at = f", at {place}" if place else ""
     hooks = foreign_hooks(module)
     trouble = _trouble_without_tracing(module, inputs)
-    if trouble is not None:
+    if kept := re.search(r"attributes? (self\.[\w., ]+?) (?:was|were) assigned", str(error)):
+        reason = (
+            f"its forward keeps a tensor in {kept[1]}, which this version of torch cannot trace"
+        )
+        ending = "leave that out, or use a newer torch"
+    elif trouble is not None:
         reason, line = first_sentence(trouble), line_of(trouble)
         at = f", at {line}" if line else ""
         ending = "check that the module runs on that input"

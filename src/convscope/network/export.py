@@ -24,14 +24,19 @@ TRACING = threading.RLock()
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put *module* into evaluation mode, and every part of it back as it was afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
+    """Put *module* into evaluation mode, and every part of it back as it was afterwards.
+
+    What its forward keeps in attributes is put back too: it would be tensors without values.
+    """
+    states = [(part, dict(vars(part))) for part in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        for part, training in modes:
-            part.training = training
+        for part, state in states:
+            for name in vars(part).keys() - state.keys():
+                del vars(part)[name]
+            vars(part).update(state)
 
 
 @contextmanager

@@ -33,11 +33,13 @@ class RandomUse:
     Attributes:
         what: ``"dropout"``, ``"a random mask"`` or ``"random values"``.
         place: the line of its code, as ``"net.py:12, `F.dropout(x)`"``, or the module's name.
+        module: the dotted name of the module whose forward it is in.
 
     """
 
     what: str
     place: str
+    module: str
 
     @property
     def finding(self) -> str:
@@ -98,7 +100,7 @@ def random_use(node: Node) -> RandomUse | None:
     stack = node.meta.get("nn_module_stack")
     owner = [*stack.values()][-1][0] if stack else ""
     place = own_line(node.meta.get("stack_trace")) or f"in module {owner or 'itself'!r}"
-    return RandomUse(what or "random values", place)
+    return RandomUse(what or "random values", place, owner)
 
 
 def switched_off(node: Node) -> Lowered | Same | None:

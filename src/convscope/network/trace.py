@@ -160,7 +160,9 @@ class _Builder:
         except (TangledError, TraceError):
             raise
         except Exception as error:  # torch's, in computing what is constant or in sizes
-            line = own_line(node.meta.get("stack_trace")) or str(node.target)
+            near = (node, *node.all_input_nodes)
+            lines = (own_line(other.meta.get("stack_trace")) for other in near)
+            line = next(filter(None, lines), str(node.target))
             if "symbol" in str(error):
                 raise TraceError(
                     f"how many values the network keeps depends on the pixels, at {line}; choose "

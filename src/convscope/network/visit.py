@@ -55,6 +55,35 @@ def visit(
             del values[index]
 
 
+@torch.no_grad()
+def first_not_finite(graph: Graph, image: Tensor, targets: Collection[int]) -> str | None:
+    """Return the layer where NaN or infinity comes up that is found at one of *targets*.
+
+    Values may be infinite on purpose, as before a softmax that masks by them; so this goes back
+    from the target to the step that makes them of finite ones.
+
+    Args:
+        graph: the network.
+        image: [1, C, H, W], finite.
+        targets: the steps to look at.
+
+    Returns:
+        the name of a layer; None if all is finite at the targets.
+
+    """
+    bad: set[int] = set()
+
+    def look(index: int, values: Tensor) -> None:
+        if values.is_floating_point() and not values.isfinite().all():
+            bad.add(index)
+
+    visit(graph, image, graph.needed_for(targets), look)
+    found = min((index for index in targets if index in bad), default=None)
+    while found is not None and (behind := bad.intersection(graph.steps[found].inputs)):
+        found = min(behind)
+    return None if found is None else graph.steps[found].name
+
+
 def _runs_in_place(graph: Graph, index: int, wanted: Collection[int]) -> bool:
     """Return whether a ReLU may write over its input: a fresh map that nobody else looks at.
 

@@ -16,8 +16,10 @@ class Finding:
     Attributes:
         kind: what it is: ``"dead units"``, ``"dominating filter"``, ``"exploding layer"``,
             ``"duplicate filters"``, ``"aliasing"``, ``"frequency gap"``, ``"saturation"``,
-            ``"receptive field"``, ``"checkerboard"`` or ``"unneeded layer"``.
-        layer: the convolution's name (of a checkerboard also an average pool's).
+            ``"receptive field"``, ``"checkerboard"``, ``"unneeded layer"``, ``"not finite"`` or
+            ``"randomness"``.
+        layer: the convolution's name (of a checkerboard also an average pool's; of randomness, the
+            module's).
         channels: the channels concerned; none where it is the whole layer.
         evidence: a sentence with the numbers.
         suggestion: a sentence on what to change.

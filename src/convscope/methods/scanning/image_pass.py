@@ -21,7 +21,7 @@ from convscope.methods.scanning.strongest import Booleans, Integers
 from convscope.methods.scanning.tally import NO_CLASS, Tally
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
-from convscope.network.visit import visit
+from convscope.network.visit import first_not_finite, visit
 
 MOST_IMAGES_AT_ONCE = 128
 MAPS_ALIVE = 6
@@ -32,6 +32,7 @@ SHARES = 4
 
 READERS = 4
 NOT_FINITE = "the network's activations are not finite"
+"""Followed by the layer where that begins."""
 
 
 def images_at_once(net: Network, memory: int) -> int:
@@ -93,7 +94,7 @@ class _Looked:
 
     batch: list[_Image]
     found: dict[int, _Found]
-    left_out: list[int]
+    left_out: dict[int, str]
     done: int
 
 
@@ -180,13 +181,23 @@ class ImagePass:
     def _look(self, batch: list[_Image], done: int) -> _Looked:
         """Run the network on a batch, and again without those whose values are not finite."""
         found = self._reduced(batch)
-        bad: list[int] = []
+        bad: dict[int, str] = {}
         finite = [all(row) for row in zip(*(f.reduced.finite() for f in found.values()))]  # noqa: B905
         if not all(finite):
-            bad = [image.number for image, good in zip(batch, finite, strict=True) if not good]
+            bad = {
+                image.number: self._why_left_out(image)
+                for image, good in zip(batch, finite, strict=True)
+                if not good
+            }
             batch = [image for image, good in zip(batch, finite, strict=True) if good]
             found = self._reduced(batch)
         return _Looked(batch, found, bad, done)
+
+    def _why_left_out(self, image: _Image) -> str:
+        """Say in which layer the values of an image stop being finite."""
+        pixels = self._net.checked(image.pixels[None])
+        name = first_not_finite(self._net.graph, pixels, self._layers)
+        return f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
 
     def _reduced(self, batch: list[_Image]) -> dict[int, _Found]:
         """Run the network on a batch, padded to the one size, and reduce every layer's maps."""
@@ -220,8 +231,8 @@ class ImagePass:
         """Count a batch; return how many images are done."""
         batch = looked.batch
         with self._counting:
-            for number in looked.left_out:
-                self._leave_out(number, NOT_FINITE)
+            for number, reason in looked.left_out.items():
+                self._leave_out(number, reason)
             if batch:
                 self._count_images(batch, looked.found)
         return looked.done
