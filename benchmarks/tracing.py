@@ -23,10 +23,10 @@ NAMES = (
 def module_of(name: str) -> nn.Module:
     """Return a network with random weights."""
     if name.startswith("timm:"):
-        import timm
+        import timm  # noqa: PLC0415
 
         return timm.create_model(name.removeprefix("timm:"), pretrained=False).eval()
-    import torchvision
+    import torchvision  # noqa: PLC0415
 
     without = {"weights_backbone": None} if name.startswith("deeplab") else {}
     return torchvision.models.get_model(name, weights=None, **without).eval()

@@ -97,8 +97,9 @@ def load_network(
         # A factory's file may print; standard output is for the answer alone.
         with redirect_stdout(sys.stderr):
             own = None if weights == "random" else weights
-            chosen = {"answer": answer, "head": head, "random": random}
-            net = load(model, own, size=size, device=device, **chosen)
+            net = load(
+                model, own, size=size, device=device, answer=answer, head=head, random=random
+            )
     if black_and_white is not None:
         net.preprocess = replace(net.preprocess, range=black_and_white)
     return net

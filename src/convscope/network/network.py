@@ -243,8 +243,11 @@ class Network:
             self._others[size] = twin
         return self._others[size]
 
-    def fitting(self, images: Tensor) -> "Network":
-        """Return the network for images of the size that *images* have, see :meth:`at`."""
+    def fitting(self, images: Any) -> "Network":
+        """Return the network for images of the size that *images* have, see :meth:`at`.
+
+        Of pictures that are yet to be prepared for the network, and of wrong images, it is this.
+        """
         shape = tuple(getattr(images, "shape", ()))
         if len(shape) != 4 or shape[1] != self.input_shape[0] or self.graph is not self.traced:
             return self
