@@ -6,6 +6,7 @@ on whatever lies in its dimensions: batch norm along the image's columns, a conv
 rows. The oracles are brute force and torch's own gradient, in float64.
 """
 
+from dataclasses import replace
 from itertools import permutations
 from random import Random
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.network import Network
 from convscope.network.graph import Graph
-from convscope.network.ops import TABLE
+from convscope.network.ops import TABLE, Convolution
 
 aten = torch.ops.aten
 SIDE = 10
@@ -229,3 +230,23 @@ def test_the_operations_cover_the_table():
         for step in Network(Moved(name, (2, 3, 1), (3, 1, 2)), image).graph.steps[1:]
     }
     assert set(TABLE) - used <= elsewhere
+
+
+def test_windows_that_are_wrong_are_noticed_and_not_used(monkeypatch):
+    module = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)).double()
+    image = torch.randn(1, 2, 12, 12, generator=torch.Generator().manual_seed(0)).double()
+    module(image)
+    net = Network(module, image)
+    assert not cs.occlude(net, image, 4, 4, "black", layer="1", channel=0).notes
+    # A convolution that is taken to read two columns further left than it does.
+    right = Convolution.rows
+    monkeypatch.setattr(
+        Convolution, "rows", lambda *a: replace(right(*a), padding=2 * (a[-1] == 3))
+    )  # fmt: skip
+    found, expected = (
+        cs.occlude(net, image, 4, 4, "black", layer="1", channel=0, method=method)
+        for method in ("exact", "full")
+    )
+    assert found.notes == ("computed in full: windows gave another answer (please report it)",)
+    assert torch.equal(found.logit, expected.logit)
+    assert torch.equal(found.activation, expected.activation)

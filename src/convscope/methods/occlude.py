@@ -13,7 +13,15 @@ from convscope.errors import ConvscopeError, ImageError, UnitError, near_matches
 from convscope.methods import budget as budgets
 from convscope.methods.adaptive import Budget, Mask, Sampling, estimated, nearest
 from convscope.methods.occlusion import Occlusion
-from convscope.methods.passes import Answers, FullPasses, Indices, Passes, Question, WindowedPasses
+from convscope.methods.passes import (
+    Answers,
+    CheckedPasses,
+    FullPasses,
+    Indices,
+    Passes,
+    Question,
+    WindowedPasses,
+)
 from convscope.methods.patches import (
     Cover,
     FillValue,
@@ -374,6 +382,8 @@ class _Work:
             notes.append(f"stopped early: {done} of {count} positions were computed")
         elif done < count:
             notes.append(f"{done} of {count} positions were computed, the others are estimated")
+        if isinstance(self.passes, CheckedPasses) and self.passes.full is not None:
+            notes.append("computed in full: windows gave another answer (please report it)")
         if self.precision != "float32":
             notes.append("what a patch changes was computed in bfloat16")
         return tuple(notes)
@@ -387,6 +397,8 @@ def _passes(question: Question, method: str, precision: str, memory: int) -> Pas
         raise ConvscopeError(
             f"{question.net.name} cannot be computed in {precision}: leave the precision out"
         )
+    if rounded is None:
+        return CheckedPasses(question, memory)
     return WindowedPasses(question, memory, rounded)
 
 

@@ -131,18 +131,74 @@ class FullPasses:
 
     def answers(self, cover: Cover) -> Iterator[Answers]:
         """Yield the answers with each part covered."""
-        question, graph = self.question, self.question.net.graph
-        size = question.image.shape[-2:]
+        question = self.question
         for begin in range(0, len(cover), self.at_once):
             part = np.arange(begin, min(begin + self.at_once, len(cover)))
-            zeros = np.zeros_like(part)
-            images = painted(question.image, cover.part(part), Placement(zeros, zeros, *size))
-            found = ascend(graph, images, question.targets).maps
+            found = _in_full(question, cover.part(part))
             activation = None
             if question.layer is not None:
                 activation = _channel_sums(found[question.layer], question.channel)
             values = None if question.answer is None else found[question.answer.step]
             yield Answers(part, values, activation)
+
+
+def _in_full(question: Question, cover: Cover) -> dict[int, Tensor]:
+    """Return the whole maps that are asked for with each part covered."""
+    zeros = np.zeros(len(cover), dtype=np.int64)
+    place = Placement(zeros, zeros, *question.image.shape[-2:])
+    images = painted(question.image, cover, place)
+    return ascend(question.net.graph, images, question.targets).maps
+
+
+class CheckedPasses:
+    """Windows, as long as they answer as the whole network does.
+
+    One part of the first batch is computed in full besides; where the two differ by more than
+    rounding, everything is.
+
+    Attributes:
+        full: the passes over whole maps, once they have taken over.
+
+    """
+
+    def __init__(self, question: Question, memory: int) -> None:
+        self.question, self.memory = question, memory
+        self.windowed = WindowedPasses(question, memory)
+        self.full: FullPasses | None = None
+        self.checked = False
+
+    def answers(self, cover: Cover) -> Iterator[Answers]:
+        """Yield the answers with each part covered."""
+        if self.full is None:
+            for answers in self.windowed.answers(cover):
+                if not self.checked and not self._agrees(answers, cover):
+                    self.full = FullPasses(self.question, self.memory)
+                    break
+                self.checked = True
+                yield answers
+        if self.full is not None:
+            yield from self.full.answers(cover)
+
+    def _agrees(self, answers: Answers, cover: Cover) -> bool:
+        """Return whether the middle one of some answers is that of the whole network."""
+        question, place = self.question, len(answers.patches) // 2
+        found = _in_full(question, cover.part(answers.patches[place : place + 1]))
+        pairs = []
+        if answers.values is not None and question.answer is not None:
+            own = found[question.answer.step][0]
+            pairs.append((answers.values[place], own, own.abs().nan_to_num(0, posinf=0).max()))
+        if answers.activation is not None and question.layer is not None:
+            maps = found[question.layer]
+            own = _channel_sums(maps, question.channel)[0]
+            pairs.append(
+                (answers.activation[place], own, _channel_sums(maps.abs(), question.channel))
+            )
+        # Rounding differs in the order of sums; a wrong window is off by what a part changes.
+        tolerance = torch.finfo(question.image.dtype).eps ** 0.5
+        return all(
+            torch.allclose(a, b, rtol=0, atol=tolerance * float(scale), equal_nan=True)
+            for a, b, scale in pairs
+        )
 
 
 class WindowedPasses:

@@ -12,7 +12,7 @@ from convscope.network.calls import Call, Shape
 from convscope.network.cones import Cones, Placement, Rows, read
 from convscope.network.graph import Graph
 from convscope.network.ops import Generated, Saved, Window
-from convscope.network.ops.base import resized
+from convscope.network.ops.base import in_dtype, resized
 from convscope.network.rules import Rule
 from convscope.network.walk import Ascent
 from convscope.network.windows import Sliding, Whole
@@ -262,15 +262,16 @@ class _ConeDescent:
     ) -> None:
         """Let *part*, which lies as *placement* says, wait at the output of step *source*."""
         target = batch.placements.get(source)
-        if target is None:
+        found = in_dtype(part, self.graph.steps[source].dtype)
+        if target is None or found is None:
             return
+        part = found
         if placement is not None:
             if target.whole:
                 part = self._pasted(source, part, placement)
             else:
                 offset = target.origins[:, 0] - placement.origins[:, 0]
                 part = _narrowed(part, self._axes(source), offset, target.size)
-        part = part.to(self.graph.steps[source].dtype)
         earlier = batch.pending.get(source)
         batch.pending[source] = part if earlier is None else earlier + part
 
@@ -287,7 +288,7 @@ class _ConeDescent:
     def _clear_outside(self, index: int, batch: _Batch) -> None:
         """Set to zero what lies outside the map, where padding is no longer part of anything."""
         placement = batch.placements.get(index)
-        if placement is None or placement.whole:
+        if placement is None or placement.whole or index not in batch.pending:
             return
         shape, axes = self.graph.steps[index].shape, self._axes(index)
         for axis, origins, size in zip(axes, placement.origins, placement.size, strict=True):

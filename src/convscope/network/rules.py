@@ -50,12 +50,17 @@ def _guided(signal: Tensor, derivative: Tensor | None) -> Tensor:
     if derivative.dtype != torch.bool:
         # SiLU, GELU and their like fall a little before they rise: there they are not "active".
         derivative = derivative.clamp(min=0)
-    return signal.clamp_(min=0).mul_(derivative)
+    return _gradient(signal.clamp_(min=0), derivative)
 
 
 def _gradient(signal: Tensor, derivative: Tensor | None) -> Tensor:
     assert derivative is not None
-    return signal.mul_(derivative)
+    if derivative.dtype != torch.bool:
+        return signal.mul_(derivative)
+    # As torch does: behind a ReLU that is off there is nothing, even of a signal that is NaN.
+    active = derivative.to(signal.dtype)
+    torch.ops.aten.threshold_backward.grad_input(signal, active, 0, grad_input=signal)
+    return signal
 
 
 RULES = {

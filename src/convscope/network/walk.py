@@ -9,6 +9,7 @@ from torch import Tensor
 
 from convscope.network.graph import Graph
 from convscope.network.ops import Saved
+from convscope.network.ops.base import in_dtype
 from convscope.network.rules import Rule
 
 
@@ -180,9 +181,8 @@ class _Descent:
         saved = tuple(self._for_signals(value, batch.owners) for value in self.ascent.saved[index])
         signals = step.operation.reverse(step.call, signal, saved, self.rule)
         for source, part in zip(step.inputs, signals, strict=True):
-            if part is not None:
-                # Where a network of mixed precision widened a value, its signal is narrowed again.
-                found = part.to(self.graph.steps[source].dtype)
+            found = None if part is None else in_dtype(part, self.graph.steps[source].dtype)
+            if found is not None:
                 earlier = batch.pending.get(source)
                 batch.pending[source] = found if earlier is None else earlier + found
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.errors import RuleError
 from convscope.network.calls import Call, Shape
 from convscope.network.rules import Rule
 from convscope.network.windows import Relation, Whole
@@ -136,9 +137,14 @@ class Operation:
 
 
 def vector_jacobian_product(call: Call, signal: Tensor, inputs: Sequence[Tensor]) -> Signals:
-    """Return the vector-Jacobian product of *call* at *inputs* with *signal*, one an input."""
+    """Return the vector-Jacobian product of *call* at *inputs* with *signal*, one an input.
+
+    Raises:
+        RuleError: if torch does not know the operation's derivative.
+
+    """
     with torch.enable_grad():
-        leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in inputs]
+        leaves = [x.detach().requires_grad_(has_derivative(x.dtype)) for x in inputs]
         output = call.run(leaves, signal.shape[0] // call.shape[0])
         if not output.requires_grad:
             return (None,) * len(leaves)
@@ -146,9 +152,33 @@ def vector_jacobian_product(call: Call, signal: Tensor, inputs: Sequence[Tensor]
             # Some of torch's derivatives, as that of instance norm, misread another layout.
             signal = torch.empty_like(output).copy_(signal)
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
-        found = iter(torch.autograd.grad(output, wanted, signal, allow_unused=True))
+        try:
+            found = iter(torch.autograd.grad(output, wanted, signal, allow_unused=True))
+        except RuntimeError as error:
+            if "not implemented" not in str(error):
+                raise
+            raise RuleError(
+                f"no signal comes down through {call.name!r}, whose derivative PyTorch does not "
+                f"know: choose a layer before it, or occlusion, which needs none"
+            ) from None
     signals = [next(found) if leaf.requires_grad else None for leaf in leaves]
     return exclusive(signals)
+
+
+def has_derivative(dtype: torch.dtype) -> bool:
+    """Return whether values of a dtype can have a derivative: whole numbers have none."""
+    return dtype.is_floating_point or dtype.is_complex
+
+
+def in_dtype(signal: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """Return the signal for a value of *dtype*, given that for one of a wider kind.
+
+    A network may have widened the value: its precision, or from real to complex numbers. None where
+    the value is a whole number, which no derivative goes through.
+    """
+    if not has_derivative(dtype):
+        return None
+    return (signal.real if signal.is_complex() and not dtype.is_complex else signal).to(dtype)
 
 
 def exclusive(signals: Sequence[Tensor | None]) -> Signals:

@@ -87,8 +87,7 @@ class Rectifier(Pointwise):
     def derivative(self, call: Call, value: Tensor, output: Tensor) -> Tensor:
         """Return d output / d value at each position."""
         (derivative,) = vector_jacobian_product(call, torch.ones_like(output), (value,))
-        assert derivative is not None
-        return derivative
+        return torch.zeros_like(output) if derivative is None else derivative  # of whole numbers
 
     def never_negative(self, call: Call) -> bool:
         """Return whether no value that it gives is below zero, as behind a ReLU."""
@@ -180,7 +179,7 @@ class FullyConnected(LinearOperation):
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return *signal* times the transposed weights."""
-        return (signal @ call.arguments["weight"],)
+        return (signal @ call.arguments["weight"].conj(),)
 
     def has_windows(self, call: Call, axes: Axes) -> bool:
         """Return True: :meth:`axes` says whether there are rows left."""

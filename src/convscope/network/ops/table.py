@@ -8,6 +8,7 @@ map as its window.
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from convscope.network.calls import Call, Input
 from convscope.network.ops.arrangement import (
@@ -142,6 +143,13 @@ def _is_beyond(operation: Operation, call: Call) -> bool:
     arguments = call.arguments
     if any(isinstance(arguments.get(name), Input) for name in ("weight", "bias", "mat2")):
         return True  # weights computed from the image have no constant transpose
+    weight = arguments.get("weight")
+    if (
+        operation in (CONVOLUTION, TRANSPOSED)
+        and isinstance(weight, Tensor)
+        and weight.is_complex()
+    ):
+        return True
     if operation in (CONVOLUTION, TRANSPOSED, MAX_POOL) and len(call.shape) != 4:
         return True  # along one dimension or three, or on maps without a batch
     # A clamp is a rectifier only where it starts at zero.
