@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from convscope.errors import TraceError
-from convscope.network.inputs import Inputs
+from convscope.network.inputs import Inputs, parameters_of
 from convscope.network.randomness import own_line
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "AveragedModel", "_FabricModule")
@@ -65,15 +65,16 @@ def check_module(module: Any) -> None:
             raise TraceError(
                 f"the weights {path!r} of {name} have no shape yet: run the module once on an image"
             )
+        if weight.is_inference():
+            raise TraceError(
+                f"the weights {path!r} of {name} were made in torch.inference_mode, which keeps "
+                f"them from any way back: make or load the module outside of it"
+            )
         if weight.is_meta:
             raise TraceError("the network's weights have no values: they lie on the meta device")
-    if home_of(module).startswith(("torchvision.models.detection", "ultralytics.")):
+    home = type(module).__module__
+    if home.startswith("torchvision.models.detection") and hasattr(module, "backbone"):
         raise TraceError(_detector(module))
-
-
-def home_of(module: nn.Module) -> str:
-    """Return the Python module that defines a module's class."""
-    return type(module).__module__
 
 
 def _no_module(value: Any) -> str:
@@ -125,7 +126,7 @@ def why_not(module: nn.Module, inputs: Inputs, error: Exception) -> TraceError:
     elif trouble is not None:
         reason, line = first_sentence(trouble), line_of(trouble)
         at = f", at {line}" if line else ""
-        ending = "check that the module runs on that input"
+        ending = f"check that the module runs on that input{_other_inputs(module, inputs)}"
     elif _DATA_DEPENDENT.search(f"{type(error).__name__} {error}"):
         reason, ending = _data_dependent(place)
     else:
@@ -157,6 +158,14 @@ def _data_dependent(place: str | None) -> tuple[str, str]:
         "what it does is data-dependent",
         "move Python branches that depend on pixel values out of its forward",
     )
+
+
+def _other_inputs(module: nn.Module, inputs: Inputs) -> str:
+    """Return what other inputs a module takes where the images may be meant for another."""
+    names = [*parameters_of(module)]
+    if len(names) < 2 or not inputs.args or inputs.kwargs:
+        return ""
+    return f" (it was given as {names[0]!r} of {', '.join(names)}; image= names another)"
 
 
 def _trouble_without_tracing(module: nn.Module, inputs: Inputs) -> Exception | None:

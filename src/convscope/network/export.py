@@ -101,8 +101,11 @@ def _export(module: nn.Module, inputs: Inputs, shapes: Any) -> ExportedProgram:
 
 def _registered(module: nn.Module, inputs: Inputs) -> bool:
     """Tell torch of the dataclasses that *module* returns; return whether there were any."""
-    with torch.no_grad():
-        waiting, found = [module(*inputs.args, **inputs.kwargs)], False
+    try:
+        with torch.no_grad():
+            waiting, found = [module(*inputs.args, **inputs.kwargs)], False
+    except Exception:  # the module's own, which is told of elsewhere
+        return False
     while waiting:
         value = waiting.pop()
         if is_dataclass(value) and not isinstance(value, type):

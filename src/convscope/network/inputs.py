@@ -135,7 +135,8 @@ def _only_image(values: Sequence[Any]) -> Any:
     return maps[0] if len(maps) == 1 else None
 
 
-def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
+def parameters_of(module: nn.Module) -> dict[str, inspect.Parameter]:
+    """Return the inputs of a module by name, as its forward declares them."""
     try:
         return dict(inspect.signature(module.forward).parameters)
     except (TypeError, ValueError):  # written in C
@@ -144,7 +145,7 @@ def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
 
 def _keyword_only(module: nn.Module, fixed: Mapping[str, Any]) -> str | None:
     """Return the input that is the images if the module takes none by position."""
-    parameters = _parameters(module).values()
+    parameters = parameters_of(module).values()
     named = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in fixed]
     if not named or any(p.kind in (p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in parameters):
         return None
@@ -159,7 +160,7 @@ def _keyword_only(module: nn.Module, fixed: Mapping[str, Any]) -> str | None:
 
 def _in_order(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs by name in the order of the module's own, all that it needs among them."""
-    parameters = _parameters(module)
+    parameters = parameters_of(module)
     if not parameters:
         return dict(kwargs)
     kinds = {p.kind for p in parameters.values()}

@@ -69,7 +69,7 @@ def own_line(trace: str | None) -> str | None:
 
     The innermost line of code that is not installed, else of any that is not torch's.
     """
-    frames = [f for f in _PLACE.findall(trace or "") if not f[0].startswith(_OURS)]
+    frames = [f for f in _PLACE.findall(trace or "") if not f[0].startswith((_OURS, "<"))]
     for foreign in ("site-packages", "/torch/"):
         own = [frame for frame in frames if foreign not in frame[0]]
         if own:
