@@ -39,6 +39,7 @@ from convscope.network.randomness import (
     random_use,
     switched_off,
 )
+from convscope.network.rectifiers import with_rectifiers
 
 aten = torch.ops.aten
 
@@ -62,12 +63,12 @@ def graph_of(program: ExportedProgram, inputs: Sequence[Any] = (), random: str =
     """
     with TRACING, undisturbed():
         try:
-            return _Builder(program, inputs, random, rewritten=False).graph()
+            return with_rectifiers(_Builder(program, inputs, random, rewritten=False).graph())
         except TangledError:
             pass
         with quiet():
             program = program.run_decompositions({})
-        return _Builder(program, inputs, random, rewritten=True).graph()
+        return with_rectifiers(_Builder(program, inputs, random, rewritten=True).graph())
 
 
 class _Builder:
