@@ -310,3 +310,23 @@ def test_the_projections_scale_is_in_the_caption(run, tmp_path):
     said = " ".join(" ".join(written(figure)).split())
     # 2 of the 1728 values lie beyond the 99.9 % quantile.
     assert "(c): deconvnet, zero is mid-grey, ± the 99.9% quantile of |value|, 0.06% of" in said
+
+
+def test_a_picture_of_parts_is_hidden_part_by_part(run, tmp_path):
+    parts = tmp_path / "parts.png"
+    Image.fromarray(np.repeat(np.array([[0, 90, 200]], np.uint8), 8, 1).repeat(24, 0)).save(parts)
+    status, out, err = run("one.png", "--mask", str(parts), "--json")
+    assert status == 0, err
+    (found,) = json.loads(out)["occlusions"]
+    assert np.shape(found["probability"]) == (1, 3)
+    assert (found["answer"], found["output"]) == ("classes", "one of 3 classes: logits")
+    status, out, err = run("one.png", "--answer", "number", "--target", "1", "--patch", "8")
+    assert status == 0, err
+    assert "output: 3 numbers" in out
+    assert "  dog " in out
+    status, _, err = run("one.png", "--answer", "age")
+    assert status == 2
+    assert "unknown answer 'age'" in err
+    status, _, err = run("one.png", "--head", "aux")
+    assert status == 2
+    assert "has no output 'aux'" in err
