@@ -2,6 +2,7 @@
 
     python benchmarks/occlusion.py [--networks vgg16 resnet18 squeezenet1_1] [--rounds 5]
                                    [--sample 32] [--stride 8]
+    python benchmarks/occlusion.py --side 32 [--networks NAME ...] [--stride 2]
 
 Both run on the same random weights (seed 0) and the same image, in turn. convscope computes all
 positions of the grid, borders and centre alike. captum's Occlusion recomputes the whole network for
@@ -9,12 +10,17 @@ every position, so each costs the same: the first ones (a sample whose size is p
 from the end of its clean pass on, at the best number of perturbations a pass among those tried. The
 floor counts the multiply-adds in the windows that each patch touches, cut off at the borders, at
 the rate that this machine reaches on one convolution alone.
+
+With --side, networks of torchvision are occluded at inputs of so many pixels: the processor's time
+on one thread by windows alone, by whole passes alone, and by `exact`, which chooses by counted
+cost. The least of three rounds, in turn, is taken.
 """
 
 import argparse
 import platform
 import resource
 import statistics
+import sys
 import time
 
 import numpy as np
@@ -23,6 +29,7 @@ from captum.attr import Occlusion
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.methods.passes import WindowedPasses
 from convscope.methods.patches import grid
 from convscope.network.grouping import costs_of, grouped
 from convscope.network.windowed import WindowedWalk
@@ -30,6 +37,12 @@ from timing import arithmetic_rate, clock
 
 PATCH = 16
 AT_ONCE = (1, 4, 8, 16, 32)
+SMALL = (
+    "alexnet", "vgg11", "vgg16_bn", "resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d",
+    "densenet121", "squeezenet1_0", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small",
+    "mobilenet_v3_large", "mnasnet0_5", "mnasnet1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0",
+    "efficientnet_b0", "regnet_y_400mf", "regnet_x_400mf", "convnext_tiny",
+)  # fmt: skip
 
 
 class EnoughError(Exception):
@@ -77,7 +90,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="each times both once")
     parser.add_argument("--sample", type=int, default=32, help="positions timed of captum")
     parser.add_argument("--stride", type=int, default=8)
+    parser.add_argument(
+        "--side", type=int, help="of networks of torchvision, whose choice is timed"
+    )
     options = parser.parse_args()
+    if options.side:
+        named = options.networks if "--networks" in sys.argv else SMALL
+        print_choices(named, options.side, options.stride)
+        return
     image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
           f"torch {torch.__version__}")  # fmt: skip
@@ -89,6 +109,31 @@ def main() -> None:
         measure(net, image, options.stride, options.sample, options.rounds, rate)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak resident memory of both, weights included: {peak:.2f} GiB")
+
+
+def print_choices(names: list[str], side: int, stride: int) -> None:
+    """Print the processor's seconds by windows, by whole passes, and by the choice of the two."""
+    torch.set_num_threads(1)
+    image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    chosen = WindowedPasses._pays
+    print(f"{side} x {side} pixels, stride {stride}, torch {torch.__version__}")
+    print("| network | windows, s | whole passes, s | `exact`, s | `exact` to the better |")
+    worst = 0.0
+    for name in names:
+        net = cs.load(f"torchvision:{name}", weights=None, size=f"3,{side},{side}")
+        times: dict[str, list[float]] = {"windows": [], "full": [], "exact": []}
+        for _ in range(3):
+            for way, own in times.items():
+                WindowedPasses._pays = (lambda *_: True) if way == "windows" else chosen
+                began = time.process_time()
+                method = "full" if way == "full" else "exact"
+                cs.occlude(net, image, stride=stride, target=0, method=method)
+                own.append(time.process_time() - began)
+        windows, full, exact = (min(own) for own in times.values())
+        worst = max(worst, exact / min(windows, full))
+        print(f"| {name} | {windows:.2f} | {full:.2f} | {exact:.2f} | "
+              f"{exact / min(windows, full):.2f} |", flush=True)  # fmt: skip
+    print(f"at most {worst:.2f} times the better")
 
 
 def measure(

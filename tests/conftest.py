@@ -1,9 +1,12 @@
 """What several tests need: the real data where there is some, and a free photograph."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from convscope.methods.passes import WindowedPasses
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +17,14 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real data, and {folder} is no folder; set CONVSCOPE_DATA")
     return folder
+
+
+@pytest.fixture(scope="module")
+def by_windows() -> Iterator[None]:
+    """Occlusion by windows also where whole passes cost less, as at the small inputs of tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WindowedPasses, "_pays", lambda *_: True)
+        yield
 
 
 @pytest.fixture(scope="session")

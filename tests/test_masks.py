@@ -10,6 +10,8 @@ import convscope as cs
 from convscope.errors import ImageError
 from convscope.methods.patches import label_map
 
+pytestmark = pytest.mark.usefixtures("by_windows")
+
 IMAGE = torch.rand(1, 3, 14, 17, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 LABELS = (torch.arange(14)[:, None] // 5) * 4 + torch.arange(17) // 5
 MASKS = torch.rand(6, 14, 17, generator=torch.Generator().manual_seed(4)) < 0.2

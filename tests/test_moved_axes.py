@@ -22,6 +22,8 @@ from convscope.network import Network
 from convscope.network.graph import Graph
 from convscope.network.ops import TABLE, Convolution
 
+pytestmark = pytest.mark.usefixtures("by_windows")
+
 aten = torch.ops.aten
 SIDE = 10
 

@@ -27,6 +27,8 @@ from convscope.network import Network
 from convscope.network.differences import can_take_differences
 from convscope.network.windowed import WindowedWalk
 
+pytestmark = pytest.mark.usefixtures("by_windows")
+
 LAYERS = {
     "plain": "features.8",
     "one channel": "features.5",

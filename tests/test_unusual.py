@@ -11,6 +11,8 @@ from convscope.methods.occlude import occlude
 from convscope.methods.project import project
 from convscope.network import Network
 
+pytestmark = pytest.mark.usefixtures("by_windows")
+
 
 class Unusual(nn.Module):
     """A convolution, something unusual, and a rectifier."""

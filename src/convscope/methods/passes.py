@@ -16,7 +16,7 @@ from convscope.network import Network
 from convscope.network.answer import Answer
 from convscope.network.blocks import narrow_steps
 from convscope.network.differences import DifferenceWalk
-from convscope.network.grouping import costs_of, grouped
+from convscope.network.grouping import costs_of, grouped, shares
 from convscope.network.walk import ascend
 from convscope.network.windowed import Placement, Plan, WindowedWalk, Windows
 
@@ -202,7 +202,9 @@ class CheckedPasses:
 
 
 class WindowedPasses:
-    """Computes at every layer only the window that a patch touches.
+    """Computes at every layer only the window that a patch touches, where that costs less.
+
+    At small inputs windows soon are whole maps, and the same answers come from whole passes.
 
     Args:
         question: what is asked.
@@ -234,9 +236,24 @@ class WindowedPasses:
         self.costs = costs_of(self.walk)
         self.limit = tensor_limit(memory, question.image)
         self.memory = memory
+        self.whole = FullPasses(question, memory) if precision is None else None
 
     def answers(self, cover: Cover) -> Iterator[Answers]:
         """Yield the answers with each part covered."""
+        if self.whole is not None and not self._pays(cover.corners):
+            yield from self.whole.answers(cover)
+        else:
+            yield from self._by_windows(cover)
+
+    def _pays(self, patches: Corners) -> bool:
+        """Return whether windows cost less than whole maps, by a patch in the middle."""
+        height, width = self.question.image.shape[1:]
+        middle = np.abs(patches[:, 0::2].sum(1) - height) + np.abs(patches[:, 1::2].sum(1) - width)
+        spans = self.walk.spans(patches[[int(middle.argmin())]])
+        windows, whole = shares(self.walk, *spans, len(patches))
+        return windows < whole
+
+    def _by_windows(self, cover: Cover) -> Iterator[Answers]:
         waiting: list[tuple[Indices, dict[int, Windows]]] = []
         waiting_bytes = 0
         image = self.question.image

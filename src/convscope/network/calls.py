@@ -57,9 +57,12 @@ class Call:
         def fill(argument: Any) -> Any:
             if isinstance(argument, Input):
                 return inputs[argument.position]
-            return argument.at(batch) if isinstance(argument, BatchSize) else argument
+            if isinstance(argument, BatchSize):
+                return argument.at(batch)
+            return [*map(fill, argument)] if isinstance(argument, list | tuple) else argument
 
-        output = self.target(**{**self.arguments, **pytree.tree_map(fill, self._filled)})
+        filled = {name: fill(argument) for name, argument in self._filled.items()}
+        output = self.target(**{**self.arguments, **filled})
         result: Tensor = output if self.item is None else output[self.item]
         return result if result.dim() else result[None]  # a single number has one row as well
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from convscope.network.projective import Spans
 from convscope.network.windowed import WindowedWalk
+from convscope.network.winograd import is_suited, pays
 
 Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -24,6 +26,12 @@ WEIGHT_COST = 60.0
 
 VALUE_COST = 25.0
 """Multiply-adds in whose time one value of a window is gathered, written and read again."""
+
+PLAIN_COST = 12.0
+"""The same for a value of a whole map, which is not gathered."""
+
+WINOGRAD_SHARE = 0.6
+"""What a convolution by Winograd's method costs of the plain one."""
 
 STEP_COST = 4e6
 """Multiply-adds in whose time one step is set in motion."""
@@ -59,6 +67,34 @@ def costs_of(walk: WindowedWalk) -> Costs:
         weight = step.call.arguments.get("weight")  # an Input where the image itself gives it
         batch += STEP_COST + WEIGHT_COST * (weight.numel() if isinstance(weight, Tensor) else 0)
     return Costs(position, batch)
+
+
+def shares(walk: WindowedWalk, rows: Spans, columns: Spans, patches: int) -> tuple[float, float]:
+    """Return what a patch costs by windows, and by whole maps, in multiply-adds.
+
+    Args:
+        walk: the walk.
+        rows: [steps, 1, 2], what the patch that touches most touches.
+        columns: the same for columns.
+        patches: how many there are: by windows, getting ready costs a pass besides.
+
+    """
+    touched = (_extents(rows) * _extents(columns))[:, 0] / walk.sizes.prod(axis=1)
+    by_windows = whole = 0.0
+    for index in walk.needed:
+        step = walk.graph.steps[index]
+        assert step.call is not None
+        own = step.operation.multiply_adds(step.call)
+        plain = own + PLAIN_COST * math.prod(step.shape)
+        whole += plain
+        if walk.windowable[index] and walk.changing[index] and touched[index] < 1:
+            if is_suited(step.call) and pays(step.call, torch.Size((8, *step.shape[1:]))):
+                own *= WINOGRAD_SHARE
+            by_windows += touched[index] * (own + VALUE_COST * math.prod(step.shape))
+        else:
+            by_windows += plain
+    ready = whole + len(walk.needed) * STEP_COST
+    return by_windows + ready / patches, whole
 
 
 def grouped(rows: Spans, columns: Spans, costs: Costs, at_once: int) -> list[Indices]:

@@ -1,13 +1,13 @@
 """Projective fields: what part of every map a changed part of the image touches."""
 
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from convscope.network.graph import Graph
 from convscope.network.layers import ReceptiveFields
-from convscope.network.windows import touched_within
+from convscope.network.windows import Relation, Sliding, touched_within
 
 Rows = tuple[int, int]
 Spans = npt.NDArray[np.int64]
@@ -39,26 +39,41 @@ class ProjectiveFields:
     def _spans(self, first: int, last: int, axis: int) -> Spans:
         """Return the touched rows of every step, [steps, 2]; of one without rows (0, 0)."""
         found: list[Rows] = [(first, last)]
-        for index, step in enumerate(self.graph.steps[1:], start=1):
-            axes = self.graph.axes[index]
-            if axes is None:
-                found.append((0, 0))
-                continue
-            size, touched = step.shape[axes[axis]], NOTHING
-            for position, source in enumerate(step.inputs):
+        for size, readings in self.readings[axis]:
+            touched = NOTHING if size else (0, 0)
+            for source, relation, source_size in readings:
                 before = found[source]
-                if before[0] > before[1]:
-                    continue
-                relation, source_axes = (
-                    self.relation(index, position, axis),
-                    self.graph.axes[source],
-                )
-                source_size = (
-                    1 if source_axes is None else self.graph.steps[source].shape[source_axes[axis]]
-                )
-                touched = _together(touched, touched_within(relation, before, source_size, size))
+                if before[0] <= before[1]:
+                    # Most steps take each row to its own, and patches are many.
+                    if relation is not None:
+                        before = touched_within(relation, before, source_size, size)
+                    touched = _together(touched, before)
             found.append(touched if touched[0] <= touched[1] else NOTHING)
         return np.array(found)
+
+    @cached_property
+    def readings(self) -> list[list[tuple[int, list[tuple[int, Relation | None, int]]]]]:
+        """What is read, for each axis and step: its size, 0 if it has no rows, and of each input.
+
+        Of an input: its step, how the rows are related, None if each is its own, and its size.
+        """
+        return [
+            [self._reading(index, axis) for index in range(1, len(self.graph.steps))]
+            for axis in (0, 1)
+        ]
+
+    def _reading(self, index: int, axis: int) -> tuple[int, list[tuple[int, Relation | None, int]]]:
+        size = self._size(index, axis)
+        readings = []
+        for position, source in enumerate(self.graph.steps[index].inputs if size else ()):
+            relation, own = self.relation(index, position, axis), self._size(source, axis) or 1
+            alike = relation == Sliding() and own == size
+            readings.append((source, None if alike else relation, own))
+        return size, readings
+
+    def _size(self, index: int, axis: int) -> int:
+        axes = self.graph.axes[index]
+        return 0 if axes is None else self.graph.steps[index].shape[axes[axis]]
 
 
 def _together(one: Rows, other: Rows) -> Rows:

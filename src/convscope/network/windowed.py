@@ -10,6 +10,7 @@ whole map, it goes on with whole maps.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -110,11 +111,16 @@ class WindowedWalk:
         for index in self.needed:
             self.windowable[index] = self._is_windowable(index)
         self.sizes = np.array([_map_size(graph, index) for index in range(len(graph.steps))])
-        wanted = {0, *self.targets, *self._gathered_from()}
-        self.clean = ascend(graph, image, sorted(wanted)).maps
+        self.image = image
         self.filters_left = filters_memory
         self.winograd: dict[int, WinogradConvolution | None] = {}
         self.met: dict[int, int] = {}
+
+    @cached_property
+    def clean(self) -> dict[int, Tensor]:
+        """The maps of the clean image that windows are read from or pasted into."""
+        wanted = {0, *self.targets, *self._gathered_from()}
+        return ascend(self.graph, self.image, sorted(wanted)).maps
 
     def _is_windowable(self, index: int) -> bool:
         step, axes = self.graph.steps[index], self.graph.axes[index]
