@@ -38,7 +38,7 @@ from timing import arithmetic_rate, clock
 PATCH = 16
 AT_ONCE = (1, 4, 8, 16, 32)
 SMALL = (
-    "alexnet", "vgg11", "vgg16_bn", "resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d",
+    "vgg11", "vgg16_bn", "resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d",
     "densenet121", "squeezenet1_0", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small",
     "mobilenet_v3_large", "mnasnet0_5", "mnasnet1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0",
     "efficientnet_b0", "regnet_y_400mf", "regnet_x_400mf", "convnext_tiny",

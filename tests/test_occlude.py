@@ -27,6 +27,7 @@ from convscope.network import Network
 from convscope.network.differences import can_take_differences
 from convscope.network.windowed import WindowedWalk
 
+WINDOWS_PAY = WindowedPasses._pays
 pytestmark = pytest.mark.usefixtures("by_windows")
 
 LAYERS = {
@@ -637,7 +638,28 @@ def test_mistakes_are_named(networks):
     with pytest.raises(UnitError, match=r"several classes are called 'crane': \[0, 2\]"):
         occlude(named, image, 4, target="crane")
     o = occlude(net, image, 4, 9)
-    with pytest.raises(UnitError, match="'probability', 'logit' or 'activation', not 'logits'"):
+    with pytest.raises(
+        UnitError, match="of probability, logit, number, activation, not of 'logits'"
+    ):
         o.heatmap("logits")
     with pytest.raises(UnitError, match="no activation in this occlusion: no layer was named"):
         o.heatmap("activation")
+
+
+def test_whole_passes_are_taken_where_they_cost_less():
+    """A network that sees all of a small image in its first layers, and one that never does."""
+    torch.manual_seed(0)
+    stem = [nn.Conv2d(3, 8, 7, 2, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    deep = [part for _ in range(4) for part in (nn.Conv2d(8, 8, 5, 1, 2), nn.ReLU())]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)]
+    shallow = [nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 8, 3), nn.ReLU()]
+    for side, layers, pays in ((16, [*stem, *deep], False), (96, shallow, True)):
+        image = torch.rand(1, 3, side, side)
+        net = Network(nn.Sequential(*layers, *head), image)
+        answer = net.answer
+        question = passes_module.Question(net, image[0], answer, None, 0)
+        passes = WindowedPasses(question, 10**9)
+        corners = grid((side, side), (side // 7, side // 7), (side // 14, side // 14))
+        assert WINDOWS_PAY(passes, corners.reshape(-1, 4)) == pays
+        full = occlude(net, image, method="full")
+        torch.testing.assert_close(occlude(net, image).logit, full.logit)

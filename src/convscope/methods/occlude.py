@@ -455,8 +455,12 @@ def _asked(
         if answer.kind != "number":
             clean["predicted"] = best
         targets = class_numbers(net, target, best)
-        own = torch.tensor(targets)
-        clean |= {name: rows[0, own].tolist() for name, rows in read(answer, values).items()}
+        for name, rows in read(answer, values).items():
+            own: list[float] = rows[0].tolist()
+            if isinstance(targets, int):
+                clean[name] = own[targets]
+            else:
+                clean[name] = tuple(own[n] for n in targets)
     if step is not None:
         maps = found[step]
         if channel is None:

@@ -84,7 +84,7 @@ def shares(walk: WindowedWalk, rows: Spans, columns: Spans, patches: int) -> tup
     for index in walk.needed:
         step = walk.graph.steps[index]
         assert step.call is not None
-        own = step.operation.multiply_adds(step.call)
+        own = float(step.operation.multiply_adds(step.call))
         plain = own + PLAIN_COST * math.prod(step.shape)
         whole += plain
         if walk.windowable[index] and walk.changing[index] and touched[index] < 1:
