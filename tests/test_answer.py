@@ -43,6 +43,7 @@ OPTIONS = {"patch": 4, "stride": 4, "fill": "black"}
 
 
 def network(end=lambda z: z, outputs: int = 3, **options) -> cs.Network:
+    options = {"preprocess": "none", **options}
     return cs.Network(Ended(end, outputs).double().eval(), IMAGE, **options)
 
 

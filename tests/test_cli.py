@@ -37,7 +37,7 @@ def small():
     """Two blocks; 24 x 24 pixels; names two classes."""
     head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
     module = nn.Sequential(*layers(), *head)
-    module.classes = "cat", "dog"
+    module.classes, module.preprocess = ("cat", "dog"), "none"
     return module, torch.zeros(1, 3, 24, 24)
 
 

@@ -49,7 +49,7 @@ def small() -> tuple[Small, Network, Tensor]:
     torch.manual_seed(4)
     module = Small().double().eval()
     images = torch.rand(4, 3, 14, 16, dtype=torch.float64)
-    return module, Network(module, images[:1]), images
+    return module, Network(module, images[:1], preprocess="none"), images
 
 
 PARTS = [

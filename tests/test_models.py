@@ -19,6 +19,7 @@ from convscope.models import load
 from convscope.models.architectures import ARCHITECTURES
 from convscope.models.exported import load_exported
 from convscope.models.parts import IMAGENET, Parts, imagenet_classes
+from convscope.preprocessing import NOT_GIVEN
 
 RANDOM = ("random weights (seed 0)",)
 
@@ -281,7 +282,7 @@ def test_a_factory(factory_file):
     net = load(f"{factory_file}:plain", size="3,12,11")
     assert net.input_shape == (3, 12, 11)
     assert net.name == "nets.py:plain"
-    assert net.notes == ("weights as nets.py:plain makes them",)
+    assert net.notes == (NOT_GIVEN,)
     assert net.preprocess == Preprocess.identity(3, (12, 11))
     assert net.classes is None
     assert sys.path == before
@@ -306,11 +307,11 @@ def test_a_factorys_weights(factory_file, tmp_path):
         load(f"{factory_file}:constant", weights, size="3,8,8") for weights in ("default", None)
     )
     assert made.module[0].weight.unique().tolist() == [1.0]
-    assert redrawn.notes == RANDOM
+    assert redrawn.notes == (*RANDOM, NOT_GIVEN)
     assert len(redrawn.module[0].weight.unique()) == 4 * 3 * 3 * 3
     torch.save({"0.weight": torch.ones(4, 3, 3, 3), "0.bias": torch.zeros(4)}, tmp_path / "w.pth")
     filled = load(name, tmp_path / "w.pth", size="3,8,8")
-    assert filled.notes == ()
+    assert filled.notes == (NOT_GIVEN,)
     assert filled(torch.ones(1, 3, 8, 8)).unique().item() == 27
 
 

@@ -67,7 +67,7 @@ def networks():
         if name not in built:
             module = Classifier(name).eval()
             image = images_for(module, 1)
-            built[name] = module, Network(module, image), image
+            built[name] = module, Network(module, image, preprocess="none"), image
         return built[name]
 
     return network
@@ -466,7 +466,7 @@ def test_numbers_may_be_numpys_or_torchs(networks, number):
 @pytest.mark.parametrize("rounded", [False, True])
 def test_adaptive_tells_what_it_computed(networks, rounded):
     _, net, image = networks("plain")
-    net = Network(net.module.float(), image.float())
+    net = Network(net.module.float(), image.float(), preprocess="none")
     exact = occlude(net, image, 6, 1)
     precision = "bfloat16" if rounded else "float32"
     o = occlude(net, image, 6, 1, method="adaptive", budget=120, precision=precision)

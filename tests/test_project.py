@@ -44,7 +44,7 @@ def networks():
         if name not in built:
             module = build(name)
             images = images_for(module)
-            built[name] = module, Network(module, images[:1]), images
+            built[name] = module, Network(module, images[:1], preprocess="none"), images
         return built[name]
 
     return network
@@ -286,7 +286,7 @@ def test_the_record_says_what_a_picture_must_say(networks):
     assert project(net, images, "last", [0], rule="gradient").notes == ()
     smooth = Network(
         nn.Sequential(nn.Conv2d(3, 2, 3), nn.SiLU(), nn.Conv2d(2, 2, 3)),
-        torch.zeros(1, 3, 9, 9), notes=["random weights (seed 0)"],
+        torch.zeros(1, 3, 9, 9), preprocess="none", notes=["random weights (seed 0)"],
     )  # fmt: skip
     p = project(smooth, torch.randn(1, 3, 9, 9), "2", [0])
     assert p.notes == ("random weights (seed 0)", "taken as rectifiers: silu")

@@ -459,7 +459,7 @@ def levels(*values: float) -> list[torch.Tensor]:
 
 def classifier(outputs: int, **options) -> cs.Network:
     module = shifted_up(nn.Flatten(), nn.Linear(4, outputs))
-    return cs.Network(module, torch.zeros(1, 1, 2, 2), **options)
+    return cs.Network(module, torch.zeros(1, 1, 2, 2), preprocess="none", **options)
 
 
 def test_one_logit_tells_two_classes_apart():

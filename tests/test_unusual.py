@@ -208,7 +208,7 @@ def test_a_convolution_along_one_dimension_may_come_as_a_general_one():
 
 def test_maps_of_coordinates_leave_windows_as_they_are():
     module, images = made(Coordinates)
-    net = Network(module, images[:1])
+    net = Network(module, images[:1], preprocess="none")
     assert list(net.layers) == ["first", "relu", "cat", "last", "relu@1"]
     assert net.layers["last"].receptive_field == (5, 5)
     p = project(net, images, "last", [0])

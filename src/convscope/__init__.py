@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
     from convscope.figures.architecture import Architecture, draw
+    from convscope.loading import load
     from convscope.methods.checkerboard import checkerboard
     from convscope.methods.compare import compare
     from convscope.methods.comparison_result import NetworkComparison
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from convscope.methods.sanity_result import Sanity
     from convscope.methods.scan import merge, scan
     from convscope.methods.scanning.result import LayerScan, Scan
-    from convscope.models import load
     from convscope.network import Layer, Network
     from convscope.pages.comparison import comparison_report
     from convscope.pages.report import Report, report
@@ -143,7 +143,7 @@ _HOMES = {
     "draw": "convscope.figures.architecture",
     "evolve": "convscope.study.evolve",
     "invariance": "convscope.methods.invariance",
-    "load": "convscope.models",
+    "load": "convscope.loading",
     "merge": "convscope.methods.scan",
     "occlude": "convscope.methods.occlude",
     "occlude_sizes": "convscope.methods.occlude",

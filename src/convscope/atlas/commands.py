@@ -12,18 +12,14 @@ class ModelNames:
 
     Attributes:
         model: as for ``convscope scan MODEL``.
-        weights: as for ``--weights``.
-        size: as for ``--size``, or None.
+        options: how the network is loaded, by the options' names; only what is not the default.
         images: the folder.
-        range: as for ``--range``, or None.
 
     """
 
     model: str
-    weights: str
-    size: str | None
+    options: dict[str, Any]
     images: str
-    range: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the names, fit for JSON."""
@@ -42,18 +38,14 @@ def unit_command(folder: Path, layer: str, channel: int) -> str:
 def project_command(model: ModelNames, image: Path, layer: str, channel: int, rule: str) -> str:
     """Return the command that projects the unit in its strongest image.
 
-    >>> names = ModelNames("vgg16", "default", None, "photos")
+    >>> names = ModelNames("vgg16", {"size": "3,64,64"}, "photos")
     >>> project_command(names, Path("photos/a.jpg"), "features.1", 3, "deconvnet")
-    'convscope project vgg16 photos/a.jpg --layer features.1 --channel 3'
+    'convscope project vgg16 photos/a.jpg --layer features.1 --channel 3 --size 3,64,64'
     """
     words = ["convscope", "project", model.model, str(image)]
     words += ["--layer", layer, "--channel", str(channel)]
-    for option, value, usual in (
-        ("--weights", model.weights, "default"),
-        ("--size", model.size, None),
-        ("--range", model.range, None),
-        ("--rule", rule, "deconvnet"),
-    ):
-        if value is not None and value != usual:
-            words += [option, value]
+    for option, value in model.options.items():
+        words += [f"--{option}", str(value)]
+    if rule != "deconvnet":
+        words += ["--rule", rule]
     return shlex.join(words)

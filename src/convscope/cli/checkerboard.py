@@ -7,20 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     ARRAYS,
     PICTURES,
-    Answer,
     AsJson,
-    Device,
-    Head,
     Memory,
-    Model,
-    Random,
-    Range,
-    Size,
-    Weights,
-    load_network,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 
@@ -32,8 +24,9 @@ if TYPE_CHECKING:
     from convscope.network import Network
 
 
+@network_options()
 def checkerboard(
-    model: Model,
+    network: NamedNetwork,
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; the first one is shown.")
     ],
@@ -52,13 +45,6 @@ def checkerboard(
         str | None,
         typer.Option(metavar="SECONDS", help="Begin no projection after this long, such as 60."),
     ] = None,
-    weights: Weights = "default",
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
-    range: Range = None,
-    device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf or .npz file.")
@@ -79,7 +65,7 @@ def checkerboard(
     rule_named(rule)
     parse_bytes(memory)
     Deadline(budget)
-    net = load_network(model, weights, size, device, answer, head, range, random)
+    net = network.load()
     if output.suffix.lower() in PICTURES:
         _check_fits(net, layer)
     batch = net.preprocess.batch(images)

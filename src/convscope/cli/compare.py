@@ -1,26 +1,24 @@
 """``convscope compare``: two networks, or two trainings, side by side."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
-    Answer,
     AsJson,
-    Device,
-    Head,
     Memory,
-    Random,
-    Range,
-    load_network,
     open_images,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 from convscope.errors import ConvscopeError
 
 
+@network_options("model", "weights")
 def compare(
+    network: NamedNetwork,
     first: Annotated[
         str, typer.Argument(metavar="A", help="A model, as for `convscope project`, or a RUN.")
     ],
@@ -47,14 +45,6 @@ def compare(
         list[str] | None,
         typer.Option(help="A file of weights or 'random', for A; given twice, for A and B."),
     ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="C,H,W", help="Input size of both networks.")
-    ] = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
-    range: Range = None,
-    device: Device = "cpu",
     memory: Memory = "1GB",
     as_json: AsJson = False,
 ) -> None:
@@ -74,7 +64,7 @@ def compare(
         raise ConvscopeError("--weights is given at most twice: for A, and for B")
     pairs = [_pair(text) for text in layer] if layer else None
     nets = tuple(
-        load_network(model, own, size, device, answer, head, range, random)
+        replace(network, model=model, weights=own).load()
         for model, own in zip((first, second), given, strict=False)
     )
     sources = tuple(open_images(images, net) for net in nets)

@@ -6,18 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     PICTURES,
-    Answer,
     AsJson,
-    Device,
-    Head,
-    Model,
-    Random,
-    Range,
-    Size,
-    Weights,
-    load_network,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 
@@ -29,8 +21,9 @@ if TYPE_CHECKING:
 TENSORS = (".safetensors",)
 
 
+@network_options()
 def correspondence(
-    model: Model,
+    network: NamedNetwork,
     parts: Annotated[
         Path,
         typer.Argument(
@@ -52,13 +45,6 @@ def correspondence(
     budget: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")
     ] = None,
-    weights: Weights = "default",
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
-    range: Range = None,
-    device: Device = "cpu",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf or .safetensors file.")
     ] = Path("correspondence.png"),
@@ -74,7 +60,7 @@ def correspondence(
     from convscope.outputs import check_output, written_beside
 
     check_output(output, PICTURES + TENSORS)
-    net = load_network(model, weights, size, device, answer, head, range, random)
+    net = network.load()
     marked = read_parts(parts, net.preprocess)
     with progress_bar(f"hiding parts of {len(marked.files)} images") as advance:
         found = measure(

@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     PICTURES,
-    Answer,
     AsJson,
-    Device,
-    Head,
     Memory,
-    Model,
-    Random,
-    Range,
-    Size,
-    Weights,
-    load_network,
     open_images,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
@@ -35,8 +27,9 @@ RECORDS = (".safetensors",)
 BAD_SHOWN = 10
 
 
+@network_options()
 def diagnose(
-    model: Model,
+    network: NamedNetwork,
     images: Annotated[
         Path,
         typer.Argument(
@@ -63,13 +56,6 @@ def diagnose(
             help="Time for effective receptive fields and what each layer matters; no limit.",
         ),
     ] = None,
-    weights: Weights = "default",
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "freeze",
-    range: Range = None,
-    device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
         Path,
@@ -89,7 +75,7 @@ def diagnose(
     check_output(output, PICTURES + RECORDS)
     limits = Thresholds.named(_numbers(threshold or []))
     Deadline(budget, or_zero=True)
-    net = load_network(model, weights, size, device, answer, head, range, random)
+    net = network.load()
     given = _given(images, net)
     with progress_bar("diagnosing") as advance:
         found = examine(

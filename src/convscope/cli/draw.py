@@ -1,26 +1,25 @@
 """``convscope draw``: the architecture as a figure."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from convscope.cli.options import PICTURES, Answer, AsJson, Head, Model, Random, Size, load_network
+from convscope.cli.networks import NamedNetwork, network_options
+from convscope.cli.options import PICTURES, AsJson
 from convscope.cli.printing import print_json, print_line
 
 
+@network_options("weights", "device")
 def draw(
-    model: Model,
+    network: NamedNetwork,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png, .svg or .pdf file.")
     ] = Path("architecture.png"),
     weights: Annotated[
         str | None, typer.Option(help="A .safetensors or .pth file; the drawing needs none.")
     ] = None,
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
     as_json: AsJson = False,
 ) -> None:
     """Draw the architecture: a box for every layer, its maps' size and channels, and what skips."""
@@ -29,8 +28,8 @@ def draw(
 
     check_output(output, PICTURES)
     # An exported program brings its weights; for all else random ones save a download.
-    own = "default" if model.endswith(".pt2") else "random"
-    net = load_network(model, weights or own, size, "cpu", answer, head, random=random)
+    own = "default" if network.model.endswith(".pt2") else "random"
+    net = replace(network, weights=weights or own).load()
     found = drawn(net)
     with written_beside(output) as beside:
         found.save(beside)

@@ -6,19 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     PICTURES,
-    Answer,
     AsJson,
-    Device,
-    Head,
     Memory,
-    Model,
-    Random,
-    Range,
-    Size,
-    Weights,
-    load_network,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 
@@ -28,8 +20,9 @@ if TYPE_CHECKING:
 TENSORS = (".safetensors",)
 
 
+@network_options()
 def invariance(
-    model: Model,
+    network: NamedNetwork,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
     layer: Annotated[
         list[str] | None,
@@ -50,13 +43,6 @@ def invariance(
     budget: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")
     ] = None,
-    weights: Weights = "default",
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
-    range: Range = None,
-    device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf or .safetensors file.")
@@ -75,7 +61,7 @@ def invariance(
     check_output(output, PICTURES + TENSORS)
     if output.suffix.lower() in PICTURES:
         check_images_fit(len(images))
-    net = load_network(model, weights, size, device, answer, head, range, random)
+    net = network.load()
     batch = net.preprocess.batch(images)
     targets = target * len(images) if target and len(target) == 1 else target
     with progress_bar(f"transforming {len(images)} image{'s' if len(images) > 1 else ''}") as bar:

@@ -1,32 +1,31 @@
 """``convscope layers``: a network's layers as a table."""
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.options import Answer, AsJson, Head, Model, Random, Size, load_network
+from convscope.cli.networks import NamedNetwork, network_options
+from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json
 
 if TYPE_CHECKING:
     from convscope.network import Layer, Network
 
 
+@network_options("weights", "device")
 def layers(
-    model: Model,
+    network: NamedNetwork,
     weights: Annotated[
         str | None, typer.Option(help="A .safetensors or .pth file; the table needs none.")
     ] = None,
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
     as_json: AsJson = False,
 ) -> None:
     """List the layers: shape, stride, padding offset, receptive field, parameters, cost."""
     # An exported program brings its weights; for all else random ones save a download.
-    own = "default" if model.endswith(".pt2") else "random"
-    net = load_network(model, weights or own, size, "cpu", answer, head, random=random)
+    own = "default" if network.model.endswith(".pt2") else "random"
+    net = replace(network, weights=weights or own).load()
     rows = list(net.layers.values())
     if as_json:
         from dataclasses import asdict

@@ -7,20 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     ARRAYS,
     PICTURES,
-    Answer,
     AsJson,
-    Device,
-    Head,
     Memory,
-    Model,
-    Random,
-    Range,
-    Size,
-    Weights,
-    load_network,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 from convscope.errors import ConvscopeError, RuleError
@@ -34,8 +26,9 @@ if TYPE_CHECKING:
 ANIMATIONS = (".gif",)
 
 
+@network_options()
 def occlude(
-    model: Model,
+    network: NamedNetwork,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
     patch: Annotated[
         list[str] | None,
@@ -80,13 +73,6 @@ def occlude(
     animate: Annotated[
         Path | None, typer.Option(help="Also a .gif of the patch sliding over the first image.")
     ] = None,
-    weights: Weights = "default",
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
-    range: Range = None,
-    device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf or .npz file.")
@@ -112,7 +98,7 @@ def occlude(
     targets = None if not target else target[0] if len(target) == 1 else target
     if output.suffix.lower() in PICTURES:
         check_occlusion_fits(len(images) * len(sizes) * len(target or [""]))
-    net = load_network(model, weights, size, device, answer, head, range, random)
+    net = network.load()
     batch = net.preprocess.batch(images)
     hidden = _fill(fill)
     masks = None if mask is None else label_map(mask)

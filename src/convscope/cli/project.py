@@ -5,27 +5,20 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
-    Answer,
     AsJson,
     Caption,
-    Device,
-    Head,
     Memory,
-    Model,
     Output,
-    Random,
-    Range,
-    Size,
-    Weights,
     Width,
-    load_network,
 )
 from convscope.cli.printing import finish, progress_bar
 
 
+@network_options()
 def project(
-    model: Model,
+    network: NamedNetwork,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
     layer: Annotated[
         list[str] | None, typer.Option(help="A layer (repeat for more); by default one a block.")
@@ -44,13 +37,6 @@ def project(
     scale: Annotated[
         str, typer.Option(help="tile: each picture on its own scale; shared: all on one.")
     ] = "tile",
-    weights: Weights = "default",
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
-    range: Range = None,
-    device: Device = "cpu",
     memory: Memory = "1GB",
     width: Width = "text",
     caption: Caption = "short",
@@ -74,7 +60,7 @@ def project(
     check_scale(scale)
     method.check_choices(rule, select, layer, channel, top)
     parse_bytes(memory)
-    net = load_network(model, weights, size, device, answer, head, range, random)
+    net = network.load()
     if output.suffix.lower() in FIGURES:
         check_fits(len(images), method.units_an_image(net, layer, channel, top), drawn)
     with progress_bar("projecting") as advance:

@@ -5,18 +5,10 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
-    Answer,
     AsJson,
-    Device,
-    Head,
     Memory,
-    Model,
-    Random,
-    Range,
-    Size,
-    Weights,
-    load_network,
     open_images,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
@@ -25,8 +17,9 @@ INTERRUPTED = 130
 FINDINGS_SHOWN = 10
 
 
+@network_options()
 def report(
-    model: Model,
+    network: NamedNetwork,
     images: Annotated[
         Path,
         typer.Argument(
@@ -44,13 +37,6 @@ def report(
     budget: Annotated[
         str, typer.Option(metavar="SECONDS", help="Time for all of it; 'none' for no limit.")
     ] = "200",
-    weights: Weights = "default",
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
-    range: Range = None,
-    device: Device = "cpu",
     memory: Memory = "1GB",
     as_json: AsJson = False,
 ) -> None:
@@ -67,7 +53,7 @@ def report(
     Deadline(seconds)
     parse_bytes(memory)
     check_folder(output, KIND, images)
-    net = load_network(model, weights, size, device, answer, head, range, random)
+    net = network.load()
     source = open_images(images, net)
     pictures = [net.preprocess(path) for path in picture] if picture else None
     names = [path.name for path in picture] if picture else None

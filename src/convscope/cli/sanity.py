@@ -5,27 +5,20 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     PICTURES,
-    Answer,
     AsJson,
-    Device,
-    Head,
     Memory,
-    Model,
-    Random,
-    Range,
-    Size,
-    Weights,
-    load_network,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 
 TENSORS = (".safetensors",)
 
 
+@network_options()
 def sanity(
-    model: Model,
+    network: NamedNetwork,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")],
     rule: Annotated[
         list[str] | None,
@@ -56,13 +49,6 @@ def sanity(
     budget: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")
     ] = None,
-    weights: Weights = "default",
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
-    range: Range = None,
-    device: Device = "cpu",
     memory: Memory = "1GB",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf or .safetensors file.")
@@ -78,7 +64,7 @@ def sanity(
     from convscope.outputs import check_output, written_beside
 
     check_output(output, PICTURES + TENSORS)
-    net = load_network(model, weights, size, device, answer, head, range, random)
+    net = network.load()
     inputs = net.preprocess(image)
     rules = {"rules": rule} if rule else {}
     with progress_bar(f"testing {image.name}") as advance:

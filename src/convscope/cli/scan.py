@@ -3,22 +3,16 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
-    Answer,
     AsJson,
-    Device,
-    Head,
     Memory,
-    Random,
-    Range,
-    Size,
-    Weights,
-    load_network,
     open_images,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
@@ -33,7 +27,9 @@ if TYPE_CHECKING:
 BAD_SHOWN = 10
 
 
+@network_options("model")
 def scan(
+    network: NamedNetwork,
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="As for `convscope project`.")
     ] = None,
@@ -58,13 +54,6 @@ def scan(
     ] = None,
     rule: Annotated[str, typer.Option(help="deconvnet, guided or gradient.")] = "deconvnet",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a scan.")] = False,
-    weights: Weights = "default",
-    size: Size = None,
-    answer: Answer = None,
-    head: Head = None,
-    random: Random = "refuse",
-    range: Range = None,
-    device: Device = "cpu",
     memory: Memory = "1GB",
     as_json: AsJson = False,
 ) -> None:
@@ -88,12 +77,13 @@ def scan(
     room = parse_bytes(memory)
     share = _part(part)
     _check_folder(output, images, resume)
-    net = load_network(model, weights, size, device, answer, head, range, random)
+    network = replace(network, model=model)
+    net = network.load()
     chosen_rule(net, rule)
     from convscope.atlas.commands import ModelNames
 
     source = open_images(images, net)
-    names = ModelNames(model, weights, size, str(images), range)
+    names = ModelNames(network.model, network.given(), str(images))
     with _made(output):
         found = _scanned(net, source, output, top, share, room, resume)
     if found is not None:
@@ -194,9 +184,7 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
         raise DataError(f"{parts[0]} does not say what network it is of: merge it in Python")
     names = ModelNames(**facts["model"])
     _check_folder(output, Path(names.images), resume=False)
-    net = load_network(
-        names.model, names.weights, names.size, "cpu", range=names.range, random="freeze"
-    )
+    net = NamedNetwork(names.model, **names.options).load()
     source = open_images(Path(names.images), net)
     if source.fingerprint() != facts["data"]["fingerprint"]:
         raise DataError(f"{names.images} has changed since it was scanned")

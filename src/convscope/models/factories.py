@@ -23,7 +23,7 @@ def from_factory(
     """Call *function* of the Python file, which returns an nn.Module, or a module and an example.
 
     The input is *size* [C, H, W], else the example's, else 3 x 224 x 224. A module's attributes
-    ``preprocess`` (a Preprocess) and ``classes`` (names) are taken over. Weights stay as the
+    ``preprocess``, ``pretrained_cfg`` and ``classes`` (names) are taken over. Weights stay as the
     function made them by default, come from a file, or are drawn anew (None), all seeded with 0.
 
     Raises:
@@ -41,14 +41,14 @@ def from_factory(
     except (Exception, SystemExit) as error:
         raise ModelError(f"{file}:{function} failed: {_described(error)}") from error
     module, example = _module_and_example(made, f"{file}:{function}")
-    notes = _fill(module, weights, f"{Path(file).name}:{function}")
+    notes = _fill(module, weights)
     shape = size or _shape_of(example)
     channels, height, width = shape or DEFAULT_SIZE
-    preprocess = getattr(module, "preprocess", None)
-    if not isinstance(preprocess, Preprocess):
-        preprocess = Preprocess.identity(channels, (height, width))
+    own = getattr(module, "preprocess", None)
+    known = own if isinstance(own, Preprocess) else None
+    preprocess = known or Preprocess.identity(channels, (height, width))
     classes = getattr(module, "classes", None)
-    parts = Parts(module, preprocess, classes and tuple(map(str, classes)), notes)
+    parts = Parts(module, preprocess, classes and tuple(map(str, classes)), notes, told=bool(known))
     return parts.resized(shape) if shape else parts
 
 
@@ -101,10 +101,10 @@ def _shape_of(example: Tensor | None) -> tuple[int, int, int] | None:
     return (example.shape[1], example.shape[2], example.shape[3])
 
 
-def _fill(module: nn.Module, weights: str | Path | None, name: str) -> tuple[str, ...]:
+def _fill(module: nn.Module, weights: str | Path | None) -> tuple[str, ...]:
     """Set the weights as asked; return the notes for pictures."""
     if weights == OFFICIAL_WEIGHTS:
-        return (f"weights as {name} makes them",)
+        return ()
     if weights is not None:
         fill(module, weights)
         return ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,12 +25,13 @@ from convscope.models.published import OFFICIAL, fetch
 from convscope.models.seeding import seeded
 from convscope.models.weight_files import first_line
 from convscope.models.weights import fill
-from convscope.models.zoos import from_timm, from_torchvision
+from convscope.models.zoos import from_timm, from_torchvision, in_a_zoo
 from convscope.network import Network
 from convscope.network.shield import shielded
 
 MOST_VALUES = 2**28  # of an input: a gigabyte
 NAMES = (*BUNDLED, *ARCHITECTURES)
+RANDOM_WEIGHTS = "random"
 _FORMS = "torchvision:NAME, timm:NAME, path/file.py:factory or net.pt2"
 
 
@@ -43,6 +45,11 @@ def load(
     answer: str | None = None,
     head: int | str | None = None,
     random: str = "refuse",
+    preprocess: Any = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    resize: int | None = None,
+    interpolation: str | None = None,
 ) -> Network:
     """Load a network by name.
 
@@ -53,37 +60,49 @@ def load(
             returns an nn.Module; or "net.pt2", a program of torch.export. The last two run code of
             the file's author: a factory any, a .pt2 only torch's own operations.
         weights: "default" for the published ones (of a factory or .pt2: its own), the path of a
-            .safetensors, .pth, .pt or .ckpt file, or None for random ones (seed 0), which are noted
-            on pictures. In a training's checkpoint the network's weights are found by their names;
-            of several sets that fit, "FILE#key" chooses one, as "run.ckpt#state_dict_ema".
+            .safetensors, .pth, .pt or .ckpt file, or "random" for random ones (seed 0), which are
+            noted on pictures. In a training's checkpoint the network's weights are found by their
+            names; of several sets that fit, "FILE#key" chooses one, as "run.ckpt#state_dict_ema".
         size: the input's size, "C,H,W" or three numbers; by default what the model was made for,
             and 3,224,224 for a factory that does not say.
         device: where to run, such as "cpu" or "cuda".
         answer: what the output means: "classes", "labels" or "number"; see :class:`.Network`.
         head: which of several outputs counts, by its number or name.
-        random: "refuse" a network that is random in evaluation mode, or "freeze" it; see
-            :class:`.Network`.
+        random: what to do about noise that stays on in evaluation mode; see :class:`.Network`.
+        preprocess: how pictures become inputs, where it is not what the model was published with.
+        mean: see :class:`.Network`; so are *std*, *resize* and *interpolation*.
+        std: see *mean*.
+        resize: see *mean*.
+        interpolation: see *mean*.
 
     Raises:
         ModelError: if there is no such model, or its file or weights cannot be used.
         TraceError: if the module cannot be traced.
 
-    >>> net = load("squeezenet1_1", weights=None, size="3,64,64")
+    >>> net = load("squeezenet1_1", weights="random", size="3,64,64")
     >>> net.notes, net.input_shape, net.classes[281]
     (('random weights (seed 0)',), (3, 64, 64), 'tabby')
 
     """
+    if weights == RANDOM_WEIGHTS:
+        weights = None
     shape = None if size is None else parse_size(size)
     parts = _parts(str(name), weights, shape)
     if shape is not None:
         parts = parts.resized(shape)
     module = readied(parts.module, device)
+    given = any(value is not None for value in (preprocess, mean, std, resize, interpolation))
     example = torch.zeros(1, parts.preprocess.channels, *parts.preprocess.size)
     return Network(
         module,
         example,
         name=Path(name).name,
-        preprocess=parts.preprocess,
+        preprocess=parts.preprocess if parts.told and not given else preprocess,
+        mean=mean,
+        std=std,
+        resize=resize,
+        interpolation=interpolation,
+        random=random,
         classes=parts.classes,
         notes=parts.notes,
         answer=answer,
@@ -126,7 +145,7 @@ def _parts(name: str, weights: str | Path | None, size: tuple[int, int, int] | N
     if name.endswith(".py"):
         raise ModelError(f"name the function of {name} that makes the network: {name}:FUNCTION")
     raise ModelError(
-        f"there is no model {name!r}{near_matches(name, NAMES)} "
+        f"there is no model {name!r}{in_a_zoo(name) or near_matches(name, NAMES)} "
         f"(a model is {', '.join(NAMES)}, {_FORMS})"
     )
 
@@ -140,8 +159,8 @@ def _from_architecture(name: str, weights: str | Path | None) -> Parts:
         return Parts(module, IMAGENET, imagenet_classes(), (RANDOM_NOTE,))
     if weights == OFFICIAL_WEIGHTS and name not in OFFICIAL:
         raise ModelError(
-            f"there are no published weights of {name}; pass a file of weights with --weights, or "
-            f"weights=None for random ones"
+            f"there are no published weights of {name}; pass a file of weights, or 'random' for "
+            f"random ones"
         )
     source = fetch(OFFICIAL[name]) if weights == OFFICIAL_WEIGHTS else weights
     with torch.device("meta"):  # no time or memory for weights that are replaced at once
@@ -158,7 +177,7 @@ def _from_exported(path: Path, weights: str | Path | None) -> Parts:
     from convscope.models.exported import load_exported  # noqa: PLC0415
 
     program, (channels, height, width) = load_exported(path)
-    return Parts(program, Preprocess.identity(channels, (height, width)))
+    return Parts(program, Preprocess.identity(channels, (height, width)), told=False)
 
 
 def readied(

@@ -21,6 +21,7 @@ class Parts:
 
     module: the network, on the CPU
     preprocess: how pictures become its input
+    told: whether this is known; if not, the size of its input is all that counts
     classes: names of its outputs, if known
     notes: what must be written on pictures of it
     """
@@ -29,6 +30,7 @@ class Parts:
     preprocess: Preprocess
     classes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    told: bool = True
 
     def resized(self, size: tuple[int, int, int]) -> "Parts":
         """Return the model for an input of [C, H, W], the resize before the crop in proportion.

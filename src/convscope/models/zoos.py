@@ -1,15 +1,10 @@
 """The model zoos of torchvision and timm, where they are installed."""
 
-import math
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from convscope.errors import ModelError, near_matches
-from convscope.images import Preprocess
 from convscope.models.parts import (
     IMAGENET,
     OFFICIAL_WEIGHTS,
@@ -20,6 +15,7 @@ from convscope.models.parts import (
 from convscope.models.seeding import seeded
 from convscope.models.weight_files import first_line
 from convscope.models.weights import fill
+from convscope.preprocessing import preprocessing_of
 
 # These two undo the ImageNet normalisation inside, which torchvision switches on with its weights.
 _TORCHVISION_OPTIONS: dict[str, dict[str, bool]] = {
@@ -47,21 +43,10 @@ def from_torchvision(name: str, weights: str | Path | None) -> Parts:
         module = _built(lambda: zoo.get_model(name, weights=None, **options), name)
     notes = _fill(module, weights)
     classes = published.meta.get("categories")
-    return Parts(module, _torchvision_preprocess(published), classes and tuple(classes), notes)
-
-
-def _torchvision_preprocess(published: Any) -> Preprocess:
-    """Read the sizes and numbers off the transforms that a published weight file asks for."""
     transforms = published.transforms()
-    crop, resize = transforms.crop_size[0], transforms.resize_size[0]
-    mode = str(transforms.interpolation.value)
-    return Preprocess(
-        tuple(transforms.mean),
-        tuple(transforms.std),
-        (crop, crop),
-        resize=resize,
-        interpolation=_resampling(mode),
-    )
+    crop = transforms.crop_size[0]
+    preprocess = preprocessing_of(transforms, (3, crop, crop))
+    return Parts(module, preprocess, classes and tuple(classes), notes)
 
 
 def from_timm(name: str, weights: str | Path | None) -> Parts:
@@ -81,29 +66,21 @@ def from_timm(name: str, weights: str | Path | None) -> Parts:
     classes = imagenet_classes() if config.get("num_classes") == len(imagenet_classes()) else None
     if config.get("crop_mode", "center") == "border":
         notes += ("pictures are centre-cropped, not bordered as in timm",)
-    return Parts(module, _timm_preprocess(config), classes, notes)
+    shape = tuple(config.get("input_size", (3, 224, 224)))
+    fields = {"mean": IMAGENET.mean, "std": IMAGENET.std, **config}
+    return Parts(module, preprocessing_of(fields, shape), classes, notes)
 
 
-def _timm_preprocess(config: Mapping[str, Any]) -> Preprocess:
-    """Read a pretrained_cfg as timm's own evaluation transforms do."""
-    _, height, width = config.get("input_size", (3, 224, 224))
-    share = config.get("crop_pct") or 0.875
-    squash = config.get("crop_mode") == "squash" and share == 1
-    return Preprocess(
-        tuple(config.get("mean", IMAGENET.mean)),
-        tuple(config.get("std", IMAGENET.std)),
-        (height, width),
-        resize=None if squash else math.floor(max(height, width) / share),
-        interpolation=_resampling(config.get("interpolation") or "bicubic"),
-    )
-
-
-def _resampling(mode: str) -> Image.Resampling:
-    """Return Pillow's filter for a zoo's name of it, such as "bilinear" or "nearest-exact"."""
-    name = mode.partition("-")[0].upper()
-    if name not in Image.Resampling.__members__:
-        raise ModelError(f"the model asks for the unknown interpolation {mode!r}")
-    return Image.Resampling[name]
+def in_a_zoo(name: str) -> str:
+    """Return a hint to the zoo that has a model of this very name, where one is installed."""
+    for zoo, lister in (("torchvision", "torchvision.models"), ("timm", "timm")):
+        try:
+            known = import_module(lister).list_models()
+        except Exception:  # not installed, or made for another torch: nothing to hint at
+            continue
+        if name in known:
+            return f"; did you mean '{zoo}:{name}'?"
+    return ""
 
 
 def _imported(module: str, package: str) -> Any:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from convscope.errors import ImageError, TraceError, UnitError, near_matches
-from convscope.images import Preprocess
 from convscope.network.advice import check_module, unwrapped
 from convscope.network.answer import Answer, answer_of, count_of
 from convscope.network.constants import with_constants
@@ -22,6 +21,7 @@ from convscope.network.randomness import CHOICES, REFUSE
 from convscope.network.shield import shielded, without_autocast
 from convscope.network.trace import IMAGES, graph_of
 from convscope.network.walk import ascend
+from convscope.preprocessing import chosen, normalisation
 
 _FOUND = ("layers", "receptive_fields", "answer")
 """What is worked out from the graph when it is first asked for."""
@@ -41,7 +41,17 @@ class Network:
         example: [1, C, H, W], an input the module accepts, or its shape; its values do not matter.
             Of a module that takes several inputs all of them, in a tuple or by name.
         name: what to call the network on pictures; the module's class by default.
-        preprocess: how pictures become inputs; by default pixels in 0..1 at the example's size.
+        preprocess: how pictures become inputs, in any of the ways that
+            :func:`~convscope.preprocessing.preprocessing_of` knows: a name such as ``"imagenet"``,
+            a :class:`~convscope.images.Preprocess`, timm's ``pretrained_cfg``, torchvision's
+            ``weights.transforms()``, a Hugging Face image processor, ``transforms.Compose``. By
+            default the module's own attribute ``preprocess`` or ``pretrained_cfg``, else pixels in
+            0..1, which every result then says.
+        mean: per channel or one for all, of pixels in 0..1, subtracted from them.
+        std: likewise, by which they are then divided.
+        resize: short side in pixels before the centre crop, with *mean* and *std*; by default
+            pictures are squeezed to the input's size.
+        interpolation: Pillow's name of its filter, with *mean* and *std*.
         classes: the names of the outputs, for a classifier.
         notes: what every picture of this network must say, such as ``"random weights"``.
         answer: what a row of outputs means: ``"classes"``, of which one is right; ``"labels"``,
@@ -60,6 +70,7 @@ class Network:
             their mean, and any other values are drawn once, with a fixed seed.
 
     Raises:
+        ImageError: if the preprocessing is not understood, or does not fit.
         TraceError: if the module cannot be traced, its weights have no values, its outputs are
             not as many as *classes*, or there is no such answer or head.
 
@@ -81,7 +92,11 @@ class Network:
         example: Any,
         *,
         name: str | None = None,
-        preprocess: Preprocess | None = None,
+        preprocess: Any = None,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        resize: int | None = None,
+        interpolation: str | None = None,
         classes: Sequence[str] | None = None,
         notes: Sequence[str] = (),
         answer: str | None = None,
@@ -104,8 +119,9 @@ class Network:
         self.dtype, self.device = _home(module, inputs.image)
         self.inputs = inputs.to(self.device, self.dtype)
         self._trace()
-        channels, *size = self.input_shape
-        self.preprocess = preprocess or Preprocess.identity(channels, (size[0], size[1]))
+        numbers = normalisation(mean, std, resize, interpolation, self.input_shape)
+        self.preprocess, note = chosen(module, preprocess, numbers, self.input_shape)
+        self.notes += (note,) if note else ()
         self._others: dict[tuple[int, int], Network] = {}
         self._read(answer, head)
         self._check_classes()
@@ -213,7 +229,8 @@ class Network:
 
         Raises:
             ImageError: if its module is not at hand, as that of an exported program is not.
-            TraceError: if the module does not take images of that size.
+            ImageError: if the preprocessing is not understood, or does not fit.
+        TraceError: if the module does not take images of that size.
 
         >>> net = Network(nn.Conv2d(3, 4, 3), (1, 3, 10, 10))
         >>> net.at((20, 30)).input_shape, net.at((20, 30)) is net.at((20, 30))

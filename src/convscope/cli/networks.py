@@ -1,0 +1,180 @@
+"""The options that name a network, the same for every command."""
+
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import wraps
+from inspect import Parameter, signature
+from math import inf
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from convscope.errors import ConvscopeError
+
+if TYPE_CHECKING:
+    from convscope.network import Network
+
+Command = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class NamedNetwork:
+    """A network as the command line names it, to be loaded once all else has been checked."""
+
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="base (comes with its weights), vgg16, vgg16_bn, alexnet, squeezenet1_1, zfnet, "
+            "torchvision:NAME, timm:NAME, file.py:factory, net.pt2, or the folder of a training",
+        ),
+    ]
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="A .safetensors, .pth or .ckpt file (FILE#key: what is under one key of it), or "
+            "'random'; by default the published ones."
+        ),
+    ] = "default"
+    size: Annotated[
+        str | None, typer.Option(metavar="C,H,W", help="Input size of the network.")
+    ] = None
+    preprocess: Annotated[
+        str | None,
+        typer.Option(help="How pictures become inputs: imagenet, cifar10, none (pixels 0 to 1)."),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(metavar="N,...", help="Subtracted from pixels of 0 to 1, one a channel."),
+    ] = None
+    std: Annotated[
+        str | None, typer.Option(metavar="N,...", help="Then divided by, one a channel.")
+    ] = None
+    resize: Annotated[
+        int | None,
+        typer.Option(help="Short side before the centre crop, with --mean and --std; squeezed."),
+    ] = None
+    interpolation: Annotated[
+        str | None, typer.Option(help="Of the resizing: bilinear, bicubic, nearest, lanczos.")
+    ] = None
+    range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="The values in the files of pictures that are black and white, such as 0,4095.",
+        ),
+    ] = None
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            help="What the output is: classes, labels or number; by default its end tells."
+        ),
+    ] = None
+    head: Annotated[
+        str | None, typer.Option(help="Which of several outputs: its number or name; the first.")
+    ] = None
+    random: Annotated[
+        str,
+        typer.Option(help="Where noise stays on in evaluation mode: refuse it, or freeze it."),
+    ] = "refuse"
+    device: Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")] = "cpu"
+
+    def given(self) -> dict[str, Any]:
+        """Return what is not as by default, but for the model and the device, by its name."""
+        return {
+            field.name: value
+            for field in fields(self)
+            if field.name not in ("model", "device")
+            and (value := getattr(self, field.name)) != field.default
+        }
+
+    def load(self) -> "Network":
+        """Load it; ``random`` weights are drawn, and what pictures must say is said once."""
+        from convscope.loading import load
+
+        black_and_white = _pair(self.range)
+        given = {
+            "preprocess": self.preprocess,
+            "mean": _numbers(self.mean, "--mean"),
+            "std": _numbers(self.std, "--std"),
+            "resize": self.resize,
+            "interpolation": self.interpolation,
+        }
+        options = {name: value for name, value in given.items() if value is not None}
+        # A factory's file may print; standard output is for the answer alone.
+        with redirect_stdout(sys.stderr):
+            net = load(
+                self.model, self.weights, size=self.size, device=self.device, answer=self.answer,
+                head=self.head, random=self.random, **options,
+            )  # fmt: skip
+        if black_and_white is not None:
+            net.preprocess = replace(net.preprocess, range=black_and_white)
+        for note in net.notes:
+            typer.echo(f"convscope: note: {note}", err=True)
+        return net
+
+
+def network_options(*left_out: str) -> Callable[[Command], Command]:
+    """Give a command the options that name a network in the place of its parameter ``network``.
+
+    Args:
+        left_out: fields of :class:`NamedNetwork` that the command has no option for.
+
+    """
+
+    def decorated(command: Command) -> Command:
+        hints = get_type_hints(NamedNetwork, include_extras=True)
+        of_network = [
+            Parameter(
+                field.name, Parameter.KEYWORD_ONLY, annotation=hints[field.name],
+                default=Parameter.empty if field.default is MISSING else field.default,
+            )
+            for field in fields(NamedNetwork)
+            if field.name not in left_out
+        ]  # fmt: skip
+        own = [
+            parameter.replace(kind=Parameter.KEYWORD_ONLY)
+            for name, parameter in signature(command).parameters.items()
+            if name != "network"
+        ]
+        # The model comes first, then what is the command's own, then how the network is loaded.
+        model = [p for p in of_network if p.name == "model"]
+        parameters = [*model, *own, *(p for p in of_network if p.name != "model")]
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            chosen = {p.name: given.pop(p.name) for p in of_network}
+            command(network=NamedNetwork(**{"model": "", **chosen}), **given)
+
+        run.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorated
+
+
+def _numbers(text: str | None, option: str) -> list[float] | None:
+    """Return numbers given as ``0.5,0.5,0.5``."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConvscopeError(
+            f"{option} is a number a channel, as 0.5,0.5,0.5, not {text!r}"
+        ) from None
+
+
+def _pair(text: str | None) -> tuple[float, float] | None:
+    """Return the values that are black and white."""
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not -inf < low < high < inf:
+        raise ConvscopeError(f"--range is LOW,HIGH with LOW below HIGH, as 0,4095, not {text!r}")
+    return low, high

@@ -1,0 +1,282 @@
+"""Preprocessing as people have it: by name, from timm, torchvision or Hugging Face, or in parts."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+
+from convscope.errors import ImageError, near_matches
+from convscope.images import Preprocess
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CIFAR10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+NAMES = ("imagenet", "cifar10", "none")
+NOT_GIVEN = "pixels 0 to 1, not normalised: no mean and std were given"
+"""What every picture of a network says that nobody gave a preprocessing for."""
+
+OWN = ("preprocess", "pretrained_cfg")
+"""Attributes of a module that say how its pictures are made ready."""
+
+Shape = tuple[int, int, int]
+
+
+def preprocessing_of(given: Any, shape: Shape) -> Preprocess:
+    """Return a preprocessing, given in any of the usual ways, for inputs of a shape.
+
+    Args:
+        given: a :class:`Preprocess`; ``"imagenet"``, ``"cifar10"`` or ``"none"`` (pixels in 0..1);
+            timm's ``pretrained_cfg``; torchvision's ``weights.transforms()``; a Hugging Face image
+            processor, or its fields as a dict; or a ``torchvision.transforms.Compose`` of resizing,
+            cropping, conversion and normalisation.
+        shape: channels, height and width of the network's input.
+
+    Raises:
+        ImageError: if it is anything else, has a part that is not one of these, or does not fit.
+
+    >>> preprocessing_of("imagenet", (3, 224, 224)).resize
+    256
+    >>> preprocessing_of({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}, (3, 8, 8)).std
+    (0.5, 0.5, 0.5)
+
+    """
+    found = _found(given, shape)
+    if found.channels != shape[0]:
+        raise ImageError(
+            f"the preprocessing is for {found.channels} channels, and the network takes {shape[0]}"
+        )
+    return found if found.size == shape[1:] else found.resized(shape[1:])
+
+
+def normalisation(
+    mean: Sequence[float] | float | None,
+    std: Sequence[float] | float | None,
+    resize: int | None,
+    interpolation: str | Image.Resampling | None,
+    shape: Shape,
+) -> Preprocess | None:
+    """Return a preprocessing given by its numbers, or None where there is no mean and no std.
+
+    Args:
+        mean: per channel, or one for all, of pixels in 0..1.
+        std: likewise.
+        resize: length of the short side before the centre crop, in pixels; None to squeeze.
+        interpolation: Pillow's name of the filter, ``"bilinear"`` by default.
+        shape: channels, height and width of the network's input.
+
+    Raises:
+        ImageError: if only one of mean and std is given, or they do not fit.
+
+    """
+    if mean is None and std is None:
+        if resize is not None or interpolation is not None:
+            raise ImageError("resize and interpolation need a mean and a std: give them too")
+        return None
+    if mean is None or std is None:
+        raise ImageError("mean and std go together: give both, per channel, of pixels in 0 to 1")
+    return Preprocess(
+        _per_channel(mean, shape[0]),
+        _per_channel(std, shape[0]),
+        shape[1:],
+        resize,
+        resampling("bilinear" if interpolation is None else interpolation),
+    )
+
+
+def chosen(
+    module: Any, preprocess: Any, numbers: Preprocess | None, shape: Shape
+) -> tuple[Preprocess, str]:
+    """Return how pictures become a module's inputs, and what every picture must say of it.
+
+    Args:
+        module: whose attributes ``preprocess`` or ``pretrained_cfg`` count where nothing is given.
+        preprocess: what was given, as :func:`preprocessing_of` takes it, or None.
+        numbers: a preprocessing given by its numbers, or None.
+        shape: channels, height and width of the network's input.
+
+    Raises:
+        ImageError: if both are given, or one is not understood.
+
+    """
+    if preprocess is not None and numbers is not None:
+        raise ImageError("give preprocess, or mean and std, not both")
+    if numbers is not None:
+        return numbers, ""
+    for given in (preprocess, *(getattr(module, name, None) for name in OWN)):
+        if given is not None and not (given is not preprocess and _says_nothing(given)):
+            return preprocessing_of(given, shape), ""
+    return Preprocess.identity(shape[0], shape[1:]), NOT_GIVEN
+
+
+def _says_nothing(given: Any) -> bool:
+    """Return whether a module's attribute is no preprocessing but a method or a part of it."""
+    return callable(given) and not isinstance(given, Preprocess) and not hasattr(given, "mean")
+
+
+def _per_channel(numbers: Sequence[float] | float, channels: int) -> tuple[float, ...]:
+    try:
+        listed = [float(number) for number in numbers]  # type: ignore[union-attr]
+    except TypeError:
+        try:
+            listed = [float(numbers)]  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise ImageError(f"{numbers!r} is not a number a channel") from None
+    except ValueError:
+        raise ImageError(f"{numbers!r} is not a number a channel") from None
+    if len(listed) == 1:
+        listed *= channels
+    if len(listed) != channels:
+        raise ImageError(f"there are {len(listed)} numbers for {channels} channels")
+    return tuple(listed)
+
+
+def resampling(name: Any) -> Image.Resampling:
+    """Return Pillow's filter for a library's name or number of it, such as ``"bilinear"``.
+
+    Raises:
+        ImageError: if there is none.
+
+    >>> resampling("nearest-exact").name, resampling(3).name
+    ('NEAREST', 'BICUBIC')
+
+    """
+    name = getattr(name, "value", name)  # torchvision's InterpolationMode
+    if isinstance(name, int):
+        try:
+            return Image.Resampling(name)
+        except ValueError:
+            raise ImageError(f"there is no interpolation number {name}") from None
+    plain = str(name).partition("-")[0].upper()
+    if plain not in Image.Resampling.__members__:
+        known = [member.lower() for member in Image.Resampling.__members__]
+        raise ImageError(f"there is no interpolation {name!r}{near_matches(str(name), known)}")
+    return Image.Resampling[plain]
+
+
+def _found(given: Any, shape: Shape) -> Preprocess:
+    if isinstance(given, Preprocess):
+        return given
+    if isinstance(given, str):
+        return _named(given, shape)
+    if hasattr(given, "transforms") and not callable(given.transforms):
+        return _from_parts(given.transforms, shape)
+    fields = given if isinstance(given, Mapping) else _attributes(given)
+    if "image_mean" in fields:
+        return _from_processor(fields, shape)
+    if "crop_size" in fields and "mean" in fields:
+        return _from_preset(fields, shape)
+    if "mean" in fields and "std" in fields:
+        return _from_timm(fields, shape)
+    raise ImageError(
+        f"a preprocessing of type {type(given).__name__} is not understood: give a name "
+        f"({', '.join(NAMES)}), a cs.Preprocess, or mean= and std="
+    )
+
+
+def _attributes(given: Any) -> dict[str, Any]:
+    """Return what an object's attributes are called and hold."""
+    slots = [name for kind in type(given).__mro__ for name in getattr(kind, "__slots__", ())]
+    values = {name: getattr(given, name) for name in slots if hasattr(given, name)}
+    return {**values, **getattr(given, "__dict__", {})}
+
+
+def _named(name: str, shape: Shape) -> Preprocess:
+    if name == "none":
+        return Preprocess.identity(shape[0], shape[1:])
+    if name not in NAMES:
+        raise ImageError(
+            f"there is no preprocessing {name!r}{near_matches(name, NAMES)} (known: "
+            f"{', '.join(NAMES)})"
+        )
+    mean, std = IMAGENET if name == "imagenet" else CIFAR10
+    resize = round(min(shape[1:]) * 256 / 224) if name == "imagenet" else None
+    return Preprocess(mean, std, shape[1:], resize)
+
+
+def _from_timm(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
+    """Read a pretrained_cfg as timm's own evaluation transforms do."""
+    share = fields.get("crop_pct") or 0.875
+    squash = fields.get("crop_mode") == "squash" and share == 1
+    return Preprocess(
+        tuple(fields["mean"]),
+        tuple(fields["std"]),
+        shape[1:],
+        None if squash else math.floor(max(shape[1:]) / share),
+        resampling(fields.get("interpolation") or "bicubic"),
+    )
+
+
+def _from_preset(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
+    """Read torchvision's preset of a classification weight."""
+    crop, resize = _first(fields["crop_size"]), _first(fields.get("resize_size"))
+    if resize is not None and crop is not None and shape[1:] != (crop, crop):
+        resize = round(resize * min(shape[1:]) / crop)  # as large a part of the picture as there
+    return Preprocess(
+        tuple(fields["mean"]),
+        tuple(fields["std"]),
+        shape[1:],
+        resize,
+        resampling(fields.get("interpolation", "bilinear")),
+    )
+
+
+def _from_processor(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
+    """Read a Hugging Face image processor."""
+    factor = fields.get("rescale_factor")
+    if fields.get("do_rescale") is False or (
+        factor is not None and not math.isclose(factor, 1 / 255)
+    ):
+        raise ImageError("the image processor does not bring pixels to 0..1 before it normalises")
+    if fields.get("do_normalize") is False:
+        mean, std = (0.0,) * shape[0], (1.0,) * shape[0]
+    else:
+        mean = _per_channel(fields["image_mean"], shape[0])
+        std = _per_channel(fields["image_std"], shape[0])
+    size = fields.get("size")
+    short = size.get("shortest_edge") if isinstance(size, Mapping) else None
+    resize = short if fields.get("do_resize", True) else None
+    if resize is not None and fields.get("crop_pct"):
+        resize = int(resize / fields["crop_pct"])
+    return Preprocess(mean, std, shape[1:], resize, resampling(fields.get("resample") or 2))
+
+
+def _from_parts(parts: Sequence[Any], shape: Shape) -> Preprocess:
+    """Read a Compose of the usual parts."""
+    found: dict[str, Any] = {"mean": (0.0,) * shape[0], "std": (1.0,) * shape[0]}
+    known: dict[str, Callable[[Any], dict[str, Any]]] = {
+        "Resize": lambda part: {
+            "resize": part.size if isinstance(part.size, int) else _short_side(part.size),
+            "interpolation": part.interpolation,
+        },
+        "CenterCrop": lambda part: {},
+        "Normalize": lambda part: {"mean": tuple(part.mean), "std": tuple(part.std)},
+        **dict.fromkeys(
+            ("ToTensor", "PILToTensor", "ToImage", "ToDtype", "ConvertImageDtype", "Grayscale"),
+            lambda part: {},
+        ),
+    }  # fmt: skip
+    for part in parts:
+        name = type(part).__name__
+        if name not in known:
+            raise ImageError(
+                f"the transform {name} is not understood: give mean=, std= and resize= instead"
+            )
+        found |= known[name](part)
+    return Preprocess(
+        _per_channel(found["mean"], shape[0]),
+        _per_channel(found["std"], shape[0]),
+        shape[1:],
+        found.get("resize"),
+        resampling(found.get("interpolation", "bilinear")),
+    )
+
+
+def _short_side(size: Sequence[int]) -> int | None:
+    """Return the short side that a Resize asks for; None where it gives both, which squeezes."""
+    return size[0] if len(size) == 1 else None
+
+
+def _first(size: Any) -> int | None:
+    """Return the one length of a size that is given as a number or a list."""
+    found = size[0] if isinstance(size, Sequence) else size
+    return None if found is None else int(found)
