@@ -189,7 +189,7 @@ def test_a_module_with_its_own_normalisation_is_right_on_photographs(data):
     folder = data / "squeezenet1_1"
     module.load_state_dict(load_file(folder / "squeezenet1_1-imagenet.safetensors"))
     with (data / "imagenet-sample" / "labels.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))[:100]
+        rows = list(csv.DictReader(file))[::5]
     right = {}
     for name in ("imagenet", None):
         net = cs.Network(module, torch.zeros(1, 3, 224, 224), preprocess=name)
@@ -201,4 +201,4 @@ def test_a_module_with_its_own_normalisation_is_right_on_photographs(data):
         right[name] = int(np.sum(found))
         assert (NOT_GIVEN in net.notes) == (name is None)
     assert right["imagenet"] == 71
-    assert right[None] < 50
+    assert right[None] == 35
