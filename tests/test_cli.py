@@ -715,7 +715,7 @@ def test_a_range_is_given_and_little_of_one_said_of_deep_pictures(place, run):
     assert (plain.status, ranged.status, ranged.err) == (0, 0, "")
     assert plain.err.startswith("convscope: note: a picture uses under a tenth of its range")
     assert plain.err.count("\n") == 1
-    found = [json.loads(answer.out)["projections"] for answer in (plain, ranged)]
+    found = [json.loads(answer.out)["activation"] for answer in (plain, ranged)]
     assert found[0] != found[1]
     for wrong in ("4095", "5,5", "nan,1", "0,inf", "a,b"):
         answer = run(*command, "--range", wrong)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from convscope.errors import ModelError, TraceError
+from convscope.errors import ConvscopeError, ModelError, TraceError
 from convscope.images import Preprocess, read_image
 from convscope.models import load
 from convscope.models.architectures import ARCHITECTURES
@@ -150,7 +150,7 @@ def test_a_file_of_weights(tmp_path):
         ),
         ("nonsense", r"no model 'nonsense' \(a model is"),
         ("", r"no model ''"),
-        ("zfnet", r"no published weights of zfnet; pass .*--weights, or weights=None"),
+        ("zfnet", r"no published weights of zfnet; pass a file of weights, or 'random'"),
         ("net.py", r"name the function of net\.py.*net\.py:FUNCTION"),
         ("missing.pt2", r"missing\.pt2 does not exist"),
         ("missing.py:make", r"missing\.py does not exist"),
@@ -653,7 +653,7 @@ def test_timm_refusals(timm):
     with pytest.raises(ModelError, match="Invalid pretrained tag"):
         load("timm:resnet50.nosuchtag")
     timm.update(interpolation="random")
-    with pytest.raises(ModelError, match="unknown interpolation 'random'"):
+    with pytest.raises(ConvscopeError, match="there is no interpolation 'random'"):
         load("timm:resnet50")
 
 

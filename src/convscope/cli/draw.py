@@ -11,7 +11,7 @@ from convscope.cli.options import PICTURES, AsJson
 from convscope.cli.printing import print_json, print_line
 
 
-@network_options("weights", "device")
+@network_options("weights", "device", says_notes=False)
 def draw(
     network: NamedNetwork,
     output: Annotated[

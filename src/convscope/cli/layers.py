@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from convscope.network import Layer, Network
 
 
-@network_options("weights", "device")
+@network_options("weights", "device", says_notes=False)
 def layers(
     network: NamedNetwork,
     weights: Annotated[

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import wraps
 from inspect import Parameter, signature
 from math import inf
@@ -81,13 +81,16 @@ class NamedNetwork:
     ] = "refuse"
     device: Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")] = "cpu"
 
+    notes: dict[str, None] = field(default_factory=dict, compare=False)
+    """What pictures of the networks that were loaded must say, each once."""
+
     def given(self) -> dict[str, Any]:
         """Return what is not as by default, but for the model and the device, by its name."""
         return {
-            field.name: value
-            for field in fields(self)
-            if field.name not in ("model", "device")
-            and (value := getattr(self, field.name)) != field.default
+            own.name: value
+            for own in fields(self)
+            if own.name not in ("model", "device", "notes")
+            and (value := getattr(self, own.name)) != own.default
         }
 
     def load(self) -> "Network":
@@ -111,15 +114,15 @@ class NamedNetwork:
             )  # fmt: skip
         if black_and_white is not None:
             net.preprocess = replace(net.preprocess, range=black_and_white)
-        for note in net.notes:
-            typer.echo(f"convscope: note: {note}", err=True)
+        self.notes.update(dict.fromkeys(net.notes))
         return net
 
 
-def network_options(*left_out: str) -> Callable[[Command], Command]:
+def network_options(*left_out: str, says_notes: bool = True) -> Callable[[Command], Command]:
     """Give a command the options that name a network in the place of its parameter ``network``.
 
     Args:
+        says_notes: whether to say on standard error what pictures of the network must say.
         left_out: fields of :class:`NamedNetwork` that the command has no option for.
 
     """
@@ -128,25 +131,29 @@ def network_options(*left_out: str) -> Callable[[Command], Command]:
         hints = get_type_hints(NamedNetwork, include_extras=True)
         of_network = [
             Parameter(
-                field.name, Parameter.KEYWORD_ONLY, annotation=hints[field.name],
-                default=Parameter.empty if field.default is MISSING else field.default,
+                own.name, Parameter.KEYWORD_ONLY, annotation=hints[own.name],
+                default=Parameter.empty if own.default is MISSING else own.default,
             )
-            for field in fields(NamedNetwork)
-            if field.name not in left_out
+            for own in fields(NamedNetwork)
+            if own.name not in (*left_out, "notes")
         ]  # fmt: skip
-        own = [
+        others = [
             parameter.replace(kind=Parameter.KEYWORD_ONLY)
             for name, parameter in signature(command).parameters.items()
             if name != "network"
         ]
         # The model comes first, then what is the command's own, then how the network is loaded.
         model = [p for p in of_network if p.name == "model"]
-        parameters = [*model, *own, *(p for p in of_network if p.name != "model")]
+        parameters = [*model, *others, *(p for p in of_network if p.name != "model")]
 
         @wraps(command)
         def run(**given: Any) -> None:
             chosen = {p.name: given.pop(p.name) for p in of_network}
-            command(network=NamedNetwork(**{"model": "", **chosen}), **given)
+            network = NamedNetwork(**{"model": "", **chosen})
+            command(network=network, **given)
+            # Only now: a mistake that is found later gets its own sentence alone.
+            for note in network.notes if says_notes else ():
+                typer.echo(f"convscope: note: {note}", err=True)
 
         run.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -107,7 +107,6 @@ def load(
         notes=parts.notes,
         answer=answer,
         head=head,
-        random=random,
     )
 
 
