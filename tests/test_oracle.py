@@ -252,7 +252,7 @@ def test_projection_equals_the_oracle(name):
     images = torch.randn(2, *IMAGE, generator=torch.Generator().manual_seed(3)).double()
     output = net(images)
     assert torch.allclose(output, module(images), rtol=1e-12, atol=1e-12)
-    last = net.graph.steps[-1]
+    last = net.graph.steps[net.graph.output]
     channels = [0, output.shape[1] - 1]
     for rule in RULES:
         p = project(net, images, last.name, channels, rule=rule, select="map")

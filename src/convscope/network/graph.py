@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from convscope.errors import TraceError, near_matches
-from convscope.network.calls import Call, Shape
-from convscope.network.ops import MAPS, Axes, Operation
+from convscope.network.calls import Call, Input, Shape
+from convscope.network.ops import MAPS, Axes, Operation, operation_for
 from convscope.network.randomness import RandomUse
 
 
@@ -51,6 +51,8 @@ class Graph:
         outputs: all the network's outputs that depend on the images: where each lies in what the
             network returns, such as ``"out"`` or ``"1.boxes"`` -> its step.
         random: where it was random though in evaluation mode, before that was frozen.
+        shown: step whose maps lie otherwise than [N, C, H, W] -> one that nothing reads, which
+            gives them so.
 
     """
 
@@ -60,6 +62,24 @@ class Graph:
     batched: bool
     outputs: dict[str, int] = field(default_factory=dict)
     random: tuple[RandomUse, ...] = ()
+    shown: dict[int, int] = field(default_factory=dict)
+
+    def with_maps_shown(self) -> "Graph":
+        """Return the graph with a step besides for each layer whose channels are not first."""
+        steps, shown = list(self.steps), {}
+        for index, (step, axes) in enumerate(zip(self.steps, self.axes, strict=True)):
+            if axes is None or {2, 3} == set(axes) or len(step.shape) != 4 or step.shape[0] != 1:
+                continue
+            if step.operation.is_layer:
+                (channels,) = {1, 2, 3} - set(axes)
+                dims = [0, channels, *axes]
+                shape = tuple(step.shape[d] for d in dims)
+                arguments = {"self": Input(0), "dims": dims}
+                call = Call(torch.ops.aten.permute.default, arguments, (step.shape,), shape)
+                shown[index] = len(steps)
+                turned = replace(step, call=call, operation=operation_for(call), inputs=(index,))
+                steps.append(replace(turned, shape=shape, parameters=()))
+        return replace(self, steps=tuple(steps), shown=shown)
 
     def with_head(self, head: int | str) -> "Graph":
         """Return the graph with another of its outputs as the one that counts.
@@ -98,10 +118,10 @@ class Graph:
 
     @cached_property
     def readers(self) -> tuple[tuple[int, ...], ...]:
-        """The steps that read each step's output."""
+        """The steps of the network that read each step's output."""
         found: list[list[int]] = [[] for _ in self.steps]
         for index, step in enumerate(self.steps):
-            for source in step.inputs:
+            for source in () if index in self.shown.values() else step.inputs:
                 found[source].append(index)
         return tuple(map(tuple, found))
 

@@ -20,7 +20,8 @@ class Layer:
     Attributes:
         name: dotted name of the module, or ``module:operation``; see :class:`~.graph.Step`.
         op: what it computes: ``"convolution"``, ``"rectifier"``, ``"max pool"``, ...
-        shape: its output for one image: (channels, height, width) for feature maps.
+        shape: its output for one image: (channels, height, width) for feature maps, wherever the
+            network keeps its channels.
         stride: image pixels between neighbouring units, (rows, columns), a fraction of a pixel
             where maps are larger than the image; None where each unit reads the whole image.
         padding: image pixels by which the first unit's receptive field starts outside the image.
@@ -151,10 +152,11 @@ def _layer(graph: Graph, fields: ReceptiveFields, index: int) -> Layer:
     assert step.call is not None
     found = [fields.along(index, axis) for axis in (0, 1)]
     rows, columns = found
+    shape = graph.steps[graph.shown.get(index, index)].shape
     return Layer(
         name=step.name,
         op=step.operation.kind if step.operation.tabled else step.call.name,
-        shape=step.shape[1:] if step.shape[0] == 1 else step.shape,
+        shape=shape[1:] if shape[0] == 1 else shape,
         stride=None if rows is None or columns is None else (rows[0], columns[0]),
         padding=(rows[1] if rows else 0, columns[1] if columns else 0),
         receptive_field=fields.size(index),

@@ -333,6 +333,8 @@ class Network:
     def step(self, layer: str | nn.Module) -> int:
         """Return the index in the graph of a layer, or of the last layer inside a module.
 
+        Where a layer keeps its channels elsewhere than first, it is the step that puts them there.
+
         Args:
             layer: a layer's or a module's name, or a module of the network itself.
 
@@ -350,11 +352,12 @@ class Network:
             layer = names[0]
         if not isinstance(layer, str):
             raise UnitError(f"a layer is called by its name, not by {layer!r}")
-        for index, step in enumerate(self.graph.steps):
-            if step.name == layer and index:
-                return index
-        if layer in self.graph.modules:
-            return self.graph.modules[layer]
+        named = (
+            index for index, step in enumerate(self.graph.steps) if step.name == layer and index
+        )
+        found = next(named, self.graph.modules.get(layer))
+        if found is not None:
+            return self.graph.shown.get(found, found)
         known = [*self.layers, *self.graph.modules]
         hint = near_matches(layer, known) or f" (`convscope layers` lists its {len(self.layers)})"
         raise UnitError(f"{self.name} has no layer {layer!r}{hint}")

@@ -63,12 +63,16 @@ def graph_of(program: ExportedProgram, inputs: Sequence[Any] = (), random: str =
     """
     with TRACING, undisturbed():
         try:
-            return with_rectifiers(_Builder(program, inputs, random, rewritten=False).graph())
+            return _finished(_Builder(program, inputs, random, rewritten=False).graph())
         except TangledError:
             pass
         with quiet():
             program = program.run_decompositions({})
-        return with_rectifiers(_Builder(program, inputs, random, rewritten=True).graph())
+        return _finished(_Builder(program, inputs, random, rewritten=True).graph())
+
+
+def _finished(graph: Graph) -> Graph:
+    return with_rectifiers(graph).with_maps_shown()
 
 
 class _Builder:

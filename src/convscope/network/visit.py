@@ -94,7 +94,8 @@ def _runs_in_place(graph: Graph, index: int, wanted: Collection[int]) -> bool:
         return False
     (source,) = graph.steps[index].inputs
     fresh = isinstance(graph.steps[source].operation, Convolution | BatchNorm)
-    return fresh and len(graph.readers[source]) == 1 and source not in wanted
+    shown = {source, graph.shown.get(source)}
+    return fresh and len(graph.readers[source]) == 1 and shown.isdisjoint(wanted)
 
 
 @torch.no_grad()
