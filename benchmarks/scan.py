@@ -70,7 +70,7 @@ def speed(count: int, rounds: int) -> None:
         for layer in tally.layers.values():
             if full:
                 layer.strongest.peak[:] = np.inf
-        return list(ImagePass(net, source, scanned_layers(net), size, tally).run(numbers, workers))
+        return list(ImagePass(net, source, scanned_layers(net), size, tally).run(numbers, MEMORY))
 
     tasks: dict[str, Callable[[], object]] = {
         "forward, all threads": lambda: forward(module, images, size),

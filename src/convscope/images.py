@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -252,10 +252,10 @@ def _one_line(error: BaseException) -> str:
 
 def _upright(picture: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; a damaged EXIF block says nothing and turns nothing."""
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # parsing damaged EXIF raises SyntaxError, struct.error, KeyError and others
-        return picture
+    # Parsing damaged EXIF raises SyntaxError, struct.error, KeyError and others.
+    with suppress(Exception):
+        ImageOps.exif_transpose(picture, in_place=True)  # no copy of what may be large
+    return picture
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from convscope.atlas.similar import chained, neighbours, weight_similarity
 from convscope.atlas.sprites import SHOWN_IN_GRID, GridSheets, save_picture, strip, strip_suffix
 from convscope.atlas.tables import top_class, windows, write_facts, write_tables
 from convscope.atlas.tiles import LayerTiles, TileShape, drawn_tiles, picture
+from convscope.display import DisplayScale
 from convscope.errors import OutputError
+from convscope.methods import budget
 from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
 from convscope.methods.scanning.sources import Images
+from convscope.methods.scanning.strongest import NO_IMAGE
 from convscope.network import Network
 from convscope.outputs import written_beside
 from convscope.pages import render
@@ -31,10 +35,6 @@ from convscope.results import provenance
 
 Progress = Callable[[int, int], None]
 """Called with the entries drawn so far and the entries in all."""
-
-CACHED_BYTES = 2**28
-TILES_BYTES = 2**29
-"""Tiles that wait in memory until their layer is written."""
 
 SMALL_IMAGE = 64
 CLASSES_SHOWN = 5
@@ -49,6 +49,7 @@ def write_atlas(
     *,
     rule: str = "deconvnet",
     model: ModelNames | None = None,
+    memory: int | str = budget.DEFAULT,
     progress: Progress | None = None,
 ) -> Path:
     """Write an atlas: tables, pictures and pages that open from the folder, with no server.
@@ -62,6 +63,8 @@ def write_atlas(
         folder: where to write, made if missing.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
         model: how the command line names the network and the images, for the commands on the pages.
+        memory: bytes, or a text such as ``"2GB"``: half for the walks, a quarter for the tiles that
+            wait to be written, an eighth for images. One image's maps are held whatever it is.
         progress: called with the entries drawn and the entries in all.
 
     Returns:
@@ -80,7 +83,8 @@ def write_atlas(
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror}") from error
     write_tables(net, scan, images, folder)
-    _Drawing(net, scan, images, folder, rule, model).draw(progress)
+    room = budget.parse_bytes(memory)
+    _Drawing(net, scan, images, folder, rule, model, room).draw(progress)
     facts = _facts(net, scan, rule, model)
     with written_beside(folder / place.OVERVIEW) as beside:
         beside.write_text(overview_page(net, scan, facts), "utf-8")
@@ -112,6 +116,21 @@ def _facts(net: Network, scan: Scan, rule: str, model: ModelNames | None) -> dic
     }
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Some of a layer's channels, whose tiles wait in memory together."""
+
+    layer: LayerScan
+    first: int
+    end: int
+
+    def entries(self) -> LayerScan:
+        """Return the layer with no entries but the part's."""
+        channels = np.arange(len(self.layer.image))[:, None]
+        inside = (channels >= self.first) & (channels < self.end)
+        return replace(self.layer, image=np.where(inside, self.layer.image, NO_IMAGE))
+
+
 class _Drawing:
     """Draws the layers of one atlas."""
 
@@ -123,6 +142,7 @@ class _Drawing:
         folder: Path,
         rule: str,
         model: ModelNames | None,
+        memory: int,
     ) -> None:
         self._net = net
         self._scan = scan
@@ -130,9 +150,12 @@ class _Drawing:
         self._folder = folder
         self._rule = rule
         self._model = model
+        self._memory = memory
+        self._sheets: dict[str, GridSheets] = {}
+        self._scales: dict[tuple[str, int, int], DisplayScale] = {}
         self._image_suffix = ".png" if max(net.input_shape[1:]) <= SMALL_IMAGE else ".jpg"
         bytes_an_image = 4 * int(np.prod(net.input_shape))
-        self._load = lru_cache(max(1, CACHED_BYTES // bytes_an_image))(self._loaded)
+        self._load = lru_cache(max(1, memory // 8 // bytes_an_image))(self._loaded)
 
     def _loaded(self, number: int) -> Tensor:
         return self._images.load(number)[0].to(self._net.dtype)
@@ -171,60 +194,75 @@ class _Drawing:
         field = self._net.receptive_fields.size(self._net.step(layer.read_at))
         return TileShape.of(field, (self._net.input_shape[1], self._net.input_shape[2]))
 
-    def _bands(self, layers: list[LayerScan]) -> Iterator[list[LayerScan]]:
-        """Yield layers in bands whose tiles fit in memory; each image goes up once a band."""
-        band: list[LayerScan] = []
+    def _bands(self, layers: list[LayerScan]) -> Iterator[list[_Part]]:
+        """Yield parts of layers whose tiles fit in memory; an image goes up once for each band."""
+        band: list[_Part] = []
         taken = 0
         for layer in layers:
-            shape = self._shape(layer)
-            own = _entries(layer) * 2 * 3 * shape.height * shape.width
-            if band and taken + own > TILES_BYTES:
-                yield band
-                band, taken = [], 0
-            band.append(layer)
-            taken += own
+            shape, first = self._shape(layer), 0
+            tiles = (layer.image >= 0).sum(1) * 2 * 3 * shape.height * shape.width
+            for channel, own in enumerate(tiles.tolist()):
+                if taken and taken + own > self._memory // 4:
+                    yield [*band, _Part(layer, first, channel)] if channel > first else band
+                    band, taken, first = [], 0, channel
+                taken += own
+            band.append(_Part(layer, first, len(tiles)))
         if band:
             yield band
 
-    def _draw(self, band: list[LayerScan]) -> Iterator[int]:
-        """Write the sprites and the data of a band; yields how many more entries are drawn."""
-        tiles: dict[str, LayerTiles] = {layer.name: {} for layer in band}
+    def _draw(self, band: list[_Part]) -> Iterator[int]:
+        """Write the sprites of a band, and the data of the layers that end in it.
+
+        Yields how many more entries are drawn.
+        """
+        tiles: dict[str, LayerTiles] = {part.layer.name: {} for part in band}
         rule = chosen_rule(self._net, self._rule)
-        for name, channel, rank, tile in drawn_tiles(self._net, band, self._load, rule):
+        layers = [part.entries() for part in band]
+        room = self._memory // 2
+        for name, channel, rank, tile in drawn_tiles(self._net, layers, self._load, rule, room):
             tiles[name].setdefault(channel, {})[rank] = tile
             yield 1
-        for layer in band:
-            found = self._write(layer, tiles.pop(layer.name))
-            values = {"stamp": self._stamp(layer), **found}
-            text = json.dumps(values, separators=(",", ":"), allow_nan=False)
-            with written_beside(self._data(layer)) as beside:
-                beside.write_text(f"{CALL}{_script_safe(text)});\n", "utf-8")
-            self._page(layer)
+        for part in band:
+            self._write_sprites(part.layer, tiles.pop(part.layer.name))
+            if part.end == len(part.layer.image):
+                self._write_data(part.layer)
 
-    def _write(self, layer: LayerScan, tiles: LayerTiles) -> dict[str, Any]:
-        """Write the sprites of a layer; return what its page shows."""
-        slug, shape = self._slug(layer), self._shape(layer)
-        folder = place.layers_folder(self._folder) / slug
+    def _folder_of(self, layer: LayerScan) -> Path:
+        return place.layers_folder(self._folder) / self._slug(layer)
+
+    def _write_sprites(self, layer: LayerScan, tiles: LayerTiles) -> None:
+        """Write what of a layer is drawn."""
+        folder, shape = self._folder_of(layer), self._shape(layer)
         folder.mkdir(exist_ok=True)
         channels, top = layer.image.shape
-        sheets = GridSheets(channels)
+        sheets = self._sheets.setdefault(layer.name, GridSheets(channels))
         for channel, own in tiles.items():
             for rank, tile in own.items():
                 sheets.put(channel, rank, tile)
+                self._scales[layer.name, channel, rank] = tile.scale
             path = folder / f"unit-{channel}{strip_suffix(shape)}"
             save_picture(path, strip(own, top, shape))
+
+    def _write_data(self, layer: LayerScan) -> None:
+        """Write what a layer's page shows, and the page."""
         self._save_images(layer)
-        return {
-            "slug": slug,
+        shape = self._shape(layer)
+        values = {
+            "stamp": self._stamp(layer),
+            "slug": self._slug(layer),
             "tile": [shape.width, shape.height],
             "suffix": strip_suffix(shape),
             "imageSuffix": self._image_suffix,
             "size": [self._net.input_shape[2], self._net.input_shape[1]],
-            "top": top,
-            "sheets": sheets.save(folder),
+            "top": layer.image.shape[1],
+            "sheets": self._sheets.pop(layer.name).save(self._folder_of(layer)),
             "chain": chained(layer.similarity, int(layer.peak[:, 0].argmax())),
-            **self._channels(layer, tiles),
+            **self._channels(layer),
         }
+        text = json.dumps(values, separators=(",", ":"), allow_nan=False)
+        with written_beside(self._data(layer)) as beside:
+            beside.write_text(f"{CALL}{_script_safe(text)});\n", "utf-8")
+        self._page(layer)
 
     def _save_images(self, layer: LayerScan) -> None:
         for number in np.unique(layer.image[layer.image >= 0]).tolist():
@@ -233,7 +271,7 @@ class _Drawing:
                 shown = picture(self._net.preprocess, self._load(number))
                 save_picture(path, shown, quality=85)
 
-    def _channels(self, layer: LayerScan, tiles: LayerTiles) -> dict[str, Any]:
+    def _channels(self, layer: LayerScan) -> dict[str, Any]:
         by_weight, found = weight_similarity(self._net, layer), windows(self._net, layer)
         titles: dict[int, str] = {}
         channels = []
@@ -260,8 +298,8 @@ class _Drawing:
                             _rounded(layer.peak[channel, rank]),
                             *layer.position[channel, rank].tolist(),
                             *found[channel, rank].tolist(),
-                            _rounded(tiles[channel][rank].scale.limit),
-                            _rounded(tiles[channel][rank].scale.clipped),
+                            _rounded(self._scales[layer.name, channel, rank].limit),
+                            _rounded(self._scales[layer.name, channel, rank].clipped),
                         ]
                         for k, rank in enumerate(ranks)
                     ],

@@ -30,12 +30,6 @@ ENLARGED_TO = 64
 REDUCED_TO = 96
 """Larger fields are averaged down to this side."""
 
-PROJECTED_BYTES = 2**26
-"""Projections of one walk down, which come at the size of the whole image."""
-
-WALK_BYTES = 2**29
-"""What a walk up may leave behind, and what a walk down may hold."""
-
 MOST_IMAGES = 128
 
 MOST_PIXELS_ENLARGED = 48
@@ -96,7 +90,11 @@ class TileShape:
 
 
 def drawn_tiles(
-    net: Network, layers: Sequence[LayerScan], images: Callable[[int], Tensor], rule: Rule
+    net: Network,
+    layers: Sequence[LayerScan],
+    images: Callable[[int], Tensor],
+    rule: Rule,
+    memory: int,
 ) -> Iterator[tuple[str, int, int, Tile]]:
     """Yield (layer, channel, rank, tile) for every entry of some layers.
 
@@ -107,10 +105,14 @@ def drawn_tiles(
         layers: the layers with their entries.
         images: gives the image of a number, [C, H, W]; called by this thread alone.
         rule: what happens at the rectifiers.
+        memory: bytes for the walks of all groups together; one image alone may take more.
 
     """
-    work = _TileWork(net, {layer.name: layer for layer in layers}, rule)
-    workers = torch.get_num_threads() if net.device.type == "cpu" else 1
+    steps = [net.step(layer.read_at) for layer in layers]
+    one = torch.empty(1, dtype=net.dtype)
+    fitting = images_at_once(net.graph, steps, one, memory)  # by one worker, of one image each
+    workers = min(torch.get_num_threads(), fitting) if net.device.type == "cpu" else 1
+    work = _TileWork(net, {layer.name: layer for layer in layers}, rule, memory // workers)
     running: deque[Future[list[tuple[str, int, int, Tile]]]] = deque()
     with single_threads(workers) as pool:
         for group in work.groups(workers):
@@ -129,8 +131,8 @@ Entries = dict[int, list[tuple[str, int, int]]]
 class _TileWork:
     """Makes the tiles of some layers, a group of images at a time."""
 
-    def __init__(self, net: Network, layers: dict[str, LayerScan], rule: Rule) -> None:
-        self._net = net
+    def __init__(self, net: Network, layers: dict[str, LayerScan], rule: Rule, memory: int) -> None:
+        self._net, self._memory = net, memory
         self._layers = layers
         self._rule = rule
         self._fields = {
@@ -147,7 +149,7 @@ class _TileWork:
                 entries.setdefault(number, []).append((name, int(channel), int(rank)))
         steps = [self._net.step(layer.read_at) for layer in self._layers.values()]
         one = torch.empty(1, dtype=self._net.dtype)
-        fitting = images_at_once(self._net.graph, steps, one, WALK_BYTES)
+        fitting = images_at_once(self._net.graph, steps, one, self._memory)
         numbers = sorted(entries)
         shared = -(-len(numbers) // (2 * workers))  # so few images still keep all workers busy
         at_once = max(1, min(MOST_IMAGES, fitting, shared))
@@ -160,7 +162,7 @@ class _TileWork:
         parts = self._parts(group)
         units = [self._units(name, part) for name, part in parts]
         pictures = [picture(net.preprocess, image) for image in images]
-        projected = project_units(net, net.checked(images), units, self._rule, WALK_BYTES)
+        projected = project_units(net, net.checked(images), units, self._rule, self._memory)
         tiles = []
         for (name, part), pixels in zip(parts, projected, strict=True):
             for (owner, channel, rank), own in zip(part, pixels.cpu(), strict=True):
@@ -177,7 +179,7 @@ class _TileWork:
         for owner, entries in enumerate(group.values()):
             for name, channel, rank in entries:
                 by_layer.setdefault(name, []).append((owner, channel, rank))
-        most = max(1, PROJECTED_BYTES // (4 * int(np.prod(self._net.input_shape))))
+        most = max(1, self._memory // 8 // (4 * int(np.prod(self._net.input_shape))))
         return [
             (name, entries[begin : begin + most])
             for name, entries in by_layer.items()

@@ -29,6 +29,19 @@ Output = Annotated[
 Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
 
 
+def say_least(net: "Network", memory: int) -> None:
+    """Say what one image takes, where that is more than the memory given."""
+    from convscope.methods.scanning.image_pass import least_memory
+
+    least = least_memory(net)
+    if least > memory:
+        typer.echo(
+            f"convscope: note: one image alone takes about {least / 2**20:,.0f} MB of {net.name}, "
+            f"more than --memory gives: the work takes that much, one image at a time",
+            err=True,
+        )
+
+
 def open_images(images: Path, net: "Network") -> "Images":
     """Return the images of a folder: pictures, or CIFAR-10's test images."""
     from convscope.methods.scanning.sources import images_of

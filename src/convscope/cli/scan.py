@@ -14,6 +14,7 @@ from convscope.cli.options import (
     AsJson,
     Memory,
     open_images,
+    say_least,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
@@ -80,6 +81,7 @@ def scan(
     network = replace(network, model=model)
     net = network.load()
     chosen_rule(net, rule)
+    say_least(net, room)
     from convscope.atlas.commands import ModelNames
 
     source = open_images(images, net)
@@ -87,7 +89,7 @@ def scan(
     with _made(output):
         found = _scanned(net, source, output, top, share, room, resume)
     if found is not None:
-        _write(net, found, source, output, rule, names, as_json)
+        _write(net, found, source, output, rule, names, room, as_json)
 
 
 def _part(part: str | None) -> tuple[int, int]:
@@ -174,6 +176,7 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
     from convscope.atlas.atlas import Atlas
     from convscope.atlas.commands import ModelNames
     from convscope.atlas.place import TALLY
+    from convscope.methods.budget import DEFAULT
     from convscope.methods.scan import merge
     from convscope.methods.scanning.result import Scan
 
@@ -190,7 +193,7 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
         raise DataError(f"{names.images} has changed since it was scanned")
     with _made(output):
         whole.save(output / TALLY)
-    _write(net, whole, source, output, facts["rule"], names, as_json)
+    _write(net, whole, source, output, facts["rule"], names, DEFAULT, as_json)
 
 
 def _write(
@@ -200,12 +203,15 @@ def _write(
     output: Path,
     rule: str,
     names: "ModelNames",
+    memory: int,
     as_json: bool,
 ) -> None:
     from convscope.atlas.build import write_atlas
 
     with progress_bar("drawing") as advance:
-        first = write_atlas(net, found, source, output, rule=rule, model=names, progress=advance)
+        first = write_atlas(
+            net, found, source, output, rule=rule, model=names, memory=memory, progress=advance
+        )
     bad = [{"image": source.title(n), "reason": reason} for n, reason in found.bad.items()]
     layers: list[dict[str, Any]] = [
         {"layer": layer.name, "channels": layer.shape[0], "dead": int(layer.dead.sum())}

@@ -14,7 +14,7 @@ import torch
 
 from convscope.errors import ConvscopeError, DataError
 from convscope.methods import budget
-from convscope.methods.scanning.image_pass import ImagePass, batches_at_once, images_at_once
+from convscope.methods.scanning.image_pass import ImagePass, images_at_once
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, images_of
 from convscope.methods.scanning.strongest import Integers
@@ -97,7 +97,7 @@ def scan(
     keeper = _Keeper(tally, state, save_every)
     work = ImagePass(net, source, scanned_layers(net), size, tally)
     try:
-        for done in work.run(left, batches_at_once(net, size, room)):
+        for done in work.run(left, room):
             keeper.save_if_due()
             if progress:
                 progress(len(numbers) - len(left) + done, len(numbers))

@@ -31,8 +31,17 @@ SHARES = 4
 """A batch may take this part of the memory, so that as many run side by side."""
 
 READERS = 4
+READER_BYTES = 2**27
+"""What a reader takes to decode a large photograph, of 12 megapixels."""
+
 NOT_FINITE = "the network's activations are not finite"
 """Followed by the layer where that begins."""
+
+
+def least_memory(net: Network) -> int:
+    """Return about how many bytes a scan and the drawing of its pictures take for one image."""
+    maps = sum(int(np.prod(step.shape)) * step.dtype.itemsize for step in net.graph.steps)
+    return max(MAPS_ALIVE * _largest(net), 4 * maps)
 
 
 def images_at_once(net: Network, memory: int) -> int:
@@ -125,12 +134,15 @@ class ImagePass:
         self._tally = tally
         self._own = threading.local()
         self._counting = threading.Lock()
+        self._readers = READERS
 
-    def run(self, numbers: Integers, batches: int) -> Iterator[int]:
-        """Scan the images of these numbers, so many batches side by side.
+    def run(self, numbers: Integers, memory: int) -> Iterator[int]:
+        """Scan the images of these numbers, as many batches side by side as the memory allows.
 
         Yields after each batch how many images are done.
         """
+        batches = batches_at_once(self._net, self._size, memory)
+        self._readers = max(1, min(READERS, memory // (2 * READER_BYTES)))
         running: deque[Future[_Looked]] = deque()
         with single_threads(batches) as workers:
             for batch, done in self._batches(numbers):
@@ -158,8 +170,8 @@ class ImagePass:
             # A data set of the caller's may not bear being read by several threads.
             yield from map(self._load, numbers)
             return
-        with ThreadPoolExecutor(READERS) as readers:
-            ahead = 2 * self._size + READERS
+        with ThreadPoolExecutor(self._readers) as readers:
+            ahead = self._size + self._readers
             reading = deque(readers.submit(self._load, number) for number in numbers[:ahead])
             for number in numbers[ahead:]:
                 yield reading.popleft().result()
