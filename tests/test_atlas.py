@@ -82,7 +82,7 @@ def run(*arguments: object) -> str:
     found = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if found.exception and not isinstance(found.exception, SystemExit):
         raise found.exception
-    return found.output
+    return found.stdout
 
 
 def network(home: Path) -> cs.Network:
