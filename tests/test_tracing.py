@@ -423,7 +423,7 @@ def test_images_of_another_size_are_traced_once_and_kept():
         Network(torch.export.export(module, (torch.zeros(1, 3, 12, 12),)), (1, 3, 12, 12)).at(
             (9, 9)
         )
-    with pytest.raises(TraceError, match=RUNS):
+    with pytest.raises(ImageError, match=rf"images \[N, 3, 12, 12\], and none of \(2, 2\).*{RUNS}"):
         net(torch.zeros(1, 3, 2, 2))
 
 

@@ -228,9 +228,8 @@ class Network:
             size: height and width.
 
         Raises:
-            ImageError: if its module is not at hand, as that of an exported program is not.
-            ImageError: if the preprocessing is not understood, or does not fit.
-        TraceError: if the module does not take images of that size.
+            ImageError: if the module does not take images of that size, or is not at hand, as
+                that of an exported program is not.
 
         >>> net = Network(nn.Conv2d(3, 4, 3), (1, 3, 10, 10))
         >>> net.at((20, 30)).input_shape, net.at((20, 30)) is net.at((20, 30))
@@ -252,7 +251,12 @@ class Network:
                 twin.__dict__.pop(name, None)
             image = self.inputs.image
             twin.inputs = self.inputs.with_image(image.new_zeros(*image.shape[:2], *size))
-            twin._trace()
+            try:
+                twin._trace()
+            except TraceError as error:
+                raise ImageError(
+                    f"the network takes images {self._expected()}, and none of {size}: {error}"
+                ) from error
             where = {step: path for path, step in self.graph.outputs.items()}
             twin.graph = twin.graph.with_head(where[self.graph.output])
             twin.traced = twin.graph
@@ -285,8 +289,8 @@ class Network:
                 f"`net.preprocess` makes one of a file"
             )
         if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape:
-            expected = ", ".join(map(str, ("N", *self.input_shape)))
-            raise ImageError(f"the network takes images [{expected}], not {list(images.shape)}")
+            shape = list(images.shape)
+            raise ImageError(f"the network takes images {self._expected()}, not {shape}")
         if not len(images):
             raise ImageError("there is no image in the batch")
         if not images.is_floating_point():
@@ -297,6 +301,10 @@ class Network:
         if not images.isfinite().all():
             raise ImageError("the images hold values that are not finite")
         return images.to(self.device, self.dtype)
+
+    def _expected(self) -> str:
+        """Return the shape that images have, in words."""
+        return f"[{', '.join(map(str, ('N', *self.input_shape)))}]"
 
     def with_constants(self, replaced: Mapping[Tensor, Tensor], *notes: str) -> "Network":
         """Return a network that computes with other weights; this one stays as it is.
