@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import ImageError, RuleError, UnitError, near_matches
+from convscope.errors import RuleError, UnitError, near_matches
 from convscope.methods import budget
 from convscope.methods.descents import bring_down, images_at_once
 from convscope.methods.pictures import Images, class_layers, read, with_answers
@@ -250,17 +250,13 @@ class _Found:
         return cls(*(torch.cat([getattr(p, name) for p in parts], dimension) for name in names))
 
 
-def _check_finite(request: _Request, ascent: Ascent, images: Tensor) -> None:
-    """Refuse images of which the network makes NaN or infinity, and name the layer that does."""
+def _not_finite(request: _Request, ascent: Ascent, images: Tensor) -> set[str]:
+    """Return what a picture must say where the network makes NaN or infinity of images."""
     graph, steps = request.net.graph, request.steps
     if all(ascent.maps[step].isfinite().all() for step in steps):
-        return
-    for image in images:
-        if name := first_not_finite(graph, image[None], steps):
-            raise ImageError(
-                f"the values of {request.net.name} are not finite from layer {name!r} on, where "
-                f"there is nothing to project: look at the weights and the pixels' range"
-            )
+        return set()
+    names = {first_not_finite(graph, image[None], steps) for image in images}
+    return {f"values are not finite from layer {name!r} on" for name in names if name}
 
 
 def _project(
@@ -288,10 +284,11 @@ def _project(
     kept = request.steps if answering is None else [*request.steps, answering]
     at_once = images_at_once(graph, kept, images, memory)
     found, answers = [], []
+    endless: set[str] = set()
     for begin in range(0, len(images), at_once):
         part = slice(begin, begin + at_once)
         ascent = ascend(graph, images[part], kept, request.rule)
-        _check_finite(request, ascent, images[part])
+        endless |= _not_finite(request, ascent, images[part])
         own = None if chosen is None else chosen[part]
         layers = [
             _descended(request, step, ascent, images[part], own, memory, advance)
@@ -319,7 +316,7 @@ def _project(
         network=net.name,
         preprocess=net.preprocess,
         titles=with_answers(net, titles, torch.cat(answers) if answers else None),
-        notes=request.notes(),
+        notes=(*request.notes(), *sorted(endless)),
     )
 
 
