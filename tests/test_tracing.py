@@ -427,6 +427,21 @@ def test_images_of_another_size_are_traced_once_and_kept():
         net(torch.zeros(1, 3, 2, 2))
 
 
+def test_the_output_that_was_chosen_counts_at_another_size_too():
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"maps": self.conv(x), "mean": self.conv(x).mean((2, 3))}
+
+    module, images = Pair(), torch.randn(2, 3, 9, 12)
+    for net in (Network(module, (1, 3, 8, 8), head="mean"), Network(module, (1, 3, 8, 8))):
+        torch.testing.assert_close(net.reading(head="mean")(images), module(images)["mean"])
+    torch.testing.assert_close(net(images), module(images)["maps"])
+
+
 def test_wrappers_are_looked_into():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())

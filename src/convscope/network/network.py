@@ -145,7 +145,9 @@ class Network:
         """Choose the output, and what it is taken for."""
         self.asked_answer, self.head_note = answer, ""
         if head is not None:
-            self.graph, self.traced = self.graph.with_head(head), self.traced.with_head(head)
+            own_weights = self.graph is self.traced
+            self.traced = self.traced.with_head(head)
+            self.graph = self.traced if own_weights else self.graph.with_head(head)
         elif len(self.graph.outputs) > 1:
             self.head_note = f"of the outputs {', '.join(self.graph.outputs)}, the first was taken"
             self.notes += (self.head_note,)
