@@ -1,14 +1,16 @@
 # The two commands of the README. A bare Python 3.11 or later is enough to start from.
 
 PYTHON ?= python3
-VENV ?= .venv
+# A version of torch to try, as in `make setup TORCH=2.9.0`; without it, the newest that pip finds.
+TORCH ?=
+VENV ?= .venv$(if $(TORCH),-torch-$(TORCH))
 BIN = $(VENV)/bin
 
 .PHONY: setup test
 
 setup:  ## make a fresh virtual environment with convscope and all it is developed with
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -e '.[dev]' $(if $(TORCH),torch==$(TORCH))
 
 test:  ## everything that must hold before a change goes in
 	$(BIN)/ruff check .

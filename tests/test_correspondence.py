@@ -190,7 +190,7 @@ def test_mistakes_are_said(small):
             correspondence(net, images, parts)
     with pytest.raises(ConvscopeError, match="the number of repeats must be at least 1"):
         correspondence(net, images, PARTS, repeats=0)
-    with pytest.raises(ConvscopeError, match="a seed cannot be negative, as -2 is"):
+    with pytest.raises(ConvscopeError, match="the seed must be from 0 to 4,294,967,295, not -2"):
         correspondence(net, images, PARTS, seed=-2)
 
 

@@ -372,7 +372,7 @@ def test_mistakes_are_said(tiny):
         ({"rules": []}, ConvscopeError, "no rule was named"),
         ({"seeds": 0}, ConvscopeError, "the number of seeds must be at least 1, not 0"),
         ({"others": 0}, ConvscopeError, "the number of others must be at least 1"),
-        ({"seed": -1}, ConvscopeError, "a seed cannot be negative, as -1 is"),
+        ({"seed": -1}, ConvscopeError, "the seed must be from 0 to 4,294,967,295, not -1"),
         ({"initialisation": "permutee"}, ConvscopeError, "did you mean 'permute'"),
         ({"budget": "soon"}, ConvscopeError, "the budget 'soon' is not a number of seconds"),
         ({"target": 4}, UnitError, "has classes 0 to 3, not 4"),

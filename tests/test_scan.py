@@ -333,7 +333,7 @@ def test_what_cannot_be_scanned_is_refused_in_a_sentence(net, tmp_path):
         cs.scan(net, tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no pictures"):
         cs.scan(net, tmp_path)
-    with pytest.raises(DataError, match="no data set to scan"):
+    with pytest.raises(DataError, match="no set of images"):
         cs.scan(net, 3)
     with pytest.raises(DataError, match="holds no image"):
         cs.scan(net, [])

@@ -355,7 +355,7 @@ def test_damaged_files_are_one_sentence(tmp_path, state, name):
     [
         ({"epoch": 3, "best": 0.5}, "but a dictionary of epoch, best"),
         ({}, "but an empty dictionary"),
-        (torch.ones(2), "but an object of type Tensor"),
+        (torch.ones(2), "but a Tensor"),
     ],
 )
 def test_files_without_a_state_dict(tmp_path, content, words):

@@ -9,7 +9,10 @@
 """
 
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
+
+from convscope.arguments import checked
 
 if TYPE_CHECKING:
     from convscope.errors import ConvscopeError
@@ -165,7 +168,11 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import convscope`` costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module 'convscope' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_HOMES[name]), name)
+    if isinstance(value, FunctionType):
+        value = checked(value)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

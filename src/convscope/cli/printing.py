@@ -18,8 +18,8 @@ BAR_AFTER_SECONDS = 2.0
 
 
 def print_line(text: str) -> None:
-    """Print a line; bytes of a file name that are no letters come out as question marks."""
-    typer.echo(text.encode("utf-8", "replace").decode())
+    """Print a line."""
+    typer.echo(text)
 
 
 def print_json(value: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli.console import INTERRUPTED
 from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     AsJson,
@@ -13,7 +14,6 @@ from convscope.cli.options import (
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 
-INTERRUPTED = 130
 FINDINGS_SHOWN = 10
 
 

@@ -95,7 +95,7 @@ def scan(
 def _part(part: str | None) -> tuple[int, int]:
     """Return which part of how many to scan."""
     try:
-        number, count = map(int, (part or "1/1").split("/"))
+        number, count = map(int, ("1/1" if part is None else part).split("/"))
     except ValueError:
         raise ConvscopeError(f"--part is K/N, such as 2/4, not {part!r}") from None
     if not 1 <= number <= count:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convscope.cli.console import INTERRUPTED
 from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
     from convscope.study.run_study import StudyProgress
-
-INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
 
 def study(

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convscope.cli.console import INTERRUPTED
 from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, print_line
 
 if TYPE_CHECKING:
     from convscope.study.trainer import Progress
-
-INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
 
 def train(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.correspondence_result import Correspondence
@@ -84,8 +85,7 @@ def correspondence(
     images = net.checked(images)
     if repeats < 1:
         raise ConvscopeError(f"the number of repeats must be at least 1, not {repeats}")
-    if seed < 0:
-        raise ConvscopeError(f"a seed cannot be negative, as {seed} is")
+    check_seed(seed)
     _check(parts, images)
     chosen = default_layers(net.graph) if layers is None else [net.step(name) for name in layers]
     if not chosen:

@@ -26,6 +26,8 @@ LayerName = str | nn.Module
 Progress = Callable[[int, int], None]
 """Called with the units done so far and the units in all."""
 
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
 
 @shielded
 def project(
@@ -198,7 +200,10 @@ class _Request:
     ) -> "_Request":
         """Return the request, if the network has what is asked for."""
         steps, top = _steps(net, layer, top)
-        chosen = [] if channels is None else torch.as_tensor(channels).flatten().tolist()
+        given = torch.as_tensor([] if channels is None else channels).flatten()
+        if len(given) and given.dtype not in INTEGERS:
+            raise UnitError(f"channels are whole numbers, not {given[0].item():g}")
+        chosen = given.tolist()
         for step in steps:
             net.check_units(step, chosen)
         return cls(net, steps, channels, chosen_rule(net, rule), select, top)

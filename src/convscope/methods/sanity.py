@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convscope.arguments import check_seed
 from convscope.display import display_scale
 from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.methods import budget as budgets
@@ -121,8 +122,7 @@ def sanity(
     for name, number in (("seeds", seeds), ("others", others)):
         if number < 1:
             raise ConvscopeError(f"the number of {name} must be at least 1, not {number}")
-    if seed < 0:
-        raise ConvscopeError(f"a seed cannot be negative, as {seed} is")
+    check_seed(seed)
     net = net.fitting(image)
     image = _single(net, image)
     swapped = image.flip(3) if other is None else _single(net, other)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from convscope.arguments import described
 from convscope.errors import ModelError, near_matches
 from convscope.images import Preprocess
 from convscope.models.parts import OFFICIAL_WEIGHTS, RANDOM_NOTE, Parts
@@ -89,7 +90,7 @@ def _module_and_example(made: Any, name: str) -> tuple[nn.Module, Tensor | None]
             return module, example
     raise ModelError(
         f"{name} must return an nn.Module, or an nn.Module and an example [1, C, H, W], "
-        f"not {type(made).__name__}"
+        f"not {described(made)}"
     )
 
 

@@ -37,7 +37,7 @@ _FORMS = "torchvision:NAME, timm:NAME, path/file.py:factory or net.pt2"
 
 @shielded
 def load(
-    name: str,
+    name: str | Path,
     weights: str | Path | None = OFFICIAL_WEIGHTS,
     *,
     size: str | Sequence[int] | None = None,

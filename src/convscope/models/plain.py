@@ -52,8 +52,9 @@ class NetConfig:
     def __post_init__(self) -> None:
         if not self.widths or not all(self.widths):
             raise ModelError("a network needs at least one block, and a block one convolution")
-        if min(self.classes, *chain(*self.widths)) < 1:
-            raise ModelError("widths and classes must be at least 1")
+        numbers = [self.classes, *chain(*self.widths)]
+        if not all(isinstance(number, int) and number >= 1 for number in numbers):
+            raise ModelError("widths and classes must be whole numbers of at least 1")
         if self.padding not in ("same", "valid"):
             raise ModelError(f"padding is 'same' or 'valid', not {self.padding!r}")
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope.arguments import described
 from convscope.errors import ModelError
 from convscope.models.weight_files import Unread, read_weights
 
@@ -95,7 +96,7 @@ class _Contents:
     @classmethod
     def of(cls, held: Any) -> "_Contents":
         top = [str(key) for key in held] if isinstance(held, Mapping) else []
-        found = cls(top, type(held).__name__)
+        found = cls(top, described(held))
         pending, seen = [("", held)], set()
         while pending:
             path, value = pending.pop()
@@ -114,9 +115,9 @@ class _Contents:
 
     def words(self) -> str:
         """Say what the file holds, where that is no weights."""
-        if self.kind in ("dict", "OrderedDict"):
+        if self.kind in ("a dict", "an OrderedDict"):
             return f"a dictionary of {_some(self.top)}" if self.top else "an empty dictionary"
-        return f"an object of type {self.kind}"
+        return self.kind
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:

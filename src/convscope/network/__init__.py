@@ -2,5 +2,8 @@
 
 from convscope.network.layers import Layer
 from convscope.network.network import Network
+from convscope.versions import say_if_untried
 
 __all__ = ["Layer", "Network"]
+
+say_if_untried()  # once a process, before anything is traced

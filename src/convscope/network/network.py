@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from convscope.arguments import described
 from convscope.errors import ImageError, TraceError, UnitError, near_matches
 from convscope.network.advice import check_module, unwrapped
 from convscope.network.answer import Answer, answer_of, count_of
@@ -25,6 +26,18 @@ from convscope.preprocessing import chosen, normalisation
 
 _FOUND = ("layers", "receptive_fields", "answer")
 """What is worked out from the graph when it is first asked for."""
+
+
+def check_values(images: Tensor) -> None:
+    """Refuse tensors of anything but real numbers that lie there one by one.
+
+    Raises:
+        ImageError: for complex, sparse and quantised tensors, and those without values.
+
+    """
+    dense = images.layout == torch.strided and not images.is_quantized and not images.is_meta
+    if not dense or images.is_complex():
+        raise ImageError("the images must be a dense tensor of real numbers")
 
 
 class Network:
@@ -287,9 +300,10 @@ class Network:
         """
         if not isinstance(images, Tensor):
             raise ImageError(
-                f"the network takes images as a tensor, not {type(images).__name__}; "
+                f"the network takes images as a tensor, not {described(images)}; "
                 f"`net.preprocess` makes one of a file"
             )
+        check_values(images)
         if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape:
             shape = list(images.shape)
             raise ImageError(f"the network takes images {self._expected()}, not {shape}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from convscope.arguments import LARGEST_SEED
 from convscope.errors import TrainError, near_matches
 from convscope.models.architectures import VGG16_BLOCKS
 from convscope.models.plain import NetConfig
@@ -69,6 +71,27 @@ class Augmentation:
             raise TrainError("shift and cutout are numbers of pixels, so they cannot be negative")
 
 
+MOST_EPOCHS = 1e6
+# Comparisons that a NaN fails.
+RANGES: dict[str, Callable[[Any], bool]] = {
+    "epochs": lambda n: 0 < n < MOST_EPOCHS,
+    "batch_size": lambda n: 1 <= n < math.inf,
+    "learning_rate": lambda rate: 0 < rate < math.inf,
+    "other_learning_rate": lambda rate: 0 < rate < math.inf,
+    "momentum": lambda share: 0 < share < 1,
+    "other_momentum": lambda share: 0 < share < 1,
+    "weight_decay": lambda share: 0 <= share < math.inf,
+    "warmup": lambda share: 0 < share < 1,
+    "label_smoothing": lambda share: 0 <= share < 1,
+    "sides": lambda sides: all(0 < until <= 1 and side >= 1 for until, side in sides),
+    "mean": lambda colours: len(colours) == 3 and all(-math.inf < c < math.inf for c in colours),
+    "std": lambda colours: len(colours) == 3 and all(0 < c < math.inf for c in colours),
+    "held_out": lambda n: 1 <= n < math.inf,
+    "split_seed": lambda seed: 0 <= seed < LARGEST_SEED,
+    "seed": lambda seed: 0 <= seed < LARGEST_SEED,
+}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Every choice that decides a training's result; two equal ones train the same weights.
@@ -121,23 +144,14 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        ranges = {
-            "epochs": self.epochs > 0,
-            "batch_size": self.batch_size >= 1,
-            "learning_rate": self.learning_rate > 0,
-            "other_learning_rate": self.other_learning_rate > 0,
-            "momentum": 0 < self.momentum < 1,
-            "other_momentum": 0 < self.other_momentum < 1,
-            "weight_decay": self.weight_decay >= 0,
-            "warmup": 0 < self.warmup < 1,
-            "label_smoothing": 0 <= self.label_smoothing < 1,
-            "sides": all(0 < until <= 1 and side >= 1 for until, side in self.sides),
-            "std": min(self.std) > 0,
-            "held_out": self.held_out >= 1,
-        }
-        for name, holds in ranges.items():
-            if not holds:
-                raise TrainError(f"{name} cannot be {getattr(self, name)}")
+        for name, holds in RANGES.items():
+            value = getattr(self, name)
+            try:
+                right = holds(value)
+            except (TypeError, ValueError):  # a text, or a list of another length
+                right = False
+            if not right:
+                raise TrainError(f"{name} cannot be {value!r}")
         if self.optimizer not in ("muon", "sgd"):
             raise TrainError(f"the optimizer is 'muon' or 'sgd', not {self.optimizer!r}")
         if self.optimizer == "muon" and not self.net.batch_norm:

@@ -18,7 +18,10 @@ from convscope.study.run import FILE, Run
 
 def is_run(name: str | Path) -> bool:
     """Return whether a name is that of a RUN folder."""
-    return (Path(name) / FILE).is_file()
+    try:
+        return (Path(name) / FILE).is_file()
+    except OSError:  # a name too long for a file
+        return False
 
 
 def network_of_run(

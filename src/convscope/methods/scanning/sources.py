@@ -13,9 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from convscope.arguments import described
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.images import Preprocess
 from convscope.network import Network
+from convscope.network.network import check_values
 
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
@@ -152,11 +154,16 @@ class GivenImages:
     """
 
     def __init__(self, dataset: Any, net: Network) -> None:
-        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        try:
+            count = len(dataset) if hasattr(dataset, "__getitem__") else None
+        except TypeError:  # it has none, or is a tensor of one number
+            count = None
+        if count is None:
             raise DataError(
-                f"{type(dataset).__name__} is no data set to scan: it needs a length and items"
+                f"{described(dataset)} is no set of images: that is a folder, a tensor "
+                f"[N, C, H, W], or a data set with a length and items"
             )
-        if not len(dataset):
+        if not count:
             raise DataError("the data set holds no image")
         self._dataset = dataset
         self.name = type(dataset).__name__
@@ -327,6 +334,7 @@ def checked_image(image: Tensor, net: Network) -> Tensor:
         raise ImageError(
             f"has the shape {list(image.shape)}, and the network takes {list(net.input_shape)}"
         )
+    check_values(image)
     if not torch.isfinite(image).all():
         raise ImageError("holds values that are not finite")
     return image

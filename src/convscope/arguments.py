@@ -1,0 +1,137 @@
+"""The public edge in Python: arguments of a wrong type are refused by name, before any work."""
+
+import functools
+import inspect
+import os
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from convscope.errors import ConvscopeError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LARGEST_SEED = 2**32
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Return *function* with its arguments' types looked at first, as they are annotated.
+
+    Raises:
+        ConvscopeError: what it raises where one is of another type, naming the argument.
+
+    >>> def double(number: int) -> int: return 2 * number
+    >>> checked(double)(21)
+    42
+    >>> checked(double)("21")
+    Traceback (most recent call last):
+        ...
+    convscope.errors.ConvscopeError: double's number must be a whole number, not a text
+
+    """
+    signature = inspect.signature(function)
+    called = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        for name, value in signature.bind(*arguments, **named).arguments.items():
+            kind = _kinds(function).get(name)
+            if kind is not None and not _is(value, kind):
+                raise ConvscopeError(
+                    f"{called}'s {name} must be {_words(kind)}, not {described(value)}"
+                )
+        return function(*arguments, **named)
+
+    return call
+
+
+@functools.cache
+def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotated types of the arguments that are taken one by one."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters
+    return {
+        name: kind
+        for name, kind in typing.get_type_hints(function).items()
+        if name in parameters and parameters[name].kind not in several
+    }
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Return whether a value is of an annotated type, looked at one level deep."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is(value, one) for one in inside)
+    if origin is typing.Literal:
+        return isinstance(value, tuple({type(one) for one in inside}))  # the function knows which
+    if origin in (Sequence, Iterable):
+        # A text is a sequence of letters, and never meant as one.
+        return (
+            isinstance(value, origin)
+            and not isinstance(value, str | bytes)
+            and _all_are(value, inside[0])
+        )
+    base = origin or kind
+    if not isinstance(base, type) or kind is Any or getattr(kind, "_is_protocol", False):
+        return True
+    if base in (int, float):
+        whole = hasattr(value, "__index__" if base is int else "__float__")
+        return whole and not isinstance(value, bool | str) and getattr(value, "ndim", 0) == 0
+    return isinstance(value, (list, tuple) if base is tuple else base)
+
+
+def _all_are(values: Any, kind: Any) -> bool:
+    """Return whether all of a sequence at hand are of a kind; others are not begun."""
+    return not isinstance(values, list | tuple) or all(_is(value, kind) for value in values)
+
+
+def check_seed(seed: int, name: str = "the seed") -> None:
+    """Refuse a seed that torch's and numpy's generators do not all take.
+
+    Raises:
+        ConvscopeError: if it is negative or too large.
+
+    """
+    if not 0 <= seed < LARGEST_SEED:
+        raise ConvscopeError(f"{name} must be from 0 to {LARGEST_SEED - 1:,}, not {seed}")
+
+
+_NAMES: Mapping[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    type(None): "None",
+    os.PathLike: "a path",
+}
+
+
+def _words(kind: Any) -> str:
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(_words, inside)))
+    if origin is typing.Literal:
+        return " or ".join(map(repr, inside))
+    if origin in (Sequence, Iterable, list, tuple):
+        return f"a sequence ({_words(inside[0])} each)" if inside else "a sequence"
+    base = origin or kind
+    if getattr(base, "__module__", "").startswith("torch.nn."):
+        return f"an nn.{base.__name__}"
+    return _NAMES.get(base, f"a {getattr(base, '__name__', str(base))}")
+
+
+def described(value: Any) -> str:
+    """Say what was given in place of something else.
+
+    >>> described(None), described([1.5]), described(int)
+    ('None', 'a list of a number', 'the class int')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {described(value[0]) if value else 'nothing'}"
+    kind = type(value).__name__
+    article = "an" if kind[0].lower() in "aeiou" else "a"
+    return _NAMES.get(type(value), "a function" if "function" in kind else f"{article} {kind}")
