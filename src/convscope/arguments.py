@@ -87,6 +87,33 @@ def _all_are(values: Any, kind: Any) -> bool:
     return not isinstance(values, list | tuple) or all(_is(value, kind) for value in values)
 
 
+def misshapen(value: Any, shape: Any, name: str = "it") -> str:
+    """Return what is wrong with a value from a JSON file, in words, or ``""``.
+
+    *shape* is a type, or several; a dictionary of the keys that there must be; or a list of what
+    each item must be.
+
+    >>> misshapen({"layers": 3}, {"layers": [{"name": str}]})
+    "'layers' is a whole number"
+    >>> misshapen({"layers": [{}]}, {"layers": [{"name": str}]})
+    "an item of 'layers' has no 'name'"
+    >>> misshapen({"layers": [{"name": "a"}], "more": 1}, {"layers": [{"name": str}]})
+    ''
+    """
+    if isinstance(shape, dict) and isinstance(value, dict):
+        missing = next((key for key in shape if key not in value), None)
+        if missing is not None:
+            return f"{name} has no {missing!r}"
+        faults = (misshapen(value[key], inner, repr(key)) for key, inner in shape.items())
+    elif isinstance(shape, list) and isinstance(value, list):
+        faults = (misshapen(item, shape[0], f"an item of {name}") for item in value)
+    elif isinstance(shape, type | tuple) and isinstance(value, shape):
+        return ""
+    else:
+        return f"{name} is {described(value)}"
+    return next(filter(None, faults), "")
+
+
 def check_seed(seed: int, name: str = "the seed") -> None:
     """Refuse a seed that torch's and numpy's generators do not all take.
 

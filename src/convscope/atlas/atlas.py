@@ -6,14 +6,28 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from convscope.arguments import misshapen
 from convscope.atlas import place
 from convscope.atlas.tiles import Picture
 from convscope.errors import DataError, UnitError, near_matches
+
+# What the files must hold to be read.
+FACTS = {
+    "network": str,
+    "layers": [{"name": str, "read_at": str, "channels": int, "slug": str}],
+    "model": (dict, NoneType),
+    "data": {"name": str, "fingerprint": str},
+    "rule": str,
+    "images_counted": int,
+    "notes": [str],
+}
+LAYER = {"channels": [{"entries": [list]}], "titles": dict, "tile": [int], "suffix": str}
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,8 @@ class Atlas:
             raise DataError(f"{self.folder} holds no atlas{hint}") from None
         except ValueError as error:
             raise DataError(f"{self.folder / place.FACTS} is damaged: {error}") from error
+        if wrong := misshapen(self.facts, FACTS):
+            raise DataError(f"{self.folder / place.FACTS} is no atlas's: {wrong}")
 
     def layer(self, name: str) -> dict[str, Any]:
         """Return a layer's facts, by the convolution's name or by where its units are read.
@@ -91,10 +107,13 @@ class Atlas:
         try:
             text = path.read_text("utf-8")
             data = json.loads(text[text.index("(") + 1 : text.rindex(")")])
+            if wrong := misshapen(data, LAYER):
+                raise ValueError(wrong)
             facts = data["channels"][channel]
             patches, projections = self._tiles(path, data, channel, len(facts["entries"]))
         except (OSError, ValueError, KeyError, IndexError) as error:
-            raise DataError(f"the atlas is damaged at {path}: {error}") from error
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(f"the atlas is damaged at {path}: {reason}") from error
         return AtlasUnit(layer, channel, facts, data["titles"], patches, projections)
 
     def _tiles(

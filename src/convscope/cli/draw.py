@@ -29,7 +29,7 @@ def draw(
     check_output(output, PICTURES)
     # An exported program brings its weights; for all else random ones save a download.
     own = "default" if network.model.endswith(".pt2") else "random"
-    net = replace(network, weights=weights or own).load()
+    net = replace(network, weights=own if weights is None else weights).load()
     found = drawn(net)
     with written_beside(output) as beside:
         found.save(beside)

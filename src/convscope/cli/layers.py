@@ -25,7 +25,7 @@ def layers(
     """List the layers: shape, stride, padding offset, receptive field, parameters, cost."""
     # An exported program brings its weights; for all else random ones save a download.
     own = "default" if network.model.endswith(".pt2") else "random"
-    net = replace(network, weights=weights or own).load()
+    net = replace(network, weights=own if weights is None else weights).load()
     rows = list(net.layers.values())
     if as_json:
         from dataclasses import asdict

@@ -179,12 +179,14 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
     from convscope.methods.budget import DEFAULT
     from convscope.methods.scan import merge
     from convscope.methods.scanning.result import Scan
+    from convscope.network.rules import rule_named
 
     atlases = [Atlas(part) for part in parts]
     whole = merge(Scan.load(part / TALLY) for part in parts)
     facts = atlases[0].facts
     if facts["model"] is None:
         raise DataError(f"{parts[0]} does not say what network it is of: merge it in Python")
+    rule_named(facts["rule"])
     names = ModelNames(**facts["model"])
     _check_folder(output, Path(names.images), resume=False)
     net = NamedNetwork(names.model, **names.options).load()

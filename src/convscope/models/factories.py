@@ -1,6 +1,7 @@
 """A user's own network, from a function in a Python file."""
 
 import sys
+from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -49,6 +50,8 @@ def from_factory(
     known = own if isinstance(own, Preprocess) else None
     preprocess = known or Preprocess.identity(channels, (height, width))
     classes = getattr(module, "classes", None)
+    if not isinstance(classes, Sequence | None) or isinstance(classes, str):
+        raise ModelError(f"the network's classes must be a list of names, not {described(classes)}")
     parts = Parts(module, preprocess, classes and tuple(map(str, classes)), notes, told=bool(known))
     return parts.resized(shape) if shape else parts
 

@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from torch import Tensor, nn
 
+from convscope.arguments import misshapen
 from convscope.errors import TrainError
 from convscope.models.plain import build
 from convscope.models.weights import load_into
@@ -19,6 +21,17 @@ from convscope.study.config import UNITS, TrainConfig
 
 FILE = "run.json"
 FORMAT = 1  # of run.json; raised when a field changes its meaning
+
+FACTS = {
+    "config": dict,
+    "data": dict,
+    "network": dict,
+    "made_with": dict,
+    "epochs": [dict],
+    "seconds": dict,
+    "test_accuracy": (float, int, NoneType),
+    "finished": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -161,6 +174,8 @@ class Run:
             raise TrainError(f"{folder} holds no training: it has no {FILE}") from None
         except (OSError, ValueError) as error:
             raise TrainError(f"{folder / FILE} cannot be read: {error}") from error
+        if wrong := misshapen(facts, FACTS):
+            raise TrainError(f"{folder / FILE} is not a training's: {wrong}")
         try:
             return cls(
                 folder=folder,
@@ -173,5 +188,5 @@ class Run:
                 test_accuracy=facts["test_accuracy"],
                 finished=facts["finished"],
             )
-        except (KeyError, TypeError) as error:
-            raise TrainError(f"{folder / FILE} is not a training's: {error}") from error
+        except TypeError as error:
+            raise TrainError(f"{folder / FILE} is not a training's: an epoch is damaged") from error
