@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from convscope.cli.options import load_network
 from convscope.errors import ConvscopeError, ModelError, TrainError
+from convscope.loading import load
 from convscope.models.plain import NetConfig, build
 from convscope.study.checkpoints import checkpoint_path, save_tensors
 from convscope.study.config import preset
@@ -29,7 +29,7 @@ def run(tmp_path) -> Run:
 
 
 def test_it_is_the_last_checkpoints_network(run):
-    net = load_network(str(run.folder), "default", None, "cpu")
+    net = load(run.folder)
     module = build(run.config.net, seed=5).eval()
     images = torch.rand(2, 3, 32, 32)
     assert torch.allclose(net(images), module(images), atol=1e-6)
@@ -40,7 +40,7 @@ def test_it_is_the_last_checkpoints_network(run):
 
 
 def test_random_weights_and_an_unfinished_training_are_said(run):
-    assert "random" in load_network(str(run.folder), "random", None, "cpu").notes[0]
+    assert "random" in load(run.folder, "random").notes[0]
     facts = json.loads((run.folder / "run.json").read_text())
     (run.folder / "run.json").write_text(json.dumps({**facts, "finished": False}))
     assert network_of_run(run.folder).notes == ("the training is not finished",)
@@ -74,7 +74,7 @@ def test_what_is_no_run_is_not_taken_for_one(run, tmp_path):
     assert not is_run(tmp_path)
     assert not is_run("base")
     with pytest.raises(ConvscopeError, match="brings its own weights"):
-        load_network(str(run.folder), "other.safetensors", None, "cpu")
+        load(run.folder, "other.safetensors")
     for path in run.checkpoints:
         path.unlink()
     with pytest.raises(TrainError, match="no checkpoint"):
