@@ -322,7 +322,7 @@ def _atlases(folder: Path) -> None:
 
     net = cs.load(f"{folder / 'models.py'}:net")
     found = cs.scan(net, folder / "pictures", top=2)
-    names = ModelNames(f"{folder / 'models.py'}:net", "default", None, str(folder / "pictures"))
+    names = ModelNames(f"{folder / 'models.py'}:net", {}, str(folder / "pictures"))
     from convscope.methods.scanning.sources import images_of
 
     source = images_of(folder / "pictures", net)

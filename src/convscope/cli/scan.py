@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.arguments import misshapen
 from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     AsJson,
@@ -187,6 +188,8 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
     if facts["model"] is None:
         raise DataError(f"{parts[0]} does not say what network it is of: merge it in Python")
     rule_named(facts["rule"])
+    if wrong := misshapen(facts["model"], {"model": str, "options": dict, "images": str}):
+        raise DataError(f"{parts[0]} does not say rightly what network it is of: {wrong}")
     names = ModelNames(**facts["model"])
     _check_folder(output, Path(names.images), resume=False)
     net = NamedNetwork(names.model, **names.options).load()

@@ -52,7 +52,8 @@ def from_factory(
     classes = getattr(module, "classes", None)
     if not isinstance(classes, Sequence | None) or isinstance(classes, str):
         raise ModelError(f"the network's classes must be a list of names, not {described(classes)}")
-    parts = Parts(module, preprocess, classes and tuple(map(str, classes)), notes, told=bool(known))
+    names = tuple(map(str, classes)) if classes else None
+    parts = Parts(module, preprocess, names, notes, told=bool(known))
     return parts.resized(shape) if shape else parts
 
 
