@@ -13,7 +13,6 @@ from torch import nn
 import convscope as cs
 from convscope import cli
 from convscope.errors import ConvscopeError, UnitError
-from convscope.figures import checkerboard as drawing
 from convscope.methods import budget
 
 NETWORK = """
@@ -44,7 +43,7 @@ def pictures(count: int = 2) -> torch.Tensor:
 
 def test_the_projections_are_the_librarys_own_deepest_first():
     net, images = strided(3), pictures()
-    found = cs.checkerboard(net, images, units=3)
+    found = cs.checkerboard(net, images, top=3)
     assert found.layers == ("4", "1")
     for place, layer in enumerate(found.layers):
         expected = cs.project(net, images, layer, select="map", top=3)
@@ -93,13 +92,13 @@ def test_a_grid_too_coarse_for_the_image_is_not_measured():
 
 
 def test_a_channel_and_layers_can_be_chosen():
-    found = cs.checkerboard(strided(3), pictures(1), ["1", "4", "3"], channel=2)
+    found = cs.checkerboard(strided(3), pictures(1), ["1", "4", "3"], 2)
     assert found.layers == ("4", "3", "1")
     assert found.channels.tolist() == [[[2]]] * 3
 
 
 def test_saving_and_loading_keeps_everything(tmp_path):
-    found = cs.checkerboard(strided(3), pictures(1), units=2)
+    found = cs.checkerboard(strided(3), pictures(1), top=2)
     found.save(tmp_path / "found.safetensors")
     again = cs.Checkerboard.load(tmp_path / "found.safetensors")
     assert again.findings == found.findings
@@ -112,7 +111,7 @@ def test_the_budget_ends_the_work_and_is_told(monkeypatch):
     clock = iter(range(100))
     monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     found = cs.checkerboard(strided(3), pictures(1), budget="0.5s")
-    assert found.partial
+    assert found.partial == "budget"
     assert found.layers == ("4",)
     assert found.channels.tolist() == [[[found.channels[0, 0, 0].item()] + [-1] * 7]]
     assert "stopped early: 1 of 2 layers, 1 of 16 feature maps" in found.notes[-1]
@@ -122,8 +121,10 @@ def test_stopping_by_hand_keeps_what_is_done(monkeypatch):
     def progress(done, total):
         raise KeyboardInterrupt
 
-    found = cs.checkerboard(strided(3), pictures(1), progress=progress)
-    assert found.partial
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        cs.checkerboard(strided(3), pictures(1), progress=progress)
+    found = stopped.value.result
+    assert found.partial == "interrupted"
     assert found.layers == ("4",)
 
 
@@ -131,10 +132,10 @@ def test_mistakes():
     net = strided(3)
     for error, arguments in (
         (UnitError, {"channel": 16}),
-        (UnitError, {"layers": ["7"]}),
-        (UnitError, {"layers": []}),
+        (UnitError, {"layer": ["7"]}),
+        (UnitError, {"layer": []}),
         (ConvscopeError, {"budget": 0.0}),
-        (ConvscopeError, {"units": 0}),
+        (ConvscopeError, {"top": 0}),
     ):
         with pytest.raises(error):
             cs.checkerboard(net, pictures(1), **arguments)
@@ -142,8 +143,8 @@ def test_mistakes():
 
 def test_no_dot_of_a_figure_is_left_out_or_drawn_twice():
     net, images = strided(3), pictures(1)
-    found = cs.checkerboard(net, images, units=1)
-    figure = drawing.checkerboard_figure(found, images[0], net.preprocess, "noise").figure
+    found = cs.checkerboard(net, images, top=1)
+    figure = found.plot(width=10)
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     assert [picture.shape[:2] for picture in shown] == [(48, 48)] * 3
     dots = figure.axes[1].get_window_extent()
@@ -175,7 +176,7 @@ def test_the_command_draws_and_names_the_layer(run, tmp_path):
     assert "0 leaves a grid: convolution, kernel 3x3, stride 2x2: 0.484, 0.484 at the pixels" in out
     assert "kernel 4x4, stride 2x2: 0.000, 0.000 at the pixels; 1.78 times the weights" in out
     with Image.open(tmp_path / "checkerboard.png") as figure:
-        assert figure.width > 800
+        assert figure.width == 770
     status, out, _ = run("--top", "1", network="even")
     assert status == 0
     assert "no layer leaves a grid of its own" in out

@@ -392,13 +392,10 @@ def test_a_picture_may_have_any_name(place, run):
     assert "\n?.png: " in answer.out
 
 
-def test_numbers_that_json_does_not_know_are_null(place, run):
+def test_values_that_are_not_finite_are_named_by_their_layer(place, refused):
     Image.new("RGB", (9, 9), "white").save("white.png")
-    answer = run("project", place.model("endless"), "white.png", "--layer", "1", "--json")
-    assert answer.status == 0, answer.err
-    assert "Infinity" not in answer.out
-    assert "NaN" not in answer.out
-    assert json.loads(answer.out)["activation"][0][0] is None
+    sentence = refused("project", place.model("endless"), "white.png", "--layer", "1", "--json")
+    assert "not finite from layer '0' on" in sentence
 
 
 # --- what it refuses: models and weights -------------------------------------------------------

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from comparison_worker import CONFIG, compared
 from convscope.cli import app
-from convscope.errors import DataError, OutputError, TrainError
+from convscope.errors import DataError, Interrupted, OutputError, TrainError
 from convscope.models.plain import NetConfig, build
 from convscope.pages import findings
 from convscope.pages.study import study_report
@@ -29,7 +29,6 @@ from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_ten
 from convscope.study.comparison import measured, preprocess_of
 from convscope.study.config import PRESETS
 from convscope.study.data import split
-from convscope.study.interrupts import Interrupted
 from convscope.study.run import Run
 from convscope.study.summary import Difference, Summary
 from convscope.study.variants import VARIANTS, Variant

@@ -13,11 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from convscope.errors import OutputError, TrainError
+from convscope.errors import Interrupted, OutputError, TrainError
 from convscope.models.plain import NetConfig
 from convscope.study.batches import normalised
 from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_tensors
-from convscope.study.interrupts import Interrupted
 from convscope.study.run import Run
 from convscope.study.train import train
 from study_worker import pictures, small

@@ -88,7 +88,7 @@ def test_tiles_of_an_atlas():
 
 def test_maps_that_the_checkerboard_is_measured_on():
     traced, images = base()
-    found = cs.checkerboard(traced.net, images, ["relu5", "relu6"], units=3)
+    found = cs.checkerboard(traced.net, images, ["relu5", "relu6"], top=3)
     for place, layer in enumerate(found.layers):
         assert layer in ("relu5", "relu6")
         account = Account(traced.module, layer, images, "deconvnet")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from convscope.arguments import checked
 
 if TYPE_CHECKING:
-    from convscope.errors import ConvscopeError
+    from convscope.errors import ConvscopeError, Interrupted
     from convscope.figures.architecture import Architecture, draw
     from convscope.loading import load
     from convscope.methods.checkerboard import checkerboard
@@ -68,6 +68,7 @@ __all__ = [
     "Evolution",
     "Finding",
     "GridFinding",
+    "Interrupted",
     "Invariance",
     "Layer",
     "LayerDiagnosis",
@@ -121,6 +122,7 @@ _HOMES = {
     "Evolution": "convscope.study.evolve",
     "Finding": "convscope.methods.diagnosis.finding",
     "GridFinding": "convscope.methods.gridding.structure",
+    "Interrupted": "convscope.errors",
     "Invariance": "convscope.methods.invariance_result",
     "Layer": "convscope.network",
     "LayerDiagnosis": "convscope.methods.diagnosis.result",

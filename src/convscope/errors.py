@@ -6,6 +6,7 @@ keyboard; the command line prints it and exits with code 2. Anything else that e
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class ConvscopeError(Exception):
@@ -42,6 +43,25 @@ class DataError(ConvscopeError):
 
 class TrainError(ConvscopeError):
     """A training cannot start, go on or be resumed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C stopped the work, and what was done by then is kept.
+
+    It reaches the caller as any ``KeyboardInterrupt`` does, so that loops end. Of a method
+    ``result`` holds what was done, marked as partial; a training is saved, and the message says how
+    to go on.
+
+    >>> try:
+    ...     raise Interrupted("stopped", result=3)
+    ... except KeyboardInterrupt as stopped:
+    ...     stopped.result
+    3
+    """
+
+    def __init__(self, message: str = "", result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:

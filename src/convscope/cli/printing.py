@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from convscope.errors import Interrupted
 from convscope.outputs import finite
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ def print_line(text: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON, on one line."""
     typer.echo(json.dumps(finite(value), allow_nan=False))
+
+
+def kept(call: Callable[[], Any]) -> Any:
+    """Return what a method found; after Ctrl-C what it had by then, marked as partial."""
+    try:
+        return call()
+    except Interrupted as stopped:
+        if stopped.result is None:
+            raise
+        return stopped.result
 
 
 def finish(

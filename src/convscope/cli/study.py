@@ -29,9 +29,9 @@ def study(
 
     Each is trained several times. Interrupted, the same command goes on where it was.
     """
+    from convscope.errors import Interrupted
     from convscope.pages.study import study_report
     from convscope.study.config import preset
-    from convscope.study.interrupts import Interrupted
     from convscope.study.run_study import run_study
 
     # Lightning would announce the precision before each of the trainings.

@@ -33,8 +33,8 @@ def train(
 
     Interrupted, the same command with --resume goes on and ends with the same weights.
     """
+    from convscope.errors import Interrupted
     from convscope.study import config as presets
-    from convscope.study.interrupts import Interrupted
     from convscope.study.train import train as train_network
 
     length = {} if epochs is None else {"epochs": epochs}

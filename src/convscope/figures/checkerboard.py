@@ -1,42 +1,36 @@
 """Grids drawn: the projection from each layer, deepest first, and the numbers of each."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional
 
 from convscope.display import DisplayScale, display_scale, presentable, to_display
-from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
 from convscope.figures.sheet import (
     FOOT_POINTS,
     FRAME_POINTS,
     MARGIN,
-    MOST_PIXELS,
-    PAPER,
     Sheet,
     number,
     picture_of,
 )
-from convscope.images import Preprocess
+from convscope.figures.style import Style
 from convscope.methods.gridding.result import Checkerboard
 from convscope.methods.gridding.structure import Alternative, StridedLayer
 from convscope.network.rules import RULES
 
-COLUMNS = 5
 SMALLEST, LARGEST = 190, 448
 """Dots that a tile's longer side takes at least and at most."""
 CLOSE = 32
 """Pixels of the image that a close-up shows, each way."""
-PAPER_CLOSE = 1.5
-"""Inches that a close-up takes each way on paper, so that a page holds two lines of tiles."""
+MOST_CLOSE = 1.5
+"""Inches that a close-up takes each way, so that a page holds two lines of tiles."""
 ENOUGH_DOTS = 3
 """Dots a pixel from which a grid is seen without a close-up."""
 NARROWEST = 1.75
@@ -45,26 +39,12 @@ TITLE = 0.34
 LINE = 0.13
 FOOT_LINES = 4
 ROW = 0.15
-TABLE_COLUMNS = (0.0, 2.1, 3.5, 4.6, 5.1, 5.9, 7.2)
-TABLE_END = 0.7
+TABLE_COLUMNS = (0.0, 1.5, 2.65, 3.9, 4.4, 5.2, 6.05)
+NARROW_COLUMNS = (0.0, 1.15, 2.35, 2.75)
+NARROW_SHOWN = (0, 2, 3, 6)
+"""Of the table's columns, those that find room in a narrow figure."""
+NARROW = 6.5
 FRAME_COLOUR = "#d62728"
-
-
-@dataclass(frozen=True)
-class CheckerboardFigure:
-    """A drawn figure with the scales that its tiles were shown on, deepest layer first."""
-
-    sheet: Sheet
-    scales: list[DisplayScale]
-
-    @property
-    def figure(self) -> Figure:
-        """The matplotlib figure."""
-        return self.sheet.figure
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the figure; see :meth:`.Sheet.save`."""
-        self.sheet.save(path)
 
 
 @dataclass(frozen=True)
@@ -91,15 +71,17 @@ class _Layout:
     columns: int
 
     @classmethod
-    def of(cls, size: tuple[int, int], paper: bool = False) -> "_Layout":
-        longest = max(size)
-        dots, block = max(1, -(-SMALLEST // longest)), -(-longest // LARGEST)
+    def of(cls, size: tuple[int, int], room: float) -> "_Layout":
+        """Return the layout of tiles of *size* pixels in a figure that is *room* inches wide."""
+        longest, most = max(size), min(LARGEST, int((room - 2 * MARGIN) * DOTS_AN_INCH))
+        dots, block = max(1, -(-SMALLEST // longest)), -(-longest // most)
+        if longest * dots > most:
+            dots = max(1, most // longest)
         height, width = (side // block * dots / DOTS_AN_INCH for side in size)
         close = CLOSE if dots < ENOUGH_DOTS and min(size) > CLOSE else 0
         across = max(width, NARROWEST)
-        most = max(1, int((PAPER - 2 * MARGIN) // (across + GAP))) if paper else COLUMNS
-        side = min(across, PAPER_CLOSE) if paper else across
-        return cls(height, width, dots, block, close, side, min(COLUMNS, most))
+        columns = max(1, int((room - 2 * MARGIN + GAP) // (across + GAP)))
+        return cls(height, width, dots, block, close, min(across, MOST_CLOSE), columns)
 
     @property
     def across(self) -> float:
@@ -113,59 +95,36 @@ class _Layout:
         return TITLE + self.height + close + FOOT_LINES * LINE + GAP
 
 
-def check_checkerboard_fits(size: tuple[int, int], layers: int) -> None:
-    """Refuse a figure that would be too high to draw, before the work for it.
-
-    Raises:
-        OutputError: if it is.
-
-    """
-    if -(-(layers + 1) // COLUMNS) * _Layout.of(size).line * DOTS_AN_INCH > MOST_PIXELS:
-        raise OutputError(
-            f"{layers} layers of {size[0]} x {size[1]} pixels are too many for one figure: choose "
-            f"fewer with --layer, or -o FILE.npz for the numbers alone"
-        )
-
-
-def checkerboard_figure(
-    found: Checkerboard, image: Tensor, preprocess: Preprocess, title: str, *, paper: bool = False
-) -> CheckerboardFigure:
+def figure(found: Checkerboard, style: Style) -> Sheet:
     """Draw the projection from each layer, deepest first, with its numbers, and what would help.
 
     Args:
         found: what to draw.
-        image: [C, H, W], the first image, in the network's input space.
-        preprocess: takes inputs back to pixels.
-        title: what the picture is.
-        paper: whether to draw it as narrow as a printed page wants it.
+        style: how wide, and with which caption.
 
     Raises:
         OutputError: if the figure would be too high to draw.
 
     """
-    size = (image.shape[-2], image.shape[-1])
-    check_checkerboard_fits(size, len(found.layers))
-    layout = _Layout.of(size, paper)
-    shown = presentable(preprocess.difference_to_pixels(found.pixels))
+    layout = _Layout.of((found.image.shape[-2], found.image.shape[-1]), style.width)
+    shown = presentable(found.preprocess.difference_to_pixels(found.pixels))
     scales = [display_scale(tile) for tile in shown]
-    table = _table(found)
-    columns = min(layout.columns, len(found.layers) + 1)
-    width = 2 * MARGIN + max(columns * (layout.across + GAP), TABLE_COLUMNS[-1] + TABLE_END)
-    lines = -(-(len(found.layers) + 1) // columns)
+    table = _table(found, style.width)
+    lines = -(-(len(found.layers) + 1) // layout.columns)
     top = MARGIN + lines * layout.line
     height = top + (len(table) + 1) * ROW
     sheet = Sheet.made_for(
-        width, height, _caption(found, layout, scales), one_line("; ".join(found.notes)),
-        [MARGIN + line * layout.line for line in range(1, lines + 1)],
+        style.width, height, _caption(found, layout, scales), one_line("; ".join(found.notes)),
+        [MARGIN + line * layout.line for line in range(1, lines + 1)], style.caption,
     )  # fmt: skip
-    picture = picture_of(preprocess.to_pixels(image.cpu()[None]))[0]
-    _draw_image(sheet, layout, picture, title)
+    picture = picture_of(found.preprocess.to_pixels(found.image.cpu()[None]))[0]
+    _draw_image(sheet, layout, picture, found.title)
     for place in range(len(found.layers)):
-        line, column = divmod(place + 1, columns)
+        line, column = divmod(place + 1, layout.columns)
         corner = (MARGIN + column * (layout.across + GAP), MARGIN + line * layout.line + TITLE)
         _draw_layer(sheet, layout, corner, found, place, shown[place], scales[place])
-    _draw_table(sheet, top + ROW / 2, table)
-    return CheckerboardFigure(sheet, scales)
+    _draw_table(sheet, top + ROW / 2, table, style.width)
+    return sheet
 
 
 def _draw_image(
@@ -253,7 +212,7 @@ def _numbers(found: Checkerboard, place: int, tile: Tensor, scale: DisplayScale)
     return lines
 
 
-def _table(found: Checkerboard) -> list[tuple[str, ...]]:
+def _table(found: Checkerboard, width: float) -> list[tuple[str, ...]]:
     """Return the rows of the table: each layer that leaves a grid, and what would change it."""
     rows: list[tuple[str, ...]] = []
     for finding in found.findings:
@@ -271,9 +230,12 @@ def _table(found: Checkerboard) -> list[tuple[str, ...]]:
         if not layer.fixed and layer.alone > 0:
             rows.append(_row(layer, layer.name, "overlapping pool", "varies with the image", ""))
     heads = ("layer", "", "kernel, stride", "alone", _where(found), "single units", "weights ×")
-    return (
-        [heads, *rows] if rows else [("No layer leaves a grid of its own, whatever the weights.",)]
-    )
+    if not rows:
+        return [("No layer leaves a grid of its own, whatever the weights.",)]
+    whole = [heads, *rows]
+    if width >= NARROW:
+        return whole
+    return [tuple(row[place] for place in NARROW_SHOWN) for row in whole]
 
 
 def _where(found: Checkerboard) -> str:
@@ -287,7 +249,7 @@ def _row(
     kernel, stride = ("x".join(map(str, pair)) for pair in (layer.kernel, layer.stride))
     reached = "" if layer.reached is None else f"{layer.reached:.3f}"
     return (
-        shortened(one_line(name), TABLE_COLUMNS[1] - 0.1, FOOT_POINTS),
+        shortened(one_line(name), NARROW_COLUMNS[1] - 0.1, FOOT_POINTS),
         what, f"{kernel}, stride {stride}", f"{layer.alone:.3f}", reached, seen, weights,
     )  # fmt: skip
 
@@ -299,9 +261,10 @@ def _of_units(found: Checkerboard, name: str) -> float | None:
     return None
 
 
-def _draw_table(sheet: Sheet, top: float, rows: Sequence[tuple[str, ...]]) -> None:
+def _draw_table(sheet: Sheet, top: float, rows: Sequence[tuple[str, ...]], width: float) -> None:
+    columns = TABLE_COLUMNS if width >= NARROW else NARROW_COLUMNS
     for place, row in enumerate(rows):
-        for left, text in zip(TABLE_COLUMNS, row, strict=False):
+        for left, text in zip(columns, row, strict=False):
             height = top + place * ROW
             sheet.write(text, MARGIN + left, height, FOOT_POINTS, ha="left", va="top", warns=False)
 
@@ -314,11 +277,12 @@ def _caption(found: Checkerboard, layout: _Layout, scales: Sequence[DisplayScale
     )
     maps = int((found.channels >= 0).sum(dim=(1, 2)).max()) // found.images
     lines = [
-        f"{found.network}: the projection of a whole feature map from each layer, deepest first: "
-        f"what in this image drives it, given the switches. Rule: {rule.name} ({rule.source}). "
-        f"Zero is mid-grey, each tile on its own scale: ± the {scales[0].quantile:.1%} quantile of "
-        f"|value|, in units of pixel brightness (0 to 1); at most {share:.2%} of a tile's values "
-        f"are clipped.",
+        f"{found.network}, {rule.name}: the projection of a feature map from each layer, deepest "
+        f"first, and how uneven it is.",
+        f"What in this image drives the map, given the switches. Rule: {rule.name} "
+        f"({rule.source}). Zero is mid-grey, each tile on its own scale: ± the "
+        f"{scales[0].quantile:.1%} quantile of |value|; at most {share:.2%} of a tile's values are "
+        f"clipped.",
         "Strides alone: how unevenly all ones from the layer's output arrive at the pixels, by "
         "kernel, stride, padding and dilation: standard deviation between the phases of the "
         "strides over their mean, 0 if even (Odena, Dumoulin & Olah 2016). Pools count as even; "

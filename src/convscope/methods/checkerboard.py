@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from convscope.errors import ConvscopeError, UnitError
+from convscope.errors import ConvscopeError, Interrupted, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.gridding.bands import bands_of
 from convscope.methods.gridding.result import Checkerboard, Source
@@ -17,14 +17,15 @@ from convscope.methods.gridding.structure import (
     structural_findings,
     variation_at_pixels,
 )
-from convscope.methods.project import chosen_rule, project
+from convscope.methods.pictures import Images, read
+from convscope.methods.project import LayerName, chosen_rule, project
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
 from convscope.network.ops import MaxPool
 from convscope.network.shield import shielded
 from convscope.network.visit import visit
 
-UNITS = 8
+TOP = 8
 SINGLE_UNITS = 64
 """How many single units of a strided layer are projected at most."""
 NAN = float("nan")
@@ -36,12 +37,13 @@ Progress = Callable[[int, int], None]
 @shielded
 def checkerboard(
     net: Network,
-    images: Tensor,
-    layers: Sequence[str] | None = None,
+    images: Images,
+    layer: LayerName | Sequence[LayerName] | None = None,
     channel: int | None = None,
     *,
-    units: int = UNITS,
+    top: int = TOP,
     rule: str = "deconvnet",
+    titles: Sequence[str] | None = None,
     budget: float | str | None = None,
     memory: int | str = budgets.DEFAULT,
     progress: Progress | None = None,
@@ -49,17 +51,18 @@ def checkerboard(
     """Project whole feature maps of each layer and measure the grids that strides leave in them.
 
     Of each layer the strongest feature map is projected first, deepest layer first; then the next
-    ones, which make the measurement steadier. Ctrl-C stops the work, as the budget does; what is
-    done by then is returned, marked as partial.
+    ones, which make the measurement steadier.
 
     Args:
         net: the network.
-        images: [N, C, H, W] in the network's input space; several make the measurement steadier.
-        layers: names in ``net.layers``, or modules; by default the network's feature maps, one for
-            each convolution or block on its main path.
+        images: [N, C, H, W] in the network's input space, or picture files; several make the
+            measurement steadier. The first one is shown.
+        layer: a name in ``net.layers``, or a module; several in a list; by default the network's
+            feature maps, one for each convolution or block on its main path.
         channel: the feature map to show and measure, of each layer; None for the strongest ones.
-        units: how many of the strongest feature maps are measured.
+        top: how many of the strongest feature maps are measured.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``; see :mod:`convscope.network.rules`.
+        titles: one an image; by default the names of the files, or numbers.
         budget: seconds after which no further projection is begun, as a number or a text such as
             ``"90s"``; None for no limit.
         memory: bytes, or a text such as ``"2GB"``, for what the walks hold.
@@ -72,7 +75,8 @@ def checkerboard(
         UnitError: if there is no such layer or channel, or the layers have no feature maps.
         RuleError: if there is no such rule, or it means nothing here.
         ImageError: if the images do not fit.
-        ConvscopeError: if the budget is no number of seconds, or that of units not above zero.
+        ConvscopeError: if the budget is no number of seconds, or *top* not above zero.
+        Interrupted: on Ctrl-C, with what was done by then as its ``result``.
 
     >>> import torch
     >>> from torch import nn
@@ -83,20 +87,24 @@ def checkerboard(
     (('1',), 0.484, (4, 4))
 
     """
-    net = net.fitting(images)
-    images = net.checked(images)
-    if units < 1:
-        raise ConvscopeError(
-            f"the number of feature maps to measure must be at least 1, not {units}"
-        )
+    if top < 1:
+        raise ConvscopeError(f"the number of feature maps to measure must be at least 1, not {top}")
     deadline = budgets.Deadline(budget)
     chosen_rule(net, rule)
     allowed = budgets.parse_bytes(memory)
-    steps = _shown(net, layers)
-    channels = _chosen(net, images, steps, units, channel)
-    work = _Work(net, images, steps, channels, rule, allowed)
-    work.run(deadline, progress)
-    return work.record()
+    net = net.fitting(images)
+    checked, names = read(net, images, titles)
+    steps = _shown(net, layer)
+    channels = _chosen(net, checked, steps, top, channel)
+    work = _Work(net, checked, steps, channels, rule, allowed, names[0])
+    try:
+        work.run(deadline, progress)
+    except KeyboardInterrupt:
+        if not work.pixels:
+            raise
+        work.stopped = "interrupted"
+        raise Interrupted("the checkerboard was stopped", work.result()) from None
+    return work.result()
 
 
 @dataclass(frozen=True)
@@ -124,8 +132,9 @@ class _Work:
 
     def __init__(
         self, net: Network, images: Tensor, steps: list[int], channels: list[Tensor], rule: str,
-        memory: int,
+        memory: int, title: str,
     ) -> None:  # fmt: skip
+        self.title = title
         self.net, self.images, self.steps, self.channels = net, images, steps, channels
         self.rule, self.memory = rule, memory
         size = (images.shape[2], images.shape[3])
@@ -140,22 +149,17 @@ class _Work:
         self.stopped = ""
 
     def run(self, deadline: budgets.Deadline, progress: Progress | None) -> None:
-        """Make all projections, until it is time to stop, or until Ctrl-C."""
+        """Make all projections, until it is time to stop."""
         jobs = list(self._jobs())
         total, done = sum(job.count for job in jobs), 0
-        try:
-            for job in jobs:
-                if self.pixels and deadline.passed:
-                    self.stopped = "budget"
-                    return
-                job.run()
-                done += job.count
-                if progress:
-                    progress(done, total)
-        except KeyboardInterrupt:
-            if not self.pixels:
-                raise
-            self.stopped = "interrupted"
+        for job in jobs:
+            if self.pixels and deadline.passed:
+                self.stopped = "budget"
+                return
+            job.run()
+            done += job.count
+            if progress:
+                progress(done, total)
 
     def _jobs(self) -> Iterator[_Job]:
         """Yield the strongest map of every layer first, then single units, then the other maps."""
@@ -211,13 +215,16 @@ class _Work:
     def _is_fixed(self, index: int) -> bool:
         return not isinstance(self.net.graph.steps[index].operation, MaxPool)
 
-    def record(self) -> Checkerboard:
+    def result(self) -> Checkerboard:
         """Return what was found, of the layers that were projected at all."""
         kept = sorted(self.pixels)
         grids = [[self._grid(place, band) for band in self.bands] for place in kept]
         image = [self._image_grid(band) for band in self.bands]
         names = [step.name for step in self.net.graph.steps]
         return Checkerboard(
+            image=self.images[0].cpu(),
+            title=self.title,
+            preprocess=self.net.preprocess,
             pixels=torch.stack([self.pixels[place] for place in kept]),
             channels=self._measured(kept),
             line=_table([[grid.line for grid in row] for row in grids]),
@@ -270,16 +277,17 @@ class _Work:
         return tuple(notes)
 
 
-def _shown(net: Network, layers: Sequence[str] | None) -> list[int]:
+def _shown(net: Network, layer: LayerName | Sequence[LayerName] | None) -> list[int]:
     """Return the steps to show, deepest first."""
-    if layers is None:
+    if layer is None:
         steps = feature_maps(net.graph)
         if not steps:
             raise UnitError(f"{net.name} has no feature maps of its own to show: name a layer")
         return steps[::-1]
-    if not layers:
+    given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
+    if not given:
         raise UnitError("no layer was named")
-    steps = sorted({net.step(name) for name in layers}, reverse=True)
+    steps = sorted({net.step(one) for one in given}, reverse=True)
     for index in steps:
         net.check_units(index, maps_only=True)
     return steps

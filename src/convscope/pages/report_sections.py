@@ -12,7 +12,7 @@ from torch import Tensor
 
 from convscope.errors import OutputError, RuleError
 from convscope.figures.architecture import draw
-from convscope.figures.checkerboard import checkerboard_figure
+from convscope.figures.checkerboard import figure as checkerboard_figure
 from convscope.figures.diagnosis import diagnosis_figure
 from convscope.figures.invariance import invariance_figure
 from convscope.figures.occlusion import OccludedImage, class_name, occlusion_figure, telling
@@ -182,12 +182,10 @@ def _rule(net: Network) -> str:
 def grids(subject: Subject, seconds: float | None, progress: Progress) -> Section:
     """Measure the grids that strides leave in projections."""
     found = checkerboard(
-        subject.net, subject.pictures, units=4, rule=_rule(subject.net), budget=seconds,
-        memory=subject.memory, progress=progress,
+        subject.net, subject.pictures, top=4, rule=_rule(subject.net), titles=subject.names,
+        budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
-    drawn = checkerboard_figure(
-        found, subject.pictures[0], subject.net.preprocess, subject.names[0], paper=True
-    )
+    drawn = checkerboard_figure(found, Style(PAPER_WIDTH, "full"))
     sentence = "No layer leaves a grid of its own, whatever the weights."
     if found.findings:
         names = ", ".join(finding.layer.name for finding in found.findings)
@@ -197,7 +195,7 @@ def grids(subject: Subject, seconds: float | None, progress: Progress) -> Sectio
         "checkerboard",
         "Checkerboard",
         sentences=(sentence,),
-        pictures=subject.shelf.parts(drawn.sheet, "checkerboard", alternative, found.notes),
+        pictures=subject.shelf.parts(drawn, "checkerboard", alternative, found.notes),
         findings=tuple(_grid_finding(finding) for finding in found.findings),
         numbers=found.to_dict(),
         whole=not found.partial,

@@ -11,10 +11,6 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(KeyboardInterrupt):
-    """A training stopped on a signal after saving its state; its message says how to go on."""
-
-
 class Interrupt:
     """Whether a signal has asked to stop.
 

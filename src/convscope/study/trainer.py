@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from convscope.errors import OutputError, TrainError
+from convscope.errors import Interrupted, OutputError, TrainError
 from convscope.models.plain import build
 from convscope.study.batches import Batches, normalised, resized
 from convscope.study.checkpoints import (
@@ -27,7 +27,7 @@ from convscope.study.checkpoints import (
     without_prefix,
 )
 from convscope.study.data import ImageSet
-from convscope.study.interrupts import Interrupted, interruptible
+from convscope.study.interrupts import interruptible
 from convscope.study.optimizers import make_optimizers
 from convscope.study.run import EpochMetrics, Run
 from convscope.study.schedule import moments, one_cycle

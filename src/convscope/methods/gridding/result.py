@@ -1,11 +1,13 @@
 """What a search for grids found: a projection a layer, and how much of a grid there is in each."""
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from convscope.images import Preprocess
 from convscope.methods.gridding.spectrum import Band
 from convscope.methods.gridding.structure import Alternative, GridFinding, StridedLayer
 from convscope.results import Result
@@ -37,6 +39,7 @@ class Checkerboard(Result):
     coarse that too few of their periods fit into the image.
 
     Attributes:
+        image: [C, H, W], the first image, in the network's input space.
         pixels: [L, C, H, W]: the projection of each layer's first feature map for the first image.
         channels: [L, N, U], int64: the feature maps that were measured, for each image the
             strongest first; -1 for those that the budget left out.
@@ -56,9 +59,12 @@ class Checkerboard(Result):
         rule: the rule of the projections.
         network: the network's name.
         images: the number of images.
+        title: what the first image is.
+        preprocess: takes inputs back to pixels.
 
     """
 
+    image: Tensor
     pixels: Tensor
     channels: Tensor
     line: Tensor
@@ -75,6 +81,11 @@ class Checkerboard(Result):
     rule: str
     network: str
     images: int
+    title: str
+    preprocess: Preprocess
+
+    figure: ClassVar[str] = "checkerboard"
+    tabular: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Make dataclasses again of what was read from a file."""
@@ -119,6 +130,11 @@ class Checkerboard(Result):
             return None
         return self.sources[int(found.argmax())]
 
+    def _cause(self, layer: int) -> tuple[str, ...]:
+        """Return the names of the layers that :meth:`strongest_source` finds."""
+        source = self.strongest_source(layer)
+        return () if source is None else source.layers
+
     def facts(self) -> dict[str, Any]:
         """Return everything but the tensors, fit for JSON."""
         found = super().facts()
@@ -129,16 +145,57 @@ class Checkerboard(Result):
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pixels, fit for JSON, with what follows from it."""
-        arrays = {name: value.tolist() for name, value in self.arrays().items() if name != "pixels"}
-        causes = [self.strongest_source(place) for place in range(len(self.layers))]
+        arrays = {
+            name: value.tolist()
+            for name, value in self.arrays().items()
+            if name not in ("image", "pixels")
+        }
         derived = {
             "observed": self.observed.tolist(),
             "over_image": self.over_image.tolist(),
             "by_source": self.by_source.tolist(),
             "times": self.times.tolist(),
-            "causes": [list(cause.layers) if cause else [] for cause in causes],
+            "causes": [list(self._cause(place)) for place in range(len(self.layers))],
         }
         return {**self.facts(), **arrays, **derived}
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a layer: how uneven its kernels and strides are, and what was seen."""
+        return [
+            {
+                "layer": name,
+                "channel": int(self.channels[place, 0, 0]),
+                "structural": self.structural[place],
+                "with_pools": self.with_pools[place],
+                "observed": float(self.observed[place]),
+                "over_image": float(self.over_image[place]),
+                "cause": ", ".join(
+                    source.layers if (source := self.strongest_source(place)) else ()
+                ),
+            }
+            for place, name in enumerate(self.layers)
+        ]
+
+    def summary(self) -> str:
+        """Return a line a layer, and what leaves a grid whatever the weights."""
+        lines = []
+        for row in self.table():
+            cause = f"; most from {row['cause']}" if row["cause"] else ""
+            seen = f"seen {row['observed']:.3f}, {row['over_image']:.3g} times the image"
+            if math.isnan(row["observed"]):
+                seen = "no stride to measure"
+            lines.append(
+                f"  {row['layer']}  channel {row['channel']}: strides alone "
+                f"{row['structural']:.3f}, overlapping pools too {row['with_pools']:.3f}; "
+                f"{seen}{cause}"
+            )
+        if not self.findings:
+            lines.append("no layer leaves a grid of its own, whatever the weights")
+        for finding in self.findings:
+            lines += finding.lines()
+        if self.partial:
+            lines.append(f"partial: {self.notes[-1]}")
+        return "\n".join(lines)
 
 
 def _source(plain: dict[str, Any]) -> Source:

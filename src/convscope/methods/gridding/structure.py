@@ -92,6 +92,18 @@ class GridFinding:
     layer: StridedLayer
     alternatives: tuple[Alternative, ...]
 
+    def lines(self) -> list[str]:
+        """Return a line for the layer, and one for each of the kernels and strides instead."""
+        own, where = self.layer, "at the output" if self.layer.forwards else "at the pixels"
+
+        def said(one: StridedLayer | Alternative) -> str:
+            reached = "" if one.reached is None else f", {one.reached:.3f} {where}"
+            kernel, stride = ("x".join(map(str, pair)) for pair in (one.kernel, one.stride))
+            return f"kernel {kernel}, stride {stride}: {one.alone:.3f}{reached}"
+
+        instead = (f"  {said(a)}; {a.weights:.2f} times the weights" for a in self.alternatives)
+        return [f"{own.name} leaves a grid: {own.op}, {said(own)}", *instead]
+
 
 def strided_layers(net: Network) -> list[StridedLayer]:
     """Return every convolution and pool with a stride, in the order they run.
