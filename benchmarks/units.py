@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from drawn import Case, Traced, drawn_case, drawn_network, trained
 
 DRAWN_SIZES = [16, 16, 24, 32, 32, 48, 64, 96]
-CASES_A_NETWORK = 16
 
 
 def main() -> None:
@@ -53,15 +52,16 @@ def main() -> None:
 
 
 def cases(rng: random.Random, count: int, data: Path) -> Iterator[Case]:
-    """Yield cases: three of four on drawn networks, the others on trained ones."""
+    """Yield cases: most on drawn networks, the others on trained ones."""
     made = 0
     while made < count:
-        traced = trained_network(rng, data) if rng.random() < 0.25 else None
+        traced = trained_network(rng, data) if rng.random() < 0.2 else None
         while traced is None:
             size = (rng.choice(DRAWN_SIZES), rng.choice(DRAWN_SIZES))
             traced = drawn_network(rng, size)
         large = traced.net.input_shape[1] > 100 and traced.name != "drawn"
-        for _ in range(min(2 if large else CASES_A_NETWORK, count - made)):
+        at_once = 16 if traced.name == "drawn" else 2 if large else 8
+        for _ in range(min(at_once, count - made)):
             yield drawn_case(rng, traced, 3 if large else 12)
             made += 1
 
@@ -70,7 +70,7 @@ def trained_network(rng: random.Random, data: Path) -> Traced:
     """Return a trained network's convolutional part at a drawn size."""
     name = rng.choice(["base", "base", "base", "squeezenet1_1", "vgg16-features"])
     sizes = {"base": [16, 32, 32, 48], "squeezenet1_1": [32, 64, 96, 224]}
-    return trained(name, rng.choice(sizes.get(name, [16, 32, 32, 224])), data)
+    return trained(name, rng.choice(sizes.get(name, [32, 32, 64, 224])), data)
 
 
 if __name__ == "__main__":
