@@ -24,6 +24,7 @@ from convscope.methods.project import project
 from convscope.models import load
 from convscope.network import Network
 from convscope.network.cone_descent import Units
+from convscope.network.ops import Rectifier
 from convscope.network.rules import RULES
 
 EXACT = 1e-9
@@ -378,4 +379,6 @@ def drawn_case(rng: random.Random, traced: Traced, most: int = 12) -> Case:
     largest = max(math.prod(step.shape) for step in traced.net.graph.steps)
     memory = rng.choice([8, 2**30, 2**30, int(8 * 8 * largest * rng.uniform(0.3, count))])
     way = rng.choice(["units", "units", "units", "peak", "map"])
-    return Case(traced, images, layer, rng.choice(sorted(RULES)), memory, way, places)
+    rectified = any(isinstance(s.operation, Rectifier) for s in traced.net.graph.steps)
+    rule = rng.choice(sorted(RULES)) if rectified else "gradient"  # the others mean nothing there
+    return Case(traced, images, layer, rule, memory, way, places)

@@ -135,6 +135,8 @@ def cases() -> dict[str, Case]:
         "addmm": linear(lambda x: torch.addmm(bias, x.flatten(1), head)),
         "batch norm": batch_norm(),
         "layer norm": jacobian(lambda x: F.layer_norm(x, [8], row)),
+        "group norm": jacobian(lambda x: F.group_norm(x, 2)),
+        "instance norm": jacobian(F.instance_norm),
         "max pool": max_pool((2, 2), (2, 2)),
         "max pool, overlapping": max_pool((3, 3), (2, 2), (1, 1)),
         "max pool, ceil": max_pool((3, 2), (2, 3), ceil_mode=True),
@@ -151,6 +153,9 @@ def cases() -> dict[str, Case]:
         "adaptive average pool": linear(nn.AdaptiveAvgPool2d((3, 5))),
         "global average": linear(lambda x: x.mean((2, 3))),
         "nearest": linear(lambda x: F.interpolate(x, size=(10, 19))),
+        "nearest exact": linear(
+            lambda x: F.interpolate(x, size=(10, 19), mode="nearest-exact")),
+        "bicubic": linear(lambda x: F.interpolate(x, size=(10, 19), mode="bicubic")),
         "bilinear": linear(lambda x: F.interpolate(x, size=(10, 19), mode="bilinear")),
         **{
             f"{name} (rectifier)": rectifier(name, function)
@@ -181,6 +186,7 @@ def cases() -> dict[str, Case]:
         "power": pointwise(lambda x: x**3, lambda x: 3 * x**2),
         "root": pointwise(lambda x: torch.sqrt(x + 1), lambda x: 0.5 / torch.sqrt(x + 1)),
         "absolute value": pointwise(lambda x: torch.abs(x - 0.4), lambda x: torch.sign(x - 0.4)),
+        "sign": pointwise(lambda x: torch.sign(x - 0.4), torch.zeros_like),
         "quotient": jacobian(lambda x: x / (1 + x.sum(1, keepdim=True))),
         "concatenation": linear(
             lambda x: torch.cat([x, x.mean((2, 3), keepdim=True).expand_as(x), x], 1)),
@@ -201,13 +207,11 @@ def cases() -> dict[str, Case]:
         "pixel unshuffle": linear(lambda x: F.pixel_unshuffle(F.pad(x, (0, 0, 0, 1)), 2)),
         "pad": linear(lambda x: F.pad(x, (1, 2, -1, 3), value=0.5)),
         "pad, reflected": linear(lambda x: F.pad(x, (1, 2, 3, 1), mode="reflect")),
+        "flip": linear(lambda x: x.flip(3).roll(2, 2)),
         "copy": linear(lambda x: x.transpose(2, 3).contiguous().transpose(2, 3)),
         # Outside the table: the vector-Jacobian product.
         "softmax": jacobian(lambda x: x.softmax(1)),
-        "group norm": jacobian(lambda x: F.group_norm(x, 2)),
         "response norm": jacobian(lambda x: F.local_response_norm(x, 3)),
-        "bicubic": linear(lambda x: F.interpolate(x, size=(10, 19), mode="bicubic")),
-        "flip": linear(lambda x: x.flip(3).roll(2, 2)),
     }  # fmt: skip
 
 

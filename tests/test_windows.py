@@ -10,7 +10,8 @@ from convscope.network.windows import (
     Transposed,
     Whole,
     clip,
-    read_within,
+    ends,
+    read_by,
     touched_within,
     union,
 )
@@ -56,7 +57,7 @@ def test_padding_reads_what_torch_copies_there(mode, before, after, size, data):
     first = data.draw(st.integers(0, len(padded) - 1))
     last = data.draw(st.integers(first, len(padded) - 1))
     held = [int(v) - 1 for v in padded[first : last + 1].tolist() if v]
-    low, high = read_within(Padded(before, mode), (first, last), size)
+    low, high = ends(read_by(Padded(before, mode), (first, last), size))
     if not held:
         assert low > high
     else:
@@ -65,11 +66,11 @@ def test_padding_reads_what_torch_copies_there(mode, before, after, size, data):
 
 def test_the_whole_map_and_the_borders():
     assert Whole().reads((1, 1)) is None
-    assert read_within(Whole(), (1, 1), 7) == (0, 6)
+    assert read_by(Whole(), (1, 1), 7) == (0, 6)
     assert Sliding(3).reads(None) is None
     assert Transposed(3, 2).reads(None) is None
     assert Resized(4, 2).reads(None) is None
-    assert Padded(1, "reflect").within(None, 5) == (0, 4)
+    assert read_by(Padded(1, "reflect"), None, 5) == (0, 4)
     assert clip((-3, 12), 7) == (0, 6)
     assert clip((7, 9), 7) == (7, 6)
     assert union((0, 2), None) is None
@@ -95,11 +96,11 @@ def test_what_a_transposed_window_touches_is_what_it_writes(k, s, p, d, first, m
     assert Transposed(k, s, p, d).touches((first, first + more)) == (min(written), max(written))
 
 
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2), st.data())
-def test_what_a_resized_window_touches_is_what_reads_it(source, target, margin, data):
+@given(st.integers(1, 12), st.integers(1, 12), st.data())
+def test_what_a_resized_window_touches_is_what_reads_it(source, target, data):
     first = data.draw(st.integers(0, source - 1))
     last = data.draw(st.integers(first, source - 1))
-    relation = Resized(source, target, margin)
+    relation = Resized(source, target)
     readers = []
     for row in range(target):
         low, high = relation.reads((row, row))

@@ -39,19 +39,22 @@ def _print_layers(net: "Network", rows: "list[Layer]") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from convscope.network.layers import both
+
     table = Table(title=f"{net.name}, input {'×'.join(map(str, net.input_shape))}", box=None)
     table.add_column("layer", overflow="fold")
     table.add_column("kind")
     for heading in ("output", "stride", "padding", "receptive field", "parameters", "mult-adds"):
         table.add_column(heading, justify="right")
     for row in rows:
+        stride, field = row.field_words()
         table.add_row(
             row.name,
             row.op,
             "×".join(map(str, row.shape)),
-            "whole" if row.stride is None else _both(row.stride),
-            "" if row.stride is None else _both(row.padding),
-            _both(row.receptive_field),
+            stride,
+            "" if row.stride is None else both(row.padding),
+            field,
             f"{row.parameters:,}" if row.parameters else "",
             f"{row.multiply_adds:,}" if row.multiply_adds else "",
         )
@@ -61,9 +64,3 @@ def _print_layers(net: "Network", rows: "list[Layer]") -> None:
     table.add_row("total", "", "", "", "", "", f"{parameters:,}", f"{cost:,}")
     # A pipe has no width: give the table what it needs instead of cutting it at 80 columns.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _both(values: tuple[float, float]) -> str:
-    """Return one number for two equal ones."""
-    shown = [f"{value:g}" for value in values]
-    return shown[0] if shown[0] == shown[1] else "×".join(shown)

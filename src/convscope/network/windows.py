@@ -4,39 +4,93 @@ Everything here is about one axis. A window is a pair ``(first, last)`` of row i
 included; ``None`` stands for "without end". A relation says, for a range of output rows, which
 input rows the operation reads to make them, as if the maps had no borders; rows outside the map are
 padding and are cut off by :func:`clip`. The receptive field of a unit is the composition of these
-relations from its layer down to the image. Read the other way, a relation says which output rows
-a range of input rows touches; from the image up that gives the projective field of a patch.
+relations from its layer down to the image, by :func:`read_by` row by row where a dilated kernel
+leaves rows out. Read the other way, a relation says which output rows a range of input rows
+touches; from the image up that gives the projective field of a patch.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 Range = tuple[int, int] | None
+Array = NDArray[np.int64]
+Rows = Range | Array
+"""Rows that are read: a range, or those that are, in order, where some between them are not."""
+NO_ROWS = (0, -1)
 
 
 class Relation(Protocol):
     """How the rows of an operation's output depend on the rows of its input."""
 
     def reads(self, rows: Range) -> Range:
-        """Return the input rows that the output rows *rows* depend on."""
+        """Return a range that holds the input rows that the output rows *rows* depend on."""
         ...
 
     def touches(self, rows: Range) -> Range:
-        """Return the output rows that depend on any of the input rows *rows*."""
+        """Return a range that holds the output rows that depend on any of the rows *rows*."""
+        ...
+
+    def has_gaps(self, rows: tuple[int, int]) -> bool:
+        """Return whether :meth:`reads` may hold rows that are not read."""
+        ...
+
+    def sources(self, rows: Array) -> Array:
+        """Return exactly the input rows that some output rows depend on, borders apart."""
         ...
 
 
-def read_within(relation: Relation, rows: Range, size: int) -> tuple[int, int]:
-    """Return the rows of a map of *size* rows that the output rows *rows* depend on.
+def read_by(relation: Relation, rows: Rows, size: int | None = None) -> Rows:
+    """Return exactly the rows that the output rows *rows* depend on.
 
-    What lies wholly in the padding comes back empty, its last row before its first.
+    Args:
+        relation: what the operation reads.
+        rows: rows of its output.
+        size: how many rows its input has; None to take the map as endless.
 
-    >>> read_within(Sliding(kernel=3, padding=1), (0, 0), size=8)
+    Returns:
+        the rows; of those that lie wholly in the padding, none: a range that ends before it begins.
+
+    >>> read_by(Sliding(kernel=3, padding=1), (0, 0), size=8)
     (0, 1)
+    >>> read_by(Sliding(kernel=3, padding=1, dilation=2), (0, 0), size=8)
+    array([1, 3])
+
     """
-    if isinstance(relation, Padded):
-        return relation.within(rows, size)
-    return clip(relation.reads(rows), size)
+    if rows is None or isinstance(relation, Whole):
+        return None if size is None else (0, size - 1)
+    mapped = size is not None and isinstance(relation, Padded | Interpolated) and relation.maps
+    if isinstance(rows, tuple) and (rows[0] > rows[1] or not (mapped or relation.has_gaps(rows))):
+        found = NO_ROWS if rows[0] > rows[1] else relation.reads(rows)
+        return found if size is None else clip(found, size)
+    listed = np.arange(rows[0], rows[1] + 1) if isinstance(rows, tuple) else rows
+    read = relation.sources(listed)
+    if size is not None:
+        if isinstance(relation, Padded | Interpolated):
+            read = relation.inside(read, size)
+        read = read[(read >= 0) & (read < size)]
+    return _packed(read)
+
+
+def _packed(rows: Array) -> Rows:
+    """Return rows in order, once each; as a range where none between them is missing."""
+    rows = np.unique(rows)
+    if not len(rows):
+        return NO_ROWS
+    first, last = int(rows[0]), int(rows[-1])
+    return (first, last) if last - first + 1 == len(rows) else rows
+
+
+def ends(rows: Rows) -> Range:
+    """Return the smallest range that holds *rows*.
+
+    >>> ends(np.array([1, 3]))
+    (1, 3)
+    """
+    return (int(rows[0]), int(rows[-1])) if isinstance(rows, np.ndarray) else rows
 
 
 def touched_within(relation: Relation, rows: Range, size: int, target: int) -> tuple[int, int]:
@@ -83,6 +137,16 @@ class Sliding:
         """
         return Transposed(self.kernel, self.stride, self.padding, self.dilation).reads(rows)
 
+    def has_gaps(self, rows: tuple[int, int]) -> bool:
+        """Return whether it steps over rows."""
+        apart = self.kernel < self.stride and rows[0] < rows[1]
+        return apart or (self.dilation > 1 and self.kernel > 1)
+
+    def sources(self, rows: Array) -> Array:
+        """Return exactly the input rows that some output rows depend on, borders apart."""
+        taps = np.arange(self.kernel) * self.dilation
+        return ((rows * self.stride - self.padding)[:, None] + taps).ravel()
+
 
 @dataclass(frozen=True)
 class Transposed:
@@ -118,12 +182,21 @@ class Transposed:
         """
         return Sliding(self.kernel, self.stride, self.padding, self.dilation).reads(rows)
 
+    def has_gaps(self, rows: tuple[int, int]) -> bool:
+        """Return whether some of what lies within its reach writes elsewhere."""
+        return self.dilation > 1 and self.kernel > 1
+
+    def sources(self, rows: Array) -> Array:
+        """Return exactly the input rows that some output rows depend on, borders apart."""
+        taps = np.arange(self.kernel) * self.dilation
+        starts: Array = ((rows + self.padding)[:, None] - taps).ravel()
+        written: Array = starts[starts % self.stride == 0] // self.stride
+        return written
+
 
 @dataclass(frozen=True)
 class Resized:
-    """Adaptive pooling or interpolation from *source* to *target* rows.
-
-    ``margin`` is the number of neighbours that the interpolation reads beyond the covered rows.
+    """Adaptive pooling from *source* to *target* rows, or copies of each row.
 
     >>> Resized(source=7, target=3).reads((1, 1))
     (2, 4)
@@ -131,16 +204,13 @@ class Resized:
 
     source: int
     target: int
-    margin: int = 0
 
     def reads(self, rows: Range) -> Range:
         """Return the input rows that the output rows *rows* depend on."""
         if rows is None:
             return None
         first, last = rows
-        start = first * self.source // self.target
-        end = -(-(last + 1) * self.source // self.target) - 1
-        return start - self.margin, end + self.margin
+        return first * self.source // self.target, -(-(last + 1) * self.source // self.target) - 1
 
     def touches(self, rows: Range) -> Range:
         """Return the output rows that depend on any of the input rows *rows*.
@@ -148,10 +218,100 @@ class Resized:
         >>> Resized(source=7, target=3).touches((2, 2))
         (0, 1)
         """
+        return Resized(self.target, self.source).reads(rows)
+
+    def has_gaps(self, rows: tuple[int, int]) -> bool:
+        """Return False: neighbours read neighbours."""
+        return False
+
+    def sources(self, rows: Array) -> Array:
+        """Return exactly the input rows that some output rows depend on."""
+        ranges = [self.reads((row, row)) for row in rows.tolist()]
+        return np.concatenate([np.arange(r[0], r[1] + 1) for r in ranges if r])
+
+
+@dataclass(frozen=True)
+class Interpolated:
+    """Interpolation between rows: output row ``i`` lies at ``begin + i * step`` of the input.
+
+    It reads the row at or before that place, and from there *before* to *after* rows further; where
+    it lies on a row, that one alone. Beyond the borders the outermost row goes on.
+
+    >>> linear = Interpolated(4, 8, begin=Fraction(-1, 4), step=Fraction(1, 2))
+    >>> linear.reads((2, 2)), read_by(linear, (0, 0), size=4)
+    ((0, 1), (0, 0))
+    """
+
+    source: int
+    target: int
+    begin: Fraction
+    step: Fraction
+    before: int = 0
+    after: int = 1
+
+    maps = True
+
+    def reads(self, rows: Range) -> Range:
+        """Return a range that holds the input rows that the output rows *rows* depend on."""
         if rows is None:
             return None
-        first, last = rows[0] - self.margin, rows[1] + self.margin
-        return first * self.target // self.source, -(-(last + 1) * self.target // self.source) - 1
+        found = self.sources(np.arange(rows[0], rows[1] + 1))
+        return int(found.min()), int(found.max())
+
+    def touches(self, rows: Range) -> Range:
+        """Return a range that holds the output rows that depend on any of the rows *rows*."""
+        if rows is None:
+            return None
+        first, last = rows
+        low = (first - self.after - self.begin) / self.step if self.step and first > 0 else 0
+        above = last < self.source - 1 and self.step
+        high = (last + 1 - self.before - self.begin) / self.step if above else self.target - 1
+        return max(0, int(low)), min(self.target - 1, int(high) + 1)
+
+    def has_gaps(self, rows: tuple[int, int]) -> bool:
+        """Return whether rows may be left out."""
+        return True
+
+    def sources(self, rows: Array) -> Array:
+        """Return exactly the input rows that some output rows depend on, borders apart."""
+        parts = self.step.denominator * self.begin.denominator
+        begin, step = int(self.begin * parts), int(self.step * parts)
+        at, rest = np.divmod(begin + step * rows, parts)
+        if self.before == self.after:
+            return at
+        taps = np.arange(self.before, self.after + 1)
+        return np.concatenate([at[rest == 0], (at[rest > 0][:, None] + taps).ravel()])
+
+    def inside(self, rows: Array, size: int) -> Array:
+        """Return the rows of the map that stand for *rows*, some of which lie outside."""
+        return rows.clip(0, size - 1)
+
+
+@dataclass(frozen=True)
+class Flipped:
+    """The *size* rows of a map in the opposite order.
+
+    >>> Flipped(5).reads((0, 1))
+    (3, 4)
+    """
+
+    size: int
+
+    def reads(self, rows: Range) -> Range:
+        """Return the input rows that the output rows *rows* are."""
+        return None if rows is None else (self.size - 1 - rows[1], self.size - 1 - rows[0])
+
+    def touches(self, rows: Range) -> Range:
+        """Return the output rows that the input rows *rows* become."""
+        return self.reads(rows)
+
+    def has_gaps(self, rows: tuple[int, int]) -> bool:
+        """Return False: neighbours stay neighbours."""
+        return False
+
+    def sources(self, rows: Array) -> Array:
+        """Return exactly the input rows that some output rows are."""
+        return self.size - 1 - rows
 
 
 @dataclass(frozen=True)
@@ -161,7 +321,7 @@ class Padded:
     *mode* is torch's word for what the padding holds: ``"constant"``, ``"reflect"``,
     ``"replicate"`` or ``"circular"``.
 
-    >>> Padded(before=2, mode="reflect").within((0, 1), size=8)
+    >>> read_by(Padded(before=2, mode="reflect"), (0, 1), size=8)
     (1, 2)
     """
 
@@ -176,13 +336,24 @@ class Padded:
         """Return the output rows that depend on any of the input rows *rows*, borders apart."""
         return Sliding(padding=self.before).touches(rows)
 
-    def within(self, rows: Range, size: int) -> tuple[int, int]:
-        """Return the rows of a map of *size* rows that the output rows *rows* depend on."""
-        shifted = self.reads(rows)
-        if self.mode == "constant" or shifted is None:
-            return clip(shifted, size)
-        found = [self._source(row, size) for row in range(shifted[0], shifted[1] + 1)]
-        return min(found), max(found)
+    @property
+    def maps(self) -> bool:
+        """Whether rows outside of the map stand for rows of it."""
+        return self.mode != "constant"
+
+    def has_gaps(self, rows: tuple[int, int]) -> bool:
+        """Return False: borders apart, rows are moved alone."""
+        return False
+
+    def sources(self, rows: Array) -> Array:
+        """Return exactly the input rows that some output rows depend on, borders apart."""
+        return rows - self.before
+
+    def inside(self, rows: Array, size: int) -> Array:
+        """Return the rows of the map that stand for *rows*, some of which lie outside."""
+        if self.mode == "constant":
+            return rows
+        return np.array([self._source(row, size) for row in rows.tolist()], np.int64)
 
     def touched(self, rows: Range, size: int, target: int) -> tuple[int, int]:
         """Return which of *target* output rows depend on the rows *rows* of a map of *size*."""
@@ -218,16 +389,28 @@ class Whole:
         """Return the output rows that depend on any of the input rows *rows*: all of them."""
         return None
 
+    def has_gaps(self, rows: tuple[int, int]) -> bool:
+        """Return False."""
+        return False
 
-def union(one: Range, other: Range) -> Range:
-    """Return the smallest range that holds both.
+    def sources(self, rows: Array) -> Array:
+        """Refuse: the rows of the map are not known here."""
+        raise NotImplementedError
 
-    >>> union((0, 2), (5, 6))
-    (0, 6)
+
+def union(one: Rows, other: Rows) -> Rows:
+    """Return the rows that are in either.
+
+    >>> union((0, 2), (3, 6)), union((0, 0), (2, 2))
+    ((0, 6), array([0, 2]))
     """
     if one is None or other is None:
         return None
-    return min(one[0], other[0]), max(one[1], other[1])
+    listed = [
+        np.arange(rows[0], rows[1] + 1) if isinstance(rows, tuple) else rows
+        for rows in (one, other)
+    ]
+    return _packed(np.concatenate(listed))
 
 
 def clip(rows: Range, size: int) -> tuple[int, int]:

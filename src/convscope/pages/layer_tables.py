@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convscope.figures.sheet import number
 from convscope.methods.diagnosis.finding import named
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
 from convscope.network import Layer, Network
@@ -49,8 +48,7 @@ def _row(layer: Layer) -> tuple[str, ...]:
         layer.name,
         layer.op,
         times(layer.shape),
-        "whole" if layer.stride is None else _both(layer.stride),
-        _both(layer.receptive_field),
+        *layer.field_words(),
         f"{layer.parameters:,}" if layer.parameters else "",
         f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
     )
@@ -166,9 +164,3 @@ def shortly(text: str) -> str:
 def times(sizes: Sequence[int]) -> str:
     """Return sizes as they are written: ``64×28×28``."""
     return "×".join(map(str, sizes))
-
-
-def _both(values: Sequence[float]) -> str:
-    """Return one number for two equal ones."""
-    shown = [number(value) if value % 1 else f"{value:g}" for value in values]
-    return shown[0] if shown[0] == shown[1] else "×".join(shown)

@@ -103,7 +103,7 @@ def steps_of(relation: Relation) -> Steps | None:
     if isinstance(relation, Padded):
         return Sliding(padding=relation.before)
     if isinstance(relation, Resized):
-        if not relation.margin and relation.target % relation.source == 0:
+        if relation.target % relation.source == 0:
             factor = relation.target // relation.source
             return Transposed(factor, factor)
         if relation.source % relation.target == 0:

@@ -18,7 +18,7 @@ from convscope.network.ops.base import (
     without,
 )
 from convscope.network.rules import Rule
-from convscope.network.windows import Padded, Relation, Sliding
+from convscope.network.windows import Flipped, Padded, Relation, Sliding
 
 aten = torch.ops.aten
 
@@ -146,6 +146,44 @@ class Slice(Arrangement):
         if call.arguments["dim"] % len(call.shape) not in axes:
             return call
         return replace(call, arguments={**call.arguments, "start": None, "end": None})
+
+
+class Flip(LinearOperation):
+    """The values of some dimensions in the opposite order."""
+
+    is_layer = False
+
+    def __init__(self) -> None:
+        super().__init__("flip")
+
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
+        """Return the row as far from the other end."""
+        flipped = [given % len(call.shape) for given in call.arguments["dims"]]
+        return Flipped(call.shape[dimension]) if dimension in flipped else Sliding()
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the input's axes."""
+        return inputs[0]
+
+
+class Roll(LinearOperation):
+    """The values of some dimensions moved on, the last ones to the front."""
+
+    is_layer = False
+
+    def __init__(self) -> None:
+        super().__init__("roll")
+
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
+        """Return the row from which it came."""
+        rank = len(call.shape)
+        moved = zip(call.arguments["dims"], call.arguments["shifts"], strict=True)
+        shift = sum(by for given, by in moved if given % rank == dimension)
+        return Padded(shift, "circular") if shift else Sliding()
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the input's axes, unless all values are moved as one row."""
+        return inputs[0] if call.arguments["dims"] else None
 
 
 class Pad(LinearOperation):

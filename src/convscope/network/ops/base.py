@@ -48,6 +48,8 @@ class Operation:
     """Whether each channel of the output depends on the same channel of the input alone."""
     moves_axes = False
     """Whether :meth:`axes` may put rows and columns elsewhere than an input has them."""
+    takes_statistics = False
+    """Whether it treats every place alike but for the means and deviations of whole maps."""
     saves_output = False
     """Whether what it remembers lies as its output does, not as its inputs."""
     published = False

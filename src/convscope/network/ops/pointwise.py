@@ -1,6 +1,6 @@
 """Operations that treat every position alike: rectifiers, norms, sums, products."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -202,28 +202,52 @@ class FullyConnected(LinearOperation):
         return call.elements() * int(call.arguments["weight"].shape[1])
 
 
-class LayerNorm(Operation):
-    """Layer norm over the last dimensions."""
+class Norm(Operation):
+    """Layer, group and instance norm, by the mean and the deviation over some dimensions.
 
-    kind = "layer norm"
+    Args:
+        kind: what it is called.
+        over: returns the dimensions of a call over which these are taken.
+
+    """
+
     tabled = True
+    takes_statistics = True
+
+    def __init__(self, kind: str, over: Callable[[Call], Sequence[int]]) -> None:
+        self.kind, self.over = kind, over
 
     def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return True: :meth:`axes` says whether there are rows left."""
-        return True
+        """Return whether neither rows nor columns are among what is averaged, or a channel's."""
+        return without(axes, self.over(call)) is not None
 
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
-        """Return the same row; :meth:`axes` says whether there are rows left."""
-        return Sliding()
+        """Return the same row, or all of them where the statistics are taken over them."""
+        return Whole() if dimension in self.over(call) else Sliding()
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
-        """Return the input's axes unless the norm mixes one of them."""
-        rank = len(call.shape)
-        return without(inputs[0], range(rank - len(call.arguments["normalized_shape"]), rank))
+        """Return the input's axes."""
+        return inputs[0]
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
-        """Return the call as it is: it treats every position alike."""
-        return call
+        """Return the call as it is where it treats every position alike."""
+        return call if self.has_windows(call, axes) else None
+
+
+def last_dimensions(call: Call) -> Sequence[int]:
+    """Return the dimensions that a layer norm is over."""
+    rank = len(call.shape)
+    return range(rank - len(call.arguments["normalized_shape"]), rank)
+
+
+def all_but_first(call: Call) -> Sequence[int]:
+    """Return the dimensions that a group norm is over, the channels in groups."""
+    return range(1, len(call.shape))
+
+
+def all_places(call: Call) -> Sequence[int]:
+    """Return the dimensions that an instance norm is over; each channel has its own constants."""
+    return range(1, len(call.shape)) if call.arguments["use_input_stats"] else (1,)
 
 
 def channels_apart(call: Call, axes: Axes) -> Call | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -21,9 +22,11 @@ from convscope.network.ops.base import (
     with_arguments,
 )
 from convscope.network.rules import Rule
-from convscope.network.windows import Relation, Resized, Sliding, Whole
+from convscope.network.windows import Interpolated, Relation, Resized, Sliding, Whole
 
 aten = torch.ops.aten
+FINE = 10_000
+"""Scales are taken for the nearest fraction with no larger denominator."""
 
 
 class MaxPool(Operation):
@@ -179,11 +182,7 @@ class AveragePool(LinearOperation):
 
 
 class Resize(LinearOperation):
-    """Adaptive average pooling and interpolation."""
-
-    def __init__(self, kind: str, margin: int = 0) -> None:
-        super().__init__(kind)
-        self.margin = margin
+    """Adaptive average pooling, and what gives maps another number of rows and columns."""
 
     def has_windows(self, call: Call, axes: Axes) -> bool:
         """Return whether each row is copied to a whole number of rows, as upsampling does."""
@@ -194,7 +193,7 @@ class Resize(LinearOperation):
         relation = self.rows(call, 0, dimension)
         if isinstance(relation, Sliding):
             return 1
-        if not isinstance(relation, Resized) or relation.margin:
+        if not isinstance(relation, Resized):
             return 0
         return 0 if relation.target % relation.source else relation.target // relation.source
 
@@ -216,16 +215,48 @@ class Resize(LinearOperation):
         if from_end < -2:
             return Sliding()
         source, target = call.input_shapes[position][dimension], call.shape[dimension]
-        # A scale that gives a broken number of rows steps by less than the share of each row.
-        scales = call.arguments.get("scale_factors")
-        lag = math.ceil(source - target / scales[from_end] - 1e-6) if scales else 0
-        if source == target and not lag:
+        if source == target:
             return Sliding()
-        return Whole() if target == 1 else Resized(source, target, self.margin + lag)
+        return Whole() if target == 1 else Resized(source, target)
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return the input's axes, or the usual ones of maps."""
         return inputs[0] or MAPS
+
+
+class Interpolation(Resize):
+    """Interpolation to another size.
+
+    Args:
+        before: how many rows before the one at or before a place it reads.
+        after: how many rows after that one.
+        begin: what a row's place is measured from: the map's ``"corner"``, the same to the
+            ``"centre"`` of the row, or the centres of rows, to lie ``"between"`` them.
+
+    """
+
+    def __init__(self, before: int, after: int, begin: str) -> None:
+        super().__init__("upsampling")
+        self.before, self.after, self.begin = before, after, begin
+
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
+        """Return the rows that it interpolates between."""
+        from_end = dimension - len(call.shape)
+        if from_end < -2:
+            return Sliding()
+        source, target = call.input_shapes[position][dimension], call.shape[dimension]
+        scales = call.arguments.get("scale_factors")
+        # A scale that gives a broken number of rows steps by less than the share of each row.
+        step = Fraction(1 / scales[from_end] if scales else source / target).limit_denominator(FINE)
+        begin = {"corner": Fraction(0), "centre": step / 2, "between": step / 2 - Fraction(1, 2)}
+        start = begin[self.begin]
+        if call.arguments.get("align_corners"):
+            start, step = Fraction(0), Fraction(source - 1, max(1, target - 1))
+        if source == target and step == 1:
+            return Sliding()
+        if self.before == self.after and not target % source and step == Fraction(source, target):
+            return Resized(source, target)
+        return Interpolated(source, target, start, step, self.before, self.after)
 
 
 class AdaptiveMaxPool(Operation):

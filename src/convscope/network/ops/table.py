@@ -14,7 +14,9 @@ from convscope.network.calls import Call, Input
 from convscope.network.ops.arrangement import (
     Arrangement,
     Concatenation,
+    Flip,
     Pad,
+    Roll,
     Slice,
     View,
     kept,
@@ -32,13 +34,23 @@ from convscope.network.ops.pointwise import (
     BatchNorm,
     Floored,
     FullyConnected,
-    LayerNorm,
+    Norm,
     Pointwise,
     Rectifier,
     ReLU,
     Scale,
+    all_but_first,
+    all_places,
+    last_dimensions,
 )
-from convscope.network.ops.pooling import AdaptiveMaxPool, AveragePool, MaxPool, Mean, Resize
+from convscope.network.ops.pooling import (
+    AdaptiveMaxPool,
+    AveragePool,
+    Interpolation,
+    MaxPool,
+    Mean,
+    Resize,
+)
 
 aten = torch.ops.aten
 
@@ -57,7 +69,9 @@ TABLE: dict[Any, Operation] = {
     aten.linear.default: FullyConnected(),
     aten.addmm.default: LinearOperation("linear"),
     aten._native_batch_norm_legit_no_training.default: BatchNorm("batch norm"),
-    aten.layer_norm.default: LayerNorm(),
+    aten.layer_norm.default: Norm("layer norm", last_dimensions),
+    aten.group_norm.default: Norm("group norm", all_but_first),
+    aten.instance_norm.default: Norm("instance norm", all_places),
     # Pooling and resizing.
     aten.max_pool2d.default: MAX_POOL,
     aten.max_pool2d_with_indices.default: MAX_POOL,
@@ -67,8 +81,10 @@ TABLE: dict[Any, Operation] = {
     aten.adaptive_avg_pool2d.default: Resize("average pool"),
     aten._adaptive_avg_pool2d.default: Resize("average pool"),
     aten.mean.dim: Mean(),
-    aten.upsample_nearest2d.vec: Resize("upsampling"),
-    aten.upsample_bilinear2d.vec: Resize("upsampling", margin=1),
+    aten.upsample_nearest2d.vec: Interpolation(0, 0, "corner"),
+    aten._upsample_nearest_exact2d.vec: Interpolation(0, 0, "centre"),
+    aten.upsample_bilinear2d.vec: Interpolation(0, 1, "between"),
+    aten.upsample_bicubic2d.vec: Interpolation(-1, 2, "between"),
     # Rectifiers, where the rules differ.
     aten.relu.default: ReLU("rectifier"),
     aten.relu6.default: FLOORED,
@@ -101,6 +117,7 @@ TABLE: dict[Any, Operation] = {
     aten.pow.Tensor_Scalar: Pointwise("power"),
     aten.sqrt.default: Pointwise("power"),
     aten.abs.default: Pointwise("absolute value"),
+    aten.sign.default: Pointwise("sign"),
     # Values moved about.
     aten.cat.default: Concatenation(),
     aten.clone.default: View("copy", same),
@@ -117,6 +134,8 @@ TABLE: dict[Any, Operation] = {
     aten.channel_shuffle.default: Arrangement("channel shuffle", shuffled),
     aten.pixel_shuffle.default: Arrangement("pixel shuffle", lost),
     aten.pixel_unshuffle.default: Arrangement("pixel shuffle", lost),
+    aten.flip.default: Flip(),
+    aten.roll.default: Roll(),
     aten.pad.default: Pad(),
     aten.constant_pad_nd.default: Pad(),
 }
