@@ -63,6 +63,19 @@ def endless():
     return module, torch.zeros(1, 3, 9, 9)
 
 
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images):
+        return nn.functional.relu(nn.functional.dropout(self.convolution(images)))
+
+
+def noisy():
+    return Noisy(), torch.zeros(1, 3, 9, 9)
+
+
 class Branching(nn.Module):
     def __init__(self):
         super().__init__()
@@ -396,6 +409,22 @@ def test_values_that_are_not_finite_are_named_by_their_layer(place, refused):
     Image.new("RGB", (9, 9), "white").save("white.png")
     sentence = refused("project", place.model("endless"), "white.png", "--layer", "1", "--json")
     assert "not finite from layer '0' on" in sentence
+
+
+def test_noise_that_stays_on_is_refused_frozen_or_found(run, refused, place):
+    said = refused("project", place.model("noisy"), place.picture)
+    assert "dropout stays on in evaluation" in said
+    assert "--random freeze" in said
+    frozen = run("project", place.model("noisy"), place.picture, "--random", "freeze")
+    assert frozen.status == 0, frozen.err
+    assert "switched off: dropout at" in frozen.err
+    pictures = place.folder / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        Image.new("RGB", (9, 9), (40 * number, 90, 200)).save(pictures / f"{number}.png")
+    found = run("diagnose", place.model("noisy"), str(pictures), "--budget", "0")
+    assert found.status == 0, found.err
+    assert "randomness. Dropout stays on in evaluation: " in " ".join(found.out.split())
 
 
 # --- what it refuses: models and weights -------------------------------------------------------

@@ -1,7 +1,7 @@
 """``convscope diagnose``: which layers are dead, drowned, doubled, aliased, and what to change."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ RECORDS = (".safetensors",)
 BAD_SHOWN = 10
 
 
-@network_options()
+@network_options("random")
 def diagnose(
     network: NamedNetwork,
     images: Annotated[
@@ -75,7 +75,7 @@ def diagnose(
     check_output(output, PICTURES + RECORDS)
     limits = Thresholds.named(_numbers(threshold or []))
     Deadline(budget, or_zero=True)
-    net = network.load()
+    net = replace(network, random="freeze").load()  # randomness is a finding
     given = _given(images, net)
     with progress_bar("diagnosing") as advance:
         found = examine(
