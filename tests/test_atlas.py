@@ -27,7 +27,7 @@ from convscope.display import display_scale, to_display
 from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.figures.sheet import Sheet
 from convscope.figures.sheet import number as number_text
-from convscope.methods.scanning.sources import PictureFolder
+from convscope.methods.scanning.sources import PictureFolder, images_of
 from convscope.outputs import claim_folder
 from convscope.wording import counted
 
@@ -442,6 +442,27 @@ def test_pages_fit_a_phone_and_name_their_pictures(home, page):
         assert page.evaluate(unnamed) == 0
 
 
+def test_another_memory_draws_the_same_atlas(tmp_path):
+    """A wide layer is drawn in parts, a few channels at a time."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 40, 3), nn.ReLU(), nn.Conv2d(40, 6, 3), nn.ReLU())
+    images = list(torch.rand(12, 3, 16, 16))
+    net = cs.Network(module, images[0][None])
+    scan, source = cs.scan(net, images), images_of(images, net)
+    for name, memory in (("small", "2MB"), ("large", "1GB")):
+        write_atlas(net, scan, source, tmp_path / name, memory=memory)
+    one, other = (
+        {path.relative_to(tmp_path / name): path for path in (tmp_path / name).rglob("*.*")}
+        for name in ("small", "large")
+    )
+    assert one.keys() == other.keys()
+    for path in one:
+        if path.suffix in (".png", ".html", ".csv"):
+            assert one[path].read_bytes() == other[path].read_bytes(), path
+    data = [files[Path("layers/00-0.js")].read_text() for files in (one, other)]
+    assert data[0].replace("/small", "/large") == data[1]
+
+
 def vgg_sized(folder: Path, count: int) -> Path:
     """Write an atlas of VGG16's 4,224 channels, over smooth noise, by a net of 1x1 kernels."""
     torch.manual_seed(0)
@@ -454,8 +475,6 @@ def vgg_sized(folder: Path, count: int) -> Path:
     net = cs.Network(nn.Sequential(*layers), torch.zeros(1, 3, 8, 8), name="VGG16-sized")
     images = list(torch.rand(count, 3, 8, 8))
     scan = cs.scan(net, images)
-    from convscope.methods.scanning.sources import images_of
-
     return write_atlas(net, scan, images_of(images, net), folder)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -747,3 +748,15 @@ def test_a_range_is_given_and_little_of_one_said_of_deep_pictures(place, run):
         answer = run(*command, "--range", wrong)
         assert answer.status == 2
         assert f"--range is LOW,HIGH with LOW below HIGH, as 0,4095, not {wrong!r}" in answer.err
+
+
+def test_what_one_image_takes_is_said_where_it_is_more_than_the_memory(place, run):
+    (place.folder / "photos").mkdir()
+    Image.open(place.picture).save(place.folder / "photos" / "a.png")
+    command = ("diagnose", place.model("small"), "photos", "--budget", "0", "-o", "out.png")
+    assert "one image alone" not in run(*command).err
+    answer = run(*command, "--memory", "1KB")
+    assert answer.status == 0
+    assert re.search(
+        r"note: one image alone takes about [\d,]+ MB of .*, more than --m", answer.err
+    )

@@ -13,6 +13,7 @@ from convscope.cli.options import (
     AsJson,
     Memory,
     open_images,
+    say_least,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 from convscope.errors import ConvscopeError
@@ -76,6 +77,7 @@ def diagnose(
     limits = Thresholds.named(_numbers(threshold or []))
     Deadline(budget, or_zero=True)
     net = replace(network, random="freeze").load()  # randomness is a finding
+    say_least(net, memory)
     given = _given(images, net)
     with progress_bar("diagnosing") as advance:
         found = examine(

@@ -29,12 +29,13 @@ Output = Annotated[
 Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
 
 
-def say_least(net: "Network", memory: int) -> None:
+def say_least(net: "Network", memory: int | str) -> None:
     """Say what one image takes, where that is more than the memory given."""
+    from convscope.methods.budget import parse_bytes
     from convscope.methods.scanning.image_pass import least_memory
 
     least = least_memory(net)
-    if least > memory:
+    if least > parse_bytes(memory):
         typer.echo(
             f"convscope: note: one image alone takes about {least / 2**20:,.0f} MB of {net.name}, "
             f"more than --memory gives: the work takes that much, one image at a time",

@@ -11,6 +11,7 @@ from convscope.cli.options import (
     AsJson,
     Memory,
     open_images,
+    say_least,
 )
 from convscope.cli.printing import print_json, print_line, progress_bar
 
@@ -54,6 +55,7 @@ def report(
     parse_bytes(memory)
     check_folder(output, KIND, images)
     net = network.load()
+    say_least(net, memory)
     source = open_images(images, net)
     pictures = [net.preprocess(path) for path in picture] if picture else None
     names = [path.name for path in picture] if picture else None
