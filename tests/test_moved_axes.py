@@ -183,7 +183,7 @@ def check(
         assert torch.allclose(
             o.logit[row, column], module(hidden)[0, o.targets], rtol=0, atol=1e-12
         )
-    assert not o.notes
+    assert o.notes == net.notes
 
     for index, step in enumerate(net.graph.steps):
         if index == 0 or step.name not in net.layers or not net.graph.is_map(index):
@@ -239,7 +239,7 @@ def test_windows_that_are_wrong_are_noticed_and_not_used(monkeypatch):
     image = torch.randn(1, 2, 12, 12, generator=torch.Generator().manual_seed(0)).double()
     module(image)
     net = Network(module, image)
-    assert not cs.occlude(net, image, 4, 4, "black", layer="1", channel=0).notes
+    assert cs.occlude(net, image, 4, 4, "black", layer="1", channel=0).notes == net.notes
     # A convolution that is taken to read two columns further left than it does.
     right = Convolution.rows
     monkeypatch.setattr(
@@ -249,6 +249,7 @@ def test_windows_that_are_wrong_are_noticed_and_not_used(monkeypatch):
         cs.occlude(net, image, 4, 4, "black", layer="1", channel=0, method=method)
         for method in ("exact", "full")
     )
-    assert found.notes == ("computed in full: windows gave another answer (please report it)",)
+    said = "computed in full: windows gave another answer (please report it)"
+    assert found.notes == (*net.notes, said)
     assert torch.equal(found.logit, expected.logit)
     assert torch.equal(found.activation, expected.activation)

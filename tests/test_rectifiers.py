@@ -9,6 +9,8 @@ import convscope as cs
 from convscope.network import Network
 from convscope.network.ops import Rectifier
 
+pytestmark = pytest.mark.usefixtures("by_windows")
+
 ZERO = torch.zeros(1, dtype=torch.float64)
 WRITTEN = {
     "maximum of zeros": (lambda x: torch.maximum(x, torch.zeros_like(x)), F.relu),

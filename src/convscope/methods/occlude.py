@@ -15,7 +15,6 @@ from convscope.methods.adaptive import Budget, Mask, Sampling, estimated, neares
 from convscope.methods.occlusion import Occlusion
 from convscope.methods.passes import (
     Answers,
-    CheckedPasses,
     FullPasses,
     Indices,
     Passes,
@@ -382,7 +381,7 @@ class _Work:
             notes.append(f"stopped early: {done} of {count} positions were computed")
         elif done < count:
             notes.append(f"{done} of {count} positions were computed, the others are estimated")
-        if isinstance(self.passes, CheckedPasses) and self.passes.full is not None:
+        if isinstance(self.passes, WindowedPasses) and self.passes.differs:
             notes.append("computed in full: windows gave another answer (please report it)")
         if self.precision != "float32":
             notes.append("what a patch changes was computed in bfloat16")
@@ -397,8 +396,6 @@ def _passes(question: Question, method: str, precision: str, memory: int) -> Pas
         raise ConvscopeError(
             f"{question.net.name} cannot be computed in {precision}: leave the precision out"
         )
-    if rounded is None:
-        return CheckedPasses(question, memory)
     return WindowedPasses(question, memory, rounded)
 
 

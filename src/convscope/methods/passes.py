@@ -150,67 +150,21 @@ def _in_full(question: Question, cover: Cover) -> dict[int, Tensor]:
     return ascend(question.net.graph, images, question.targets).maps
 
 
-class CheckedPasses:
-    """Windows, as long as they answer as the whole network does.
-
-    One part of the first batch is computed in full besides; where the two differ by more than
-    rounding, everything is.
-
-    Attributes:
-        full: the passes over whole maps, once they have taken over.
-
-    """
-
-    def __init__(self, question: Question, memory: int) -> None:
-        self.question, self.memory = question, memory
-        self.windowed = WindowedPasses(question, memory)
-        self.full: FullPasses | None = None
-        self.checked = False
-
-    def answers(self, cover: Cover) -> Iterator[Answers]:
-        """Yield the answers with each part covered."""
-        if self.full is None:
-            for answers in self.windowed.answers(cover):
-                if not self.checked and not self._agrees(answers, cover):
-                    self.full = FullPasses(self.question, self.memory)
-                    break
-                self.checked = True
-                yield answers
-        if self.full is not None:
-            yield from self.full.answers(cover)
-
-    def _agrees(self, answers: Answers, cover: Cover) -> bool:
-        """Return whether the middle one of some answers is that of the whole network."""
-        question, place = self.question, len(answers.patches) // 2
-        found = _in_full(question, cover.part(answers.patches[place : place + 1]))
-        pairs = []
-        if answers.values is not None and question.answer is not None:
-            own = found[question.answer.step][0]
-            pairs.append((answers.values[place], own, own.abs().nan_to_num(0, posinf=0).max()))
-        if answers.activation is not None and question.layer is not None:
-            maps = found[question.layer]
-            own = _channel_sums(maps, question.channel)[0]
-            pairs.append(
-                (answers.activation[place], own, _channel_sums(maps.abs(), question.channel))
-            )
-        # Rounding differs in the order of sums; a wrong window is off by what a part changes.
-        tolerance = torch.finfo(question.image.dtype).eps ** 0.5
-        return all(
-            torch.allclose(a, b, rtol=0, atol=tolerance * float(scale), equal_nan=True)
-            for a, b, scale in pairs
-        )
-
-
 class WindowedPasses:
     """Computes at every layer only the window that a patch touches, where that costs less.
 
     At small inputs windows soon are whole maps, and the same answers come from whole passes.
+    One part of the first batch is computed in full besides; where the two differ by more than
+    rounding, everything is.
 
     Args:
         question: what is asked.
         memory: bytes for the batches, and for filters made ready.
         precision: what the changes that a patch makes are rounded to; None to compute with the
             values themselves, unrounded.
+
+    Attributes:
+        differs: whether windows gave another answer than the whole network.
 
     """
 
@@ -237,13 +191,44 @@ class WindowedPasses:
         self.limit = tensor_limit(memory, question.image)
         self.memory = memory
         self.whole = FullPasses(question, memory) if precision is None else None
+        self.checked = self.differs = False
 
     def answers(self, cover: Cover) -> Iterator[Answers]:
         """Yield the answers with each part covered."""
-        if self.whole is not None and not self._pays(cover.corners):
-            yield from self.whole.answers(cover)
-        else:
+        if self.whole is None:
             yield from self._by_windows(cover)
+            return
+        if not self.differs and self._pays(cover.corners):
+            for answers in self._by_windows(cover):
+                self.differs = not self.checked and not self._agrees(answers, cover)
+                self.checked = True
+                if self.differs:
+                    break
+                yield answers
+            else:
+                return
+        yield from self.whole.answers(cover)
+
+    def _agrees(self, answers: Answers, cover: Cover) -> bool:
+        """Return whether the middle one of some answers is that of the whole network."""
+        question, place = self.question, len(answers.patches) // 2
+        found = _in_full(question, cover.part(answers.patches[place : place + 1]))
+        pairs = []
+        if answers.values is not None and question.answer is not None:
+            own = found[question.answer.step][0]
+            pairs.append((answers.values[place], own, own.abs().nan_to_num(0, posinf=0).max()))
+        if answers.activation is not None and question.layer is not None:
+            maps = found[question.layer]
+            own = _channel_sums(maps, question.channel)[0]
+            pairs.append(
+                (answers.activation[place], own, _channel_sums(maps.abs(), question.channel))
+            )
+        # Rounding differs in the order of sums; a wrong window is off by what a part changes.
+        tolerance = torch.finfo(question.image.dtype).eps ** 0.5
+        return all(
+            torch.allclose(a, b, rtol=0, atol=tolerance * float(scale), equal_nan=True)
+            for a, b, scale in pairs
+        )
 
     def _pays(self, patches: Corners) -> bool:
         """Return whether windows cost less than whole maps, by a patch in the middle."""
