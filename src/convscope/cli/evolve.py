@@ -25,6 +25,7 @@ def evolve(
     ] = None,
     rule: Annotated[str, typer.Option(help="deconvnet, guided or gradient.")] = "deconvnet",
     images: Annotated[int, typer.Option(help="How many training images to look at.")] = 1_000,
+    device: Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")] = "cpu",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf, .gif or .mp4 file.")
     ] = Path("evolution.png"),
@@ -45,7 +46,7 @@ def evolve(
 
     with progress_bar("checkpoints") as advance:
         evolution = evolve_run(
-            run, data, channels=channels, count=images, rule=rule, progress=advance
+            run, data, channels=channels, count=images, rule=rule, device=device, progress=advance
         )
     _save(evolution, run.resolve().name, output)
     if as_json:

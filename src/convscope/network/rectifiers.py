@@ -127,9 +127,9 @@ def _composed(graph: Graph, index: int, root: int) -> Callable[[Tensor], Tensor]
         if filling is not None:
             plan.append((i, (), torch.tensor(filling, dtype=step.dtype)))
         elif step.call is not None:
-            # A constant of one value fits any window.
+            # A constant of one value fits any window, and, being a number of the CPU, any device.
             arguments = pytree.tree_map_only(
-                Tensor, lambda c: c.flatten()[0].detach(), dict(step.call.arguments)
+                Tensor, lambda c: c.flatten()[0].detach().cpu(), dict(step.call.arguments)
             )
             plan.append((i, step.inputs, replace(step.call, arguments=arguments)))
 

@@ -73,7 +73,7 @@ def _multiplies_halves(kind: str) -> bool:
     """
     if kind in ("auto", "cuda") and torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
-    if kind == "mps" or (kind == "auto" and torch.backends.mps.is_available()):
+    if kind not in ("auto", "cpu") or (kind == "auto" and torch.backends.mps.is_available()):
         return False
     # Newer than the oldest PyTorch that this package takes.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -167,9 +167,11 @@ def _device_name(device: torch.device) -> str:
     """Return the model of a GPU or processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor() or device.type
+        return platform.processor() or "cpu"
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, device.type)
+    return next(names, "cpu")

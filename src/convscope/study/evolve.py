@@ -102,6 +102,7 @@ def evolve(
     channels: Mapping[str, int | None] | None = None,
     count: int = 1_000,
     rule: str = "deconvnet",
+    device: str | torch.device | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evolution:
     """Follow one filter a layer through the checkpoints of a training.
@@ -119,6 +120,7 @@ def evolve(
             default every rectifier, or every convolution where there is none.
         count: how many of the images to look at, from the first.
         rule: as in :func:`convscope.project`.
+        device: where to run; by default where *module* is, or on the CPU.
         progress: called with the checkpoints done and the checkpoints in all.
 
     Raises:
@@ -127,7 +129,7 @@ def evolve(
         DataError: there is no image.
 
     """
-    training = _Training.of(run, module)
+    training = _Training.of(run, module, device)
     images, preprocess = training.inputs(data, count)
     final = training.network(training.paths[-1], images[:1])
     chosen_rule(final, rule)
@@ -162,7 +164,12 @@ class _Training:
     run: Run | None
 
     @classmethod
-    def of(cls, run: Run | str | Path, module: nn.Module | None) -> _Training:
+    def of(
+        cls,
+        run: Run | str | Path,
+        module: nn.Module | None,
+        device: str | torch.device | None,
+    ) -> _Training:
         """Return the training in a folder, with a copy of the network of its own."""
         if module is not None:
             folder = run.folder if isinstance(run, Run) else Path(run)
@@ -172,6 +179,8 @@ class _Training:
             training = cls(run.folder, run.module(), run)
         if not training.paths:
             raise TrainError(f"{training.folder} holds no checkpoint")
+        if device is not None:
+            training.module.to(device)
         return training
 
     @property
@@ -189,7 +198,7 @@ class _Training:
     def inputs(self, data: ImageSet | Tensor | str | Path, count: int) -> tuple[Tensor, Preprocess]:
         """Return the first *count* images in the network's input space, and what undoes it."""
         if isinstance(data, Tensor):
-            images = data[:count].float()
+            images = data[:count].float().cpu()
             _, channels, height, width = images.shape
             preprocess = Preprocess.identity(channels, (height, width))
         else:
@@ -250,7 +259,8 @@ def _moment(net: Network, images: Tensor, chosen: dict[str, int], rule: str) -> 
     for layer, peaks in channel_peaks(net, images, list(chosen)).items():
         image = peaks[:, chosen[layer]].argmax()
         p = project(net, images[image][None], layer, [chosen[layer]], rule=rule, titles=[""])
-        moments[layer] = _Moment(p.activation[0, 0], image, p.window[0, 0], p.pixels[0, 0])
+        found = (p.activation[0, 0], image, p.window[0, 0], p.pixels[0, 0])
+        moments[layer] = _Moment(*(tensor.cpu() for tensor in found))
     return moments
 
 

@@ -64,7 +64,7 @@ def channel_peaks(net: Network, images: Tensor, layers: Sequence[str]) -> dict[s
         layers: names of layers with feature maps.
 
     Returns:
-        layer -> [I, K].
+        layer -> [I, K], on the CPU.
 
     Raises:
         UnitError: there is no such layer, or it gives no feature maps.
@@ -80,8 +80,11 @@ def channel_peaks(net: Network, images: Tensor, layers: Sequence[str]) -> dict[s
         if not net.graph.is_map(step):
             raise UnitError(f"layer {layer!r} gives no feature maps")
     parts = [
-        {step: maps.amax((2, 3)) for step, maps in ascend(net.graph, batch, steps).maps.items()}
-        for batch in torch.split(images.to(net.dtype), BATCH)
+        {
+            step: maps.amax((2, 3)).cpu()
+            for step, maps in ascend(net.graph, batch.to(net.device, net.dtype), steps).maps.items()
+        }
+        for batch in torch.split(images, BATCH)
     ]
     return {
         layer: torch.cat([part[step] for part in parts])
