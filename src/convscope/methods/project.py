@@ -200,7 +200,10 @@ class _Request:
     ) -> "_Request":
         """Return the request, if the network has what is asked for."""
         steps, top = _steps(net, layer, top)
-        given = torch.as_tensor([] if channels is None else channels).flatten()
+        try:
+            given = torch.as_tensor([] if channels is None else channels).flatten()
+        except (ValueError, TypeError, RuntimeError) as error:  # too large, or no numbers
+            raise UnitError("channels are numbers of feature maps, such as [0, 5]") from error
         if len(given) and given.dtype not in INTEGERS:
             raise UnitError(f"channels are whole numbers, not {given[0].item():g}")
         chosen = given.tolist()
