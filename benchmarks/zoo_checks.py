@@ -259,7 +259,7 @@ class Examination:
 
     def projections(self, rule: str) -> None:
         """Compare units of two images together; the gradient's with little memory too."""
-        for layer in self.layers:
+        for layer in self.layers if rule == "gradient" else self.layers[-2:]:
             if rule != "gradient" and not self.same_rectifiers(layer, rule):
                 continue
             channels = self.channels(layer)
@@ -357,7 +357,7 @@ class Examination:
         for image in self.images[:SCANNED]:
             with torch.no_grad():
                 singles.append(heard(self.module, image[None])[0])
-        found = cs.scan(self.net, list(self.images[:SCANNED]), top=2)
+        found = cs.scan(self.net, list(self.images[:SCANNED]), top=2, memory="32MB")
         for layer in found.layers.values():
             if layer.read_at not in self.one_to_one:
                 continue

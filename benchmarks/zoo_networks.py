@@ -35,7 +35,7 @@ def _sizes(listed: str, side: int) -> dict[str, int]:
 
 # fmt: off
 TORCHVISION = _sizes(
-    """alexnet vgg11 vgg13_bn vgg16@48 resnet18 resnet34 resnet50 resnext50_32x4d wide_resnet50_2
+    """alexnet vgg11 resnet18 resnet34 resnet50 
     densenet121 googlenet inception_v3@96 mobilenet_v2 mobilenet_v3_small mobilenet_v3_large
     efficientnet_b0 efficientnet_v2_s convnext_tiny squeezenet1_0 squeezenet1_1 shufflenet_v2_x0_5
     shufflenet_v2_x1_0 mnasnet0_5 mnasnet1_0 regnet_x_400mf regnet_y_400mf swin_t swin_v2_t
@@ -58,7 +58,7 @@ TIMM = _sizes(
     resnet50_gn resnetaa34d ecaresnet26t seresnext26d_32x4d resnetv2_50x1_bit resnetv2_50d_frn
     rexnet_100 efficientnet_lite0 efficientnet_es efficientnet_b0_gn efficientnet_b0_g16_evos
     efficientnet_cc_b0_4e mixnet_s fbnetc_100 spnasnet_100 hardcorenas_a
-    tf_mobilenetv3_small_minimal_100 gcresnext26ts bat_resnext26ts lambda_resnet26t regnetz_b16
+    tf_mobilenetv3_small_minimal_100 gcresnext26ts bat_resnext26ts lambda_resnet26t
     cs3darknet_focus_s dla34 dpn68 lowformer_b0 caformer_s18 convformer_s18 poolformerv2_s12
     mobilenetv4_hybrid_medium_075 nextvit_small res2net50_14w_8s res2next50 rdnet_tiny
     resnetrs50 densenetblur121d eca_vovnet39b efficientvit_l1 efficientvim_m1 ghostnetv2_100
@@ -70,7 +70,7 @@ TIMM = _sizes(
     botnet26t_256@256 halonet26t@128 efficientformer_l1@224 efficientformerv2_s0@224
     levit_conv_128s@224 efficientvit_m0@224 crossvit_9_240@240 hiera_tiny_224@224
     mvitv2_tiny@224 coatnet_nano_rw_224@224 maxvit_pico_rw_256@256 gcvit_xxtiny@224
-    sequencer2d_s@224 nest_tiny@224 inception_v4@96 inception_resnet_v2@96 vitamin_small_224@224
+    sequencer2d_s@224 nest_tiny@224 vitamin_small_224@224
     csatv2@512""", 64,
 )
 
