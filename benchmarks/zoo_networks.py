@@ -35,7 +35,7 @@ def _sizes(listed: str, side: int) -> dict[str, int]:
 
 # fmt: off
 TORCHVISION = _sizes(
-    """alexnet vgg11 resnet18 resnet34 resnet50 
+    """alexnet vgg11 resnet18 resnet34 resnet50
     densenet121 googlenet inception_v3@96 mobilenet_v2 mobilenet_v3_small mobilenet_v3_large
     efficientnet_b0 efficientnet_v2_s convnext_tiny squeezenet1_0 squeezenet1_1 shufflenet_v2_x0_5
     shufflenet_v2_x1_0 mnasnet0_5 mnasnet1_0 regnet_x_400mf regnet_y_400mf swin_t swin_v2_t
