@@ -344,7 +344,7 @@ class Examination:
             self.note("occlusion", torch.cat([o.activation.flatten(), scale[None].cpu()]),
                       torch.cat([sums, scale[None]]), layer)  # fmt: skip
         if self.net.answer is not None:
-            rows = torch.cat([output.flatten(1) for _, output in covered])
+            rows = torch.cat([output.reshape(1, -1) for _, output in covered])
             found = o.number
             if found is None:
                 inside = bool(((rows >= 0) & (rows <= 1)).all())  # probabilities already
