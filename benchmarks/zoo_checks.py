@@ -20,7 +20,7 @@ SINGLE = 1e-6  # what a scan keeps in float32
 RECTIFIERS = {
     f"{name}Backward{number}"
     for name in (
-        "Relu", "Hardtanh", "LeakyRelu", "RreluWithNoise", "PreluKernel", "Elu", "Gelu", "Silu",
+        "Relu", "Celu", "Hardtanh", "LeakyRelu", "RreluWithNoise", "PreluKernel", "Elu", "Gelu", "Silu",
         "Hardswish", "Mish", "Softplus", "Threshold",
     )
     for number in (0, 1)
@@ -198,6 +198,9 @@ class Examination:
         began = time.process_time()
         self.net = cs.Network(self.module, self.images[:1])
         self.found["trace"] = round(time.process_time() - began, 2)
+        for part in self.module.modules():
+            if getattr(part, "inplace", False) is True:
+                part.inplace = False  # or autograd hides rectifiers that overwrite views
         self.one_to_one: dict[str, Tensor] = {}
         self.attempt("output", self.outputs)
         self.layers = self.chosen_layers()
@@ -347,8 +350,9 @@ class Examination:
             rows = torch.cat([output.reshape(1, -1) for _, output in covered])
             found = o.number
             if found is None:
-                inside = bool(((rows >= 0) & (rows <= 1)).all())  # probabilities already
-                found, rows = o.probability, rows if inside else rows.softmax(1)
+                found = o.probability
+                if o.answer == "classes" and not torch.allclose(rows.sum(1), rows.new_ones(())):
+                    rows = rows.softmax(1)  # no probabilities yet
             scale = clean.abs().max()[None] if o.number is not None else torch.ones(1)
             self.note("occlusion", torch.cat([found.flatten(), scale.to(found)]),
                       torch.cat([rows[:, o.targets], scale.to(rows)]), "answer")  # fmt: skip

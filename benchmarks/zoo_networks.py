@@ -48,7 +48,7 @@ TIMM = _sizes(
     """test_vit@160 test_vit_relpos@160 test_resnet test_convnext test_convnext2 test_convnext3
     test_efficientnet test_efficientnet_gn test_efficientnet_ln test_byobnet test_nfnet
     test_mambaout mobileone_s0 repvgg_a0 resnet10t darknet17 lcnet_035 starnet_s050 tinynet_e
-    mobilenetv2_035 convmixer_768_32 convnext_atto convnextv2_atto dla46_c dla46x_c dpn48b
+    mobilenetv2_035 convnext_atto convnextv2_atto dla46_c dla46x_c dpn48b
     efficientvit_b0 fasternet_t0 ghostnet_050 hgnetv2_b0 inception_next_atto mambaout_femto
     mobilenetv3_small_050 mobilenetv4_conv_small_035 mobilevit_xxs mobilevitv2_050 poolformer_s12
     pvt_v2_b0 regnetx_002 regnety_002 repghostnet_050 repvit_m0_9 resnetv2_18 selecsls42
