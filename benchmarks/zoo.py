@@ -8,7 +8,7 @@ random weights under which nothing is zero by accident, in float64 where it runs
 its output and every map that a module stands for; the projections of several units of two images
 together, by three rules, with much memory and with little; occlusion; the scan's peaks; the
 receptive fields. One line a network goes to the results, and networks in it are not run again
-unless --again says so; --only takes networks whose name holds a TEXT. --write makes the page.
+unless --again says so; --only takes networks whose name holds a TEXT, in the order of the texts. --write makes the page.
 Needs torchvision, timm, transformers, segmentation-models-pytorch and monai beside convscope.
 """
 
@@ -35,7 +35,7 @@ def main() -> None:
     options = arguments()
     options.results.parent.mkdir(parents=True, exist_ok=True)
     known = read(options.results)
-    chosen = [n for n in NETWORKS if not options.only or any(t in n for t in options.only)]
+    chosen = list(dict.fromkeys(n for t in options.only for n in NETWORKS if t in n))
     left = [name for name in chosen if options.again or name not in known]
     if left:
         cs.Network(nn.Conv2d(3, 2, 1), torch.zeros(1, 3, 4, 4))  # what a first trace sets up
@@ -70,7 +70,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("build/zoo.jsonl"))
-    parser.add_argument("--only", nargs="+", default=[])
+    parser.add_argument("--only", nargs="+", default=[""])
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seconds", type=int, default=600)
