@@ -8,7 +8,8 @@ random weights under which nothing is zero by accident, in float64 where it runs
 its output and every map that a module stands for; the projections of several units of two images
 together, by three rules, with much memory and with little; occlusion; the scan's peaks; the
 receptive fields. One line a network goes to the results, and networks in it are not run again
-unless --again says so; --only takes networks whose name holds a TEXT, in the order of the texts. --write makes the page.
+unless --again says so; --only takes networks whose name holds a TEXT, in the order of the texts.
+--write makes the page.
 Needs torchvision, timm, transformers, segmentation-models-pytorch and monai beside convscope.
 """
 

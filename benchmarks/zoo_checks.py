@@ -20,8 +20,8 @@ SINGLE = 1e-6  # what a scan keeps in float32
 RECTIFIERS = {
     f"{name}Backward{number}"
     for name in (
-        "Relu", "Celu", "Hardtanh", "LeakyRelu", "RreluWithNoise", "PreluKernel", "Elu", "Gelu", "Silu",
-        "Hardswish", "Mish", "Softplus", "Threshold",
+        "Relu", "Celu", "Hardtanh", "LeakyRelu", "RreluWithNoise", "PreluKernel", "Elu", "Gelu",
+        "Silu", "Hardswish", "Mish", "Softplus", "Threshold",
     )
     for number in (0, 1)
 }  # fmt: skip
@@ -198,6 +198,8 @@ class Examination:
         began = time.process_time()
         self.net = cs.Network(self.module, self.images[:1])
         self.found["trace"] = round(time.process_time() - began, 2)
+        if any(step.dtype == torch.float32 for step in self.net.graph.steps):
+            self.allowed, self.found["dtype"] = ROUGH, "float32"  # or in parts, as attention often
         for part in self.module.modules():
             if getattr(part, "inplace", False) is True:
                 part.inplace = False  # or autograd hides rectifiers that overwrite views
