@@ -122,7 +122,18 @@ class KernelsFromTheImage(Unusual):
         return found.view(len(maps), 3, *found.shape[2:])
 
 
+class DataOfAMap(Unusual):
+    """Pads a shortcut's channels by ``.data``, which has no gradient (ResNet's option A)."""
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        short = F.avg_pool2d(maps, 1, 2)
+        zeros = torch.zeros(len(maps), 2, *short.shape[2:], dtype=short.dtype)
+        wide = torch.cat([short.data[:, :2], zeros], 1)
+        return self.last(wide + F.conv2d(maps, self.last.weight.repeat(2, 1, 1, 1)[:4], None, 2, 1))
+
+
 UNUSUAL = [
+    DataOfAMap,
     KernelsFromTheImage,
     WrittenInto,
     BrokenScale,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram, ShapesCollection
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from convscope.network.advice import why_not
@@ -94,9 +95,22 @@ def export(module: nn.Module, inputs: Inputs) -> ExportedProgram:
 
 
 def _export(module: nn.Module, inputs: Inputs, shapes: Any) -> ExportedProgram:
-    return torch.export.export(
-        module, inputs.args, inputs.kwargs, dynamic_shapes=shapes, strict=False
-    )
+    with _DataIsDetached():
+        return torch.export.export(
+            module, inputs.args, inputs.kwargs, dynamic_shapes=shapes, strict=False
+        )
+
+
+class _DataIsDetached(TorchFunctionMode):
+    """Has ``x.data`` recorded as ``x.detach()``: torch.export would take it for a constant."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call *function*, or detach where the data of a tensor is asked for."""
+        if function == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+            return args[0].detach()
+        return function(*args, **(kwargs or {}))
 
 
 def _registered(module: nn.Module, inputs: Inputs) -> bool:
