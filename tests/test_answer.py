@@ -206,3 +206,43 @@ def test_wrong_answers_are_named():
     with pytest.raises(TraceError, match=r"output of shape \[1, 2, 10, 10\] is no row of labels"):
         cs.Network(maps, IMAGE, answer="labels")
     assert cs.Network(maps, IMAGE).answer is None
+
+
+class Fixed(nn.Module):
+    """A network that takes one image at a time, in one way or another."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.way, self.conv = way, nn.Conv2d(3, 6, 3, padding=1)
+        self.second, self.fc = nn.Conv2d(6, 6, 3), nn.Linear(6, 3)
+        self.lstm = nn.LSTM(6, 6, batch_first=True)
+        self.norm = nn.BatchNorm2d(6, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.second(self.conv(x).relu()).relu()
+        if self.way == "view":
+            return self.fc(maps.view(1, 6, -1).mean(2))
+        if self.way == "batch norm":  # of the batch's own statistics
+            return self.fc(self.norm(maps).relu().mean((2, 3))).softmax(1)
+        if self.way == "lstm":
+            return self.fc(self.lstm(maps.flatten(2).transpose(1, 2))[0][:, -1])
+        return self.fc(maps.squeeze(0).mean((1, 2))[None])
+
+
+@pytest.mark.parametrize("way", ["view", "batch norm", "lstm", "squeeze"])
+@pytest.mark.parametrize("method", ["exact", "full"])
+def test_a_network_of_one_image_at_a_time_is_occluded_all_the_same(by_windows, way, method):
+    module = Fixed(way).double().eval()
+    net = cs.Network(module, IMAGE)
+    o = cs.occlude(net, IMAGE, layer="second", channel=1, target=1, method=method, **OPTIONS)
+    for row in range(3):
+        for column in range(3):
+            hidden = IMAGE.clone()
+            hidden[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0
+            with torch.no_grad():
+                expected = module(hidden)[0]
+                unit = module.second(module.conv(hidden).relu())[0, 1].sum()
+            chance = expected[1] if way == "batch norm" else expected.softmax(0)[1]
+            assert abs(o.probability[row, column] - chance) < 1e-12
+            assert abs(o.activation[row, column] - unit) < 1e-10
