@@ -30,6 +30,9 @@ FILTERS_SHARE = 1 / 4
 """The part of the memory that filters made ready for Winograd's convolution may take: a fourth of
 the default holds VGG16's."""
 
+WINDOWS_WORTH = 0.9
+"""What windows may cost of whole passes: between, planning takes what they save."""
+
 PLAN_BYTES = 96
 """What planning one patch takes for each step: its rows and columns, where they are, and how many,
 in the order in which groups are cut."""
@@ -236,7 +239,7 @@ class WindowedPasses:
         middle = np.abs(patches[:, 0::2].sum(1) - height) + np.abs(patches[:, 1::2].sum(1) - width)
         spans = self.walk.spans(patches[[int(middle.argmin())]])
         windows, whole = shares(self.walk, *spans, len(patches))
-        return windows < whole
+        return windows < WINDOWS_WORTH * whole
 
     def _by_windows(self, cover: Cover) -> Iterator[Answers]:
         waiting: list[tuple[Indices, dict[int, Windows]]] = []
