@@ -99,6 +99,7 @@ class ReceptiveFields:
         # Windows are products of rows and columns, and neighbouring units share theirs.
         self.rows = cache(self._rows)
         self.along = cache(self._along)
+        self.inputs = cache(self._inputs)
 
     def _relation(self, index: int, position: int, axis: int) -> Relation:
         step = self.graph.steps[index]
@@ -137,6 +138,15 @@ class ReceptiveFields:
             found.append(own or any(found[source] for source in step.inputs))
         return found
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether there is anything that a local field leaves out."""
+        steps = enumerate(self.graph.steps)
+        return any(
+            step.operation.takes_statistics or len(self.inputs(index)) < len(step.inputs)
+            for index, step in steps
+        )
+
     def _inputs(self, index: int) -> list[tuple[int, int]]:
         """Return the positions and steps that a step reads, without gates if they are left out."""
         inputs = list(enumerate(self.graph.steps[index].inputs))
@@ -159,15 +169,14 @@ class ReceptiveFields:
             if index not in reached:
                 continue
             wanted = reached.pop(index)
-            for position, source in self._inputs(index):
+            for position, source in self.inputs(index):
                 axes = self.graph.axes[source]
                 cut = clipped and axes is not None
                 size = self.graph.steps[source].shape[axes[axis]] if cut and axes else None
                 found = read_by(self.relation(index, position, axis), wanted, size)
-                if found != NO_ROWS if isinstance(found, tuple) else True:
-                    seen = reached.get(source, NO_ROWS)
-                    empty = isinstance(seen, tuple) and seen[0] > seen[1]
-                    reached[source] = found if empty else union(seen, found)
+                if isinstance(found, tuple) and found[0] > found[1]:
+                    continue
+                reached[source] = union(reached[source], found) if source in reached else found
         return ends(reached.get(0, NO_ROWS))
 
     def window(self, index: int, row: int, column: int) -> tuple[int, int, int, int]:
@@ -228,6 +237,8 @@ class ReceptiveFields:
 def layers_of(graph: Graph) -> dict[str, Layer]:
     """Return the layers of a graph by name, in the order they run."""
     fields, local = ReceptiveFields(graph), ReceptiveFields(graph, local=True)
+    if not local.leaves_out:
+        local = fields
     return {
         step.name: _layer(graph, fields, local, index)
         for index, step in enumerate(graph.steps)

@@ -406,6 +406,10 @@ def union(one: Rows, other: Rows) -> Rows:
     """
     if one is None or other is None:
         return None
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        (first, last), (begin, end) = one, other
+        if max(first, begin) <= min(last, end) + 1:
+            return min(first, begin), max(last, end)
     listed = [
         np.arange(rows[0], rows[1] + 1) if isinstance(rows, tuple) else rows
         for rows in (one, other)
