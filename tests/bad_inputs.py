@@ -645,7 +645,6 @@ def _calls() -> Iterator[tuple[str, Call]]:
         "one without batch": lambda w: w.images[0],
         "rows first": lambda w: w.images.permute(0, 2, 3, 1),
         "one channel": lambda w: w.images[:, :1],
-        "another size": lambda w: w.images[..., :9],
         "none": lambda w: w.images[:0],
         "a number": lambda w: torch.tensor(3.0),
         "NaN": lambda w: w.nan,
