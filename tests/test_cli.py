@@ -596,7 +596,6 @@ def wrapped():
     ("options", "words"),
     [
         (["--channel", "1"], "a channel number means nothing without its layer"),
-        (["--layer", "4", "--channel", "1", "--channel", "1"], "channel 1 is given twice"),
         (["--layer", "4", "--layer", "4"], "layer 4 is given twice"),
         (["--layer", "4", "--channel", "1", "--top", "2"], "top takes the strongest"),
         (["--top", "0"], "must be at least 1, not 0"),

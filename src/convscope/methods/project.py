@@ -119,11 +119,10 @@ def check_choices(
         raise UnitError("top takes the strongest channels where none is named: leave out one")
     if top is not None and top < 1:
         raise UnitError(f"the number of strongest channels must be at least 1, not {top}")
-    for what, given in (("layer", layer), ("channel", channels)):
-        if isinstance(given, list | tuple):
-            for one in given:
-                if given.count(one) > 1:
-                    raise UnitError(f"{what} {one} is given twice")
+    if isinstance(layer, list | tuple):
+        for one in layer:
+            if layer.count(one) > 1:
+                raise UnitError(f"layer {one} is given twice")
 
 
 def units_an_image(
