@@ -150,8 +150,14 @@ def occlude_sizes(
 ) -> list[Occlusion]:
     """Occlude an image with patches of several sizes, one after the other.
 
-    Arguments and errors are those of :func:`occlude`, but for *patches*, a list of sizes; the
-    budget is that of each. Where Ctrl-C stops the work, the sizes not begun are left out.
+    All but *patches* is as in :func:`occlude`, errors too; the budget is that of each size. Where
+    Ctrl-C stops the work, the sizes not begun are left out.
+
+    Args:
+        net: see :func:`occlude`, as for all that is not named here.
+        image: [1, C, H, W], or [C, H, W].
+        patches: the sizes, each a number of pixels or (height, width).
+
     """
     _check_method(method, budget, precision)
     net = net.fitting(image)

@@ -55,6 +55,10 @@ def read_parts(path: str | os.PathLike[str], preprocess: Preprocess) -> PartSet:
     beside the table unless its path is absolute; what the part is; and its box in pixels of the
     upright picture, right and bottom excluded.
 
+    Args:
+        path: the table.
+        preprocess: the network's, ``net.preprocess``: how the pictures become its inputs.
+
     Raises:
         DataError: if the table is missing or damaged, or a box does not lie in its picture.
         ImageError: if a picture cannot be read.

@@ -1,0 +1,70 @@
+"""The pages: no link is dead, and everything public says what it is."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import convscope as cs
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+)
+NAMES = sorted(set(cs.__all__) - {"__version__"})
+
+
+def prose(page: Path) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in kept}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_link_is_dead(page):
+    place = ROOT / page
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(place)):
+        if re.match(r"https?:|mailto:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (place.parent / file).resolve() if file else place
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked), target
+
+
+def test_every_page_is_reached_from_the_readme():
+    seen, waiting = set(), ["README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in seen or not page.endswith(".md"):
+            continue
+        seen.add(page)
+        for target in re.findall(r"\]\(([^)\s#]+)", prose(ROOT / page)):
+            linked = (ROOT / page).parent / target
+            if linked.exists() and linked.resolve().is_relative_to(ROOT):
+                waiting.append(linked.resolve().relative_to(ROOT).as_posix())
+    assert set(PAGES) - seen == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_says_what_it_takes_or_shows_it(name):
+    public = getattr(cs, name)
+    said = inspect.getdoc(public) or ""
+    assert said, name
+    expected = (">>> ", "Args:", "Attributes:", "Example:")
+    nothing_to_say = inspect.isclass(public) and issubclass(public, BaseException)
+    assert nothing_to_say or any(part in said for part in expected), said
+
+
+def test_no_page_of_how_to_is_without_a_heading():
+    for page in PAGES:
+        assert (ROOT / page).read_text("utf-8").startswith("# "), page
