@@ -153,10 +153,13 @@ def occlude_sizes(
     All but *patches* is as in :func:`occlude`, errors too; the budget is that of each size. Where
     Ctrl-C stops the work, the sizes not begun are left out.
 
-    Args:
-        net: see :func:`occlude`, as for all that is not named here.
-        image: [1, C, H, W], or [C, H, W].
-        patches: the sizes, each a number of pixels or (height, width).
+    >>> import convscope as cs
+    >>> from torch import nn
+    >>> classifier = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    >>> net = cs.Network(classifier, torch.zeros(1, 1, 8, 8), preprocess="none")
+    >>> found = cs.occlude_sizes(net, torch.ones(1, 1, 8, 8), [2, 4], stride=2)
+    >>> [one.probability.shape for one in found]
+    [torch.Size([4, 4]), torch.Size([3, 3])]
 
     """
     _check_method(method, budget, precision)
