@@ -163,7 +163,7 @@ MONAI = {
     "VQVAE": {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "channels": (8, 8), "num_res_channels": (8, 8), "num_res_layers": 1, "downsample_parameters": ((2, 4, 1, 1),) * 2, "upsample_parameters": ((2, 4, 1, 1, 0),) * 2, "num_embeddings": 8, "embedding_dim": 4},
     "HoVerNet": {"mode": "fast", "out_classes": 3},
 }
-MONAI_SHAPES = {"FlexibleUNet": (3, 64, 64), "SwinUNETR": (1, 64, 64), "HoVerNet": (3, 256, 256)}
+MONAI_SHAPES = {"AHNet": (1, 128, 128), "FlexibleUNet": (3, 64, 64), "SwinUNETR": (1, 64, 64), "HoVerNet": (3, 256, 256)}
 # fmt: on
 
 

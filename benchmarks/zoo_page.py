@@ -32,14 +32,16 @@ VERDICTS = ("right", "refused", "wrong", "crash")
 RULES = ("gradient", "deconvnet", "guided")
 
 
-def page(known: dict[str, dict]) -> str:
+def page(known: dict[str, dict], listed: int) -> str:
+    """Return the page for the results of *known*, of as many networks as are *listed*."""
     lines = list(known.values())
     versions = ", ".join(sorted({line["torch"] for line in lines}))
     commits = Counter(line["commit"] for line in lines).most_common()
     made = ", ".join(f"{commit} ({count})" for commit, count in commits)
     parts = [
         INTRODUCTION,
-        f"{len(lines)} networks, with torch {versions}, at the commits {made}.\n",
+        f"{len(lines)} of the {listed} networks that `benchmarks/zoo_networks.py` lists, with torch "
+        f"{versions}, at the commits {made}.\n",
         _libraries(lines),
     ]
     for verdict, title in (
