@@ -40,8 +40,8 @@ def page(known: dict[str, dict], listed: int) -> str:
     made = ", ".join(f"{commit} ({count})" for commit, count in commits)
     parts = [
         INTRODUCTION,
-        f"{len(lines)} of the {listed} networks in `benchmarks/zoo_networks.py`, with torch {versions}, "
-        f"at the commits {made}.\n",
+        f"{len(lines)} of the {listed} networks in `benchmarks/zoo_networks.py`, with torch "
+        f"{versions}, at the commits {made}.\n",
         _libraries(lines),
     ]
     for verdict, title in (
