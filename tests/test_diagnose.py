@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.text import Text
 from PIL import Image
 from torch import Tensor, nn
 
 import convscope as cs
 from convscope import cli
 from convscope.errors import ConvscopeError, DataError
-from convscope.figures.diagnosis import diagnosis_figure
 from convscope.methods.diagnosis.importance import Ablation
 from convscope.methods.diagnosis.receptive_field import receptive_fields
 from convscope.methods.diagnosis.spectra import ImageSpectrum, first_layer, response_of
@@ -595,6 +595,56 @@ def test_a_scan_alone_will_do_for_what_it_holds():
     assert cs.diagnose(same, scanned).findings == found.findings
 
 
+def test_it_is_a_table_a_summary_and_a_picture(tmp_path):
+    planted = plant(nn.Sequential(nn.Conv2d(3, 20, 3, 2), nn.ReLU()), "killed", 0)
+    net = Network(planted.module, torch.zeros(1, 3, 12, 12))
+    found = cs.diagnose(net, list(noise(60, 3, 12, 12)), budget=0)
+    assert found.partial == "budget"
+    (row,) = found.table()
+    assert (row["layer"], row["units"], row["dead"]) == ("0", 20, len(found.layers[0].dead))
+    assert "dead units" in row["findings"]
+    assert "0: dead units." in found.summary()
+    assert len(repr(found)) < 1000
+    for ending in (".png", ".svg", ".pdf", ".json", ".csv", ".npz", ".safetensors"):
+        found.save(tmp_path / f"d{ending}", width="column")
+        assert (tmp_path / f"d{ending}").stat().st_size > 100
+    assert json.loads((tmp_path / "d.json").read_text())["partial"] == "budget"
+    assert (tmp_path / "d.csv").read_text().splitlines()[1].startswith("0,20,")
+    with pytest.raises(cs.ConvscopeError, match=r"ending must be one of \.png"):
+        found.save(tmp_path / "d.txt")
+
+
+@pytest.mark.parametrize("width", ["column", "text", "slide"])
+def test_letters_of_the_figure_stay_legible_and_inside(width):
+    torch.manual_seed(0)
+    net = network(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3))
+    drawn = cs.diagnose(net, list(noise(60, 3, 12, 12))).plot(width=width)
+    drawn.canvas.draw()
+    across, high = drawn.canvas.get_width_height()
+    texts = [t for t in drawn.findobj(Text) if t.get_text().strip() and t.get_visible()]
+    assert min(text.get_fontsize() for text in texts) >= 7
+    for text in drawn.texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0, text.get_text()
+        assert box.x1 <= across + 1, text.get_text()
+        assert 0 <= box.y0 < box.y1 <= high, text.get_text()
+
+
+def test_an_interrupt_hands_out_what_was_measured():
+    net = network(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(800, 3))
+
+    def stop(done: int, total: int) -> None:
+        if done == total - 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(cs.Interrupted) as stopped:
+        cs.diagnose(net, list(noise(60, 3, 12, 12)), progress=stop)
+    found = stopped.value.result
+    assert found.partial == "interrupted"
+    assert found.images == 60
+    assert found.layers[0].without is None
+
+
 def test_bad_images_are_left_out_and_named():
     images = list(noise(60, 3, 12, 12))
     images[7] = torch.full((3, 12, 12), torch.nan)
@@ -634,8 +684,8 @@ def test_mistakes_are_said_in_a_sentence(options, message):
 def test_the_figure_writes_findings_in_words():
     planted = plant(nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU()), "killed", 0)
     net = Network(planted.module, torch.zeros(1, 3, 12, 12), notes=["random weights"])
-    sheet = diagnosis_figure(cs.diagnose(net, list(noise(60, 3, 12, 12))))
-    text = " ".join(item.get_text() for item in sheet.figure.texts)
+    drawn = cs.diagnose(net, list(noise(60, 3, 12, 12))).plot(caption="full")
+    text = " ".join(item.get_text() for item in drawn.texts)
     assert "0: dead units" in text
     assert "random weights" in text
     assert "Yellow: what the stride 2x2 can carry" in text
@@ -648,7 +698,7 @@ def test_the_caption_gives_every_threshold_and_the_filters_scales():
         convolution.weight[1] *= 0.5
     net = network(convolution, nn.ReLU())
     found = cs.diagnose(net, list(noise(60, 3, 12, 12)), thresholds={"grid": 0.2}, budget=0)
-    texts = [item.get_text() for item in diagnosis_figure(found).figure.texts]
+    texts = [item.get_text() for item in found.plot(width="slide", caption="full").texts]
     said = " ".join(" ".join(texts).split())
     listed = said.partition("Thresholds, as --threshold takes them: ")[2].partition(". ")[0]
     given = dict(text.split(" ") for text in listed.split(", "))
@@ -711,7 +761,7 @@ def test_the_command_names_what_it_finds(run, tmp_path):
     assert (answer["images"], list(answer["bad"])) == (60, ["cat/broken.png"])
     assert answer["accuracy"] is not None
     with Image.open(tmp_path / "diagnosis.png") as figure:
-        assert figure.width > 800
+        assert figure.width == 770
 
 
 def test_the_command_goes_on_from_an_atlas(run, tmp_path):

@@ -16,6 +16,7 @@ from convscope.arguments import misshapen
 from convscope.atlas import place
 from convscope.atlas.tiles import Picture
 from convscope.errors import DataError, UnitError, near_matches
+from convscope.methods.scanning.result import Scan
 
 # What the files must hold to be read.
 FACTS = {
@@ -129,3 +130,20 @@ class Atlas:
             [row[:, rank * width : (rank + 1) * width] for rank in range(entries)] for row in rows
         )
         return patches, projections
+
+
+def scanned_images(folder: Path) -> tuple[Scan | None, Path | None]:
+    """Return the scan in an atlas folder, and the folder of its images if that is there still.
+
+    Of any other folder: no scan, and the folder itself.
+
+    Raises:
+        DataError: if it is a damaged atlas.
+
+    """
+    if not (folder / place.TALLY).exists():
+        return None, folder
+    model = Atlas(folder).facts["model"]
+    scan = Scan.load(folder / place.TALLY)
+    images = None if model is None else Path(model["images"])
+    return scan, images if images is not None and images.is_dir() else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from convscope.errors import ConvscopeError, DataError
+from convscope.errors import ConvscopeError, DataError, Interrupted
 from convscope.methods import budget as budgets
 from convscope.methods.diagnosis import (
     aliasing,
@@ -101,6 +101,7 @@ def diagnose(
         UnitError: if the network has no convolution.
         DataError: if there is no image, or *scanned* is of another network or set of images.
         ConvscopeError: if there is no such threshold, or the budget or sample is none.
+        Interrupted: on Ctrl-C while the slow part is measured, with the rest as its ``result``.
 
     >>> import torch
     >>> from torch import nn
@@ -125,7 +126,11 @@ def diagnose(
     work = _Work(net, source, limits, room, sample, progress)
     work.scan(given)
     work.measure()
-    work.spend(seconds)
+    try:
+        work.spend(seconds)
+    except KeyboardInterrupt:
+        work.stopped = "interrupted"
+        raise Interrupted("the diagnosis was stopped", work.diagnosis()) from None
     return work.diagnosis()
 
 
@@ -164,6 +169,7 @@ class _Work:
         self.memory, self.most = memory, sample
         self.size = images_at_once(net, memory)
         self.left_out: list[str] = []
+        self.stopped = ""
         self.slow = {layer.name: _Slow() for layer in self.layers}
         self.ablation: Ablation | None = None
         self.response: Response | None = None
@@ -257,6 +263,7 @@ class _Work:
             self._count(done + 1)
 
     def _leave_out(self, tasks: list[tuple[str, str, Any]], seconds: float | None) -> None:
+        self.stopped = "budget"
         for what in dict.fromkeys(task[1] for task in tasks):
             layers = [layer for layer, own, _ in tasks if own == what]
             which = "all layers" if len(layers) == len(self.layers) else ", ".join(layers)
@@ -319,6 +326,7 @@ class _Work:
             bad={title(number): why for number, why in self.scanned.bad.items()},
             left_out=tuple(self.left_out),
             notes=self.net.notes,
+            partial=self.stopped,
         )
 
     def _findings(self) -> list[Finding]:

@@ -10,8 +10,9 @@ import torch
 
 from convscope.errors import RuleError
 from convscope.figures.architecture import draw
-from convscope.figures.diagnosis import diagnosis_figure
+from convscope.figures.diagnose import figure as diagnosis_figure
 from convscope.figures.matching import MatchedPair, MatchedUnit, filters_figure, units_figure
+from convscope.figures.style import Style
 from convscope.methods.comparison_result import NetworkComparison, Side
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.matching import LayerMatch
@@ -23,7 +24,7 @@ from convscope.network.shield import shielded
 from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
-from convscope.pages.section import Finding, Picture, Section, Shelf, Table
+from convscope.pages.section import PAPER_WIDTH, Finding, Picture, Section, Shelf, Table
 from convscope.wording import counted
 
 KIND, PARTS = "comparison", "parts"
@@ -179,7 +180,7 @@ def _diagnoses(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -
     for place, (side, name) in enumerate(zip(found.sides, names, strict=True)):
         count = counted(len(side.diagnosis.findings), "finding")
         alternative = f"Bars a layer of {name}: {count}."
-        figure = diagnosis_figure(side.diagnosis)
+        figure = diagnosis_figure(side.diagnosis, Style(PAPER_WIDTH, "full"))
         pictures.append(shelf.drawn(figure, f"diagnosis-{place}", alternative, name))
         findings += found_in(side.diagnosis, name)
     return Section("diagnosis", "Diagnoses", pictures=tuple(pictures), findings=tuple(findings))

@@ -13,7 +13,7 @@ from torch import Tensor
 from convscope.errors import OutputError, RuleError
 from convscope.figures.architecture import draw
 from convscope.figures.checkerboard import figure as checkerboard_figure
-from convscope.figures.diagnosis import diagnosis_figure
+from convscope.figures.diagnose import figure as diagnosis_figure
 from convscope.figures.invariance import invariance_figure
 from convscope.figures.occlusion import OccludedImage, class_name, occlusion_figure, telling
 from convscope.figures.project import figure as projection_figure
@@ -119,11 +119,12 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         f"Bars a layer: {counted(dead, 'dead channel')} in all; "
         f"{counted(len(found.findings), 'finding')}."
     )
+    drawn = diagnosis_figure(found, Style(PAPER_WIDTH, "full"))
     return Section(
         "diagnosis",
         "Diagnosis",
         sentences=(" ".join(words),),
-        pictures=(subject.shelf.drawn(diagnosis_figure(found), "diagnosis", alternative),),
+        pictures=(subject.shelf.drawn(drawn, "diagnosis", alternative),),
         findings=found_in(found),
         numbers=found.to_dict(),
         whole=count == len(images) and not any("budget" in text for text in found.left_out),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from torch import Tensor
 from convscope.methods.diagnosis.finding import Finding
 from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.results import Result
+from convscope.wording import counted
+
+BAD_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,9 @@ class Diagnosis(Result):
     bad: dict[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
+    figure: ClassVar[str] = "diagnose"
+    tabular: ClassVar[bool] = True
+
     @property
     def healthy(self) -> bool:
         """Whether nothing was found."""
@@ -147,6 +153,45 @@ class Diagnosis(Result):
         """Return the findings, each with its sentence, and all numbers, fit for JSON."""
         findings = [{**asdict(f), "sentence": f.sentence} for f in self.findings]
         return {**self.facts(), "findings": findings}
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a layer: what was measured of it, and the kinds of its findings."""
+        return [
+            {
+                "layer": row.name,
+                "units": row.shape[0],
+                "active": row.active,
+                "dead": len(row.dead),
+                "almost_dead": len(row.almost_dead),
+                "copies": sum(len(group) - 1 for group in row.duplicates),
+                "largest_weights": row.largest_weights,
+                "largest_activation": row.largest_activation,
+                "saturated": row.saturated,
+                "aliased": row.aliased,
+                "field_ratio": row.field_ratio,
+                "without": row.without,
+                "skipped": row.skipped,
+                "findings": ", ".join(f.kind for f in self.findings if f.layer == row.name),
+            }
+            for row in self.layers
+        ]
+
+    def summary(self) -> str:
+        """Return what is wrong, the worst first, and what was left out."""
+        right = "" if self.accuracy is None else f", {self.accuracy:.1%} of a sample right"
+        lines = [f"{self.network} over {counted(self.images, 'image')} of {self.data}{right}"]
+        if self.partial:
+            lines.append(f"partial: {self.partial}")
+        if self.healthy:
+            lines.append("nothing is wrong by these thresholds")
+        lines += [f"{place}. {f.sentence}" for place, f in enumerate(self.findings, start=1)]
+        lines += [f"left out: {text}" for text in self.left_out]
+        if self.bad:
+            lines.append(f"{counted(len(self.bad), 'image')} left out:")
+            lines += [f"  {title}: {why}" for title, why in list(self.bad.items())[:BAD_SHOWN]]
+        if len(self.bad) > BAD_SHOWN:
+            lines.append(f"  and {len(self.bad) - BAD_SHOWN} more; the JSON names them all")
+        return "\n".join(lines)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

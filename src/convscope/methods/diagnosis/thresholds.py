@@ -13,7 +13,7 @@ NO_SHARES = ("images", "dominating", "dominating_activation", "exploding", "alia
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on something is a finding; docs/diagnosis.md says where each default comes from.
+    """From where on something is a finding; docs/diagnose.md says where each default comes from.
 
     Attributes:
         images: with fewer images than this, no unit is called dead for never having been active,
