@@ -88,7 +88,7 @@ def timed(net: cs.Network, image: Tensor, *args: Any, **options: Any) -> tuple[c
 def print_speed(stride: int, rounds: int, sample: int, precision: str) -> None:
     """Print how many times faster than captum a whole adaptive map of VGG16 is."""
     image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    net = cs.load("vgg16", weights=None)
+    net = cs.load("vgg16", weights="random")
     ratios = []
     for _ in range(rounds):
         peer = peer_seconds(net.module, image, stride, sample, AT_ONCE)

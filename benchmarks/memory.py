@@ -132,7 +132,7 @@ def measured(name: str, network: str, images: Path, memory: str) -> tuple[float,
 
 
 def measure(network: str, name: str, memory: str, images: str) -> None:
-    net = cs.load(network, weights=None if network != "base" else "default")
+    net = cs.load(network, weights="random" if network != "base" else "default")
     net(torch.zeros(1, *net.input_shape))
     rest = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the highest begins anew

@@ -104,7 +104,7 @@ def main() -> None:
     rate = arithmetic_rate()
     print(f"arithmetic: {rate / 1e9:.0f} billion multiply-adds a second, on conv3 at 56x56")
     for name in options.networks:
-        module = resnet18() if name == "resnet18" else cs.load(name, weights=None).module
+        module = resnet18() if name == "resnet18" else cs.load(name, weights="random").module
         net = cs.Network(module, image, name=name)
         measure(net, image, options.stride, options.sample, options.rounds, rate)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -120,7 +120,7 @@ def print_choices(names: list[str], side: int, stride: int) -> None:
     print("| network | windows, s | whole passes, s | `exact`, s | `exact` to the better |")
     worst = 0.0
     for name in names:
-        net = cs.load(f"torchvision:{name}", weights=None, size=f"3,{side},{side}")
+        net = cs.load(f"torchvision:{name}", weights="random", size=f"3,{side},{side}")
         times: dict[str, list[float]] = {"windows": [], "full": [], "exact": []}
         for _ in range(3):
             for way, own in times.items():

@@ -37,7 +37,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="Setting backward hooks|Input Tensor 0 did not")
-    net = cs.load("vgg16", weights=None)
+    net = cs.load("vgg16", weights="random")
     image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
           f"torch {torch.__version__}")  # fmt: skip
@@ -88,7 +88,7 @@ def peer_pixels(module: nn.Module, layer: str, image: Tensor, channel: int) -> T
 
 def check(image: Tensor) -> None:
     """Compare the two in double precision, where no rounding decides which unit wins a pool."""
-    module = cs.load("vgg16", weights=None).module.double()
+    module = cs.load("vgg16", weights="random").module.double()
     net, image = cs.Network(module, image.double()), image.double()
     for name, layer in LAYERS.items():
         expected = peer_pixels(module, layer, image, 1)[0]

@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def speed(count: int, rounds: int) -> None:
-    net = cs.load("vgg16", weights=None)
+    net = cs.load("vgg16", weights="random")
     images = torch.randn(count, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     size = images_at_once(net, MEMORY)
     workers = batches_at_once(net, size, MEMORY)

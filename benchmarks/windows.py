@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds; each times both in turn")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="Setting backward hooks|Input Tensor 0 did not")
-    net = cs.load("vgg16", weights=None)
+    net = cs.load("vgg16", weights="random")
     image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
           f"torch {torch.__version__}")  # fmt: skip

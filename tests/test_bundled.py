@@ -51,7 +51,7 @@ def test_its_weights_are_small_and_in_half_precision():
 def test_it_takes_larger_pictures_and_other_weights(tmp_path):
     large = cs.load("base", size="3,48,64")
     assert large(torch.zeros(1, 3, 48, 64)).shape == (1, 10)
-    random = cs.load("base", None)
+    random = cs.load("base", "random")
     assert random.notes == ("random weights (seed 0)",)
     same = cs.load("base", FOLDER / "base.safetensors")
     image = torch.rand(1, 3, 32, 32)

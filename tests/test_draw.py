@@ -53,7 +53,7 @@ NETWORKS = {
     "resnet50": lambda: famous("resnet50"),
     "googlenet": lambda: famous("googlenet"),
     "densenet": lambda: famous("densenet"),
-    "base": lambda: cs.load("base", None),
+    "base": lambda: cs.load("base", "random"),
     "valid": lambda: plain("valid", False),
     "hourglass": lambda: small("hourglass"),
 }

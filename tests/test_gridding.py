@@ -230,7 +230,7 @@ def test_the_meter_finds_a_grid_and_nothing_but_a_grid():
 
 
 def test_feature_maps_are_one_a_stage():
-    net = cs.load("squeezenet1_1", weights=None)
+    net = cs.load("squeezenet1_1", weights="random")
     names = [net.graph.steps[index].name for index in feature_maps(net.graph)]
     assert names[:3] == ["features.1", "features.3.squeeze_activation", "features.3"]
     assert names[-2:] == ["features.12", "classifier.2"]

@@ -319,7 +319,7 @@ def test_a_factorys_weights(factory_file, tmp_path):
     ("function", "words"),
     [
         ("plane", r"nets\.py has no function 'plane'; did you mean 'plain'"),
-        ("number", r"must return an nn\.Module, .* not int"),
+        ("number", r"must return an nn\.Module, .* not a whole number"),
         ("broken", r"nets\.py:broken failed: KeyError: 'layers'"),
         ("too_flat", r"example must be \[1, C, H, W\], not \[3, 9, 8\]"),
     ],

@@ -60,6 +60,22 @@ def test_a_writer_that_writes_nothing_is_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002])
+def test_who_may_read_a_file_is_as_the_user_set_it(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with written_beside(tmp_path / "out.txt") as beside:
+            beside.unlink()
+            beside.touch(0o600)  # as safetensors does, whatever the user set
+            beside.write_text("whole")
+        folder = claim_folder(tmp_path / "report", "report")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert folder.stat().st_mode & 0o777 == 0o777 & ~umask
+    assert all(file.stat().st_mode & 0o777 == 0o666 & ~umask for file in folder.iterdir())
+
+
 def test_a_killed_writer_leaves_the_old_file(tmp_path):
     target = tmp_path / "out.txt"
     target.write_text("old")

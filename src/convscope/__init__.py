@@ -15,26 +15,42 @@ from typing import TYPE_CHECKING, Any
 from convscope.arguments import checked
 
 if TYPE_CHECKING:
-    from convscope.errors import ConvscopeError, Interrupted
+    from convscope.display import DisplayScale
+    from convscope.errors import (
+        ConvscopeError,
+        DataError,
+        ImageError,
+        Interrupted,
+        ModelError,
+        OutputError,
+        RuleError,
+        TraceError,
+        TrainError,
+        UnitError,
+    )
     from convscope.figures.architecture import Architecture, draw
+    from convscope.images import Preprocess
     from convscope.loading import load
     from convscope.methods.checkerboard import checkerboard
     from convscope.methods.compare import compare
-    from convscope.methods.comparison_result import NetworkComparison
+    from convscope.methods.comparison_result import NetworkComparison, Side
     from convscope.methods.correspondence import correspondence
     from convscope.methods.correspondence_result import Correspondence
     from convscope.methods.diagnose import diagnose
     from convscope.methods.diagnosis.finding import Finding
     from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
     from convscope.methods.diagnosis.thresholds import Thresholds
-    from convscope.methods.gridding.result import Checkerboard
+    from convscope.methods.gridding.result import Checkerboard, GridSource
     from convscope.methods.gridding.structure import (
+        Alternative,
         GridFinding,
+        StridedLayer,
         strided_layers,
         structural_findings,
     )
     from convscope.methods.invariance import invariance
     from convscope.methods.invariance_result import Invariance
+    from convscope.methods.matching import LayerMatch
     from convscope.methods.occlude import occlude, occlude_sizes
     from convscope.methods.occlusion import Occlusion
     from convscope.methods.parts import Part, PartSet, read_parts
@@ -44,48 +60,78 @@ if TYPE_CHECKING:
     from convscope.methods.sanity_result import Sanity
     from convscope.methods.scan import merge, scan
     from convscope.methods.scanning.result import LayerScan, Scan
+    from convscope.methods.scanning.sources import Images
+    from convscope.models.plain import NetConfig
     from convscope.network import Layer, Network
     from convscope.pages.comparison import comparison_report
     from convscope.pages.report import Report, report
     from convscope.pages.study import study_report
-    from convscope.study.comparison import Comparison
-    from convscope.study.config import TrainConfig, preset
-    from convscope.study.evolve import Evolution, evolve
-    from convscope.study.run import Run
-    from convscope.study.run_study import run_study
+    from convscope.results import Result
+    from convscope.study.comparison import Comparison, VariantResult
+    from convscope.study.config import Augmentation, TrainConfig, preset
+    from convscope.study.data import ImageSet
+    from convscope.study.evolve import Evolution, FilterEvolution, evolve
+    from convscope.study.run import EpochMetrics, Run
+    from convscope.study.run_study import StudyProgress, run_study
     from convscope.study.tracker import Tracker
     from convscope.study.train import train
+    from convscope.study.trainer import TrainProgress
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alternative",
     "Architecture",
+    "Augmentation",
     "Checkerboard",
     "Comparison",
     "ConvscopeError",
     "Correspondence",
+    "DataError",
     "Diagnosis",
+    "DisplayScale",
+    "EpochMetrics",
     "Evolution",
+    "FilterEvolution",
     "Finding",
     "GridFinding",
+    "GridSource",
+    "ImageError",
+    "ImageSet",
+    "Images",
     "Interrupted",
     "Invariance",
     "Layer",
     "LayerDiagnosis",
+    "LayerMatch",
     "LayerScan",
+    "ModelError",
+    "NetConfig",
     "Network",
     "NetworkComparison",
     "Occlusion",
+    "OutputError",
     "Part",
     "PartSet",
+    "Preprocess",
     "Projection",
     "Report",
+    "Result",
+    "RuleError",
     "Run",
     "Sanity",
     "Scan",
+    "Side",
+    "StridedLayer",
+    "StudyProgress",
     "Thresholds",
+    "TraceError",
     "Tracker",
     "TrainConfig",
+    "TrainError",
+    "TrainProgress",
+    "UnitError",
+    "VariantResult",
     "__version__",
     "checkerboard",
     "compare",
@@ -113,64 +159,62 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Architecture": "convscope.figures.architecture",
-    "Checkerboard": "convscope.methods.gridding.result",
-    "Comparison": "convscope.study.comparison",
-    "ConvscopeError": "convscope.errors",
-    "Correspondence": "convscope.methods.correspondence_result",
-    "Diagnosis": "convscope.methods.diagnosis.result",
-    "Evolution": "convscope.study.evolve",
-    "Finding": "convscope.methods.diagnosis.finding",
-    "GridFinding": "convscope.methods.gridding.structure",
-    "Interrupted": "convscope.errors",
-    "Invariance": "convscope.methods.invariance_result",
-    "Layer": "convscope.network",
-    "LayerDiagnosis": "convscope.methods.diagnosis.result",
-    "LayerScan": "convscope.methods.scanning.result",
-    "Network": "convscope.network",
-    "NetworkComparison": "convscope.methods.comparison_result",
-    "Occlusion": "convscope.methods.occlusion",
-    "Part": "convscope.methods.parts",
-    "PartSet": "convscope.methods.parts",
-    "Projection": "convscope.methods.projection",
-    "Report": "convscope.pages.report",
-    "Run": "convscope.study.run",
-    "Sanity": "convscope.methods.sanity_result",
-    "Scan": "convscope.methods.scanning.result",
-    "Thresholds": "convscope.methods.diagnosis.thresholds",
-    "Tracker": "convscope.study.tracker",
-    "TrainConfig": "convscope.study.config",
-    "checkerboard": "convscope.methods.checkerboard",
-    "compare": "convscope.methods.compare",
-    "comparison_report": "convscope.pages.comparison",
-    "correspondence": "convscope.methods.correspondence",
-    "diagnose": "convscope.methods.diagnose",
-    "draw": "convscope.figures.architecture",
-    "evolve": "convscope.study.evolve",
-    "invariance": "convscope.methods.invariance",
-    "load": "convscope.loading",
-    "merge": "convscope.methods.scan",
-    "occlude": "convscope.methods.occlude",
-    "occlude_sizes": "convscope.methods.occlude",
-    "preset": "convscope.study.config",
-    "project": "convscope.methods.project",
-    "read_parts": "convscope.methods.parts",
-    "report": "convscope.pages.report",
-    "run_study": "convscope.study.run_study",
-    "sanity": "convscope.methods.sanity",
-    "scan": "convscope.methods.scan",
-    "strided_layers": "convscope.methods.gridding.structure",
-    "structural_findings": "convscope.methods.gridding.structure",
-    "study_report": "convscope.pages.study",
-    "train": "convscope.study.train",
+    "convscope.display": "DisplayScale",
+    "convscope.errors": "ConvscopeError DataError ImageError Interrupted ModelError OutputError "
+    "RuleError TraceError TrainError UnitError",
+    "convscope.figures.architecture": "Architecture draw",
+    "convscope.images": "Preprocess",
+    "convscope.loading": "load",
+    "convscope.methods.checkerboard": "checkerboard",
+    "convscope.methods.compare": "compare",
+    "convscope.methods.comparison_result": "NetworkComparison Side",
+    "convscope.methods.correspondence": "correspondence",
+    "convscope.methods.correspondence_result": "Correspondence",
+    "convscope.methods.diagnose": "diagnose",
+    "convscope.methods.diagnosis.finding": "Finding",
+    "convscope.methods.diagnosis.result": "Diagnosis LayerDiagnosis",
+    "convscope.methods.diagnosis.thresholds": "Thresholds",
+    "convscope.methods.gridding.result": "Checkerboard GridSource",
+    "convscope.methods.gridding.structure": "Alternative GridFinding StridedLayer "
+    "strided_layers structural_findings",
+    "convscope.methods.invariance": "invariance",
+    "convscope.methods.invariance_result": "Invariance",
+    "convscope.methods.matching": "LayerMatch",
+    "convscope.methods.occlude": "occlude occlude_sizes",
+    "convscope.methods.occlusion": "Occlusion",
+    "convscope.methods.parts": "Part PartSet read_parts",
+    "convscope.methods.project": "project",
+    "convscope.methods.projection": "Projection",
+    "convscope.methods.sanity": "sanity",
+    "convscope.methods.sanity_result": "Sanity",
+    "convscope.methods.scan": "merge scan",
+    "convscope.methods.scanning.result": "LayerScan Scan",
+    "convscope.methods.scanning.sources": "Images",
+    "convscope.models.plain": "NetConfig",
+    "convscope.network": "Layer Network",
+    "convscope.pages.comparison": "comparison_report",
+    "convscope.pages.report": "Report report",
+    "convscope.pages.study": "study_report",
+    "convscope.results": "Result",
+    "convscope.study.comparison": "Comparison VariantResult",
+    "convscope.study.config": "Augmentation TrainConfig preset",
+    "convscope.study.data": "ImageSet",
+    "convscope.study.evolve": "Evolution FilterEvolution evolve",
+    "convscope.study.run": "EpochMetrics Run",
+    "convscope.study.run_study": "StudyProgress run_study",
+    "convscope.study.tracker": "Tracker",
+    "convscope.study.train": "train",
+    "convscope.study.trainer": "TrainProgress",
 }
+"""The module of each public name, which is imported when one of its names is first used."""
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import convscope`` costs nothing."""
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'convscope' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_HOME_OF[name]), name)
     if isinstance(value, FunctionType):
         value = checked(value)
     globals()[name] = value

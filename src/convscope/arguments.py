@@ -36,11 +36,16 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
-        for name, value in signature.bind(*arguments, **named).arguments.items():
+        try:
+            given = signature.bind(*arguments, **named).arguments
+        except TypeError:  # which Python words better, naming the function
+            return function(*arguments, **named)
+        for name, value in given.items():
             kind = _kinds(function).get(name)
             if kind is not None and not _is(value, kind):
                 raise ConvscopeError(
                     f"{called}'s {name} must be {_words(kind)}, not {described(value)}"
+                    f"{_advice(called, value, kind)}"
                 )
         return function(*arguments, **named)
 
@@ -147,6 +152,17 @@ def _words(kind: Any) -> str:
     if getattr(base, "__module__", "").startswith("torch.nn."):
         return f"an nn.{base.__name__}"
     return _NAMES.get(base, f"a {getattr(base, '__name__', str(base))}")
+
+
+def _advice(called: str, value: Any, kind: Any) -> str:
+    """Return how to come by a network, where something else was given in its place."""
+    if called != "load" and getattr(kind, "__name__", "") != "Network":
+        return ""
+    if isinstance(value, str | os.PathLike):
+        return f": cs.load({os.fspath(value)!r}) loads one"
+    # A module has to be traced on an image of a size that nobody but the caller knows.
+    module = hasattr(value, "named_modules") and not isinstance(value, type)
+    return ": cs.Network(module, (1, 3, height, width)) makes one of it" if module else ""
 
 
 def described(value: Any) -> str:

@@ -17,10 +17,12 @@ NOT_FINITE_COLOUR = (255, 0, 255)  # magenta
 class DisplayScale:
     """A symmetric scale for signed values: zero is mid-grey, ``-limit`` black, ``limit`` white.
 
-    limit: the absolute value shown as black or white; 0 if there is nothing but zeros
-    clipped: share, 0..1, of the finite nonzero values that lie beyond the limit
-    quantile: the quantile of |values| that the limit was taken from
-    not_finite: number of NaN and infinite values, shown in magenta
+    Attributes:
+        limit: the absolute value shown as black or white; 0 if there is nothing but zeros.
+        clipped: share, 0..1, of the finite nonzero values that lie beyond the limit.
+        quantile: the quantile of |values| that the limit was taken from.
+        not_finite: number of NaN and infinite values, shown in magenta.
+
     """
 
     limit: float

@@ -1,7 +1,11 @@
 """Any name of a network, the folder of a training among them: :func:`load`."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from convscope.errors import ModelError
 from convscope.models import loading as models
@@ -11,33 +15,80 @@ from convscope.study.network import is_run, network_of_run
 
 
 def load(
-    name: str | Path, weights: str | Path | None = OFFICIAL_WEIGHTS, **options: Any
+    name: str | Path,
+    weights: str | Path = OFFICIAL_WEIGHTS,
+    *,
+    size: str | Sequence[int] | None = None,
+    device: str | torch.device = "cpu",
+    answer: str | None = None,
+    head: int | str | None = None,
+    random: str = "refuse",
+    preprocess: Any = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    resize: int | None = None,
+    interpolation: str | None = None,
+    range: tuple[float, float] | None = None,
 ) -> Network:
     """Load a network by name, or from the folder of a training.
 
     Args:
-        name: the folder that :func:`convscope.train` wrote, or a name, as
-            :func:`convscope.models.loading.load` explains.
-        weights: ``"default"``, ``"random"`` or a file; see there.
-        options: *size*, *device*, *answer*, *head*, *random*, *preprocess*, *mean*, *std*,
-            *resize* and *interpolation*; see there.
+        name: "base", the CIFAR-10 network that ships with its weights; "vgg16", "vgg16_bn",
+            "alexnet", "squeezenet1_1" or "zfnet"; "torchvision:NAME" or "timm:NAME" where those
+            packages are installed; "path/file.py:factory", a function without arguments that
+            returns an nn.Module; "net.pt2", a program of torch.export; or the folder that
+            :func:`convscope.train` wrote. A factory runs any code of its file's author, a .pt2 only
+            torch's own operations.
+        weights: "default" for the published ones (of a factory, a .pt2 or a training: its own), the
+            path of a .safetensors, .pth, .pt or .ckpt file, or "random" for random ones (seed 0),
+            which are noted on pictures. In a training's checkpoint the network's weights are found
+            by their names; of several sets that fit, "FILE#key" chooses one, as
+            "run.ckpt#state_dict_ema".
+        size: the input's size, "C,H,W" or three numbers; by default what the model was made for,
+            and 3,224,224 for a factory that does not say.
+        device: where to run, such as "cpu" or "cuda".
+        answer: what the output means: "classes", "labels" or "number"; see
+            :class:`convscope.Network`.
+        head: which of several outputs counts, by its number or name.
+        random: what to do about noise that stays on in evaluation mode; see
+            :class:`convscope.Network`.
+        preprocess: how pictures become inputs, where it is not what the model was published with;
+            see :class:`convscope.Network`, as for *mean*, *std*, *resize* and *interpolation*.
+        mean: see *preprocess*.
+        std: see *preprocess*.
+        resize: see *preprocess*.
+        interpolation: see *preprocess*.
+        range: the values in the files of pictures that are black and white, such as (0, 4095); by
+            default what the type of the file holds.
 
     Raises:
+        ImageError: if the preprocessing is not understood, or does not fit.
         ModelError: if there is no such model, or its file, weights or options cannot be used.
         TraceError: if the module cannot be traced.
 
-    >>> load("vgg16", weights="random", size="3,32,32").notes
-    ('random weights (seed 0)',)
+    >>> net = load("squeezenet1_1", weights="random", size="3,64,64")
+    >>> net.notes, net.input_shape, net.classes[281]
+    (('random weights (seed 0)',), (3, 64, 64), 'tabby')
 
     """
+    own = {
+        "preprocess": preprocess, "mean": mean, "std": std, "resize": resize,
+        "interpolation": interpolation,
+    }  # fmt: skip
     if not is_run(name):
-        return models.load(str(name), weights, **options)
-    if weights not in (OFFICIAL_WEIGHTS, models.RANDOM_WEIGHTS):
-        raise ModelError(f"{name} brings its own weights, which no others can replace")
-    own = ("preprocess", "mean", "std", "resize", "interpolation")
-    if given := [option for option in own if options.pop(option, None) is not None]:
-        raise ModelError(f"{name} brings its own preprocessing: leave out {' and '.join(given)}")
-    options.pop("random", None)  # the networks that are trained here hold no noise
-    answer, head = options.pop("answer", None), options.pop("head", None)
-    net = network_of_run(name, trained=weights == OFFICIAL_WEIGHTS, **options)
-    return net.reading(answer, head)
+        net = models.load(
+            name, weights, size=size, device=device, answer=answer, head=head, random=random, **own
+        )
+    else:
+        if weights not in (OFFICIAL_WEIGHTS, models.RANDOM_WEIGHTS):
+            raise ModelError(f"{name} brings its own weights, which no others can replace")
+        if given := [option for option, value in own.items() if value is not None]:
+            raise ModelError(
+                f"{name} brings its own preprocessing: leave out {' and '.join(given)}"
+            )
+        # The networks that are trained here hold no noise.
+        trained = weights == OFFICIAL_WEIGHTS
+        net = network_of_run(name, trained=trained, size=size, device=device).reading(answer, head)
+    if range is not None:
+        net.preprocess = replace(net.preprocess, range=range)
+    return net

@@ -32,12 +32,14 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     beside = _beside(target)
     try:
+        # What a new file gets here, which only a new file tells.
         beside.touch()
         permissions = beside.stat().st_mode
+        beside.unlink()
         yield beside
         with beside.open("rb") as written:
             os.fsync(written.fileno())
-        # Some writers make a file that its owner alone can read; it gets what a new file gets here.
+        # Some writers make a file that its owner alone can read.
         beside.chmod(permissions)
         beside.replace(target)
     except OSError as error:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields
 from functools import wraps
 from inspect import Parameter, signature
 from math import inf
@@ -97,23 +97,21 @@ class NamedNetwork:
         """Load it; ``random`` weights are drawn, and what pictures must say is said once."""
         from convscope.loading import load
 
-        black_and_white = _pair(self.range)
         given = {
             "preprocess": self.preprocess,
             "mean": _numbers(self.mean, "--mean"),
             "std": _numbers(self.std, "--std"),
             "resize": self.resize,
             "interpolation": self.interpolation,
+            "range": _pair(self.range),
         }
-        options = {name: value for name, value in given.items() if value is not None}
+        options: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
         # A factory's file may print; standard output is for the answer alone.
         with redirect_stdout(sys.stderr):
             net = load(
                 self.model, self.weights, size=self.size, device=self.device, answer=self.answer,
                 head=self.head, random=self.random, **options,
             )  # fmt: skip
-        if black_and_white is not None:
-            net.preprocess = replace(net.preprocess, range=black_and_white)
         self.notes.update(dict.fromkeys(net.notes))
         return net
 

@@ -11,7 +11,7 @@ from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, print_line
 
 if TYPE_CHECKING:
-    from convscope.study.trainer import Progress
+    from convscope.study.trainer import TrainProgress
 
 
 def train(
@@ -80,7 +80,7 @@ class _Line:
         self._epochs = epochs
         self._shown = -1
 
-    def show(self, progress: "Progress") -> None:
+    def show(self, progress: "TrainProgress") -> None:
         """Show it, in place on a terminal."""
         terminal = sys.stderr.isatty()
         if not terminal and int(progress.epoch) == self._shown:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from convscope.errors import ConvscopeError, Interrupted, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.gridding.bands import bands_of
-from convscope.methods.gridding.result import Checkerboard, Source
+from convscope.methods.gridding.result import Checkerboard, GridSource
 from convscope.methods.gridding.spectrum import Band, Grid, GridMeter, UnitMeter
 from convscope.methods.gridding.structure import (
     strided_layers,
@@ -236,7 +236,7 @@ class _Work:
             structural=tuple(variation_at_pixels(self.net, self.steps[p]) for p in kept),
             with_pools=tuple(variation_at_pixels(self.net, self.steps[p], True) for p in kept),
             sources=tuple(
-                Source(band, tuple(names[i] for i in own), any(map(self._is_fixed, own)))
+                GridSource(band, tuple(names[i] for i in own), any(map(self._is_fixed, own)))
                 for band, own in self.bands.items()
             ),
             strided=tuple(strided_layers(self.net)),

@@ -51,37 +51,11 @@ def load(
     resize: int | None = None,
     interpolation: str | None = None,
 ) -> Network:
-    """Load a network by name.
-
-    Args:
-        name: "base", the CIFAR-10 network that ships with its weights; "vgg16", "vgg16_bn",
-            "alexnet", "squeezenet1_1" or "zfnet"; "torchvision:NAME" or "timm:NAME" where those
-            packages are installed; "path/file.py:factory", a function without arguments that
-            returns an nn.Module; or "net.pt2", a program of torch.export. The last two run code of
-            the file's author: a factory any, a .pt2 only torch's own operations.
-        weights: "default" for the published ones (of a factory or .pt2: its own), the path of a
-            .safetensors, .pth, .pt or .ckpt file, or "random" for random ones (seed 0), which are
-            noted on pictures. In a training's checkpoint the network's weights are found by their
-            names; of several sets that fit, "FILE#key" chooses one, as "run.ckpt#state_dict_ema".
-        size: the input's size, "C,H,W" or three numbers; by default what the model was made for,
-            and 3,224,224 for a factory that does not say.
-        device: where to run, such as "cpu" or "cuda".
-        answer: what the output means: "classes", "labels" or "number"; see :class:`.Network`.
-        head: which of several outputs counts, by its number or name.
-        random: what to do about noise that stays on in evaluation mode; see :class:`.Network`.
-        preprocess: how pictures become inputs, where it is not what the model was published with.
-        mean: see :class:`.Network`; so are *std*, *resize* and *interpolation*.
-        std: see *mean*.
-        resize: see *mean*.
-        interpolation: see *mean*.
+    """Load a network by name; see :func:`convscope.load`, which takes a training's folder too.
 
     Raises:
         ModelError: if there is no such model, or its file or weights cannot be used.
         TraceError: if the module cannot be traced.
-
-    >>> net = load("squeezenet1_1", weights="random", size="3,64,64")
-    >>> net.notes, net.input_shape, net.classes[281]
-    (('random weights (seed 0)',), (3, 64, 64), 'tabby')
 
     """
     if weights == RANDOM_WEIGHTS:

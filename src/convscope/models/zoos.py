@@ -22,6 +22,11 @@ _TORCHVISION_OPTIONS: dict[str, dict[str, bool]] = {
     "googlenet": {"transform_input": True, "init_weights": True},
     "inception_v3": {"transform_input": True, "init_weights": True},
 }
+_FAMILIES = (
+    *("convnext_", "densenet", "efficientnet_", "googlenet", "inception_", "mnasnet", "mobilenet_"),
+    *("regnet_", "resnet", "resnext", "shufflenet_", "swin_", "vit_", "wide_resnet"),
+)
+"""How torchvision's names begin, but for those that convscope has itself."""
 
 
 def from_torchvision(name: str, weights: str | Path | None) -> Parts:
@@ -72,15 +77,16 @@ def from_timm(name: str, weights: str | Path | None) -> Parts:
 
 
 def in_a_zoo(name: str) -> str:
-    """Return a hint to the zoo that has a model of this very name, where one is installed."""
+    """Return a hint to the zoo that has a model of this very name, installed or not."""
     for zoo, lister in (("torchvision", "torchvision.models"), ("timm", "timm")):
         try:
             known = import_module(lister).list_models()
-        except Exception:  # not installed, or made for another torch: nothing to hint at
+        except Exception:  # not installed, or made for another torch
             continue
         if name in known:
             return f"; did you mean '{zoo}:{name}'?"
-    return ""
+    # Where no zoo is there to be asked, the names that everyone knows are torchvision's.
+    return f"; did you mean 'torchvision:{name}'?" if name.startswith(_FAMILIES) else ""
 
 
 def _imported(module: str, package: str) -> Any:

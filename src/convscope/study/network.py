@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def network_of_run(
     folder: str | Path,
     *,
     trained: bool = True,
-    size: str | None = None,
+    size: str | Sequence[int] | None = None,
     device: str | torch.device = "cpu",
 ) -> Network:
     """Return the network of a RUN folder, with its last checkpoint's weights.
@@ -36,7 +37,7 @@ def network_of_run(
     Args:
         folder: what ``convscope train`` wrote.
         trained: False for the weights that its training began with, but for their seed: 0.
-        size: the input's size, "3,H,W"; by default CIFAR-10's.
+        size: the input's size, "3,H,W" or three numbers; by default CIFAR-10's.
         device: where to run.
 
     Raises:

@@ -18,7 +18,7 @@ from convscope.study.data import ImageSet, load_cifar10, split
 from convscope.study.devices import make_fabric, precision_of
 from convscope.study.run import Run
 from convscope.study.train import require_size, train
-from convscope.study.trainer import Progress
+from convscope.study.trainer import TrainProgress
 from convscope.study.variants import VARIANTS, Variant
 
 FILE = "study.json"
@@ -43,7 +43,7 @@ class StudyProgress:
     trainings: int
     variant: Variant
     seed: int
-    training: Progress
+    training: TrainProgress
     seconds_left: float
 
 
@@ -161,7 +161,7 @@ class _Study:
         for number, (variant, seed) in enumerate(wanted, start=1):
 
             def show(
-                training: Progress, number: int = number, variant: Variant = variant,
+                training: TrainProgress, number: int = number, variant: Variant = variant,
                 seed: int = seed,
             ) -> None:  # fmt: skip
                 assert progress is not None
@@ -183,7 +183,11 @@ class _Study:
         return runs
 
     def _seconds(
-        self, now: Progress, variant: Variant, later: list[Variant], runs: dict[Variant, list[Run]]
+        self,
+        now: TrainProgress,
+        variant: Variant,
+        later: list[Variant],
+        runs: dict[Variant, list[Run]],
     ) -> float:
         """Return how long the trainings to come will take.
 

@@ -14,7 +14,7 @@ from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, require_cifar10, split
 from convscope.study.devices import keep_freed_memory, made_with, make_fabric
 from convscope.study.run import FILE, Run
-from convscope.study.trainer import Progress, Trainer
+from convscope.study.trainer import Trainer, TrainProgress
 
 
 @shielded
@@ -25,7 +25,7 @@ def train(
     *,
     test: ImageSet | None = None,
     resume: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrainProgress], None] | None = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Run:

@@ -42,7 +42,7 @@ SAVING_SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainProgress:
     """How far a training is.
 
     Attributes:
@@ -102,7 +102,7 @@ class Trainer:
         training: ImageSet,
         held_out: ImageSet,
         fabric: Fabric,
-        progress: Callable[[Progress], None] | None,
+        progress: Callable[[TrainProgress], None] | None,
     ) -> None:
         config = run.config
         self._run = run
@@ -228,11 +228,11 @@ class Trainer:
             right += int((self._network(images).argmax(1).cpu() == labels).sum())
         return right / len(data)
 
-    def _seen(self) -> Progress:
+    def _seen(self) -> TrainProgress:
         """Return how far the training is."""
         tally = self._tally
         epochs = self._run.epochs
-        return Progress(
+        return TrainProgress(
             step=self._step,
             steps=self._batches.steps,
             epoch=self._step / self._batches.steps_per_epoch,

@@ -14,7 +14,7 @@ from convscope.results import Result
 
 
 @dataclass(frozen=True)
-class Source:
+class GridSource:
     """The strided layers whose grids have the same frequencies.
 
     Attributes:
@@ -75,7 +75,7 @@ class Checkerboard(Result):
     layers: tuple[str, ...]
     structural: tuple[float, ...]
     with_pools: tuple[float, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[GridSource, ...]
     strided: tuple[StridedLayer, ...]
     findings: tuple[GridFinding, ...]
     rule: str
@@ -123,7 +123,7 @@ class Checkerboard(Result):
         energy = (self.line - self.beside).nan_to_num(-torch.inf)
         return self.times.gather(1, energy.argmax(dim=1, keepdim=True))[:, 0]
 
-    def strongest_source(self, layer: int) -> Source | None:
+    def strongest_source(self, layer: int) -> GridSource | None:
         """Return what leaves most of the grid in the layer number *layer*; None if nothing does."""
         found = self.by_source[layer].nan_to_num(0.0)
         if not len(found) or not found.max():
@@ -198,9 +198,9 @@ class Checkerboard(Result):
         return "\n".join(lines)
 
 
-def _source(plain: dict[str, Any]) -> Source:
+def _source(plain: dict[str, Any]) -> GridSource:
     band = {name: tuple(value) for name, value in plain["band"].items()}
-    return Source(Band(**band), tuple(plain["layers"]), plain["fixed"])
+    return GridSource(Band(**band), tuple(plain["layers"]), plain["fixed"])
 
 
 def _layer(plain: dict[str, Any]) -> StridedLayer:
