@@ -115,6 +115,10 @@ class Descent:
         if layer not in self.rectifiers:
             found = [n for n in _nodes(self.maps[layer].grad_fn) if _is_rectifier(n)]
             self.rectifiers[layer] = len(found)
+            for node in _nodes(self.maps[layer].grad_fn):
+                if "BatchNorm" in node.name() and node not in self.hooked:
+                    node.register_prehook(_laid_out)
+                    self.hooked.add(node)
             for node in found:
                 if node not in self.hooked:
                     node.register_hook(self._rectify)
@@ -149,6 +153,15 @@ def _nodes(start: object) -> list[object]:
                 found.add(node)
                 left.append(node)
     return list(found)
+
+
+def _laid_out(signals: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Lay what comes to a batch norm out as usual: torch 2.9 to 2.15 derive it wrongly where a
+    transposition of one image, as behind attention, has left other strides.
+    """
+    return tuple(
+        None if s is None else s.clone(memory_format=torch.contiguous_format) for s in signals
+    )
 
 
 def _is_rectifier(node: object) -> bool:
@@ -244,7 +257,9 @@ class Examination:
         self.one_to_one = {
             name: values
             for name, values in maps.items()
-            if name in self.net.layers and tuple(values.shape[1:]) == self.net.layers[name].shape
+            if name in self.net.layers
+            and tuple(values.shape[1:]) == self.net.layers[name].shape
+            and len(set(values.shape[1:])) > 1  # or channels that come last look like rows
         }
         steps = {name: self.net.step(name) for name in self.one_to_one}
         found = ascend(self.net.graph, self.images[:2], list(steps.values())).maps

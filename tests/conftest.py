@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import standin
 from convscope.methods.passes import WindowedPasses
+
+# Autograd counts the devices once a process, when it first goes backwards.
+standin.install()
 
 
 @pytest.fixture(scope="session")

@@ -180,7 +180,7 @@ def test_some_images_are_spread_evenly():
 
 
 def layer(op: str, name: str) -> Layer:
-    return Layer(name, op, (1,), None, (0, 0), (1, 1), 0, 0)
+    return Layer(name, op, (1,), None, (0, 0), (1, 1), None, (1, 1), 0, 0)
 
 
 def test_layers_of_the_same_kind_stand_side_by_side():

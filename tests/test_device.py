@@ -49,11 +49,6 @@ def build():
 """
 
 
-@pytest.fixture(autouse=True)
-def device():
-    standin.install()
-
-
 def network(device: str) -> cs.Network:
     names: dict[str, object] = {}
     exec(FACTORY, names)

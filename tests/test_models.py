@@ -4,6 +4,7 @@ import json
 import sys
 import types
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -444,7 +445,7 @@ def test_pickles_inside_an_exported_program_are_not_run(exported, tmp_path):
         refused(rewritten(exported, change), "is refused: it holds a pickle")
         assert not marker.exists()
     # The first file does what it is feared to do, so the test can fail.
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever torch says of the wrong input
+    with suppress(Exception):  # versions of torch differ in whether they complain of the input
         torch.export.load(rewritten(exported, sample))
     assert marker.exists()
 

@@ -294,7 +294,7 @@ def test_images_of_another_shape_are_refused():
 
 def test_what_is_no_picture_is_refused():
     net = Network(nn.Conv2d(3, 2, 3), torch.zeros(1, 3, 8, 8))
-    with pytest.raises(ImageError, match="images as a tensor, not list"):
+    with pytest.raises(ImageError, match="images as a tensor, not a list"):
         net([[0.0]])
     images = torch.zeros(2, 3, 8, 8)
     images[1, 0, 3, 3] = torch.nan

@@ -617,7 +617,7 @@ def test_mistakes_are_named(networks):
         (UnitError, "means nothing without its layer", {"channel": 1}),
         (ImageError, r"takes images \[N, 3, 21, 26\], not", {"image": image[:, :2]}),
         (ImageError, "one image at a time", {"image": image.repeat(2, 1, 1, 1)}),
-        (ImageError, "images as a tensor, not ndarray", {"image": image.numpy()}),
+        (ImageError, "images as a tensor, not a ndarray", {"image": image.numpy()}),
         (ImageError, "values that are not finite", {"image": image / 0}),
         (ConvscopeError, "unknown method 'exakt'; did you mean 'exact'", {"method": "exakt"}),
         (ConvscopeError, "budget needs the method 'adaptive'", {"budget": 5}),

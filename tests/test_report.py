@@ -88,7 +88,7 @@ def test_its_findings_are_those_of_the_methods(made, folder):
     assert numbers["sections"]["diagnosis"]["layers"][0]["dead"] == [2]
     assert numbers["parameters"] == sum(p.numel() for p in network().module.parameters())
     layers = next(s for s in made.sections if s.name == "layers").tables[0]
-    assert layers.rows[0][-5] == "1 of 6"
+    assert layers.rows[0][-5] == "1 of 6: 2"
     assert layers.rows[-1][5] == f"{numbers['parameters']:,}"
     occlusion = numbers["sections"]["occlusion"]["occlusions"][0]
     image = network().preprocess(folder / "03.png")
@@ -280,7 +280,7 @@ def test_what_was_not_measured_of_a_layer_is_said(folder):
     table = layers_table(net, replace(found, layers=(first, *found.layers[1:])))
     places = {row[0]: row for row in table.rows}
     assert places["1"][-5:] == ("–",) * 5  # a rectifier, which is never diagnosed
-    assert places["0"][-5] == "1 of 6"
+    assert places["0"][-5] == "1 of 6: 2"
     assert places["0"][-1] == "–"
     assert table.caption.endswith("; –: not measured.")
 

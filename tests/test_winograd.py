@@ -305,5 +305,6 @@ def test_in_double_precision_it_is_left_out(monkeypatch):
 
 def test_the_walk_is_given_a_fourth_of_the_memory():
     image = torch.zeros(1, 3, 32, 32)
-    passes = WindowedPasses(Question(Network(Wide(), image), image[0], True, None, 0), 4000)
+    net = Network(Wide(), image)
+    passes = WindowedPasses(Question(net, image[0], net.answer, None, 0), 4000)
     assert passes.walk.filters_left == 1000

@@ -72,9 +72,10 @@ def _is(value: Any, kind: Any) -> bool:
     if origin is typing.Literal:
         return isinstance(value, tuple({type(one) for one in inside}))  # the function knows which
     if origin in (Sequence, Iterable):
-        # A text is a sequence of letters, and never meant as one.
+        # A text is a sequence of letters, and never meant as one. Arrays, which are numbers in
+        # order as well, do not call themselves sequences.
         return (
-            isinstance(value, origin)
+            (isinstance(value, origin) or getattr(value, "ndim", 0) == 1)
             and not isinstance(value, str | bytes)
             and _all_are(value, inside[0])
         )

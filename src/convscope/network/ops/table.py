@@ -144,7 +144,7 @@ TABLE: dict[Any, Operation] = {
 def operation_for(call: Call) -> Operation:
     """Return the table's entry for *call*, or the default for an operation outside the table."""
     operation, arguments = TABLE.get(call.target, OUTSIDE), call.arguments
-    if operation is MAX_POOL and call.item == 1:
+    if call.item == 1 and isinstance(operation, MaxPool | AdaptiveMaxPool):
         return SWITCHES
     if _is_beyond(operation, call):
         return OUTSIDE
