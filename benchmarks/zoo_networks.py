@@ -153,16 +153,15 @@ MONAI = {
     "VarAutoEncoder": {"spatial_dims": 2, "in_shape": (1, 32, 32), "out_channels": 1, "latent_size": 3, "channels": (4, 8), "strides": (2, 2)},
     "AutoencoderKL": {**MONAI_2D, "channels": (8, 8), "num_res_blocks": (1, 1), "attention_levels": (False, False), "latent_channels": 3, "norm_num_groups": 4},
     "ViT": {"in_channels": 1, "img_size": (32, 32), "patch_size": (8, 8), "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 3, "classification": True, "spatial_dims": 2},
-    "ViTAutoEnc": {"in_channels": 1, "img_size": (32, 32), "patch_size": (8, 8), "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 3, "spatial_dims": 2},
+    "ViTAutoEnc": {"in_channels": 1, "img_size": (32, 32), "patch_size": (4, 4), "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 3, "spatial_dims": 2},
     "MedNeXt": {"spatial_dims": 2, "init_filters": 4, "in_channels": 1, "out_channels": 2},
     "PatchDiscriminator": {"spatial_dims": 2, "channels": 8, "in_channels": 1, "num_layers_d": 2},
     "RegUNet": {"spatial_dims": 2, "in_channels": 1, "num_channel_initial": 4, "depth": 2, "out_channels": 2},
-    "VoxelMorphUNet": {"spatial_dims": 2, "in_channels": 1, "unet_out_channels": 4, "channels": (4, 4, 4, 4, 4, 4), "final_conv_channels": (4,)},
+    "VoxelMorphUNet": {"spatial_dims": 2, "in_channels": 2, "unet_out_channels": 4, "channels": (4, 4, 4, 4, 4, 4), "final_conv_channels": (4,)},
     "DiffusionModelUNet": {**MONAI_2D, "channels": (8, 8), "attention_levels": (False, False), "norm_num_groups": 4, "num_res_blocks": 1},
     "VQVAE": {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "channels": (8, 8), "num_res_channels": (8, 8), "num_res_layers": 1, "downsample_parameters": ((2, 4, 1, 1),) * 2, "upsample_parameters": ((2, 4, 1, 1, 0),) * 2, "num_embeddings": 8, "embedding_dim": 4},
-    "HoVerNet": {"mode": "fast", "out_classes": 3},
 }
-MONAI_SHAPES = {"AHNet": (1, 128, 128), "FlexibleUNet": (3, 64, 64), "SwinUNETR": (1, 64, 64), "HoVerNet": (3, 256, 256)}
+MONAI_SHAPES = {"AHNet": (1, 128, 128), "FlexibleUNet": (3, 64, 64), "SwinUNETR": (1, 64, 64)}
 # fmt: on
 
 
