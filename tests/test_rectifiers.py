@@ -120,3 +120,25 @@ def test_one_layer_stands_for_its_module_and_others_may_read_a_part():
     assert torch.allclose(Network(module, IMAGES[:1])(IMAGES), module(IMAGES), rtol=0, atol=1e-12)
     kinds = [step.operation.kind for step in Network(module, IMAGES[:1]).graph.steps]
     assert (kinds.count("sigmoid"), kinds.count("rectifier")) == (2, 2)
+
+
+class Unit(nn.Module):
+    """Divides what a convolution finds by its length at each place, which may be zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(1, 4, 3, bias=False), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(F.normalize(self.first(x).relu(), dim=1))
+
+
+def test_what_keeps_a_divisor_above_zero_is_no_rectifier():
+    module, image = Unit().double(), torch.zeros(1, 1, 9, 9).double()
+    image[..., 5:, 5:] = 1.0
+    net = cs.Network(module, image)
+    assert torch.equal(net(image), module(image))
+    assert net(image).isfinite().all()
+    kinds = [layer.op for layer in net.layers.values()]
+    assert kinds.count("rectifier") == 1

@@ -148,8 +148,11 @@ def _known(function: Function, step: Step) -> tuple[Rectifier, Call] | None:
         values = function(POINTS)
     except (RuntimeError, KeyError):  # it reads more than the one map, or has no float64
         return None
+    below = values[POINTS < 0]
+    if below[0] != 0 and (below == below[0]).all():
+        return None  # a floor other than zero, as what keeps a divisor above it
     for target, options in KNOWN:
-        if torch.allclose(values, target(POINTS, **options), rtol=1e-6, atol=1e-6):
+        if torch.allclose(values, target(POINTS, **options), rtol=1e-12, atol=1e-15):
             schema = target._schema.arguments
             given = {a.name: a.default_value for a in schema if a.has_default_value()}
             call = Call(target, {**given, "self": Input(0), **options}, (step.shape,), step.shape)
