@@ -65,7 +65,7 @@ def main() -> None:
     known = {name: known[name] for name in NETWORKS if name in known}
     print({verdict: sum(v["verdict"] == verdict for v in known.values()) for verdict in VERDICTS})
     if options.write:
-        options.write.write_text(page(known, len(NETWORKS)))
+        options.write.write_text(page(known, list(NETWORKS)))
 
 
 def arguments() -> argparse.Namespace:

@@ -1,5 +1,6 @@
 """docs/networks.md from the results of `benchmarks/zoo.py`."""
 
+import re
 from collections import Counter
 from statistics import median
 
@@ -16,7 +17,9 @@ what shares no code with convscope:
   once and gives maps
 - *units*: projections of three units of each of two images together: by the gradient in up to three
   layers, at the default memory and at 300 KB, by deconvnet and guided backprop in up to two. Each
-  with autograd for this unit alone, whose rectifiers follow the rule by hooks on its nodes; a unit
+  with autograd for this unit alone, whose rectifiers follow the rule by hooks on its nodes, and
+  what comes down to batch norms is laid out as usual (torch 2.13 and 2.14 derive those wrongly in
+  eval mode where a transposition of one image, as behind attention, left other strides); a unit
   at a kink or a tie, where what is expected itself jumps when the image is moved by 1e-11, is left
   out and counted
 - *fields*: no pixel outside a unit's window has a derivative
@@ -28,26 +31,32 @@ what shares no code with convscope:
 answer; more than 1e-8 is wrong (2e-3 for networks that compute in
 float32 themselves, or in parts).
 """
+PLACE = re.compile(r"/\S*/(?:site-packages|benchmarks)/")
 VERDICTS = ("right", "refused", "wrong", "crash")
 RULES = ("gradient", "deconvnet", "guided")
 
 
-def page(known: dict[str, dict], listed: int) -> str:
-    """Return the page for the results of *known*, of as many networks as are *listed*."""
+def page(known: dict[str, dict], listed: list[str]) -> str:
+    """Return the page for the results of *known*, of the networks that are *listed*."""
     lines = list(known.values())
     versions = ", ".join(sorted({line["torch"] for line in lines}))
     commits = Counter(line["commit"] for line in lines).most_common()
     made = ", ".join(f"{commit} ({count})" for commit, count in commits)
+    missing = ", ".join(name for name in listed if name not in known)
     parts = [
         INTRODUCTION,
-        f"{len(lines)} of the {listed} networks in `benchmarks/zoo_networks.py`, with torch "
-        f"{versions}, at the commits {made}.\n",
+        f"{len(lines)} of the {len(listed)} networks in `benchmarks/zoo_networks.py`, with torch "
+        f"{versions}, at the commits {made}."
+        + (f" Not run to the end, for want of time or memory: {missing}." if missing else "")
+        + "\n",
         _libraries(lines),
     ]
     for verdict, title in (
         ("wrong", "Wrong"), ("crash", "Crashes"), ("refused", "Refused, and the sentence"),
     ):  # fmt: skip
-        rows = [[line["name"], line["why"]] for line in lines if line["verdict"] == verdict]
+        # Where the libraries lie on this machine is nobody's business.
+        said = {line["name"]: PLACE.sub("", line["why"]) for line in lines}
+        rows = [[line["name"], said[line["name"]]] for line in lines if line["verdict"] == verdict]
         parts.append(f"## {title}: {len(rows)}\n\n{_table(['network', 'what'], rows) or 'None.'}\n")
     parts += [_partly(lines), _names(lines)]
     return "\n".join(parts)
@@ -87,6 +96,8 @@ def _partly(lines: list[dict]) -> str:
                 reasons.setdefault((check, reason), []).append(line["name"])
             if "uncompared" in found:
                 why = "not as many rectifiers in the graph as autograd sees"
+                if "rectifiers" not in found["uncompared"]:
+                    why = "what it is compared with takes too much memory, or autograd refuses it"
                 reasons.setdefault((check, why), []).append(line["name"])
         if line["verdict"] == "right":
             if line["dtype"] == "float32":
