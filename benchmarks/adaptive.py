@@ -5,7 +5,7 @@
 DATA holds imagenet-sample/ and squeezenet1_1/. For each of some pictures the exact map is computed
 once, and then adaptive ones with several budgets; the similarity (SSIM, scikit-image, its defaults)
 is between the two heat maps at image size, over the exact map's range. With --rounds, the speed on
-VGG16 with random weights follows: captum's positions are timed on a sample, see occlusion.py.
+VGG16 with random weights follows: captum's positions are timed on a sample, see occlude.py.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 import convscope as cs
-from occlusion import peer_seconds
+from occlude import peer_seconds
 
 SHARES = (1 / 6, 1 / 4, 0.3, 1 / 3, 0.4, 1 / 2)
 KINDS = ("probability", "logit")

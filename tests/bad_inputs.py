@@ -741,7 +741,7 @@ VALUES: dict[str, Call] = {
     "occlude: channel alone": lambda w: cs.occlude(w.net, w.image, 8, 8, channel=0),
     "occlude: method": lambda w: cs.occlude(w.net, w.image, 8, 8, method="fast"),
     "occlude: budget": lambda w: cs.occlude(w.net, w.image, 8, 8, method="adaptive", budget="x"),
-    "occlude: several": lambda w: cs.occlude_sizes(w.net, w.image, []),
+    "occlude: several": lambda w: cs.occlude_all(w.net, w.image, []),
     "checkerboard: layers as text": lambda w: cs.checkerboard(w.net, w.images, "0"),
     "checkerboard: no layer": lambda w: cs.checkerboard(w.net, w.images, []),
     "checkerboard: such a layer": lambda w: cs.checkerboard(w.net, w.images, ["nope"]),

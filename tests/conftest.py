@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import standin
-from convscope.methods.passes import WindowedPasses
+from convscope.methods.occlude.passes import WindowedPasses
 
 # Autograd counts the devices once a process, when it first goes backwards.
 standin.install()

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from architectures import ARCHITECTURES, build, images_for
-from convscope.errors import ConvscopeError, ImageError, UnitError
+from convscope.errors import ConvscopeError, ImageError, Interrupted, RuleError, UnitError
 from convscope.images import Preprocess
-from convscope.methods import adaptive as adaptive_module
-from convscope.methods import occlude as occlusion_module
-from convscope.methods import passes as passes_module
-from convscope.methods.adaptive import Budget, Sampling, estimated, nearest
-from convscope.methods.occlude import occlude, occlude_sizes
-from convscope.methods.occlusion import Occlusion
-from convscope.methods.passes import WindowedPasses
-from convscope.methods.patches import FILLS, grid
+from convscope.methods.occlude import adaptive as adaptive_module
+from convscope.methods.occlude import call as occlude_module
+from convscope.methods.occlude import occlude, occlude_all
+from convscope.methods.occlude import passes as passes_module
+from convscope.methods.occlude.adaptive import Budget, Sampling, estimated, nearest
+from convscope.methods.occlude.passes import WindowedPasses
+from convscope.methods.occlude.patches import FILLS, grid
+from convscope.methods.occlude.result import Occlusion
 from convscope.network import Network
 from convscope.network.differences import can_take_differences
 from convscope.network.windowed import WindowedWalk
@@ -114,11 +114,11 @@ def test_windows_are_equal_to_recomputing_in_single_precision(networks, name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_differences_are_equal_to_recomputing(networks, monkeypatch, name):
     # In the network's own precision nothing is rounded: what is left is whether it is right.
-    monkeypatch.setitem(occlusion_module.PRECISIONS, "bfloat16", torch.float64)
+    monkeypatch.setitem(occlude_module.PRECISIONS, "bfloat16", torch.float64)
     _, net, image = networks(name)
     layer = f"body.{LAYERS[name]}" if LAYERS[name] != "cat" else "body:cat"
     options = {"patch": (6, 5), "stride": (4, 5), "fill": "noise", "layer": layer}
-    found = occlude(net, image, method="adaptive", budget=999, precision="bfloat16", **options)
+    found = occlude(net, image, method="adaptive", positions=999, precision="bfloat16", **options)
     assert_equal(found, occlude(net, image, method="full", **options), 1e-10)
 
 
@@ -168,7 +168,7 @@ def test_several_targets_names_and_sizes(networks):
     default = occlude(net, image, 8, 4)
     with torch.no_grad():
         assert default.targets == module(image).argmax().item() == default.clean["predicted"]
-    sizes = occlude_sizes(net, image, [8, (4, 6)], 4, target=3)
+    sizes = occlude_all(net, image, [8, (4, 6)], 4, target=3)
     assert [o.patch for o in sizes] == [(8, 8), (4, 6)]
     assert torch.equal(sizes[0].logit, one.logit)
 
@@ -305,7 +305,7 @@ def test_a_record_comes_back_from_its_file(networks, tmp_path):
     assert Occlusion.load(tmp_path / "o.safetensors").activation is None
 
 
-def test_stopping_returns_what_is_done_and_says_so(networks):
+def test_stopping_hands_out_what_is_done_and_says_so(networks):
     _, net, image = networks("plain")
     seen = []
 
@@ -314,8 +314,10 @@ def test_stopping_returns_what_is_done_and_says_so(networks):
         if done > 5:
             raise KeyboardInterrupt
 
-    o = occlude(net, image, 6, 3, memory="200kB", method="full", progress=stop)
-    assert o.partial
+    with pytest.raises(Interrupted) as stopped:
+        occlude(net, image, 6, 3, memory="200kB", method="full", progress=stop)
+    o = stopped.value.result
+    assert o.partial == "interrupted"
     assert 5 < o.computed.sum() < o.computed.numel()
     assert o.notes == (f"stopped early: {o.computed.sum()} of 48 positions were computed",)
     assert torch.equal(o.logit.isnan(), ~o.computed)
@@ -323,8 +325,25 @@ def test_stopping_returns_what_is_done_and_says_so(networks):
     complete = occlude(net, image, 6, 3)
     torch.testing.assert_close(o.logit[o.computed], complete.logit[o.computed])
     assert seen[0][1] == 48
-    stopped = occlude_sizes(net, image, [6, 4], 3, memory="200kB", method="full", progress=stop)
-    assert len(stopped) == 1
+    with pytest.raises(Interrupted) as stopped:
+        occlude_all(net, image, [6, 4], 3, memory="200kB", method="full", progress=stop)
+    assert len(stopped.value.result) == 1
+    assert stopped.value.result.partial == "interrupted"
+
+
+def test_images_that_were_done_before_it_was_stopped_are_kept(networks):
+    _, net, image = networks("plain")
+    images = torch.cat([image, image.flip(3)])
+
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as stopped:
+        occlude_all(net, images, [6], 3, progress=stop)
+    first = stopped.value.result[0]
+    assert first.computed.all()
+    assert torch.equal(first.logit, occlude(net, image, 6, 3).logit)
 
 
 def test_nothing_done_is_nothing_returned(networks, monkeypatch):
@@ -341,7 +360,7 @@ def test_nothing_done_is_nothing_returned(networks, monkeypatch):
 def test_progress_counts_every_position_once(networks):
     _, net, image = networks("residual")
     seen = []
-    occlude_sizes(net, image, [6, 9], 3, memory="1MB", progress=lambda *now: seen.append(now))
+    occlude_all(net, image, [6, 9], 3, memory="1MB", progress=lambda *now: seen.append(now))
     assert seen[-1] == (48 + 35, 48 + 35)
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
@@ -412,7 +431,7 @@ def test_what_cannot_be_rounded_is_not(name):
             occlude(net, image, 4, 2, method="adaptive", precision="bfloat16")
         return
     o = occlude(
-        net, image, 4, 2, method="adaptive", budget=exact.computed.numel(), precision="bfloat16"
+        net, image, 4, 2, method="adaptive", positions=exact.computed.numel(), precision="bfloat16"
     )
     change = (exact.logit - exact.clean["logit"]).abs().max()
     assert change > 0
@@ -469,7 +488,7 @@ def test_adaptive_tells_what_it_computed(networks, rounded):
     net = Network(net.module.float(), image.float(), preprocess="none")
     exact = occlude(net, image, 6, 1)
     precision = "bfloat16" if rounded else "float32"
-    o = occlude(net, image, 6, 1, method="adaptive", budget=120, precision=precision)
+    o = occlude(net, image, 6, 1, method="adaptive", positions=120, precision=precision)
     net.module.double()
     assert o.computed.sum() == 120
     change = (exact.logit - exact.clean["logit"]).abs().mean()
@@ -488,7 +507,7 @@ def test_adaptive_tells_what_it_computed(networks, rounded):
 
 def test_adaptive_with_a_budget_for_everything_is_exact(networks):
     _, net, image = networks("plain")  # float64, which is never rounded
-    everything = occlude(net, image, 6, 1, method="adaptive", budget=336)
+    everything = occlude(net, image, 6, 1, method="adaptive", positions=336)
     assert everything.computed.all()
     assert everything.notes == ()
     torch.testing.assert_close(everything.logit, occlude(net, image, 6, 1).logit)
@@ -579,7 +598,7 @@ def test_estimates_solve_the_dense_system(rows, columns, down, across, seed):
 
 
 def test_a_third_of_the_positions_buys_one_in_three():
-    budget = Budget.parse(None, 53 * 53)
+    budget = Budget(round(53 * 53 / 3))
     sampling = Sampling((53, 53), budget)
     chosen = sampling.densest(np.zeros((53, 53), dtype=bool))
     assert (len(chosen), sampling.lattice(3).sum()) == (936, 937)
@@ -620,8 +639,12 @@ def test_mistakes_are_named(networks):
         (ImageError, "images as a tensor, not a ndarray", {"image": image.numpy()}),
         (ImageError, "values that are not finite", {"image": image / 0}),
         (ConvscopeError, "unknown method 'exakt'; did you mean 'exact'", {"method": "exakt"}),
-        (ConvscopeError, "budget needs the method 'adaptive'", {"budget": 5}),
-        (ConvscopeError, "budget '5 m' is neither", {"method": "adaptive", "budget": "5 m"}),
+        (ConvscopeError, "a budget needs the method 'adaptive'", {"budget": 5}),
+        (ConvscopeError, "a number of positions needs the method", {"positions": 5}),
+        (ConvscopeError, "'5 m' is not a number of sec", {"method": "adaptive", "budget": "5 m"}),
+        (ConvscopeError, "must be at least 1, not 0", {"method": "adaptive", "positions": 0}),
+        (ConvscopeError, "not both", {"method": "adaptive", "positions": 9, "budget": 1}),
+        (RuleError, "unknown rule 'deconv'", {"rule": "deconv"}),
         (ConvscopeError, "unknown precision 'half'", {"precision": "half"}),
         (ConvscopeError, "precision needs the method 'adaptive'", {"precision": "bfloat16"}),
         (ConvscopeError, "memory 'lots' is not an amount", {"memory": "lots"}),
@@ -631,7 +654,7 @@ def test_mistakes_are_named(networks):
         with pytest.raises(kind, match=message):
             occlude(net, **options)
     with pytest.raises(ImageError, match="no patch size"):
-        occlude_sizes(net, image, [])
+        occlude_all(net, image, [])
     named = Network(net.module, image, classes=["crane", "Bee", "crane", "dog", "eel"])
     with pytest.raises(UnitError, match="no class 'Beet'; did you mean 'Bee'"):
         occlude(named, image, 4, target="Beet")

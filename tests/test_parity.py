@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS: dict[str, click.Command] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 CALLS: dict[str, Callable[..., Any]] = {
     **{name: getattr(cs, name) for name in COMMANDS if name in cs.__all__},
+    "occlude": cs.occlude_all,
     "study": cs.run_study,
 }
 WITHOUT_A_CALL = {
@@ -64,11 +65,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "amounts": "a table of numbers is no option; --steps spaces them evenly",
     },
     "occlude": {
-        "image": "not yet renamed",
-        "--images": "not yet renamed",
-        "--scale": "not yet renamed",
-        "--animate": "not yet renamed",
-        "masks": "--mask is one picture of all parts",
+        "titles": "the file's name stands on pictures",
         "preview": "a function",
     },
     "project": {

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from convscope.methods.occlude import occlude
-from convscope.methods.passes import Question, WindowedPasses
+from convscope.methods.occlude.passes import Question, WindowedPasses
 from convscope.network import Network
 from convscope.network import windowed as windowed_module
 from convscope.network import winograd as module

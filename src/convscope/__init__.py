@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from convscope.methods.invariance import invariance
     from convscope.methods.invariance_result import Invariance
     from convscope.methods.matching import LayerMatch
-    from convscope.methods.occlude import occlude, occlude_sizes
-    from convscope.methods.occlusion import Occlusion
+    from convscope.methods.occlude import occlude, occlude_all
+    from convscope.methods.occlude.result import Occlusion, Occlusions
     from convscope.methods.parts import Part, PartSet, read_parts
     from convscope.methods.project import project
     from convscope.methods.projection import Projection
@@ -110,6 +110,7 @@ __all__ = [
     "Network",
     "NetworkComparison",
     "Occlusion",
+    "Occlusions",
     "OutputError",
     "Part",
     "PartSet",
@@ -144,7 +145,7 @@ __all__ = [
     "load",
     "merge",
     "occlude",
-    "occlude_sizes",
+    "occlude_all",
     "preset",
     "project",
     "read_parts",
@@ -180,8 +181,8 @@ _HOMES = {
     "convscope.methods.invariance": "invariance",
     "convscope.methods.invariance_result": "Invariance",
     "convscope.methods.matching": "LayerMatch",
-    "convscope.methods.occlude": "occlude occlude_sizes",
-    "convscope.methods.occlusion": "Occlusion",
+    "convscope.methods.occlude": "occlude occlude_all",
+    "convscope.methods.occlude.result": "Occlusion Occlusions",
     "convscope.methods.parts": "Part PartSet read_parts",
     "convscope.methods.project": "project",
     "convscope.methods.projection": "Projection",

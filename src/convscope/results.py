@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES = (".png", ".svg", ".pdf")
+FILMS = (".gif", ".mp4")
 ARRAYS = (".npz", ".safetensors")
 
 
@@ -61,6 +62,9 @@ class Result:
     figure: ClassVar[str] = ""
     """The module in :mod:`convscope.figures` whose ``figure`` draws this; empty if none does."""
 
+    film: ClassVar[str] = ""
+    """The module there whose ``film`` makes moving pictures of this; empty if none does."""
+
     tabular: ClassVar[bool] = False
     """Whether :meth:`table` has rows."""
 
@@ -68,6 +72,10 @@ class Result:
         """Return the tensors by name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+    def derived(self) -> dict[str, Tensor]:
+        """Return tensors that follow from the others, which ``.npz`` files hold too."""
+        return {}
 
     def facts(self) -> dict[str, Any]:
         """Return everything but the tensors, fit for JSON."""
@@ -132,7 +140,7 @@ class Result:
     @classmethod
     def endings(cls) -> tuple[str, ...]:
         """Return the endings of the files that :meth:`save` can write."""
-        figures = FIGURES if cls.figure else ()
+        figures = (*(FIGURES if cls.figure else ()), *(FILMS if cls.film else ()))
         return (*figures, ".json", *((".csv",) if cls.tabular else ()), *ARRAYS)
 
     @classmethod
@@ -143,7 +151,10 @@ class Result:
             OutputError: if its ending is another, or nothing can be written there.
 
         """
-        return check_output(path, cls.endings())
+        found = check_output(path, cls.endings())
+        if found.suffix.lower() == ".mp4":  # which takes a package that may be missing
+            import_module("convscope.figures.film").mp4_encoder()
+        return found
 
     def save(
         self,
@@ -155,8 +166,9 @@ class Result:
     ) -> None:
         """Write a file of the kind that its ending names.
 
-        ``.png``, ``.svg`` and ``.pdf`` hold the figure, ``.json`` the numbers, ``.csv`` the table,
-        ``.npz`` and ``.safetensors`` the arrays with all facts; :meth:`load` reads the last.
+        ``.png``, ``.svg`` and ``.pdf`` hold the figure, ``.gif`` and ``.mp4`` the film, ``.json``
+        the numbers, ``.csv`` the table, ``.npz`` and ``.safetensors`` the arrays with all facts;
+        :meth:`load` reads the last. Each kind of result has those that :meth:`endings` names.
 
         Args:
             path: the file.
@@ -174,6 +186,10 @@ class Result:
             sheet = self._sheet(width, caption, options)
             with written_beside(path) as beside:
                 sheet.save(beside)
+        elif ending in FILMS:
+            film = import_module(f"convscope.figures.{self.film}").film(self)
+            with written_beside(path) as beside:
+                film.save(beside)
         elif ending in ARRAYS:
             self._save_arrays(path)
         else:
@@ -190,10 +206,15 @@ class Result:
         return text.getvalue()
 
     def _save_arrays(self, path: Path) -> None:
-        tensors = {name: value.contiguous().cpu() for name, value in self.arrays().items()}
+        plain = path.suffix.lower() == ".npz"
+        values = {**self.arrays(), **(self.derived() if plain else {})}
+        # Copies, because a file cannot hold one tensor under two names.
+        tensors = {
+            n: v.cpu().clone(memory_format=torch.contiguous_format) for n, v in values.items()
+        }
         facts = json.dumps(self.facts())
         with written_beside(path) as beside:
-            if path.suffix.lower() == ".npz":
+            if plain:
                 arrays: dict[str, Any] = {name: value.numpy() for name, value in tensors.items()}
                 np.savez_compressed(beside, **arrays, facts=np.array(facts))
                 return
@@ -215,11 +236,7 @@ class Result:
                 facts = json.loads((file.metadata() or {})[cls.__name__])
                 # The file object is no mapping: keys() is the only way to its names.
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            # JSON knows lists only, and results hold tuples.
-            facts = {name: _tupled(value) for name, value in dict(facts).items()}
-            if "preprocess" in facts:
-                facts["preprocess"] = Preprocess(**facts["preprocess"])
-            return cls(**tensors, **facts)
+            return cls.made_of(tensors, dict(facts))
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"{path} is not a saved {cls.__name__}: {reason}") from error
@@ -228,6 +245,15 @@ class Result:
                 f"{path} is not a saved {cls.__name__}: it holds something else, or comes from "
                 f"another version of convscope"
             ) from error
+
+    @classmethod
+    def made_of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Self:
+        """Return the result whose :meth:`arrays` and :meth:`facts`, read from JSON, these are."""
+        # JSON knows lists only, and results hold tuples.
+        own: dict[str, Any] = {name: _tupled(value) for name, value in facts.items()}
+        if "preprocess" in own:
+            own["preprocess"] = Preprocess(**own["preprocess"])
+        return cls(**own, **dict[str, Any](tensors))
 
     def __repr__(self) -> str:
         """Return the summary, cut to a few lines."""

@@ -19,6 +19,8 @@ from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, wra
 
 INK = "#222222"
 WARNING = "#b00020"
+PALE = "#8a8a8a"
+"""For numbers that tell nothing, as those no better than chance."""
 FRAME_POINTS = 1.6
 MARGIN = 0.12
 FOOT_POINTS = 7.0
@@ -124,8 +126,9 @@ class Sheet:
         )
 
     def write(
-        self, text: str, left: float, top: float, points: float, *, ha: str, va: str, warns: bool
-    ) -> None:
+        self, text: str, left: float, top: float, points: float, *, ha: str, va: str,
+        warns: bool = False, colour: str | None = None,
+    ) -> None:  # fmt: skip
         """Write one line or more; a dollar sign is a dollar sign."""
         width, height = self.figure.get_size_inches()
         self.figure.text(
@@ -135,7 +138,7 @@ class Sheet:
             fontsize=points,
             ha=ha,
             va=va,
-            color=WARNING if warns else INK,
+            color=colour or (WARNING if warns else INK),
             weight="bold" if warns else "normal",
             parse_math=False,
         )

@@ -81,6 +81,12 @@ class Deadline:
         """Whether it is time to stop."""
         return self.seconds is not None and time.monotonic() - self.began >= self.seconds
 
+    def share(self, jobs: int) -> float | None:
+        """Return the seconds of the next of so many *jobs*, which share what is left alike."""
+        if self.seconds is None:
+            return None
+        return max(0.0, self.seconds - (time.monotonic() - self.began)) / jobs
+
 
 def as_share(left_out: Iterable[str]) -> tuple[str, ...]:
     """Return what was left out of a part of some work, whose budget is not the one that was given.

@@ -14,8 +14,8 @@ from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.correspondence_result import Correspondence
 from convscope.methods.invariance import default_layers
+from convscope.methods.occlude.patches import FillValue, fill_for
 from convscope.methods.parts import Part, names_of
-from convscope.methods.patches import FillValue, fill_for
 from convscope.network import Network
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend

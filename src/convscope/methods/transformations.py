@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from convscope.errors import ImageError, near_matches
 from convscope.images import Preprocess
-from convscope.methods.patches import FILLS, fill_for
+from convscope.methods.occlude.patches import FILLS, fill_for
 
 REFLECT = "reflect"
 VARYING = ("local-mean", "blur", "noise")

@@ -256,10 +256,7 @@ class _Work:
 
     def _short(self, section: Section, took: float, seconds: float | None) -> str:
         """Say why a section is not whole; Ctrl-C ends all of the work."""
-        partial = section.numbers.get("partial") or any(
-            own["partial"] for own in section.numbers.get("occlusions", ())
-        )
-        if partial and (seconds is None or took < 0.9 * seconds):
+        if section.numbers.get("partial") and (seconds is None or took < 0.9 * seconds):
             self.interrupted = True
             return "cut short by Ctrl-C; the same command goes on"
         return "cut short by the budget; more of it makes the rest"

@@ -10,20 +10,19 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.errors import OutputError, RuleError
+from convscope.errors import Interrupted, OutputError, RuleError
 from convscope.figures.architecture import draw
 from convscope.figures.checkerboard import figure as checkerboard_figure
 from convscope.figures.diagnose import figure as diagnosis_figure
 from convscope.figures.invariance import invariance_figure
-from convscope.figures.occlusion import OccludedImage, class_name, occlusion_figure, telling
+from convscope.figures.occlude import class_name
+from convscope.figures.occlude import figure as occlusion_figure
 from convscope.figures.project import figure as projection_figure
 from convscope.figures.sanity import sanity_figure
 from convscope.figures.sheet import number
-from convscope.figures.sliding import patched
 from convscope.figures.style import Style
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
-from convscope.methods.agreement import projection_agreement
 from convscope.methods.checkerboard import checkerboard
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis import grid
@@ -31,9 +30,8 @@ from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.gridding.structure import GridFinding
 from convscope.methods.invariance import invariance
 from convscope.methods.invariance_result import Invariance
-from convscope.methods.occlude import occlude
-from convscope.methods.occlusion import Occlusion
-from convscope.methods.patches import fill_for
+from convscope.methods.occlude import occlude_all
+from convscope.methods.occlude.result import Occlusion
 from convscope.methods.project import chosen_rule, project
 from convscope.methods.sanity import sanity
 from convscope.methods.scanning.sources import Images, SomeImages
@@ -232,55 +230,33 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
     stride = (max(1, patch[0] // 2), max(1, patch[1] // 2))
     ends = block_ends(net.graph)
     layer = net.graph.steps[ends[-1]].name if ends else None
-    options: dict[str, Any] = {"layer": layer, "memory": subject.memory}
+    options: dict[str, Any] = {"layer": layer, "memory": subject.memory, "titles": subject.names}
     if seconds is not None:
-        options |= {"method": "adaptive", "budget": f"{max(1.0, seconds / count):g}s"}
-    rows = []
-    for place, (image, name) in enumerate(zip(subject.pictures, subject.names, strict=True)):
-
-        def inside(done: int, total: int, place: int = place) -> None:
-            progress(place * total + done, count * total)
-
-        found = occlude(net, image[None], patch, stride, progress=inside, **options)
-        rows.append(_occluded(net, image, name, found))
-        if found.partial:
-            break
-    drawn = occlusion_figure(rows, net.preprocess)
-    sentences = [
-        _where(row.occlusion, name) for row, name in zip(rows, subject.names, strict=False)
-    ]
+        options |= {"method": "adaptive", "budget": max(1.0 * count, seconds)}
+    try:
+        found = occlude_all(net, subject.pictures, [patch], stride, progress=progress, **options)
+    except Interrupted as stopped:
+        if stopped.result is None:
+            raise
+        found = stopped.result
+    drawn = occlusion_figure(found, Style(PAPER_WIDTH, "full"))
+    sentences = [_where(one, one.title) for one in found]
     return Section(
         "occlusion",
         "Where the answer hangs",
         sentences=tuple(filter(None, sentences)),
-        pictures=(subject.shelf.drawn(drawn.sheet, "occlusion", " ".join(sentences)),),
+        pictures=(subject.shelf.drawn(drawn, "occlusion", " ".join(sentences)),),
         reading=(
             "It shows what the answer depends on when it is hidden. A gray patch is itself "
             "something that the network sees, and what is there twice shows no drop."
         ),
         numbers={
             "pictures": subject.names,
-            "occlusions": [row.occlusion.to_dict() for row in rows],
+            "partial": found.partial,
+            "occlusions": [one.to_dict() for one in found],
         },
-        whole=len(rows) == count and all(bool(row.occlusion.computed.all()) for row in rows),
+        whole=len(found) == count and all(bool(one.computed.all()) for one in found),
     )
-
-
-def _occluded(net: Network, image: Tensor, name: str, found: Occlusion) -> OccludedImage:
-    shown = fill_for("gray", image, net.preprocess, found.patch)
-    behind = patched(found, telling(found), image, shown)
-    title = name
-    if found.predicted is not None:
-        title += f": {class_name(found, found.clean['predicted'])}"
-    if found.layer is None or found.channel is None:
-        return OccludedImage(found, image, behind, title)
-    try:
-        own = project(
-            net, image[None], found.layer, [found.channel], select="map", titles=[name]
-        ).pixels[0, 0]
-    except RuleError:
-        return OccludedImage(found, image, behind, title)
-    return OccludedImage(found, image, behind, title, own, projection_agreement(own, found))
 
 
 def _where(found: Occlusion, title: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope.errors import ImageError, near_matches
-from convscope.images import PicturePath, Preprocess, read_image
+from convscope.images import Picture, Preprocess, read_image
 
 Corners = npt.NDArray[np.int64]
 Size = int | tuple[int, int]
@@ -187,16 +187,19 @@ def masks_of(masks: Tensor, image: Tensor) -> Tensor:
     return found[:, None]
 
 
-def label_map(path: PicturePath) -> Tensor:
+def label_map(picture: Picture) -> Tensor:
     """Read a picture as a label map, [H, W]: each of its greys or colours is a part.
 
     Raises:
         ImageError: if it is no picture.
 
     """
-    read_image(path)  # which names what is wrong with the file
-    with Image.open(path) as picture:
+    if isinstance(picture, Image.Image):
         values = np.asarray(picture)
+    else:
+        read_image(picture)  # which names what is wrong with the file
+        with Image.open(picture) as opened:
+            values = np.asarray(opened)
     values = values.reshape(*values.shape[:2], -1)
     _, labels = np.unique(values.reshape(-1, values.shape[2]), axis=0, return_inverse=True)
     return torch.from_numpy(labels.reshape(values.shape[:2]))

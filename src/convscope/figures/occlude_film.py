@@ -1,67 +1,61 @@
-"""The patch sliding over the image, with the probabilities beside it, as an animation."""
+"""The patch sliding over the image, with the probabilities beside it, as a film."""
 
-import os
+from collections.abc import Iterator
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
+from convscope.figures.film import Film, Frame
 from convscope.figures.lettering import one_line
-from convscope.figures.occlusion import class_name
+from convscope.figures.occlude import class_name
 from convscope.figures.sheet import picture_of
-from convscope.images import Preprocess
-from convscope.methods.occlusion import Occlusion
-from convscope.methods.passes import painted
-from convscope.methods.patches import Cover, Fill
-from convscope.network.windowed import Placement
+from convscope.methods.occlude.result import Occlusion, Occlusions
 
 SIDE = 320
 BESIDE = 300
 MOST_FRAMES = 150
-MILLISECONDS = 90
+SECONDS = 0.1
 FOOT, LINE, EDGE = 12, 16, 8
 INK, PALE, BAR, MARK = (34, 34, 34), (225, 225, 225), (31, 119, 180), (214, 39, 40)
 WARNING = (176, 0, 32)
 
 
-def save_animation(
-    path: str | os.PathLike[str],
-    occlusion: Occlusion,
-    image: Tensor,
-    fill: Fill,
-    preprocess: Preprocess,
-    title: str = "",
-) -> None:
-    """Write a GIF of the patch sliding over the image, row by row.
+def film(result: Occlusion | Occlusions) -> Film:
+    """Return a film of the patch sliding over each image, row by row, one image after another.
 
     Where there are more positions than frames are good for, evenly spaced ones are shown.
-
-    Args:
-        path: the file.
-        occlusion: of a classifier, or of a unit.
-        image: [C, H, W] in the network's input space.
-        fill: what the patch is filled with.
-        preprocess: takes inputs back to pixels.
-        title: what the image is.
-
     """
-    computed = np.flatnonzero(occlusion.computed.numpy().ravel())
-    shown = computed[np.unique(np.linspace(0, len(computed) - 1, MOST_FRAMES).astype(int))]
-    foot = _foot(occlusion, title, len(shown))
-    frames = [
-        _above(_frame(occlusion, int(place), image, fill, preprocess), foot) for place in shown
+    maps = [result] if isinstance(result, Occlusion) else list(result)
+    shown = [_shown(one, max(1, MOST_FRAMES // len(maps))) for one in maps]
+    feet = [_foot(one, len(places)) for one, places in zip(maps, shown, strict=True)]
+    height = SIDE + max(foot.height for foot in feet)
+
+    def frames() -> Iterator[Frame]:
+        for one, places, foot in zip(maps, shown, feet, strict=True):
+            for place in places.tolist():
+                yield _above(_frame(one, place), foot, height)
+
+    # Of one image all frames have the same colours.
+    firsts = [
+        _above(_frame(one, int(places[0])), foot, height)
+        for one, places, foot in zip(maps, shown, feet, strict=True)
     ]
-    frames[0].save(
-        path, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, format="GIF"
-    )
+    return Film(frames, (SECONDS,) * sum(map(len, shown)), np.concatenate(firsts))
 
 
-def _foot(o: Occlusion, title: str, shown: int) -> Image.Image:
+def _shown(o: Occlusion, most: int) -> npt.NDArray[np.int64]:
+    """Return the positions that a film shows."""
+    computed = np.flatnonzero(o.computed.numpy().ravel())
+    places = np.unique(np.linspace(0, len(computed) - 1, most).astype(int))
+    return np.asarray(computed[places])
+
+
+def _foot(o: Occlusion, shown: int) -> Image.Image:
     """Return what stands below every frame: what the film is, and in red what it must say."""
     font, room = ImageFont.load_default(FOOT), SIDE + BESIDE - 2 * EDGE
     facts = (
-        o.network, title, f"{o.part} ({o.fill})",
+        o.network, o.title, f"{o.part} ({o.fill})",
         f"layer {o.layer}" if o.layer else "",
         "red mark on a bar: unoccluded" if o.probability is not None else "",
         f"{shown} of {o.computed.numel()} positions",
@@ -90,18 +84,16 @@ def _wrapped(
     return [line for line in lines if line]
 
 
-def _above(frame: Image.Image, foot: Image.Image) -> Image.Image:
-    whole = Image.new("RGB", (frame.width, frame.height + foot.height), "white")
+def _above(frame: Image.Image, foot: Image.Image, height: int) -> Frame:
+    """Return a frame above its foot, in a picture so high."""
+    whole = Image.new("RGB", (frame.width, height), "white")
     whole.paste(frame, (0, 0))
     whole.paste(foot, (0, frame.height))
-    return whole
+    return np.asarray(whole)
 
 
-def _frame(
-    o: Occlusion, place: int, image: Tensor, fill: Fill, preprocess: Preprocess
-) -> Image.Image:
-    hidden = patched(o, place, image, fill)
-    pixels = picture_of(preprocess.to_pixels(hidden[None].cpu()))[0]
+def _frame(o: Occlusion, place: int) -> Image.Image:
+    pixels = picture_of(o.preprocess.to_pixels(o.hidden(place)[None]))[0]
     height, width = o.image_size
     scale = SIDE / max(height, width)
     picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).resize(
@@ -149,12 +141,3 @@ def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
         told = f"{name}: {value:.4g} (unoccluded: {single.clean['number']:.4g})"
         draw.text((across, down), told, INK, font)
         down += line + 3
-
-
-def patched(o: Occlusion, place: int, image: Tensor, fill: Fill) -> Tensor:
-    """Return the image with one part hidden, by the part's number in the grid, [C, H, W]."""
-    zero, masks = np.zeros(1, dtype=np.int64), o.masks
-    if masks is not None:
-        masks = masks[place : place + 1].expand(-1, -1, *o.image_size).to(image.device)
-    cover = Cover(o.positions.reshape(-1, 4)[place : place + 1].numpy(), fill, masks)
-    return torch.squeeze(painted(image, cover, Placement(zero, zero, *o.image_size)), 0)

@@ -8,7 +8,7 @@ from torch import nn
 
 import convscope as cs
 from convscope.errors import ImageError
-from convscope.methods.patches import label_map
+from convscope.methods.occlude.patches import label_map
 
 pytestmark = pytest.mark.usefixtures("by_windows")
 
@@ -91,7 +91,7 @@ def test_mistakes_are_named(net):
         (r"masks of shape \[14, 16\] do not fit an image of \[14, 17\]", {"masks": LABELS[:, 1:]}),
         ("masks are bool .* not float32", {"masks": MASKS.float()}),
         ("mask 1 hides nothing", {"masks": torch.stack([MASKS[0], MASKS[0] & False])}),
-        ("'channels', not 'chanels'", {"masks": "chanels"}),
+        ("chanels", {"masks": "chanels"}),
         ("masks go without patch", {"masks": MASKS, "patch": 4}),
         ("masks go without patch", {"masks": MASKS, "stride": 4}),
         ("by the methods exact and full", {"masks": MASKS, "method": "adaptive"}),

@@ -1,8 +1,8 @@
 """Occlusion sensitivity at 224x224, patch 16, stride 8: convscope beside captum, in one run.
 
-    python benchmarks/occlusion.py [--networks vgg16 resnet18 squeezenet1_1] [--rounds 5]
+    python benchmarks/occlude.py [--networks vgg16 resnet18 squeezenet1_1] [--rounds 5]
                                    [--sample 32] [--stride 8]
-    python benchmarks/occlusion.py --side 32 [--networks NAME ...] [--stride 2]
+    python benchmarks/occlude.py --side 32 [--networks NAME ...] [--stride 2]
 
 Both run on the same random weights (seed 0) and the same image, in turn. convscope computes all
 positions of the grid, borders and centre alike. captum's Occlusion recomputes the whole network for
@@ -29,8 +29,8 @@ from captum.attr import Occlusion
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.methods.passes import WindowedPasses
-from convscope.methods.patches import grid
+from convscope.methods.occlude.passes import WindowedPasses
+from convscope.methods.occlude.patches import grid
 from convscope.network.grouping import costs_of, grouped
 from convscope.network.windowed import WindowedWalk
 from timing import arithmetic_rate, clock

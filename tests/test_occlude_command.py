@@ -12,13 +12,12 @@ from PIL import Image, ImageDraw, ImageSequence
 
 import convscope as cs
 from convscope import cli
-from convscope.figures.occlusion import CELL, OccludedImage, occlusion_figure
-from convscope.figures.sheet import MARGIN
-from convscope.figures.sliding import EDGE, INK, LINE, SIDE, WARNING, save_animation
-from convscope.methods import passes
-from convscope.methods.agreement import projection_agreement
-from convscope.methods.patches import fill_for
-from convscope.pages.section import PAPER_WIDTH
+from convscope.errors import OutputError
+from convscope.figures.occlude import check_fits
+from convscope.figures.occlude_film import EDGE, INK, LINE, SIDE, WARNING
+from convscope.figures.sheet import PALE
+from convscope.figures.style import style
+from convscope.methods.occlude import passes
 
 NETWORK = """
 import torch
@@ -65,25 +64,23 @@ def run(tmp_path, monkeypatch, capsys):
     return command
 
 
-def test_a_figure_an_animation_and_the_numbers(run, tmp_path):
+def test_a_figure_and_the_numbers(run, tmp_path):
     status, out, err = run(
         "one.png", "--patch", "8", "--patch", "6,10", "--stride", "4",
-        "--target", "dog", "--target", "2", "--layer", "4", "--animate", "a.gif", "--json",
+        "--target", "dog", "--target", "2", "--layer", "4", "--json",
     )  # fmt: skip
     assert status == 0, err
     answer = json.loads(out)
     assert answer["output"] == "occlusion.png"
-    assert [(o["image"], o["patch"], o["targets"]) for o in answer["occlusions"]] == [
-        ("one.png", patch, target) for patch in ([8, 8], [6, 10]) for target in (1, 2)
+    assert [(o["title"], o["patch"], o["targets"]) for o in answer["maps"]] == [
+        ("one.png", patch, [1, 2]) for patch in ([8, 8], [6, 10])
     ]
-    first = answer["occlusions"][0]
-    assert np.array(first["probability"]).shape == (5, 5)
+    first = answer["maps"][0]
+    assert np.array(first["probability"]).shape == (2, 5, 5)
     assert first["layer"] == "4"
-    assert -1 <= first["projection_correlation"] <= 1
-    with Image.open(tmp_path / "a.gif") as animation:
-        assert animation.n_frames == 25
+    assert -1 <= first["agreement"] <= 1
     with Image.open(tmp_path / "occlusion.png") as figure:
-        assert (figure.width, figure.height > 4 * figure.width) == (785, True)  # four rows
+        assert (figure.width, figure.height > 4 * figure.width) == (770, True)  # four rows
 
 
 def test_a_film_says_what_it_is(run, tmp_path, monkeypatch):
@@ -95,23 +92,24 @@ def test_a_film_says_what_it_is(run, tmp_path, monkeypatch):
         original(self, place, written, ink, font)
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
-    status, _, err = run("one.png", "--patch", "8", "--stride", "4", "--animate", "a.gif")
+    status, _, err = run("one.png", "two.png", "--patch", "8", "--stride", "4", "-o", "a.gif")
     assert status == 0, err
     said = " ".join(written for written, ink in drawn if ink == INK)
-    # The foot is drawn once, and pasted below every frame.
+    # The foot is drawn once an image, and pasted below every frame.
     assert said.startswith("networks.py:small, one.png, patch 8 x 8 (gray), red mark on a bar: ")
-    assert said.count("unoccluded, 25 of 25 positions") == 1
+    assert said.count("unoccluded, 25 of 25 positions") == 2
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.n_frames == 50
 
     net = cs.load(f"{tmp_path}/networks.py:small")
-    image = net.preprocess(tmp_path / "one.png")
-    record = replace(cs.occlude(net, image, 8, 8), notes=("random weights", "another " * 20))
-    fill = fill_for("gray", image[0], net.preprocess, (8, 8))
+    found = cs.occlude(net, tmp_path / "one.png", 8, 8)
     drawn.clear()
-    save_animation(tmp_path / "b.gif", record, image[0], fill, net.preprocess, "one.png")
+    replace(found, notes=("random weights", "another " * 20)).save(tmp_path / "b.gif")
     written = list(takewhile(lambda line: "P(" not in line, (line for line, _ in drawn)))
     warned = " ".join(line for line, ink in drawn if ink == WARNING).split()
     assert warned == ["random", "weights;", *["another"] * 20]
     with Image.open(tmp_path / "b.gif") as film:
+        assert film.n_frames == 9
         assert film.height == SIDE + len(written) * LINE + EDGE
         for frame in ImageSequence.Iterator(film):
             foot = np.asarray(frame.convert("RGB"))[SIDE:].astype(int)
@@ -128,13 +126,37 @@ def test_the_arrays_are_the_librarys(run, tmp_path):
     with np.load(tmp_path / "o.npz") as arrays:
         np.testing.assert_allclose(arrays["0/logit"], expected.logit, rtol=1e-5)
         np.testing.assert_allclose(arrays["0/heatmap_logit"], expected.heatmap("logit"), rtol=1e-4)
-        facts = json.loads(str(arrays["facts"]))["occlusions"][0]
+        facts = json.loads(str(arrays["facts"]))["maps"][0]
     assert (facts["stride"], facts["fill"]) == ([8, 8], "gray")
+
+
+def test_every_ending_holds_the_occlusions(run, tmp_path):
+    run("one.png", "--patch", "8")
+    net = cs.load(f"{tmp_path}/networks.py:small")
+    files = [tmp_path / "one.png", tmp_path / "two.png"]
+    found = cs.occlude_all(net, files, [8, (6, 10)], 4, layer="4", target=["dog", 2])
+    assert len(repr(found)) < 1000
+    assert len(repr(found[0])) < 1000
+    assert len(json.loads(found.to_json())["maps"]) == 4
+    rows = found.table()
+    assert len(rows) == 2 * 2 * (5 * 5 + 6 * 5)
+    assert (rows[0]["image"], rows[0]["patch"], rows[0]["target"]) == ("one.png", "8x8", 1)
+    assert rows[-1]["logit"] == found[3].logit[1, -1, -1].item()
+    for result in (found, found[1]):
+        for ending in type(result).endings():
+            if ending != ".mp4":
+                result.save(tmp_path / f"it{ending}")
+                assert (tmp_path / f"it{ending}").stat().st_size > 100, ending
+        again = type(result).load(tmp_path / "it.safetensors")
+        assert again.to_json() == result.to_json()
+        for name, values in result.arrays().items():
+            assert torch.equal(again.arrays()[name], values), name
+    assert torch.equal(again.hidden(7), found[1].hidden(7))
 
 
 def test_a_wrong_image_is_said_not_hidden(run):
     _, out, _ = run("one.png", "--patch", "8", "--json")
-    (found,) = json.loads(out)["occlusions"]
+    (found,) = json.loads(out)["maps"]
     other = str((found["targets"] + 1) % 3)
     _, out, _ = run("one.png", "--patch", "8", "--target", other)
     assert "the network takes this image for" in out
@@ -146,7 +168,7 @@ def test_constant_maps_and_single_positions_are_shown(run):
         assert status == 0, err
     status, out, _ = run("one.png", "--layer", "1", "--patch", "8", network="maps")
     assert status == 0
-    assert "correlation of |projection| with the drop" in out
+    assert "correlation of |projection| with the drop: " in out
 
 
 def test_stopping_writes_what_is_done(run, monkeypatch):
@@ -176,10 +198,12 @@ MISTAKES = [
     (("--channel", "1"), "a channel number means nothing without its layer"),
     (("--layer", "99"), "has no layer '99'"),
     (("--method", "quick"), "unknown method 'quick'"),
+    (("--patch", "24"), "a patch of 24 x 24 pixels hides the whole image"),
     (("--budget", "5"), "a budget needs the method 'adaptive'"),
     (("--scale", "sharde"), "the scale is 'tile' or 'shared', not 'sharde'"),
-    (("-o", "o.gif"), "its ending must be one of .png, .svg, .pdf, .npz"),
-    (("--animate", "o.png"), "its ending must be one of .gif"),
+    (("-o", "o.jpg"), "must be one of .png, .svg, .pdf, .gif, .mp4, .json, .csv, .npz, .safe"),
+    (("--width", "wide"), "the width is 'column', 'text', 'slide'"),
+    (("--rule", "deconv"), "unknown rule 'deconv'"),
 ]
 
 
@@ -192,37 +216,62 @@ def test_mistakes_are_one_sentence_and_code_2(run, options, message):
     assert "Traceback" not in err
 
 
-def test_the_agreement_is_pearsons(run, tmp_path):
+@pytest.fixture
+def occluded(run, tmp_path):
+    """Return what occludes pictures by the same network."""
     run("one.png", "--patch", "8")
     net = cs.load(f"{tmp_path}/networks.py:small")
-    image = net.preprocess(tmp_path / "one.png")
-    o = cs.occlude(net, image, 8, 4, layer="4", channel=2)
-    projection = cs.project(net, image, "4", [2], select="map").pixels[0, 0]
-    drops, under = [], []
+
+    def occlude(*names: str, **options) -> cs.Occlusions:
+        return cs.occlude_all(net, [tmp_path / name for name in names], [8], 8, **options)
+
+    return occlude
+
+
+def test_the_agreement_is_pearsons(occluded, tmp_path):
+    net = cs.load(f"{tmp_path}/networks.py:small")
+    o = cs.occlude(net, tmp_path / "one.png", 8, 4, layer="4", channel=2)
+    projection = cs.project(net, tmp_path / "one.png", "4", [2], select="map").pixels[0, 0]
+    assert torch.equal(o.projection, projection)
+    drops, under = np.empty((5, 5)), np.empty((5, 5))
     for row in range(5):
         for column in range(5):
             top, left, bottom, right = o.positions[row, column].tolist()
             patch = projection[:, top:bottom, left:right].abs().sum(0)
-            under.append(patch.mean().item())
-            drops.append(o.clean["activation"] - o.activation[row, column].item())
-    expected = np.corrcoef(under, drops)[0, 1]
-    assert projection_agreement(projection, o) == pytest.approx(expected, abs=1e-4)
-    assert projection_agreement(torch.zeros(3, 24, 24), o) is None
+            under[row, column] = patch.mean().item()
+            drops[row, column] = o.clean["activation"] - o.activation[row, column].item()
+    expected = np.corrcoef(under.ravel(), drops.ravel())[0, 1]
+    assert o.agreement == pytest.approx(expected, abs=1e-4)
+    shifted = [
+        np.corrcoef(np.roll(under, (down, across), (0, 1)).ravel(), drops.ravel())[0, 1]
+        for down in range(5)
+        for across in range(5)
+    ]
+    assert o.agreement_by_chance == pytest.approx(np.quantile(shifted, 0.95), abs=1e-4)
 
 
-def test_rows_can_share_one_scale(run, tmp_path):
-    run("one.png", "--patch", "8")
-    net = cs.load(f"{tmp_path}/networks.py:small")
-    rows = []
-    for name in ("one.png", "two.png"):
-        image = net.preprocess(tmp_path / name)
-        o = cs.occlude(net, image, 8, 8, layer="1", channel=0)
-        rows.append(OccludedImage(o, image[0], image[0], name))
+def test_an_agreement_no_better_than_chance_is_grey_and_says_so(occluded):
+    (o,) = occluded("one.png", layer="4")
+    for agreement, told, colour in ((0.4, "by chance up to", "#222222"), (0.2, "no better", PALE)):
+        planted = replace(o, agreement=agreement, agreement_by_chance=0.3)
+        assert told in planted.summary()
+        (text,) = (t for t in planted.plot().texts if t.get_text().startswith("correlation"))
+        assert text.get_text().endswith("by chance up to 0.30")
+        assert text.get_color() == colour
+
+
+def test_without_a_rule_there_is_no_projection(occluded):
+    (o,) = occluded("one.png", layer="4", rule=None)
+    assert o.projection is o.rule is o.agreement is None
+    assert "no correlation with a projection" in o.summary()
+
+
+def test_rows_can_share_one_scale(occluded):
+    found = occluded("one.png", "two.png", layer="1", channel=0)
     for scale, scales in (("tile", 2), ("shared", 1)):
-        figure = occlusion_figure(rows, net.preprocess, scale).figure
         limits = {
             axes.images[-1].get_clim()
-            for axes in figure.axes
+            for axes in found.plot(scale=scale).axes
             if axes.images and axes.images[-1].get_cmap().name == "RdBu_r"
         }
         assert len(limits) == scales
@@ -232,34 +281,21 @@ def written(figure) -> list[str]:
     return [text.get_text() for text in figure.texts]
 
 
-def rows_of(run, tmp_path, names, **options) -> tuple[cs.Network, list[OccludedImage]]:
-    run("one.png", "--patch", "8")
-    net = cs.load(f"{tmp_path}/networks.py:small")
-    rows = []
-    for name in names:
-        image = net.preprocess(tmp_path / name)
-        for o in cs.occlude(net, image, 8, 8, **options).singles():
-            projection = torch.randn(3, 24, 24) if o.layer else None
-            rows.append(OccludedImage(o, image[0], image[0], name, projection))
-    return net, rows
-
-
-def test_the_panels_that_are_there_are_lettered_and_laid_out_without_gaps(run, tmp_path):
+@pytest.mark.parametrize(("width", "across"), [("column", 1), ("text", 2), ("slide", 3)])
+def test_the_panels_that_are_there_are_lettered_and_laid_out_without_gaps(occluded, width, across):
     for layer, letters in ((None, "abc"), ("4", "abcde")):
-        net, rows = rows_of(run, tmp_path, ["one.png"], layer=layer)
-        figure = occlusion_figure(rows, net.preprocess).figure
+        figure = occluded("one.png", layer=layer).plot(width=width, caption="full")
         starts = [text[1] for text in written(figure) if text[0] == "(" and text[2:4] == ") "]
-        assert starts == list(letters)
-        assert figure.get_size_inches()[0] == pytest.approx(2 * MARGIN + 2 * CELL)
-        pictures = [axes for axes in figure.axes if axes.images]
-        assert len(pictures) % 2 == 0
+        assert sorted(starts) == list(letters)
+        assert figure.get_size_inches()[0] == style(width, "none").width
+        lefts = {round(axes.get_position().x0, 3) for axes in figure.axes if axes.images}
+        assert len(lefts) == across
+        assert min(text.get_fontsize() for text in figure.texts) >= 7
 
 
-def test_on_paper_its_letters_keep_their_size_and_it_is_cut_between_rows(run, tmp_path):
-    net, rows = rows_of(run, tmp_path, ["one.png", "two.png"], layer="4")
-    sheet = occlusion_figure(rows, net.preprocess).sheet
-    width, height = sheet.figure.get_size_inches()
-    assert width <= PAPER_WIDTH
+def test_it_is_cut_between_rows(occluded):
+    sheet = occluded("one.png", "two.png", layer="4")._sheet("text", "short", {})
+    height = sheet.figure.get_size_inches()[1]
     edges = [
         (height * (1 - box.y1), height * (1 - box.y0))
         for box in (axes.get_position() for axes in sheet.figure.axes if axes.images)
@@ -270,33 +306,40 @@ def test_on_paper_its_letters_keep_their_size_and_it_is_cut_between_rows(run, tm
         assert all(bottom < cut or top > cut for top, bottom in edges)
 
 
-def test_a_heading_stands_nearer_to_its_own_row_and_names_its_target(run, tmp_path):
-    net, rows = rows_of(run, tmp_path, ["one.png", "two.png"], target=[0, 1])
-    figure = occlusion_figure(rows, net.preprocess).figure
+def test_too_many_rows_are_refused_before_the_work():
+    check_fits(90, style("text", "short"))
+    with pytest.raises(OutputError, match="inches high: take fewer images"):
+        check_fits(110, style("text", "short"))
+
+
+def test_a_heading_stands_nearer_to_its_own_row_and_names_its_target(occluded):
+    figure = occluded("one.png", "two.png", target=[0, 1]).plot()
     height = figure.get_size_inches()[1]
     places = {text.get_text(): height * text.get_position()[1] for text in figure.texts}
     headings = [text for text in places if "; target" in text]
-    assert headings == [
+    assert [
+        text.partition(":")[0] + text.partition(";")[1] + text.partition(";")[2]
+        for text in headings
+    ] == [
         f"{name}; target {target}" for name in ("one.png", "two.png") for target in ("cat", "dog")
     ]
     bottoms = [height * axes.get_position().y0 for axes in figure.axes if axes.images]
     titles = [height * t.get_position()[1] for t in figure.texts if t.get_text().startswith("(a)")]
     for heading, title in zip(headings[1:], titles[1:], strict=True):
         above = min(bottom for bottom in bottoms if bottom > places[heading])
-        # A title hangs up from its place, two lines high; a heading hangs down from its own.
-        to_title = places[heading] - (title + 2 * 7.5 * 1.2 / 72)
+        # A title hangs up from its place; a heading hangs down from its own.
+        to_title = places[heading] - (title + 7.5 * 1.2 / 72)
         assert above - places[heading] > to_title > 0
-    net, (row,) = rows_of(run, tmp_path, ["one.png"])
-    assert "one.png" in written(occlusion_figure([row], net.preprocess).figure)
+    (heading,) = (t for t in written(occluded("one.png").plot()) if t.startswith("one.png: "))
+    assert "target" not in heading
 
 
-def test_a_small_drop_has_its_power_in_the_label(run, tmp_path):
-    net, (row,) = rows_of(run, tmp_path, ["one.png"])
-    o = row.occlusion
+def test_a_small_drop_has_its_power_in_the_label(occluded):
+    (o,) = occluded("one.png")
     drops = 1e-6 * torch.linspace(-5, 5, o.probability.numel()).reshape(o.probability.shape)
     small = replace(o, probability=o.clean["probability"] - drops)
     for occlusion, power in ((o, ""), (small, " (1e−6)")):
-        figure = occlusion_figure([replace(row, occlusion=occlusion)], net.preprocess).figure
+        figure = occlusion.plot()
         figure.canvas.draw()
         bars = {axes.get_ylabel(): axes for axes in figure.axes if axes.get_ylabel()}
         (bar,) = (axes for label, axes in bars.items() if label.startswith("drop of the prob"))
@@ -304,9 +347,10 @@ def test_a_small_drop_has_its_power_in_the_label(run, tmp_path):
         assert not bar.yaxis.get_offset_text().get_visible()
 
 
-def test_the_projections_scale_is_in_the_caption(run, tmp_path):
-    net, (row,) = rows_of(run, tmp_path, ["one.png"], layer="4")
-    figure = occlusion_figure([row], net.preprocess).figure
+def test_the_projections_scale_is_in_the_caption(occluded):
+    (o,) = occluded("one.png", layer="4")
+    noise = torch.randn(3, 24, 24, generator=torch.Generator().manual_seed(0))
+    figure = replace(o, projection=noise).plot(caption="full")
     said = " ".join(" ".join(written(figure)).split())
     # 2 of the 1728 values lie beyond the 99.9 % quantile.
     assert "(c): deconvnet, zero is mid-grey, ± the 99.9% quantile of |value|, 0.06% of" in said
@@ -315,9 +359,9 @@ def test_the_projections_scale_is_in_the_caption(run, tmp_path):
 def test_a_picture_of_parts_is_hidden_part_by_part(run, tmp_path):
     parts = tmp_path / "parts.png"
     Image.fromarray(np.repeat(np.array([[0, 90, 200]], np.uint8), 8, 1).repeat(24, 0)).save(parts)
-    status, out, err = run("one.png", "--mask", str(parts), "--json")
+    status, out, err = run("one.png", "--masks", str(parts), "--json")
     assert status == 0, err
-    (found,) = json.loads(out)["occlusions"]
+    (found,) = json.loads(out)["maps"]
     assert np.shape(found["probability"]) == (1, 3)
     assert (found["answer"], found["output"]) == ("classes", "one of 3 classes: logits")
     status, out, err = run("one.png", "--answer", "number", "--target", "1", "--patch", "8")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convscope.methods.budget import tensor_limit
-from convscope.methods.patches import Corners, Cover
+from convscope.methods.occlude.patches import Corners, Cover
 from convscope.network import Network
 from convscope.network.answer import Answer
 from convscope.network.blocks import narrow_steps

@@ -9,11 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import ConvscopeError, ImageError, UnitError, near_matches
+from convscope.errors import (
+    ConvscopeError,
+    ImageError,
+    Interrupted,
+    RuleError,
+    UnitError,
+    near_matches,
+)
+from convscope.images import Picture
 from convscope.methods import budget as budgets
-from convscope.methods.adaptive import Budget, Mask, Sampling, estimated, nearest
-from convscope.methods.occlusion import Occlusion
-from convscope.methods.passes import (
+from convscope.methods.occlude.adaptive import Budget, Mask, Sampling, estimated, nearest
+from convscope.methods.occlude.agreement import Agreement, agreement
+from convscope.methods.occlude.passes import (
     Answers,
     FullPasses,
     Indices,
@@ -21,7 +29,7 @@ from convscope.methods.passes import (
     Question,
     WindowedPasses,
 )
-from convscope.methods.patches import (
+from convscope.methods.occlude.patches import (
     Cover,
     FillValue,
     Size,
@@ -30,13 +38,18 @@ from convscope.methods.patches import (
     default_stride,
     fill_for,
     grid,
+    label_map,
     masks_of,
     pair_of,
 )
+from convscope.methods.occlude.result import Occlusion, Occlusions
+from convscope.methods.pictures import Images, read
+from convscope.methods.project import LayerName, project
 from convscope.methods.targets import Target, answer_of, class_numbers
 from convscope.network import Network
 from convscope.network.answer import Answer
 from convscope.network.differences import can_take_differences
+from convscope.network.rules import rule_named
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 
@@ -53,29 +66,30 @@ NAN = float("nan")
 @shielded
 def occlude(
     net: Network,
-    image: Tensor,
+    image: Tensor | Picture,
     patch: Size | None = None,
     stride: Size | None = None,
     fill: FillValue = "gray",
     target: Target | Sequence[Target] | None = None,
-    layer: str | None = None,
+    layer: LayerName | None = None,
     channel: int | None = None,
     *,
-    masks: Tensor | str | None = None,
+    masks: Tensor | Picture | None = None,
     method: str = "exact",
-    budget: int | str | None = None,
+    positions: int | None = None,
+    budget: float | str | None = None,
     precision: str = "float32",
+    rule: str | None = "deconvnet",
+    title: str | None = None,
     memory: int | str = budgets.DEFAULT,
     progress: Progress | None = None,
     preview: Preview | None = None,
 ) -> Occlusion:
     """Hide part after part of an image and record what the network says (arXiv 1311.2901, 4.2).
 
-    Ctrl-C stops the work; what is done by then is returned, marked as partial.
-
     Args:
         net: the network; ``net.answer`` says how its output is read.
-        image: [1, C, H, W] in the network's input space.
+        image: a picture file or a Pillow image, or [1, C, H, W] in the network's input space.
         patch: side of the patch in pixels, or (height, width); by default about a seventh of the
             image's shorter side, 32 for 224.
         stride: pixels from one position to the next, or (down, across); by default so many that
@@ -85,17 +99,21 @@ def occlude(
             a number or tensor in the network's input space.
         target: the class, by number or name; a list for several; None for the most probable one,
             or for the first where the output is several numbers.
-        layer: a layer whose feature map is watched too, by its name in ``net.layers``.
+        layer: a layer whose feature map is watched too, by its name in ``net.layers``, or a module.
         channel: that map; None for the one with the strongest activation in the clean image.
         masks: what to hide instead of patches, part by part: bool [M, H, W]; a label map [H, W] of
-            whole numbers, such as superpixels, each of them a part; or ``"channels"``, each channel
-            of the input by itself. The grid of answers is then [1, M].
+            whole numbers, such as superpixels, each of them a part, or a picture of one; or
+            ``"channels"``, each channel of the input by itself. The grid of answers is then [1, M].
         method: ``"exact"`` computes only what a patch touches; ``"full"`` recomputes everything;
             ``"adaptive"`` computes part of the positions and estimates the others.
-        budget: for ``"adaptive"``: how many positions to compute, or a time such as ``"20s"``; a
-            third of the positions by default.
+        positions: for ``"adaptive"``: how many positions to compute; by default a third.
+        budget: for ``"adaptive"``: seconds to compute positions for instead, as a number or a text
+            such as ``"20s"``; one position in 24 is computed in any case.
         precision: for ``"adaptive"``: ``"bfloat16"`` rounds what a patch changes to half the
             precision, which some processors and GPUs compute faster; noted on pictures.
+        rule: how the watched map is brought down to pixels, to be shown beside; None for not at
+            all. A rule that means nothing for the network leaves it out.
+        title: what the image is called; by default the file's name.
         memory: bytes, or a text such as ``"2GB"``, for the batches of the walk and for filters that
             are made ready to convolve them faster; the clean maps of the image come on top.
         progress: called with the positions done and the positions in all.
@@ -107,7 +125,9 @@ def occlude(
     Raises:
         ImageError: if the image does not fit, or the patch, stride or fill does not fit the image.
         UnitError: if there is no such class, layer or channel.
+        RuleError: if there is no such rule.
         ConvscopeError: if there is no such method, or the budget is none.
+        Interrupted: on Ctrl-C, with what was done by then as its ``result``.
 
     >>> import torch
     >>> from torch import nn
@@ -122,69 +142,97 @@ def occlude(
     tensor([0.5000, 0.5000, 0.0000, 0.0000])
 
     """
-    (found,) = occlude_sizes(
-        net, image, [patch], stride, fill, target, layer, channel, masks=masks, method=method,
-        budget=budget, precision=precision, memory=memory, progress=progress, preview=preview,
-    )  # fmt: skip
+    if isinstance(image, Tensor) and image.dim() == 4 and len(image) > 1:
+        raise ImageError(f"one image at a time is occluded, not {len(image)}; see occlude_all")
+    try:
+        (found,) = occlude_all(
+            net, image, [patch], stride, fill, target, layer, channel, masks=masks, method=method,
+            positions=positions, budget=budget, precision=precision, rule=rule,
+            titles=None if title is None else [title], memory=memory, progress=progress,
+            preview=preview,
+        )  # fmt: skip
+    except Interrupted as stopped:
+        raise Interrupted(str(stopped), stopped.result[0]) from None
     return found
 
 
 @shielded
-def occlude_sizes(
+def occlude_all(
     net: Network,
-    image: Tensor,
-    patches: Sequence[Size | None],
+    images: Images,
+    patches: Sequence[Size | None] = (None,),
     stride: Size | None = None,
     fill: FillValue = "gray",
     target: Target | Sequence[Target] | None = None,
-    layer: str | None = None,
+    layer: LayerName | None = None,
     channel: int | None = None,
     *,
-    masks: Tensor | str | None = None,
+    masks: Tensor | Picture | None = None,
     method: str = "exact",
-    budget: int | str | None = None,
+    positions: int | None = None,
+    budget: float | str | None = None,
     precision: str = "float32",
+    rule: str | None = "deconvnet",
+    titles: Sequence[str] | None = None,
     memory: int | str = budgets.DEFAULT,
     progress: Progress | None = None,
     preview: Preview | None = None,
-) -> list[Occlusion]:
-    """Occlude an image with patches of several sizes, one after the other.
+) -> Occlusions:
+    """Occlude several images, with patches of several sizes, one after the other.
 
-    All but *patches* is as in :func:`occlude`, errors too; the budget is that of each size. Where
-    Ctrl-C stops the work, the sizes not begun are left out.
+    All but *images*, *patches* and *titles* is as in :func:`occlude`, errors too; *positions* are
+    those of each map, and *budget* is shared by all of them.
 
     >>> import convscope as cs
     >>> from torch import nn
     >>> classifier = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
     >>> net = cs.Network(classifier, torch.zeros(1, 1, 8, 8), preprocess="none")
-    >>> found = cs.occlude_sizes(net, torch.ones(1, 1, 8, 8), [2, 4], stride=2)
+    >>> found = cs.occlude_all(net, torch.ones(1, 1, 8, 8), [2, 4], stride=2)
     >>> [one.probability.shape for one in found]
     [torch.Size([4, 4]), torch.Size([3, 3])]
 
     """
-    _check_method(method, budget, precision)
-    net = net.fitting(image)
-    image = net.checked(image)
-    if len(image) > 1:
-        raise ImageError(f"one image at a time is occluded, not {len(image)}")
-    if not patches:
+    _check_method(method, positions, budget, precision)
+    if rule is not None:
+        rule_named(rule)
+    allowed, deadline = budgets.parse_bytes(memory), budgets.Deadline(budget)
+    net = net.fitting(images)
+    checked, names = read(net, images, titles)
+    if not len(patches):
         raise ImageError("no patch size was given")
-    if masks is None:
-        jobs = [_Job.of_patches(net, image[0], size, stride, fill, budget) for size in patches]
-    elif method == "adaptive" or stride is not None or [*patches] != [None]:
+    if masks is not None and (method == "adaptive" or stride is not None or [*patches] != [None]):
         raise ImageError("masks go without patch and stride, and by the methods exact and full")
-    else:
-        jobs = [_Job.of_masks(net, image[0], masks, fill)]
-    allowed = budgets.parse_bytes(memory)
-    asked = _asked(net, image, target, layer, channel)
-    passes = _passes(asked.question, method, precision, allowed)
+    jobs = [
+        _Job.of_patches(net, image, size, stride, fill, positions)
+        if masks is None
+        else _Job.of_masks(net, image, masks, fill)
+        for image in checked
+        for size in patches
+    ]
     found: list[Occlusion] = []
     for place, job in enumerate(jobs):
-        work = _Work(asked, job, passes, method, precision, _counter(progress, jobs, place))
-        found.append(work.adaptive(preview) if method == "adaptive" else work.complete())
+        number, size = divmod(place, len(patches))
+        try:
+            if size == 0:
+                asked = _asked(net, checked[number, None], target, layer, channel)
+                passes = _passes(asked.question, method, precision, allowed)
+                projection = _projection(asked.question, rule, allowed)
+            counted = _counter(progress, jobs, place)
+            work = _Work(asked, job, passes, method, precision, counted, names[number], projection)
+            if method == "adaptive":
+                job.budget.seconds = deadline.share(len(jobs) - place)
+                found.append(work.adaptive(preview))
+            else:
+                found.append(work.complete())
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            break
         if found[-1].partial:
             break
-    return found
+    else:
+        return Occlusions.of(found)
+    raise Interrupted("the occlusion was stopped", Occlusions.of(found, "interrupted"))
 
 
 @dataclass(frozen=True)
@@ -205,7 +253,7 @@ class _Job:
         patch: Size | None,
         stride: Size | None,
         fill: FillValue,
-        budget: int | str | None,
+        asked: int | None,
     ) -> "_Job":
         size = (image.shape[1], image.shape[2])
         own = pair_of(default_patch(size) if patch is None else patch, "patch")
@@ -213,16 +261,17 @@ class _Job:
         positions = grid(size, own, steps)
         cover = Cover(positions.reshape(-1, 4), fill_for(fill, image, net.preprocess, own))
         shape = positions.shape[0], positions.shape[1]
-        return cls(cover, shape, own, steps, Budget.parse(budget, len(cover)))
+        most = max(1, round(len(cover) / 3)) if asked is None else asked
+        return cls(cover, shape, own, steps, Budget(most))
 
     @classmethod
-    def of_masks(cls, net: Network, image: Tensor, masks: Tensor | str, fill: FillValue) -> "_Job":
-        if isinstance(masks, str):
-            if masks != "channels":
-                raise ImageError(f"masks are a tensor or 'channels', not {masks!r}")
+    def of_masks(
+        cls, net: Network, image: Tensor, masks: Tensor | Picture, fill: FillValue
+    ) -> "_Job":
+        if isinstance(masks, str) and masks == "channels":
             own = torch.eye(len(image), dtype=torch.bool, device=image.device)[:, :, None, None]
         else:
-            own = masks_of(masks, image)
+            own = masks_of(masks if isinstance(masks, Tensor) else label_map(masks), image)
         own = own.expand(-1, -1, *image.shape[1:])
         corners = boxes_of(own)
         patch = (corners[:, 2:] - corners[:, :2]).max(axis=0).tolist()
@@ -260,9 +309,12 @@ class _Work:
         method: str,
         precision: str,
         count: Callable[[int, int], None],
+        title: str,
+        projection: tuple[Tensor, str] | None,
     ) -> None:
         self.asked, self.job, self.passes, self.method = asked, job, passes, method
-        self.precision, self.count = precision, count
+        self.precision, self.count, self.title = precision, count, title
+        self.projection = projection
         self.done = np.zeros(job.count, dtype=bool)
         self.stopped = ""
         self.values: dict[str, Tensor] = {}
@@ -320,7 +372,7 @@ class _Work:
     def _take(self, places: Indices, answers: Answers) -> None:
         answer = self.asked.question.answer
         if answer is not None and answers.values is not None:
-            found = read(answer, answers.values.cpu())
+            found = _quantities(answer, answers.values.cpu())
             for name in self.asked.question.quantities:
                 self.values[name][:, places] = found[name][:, self.asked.numbers].T
             self.predicted[places] = answer.best(answers.values).cpu()
@@ -348,7 +400,9 @@ class _Work:
         answer, masks = question.answer, self.job.cover.masks
         decides = answer is not None and answer.kind != "number"
         predicted = self.predicted.clone().view(shape) if decides else None
-        return Occlusion(
+        behind = self.job.cover.fill.image
+        found = Occlusion(
+            image=question.image.cpu(),
             positions=torch.from_numpy(self.job.cover.corners).view(*shape, 4),
             computed=torch.from_numpy(self.done.copy()).view(shape),
             clean=self.asked.clean,
@@ -361,7 +415,9 @@ class _Work:
             fill=self.job.cover.fill.name,
             method=self.method,
             network=net.name,
-            image_size=(question.image.shape[-2], question.image.shape[-1]),
+            preprocess=net.preprocess,
+            title=self.title,
+            behind=None if behind is None else behind.cpu(),
             predicted=predicted,
             masks=None if masks is None else masks.cpu(),
             answer=None if answer is None else answer.kind,
@@ -373,6 +429,7 @@ class _Work:
             number=values.get("number"),
             activation=values.get("activation"),
         )
+        return found if self.projection is None else _beside(found, *self.projection)
 
     def _class_names(self, predicted: Tensor | None) -> dict[str, str]:
         names = self.asked.question.net.classes
@@ -408,21 +465,53 @@ def _passes(question: Question, method: str, precision: str, memory: int) -> Pas
     return WindowedPasses(question, memory, rounded)
 
 
-def _check_method(method: str, budget: int | str | None, precision: str) -> None:
-    if method not in METHODS:
-        raise ConvscopeError(
-            f"unknown method {method!r}{near_matches(method, METHODS)} "
-            f"(known: {', '.join(METHODS)})"
-        )
-    if precision not in PRECISIONS:
-        raise ConvscopeError(
-            f"unknown precision {precision!r}{near_matches(precision, PRECISIONS)} "
-            f"(known: {', '.join(PRECISIONS)})"
-        )
+def _projection(question: Question, rule: str | None, memory: int) -> tuple[Tensor, str] | None:
+    """Return the watched map's projection, [C, H, W], and its rule, if there is one."""
+    if question.layer is None or rule is None:
+        return None
+    net = question.net
+    name = net.graph.steps[question.layer].name
+    try:
+        found = project(
+            net, question.image[None], name, [question.channel], rule=rule, select="map",
+            memory=memory,
+        )  # fmt: skip
+    except RuleError:  # no rectifier, and so no deconvnet
+        return None
+    return found.pixels[0, 0].cpu(), rule
+
+
+def _beside(found: Occlusion, projection: Tensor, rule: str) -> Occlusion:
+    """Return an occlusion with the projection of its unit, and how well the two agree."""
+    agreed = Agreement()
+    if bool(found.computed.any()):
+        drop = found.drop("activation")
+        agreed = agreement(projection, drop, found.computed, found.positions, found.masks)
+    return replace(
+        found, projection=projection, rule=rule, agreement=agreed.correlation,
+        agreement_by_chance=agreed.by_chance,
+    )  # fmt: skip
+
+
+def _check_method(
+    method: str, positions: int | None, budget: float | str | None, precision: str
+) -> None:
+    for kind, value, known in (("method", method, METHODS), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise ConvscopeError(
+                f"unknown {kind} {value!r}{near_matches(value, known)} (known: {', '.join(known)})"
+            )
     if precision != "float32" and method != "adaptive":
         raise ConvscopeError("a precision needs the method 'adaptive': the others do not round")
-    if budget is not None and method != "adaptive":
-        raise ConvscopeError("a budget needs the method 'adaptive': the others compute everything")
+    if positions is None and budget is None:
+        return
+    if method != "adaptive":
+        what = "a budget" if positions is None else "a number of positions"
+        raise ConvscopeError(f"{what} needs the method 'adaptive': the others compute everything")
+    if positions is not None and budget is not None:
+        raise ConvscopeError("give a number of positions or a budget of seconds, not both")
+    if positions is not None and positions < 1:
+        raise ConvscopeError(f"the positions to compute must be at least 1, not {positions}")
 
 
 def _counter(progress: Progress | None, jobs: list[_Job], place: int) -> Progress:
@@ -440,7 +529,7 @@ def _asked(
     net: Network,
     image: Tensor,
     target: Target | Sequence[Target] | None,
-    layer: str | None,
+    layer: LayerName | None,
     channel: int | None,
 ) -> _Asked:
     """Check what is asked for and answer it for the clean image."""
@@ -461,7 +550,7 @@ def _asked(
         if answer.kind != "number":
             clean["predicted"] = best
         targets = class_numbers(net, target, best)
-        for name, rows in read(answer, values).items():
+        for name, rows in _quantities(answer, values).items():
             own: list[float] = rows[0].tolist()
             if isinstance(targets, int):
                 clean[name] = own[targets]
@@ -476,7 +565,7 @@ def _asked(
     return _Asked(question, targets, clean)
 
 
-def read(answer: Answer, values: Tensor) -> dict[str, Tensor]:
+def _quantities(answer: Answer, values: Tensor) -> dict[str, Tensor]:
     """Return the quantities that an answer holds, [N, count] each, by their names."""
     if answer.kind == "number":
         return {"number": answer.scores(values)}

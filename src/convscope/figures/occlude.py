@@ -1,6 +1,5 @@
 """Occlusion drawn: the panels of Zeiler & Fergus fig. 7, and the map laid over the image."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,35 +10,34 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 from convscope.display import DisplayScale, display_scale, presentable, to_display
-from convscope.errors import OutputError
-from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
+from convscope.figures.lettering import one_line, shortened
 from convscope.figures.sheet import (
     FOOT_POINTS,
     FRAME_POINTS,
     MARGIN,
-    MOST_PIXELS,
     NOTE_POINTS,
+    PALE,
     Sheet,
     number,
     picture_of,
 )
-from convscope.images import Preprocess
-from convscope.methods.occlusion import Occlusion
+from convscope.figures.style import Style
+from convscope.methods.occlude.result import Occlusion, Occlusions
+from convscope.methods.projection import check_scale
+from convscope.network.rules import RULES
 
-TILE = 2.1
 SIDE = 1.35
-CELL = TILE + SIDE
+"""Inches beside a panel for its colour bar, or for the names of its colours."""
+NARROWEST, LARGEST = 3.1, 2.4
+"""Inches of a panel with its side at least, and of its picture at most."""
+MOST_PANELS = 6
+TITLE_LINE = 0.125
 HEAD = 0.36
 TITLE = 0.28
-CELLS_A_LINE = 2
-"""As wide as a printed page, on which the letters then keep their size."""
-
-LINE = HEAD + TILE + 0.1
 BETWEEN = 0.25
 BAR = 0.11
 POINTS = 7.5
@@ -53,108 +51,96 @@ PATCH_COLOUR = "#d62728"
 
 
 @dataclass(frozen=True)
-class OccludedImage:
-    """One row of the figure.
+class _Layout:
+    """How large everything is drawn, in inches.
 
     Attributes:
-        occlusion: of one target (not a list of them), or of a unit.
-        image: [C, H, W] in the network's input space.
-        patched: [C, H, W], the image with the patch where it tells most; see :func:`telling`.
-        title: what the picture is.
-        projection: [C, H, W], the unit's projection in the input space, if there is a unit.
-        agreement: see :func:`~convscope.methods.agreement.projection_agreement`.
+        across: panels a line.
+        cell: width of a panel with what stands beside it.
+        tile: side of its picture.
 
     """
 
-    occlusion: Occlusion
-    image: Tensor
-    patched: Tensor
-    title: str
-    projection: Tensor | None = None
-    agreement: float | None = None
+    across: int
+    cell: float
+    tile: float
 
-
-@dataclass(frozen=True)
-class OcclusionFigure:
-    """A drawn figure.
-
-    Attributes:
-        sheet: what it is drawn on.
-
-    """
-
-    sheet: Sheet
+    @classmethod
+    def of(cls, width: float) -> "_Layout":
+        """Return the layout of a figure of some width."""
+        room = width - 2 * MARGIN
+        across = min(MOST_PANELS, max(1, int(room / NARROWEST)))
+        cell = room / across
+        return cls(across, cell, min(LARGEST, cell - SIDE))
 
     @property
-    def figure(self) -> Figure:
-        """The matplotlib figure."""
-        return self.sheet.figure
+    def line(self) -> float:
+        """Height of a line of panels."""
+        return HEAD + self.tile + 0.1
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the figure; see :meth:`.Sheet.save`."""
-        self.sheet.save(path)
-
-
-def telling(occlusion: Occlusion) -> int:
-    """Return the number, row by row, of the position that lowers the target, or the unit, most."""
-    drop = occlusion.drop("logit" if occlusion.logit is not None else None)
-    return int(drop.nan_to_num(-np.inf).argmax())
+    def height(self, panels: int) -> float:
+        """Return how high a row of so many panels is."""
+        return TITLE + -(-panels // self.across) * self.line
 
 
-def check_occlusion_fits(rows: int) -> None:
+def check_fits(rows: int, style: Style) -> None:
     """Refuse a figure that would be too high to draw, before the work for it.
 
+    Args:
+        rows: images times sizes of the patch times targets.
+        style: how wide it is.
+
     Raises:
-        OutputError: if it is.
+        OutputError: if it is too high.
 
     """
-    if rows * (BETWEEN + TITLE + 3 * LINE) * DOTS_AN_INCH > MOST_PIXELS:
-        raise OutputError(f"{rows} maps are too many for one figure: take fewer, or -o FILE.npz")
+    # Three panels are the fewest that a row has.
+    Sheet.check(rows * (BETWEEN + _Layout.of(style.width).height(3)), style.width)
 
 
-def occlusion_figure(
-    rows: Sequence[OccludedImage], preprocess: Preprocess, scale: str = "tile"
-) -> OcclusionFigure:
-    """Draw the panels of fig. 7 for each row, and the heat map over its image.
+def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") -> Sheet:
+    """Draw the panels of fig. 7 for each image, patch and target, and the heat map over its image.
 
     Args:
-        rows: what to draw.
-        preprocess: takes inputs back to pixels.
-        scale: ``"tile"``, each map on a scale of its own, or ``"shared"``, all rows on one.
+        result: what to draw.
+        style: how wide, and with which caption.
+        scale: ``"tile"``, each map on a scale of its own, or ``"shared"``, all on one.
 
     Raises:
+        ConvscopeError: if there is no such scale.
         OutputError: if the figure would be too high to draw.
 
     """
-    check_occlusion_fits(len(rows))
+    check_scale(scale)
+    rows, layout = result.singles(), _Layout.of(style.width)
     limits = [_Limits.of([row]) for row in rows]
     if scale == "shared":
         limits = [_Limits.of(rows)] * len(rows)
-    panels = [_panels(row, own, preprocess) for row, own in zip(rows, limits, strict=True)]
-    heights = [TITLE + -(-len(own) // CELLS_A_LINE) * LINE for own in panels]
-    width = 2 * MARGIN + CELLS_A_LINE * CELL
-    notes = "; ".join(dict.fromkeys(note for row in rows for note in row.occlusion.notes))
+    panels = [_panels(row, own) for row, own in zip(rows, limits, strict=True)]
+    heights = [layout.height(len(own)) for own in panels]
     height = MARGIN + sum(heights) + (len(rows) - 1) * BETWEEN
     ends = [MARGIN + sum(heights[:n]) + n * BETWEEN for n in range(1, len(rows))]
-    caption = _caption(rows, scale, preprocess)
-    sheet = Sheet.made_for(width, height, caption, notes, [*ends, height])
+    notes = one_line("; ".join(result.notes))
+    sheet = Sheet.made_for(
+        style.width, height, _caption(rows, scale), notes, [*ends, height], style.caption
+    )
     top = MARGIN
     for title, own, high in zip(_headings(rows), panels, heights, strict=True):
-        text = shortened(title, width - 2 * MARGIN, NOTE_POINTS)
+        text = shortened(title, style.width - 2 * MARGIN, NOTE_POINTS)
         sheet.write(text, MARGIN, top, NOTE_POINTS, ha="left", va="top", warns=False)
         for place, panel in enumerate(own):
-            line, column = divmod(place, CELLS_A_LINE)
-            panel.draw(sheet, MARGIN + column * CELL, top + TITLE + line * LINE + HEAD)
+            line, column = divmod(place, layout.across)
+            left = MARGIN + column * layout.cell
+            panel.draw(sheet, left, top + TITLE + line * layout.line + HEAD, layout)
         top += high + BETWEEN
-    return OcclusionFigure(sheet)
+    return sheet
 
 
-def _headings(rows: Sequence[OccludedImage]) -> list[str]:
+def _headings(rows: Sequence[Occlusion]) -> list[str]:
     """Return a heading for each row: what the picture is, and the target unless it is that."""
-    others = {row.title for row in rows if _is_another(row.occlusion)}
+    others = {row.heading for row in rows if _is_another(row)}
     return [
-        one_line(row.title)
-        + (f"; target {_target_name(row.occlusion)}" if row.title in others else "")
+        one_line(row.heading) + (f"; target {_target_name(row)}" if row.heading in others else "")
         for row in rows
     ]
 
@@ -169,6 +155,11 @@ def _target_name(o: Occlusion) -> str:
     return class_name(o, o.targets)
 
 
+def class_name(o: Occlusion, number_of: int) -> str:
+    """Return the name of a class, fit to be drawn."""
+    return one_line(o.class_name(number_of))
+
+
 @dataclass(frozen=True)
 class _Limits:
     """The scales of the maps: (low, high) of values, and the largest drop either way."""
@@ -178,14 +169,14 @@ class _Limits:
     heat: float
 
     @classmethod
-    def of(cls, rows: Sequence[OccludedImage]) -> "_Limits":
+    def of(cls, rows: Sequence[Occlusion]) -> "_Limits":
         def limits(kind: str) -> tuple[float, float]:
-            maps = [getattr(row.occlusion, kind) for row in rows]
+            maps = [getattr(row, kind) for row in rows]
             values = torch.cat([torch.zeros(0), *(m.flatten() for m in maps if m is not None)])
             known = values[~values.isnan()]
             return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
 
-        heats = [np.abs(_heat(row.occlusion)) for row in rows]
+        heats = [np.abs(_heat(row)) for row in rows]
         return cls(
             limits("activation"), limits("number"), max(float(np.nanmax(heat)) for heat in heats)
         )
@@ -208,17 +199,22 @@ class _Panel:
     legend: tuple[tuple[str, Colour], ...] = ()
     frame: tuple[int, int, int, int] | None = None
     dots: npt.NDArray[np.int64] | None = None
-    extent: tuple[float, float, float, float] | None = None
+    pale: bool = False
+    """Whether the title's last line tells nothing, and is drawn so."""
 
-    def draw(self, sheet: Sheet, left: float, top: float) -> None:
-        axes = sheet.axes(left, top, TILE)
+    def draw(self, sheet: Sheet, left: float, top: float, layout: _Layout) -> None:
+        axes = sheet.axes(left, top, layout.tile)
         axes.set_axis_off()
-        title = "\n".join(shortened(line, CELL - 0.1, POINTS) for line in self.title.split("\n"))
-        sheet.write(title, left, top - 0.05, POINTS, ha="left", va="bottom", warns=False)
+        lines = self.title.split("\n")
+        for number_of, line in enumerate(reversed(lines)):
+            text = shortened(line, layout.cell - 0.1, POINTS)
+            colour = PALE if self.pale and number_of == 0 else None
+            above = top - 0.05 - number_of * TITLE_LINE
+            sheet.write(text, left, above, POINTS, ha="left", va="bottom", colour=colour)
         if self.colours is None:
-            axes.imshow(self.picture, interpolation="nearest", extent=self.extent)
+            axes.imshow(self.picture, interpolation="nearest")
         else:
-            self._draw_map(sheet, axes, left, top)
+            self._draw_map(sheet, axes, left + layout.tile + 0.08, top, layout.tile)
         if self.frame is not None:
             above, before, below, after = self.frame
             axes.add_patch(
@@ -235,7 +231,7 @@ class _Panel:
                 fontsize=FOOT_POINTS, handlelength=1.0, handleheight=1.0, borderaxespad=0.0,
             )  # fmt: skip
 
-    def _draw_map(self, sheet: Sheet, axes: Axes, left: float, top: float) -> None:
+    def _draw_map(self, sheet: Sheet, axes: Axes, beside: float, top: float, tile: float) -> None:
         low, high = self.limits
         constant = not high > low
         norm = Normalize(low, high if not constant else low + 1)
@@ -250,19 +246,18 @@ class _Panel:
         axes.imshow(
             np.ma.masked_invalid(self.picture), cmap=self.colours, norm=norm,
             interpolation="nearest", alpha=1.0 if self.under is None else 0.65,
-            extent=self.extent,
         )  # fmt: skip
         if self.dots is not None:
             axes.plot(self.dots[:, 1], self.dots[:, 0], ".", color="white", markersize=1.5)
         if constant:
             sheet.write(
-                f"constant:\n{number(low)}\n{self.unit}", left + TILE + 0.08, top, FOOT_POINTS,
-                ha="left", va="top", warns=False,
+                f"constant:\n{number(low)}\n{self.unit}", beside, top, FOOT_POINTS,
+                ha="left", va="top",
             )  # fmt: skip
             return
-        bar = sheet.axes(left + TILE + 0.08, top, BAR, TILE)
+        bar = sheet.axes(beside, top, BAR, tile)
         drawn = sheet.figure.colorbar(ScalarMappable(norm, self.colours), cax=bar)
-        drawn.ax.tick_params(labelsize=FOOT_POINTS - 0.5, length=2, pad=1)
+        drawn.ax.tick_params(labelsize=FOOT_POINTS, length=2, pad=1)
         # Its usual place, above the bar, is the title's.
         drawn.ax.yaxis.get_offset_text().set_visible(False)
         form = drawn.ax.yaxis.get_major_formatter()
@@ -272,83 +267,87 @@ class _Panel:
         drawn.set_label(label, fontsize=FOOT_POINTS, labelpad=2)
 
 
-def _letters(row: OccludedImage) -> dict[str, str]:
+def _letters(o: Occlusion) -> dict[str, str]:
     """Return the letters of the panels that are there, in their order."""
-    o = row.occlusion
     there = {
         "patch": True,
         "unit": o.activation is not None,
-        "projection": row.projection is not None,
+        "projection": o.projection is not None,
         "target": o.kind != "activation",
         "classes": o.predicted is not None and o.masks is None,
     }
     return dict(zip((name for name, is_there in there.items() if is_there), "abcde", strict=False))
 
 
-def _panels(row: OccludedImage, limits: _Limits, preprocess: Preprocess) -> list[_Panel]:
-    o, letters = row.occlusion, _letters(row)
-    pictures = picture_of(preprocess.to_pixels(torch.stack([row.image.cpu(), row.patched.cpu()])))
-    place = o.positions.view(-1, 4)[telling(o)].tolist()
+def _panels(o: Occlusion, limits: _Limits) -> list[_Panel]:
+    letters = _letters(o)
+    both = torch.stack([o.image, o.hidden(o.telling)])
+    pictures = picture_of(o.preprocess.to_pixels(both))
+    top, left, bottom, right = o.positions.view(-1, 4)[o.telling].tolist()
     lowered = {"probability": "logit of the target", "activation": "unit"}.get(o.kind, "number")
     panels = [
         _Panel(
             f"({letters['patch']}) the {o.part}\nthat lowers the {lowered} most",
             pictures[1],
-            frame=(place[0], place[1], place[2], place[3]),
+            frame=(top, left, bottom, right),
         )
     ]
-    computed = None
-    if _is_estimated(o):
-        computed = np.argwhere(o.computed.numpy())
     if o.activation is not None:
         panels.append(
             _Panel(
                 f"({letters['unit']}) {one_line(str(o.layer))}\nchannel {o.channel}, "
                 f"{number(o.clean['activation'])} unoccluded",
-                _laid(o, o.activation), VALUES, limits.activation, "sum of the map", dots=computed,
+                _laid(o, o.activation), VALUES, limits.activation, "sum of the map", dots=_dots(o),
             )
         )  # fmt: skip
-    if row.projection is not None:
-        shown = _shown_projection(row.projection, preprocess)
-        tile = display_scale(shown)
-        title = f"({letters['projection']}) {_projection_title(row, tile)}"
-        panels.append(_Panel(title, to_display(shown, tile)))
-    if o.probability is not None:
-        title = f"P({_target_name(o)}),\n{o.clean['probability']:.3f} unoccluded"
+    if o.projection is not None:
+        shown, tile = _shown_projection(o)
+        title = f"({letters['projection']}) projection of that map, ±{number(tile.limit)}"
+        told = _agreement(o)
+        panels.append(_Panel(f"{title}\n{told}", to_display(shown, tile), pale=not o.agrees))
+    if o.kind in ("probability", "number"):
+        name, clean = _target_name(o), o.clean[o.kind]
+        title = (
+            f"P({name}),\n{clean:.3f}" if o.kind == "probability" else f"{name},\n{number(clean)}"
+        )
+        own = (0.0, 1.0) if o.kind == "probability" else limits.number
+        unit = "probability" if o.kind == "probability" else "the number"
         panels.append(
             _Panel(
-                f"({letters['target']}) {title}",
-                _laid(o, o.probability), VALUES, (0.0, 1.0), "probability", dots=computed,
-            )
-        )  # fmt: skip
-    if o.number is not None:
-        title = f"{_target_name(o)},\n{number(o.clean['number'])} unoccluded"
-        panels.append(
-            _Panel(
-                f"({letters['target']}) {title}",
-                _laid(o, o.number), VALUES, limits.number, "the number", dots=computed,
+                f"({letters['target']}) {title} unoccluded",
+                _laid(o, o.values(o.kind)), VALUES, own, unit, dots=_dots(o),
             )
         )  # fmt: skip
     if "classes" in letters:
         panels.append(_classes_panel(o, letters["classes"]))
-    heat, what, reach = _heat(o), o.kind, limits.heat
     covers = "patches" if o.masks is None else "masks"
     panels.append(
         _Panel(
-            f"mean drop of the {what} over the\n{covers} that cover each pixel",
-            heat, DROPS, (-reach, reach), f"drop of the {what}", under=pictures[0],
+            f"mean drop of the {o.kind} over the\n{covers} that cover each pixel",
+            _heat(o), DROPS, (-limits.heat, limits.heat), f"drop of the {o.kind}",
+            under=pictures[0],
         )
     )  # fmt: skip
     return panels
 
 
-def _projection_title(row: OccludedImage, tile: DisplayScale) -> str:
-    agreement = "none: constant" if row.agreement is None else f"{row.agreement:.2f}"
-    return f"projection of that map, ±{number(tile.limit)}\ncorrelation with its drop {agreement}"
+def _agreement(o: Occlusion) -> str:
+    if o.agreement is None:
+        return "no correlation with its drop"
+    by_chance = o.agreement_by_chance
+    told = "unknown" if by_chance is None else f"up to {by_chance:.2f}"
+    return f"correlation with its drop {o.agreement:.2f}; by chance {told}"
 
 
-def _shown_projection(projection: Tensor, preprocess: Preprocess) -> Tensor:
-    return presentable(preprocess.difference_to_pixels(projection[None].cpu()))[0]
+def _shown_projection(o: Occlusion) -> tuple[Tensor, DisplayScale]:
+    assert o.projection is not None
+    shown = presentable(o.preprocess.difference_to_pixels(o.projection))
+    return shown, display_scale(shown)
+
+
+def _dots(o: Occlusion) -> npt.NDArray[np.int64] | None:
+    """Return the computed positions, where the others are estimated."""
+    return np.argwhere(o.computed.numpy()) if _is_estimated(o) else None
 
 
 def _classes_panel(o: Occlusion, letter: str) -> _Panel:
@@ -369,30 +368,25 @@ def _classes_panel(o: Occlusion, letter: str) -> _Panel:
     return _Panel(f"({letter}) most probable class", painted, legend=tuple(legend))
 
 
-def class_name(o: Occlusion, number_of: int) -> str:
-    """Return the name of a class, or its number where the network names none."""
-    noun = {"labels": "label", "number": "output"}.get(str(o.answer), "class")
-    return one_line(o.classes.get(str(number_of), f"{noun} {number_of}"))
-
-
 def _laid(o: Occlusion, values: Tensor) -> npt.NDArray[np.generic]:
     """Return the values as a picture: of masks, what they are at each pixel in the mean."""
     return np.asarray((values if o.masks is None else o.over_pixels(values)).numpy())
 
 
-def _caption(rows: Sequence[OccludedImage], scale: str, preprocess: Preprocess) -> list[str]:
-    o = rows[0].occlusion
-    what = f"with {o.part} of the image hidden ({o.fill})"
+def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
+    """Return the short caption, and what else must be known to read the figure."""
+    o = rows[0]
+    hidden = f"{o.part} hidden ({o.fill})" if o.masks is not None else f"a patch ({o.fill}) over it"
+    lines = [f"{o.network}: what the network says of the image with {hidden}."]
     if o.masks is None:
-        what = (
-            f"with a patch ({o.fill}) over part of the image, at every {o.stride[0]} x "
-            f"{o.stride[1]} pixels; each cell of a map is one position"
+        lines.append(
+            f"The patch lies at every {o.stride[0]} x {o.stride[1]} pixels; each cell of a map is "
+            f"one position."
         )
-    lines = [
-        f"{o.network}: what the network says {what} "
-        f"(Zeiler & Fergus, arXiv 1311.2901, sec. 4.2). It shows what the answer depends on when "
-        f"it is hidden, which is not all that the network uses.",
-    ]
+    lines.append(
+        "Zeiler & Fergus, arXiv 1311.2901, sec. 4.2. It shows what the answer depends on when it "
+        "is hidden, which is not all that the network uses."
+    )
     if o.kind != "activation":
         lines.append(
             f"The output was taken for {o.output}. "
@@ -401,41 +395,37 @@ def _caption(rows: Sequence[OccludedImage], scale: str, preprocess: Preprocess) 
         )
     lines += [
         f"{one_line(row.title)}: the network takes the image for "
-        f"{class_name(row.occlusion, row.occlusion.clean['predicted'])}, not for the target "
-        f"{_target_name(row.occlusion)}."
+        f"{class_name(row, row.clean['predicted'])}, not for the target {_target_name(row)}."
         for row in rows
-        if _is_another(row.occlusion)
+        if _is_another(row)
     ]
-    lines += _projection_caption(rows, preprocess)
-    estimated = next((row for row in rows if _is_estimated(row.occlusion)), None)
+    lines += _projection_caption(rows)
+    estimated = next((row for row in rows if _is_estimated(row)), None)
     if estimated is not None:
         letter = _letters(estimated).get("classes")
         nearest = f", and ({letter}) shows what the nearest computed one gives" if letter else ""
         lines.append(
             f"White dots: computed positions; between them the maps are estimates{nearest}."
         )
-    if any(bool(row.occlusion.heatmap().isnan().any()) for row in rows):
+    if any(bool(row.heatmap().isnan().any()) for row in rows):
         lines.append("Hatched: not covered by any patch that was computed.")
     return lines
 
 
-def _projection_caption(rows: Sequence[OccludedImage], preprocess: Preprocess) -> list[str]:
+def _projection_caption(rows: Sequence[Occlusion]) -> list[str]:
     """Return the scale of the projections and what they are compared with, if there are any."""
     own = [row for row in rows if row.projection is not None]
     if not own:
         return []
-    scales = [
-        display_scale(_shown_projection(row.projection, preprocess))
-        for row in own
-        if row.projection is not None
-    ]
+    scales = [_shown_projection(row)[1] for row in own]
     most = "at most " if len(scales) > 1 else ""
     return [
-        f"({_letters(own[0])['projection']}): deconvnet, zero is mid-grey, ± the "
-        f"{scales[0].quantile:.1%} quantile of |value|, {most}"
+        f"({_letters(own[0])['projection']}): {RULES[str(own[0].rule)].name}, zero is mid-grey, ± "
+        f"the {scales[0].quantile:.1%} quantile of |value|, {most}"
         f"{max(scale.clipped for scale in scales):.2%} of the values clipped; the correlation is "
         f"between the mean |projection| under the patch and the drop of the map's sum, over all "
-        f"computed positions."
+        f"computed positions; by chance: what one in twenty shifts of one map against the other "
+        f"reaches. Grey: no better than that."
     ]
 
 

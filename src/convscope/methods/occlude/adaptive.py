@@ -6,14 +6,11 @@ map bends: of equally many positions those of a lattice gave the nearer maps.
 """
 
 import math
-import re
 import time
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-from convscope.errors import ConvscopeError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -43,39 +40,14 @@ class Budget:
     """How many positions may be computed, or how long it may take.
 
     Args:
-        positions: how many; None for no limit.
-        seconds: how long; None for no limit.
+        positions: how many.
+        seconds: how long, instead of how many.
 
     """
 
-    def __init__(self, positions: int | None = None, seconds: float | None = None) -> None:
+    def __init__(self, positions: int, seconds: float | None = None) -> None:
         self.positions, self.seconds = positions, seconds
         self.began, self.done = time.monotonic(), 0
-
-    @classmethod
-    def parse(cls, value: int | str | None, positions: int) -> "Budget":
-        """Return the budget that a caller names, for a grid of *positions*.
-
-        Args:
-            value: a number of positions; a text with their number, or with a time such as
-                ``"20s"``; None for a third of the positions.
-            positions: how many there are.
-
-        Raises:
-            ConvscopeError: if it is none of those, or not positive.
-
-        >>> Budget.parse(None, 100).positions, Budget.parse("1.5 s", 100).seconds
-        (33, 1.5)
-
-        """
-        if value is None:
-            return cls(positions=max(1, round(positions / 3)))
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s?)\s*", str(value))
-        if match is None or not float(match[1]) or not (match[2] or float(match[1]).is_integer()):
-            raise ConvscopeError(
-                f"the budget {value!r} is neither a number of positions nor a time such as 20s"
-            )
-        return cls(seconds=float(match[1])) if match[2] else cls(positions=int(match[1]))
 
     def begin(self) -> None:
         """Start counting the time."""
@@ -83,9 +55,8 @@ class Budget:
 
     def left(self) -> int:
         """Return how many more positions can be computed, by the speed so far."""
-        if self.positions is not None:
+        if self.seconds is None:
             return self.positions - self.done
-        assert self.seconds is not None
         elapsed = time.monotonic() - self.began
         return int(self.done * (self.seconds - elapsed) / max(elapsed, 1e-9))
 
@@ -129,16 +100,17 @@ class Sampling:
         Where it is known which lattice will be computed, they are part of that one.
         """
         planned = COARSEST
-        if self.budget.positions is not None:
+        if self.budget.seconds is None:
             nothing = np.zeros(self.shape, dtype=np.bool_)
             planned = self._affordable(nothing, self.budget.positions) or COARSEST
         begun = self.lattice(planned, math.ceil(COARSEST / planned))
-        return np.flatnonzero(begun)[: self.budget.positions]
+        most = self.budget.positions if self.budget.seconds is None else None
+        return np.flatnonzero(begun)[:most]
 
     def densest(self, computed: Mask) -> Indices:
         """Return the positions missing from the densest lattice that the budget affords."""
         left = max(self.budget.left(), 0)
-        if self.budget.positions is None:
+        if self.budget.seconds is not None:
             left = int(left * CAUTION)
         spacing = self._affordable(computed, left)
         if spacing is None:

@@ -1,0 +1,384 @@
+"""Occlusion: what hiding parts of an image did to a network's answer."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.errors import UnitError, near_matches
+from convscope.images import Preprocess
+from convscope.methods.occlude.passes import painted
+from convscope.methods.occlude.patches import Cover, Fill
+from convscope.network.windowed import Placement
+from convscope.results import Result
+
+KINDS = ("probability", "logit", "number", "activation")
+PICTURES = ("image", "behind", "projection", "masks")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Occlusion(Result):
+    """What a network says of one image with a patch over each position of a grid.
+
+    All tensors lie on the CPU. R x S is the grid; T stands for the targets and is there only where
+    a list of them was asked for. What was not computed is NaN (-1 in ``predicted``) if the work was
+    stopped, and estimated from its neighbours with the method ``"adaptive"``.
+
+    Attributes:
+        image: [C, H, W], the image as it is, in the network's input space.
+        positions: [R, S, 4], int64: top, left, bottom, right (the last two excluded) of the patch.
+        computed: [R, S], bool: whether the network was asked; the rest is estimated or missing.
+        probability: [R, S] or [T, R, S], 0 to 1, that of the target; None if the output is numbers
+            or nothing that a target can be chosen of.
+        logit: the same for the logit: what the network makes the probability of by a softmax or a
+            sigmoid.
+        number: the same where the output is numbers.
+        predicted: [R, S], int64: the most probable class; None as the probability.
+        activation: [R, S]: the sum of the unit's feature map; None without a layer.
+        clean: the same numbers of the image as it is, by the names above: a number, or one a
+            target.
+        targets: the class, or the classes, that ``probability``, ``logit`` and ``number`` are of.
+        answer: what the output was taken for: ``"classes"``, ``"labels"`` or ``"number"``; None if
+            it was not looked at.
+        output: the same in more words.
+        classes: names of the classes that occur in ``targets`` and ``predicted``, by number.
+        layer: name of the unit's layer.
+        channel: its channel.
+        patch: height and width of the patch, in pixels; of masks, of the largest one's rectangle.
+        stride: pixels from one position to the next, down and across; 0 for masks.
+        fill: what hid the pixels.
+        method: ``"exact"``, ``"full"`` or ``"adaptive"``.
+        network: the network's name.
+        preprocess: takes inputs back to pixels.
+        title: what the image is called.
+        behind: [C, H, W], what is seen where the image is hidden; None where each part takes the
+            mean of the pixels under it.
+        masks: [M, 1 or C, H, W], bool: the parts that were hidden, if they were no patches; the
+            grid is then [1, M].
+        projection: [C, H, W], the unit's whole map brought down to pixels; None without a unit, or
+            where the rule means nothing.
+        rule: the projection's.
+        agreement: correlation between the projection and the drop of the map's sum; see
+            :class:`~.agreement.Agreement`.
+        agreement_by_chance: what such a correlation reaches by chance.
+
+    """
+
+    image: Tensor
+    positions: Tensor
+    computed: Tensor
+    clean: dict[str, Any]
+    targets: int | tuple[int, ...] | None
+    classes: dict[str, str]
+    layer: str | None
+    channel: int | None
+    patch: tuple[int, int]
+    stride: tuple[int, int]
+    fill: str
+    method: str
+    network: str
+    preprocess: Preprocess
+    title: str
+    probability: Tensor | None = None
+    logit: Tensor | None = None
+    number: Tensor | None = None
+    predicted: Tensor | None = None
+    activation: Tensor | None = None
+    behind: Tensor | None = None
+    masks: Tensor | None = None
+    projection: Tensor | None = None
+    rule: str | None = None
+    agreement: float | None = None
+    agreement_by_chance: float | None = None
+    answer: str | None = None
+    output: str = ""
+
+    figure: ClassVar[str] = "occlude"
+    film: ClassVar[str] = "occlude_film"
+    tabular: ClassVar[bool] = True
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the image, in pixels."""
+        return self.image.shape[1], self.image.shape[2]
+
+    @property
+    def part(self) -> str:
+        """What was hidden at each position, in words."""
+        if self.masks is None:
+            return f"patch {self.patch[0]} x {self.patch[1]}"
+        return f"one of {len(self.masks)} {'masks' if self.masks.shape[1] == 1 else 'channels'}"
+
+    @property
+    def kind(self) -> str:
+        """The quantity that a picture shows first: ``"probability"``, where there is one."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    def values(self, kind: str) -> Tensor:
+        """Return ``probability``, ``logit``, ``number`` or ``activation`` by its name.
+
+        Raises:
+            UnitError: if there is no such quantity, or it was not asked for.
+
+        """
+        if kind not in KINDS:
+            raise UnitError(
+                f"a heatmap is of one of {', '.join(KINDS)}, not of {kind!r}"
+                f"{near_matches(kind, KINDS)}"
+            )
+        found: Tensor | None = getattr(self, kind)
+        if found is None:
+            own = self.output or "a map only"
+            why = "no layer was named" if kind == "activation" else f"it is of {own}"
+            raise UnitError(f"there is no {kind} in this occlusion: {why}")
+        return found
+
+    def singles(self) -> "list[Occlusion]":
+        """Return one occlusion a target; itself alone where there is no list of them."""
+        if not isinstance(self.targets, tuple):
+            return [self]
+        own = [name for name in KINDS[:3] if getattr(self, name) is not None]
+        return [
+            replace(
+                self,
+                targets=target,
+                clean={n: v[place] if n in own else v for n, v in self.clean.items()},
+                **{name: getattr(self, name)[place] for name in own},
+            )
+            for place, target in enumerate(self.targets)
+        ]
+
+    def drop(self, kind: str | None = None) -> Tensor:
+        """Return by how much hiding each position lowers a quantity, [R, S] or [T, R, S].
+
+        Of the quantity :attr:`kind` by default.
+        """
+        kind = kind or self.kind
+        values = self.values(kind)
+        clean = values.new_tensor(self.clean[kind])
+        return clean.reshape(-1, 1, 1).expand_as(values) - values if clean.dim() else clean - values
+
+    def heatmap(self, kind: str | None = None) -> Tensor:
+        """Return the mean drop over the patches that cover each pixel.
+
+        It equals captum's ``Occlusion`` for the same windows, strides and baseline.
+
+        Args:
+            kind: ``"probability"``, ``"logit"``, ``"number"`` or ``"activation"``; by default the
+                first of them that there is.
+
+        Returns:
+            [H, W] or [T, H, W]; NaN where no patch lies, as between patches further apart than
+            their size.
+
+        Raises:
+            UnitError: if there is no such quantity, or it was not asked for.
+
+        """
+        drop = self.drop(kind)
+        return self.over_pixels(drop).to(drop)
+
+    def over_pixels(self, values: Tensor) -> Tensor:
+        """Return the mean of *values*, [..., R, S], over what covers each pixel, [..., H, W]."""
+        values = values.double()
+        known = ~values.isnan()
+        total = self._spread(values.nan_to_num(0.0))
+        count = self._spread(known.double()).round()
+        return torch.where(count > 0, total / count.clamp(min=1), torch.nan)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """Return the sum at each pixel over the patches that cover it, [..., H, W]."""
+        if self.masks is not None:
+            covers = self.masks.any(1).double().expand(-1, *self.image_size).flatten(1)
+            return (values @ covers).reshape(*values.shape[:-2], *self.image_size)
+        height, width = self.image_size
+        flat = values.reshape(-1, values.shape[-2] * values.shape[-1])
+        top, left, bottom, right = self.positions.reshape(-1, 4).unbind(1)
+        # Each patch adds its value in its corner and takes it away beyond its ends: two running
+        # sums then fill the rectangle.
+        steps = flat.new_zeros(len(flat), (height + 1) * (width + 1))
+        for row, column, sign in ((top, left, 1), (top, right, -1), (bottom, left, -1), (bottom, right, 1)):  # fmt: skip # noqa: E501
+            steps.index_add_(1, row * (width + 1) + column, sign * flat)
+        sums = steps.view(-1, height + 1, width + 1).cumsum(1).cumsum(2)[:, :height, :width]
+        return sums.reshape(*values.shape[:-2], height, width)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the projection agrees with the drop better than by chance."""
+        chance = self.agreement_by_chance
+        return self.agreement is not None and chance is not None and self.agreement > chance
+
+    @property
+    def telling(self) -> int:
+        """The number, row by row, of the position that lowers the target, or the unit, most."""
+        drop = self.drop("logit" if self.logit is not None else None)
+        return int(drop.nan_to_num(-torch.inf).argmax())
+
+    def hidden(self, place: int) -> Tensor:
+        """Return the image with one part hidden, by the part's number in the grid, [C, H, W]."""
+        zero = np.zeros(1, dtype=np.int64)
+        masks = None if self.masks is None else self.masks[place : place + 1]
+        corners = self.positions.reshape(-1, 4)[place : place + 1].numpy()
+        cover = Cover(corners, Fill(self.fill, self.behind), masks)
+        return painted(self.image, cover, Placement(zero, zero, *self.image_size))[0]
+
+    def class_name(self, number: int) -> str:
+        """Return the name of a class, or its number where the network names none."""
+        noun = {"labels": "label", "number": "output"}.get(str(self.answer), "class")
+        return self.classes.get(str(number), f"{noun} {number}")
+
+    @property
+    def heading(self) -> str:
+        """What the image is called, and what the network takes it for."""
+        if self.predicted is None:
+            return self.title
+        return f"{self.title}: {self.class_name(self.clean['predicted'])}"
+
+    def derived(self) -> dict[str, Tensor]:
+        """Return the heat maps that there are."""
+        kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
+        return {f"heatmap_{kind}": self.heatmap(kind) for kind in kinds}
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything but the tensors, fit for JSON."""
+        tensors = (*KINDS, *PICTURES, "predicted")
+        found = super().facts().items()
+        return {name: value for name, value in found if name not in tensors}
+
+    def to_dict(self, **options: Any) -> dict[str, Any]:
+        """Return all but the image and what belongs to it, fit for JSON."""
+        arrays = {name: v.tolist() for name, v in self.arrays().items() if name not in PICTURES}
+        return {**self.facts(), **arrays}
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a position and target: where it lies, and what the network says."""
+        rows = []
+        names = ("computed", "predicted", *KINDS)
+        for one in self.singles():
+            values = {n: getattr(one, n) for n in names if getattr(one, n) is not None}
+            own = {n: v.flatten().tolist() for n, v in values.items()}
+            for place, corners in enumerate(one.positions.view(-1, 4).tolist()):
+                sides = zip(("top", "left", "bottom", "right"), corners, strict=True)
+                row = {"image": one.title, "patch": f"{one.patch[0]}x{one.patch[1]}", **dict(sides)}
+                target = {} if one.targets is None else {"target": one.targets}
+                rows.append(row | target | {n: v[place] for n, v in own.items()})
+        return rows
+
+    def summary(self) -> str:
+        """Return what was hidden, and where that changes the answer most."""
+        done = f"{int(self.computed.sum())} of {self.computed.numel()} positions"
+        lines = [f"{self.heading}; {self.part}, {done}"]
+        if self.output:
+            lines.append(f"  output: {self.output}")
+        if self.targets is not None:
+            lines += [line for one in self.singles() for line in one._told()]
+        if self.activation is not None:
+            best = self.drop("activation").nan_to_num(-torch.inf).max().item()
+            lines.append(
+                f"  {self.layer} channel {self.channel}: sum {self.clean['activation']:.4g}, "
+                f"largest drop {best:.4g}"
+            )
+            lines.append(f"  {self.agreement_told()}")
+        if self.partial:
+            lines.append(f"  partial: {self.notes[-1]}")
+        return "\n".join(lines)
+
+    def _told(self) -> list[str]:
+        """Return what hiding the most telling place does to the only target."""
+        assert isinstance(self.targets, int)
+        top, left, bottom, right = self.positions.view(-1, 4)[self.telling].tolist()
+        where = f"hiding rows {top}-{bottom - 1}, columns {left}-{right - 1}"
+        name, clean = self.class_name(self.targets), self.clean[self.kind]
+        low = self.values(self.kind).flatten()[self.telling].item()
+        if self.number is not None:
+            return [f"  {name} {clean:.4g}; lowest {where}: {low:.4g}"]
+        told = [f"  P({name}) {clean:.4f}; lowest logit {where}: P {low:.4f}"]
+        if self.targets != self.clean["predicted"]:
+            taken = self.class_name(self.clean["predicted"])
+            told.insert(0, f"  the network takes this image for {taken}, not for {name}")
+        return told
+
+    def agreement_told(self) -> str:
+        """Return in words how well the projection agrees with the drop of the map's sum."""
+        if self.agreement is None:
+            return "no correlation with a projection"
+        told = f"correlation of |projection| with the drop: {self.agreement:.2f}"
+        if self.agreement_by_chance is None:
+            return f"{told} (by chance: unknown)"
+        more = "by chance" if self.agrees else "no better than chance:"
+        return f"{told} ({more} up to {self.agreement_by_chance:.2f})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Occlusions(Result):
+    """Occlusions of several images, with patches of one size or several, one after another.
+
+    Attributes:
+        maps: an occlusion an image and size: all sizes of the first image, then of the next.
+
+    """
+
+    maps: tuple[Occlusion, ...]
+
+    figure: ClassVar[str] = "occlude"
+    film: ClassVar[str] = "occlude_film"
+    tabular: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, maps: Sequence[Occlusion], partial: str = "") -> Self:
+        """Return occlusions as one result."""
+        notes = dict.fromkeys(note for one in maps for note in one.notes)
+        return cls(tuple(maps), notes=tuple(notes), partial=partial)
+
+    def __len__(self) -> int:
+        """Return how many occlusions there are."""
+        return len(self.maps)
+
+    def __getitem__(self, place: int) -> Occlusion:
+        """Return one of them."""
+        return self.maps[place]
+
+    def __iter__(self) -> Iterator[Occlusion]:
+        """Return each of them."""
+        return iter(self.maps)
+
+    def singles(self) -> list[Occlusion]:
+        """Return one occlusion an image, size and target."""
+        return [single for one in self.maps for single in one.singles()]
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the tensors by number and name, such as ``"0/probability"``."""
+        return {f"{n}/{k}": v for n, one in enumerate(self.maps) for k, v in one.arrays().items()}
+
+    def derived(self) -> dict[str, Tensor]:
+        """Return the heat maps by number and name."""
+        return {f"{n}/{k}": v for n, one in enumerate(self.maps) for k, v in one.derived().items()}
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything but the tensors, fit for JSON."""
+        return {**super().facts(), "maps": [one.facts() for one in self.maps]}
+
+    def to_dict(self, **options: Any) -> dict[str, Any]:
+        """Return all but the images and what belongs to them, fit for JSON."""
+        return {**super().facts(), "maps": [one.to_dict() for one in self.maps]}
+
+    @classmethod
+    def made_of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Self:
+        """Return the result whose :meth:`arrays` and :meth:`facts` these are."""
+        own: list[dict[str, Tensor]] = [{} for _ in facts["maps"]]
+        for name, value in tensors.items():
+            number, _, rest = name.partition("/")
+            own[int(number)][rest] = value
+        maps = [Occlusion.made_of(t, f) for t, f in zip(own, facts["maps"], strict=True)]
+        return super().made_of({}, {**facts, "maps": maps})
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row an image, size, position and target."""
+        return [row for one in self.maps for row in one.table()]
+
+    def summary(self) -> str:
+        """Return what was hidden of each image, and where that changes the answer most."""
+        return "\n".join(one.summary() for one in self.maps)
