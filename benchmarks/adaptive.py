@@ -56,9 +56,15 @@ def print_similarity(data: Path, images: int, patch: int, stride: int, precision
         image = net.preprocess(path)
         exact, whole = timed(net, image, patch, stride)
         for share in SHARES:
-            budget = round(share * exact.computed.numel())
+            positions = round(share * exact.computed.numel())
             quick, seconds = timed(
-                net, image, patch, stride, method="adaptive", budget=budget, precision=precision
+                net,
+                image,
+                patch,
+                stride,
+                method="adaptive",
+                positions=positions,
+                precision=precision,
             )
             costs.setdefault(share, []).append(seconds / whole)
             for kind in KINDS:
