@@ -425,7 +425,6 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "--target": (("occlude", "sanity", "invariance"), ("99", "-1", "dragon", "")),
     "--method": (("occlude",), ("fast", "", "full --budget x", "exact --budget 0")),
-    "--animate": (("occlude",), ("a.png", "nowhere/a.gif", "pictures", "")),
     "--seeds": (("sanity", "study"), ("0", "-1", "x")),
     "--seed": (("sanity", "correspondence", "train"), ("99999999999999999999", "x", "1.5", "-1")),
     "--init": (("sanity",), ("xavier", "")),

@@ -65,6 +65,8 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "amounts": "a table of numbers is no option; --steps spaces them evenly",
     },
     "occlude": {
+        "patches": "the plural of --patch",
+        "--patch": "the singular of patches",
         "titles": "the file's name stands on pictures",
         "preview": "a function",
     },
