@@ -3,6 +3,7 @@
 # ruff: noqa: PLC3002
 
 import re
+import sys
 import threading
 import warnings
 
@@ -442,7 +443,10 @@ def test_the_output_that_was_chosen_counts_at_another_size_too():
     torch.testing.assert_close(net(images), module(images)["maps"])
 
 
-def test_wrappers_are_looked_into():
+def test_wrappers_are_looked_into(monkeypatch):
+    # As on a machine without a GPU: or DataParallel moves the module to the device that stands in.
+    code = sys.modules["torch.nn.parallel.data_parallel"]
+    monkeypatch.setattr(code, "_get_available_device_type", lambda: None)
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     images = torch.randn(2, 3, 8, 8)
