@@ -1,6 +1,6 @@
 """What projections of the real SqueezeNet depend on: the sanity checks over several pictures.
 
-    python benchmarks/sanity.py DATA [--images 8] [--seeds 2] [--initialisation centred]
+    python benchmarks/sanity.py DATA [--images 8] [--seeds 2] [--init centred]
 
 DATA holds imagenet-sample/ and squeezenet1_1/. Each picture's most probable class is projected; the
 other image, whose switches are taken, is the next picture. Numbers are means over the pictures with
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--initialisation", default="centred")
+    parser.add_argument("--init", default="centred")
     options = parser.parse_args()
     weights = options.data / "squeezenet1_1" / "squeezenet1_1-imagenet.safetensors"
     net = cs.load("squeezenet1_1", weights=weights)
@@ -31,9 +31,7 @@ def main() -> None:
     found = []
     for place, (path, image) in enumerate(zip(chosen, images, strict=True)):
         other = images[(place + 1) % len(images)]
-        record = cs.sanity(
-            net, image, seeds=options.seeds, initialisation=options.initialisation, other=other
-        )
+        record = cs.sanity(net, image, seeds=options.seeds, init=options.init, other=other)
         found.append(record)
         print(path.name, record.class_name, *record.verdicts().values(), sep="\n  ", flush=True)
     print_cascade(found)

@@ -750,7 +750,7 @@ VALUES: dict[str, Call] = {
     "sanity: no rule": lambda w: cs.sanity(w.net, w.image, rules=[]),
     "sanity: seeds": lambda w: cs.sanity(w.net, w.image, seeds=0),
     "sanity: a large seed": lambda w: cs.sanity(w.net, w.image, seed=10**30),
-    "sanity: initialisation": lambda w: cs.sanity(w.net, w.image, initialisation="xavier"),
+    "sanity: init": lambda w: cs.sanity(w.net, w.image, init="xavier"),
     "sanity: others": lambda w: cs.sanity(w.net, w.image, others=-1),
     "sanity: other": lambda w: cs.sanity(w.net, w.image, other=w.image[..., :9]),
     "sanity: target": lambda w: cs.sanity(w.net, w.image, 99),

@@ -365,10 +365,11 @@ def test_the_command_sanity(run, tmp_path):
     status, out, err = run("sanity", "one.png", "--seeds", "2", "--others", "2", "--json")
     assert status == 0, err
     answer = json.loads(out)
+    assert answer["title"] == "one.png"
     assert set(answer["verdicts"]) == {"deconvnet", "guided", "gradient"}
     assert np.array(answer["randomised"], dtype=float).shape == (3, 4, 2, 3)
     with Image.open(tmp_path / "sanity.png") as figure:
-        assert figure.width > 1000
+        assert figure.width == 770
     status, out, err = run(
         "sanity", "one.png", "--rule", "guided", "--layer", "4", "--seeds", "1", "--others", "1",
         "--other", "two.png", "--init", "permute", "--budget", "900", "-o", "s.safetensors",
@@ -379,7 +380,7 @@ def test_the_command_sanity(run, tmp_path):
 
 MISTAKES = [
     (("sanity", "one.png", "--rule", "gided"), "did you mean 'guided'"),
-    (("sanity", "one.png", "--init", "drawn"), "unknown initialisation 'drawn'"),
+    (("sanity", "one.png", "--init", "drawn"), "unknown init 'drawn'"),
     (("sanity", "one.png", "--budget", "0"), "the budget '0' is not a number of seconds"),
     (("sanity", "one.png", "-o", "s.gif"), "its ending must be one of"),
     (("invariance", "one.png", "--transform", "shear"), "unknown transformation 'shear'"),

@@ -79,9 +79,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "default of budget": "a command should end before its reader leaves",
     },
     "sanity": {
-        "--init": "not yet renamed",
-        "initialisation": "not yet renamed",
-        "other_name": "the file's name stands on pictures",
+        "title": "the file's name stands on pictures",
     },
     "scan": {
         "--merge": "`cs.merge`",

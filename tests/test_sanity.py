@@ -14,13 +14,22 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from architectures import build, images_for
-from convscope.errors import ConvscopeError, ImageError, RuleError, TraceError, UnitError
+from convscope.errors import (
+    ConvscopeError,
+    ImageError,
+    Interrupted,
+    RuleError,
+    TraceError,
+    UnitError,
+)
 from convscope.figures.sanity import _caption, _draw_curve
+from convscope.figures.sheet import INK, PALE
 from convscope.methods import sanity as module_under_test
 from convscope.methods.budget import far_apart
 from convscope.methods.randomisation import INITIALISATIONS, randomised, stages_of
-from convscope.methods.sanity import sanity, similarities
+from convscope.methods.sanity import by_chance, sanity, similarities
 from convscope.methods.sanity_result import MEASURES, Sanity
+from convscope.methods.similarity import of_same_envelope
 from convscope.network import Network
 from convscope.network.constants import learned_constants
 
@@ -109,7 +118,7 @@ def test_similarities_are_the_peers():
 def test_every_test_is_its_slow_account(tiny):
     module, net, image = tiny
     other = torch.randn(1, 3, 20, 24, dtype=torch.float64)
-    found = sanity(net, image, target=2, seeds=2, others=2, other=other, other_name="b.png")
+    found = sanity(net, image, target=2, seeds=2, others=2, other=other)
     assert found.layers == ("scores", "two", "one")
     assert (found.start, found.channel, found.class_name) == ("scores", 2, "class 2")
     stages = stages_of(net.graph, net.step("scores"))
@@ -278,7 +287,7 @@ def test_a_silent_projection_is_said(tiny):
     twin.load_state_dict(module.state_dict())
     twin.two.weight.data.fill_(-0.1)  # a draw of deviation zero: it stays, and stops the deconvnet
     twin.scores.weight.data.abs_()
-    found = sanity(Network(twin, image), image, seeds=1, others=1, initialisation="permute")
+    found = sanity(Network(twin, image), image, seeds=1, others=1, init="permute")
     assert found.silent[0].all()
     assert "nothing arrives at the pixels" in found.verdict("deconvnet")
 
@@ -306,7 +315,10 @@ def test_stopping_early_gives_what_is_done(tiny, monkeypatch):
         return original(*arguments)
 
     monkeypatch.setattr(module_under_test, "randomised", interrupted)
-    assert sanity(net, image, seeds=2, others=1).partial
+    with pytest.raises(Interrupted) as stop:
+        sanity(net, image, seeds=2, others=1)
+    assert stop.value.result.partial == "interrupted"
+    assert stop.value.result.notes[-1] == "stopped early: 3 of 6 randomised networks"
 
 
 def test_progress_counts_to_the_end(tiny):
@@ -317,17 +329,69 @@ def test_progress_counts_to_the_end(tiny):
     assert [done for done, _ in seen] == list(range(3, 43, 3))
 
 
-def test_the_record_is_saved_and_read(tiny, tmp_path):
+def test_it_shows_and_saves_itself(tiny, tmp_path):
     _, net, image = tiny
-    found = sanity(net, image, seeds=1, others=1)
-    found.save(tmp_path / "s.safetensors")
+    found = sanity(net, image, target=2, seeds=2, others=2, title="cat.png")
+    assert len(repr(found)) < 1000
+    assert found.summary().startswith("cat.png: class 2, at scores\n  deconvnet: the picture ")
+    for ending in Sanity.endings():
+        found.save(tmp_path / f"s{ending}")
+        assert (tmp_path / f"s{ending}").stat().st_size > 100, ending
     again = Sanity.load(tmp_path / "s.safetensors")
-    assert again.verdicts() == found.verdicts()
-    assert torch.equal(again.randomised.nan_to_num(), found.randomised.nan_to_num())
+    assert again.to_json() == found.to_json()
+    for name, values in found.arrays().items():
+        assert torch.equal(again.arrays()[name].nan_to_num(9.0), values.nan_to_num(9.0)), name
     facts = json.loads(found.to_json())
     assert facts["measures"] == list(MEASURES)
     assert facts["verdicts"] == found.verdicts()
     assert facts["edges"] == found.edges.tolist()
+    rows = found.table()
+    assert len(rows) == 3 * (2 * 3 + 2 + 2 + 1 + 1)
+    first = {"rule": "deconvnet", "test": "weights", "changed": "scores", "seed": 0}
+    assert rows[0].items() >= first.items()
+    assert rows[0]["rank correlation"] == found.randomised[0, 0, 0, 0].item()
+
+
+@pytest.mark.parametrize(("width", "tiles", "charts"), [("column", 4, 2), ("text", 7, 4)])
+def test_it_is_drawn_at_any_width(tiny, width, tiles, charts):
+    _, net, image = tiny
+    figure = sanity(net, image, target=2, seeds=1, others=1).plot(width=width)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 2 + 3 * tiles
+    assert len(figure.axes) - len(shown) == charts
+    assert min(text.get_fontsize() for text in figure.texts) >= 7
+    edge = max(axes.get_position().x1 for axes in figure.axes)
+    assert edge <= 1
+
+
+def test_chance_is_what_the_envelope_alone_makes():
+    generator = torch.Generator().manual_seed(0)
+    envelope = torch.zeros(40, 40, dtype=torch.float64)
+    envelope[10:30, 5:20] = torch.linspace(0.2, 2, 15, dtype=torch.float64)
+    one, other = torch.randn(2, 3, 40, 40, generator=generator, dtype=torch.float64) * envelope
+    shuffled = of_same_envelope(one, seed=1)
+    assert torch.equal((shuffled != 0).any(0), (one != 0).any(0))
+    assert torch.equal(shuffled, of_same_envelope(one, seed=1))
+    left, right = (shuffled.abs()[..., a:b].mean().item() for a, b in ((5, 10), (15, 20)))
+    assert right > 2 * left  # the envelope rises from left to right
+    chance = by_chance(one)
+    # A picture drawn anew in the same envelope is about as alike as chance says, and no less alike
+    # than one drawn anywhere.
+    assert similarities(one, other)[0].item() == pytest.approx(chance[0].item(), abs=0.05)
+    assert abs(chance[1]) < 0.2
+    assert by_chance(torch.zeros(3, 20, 20)).isnan().all()
+
+
+def test_what_is_no_more_alike_than_by_chance_is_grey_and_depends(tiny):
+    _, net, image = tiny
+    found = sanity(net, image, target=2, rules=["gradient"], seeds=1, others=1)
+    assert found.chance.shape == (1, 4)
+    for chance, depends, grey in ((2.0, True, True), (-2.0, False, False)):
+        planted = replace(found, chance=torch.full((1, 4), chance))
+        assert (planted.depends(0.9, "gradient") == "depends") == depends
+        colours = {t.get_color() for t in planted.plot().texts if t.get_text().endswith(" alike")}
+        assert colours == {PALE if grey else INK}
+        assert f"of its envelope are alike by {chance:.2f}." in planted.verdict("gradient")
 
 
 def test_the_curve_is_the_mean_and_deviation_over_the_seeds(tiny):
@@ -344,7 +408,7 @@ def test_every_number_has_its_own_count_of_seeds(tiny):
     whole = sanity(net, image, rules=["gradient"], seeds=2, others=1)
     assert "counting signs; 2 seeds)" in whole.verdict("gradient")
     assert "seeds" not in whole.verdict("gradient").partition(" left with the upper")[0]
-    assert "mean of 2 seeds, shaded: ±" in _caption(whole)[1]
+    assert "mean of 2 seeds, shaded: ±" in _caption(whole)[2]
     values = whole.randomised.clone()
     values[:, :, 1, :-1] = math.nan  # as a budget leaves it: of the last seed the last stage only
     cut = replace(whole, randomised=values, partial=True)
@@ -355,7 +419,7 @@ def test_every_number_has_its_own_count_of_seeds(tiny):
         f"{spread:.2f} with all 3, "
     ) in cut.verdict("gradient")
     assert "counting signs, 2 seeds)" in cut.verdict("gradient")
-    caption = _caption(cut)[1]
+    caption = _caption(cut)[2]
     assert "mean of 1 to 2 seeds, shaded where there are several: ±" in caption
     axes = Figure().add_subplot()
     _draw_curve(axes, cut, "gradient", MEASURES[0])
@@ -373,7 +437,7 @@ def test_mistakes_are_said(tiny):
         ({"seeds": 0}, ConvscopeError, "the number of seeds must be at least 1, not 0"),
         ({"others": 0}, ConvscopeError, "the number of others must be at least 1"),
         ({"seed": -1}, ConvscopeError, "the seed must be from 0 to 4,294,967,295, not -1"),
-        ({"initialisation": "permutee"}, ConvscopeError, "did you mean 'permute'"),
+        ({"init": "permutee"}, ConvscopeError, "did you mean 'permute'"),
         ({"budget": "soon"}, ConvscopeError, "the budget 'soon' is not a number of seconds"),
         ({"target": 4}, UnitError, "has classes 0 to 3, not 4"),
         ({"channel": 1}, UnitError, "a channel number means nothing without its layer"),

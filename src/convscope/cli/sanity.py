@@ -6,14 +6,8 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import (
-    PICTURES,
-    AsJson,
-    Memory,
-)
-from convscope.cli.printing import print_json, print_line, progress_bar
-
-TENSORS = (".safetensors",)
+from convscope.cli.options import AsJson, Caption, Memory, Output, Width
+from convscope.cli.printing import finish, kept, progress_bar
 
 
 @network_options()
@@ -50,42 +44,29 @@ def sanity(
         str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")
     ] = None,
     memory: Memory = "1GB",
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="A .png, .svg, .pdf or .safetensors file.")
-    ] = Path("sanity.png"),
+    width: Width = "text",
+    caption: Caption = "short",
+    output: Output = Path("sanity.png"),
     as_json: AsJson = False,
 ) -> None:
     """Measure what projections depend on: weights, unit, switches, the image's edges.
 
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
-    from convscope.figures.sanity import sanity_figure
+    from convscope.figures.style import style
     from convscope.methods.sanity import sanity as measure
-    from convscope.outputs import check_output, written_beside
+    from convscope.methods.sanity_result import Sanity
 
-    check_output(output, PICTURES + TENSORS)
+    Sanity.check(output)
+    style(width, caption)
     net = network.load()
-    inputs = net.preprocess(image)
-    rules = {"rules": rule} if rule else {}
+    rules = rule or ["deconvnet", "guided", "gradient"]
     with progress_bar(f"testing {image.name}") as advance:
-        found = measure(
-            net, inputs, target, layer, channel, seeds=seeds, seed=seed, initialisation=init,
-            others=others, other=net.preprocess(other) if other else None,
-            other_name=other.name if other else "", memory=memory, budget=budget,
-            progress=advance, **rules,
+        found = kept(
+            lambda: measure(
+                net, image, target, layer, channel, seeds=seeds, seed=seed, init=init,
+                others=others, other=other, rules=rules, memory=memory, budget=budget,
+                progress=advance,
+            )
         )  # fmt: skip
-    if output.suffix.lower() in TENSORS:
-        found.save(output)
-    else:
-        figure = sanity_figure(found, inputs[0], net.preprocess, image.name)
-        with written_beside(output) as beside:
-            figure.save(beside)
-    if as_json:
-        print_json({"output": str(output), "image": str(image), **found.to_dict()})
-        return
-    print_line(str(output))
-    print_line(f"{image.name}: {found.unit}")
-    for sentence in found.verdicts().values():
-        print_line(f"  {sentence}")
-    if found.partial:
-        print_line(f"  partial: {found.notes[-1]}")
+    finish(found, output, as_json, width, caption)

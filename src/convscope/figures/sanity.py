@@ -1,11 +1,12 @@
 """Sanity checks drawn: the pictures as they are and with something taken away, and the curves."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
 from convscope.display import display_scale, presentable, to_display
 from convscope.figures.lettering import one_line, shortened, wrapped
@@ -14,168 +15,231 @@ from convscope.figures.sheet import (
     INK,
     MARGIN,
     NOTE_POINTS,
-    PAPER,
+    PALE,
     Sheet,
     number,
     picture_of,
 )
-from convscope.images import Preprocess
-from convscope.methods.sanity import similarities
-from convscope.methods.sanity_result import MEASURES, Sanity
+from convscope.figures.style import Style
+from convscope.methods.sanity import NAN, similarities
+from convscope.methods.sanity_result import ALL_RANDOM, MEASURES, ONE_RANDOM, SIGNAL, Sanity
 from convscope.network.rules import RULES
 
-TILE, GAP = 1.3, 0.12
-SIDE = 0.85
+GAP = 0.12
+SIDE = 0.68
+"""Inches beside the tiles for the rule's name."""
+SMALLEST, LARGEST = 1.0, 1.5
+"""Inches of a tile, at least and at most."""
 TITLE = 0.34
-FOOT = 0.2
-TOP_TILE = 1.75
-WORDS = MARGIN + 2 * (TOP_TILE + GAP) + 0.1
+FOOT = 0.3
+LINE = 0.125
+TOP_TILE = 1.45
+BESIDE = 6.5
+"""Inches of width from which the words stand beside the image instead of below it."""
+NARROW = 5.0
+"""Inches below which only what differs most is drawn, so that it stays a page high."""
 HEAD = 0.3
-PAPER_COLUMNS = 5
-CHART, CHART_FOOT, CHART_SIDE = 1.9, 0.5, 0.42
+CHART, CHART_FOOT, CHART_SIDE = 1.5, 0.5, 0.46
 LETTERS = 7.5
 COLOURS = {"deconvnet": "#0b5cad", "guided": "#d2691e", "gradient": "#2a7f3f"}
 DASHES = {"deconvnet": "-", "guided": (0, (5, 2)), "gradient": (0, (1.5, 1.5))}
 
 
-def sanity_figure(
-    record: Sanity, image: Tensor, preprocess: Preprocess, title: str, *, paper: bool = False
-) -> Sheet:
+@dataclass(frozen=True)
+class _Layout:
+    """How large everything is drawn, in inches.
+
+    Attributes:
+        width: of the whole figure.
+        tile: side of a projection.
+        across: projections a line.
+        charts: charts a line.
+        columns: the projections that are drawn.
+        measures: the measures that have a chart.
+
+    """
+
+    width: float
+    tile: float
+    across: int
+    charts: int
+    columns: tuple[int, ...]
+    measures: tuple[str, ...]
+
+    @classmethod
+    def of(cls, width: float, found: Sanity) -> "_Layout":
+        """Return the layout of a figure of some width."""
+        shown = tuple(range(len(found.columns)))
+        measures: tuple[str, ...] = MEASURES
+        if width < NARROW:
+            measures = MEASURES[:2]
+            # Between the picture as it is and what has all layers random lies less of a change.
+            last = next((n for n in shown if found.columns[n] in (ALL_RANDOM, ONE_RANDOM)), 0)
+            shown = (0, *(n for n in shown[1:] if n >= last and found.columns[n] != SIGNAL))
+        columns, room = len(shown), width - 2 * MARGIN - SIDE
+        most = max(1, int((room + GAP) / (SMALLEST + GAP)))
+        across = -(-columns // -(-columns // most))
+        tile = min(LARGEST, (room + GAP) / across - GAP)
+        charts = 4 if width >= 9 else 2
+        return cls(width, tile, across, charts, shown, measures)
+
+    @property
+    def lines(self) -> int:
+        """How many lines of projections there are."""
+        return -(-len(self.columns) // self.across)
+
+    @property
+    def words(self) -> tuple[float, float]:
+        """Where the words begin, from the left, and how wide they may be."""
+        left = MARGIN
+        if self.width >= BESIDE:
+            left += 2 * (TOP_TILE + GAP) + 0.05
+        return left, self.width - MARGIN - left
+
+
+def figure(found: Sanity, style: Style) -> Sheet:
     """Draw the image and its edges, the projections that are compared, and the similarity curves.
 
     Args:
-        record: the numbers and pictures.
-        image: [C, H, W] in the network's input space.
-        preprocess: takes inputs back to pixels.
-        title: what the image is.
-        paper: whether to draw it as narrow as a printed page wants it, the projections in two rows
-            or more.
+        found: what to draw.
+        style: how wide, and with which caption.
+
+    Raises:
+        OutputError: if the figure would be too high to draw.
 
     """
-    columns = len(record.columns)
-    across = min(columns, PAPER_COLUMNS) if paper else columns
-    width = PAPER if paper else 2 * MARGIN + max(SIDE + columns * (TILE + GAP), 4 * 2.4)
-    grid = len(record.rules) * (TILE + FOOT) + TITLE
-    words = _words(record, width - MARGIN - WORDS)
-    above = MARGIN + HEAD + max(TOP_TILE, sum(high for _, high in words)) + 0.2
-    charts = above + -(-columns // across) * grid + 0.1
-    whole = charts + HEAD + CHART + CHART_FOOT
+    layout = _Layout.of(style.width, found)
+    grid = len(found.rules) * (layout.tile + FOOT) + TITLE
+    words = _words(found, layout.words[1])
+    high, spoken = TOP_TILE, sum(height for _, height in words)
+    top = max(high, spoken) if layout.width >= BESIDE else high + 0.1 + spoken
+    above = MARGIN + HEAD + top + 0.2
+    charts = above + layout.lines * grid + 0.1
+    lines = -(-len(layout.measures) // layout.charts)
     sheet = Sheet.made_for(
-        width, whole, _caption(record), "; ".join(record.notes), [above, charts]
+        style.width, charts + lines * (HEAD + CHART + CHART_FOOT), _caption(found),
+        one_line("; ".join(found.notes)), [above, charts], style.caption,
     )  # fmt: skip
-    _draw_top(sheet, record, image, preprocess, one_line(title), words)
-    for line, first in enumerate(range(0, columns, across)):
-        _draw_tiles(sheet, record, preprocess, above + line * grid, range(columns)[first:][:across])
-    _draw_charts(sheet, record, charts, width)
+    _draw_top(sheet, found, layout, words)
+    for line in range(layout.lines):
+        shown = layout.columns[line * layout.across :][: layout.across]
+        _draw_tiles(sheet, found, layout.tile, above + line * grid, shown)
+    _draw_charts(sheet, found, charts, layout)
     return sheet
 
 
-def _words(record: Sanity, room: float) -> list[tuple[str, float]]:
+def _words(found: Sanity, room: float) -> list[tuple[str, float]]:
     """Return what comes out in words, the heading first, wrapped, and how high each of it is."""
-    heading = wrapped(f"{record.network}: {record.unit}", room, NOTE_POINTS, "bold")
+    heading = wrapped(one_line(f"{found.network}: {found.unit}"), room, NOTE_POINTS, "bold")
     words = [("\n".join(heading), 0.19 * len(heading) + 0.05)]
-    for sentence in record.verdicts().values():
-        lines = wrapped(sentence, room, LETTERS + 0.5)
-        words.append(("\n".join(lines), 0.145 * len(lines) + 0.07))
+    for sentence in found.verdicts().values():
+        lines = wrapped(one_line(sentence), room, LETTERS)
+        words.append(("\n".join(lines), 0.135 * len(lines) + 0.06))
     return words
 
 
-def _draw_top(
-    sheet: Sheet,
-    record: Sanity,
-    image: Tensor,
-    preprocess: Preprocess,
-    title: str,
-    words: list[tuple[str, float]],
-) -> None:
+def _draw_top(sheet: Sheet, found: Sanity, layout: _Layout, words: list[tuple[str, float]]) -> None:
     """Draw the image, its edges, and what comes out in words."""
-    top, left, bottom, right = record.window
-    picture = picture_of(preprocess.to_pixels(image[None].cpu()))[0][top:bottom, left:right]
-    steep = record.edge_map.numpy()
+    top, left, bottom, right = found.window
+    picture = picture_of(found.preprocess.to_pixels(found.image[None]))[0][top:bottom, left:right]
+    steep = found.edge_map.numpy()
     heading = MARGIN + HEAD
-    for place, (name, shown) in enumerate(
-        ((title, picture), (f"edges (Sobel), 0 to {number(float(steep.max()))} a pixel", steep))
-    ):
+    edges = f"edges, 0 to {number(float(steep.max()))} a pixel"
+    for place, (name, shown) in enumerate(((found.title, picture), (edges, steep))):
         corner = MARGIN + place * (TOP_TILE + GAP)
         axes = sheet.axes(corner, heading, TOP_TILE)
         axes.imshow(shown, cmap="gray", vmin=0, interpolation="nearest")
         axes.set_axis_off()
-        text = shortened(name, TOP_TILE, LETTERS)
-        sheet.write(text, corner, heading - 0.05, LETTERS, ha="left", va="bottom", warns=False)
+        text = shortened(one_line(name), TOP_TILE, LETTERS)
+        sheet.write(text, corner, heading - 0.05, LETTERS, ha="left", va="bottom")
+    begin = layout.words[0]
+    at = heading if layout.width >= BESIDE else heading + TOP_TILE + 0.1
     (name, high), *sentences = words
     width, whole = sheet.figure.get_size_inches()
     sheet.figure.text(
-        WORDS / width, 1 - heading / whole, name,
+        begin / width, 1 - at / whole, name,
         fontsize=NOTE_POINTS, weight="bold", va="top", color=INK, parse_math=False,
     )  # fmt: skip
-    at = heading + high
+    at += high
     for sentence, high in sentences:
-        sheet.write(sentence, WORDS, at, LETTERS + 0.5, ha="left", va="top", warns=False)
+        sheet.write(sentence, begin, at, LETTERS, ha="left", va="top")
         at += high
 
 
 def _draw_tiles(
-    sheet: Sheet, record: Sanity, preprocess: Preprocess, above: float, columns: range
+    sheet: Sheet, found: Sanity, tile: float, above: float, columns: Sequence[int]
 ) -> None:
     """Draw some of the columns of projections, a row a rule."""
     for place, column in enumerate(columns):
-        name = record.columns[column]
-        middle = MARGIN + SIDE + place * (TILE + GAP) + TILE / 2
-        lines = [
-            shortened(line, TILE + 0.08, LETTERS) for line in wrapped(name, TILE + 0.08, LETTERS)
-        ][-2:]
+        middle = MARGIN + SIDE + place * (tile + GAP) + tile / 2
+        wide = tile + GAP - 0.04
+        lines = wrapped(one_line(found.columns[column]), wide, LETTERS)[-2:]
         low = above + TITLE - 0.04
-        sheet.write("\n".join(lines), middle, low, LETTERS, ha="center", va="bottom", warns=False)
-    for row, rule in enumerate(record.rules):
-        top = above + TITLE + row * (TILE + FOOT)
-        sheet.write(rule, MARGIN, top + TILE / 2, NOTE_POINTS, ha="left", va="center", warns=False)
+        sheet.write("\n".join(lines), middle, low, LETTERS, ha="center", va="bottom")
+    for row, rule in enumerate(found.rules):
+        top = above + TITLE + row * (tile + FOOT)
+        sheet.write(rule, MARGIN, top + tile / 2, LETTERS, ha="left", va="center")
         for place, column in enumerate(columns):
-            pixels = record.pictures[row, column]
-            corner = MARGIN + SIDE + place * (TILE + GAP)
-            shown = presentable(preprocess.difference_to_pixels(pixels))
+            pixels = found.pictures[row, column]
+            corner = MARGIN + SIDE + place * (tile + GAP)
+            shown = presentable(found.preprocess.difference_to_pixels(pixels))
             scale = display_scale(shown)
-            axes = sheet.axes(corner, top, TILE)
+            axes = sheet.axes(corner, top, tile)
             axes.imshow(to_display(shown, scale), interpolation="nearest")
             axes.set_axis_off()
-            foot = f"±{number(scale.limit)}" if scale.limit else "nothing arrives"
-            if column and scale.limit:
-                alike = float(similarities(record.pictures[row, 0], pixels)[0])
-                foot = f"{alike:.2f} alike; {foot}" if not math.isnan(alike) else foot
-            sheet.write(
-                foot, corner + TILE / 2, top + TILE + 0.03, FOOT_POINTS, ha="center", va="top",
-                warns=False,
-            )  # fmt: skip
+            alike = float(similarities(found.pictures[row, 0], pixels)[0]) if column else NAN
+            foot = [(f"±{number(scale.limit)}" if scale.limit else "nothing arrives", INK)]
+            if not math.isnan(alike):
+                by_chance = alike <= float(found.chance[row, 0])
+                foot.append((f"{alike:.2f} alike", PALE if by_chance else INK))
+            for line, (text, colour) in enumerate(foot):
+                at = top + tile + 0.03 + line * LINE
+                middle = corner + tile / 2
+                sheet.write(text, middle, at, FOOT_POINTS, ha="center", va="top", colour=colour)
 
 
-def _draw_charts(sheet: Sheet, record: Sanity, top: float, width: float) -> None:
-    room = (width - 2 * MARGIN) / len(MEASURES)
-    low = min(-0.25, float(record.randomised.nan_to_num(0.0).min()) - 0.05)
-    for place, measure in enumerate(MEASURES):
-        corner = MARGIN + place * room + CHART_SIDE
-        axes = sheet.axes(corner, top + HEAD, room - CHART_SIDE - 0.12, CHART)
-        for rule in record.rules:
-            _draw_curve(axes, record, rule, measure)
+def _draw_charts(sheet: Sheet, found: Sanity, top: float, layout: _Layout) -> None:
+    room = (layout.width - 2 * MARGIN) / layout.charts
+    narrow = layout.width < NARROW
+    low = min(-0.25, float(found.randomised.nan_to_num(0.0).min()) - 0.05)
+    for place, measure in enumerate(layout.measures):
+        line, column = divmod(place, layout.charts)
+        corner = MARGIN + column * room + CHART_SIDE
+        above = top + line * (HEAD + CHART + CHART_FOOT) + HEAD
+        axes = sheet.axes(corner, above, room - CHART_SIDE - 0.12, CHART)
+        chance = found.chance[:, place].nan_to_num(0.0)
+        # Of all rules together: they differ little, and three bands would hide each other.
+        axes.axhspan(low, max(0.0, float(chance.max())), color="#e8e8e8", zorder=0, label="chance")
+        for rule in found.rules:
+            _draw_curve(axes, found, rule, measure)
         axes.axhline(0, color="#888888", linewidth=0.8)
         axes.set_ylim(low, 1.05)
-        axes.set_xlim(0, len(record.layers))
+        axes.set_xlim(0, len(found.layers))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_title(
-            f"{measure}{'' if 'signed' in measure else ', |projection|'}",
-            fontsize=LETTERS + 0.5, loc="left", color=INK,
+            measure if narrow or "signed" in measure else f"{measure}, |projection|",
+            fontsize=LETTERS, loc="left", color=INK,
         )  # fmt: skip
-        axes.set_xlabel("layers re-initialised, from the top", fontsize=LETTERS, color=INK)
+        axes.set_xlabel(
+            "layers random" if narrow else "layers re-initialised, from the top",
+            fontsize=FOOT_POINTS, color=INK,
+        )  # fmt: skip
+        if not column:
+            axes.set_ylabel("1: the same picture", fontsize=FOOT_POINTS, color=INK)
         if not place:
-            axes.set_ylabel("1: the same picture", fontsize=LETTERS, color=INK)
-            axes.legend(fontsize=FOOT_POINTS, frameon=False, loc="lower left", handlelength=2.4)
-        axes.tick_params(labelsize=LETTERS, colors=INK)
+            axes.legend(
+                fontsize=FOOT_POINTS, loc="lower left", handlelength=1.8, facecolor="white",
+                edgecolor="none", borderaxespad=0.2,
+            )  # fmt: skip
+        axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
         axes.grid(axis="y", color="#e6e6e6")
         axes.set_axisbelow(True)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
 
 
-def _draw_curve(axes: Axes, record: Sanity, rule: str, measure: str) -> None:
-    mean, deviation = (values.numpy() for values in record.curve(rule, measure))
+def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
+    mean, deviation = (values.numpy() for values in found.curve(rule, measure))
     known = np.isfinite(mean)
     stages = np.arange(1, len(mean) + 1)[known]
     mean, deviation = mean[known], deviation[known]
@@ -188,15 +252,15 @@ def _draw_curve(axes: Axes, record: Sanity, rule: str, measure: str) -> None:
     axes.vlines(stages[alone], low[alone], high[alone], color=colour, alpha=0.18, linewidth=4)
     # With nothing re-initialised a picture is itself.
     x, y = np.concatenate([[0], stages]), np.concatenate([[1.0], mean])
-    marker = "." if record.partial else ""  # lines span what was not computed
+    marker = "." if found.partial else ""  # lines span what was not computed
     axes.plot(x, y, color=colour, linestyle=DASHES[rule], label=rule, linewidth=1.5, marker=marker)
 
 
-def _spread(record: Sanity) -> str:
+def _spread(found: Sanity) -> str:
     """Return of how many seeds the curves' points are; a seed may have been stopped halfway."""
-    counts = (~record.randomised.isnan()).sum(2)
-    found = counts[counts > 0].tolist()
-    fewest, most = min(found, default=1), max(found, default=1)
+    counts = (~found.randomised.isnan()).sum(2)
+    known = counts[counts > 0].tolist()
+    fewest, most = min(known, default=1), max(known, default=1)
     words = "one seed"
     if fewest == most > 1:
         words = f"mean of {most} seeds, shaded: ± sample standard deviation"
@@ -205,36 +269,38 @@ def _spread(record: Sanity) -> str:
             f"mean of {fewest} to {most} seeds, shaded where there are several: ± sample standard "
             f"deviation"
         )
-    return f"{words}, dots: computed" if record.partial else words
+    return f"{words}, dots: computed" if found.partial else words
 
 
-def _caption(record: Sanity) -> list[str]:
+def _caption(found: Sanity) -> list[str]:
+    """Return the short caption, and what else must be known to read the figure."""
     how = {
         "centred": "a normal draw with each tensor's standard deviation, kernels with mean zero",
         "draw": "a normal draw with each tensor's own mean and standard deviation",
         "permute": "each tensor's own values in another order",
-    }[record.initialisation]
-    sources = "; ".join(f"{rule}: {RULES[rule].source}" for rule in record.rules)
-    scales = [display_scale(pixels) for row in record.pictures for pixels in row]
+    }[found.init]
+    sources = "; ".join(f"{rule}: {RULES[rule].source}" for rule in found.rules)
+    scales = [display_scale(pixels) for row in found.pictures for pixels in row]
     lines = [
-        "What in this image drives the unit, given the switches, as it is and with something "
-        "taken away. A picture that claims to show what the network learned must change with the "
+        "What drives the unit, as it is and with something taken away. Grey: no more alike than by "
+        "chance.",
+        "A picture that claims to show what the network learned must change with the "
         "weights (Adebayo et al., arXiv 1810.03292) and with the unit (Mahendran & Vedaldi 2016), "
         "and must not merely be the image's edges (Nie et al., arXiv 1805.07039).",
-        f"'random', 'down to': layers re-initialised from the top ({record.layers[0]}) down to "
-        f"there, of {len(record.layers)} in all; {how}. Curves: {_spread(record)}; the pictures "
+        f"'random', 'down to': layers re-initialised from the top ({found.layers[0]}) down to "
+        f"there, of {len(found.layers)} in all; {how}. Curves: {_spread(found)}; the pictures "
         f"are of the first seed. The signal is one at the unit, whatever the weights.",
     ]
-    if record.other is not None:
+    if found.other is not None:
         lines.append(
-            f"'other switches': the max pools' switches are those of {record.other}; rectifiers "
+            f"'other switches': the max pools' switches are those of {found.other}; rectifiers "
             f"keep the masks of this image."
         )
     lines.append(
         "'alike' and the sentences: Spearman's rank correlation of |projection| with the picture "
-        "as it is. It is 1 for the same picture; pictures of one image that are unrelated "
-        "otherwise can reach 0.3 to 0.5, as all live where the image has structure. SSIM: of "
-        "pictures scaled as shown."
+        "as it is; 1 is the same picture. By chance: the same to pictures of its own support and "
+        "envelope whose pixels are shuffled within them. SSIM: of pictures scaled as shown. Edges: "
+        "Sobel."
     )
     share = max(scale.clipped for scale in scales)
     lines.append(

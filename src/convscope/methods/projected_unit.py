@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from convscope.errors import UnitError
+from convscope.methods.project import LayerName
 from convscope.methods.randomisation import stages_of
 from convscope.methods.targets import Target, answer_of, answers, class_number
 from convscope.network import Network
@@ -46,7 +47,11 @@ class ProjectedUnit:
 
 
 def projected_unit(
-    net: Network, image: Tensor, target: Target | None, layer: str | None, channel: int | None
+    net: Network,
+    image: Tensor,
+    target: Target | None,
+    layer: LayerName | None,
+    channel: int | None,
 ) -> ProjectedUnit:
     """Choose what to project: a unit of *layer* at the peak of its map, or else a class score.
 
@@ -54,7 +59,7 @@ def projected_unit(
         net: the network.
         image: [1, C, H, W] in the network's input space.
         target: the class, by number or name; None for the most probable one.
-        layer: the layer's name; None for a class.
+        layer: the layer's name, or a module; None for a class.
         channel: the layer's feature map; None for the one with the strongest activation.
 
     Raises:

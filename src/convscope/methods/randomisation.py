@@ -89,21 +89,21 @@ def initialisation_named(name: str) -> Callable[[Tensor, torch.Generator], Tenso
     """
     if name not in INITIALISATIONS:
         raise ConvscopeError(
-            f"unknown initialisation {name!r}{near_matches(name, INITIALISATIONS)} "
+            f"unknown init {name!r}{near_matches(name, INITIALISATIONS)} "
             f"(known: {', '.join(INITIALISATIONS)})"
         )
     return INITIALISATIONS[name]
 
 
 def randomised(
-    graph: Graph, stages: list[Stage], initialisation: str, seed: int
+    graph: Graph, stages: list[Stage], init: str, seed: int
 ) -> list[dict[Tensor, Tensor]]:
     """Return, for each stage, its tensors and what takes their place.
 
     Each stage has a generator of its own, so that its weights do not depend on the other stages.
     Steps that compute their weights from the same parameters get the same ones.
     """
-    make = initialisation_named(initialisation)
+    make = initialisation_named(init)
     found = []
     for place, stage in enumerate(stages):
         generator = torch.Generator().manual_seed(1_000_003 * seed + place)

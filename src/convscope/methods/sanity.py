@@ -9,9 +9,11 @@ from torch import Tensor
 
 from convscope.arguments import check_seed
 from convscope.display import display_scale
-from convscope.errors import ConvscopeError, ImageError, UnitError
+from convscope.errors import ConvscopeError, ImageError, Interrupted, UnitError
+from convscope.images import Picture
 from convscope.methods import budget as budgets
-from convscope.methods.project import chosen_rule
+from convscope.methods.pictures import read
+from convscope.methods.project import LayerName, chosen_rule
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
 from convscope.methods.randomisation import (
     Stage,
@@ -19,8 +21,13 @@ from convscope.methods.randomisation import (
     randomised,
     stages_of,
 )
-from convscope.methods.sanity_result import MEASURES, Sanity
-from convscope.methods.similarity import edges, rank_correlation, structural_similarity
+from convscope.methods.sanity_result import ALL_RANDOM, MEASURES, ONE_RANDOM, SIGNAL, Sanity
+from convscope.methods.similarity import (
+    edges,
+    of_same_envelope,
+    rank_correlation,
+    structural_similarity,
+)
 from convscope.methods.targets import Target
 from convscope.network import Network
 from convscope.network.graph import Graph
@@ -38,6 +45,9 @@ REMEMBERS_ALL = RULES["guided"]
 COLUMNS_RANDOM = 4
 """How many stages of the randomisation are kept as pictures."""
 
+SHUFFLES = 8
+"""Pictures of the projection's envelope that tell what chance makes."""
+
 MIRRORED = "the image mirrored left to right"
 NAN = float("nan")
 
@@ -45,18 +55,18 @@ NAN = float("nan")
 @shielded
 def sanity(
     net: Network,
-    image: Tensor,
+    image: Tensor | Picture,
     target: Target | None = None,
-    layer: str | None = None,
+    layer: LayerName | None = None,
     channel: int | None = None,
     *,
     rules: Sequence[str] = ("deconvnet", "guided", "gradient"),
     seeds: int = 3,
     seed: int = 0,
-    initialisation: str = "centred",
+    init: str = "centred",
     others: int = 10,
-    other: Tensor | None = None,
-    other_name: str = "another image",
+    other: Tensor | Picture | None = None,
+    title: str | None = None,
     memory: int | str = budgets.DEFAULT,
     budget: float | str | None = None,
     progress: Progress | None = None,
@@ -71,12 +81,14 @@ def sanity(
     - the pooling switches of another image (Springenberg et al. 2015). Only the switches are its;
       the masks of the rectifiers, under the rules that have any, stay those of the image.
 
-    The network is not touched: the random weights go into a copy. Ctrl-C stops the work; what is
-    done by then is returned, marked as partial.
+    Beside each stands what chance makes of pictures that light up in the same places: how alike the
+    projection is to ones of its own support and envelope, but shuffled within them.
+
+    The network is not touched: the random weights go into a copy.
 
     Args:
         net: the network.
-        image: [1, C, H, W] in the network's input space.
+        image: a picture file or a Pillow image, or [1, C, H, W] in the network's input space.
         target: a class, by number or name, whose score is projected; None for the most probable.
             The signal is one at the score where the last layer with weights makes it, at every
             position if that layer gives maps. It is the same whatever the weights, so that their
@@ -86,12 +98,12 @@ def sanity(
         rules: which rules to test.
         seeds: how many times to draw random weights.
         seed: the first seed; the others follow it.
-        initialisation: ``"centred"``, normal values with each tensor's own standard deviation,
-            and mean zero for kernels and matrices, as initialisers make them; ``"draw"``, with its
-            own mean too; ``"permute"``, its own values in another order.
+        init: how weights are drawn: ``"centred"``, normal values with each tensor's own standard
+            deviation, and mean zero for kernels and matrices, as initialisers make them;
+            ``"draw"``, with its own mean too; ``"permute"``, its own values in another order.
         others: how many other units, and random signals, to compare with.
-        other: [1, C, H, W], whose switches are taken; None for the image mirrored.
-        other_name: what to call it.
+        other: another image, whose switches are taken; None for the image mirrored.
+        title: what the image is called; by default the file's name.
         memory: bytes, or a text such as ``"2GB"``, for the way down.
         budget: seconds after which to stop.
         progress: called with the projections done and the projections in all.
@@ -104,6 +116,7 @@ def sanity(
         UnitError: if there is no such class, layer or channel.
         RuleError: if there is no such rule, or it means nothing here.
         ConvscopeError: if another argument means nothing.
+        Interrupted: on Ctrl-C, with what was done by then as its ``result``.
 
     >>> import torch
     >>> from torch import nn
@@ -116,7 +129,7 @@ def sanity(
     """
     deadline = budgets.Deadline(budget)
     chosen = [chosen_rule(net, name) for name in rules]
-    initialisation_named(initialisation)
+    initialisation_named(init)
     if not chosen:
         raise ConvscopeError("no rule was named")
     for name, number in (("seeds", seeds), ("others", others)):
@@ -124,32 +137,37 @@ def sanity(
             raise ConvscopeError(f"the number of {name} must be at least 1, not {number}")
     check_seed(seed)
     net = net.fitting(image)
-    image = _single(net, image)
-    swapped = image.flip(3) if other is None else _single(net, other)
-    unit = projected_unit(net, image, target, layer, channel)
+    checked, name = _single(net, image, title)
+    swapped, swapped_name = checked.flip(3), MIRRORED
+    if other is not None:
+        swapped, swapped_name = _single(net, other, None)
+    unit = projected_unit(net, checked, target, layer, channel)
     stages = stages_of(net.graph, unit.start)
     if not stages:
         raise UnitError(f"nothing below layer {unit.name(net)!r} of {net.name} was learned")
-    work = _Work(net, image, unit, chosen, stages, budgets.parse_bytes(memory), progress)
+    work = _Work(net, checked, name, unit, chosen, stages, budgets.parse_bytes(memory), progress)
     seeded = [seed + n for n in range(seeds)]
     work.total = len(chosen) * (2 + 2 * others + seeds * len(stages))
     partial = ""
     try:
         tests = work.fixed_tests(seed, others, swapped, deadline)
-        if not work.cascade(seeded, initialisation, deadline) or tests.cut:
+        if not work.cascade(seeded, init, deadline) or tests.cut:
             partial = "budget"
     except KeyboardInterrupt:
         if not work.randomised:
             raise
         partial = "interrupted"
-    return _result(work, tests, seeded, initialisation, partial, _name(work, other, other_name))
+    found = _result(work, tests, seeded, init, partial, swapped_name if work.pools else None)
+    if partial == "interrupted":
+        raise Interrupted("the sanity check was stopped", found)
+    return found
 
 
-def _single(net: Network, image: Tensor) -> Tensor:
-    image = net.checked(image)
-    if len(image) > 1:
-        raise ImageError(f"one image at a time is tested, not {len(image)}")
-    return image
+def _single(net: Network, image: Tensor | Picture, title: str | None) -> tuple[Tensor, str]:
+    checked, (name, *more) = read(net, image, None if title is None else [title])
+    if more:
+        raise ImageError(f"one image at a time is tested, not {len(checked)}")
+    return checked, name
 
 
 @dataclass
@@ -169,6 +187,7 @@ class _Work:
 
     net: Network
     image: Tensor
+    title: str
     unit: ProjectedUnit
     rules: list[Rule]
     stages: list[Stage]
@@ -236,7 +255,7 @@ class _Work:
             other = channels[0]
             name = class_title(self.net, other) if self.unit.class_name else f"channel {other}"
             self.columns[f"{name} instead"] = units[0]
-        self.columns["random signal"] = signals[0]
+        self.columns[SIGNAL] = signals[0]
         switches = torch.full((len(self.rules), len(MEASURES)), NAN, dtype=torch.float64)
         if self.pools:
             saved = self.ascent(graph, swapped).saved
@@ -272,7 +291,7 @@ class _Work:
         """The stages that are kept as pictures."""
         return sorted(budgets.far_apart(len(self.stages))[:COLUMNS_RANDOM])
 
-    def cascade(self, seeds: list[int], initialisation: str, deadline: budgets.Deadline) -> bool:
+    def cascade(self, seeds: list[int], init: str, deadline: budgets.Deadline) -> bool:
         """Randomise ever more layers; return whether all was done in time."""
         graph = self.net.graph
         signal = self.signal(self.unit.channel)
@@ -280,7 +299,7 @@ class _Work:
             # Beyond the first answer, a seed that there is no time for need not be drawn.
             if place and deadline.passed:
                 return False
-            replaced = randomised(graph, self.stages, initialisation, seed)
+            replaced = randomised(graph, self.stages, init, seed)
             for stage in budgets.far_apart(len(self.stages)):
                 if self.randomised and deadline.passed:
                     return False
@@ -298,7 +317,7 @@ class _Work:
 
     def _title(self, stage: int) -> str:
         if stage == len(self.stages) - 1:
-            return "all layers random" if stage else "its layer random"
+            return ALL_RANDOM if stage else ONE_RANDOM
         return (
             f"{self.stages[stage].name} random"
             if not stage
@@ -344,17 +363,22 @@ def similarities(one: Tensor, other: Tensor) -> Tensor:
     return found
 
 
-def _name(work: _Work, other: Tensor | None, name: str) -> str | None:
-    if not work.pools:
-        return None
-    return MIRRORED if other is None else name
+def by_chance(pixels: Tensor) -> Tensor:
+    """Return how alike a projection is to others of its support and envelope, [M], float64.
+
+    Of several drawn, the most alike by each measure.
+    """
+    if not bool(pixels.any()) or not bool(pixels.isfinite().all()):
+        return torch.full((len(MEASURES),), NAN, dtype=torch.float64)
+    drawn = [similarities(pixels, of_same_envelope(pixels, seed)) for seed in range(SHUFFLES)]
+    return torch.stack(drawn).amax(0)
 
 
 def _result(
     work: _Work,
     tests: _Tests,
     seeds: list[int],
-    initialisation: str,
+    init: str,
     partial: str,
     other: str | None,
 ) -> Sanity:
@@ -373,6 +397,7 @@ def _result(
         done = len(work.randomised)
         notes.append(f"stopped early: {done} of {len(seeds) * layers} randomised networks")
     return Sanity(
+        image=work.image[0].cpu(),
         randomised=found,
         silent=silent,
         units=tests.units,
@@ -380,6 +405,7 @@ def _result(
         edges=torch.stack(work.edge_similarities(work.originals)),
         edges_randomised=random_edges,
         switches=tests.switches,
+        chance=torch.stack([by_chance(pixels) for pixels in work.originals]),
         pictures=torch.stack([torch.stack(work.columns[name]) for name in columns], dim=1),
         edge_map=work.edge_map,
         columns=tuple(columns),
@@ -390,11 +416,13 @@ def _result(
         position=work.unit.place,
         class_name=work.unit.class_name,
         window=work.unit.window,
-        initialisation=initialisation,
+        init=init,
         seeds=tuple(seeds),
         other_units=tests.other_units,
         other=other,
         network=work.net.name,
+        preprocess=work.net.preprocess,
+        title=work.title,
         partial=partial,
         notes=tuple(notes),
     )

@@ -18,7 +18,7 @@ from convscope.figures.invariance import invariance_figure
 from convscope.figures.occlude import class_name
 from convscope.figures.occlude import figure as occlusion_figure
 from convscope.figures.project import figure as projection_figure
-from convscope.figures.sanity import sanity_figure
+from convscope.figures.sanity import figure as sanity_figure
 from convscope.figures.sheet import number
 from convscope.figures.style import Style
 from convscope.methods import budget as budgets
@@ -282,11 +282,9 @@ def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -
     rules = ["deconvnet", "gradient"] if _rule(subject.net) == "deconvnet" else ["gradient"]
     found = sanity(
         subject.net, subject.pictures[:1], rules=rules, others=OTHER_UNITS, seeds=SEEDS,
-        budget=seconds, memory=subject.memory, progress=progress,
+        title=subject.names[0], budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
-    figure = sanity_figure(
-        found, subject.pictures[0], subject.net.preprocess, subject.names[0], paper=True
-    )
+    figure = sanity_figure(found, Style(PAPER_WIDTH, "full"))
     verdicts = tuple(found.verdicts().values())
     return Section(
         "sanity",
