@@ -1,4 +1,4 @@
-# The two commands of the README. A bare Python 3.11 or later is enough to start from.
+# The commands of CONTRIBUTING. A bare Python 3.11 or later is enough to start from.
 
 PYTHON ?= python3
 # A version of torch to try, as in `make setup TORCH=2.9.0`; without it, the newest that pip finds.
@@ -6,7 +6,7 @@ TORCH ?=
 VENV ?= .venv$(if $(TORCH),-torch-$(TORCH))
 BIN = $(VENV)/bin
 
-.PHONY: setup test docs
+.PHONY: setup test docs docs
 
 setup:  ## make a fresh virtual environment with convscope and all it is developed with
 	$(PYTHON) -m venv --clear $(VENV)
@@ -21,3 +21,6 @@ test:  ## everything that must hold before a change goes in
 
 docs:  ## the reference of all public names, from their docstrings: build/docs/index.html
 	$(BIN)/python -m pdoc -d restructuredtext -o build/docs convscope
+
+docs:  ## the pages, the notebook with its pictures and the reference, in build/docs
+	OMP_NUM_THREADS=1 $(BIN)/python docs/build.py build/docs

@@ -1,7 +1,9 @@
 """The pages: no link is dead, and everything public says what it is."""
 
+import importlib.util
 import inspect
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,42 @@ def test_every_page_is_reached_from_the_readme():
             if linked.exists() and linked.resolve().is_relative_to(ROOT):
                 waiting.append(linked.resolve().relative_to(ROOT).as_posix())
     assert set(PAGES) - seen == set()
+
+
+class Links(HTMLParser):
+    """The links and anchors of a page of HTML."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(page.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.anchors.add(given.get("id", ""))
+        self.targets += [given[name] for name in ("href", "src") if given.get(name)]
+
+
+def test_no_link_of_the_built_documentation_is_dead(tmp_path):
+    spec = importlib.util.spec_from_file_location("build", ROOT / "docs/build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.build(tmp_path, run=False)
+    pages = {page: Links(page) for page in tmp_path.rglob("*.html")}
+    assert len(pages) > len(PAGES) + 1
+    dead = []
+    for page, links in pages.items():
+        for target in links.targets:
+            file, _, anchor = target.partition("#")
+            linked = (page.parent / file).resolve() if file else page
+            outside = re.match(r"https?:|mailto:|data:", target)
+            found = linked.exists() and (not anchor or anchor in pages[linked].anchors)
+            if not outside and not found:
+                dead.append(f"{page.relative_to(tmp_path)}: {target}")
+    assert dead == []
+    reference = pages[tmp_path / "reference/convscope.html"]
+    assert set(cs.__all__) <= reference.anchors
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -195,7 +195,7 @@ class Diagnosis(Result):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what :meth:`save` wrote.
+        """Read a diagnosis that was saved as ``.safetensors``.
 
         Raises:
             OutputError: if the file is missing or holds something else.
