@@ -158,14 +158,14 @@ def test_everything_that_decides_goes_through_the_answer():
         [(name, pytest.approx(p)) for name, p in own] for own in taken_for(ended, images, 2)
     ]
     one, other = (
-        cs.invariance(net, images, kinds=["translation"], steps=3) for net in (plain, ended)
+        cs.invariance(net, images, transform="translation", steps=3) for net in (plain, ended)
     )
     assert (one.probability - other.probability).abs().max() < 1e-12
     both = cs.compare(plain, ended, images)
     assert both.agreement == 1.0
     number = network(outputs=1)
     assert taken_for(number, images) == [[]] * 4
-    assert cs.invariance(number, images, kinds=["rotation"], steps=2).probability is None
+    assert cs.invariance(number, images, transform="rotation", steps=2).probability is None
     assert cs.compare(number, number, images).agreement is None
     found = cs.diagnose(ended, images).accuracy, cs.diagnose(number, images).answered
     assert found == (None, 0)

@@ -4,7 +4,6 @@ import json
 import math
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from convscope import cli
-from convscope.cli.invariance import _print as printed
-from convscope.errors import ConvscopeError, ImageError, UnitError
-from convscope.figures.invariance import invariance_figure
+from convscope.errors import ConvscopeError, ImageError, Interrupted, OutputError, UnitError
 from convscope.images import Preprocess
 from convscope.methods import invariance as module
 from convscope.methods.invariance import invariance
@@ -134,11 +131,11 @@ def small() -> tuple[Small, Network, Tensor]:
 def test_distances_and_answers_are_their_slow_account(small):
     module, net, images = small
     amounts = {"translation": [-3, 0, 2.5], "scale": [0.8, 1.4], "rotation": [33.0]}
-    found = invariance(net, images, targets=[2, 0], amounts=amounts, fill="gray")
+    found = invariance(net, images, target=[2, 0], amounts=amounts, fill="gray")
     assert found.layers == ("relu", "relu@1", "mean")
     assert found.amounts[1].tolist()[:2] == [0.8, 1.4]
     assert found.amounts[1, 2].isnan()
-    for k, kind in enumerate(found.kinds):
+    for k, kind in enumerate(found.transforms):
         for s, amount in enumerate(amounts[kind]):
             for n, (image, target) in enumerate(zip(images, (2, 0), strict=True)):
                 turned = slow(image, kind, amount, 0.5)[None]
@@ -162,7 +159,7 @@ def test_distances_and_answers_are_their_slow_account(small):
 def test_what_is_not_transformed_is_not_moved(small):
     _, net, images = small
     found = invariance(net, images, steps=5)
-    for k, kind in enumerate(found.kinds):
+    for k, kind in enumerate(found.transforms):
         at = found.amounts[k].tolist().index(NEUTRAL[kind])
         assert (found.distance[k, :, :, at] == 0).all()
         assert found.probability[k, :, at].tolist() == pytest.approx(found.clean, abs=1e-12)
@@ -172,17 +169,17 @@ def test_what_is_not_transformed_is_not_moved(small):
     assert found.amounts[1].tolist() == pytest.approx([1, 1.2, 1.4, 1.6, 1.8])
 
 
-def test_the_image_as_it_is_counts_neither_for_the_median_nor_for_the_share(small, capsys):
+def test_the_image_as_it_is_counts_neither_for_the_median_nor_for_the_share(small):
     _, net, images = small
     amounts = {"translation": [-3, 0, 3], "scale": [1.0, 1.3], "rotation": [0.0, 45.0, 360.0]}
-    found = invariance(net, images[:1], targets=[1], amounts=amounts)
+    found = invariance(net, images[:1], target=[1], amounts=amounts)
     assert [found.changed(k).tolist() for k in range(3)] == [
         [True, False, True], [False, True, False], [False, True, False],
     ]  # fmt: skip
     distance = torch.tensor([[[[0.5, 0.0, 0.7]]], [[[0.0, 0.9, torch.nan]]]], dtype=torch.float64)
     planted = replace(
         found,
-        kinds=("translation", "rotation"),
+        transforms=("translation", "rotation"),
         units=("pixels down", "degrees counterclockwise"),
         layers=("one",),
         amounts=torch.tensor([[-3.0, 0, 3], [0, 90, 360]], dtype=torch.float64),
@@ -191,21 +188,21 @@ def test_the_image_as_it_is_counts_neither_for_the_median_nor_for_the_share(smal
     )
     assert planted.medians(0) == pytest.approx([0.6])
     assert planted.medians(1) == pytest.approx([0.9])
-    assert (planted.kept(0), planted.kept(1)) == (0.5, 0.0)
-    printed(planted, [Path("cat.png")])
-    assert capsys.readouterr().out.splitlines()[:3] == [
+    assert (planted.kept(0), planted.kept(1)) == ((1, 2), (0, 1))
+    assert planted.summary().splitlines()[:3] == [
         "translation, -3 to 3 pixels down:",
         "  one: median distance 0.600 of the features' length",
-        "  the target is the answer for 50% of the transformed images",
+        "  the target is the answer for 1 of 2 transformed images",
     ]
     assert said_in_the_report(planted, 0) == (
         "Translation from -3 to 3 pixels down: the features move by a median of 0.6 at one, of "
-        "their length; the answer stays for 50% of the transformed pictures."
+        "their length; the answer stays for 1 of 2 transformed pictures."
     )
     undone = replace(planted, predicted=torch.full((2, 1, 3), -1))
-    assert math.isnan(undone.kept(0))
-    still = invariance(net, images, kinds=["scale"], amounts={"scale": [1.0]})
-    assert all(map(math.isnan, [*still.medians(0), still.kept(0)]))
+    assert undone.kept(0) == (0, 0)
+    still = invariance(net, images, transform="scale", amounts={"scale": [1.0]})
+    assert all(map(math.isnan, still.medians(0)))
+    assert still.kept(0) == (0, 0)
 
 
 def test_memory_never_changes_an_answer(small):
@@ -231,11 +228,11 @@ def test_half_of_the_memory_holds_the_plain_images_features(small, monkeypatch):
 def test_a_network_of_maps_has_no_answers():
     module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())
     net = Network(module, torch.zeros(1, 2, 12, 14))
-    found = invariance(net, picture(12, 14)[None].float(), ["1"], ["scale"], steps=3)
+    found = invariance(net, picture(12, 14)[None].float(), "1", "scale", steps=3)
     assert found.probability is None
     assert found.targets == ()
     with pytest.raises(UnitError, match="is no classifier"):
-        invariance(net, picture(12, 14)[None].float(), ["1"], targets=[0])
+        invariance(net, picture(12, 14)[None].float(), ["1"], target=[0])
 
 
 def test_stopping_early_gives_what_is_done(small, tmp_path):
@@ -256,8 +253,8 @@ def test_stopping_early_gives_what_is_done(small, tmp_path):
 def test_mistakes_are_said(small):
     _, net, images = small
     for options, kind, message in (
-        ({"kinds": ["rotaton"]}, ImageError, "did you mean 'rotation'"),
-        ({"kinds": []}, ConvscopeError, "no transformation was named"),
+        ({"transform": "rotaton"}, ImageError, "did you mean 'rotation'"),
+        ({"transform": []}, ConvscopeError, "no transformation was named"),
         ({"fill": "noise"}, ImageError, "the fill 'noise' is for patches"),
         (
             {"fill": "relfect"},
@@ -266,9 +263,9 @@ def test_mistakes_are_said(small):
             r"\(known: reflect, gray, black, mean, image-mean, or a colour such as #808080\)",
         ),
         ({"steps": 1}, ConvscopeError, "the number of steps must be at least 2"),
-        ({"targets": [1]}, UnitError, "2 images need 2 target classes, not 1"),
-        ({"targets": [1, 7]}, UnitError, "has classes 0 to 2, not 7"),
-        ({"layers": ["thre"]}, UnitError, "has no layer 'thre'"),
+        ({"target": [1]}, UnitError, "2 images need 2 target classes, not 1"),
+        ({"target": [1, 7]}, UnitError, "has classes 0 to 2, not 7"),
+        ({"layer": "thre"}, UnitError, "has no layer 'thre'"),
         ({"amounts": {"scale": [0.0]}}, ImageError, "cannot be transformed by scale 0"),
         ({"amounts": {"scale": []}}, ConvscopeError, "no amounts were given for the scale"),
     ):
@@ -279,16 +276,65 @@ def test_mistakes_are_said(small):
 def test_one_image_needs_one_class(small):
     _, net, images = small
     with pytest.raises(UnitError, match=r"^1 image needs 1 target class, not 2$"):
-        invariance(net, images[:1], targets=[1, 2])
+        invariance(net, images[:1], target=[1, 2])
+
+
+def test_one_class_may_be_that_of_all_images(small):
+    _, net, images = small
+    one, both = (invariance(net, images, steps=2, target=target) for target in (1, [1, 1]))
+    assert one.targets == (1, 1)
+    assert torch.equal(one.probability.nan_to_num(9), both.probability.nan_to_num(9))
 
 
 def test_few_steps_are_each_shown_once(small):
     _, net, images = small
-    found = invariance(net, images[:1], kinds=["translation"], steps=3)
-    figure = invariance_figure(found, images[:1], PLAIN, ["it"]).figure
+    figure = invariance(net, images[:1], transform="translation", steps=3).plot()
     below = [text.get_text() for text in figure.texts]
     assert [text for text in below if text in ("-3", "0", "3")] == ["-3", "0", "3"]
     assert len(figure.axes) == 3 + 3 + 1  # examples, distances, the probability
+
+
+@pytest.mark.parametrize(("width", "across"), [("column", 2), ("text", 2), ("slide", 4)])
+def test_it_is_drawn_at_any_width(small, width, across):
+    _, net, images = small
+    figure = invariance(net, images, steps=2).plot(width=width)
+    charts = [axes for axes in figure.axes if not axes.images]
+    assert len(charts) == 3 * 4
+    assert len({round(axes.get_position().x0, 3) for axes in charts}) == across
+    letters = [text.get_fontsize() for text in figure.texts]
+    letters += [label.get_fontsize() for axes in charts for label in axes.get_xticklabels()]
+    assert min(letters) >= 7
+    with pytest.raises(OutputError, match="11 images are too many for one figure"):
+        invariance(net, images[:1].expand(11, -1, -1, -1), steps=2).plot()
+
+
+def test_it_saves_and_sums_up_itself(small, tmp_path):
+    _, net, images = small
+    found = invariance(net, images, steps=3, titles=["a.png", "b.png"])
+    assert len(repr(found)) < 1000
+    for ending in Invariance.endings():
+        found.save(tmp_path / f"i{ending}")
+        assert (tmp_path / f"i{ending}").stat().st_size > 100, ending
+    again = Invariance.load(tmp_path / "i.safetensors")
+    assert again.to_json() == found.to_json()
+    assert torch.equal(again.images, found.images)
+    rows = found.table()
+    assert len(rows) == 3 * 2 * 3
+    assert rows[4]["image"] == "b.png"
+    assert rows[4]["distance at relu"] == found.distance[0, 0, 1, 1].item()
+    assert rows[4]["probability"] == found.probability[0, 1, 1].item()
+
+
+def test_stopping_hands_out_what_is_done(small):
+    _, net, images = small
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as stopped:
+        invariance(net, images, steps=6, progress=stop)
+    assert stopped.value.result.partial == "interrupted"
+    assert stopped.value.result.notes[-1].startswith("stopped early: 8 of ")
 
 
 NETWORK = """
@@ -334,10 +380,10 @@ def test_the_command_invariance(run, tmp_path):
     status, out, err = run("invariance", "one.png", "two.png", "--steps", "4", "--json")
     assert status == 0, err
     answer = json.loads(out)
-    assert answer["images"] == ["one.png", "two.png"]
+    assert answer["titles"] == ["one.png", "two.png"]
     assert np.array(answer["distance"], dtype=float).shape == (3, 3, 2, 4)
     with Image.open(tmp_path / "invariance.png") as figure:
-        assert figure.width > 1000
+        assert figure.width == 770
     status, out, err = run(
         "invariance", "one.png", "--transform", "scale", "--steps", "3", "--target", "dog",
         "--budget", "900", "--fill", "gray", "-o", "i.safetensors",

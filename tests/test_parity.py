@@ -60,9 +60,8 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "default of device": "Python takes the one that the module is on",
     },
     "invariance": {
-        "--transform": "not yet renamed",
-        "kinds": "not yet renamed",
         "amounts": "a table of numbers is no option; --steps spaces them evenly",
+        "titles": "the file's name stands on pictures",
     },
     "occlude": {
         "patches": "the plural of --patch",

@@ -1,6 +1,5 @@
 """Invariance drawn as fig. 5 of Zeiler & Fergus: examples, distances, probabilities."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from torch import Tensor
 
 from convscope.errors import OutputError
 from convscope.figures.lettering import one_line, shortened
@@ -18,91 +16,21 @@ from convscope.figures.sheet import (
     INK,
     MARGIN,
     NOTE_POINTS,
-    PAPER,
     Sheet,
     picture_of,
 )
-from convscope.images import Preprocess
+from convscope.figures.style import Style
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.transformations import NEUTRAL, REFLECT, transformed
 
 EXAMPLES, EXAMPLE, GAP = 5, 0.82, 0.05
-CHART, CHART_ROOM, CHART_SIDE = 1.45, 2.35, 0.5
-CHARTS_ON_PAPER = 4
+CHART_ROOM, CHART_SIDE = 2.1, 0.5
+NARROW = 5.0
+"""Inches of width below which charts stand two a line, and are lower."""
 HEAD, AXIS = 0.3, 0.46
 LETTERS = 7.5
 LINE = 0.17
 COLOURS = [colormaps["tab10"](i) for i in range(10)]
-
-
-def check_images_fit(count: int) -> None:
-    """Refuse more images than there are colours, before the work for them.
-
-    Raises:
-        OutputError: if there are.
-
-    """
-    if count > len(COLOURS):
-        raise OutputError(
-            f"{count} images are too many for one figure: take up to {len(COLOURS)}, or "
-            f"-o FILE.safetensors"
-        )
-
-
-def invariance_figure(
-    record: Invariance,
-    images: Tensor,
-    preprocess: Preprocess,
-    names: Sequence[str],
-    *,
-    paper: bool = False,
-) -> Sheet:
-    """Draw one row a transformation: examples, the distance at each layer, the probability.
-
-    Args:
-        record: the numbers.
-        images: [N, C, H, W] in the network's input space.
-        preprocess: takes inputs back to pixels.
-        names: what the images are.
-        paper: whether to draw it as narrow as a printed page wants it, the charts below the
-            examples.
-
-    Raises:
-        OutputError: if there are more than ten images.
-
-    """
-    check_images_fit(len(images))
-    layout = _Layout.of(len(record.layers) + (record.probability is not None), paper)
-    rows = len(record.kinds) * layout.row
-    sheet = Sheet.made_for(
-        layout.width, MARGIN + rows + LINE * (len(names) + 1), _caption(record, names[0]),
-        "; ".join(record.notes), [MARGIN + k * layout.row for k in range(1, len(record.kinds))],
-    )  # fmt: skip
-    for k, kind in enumerate(record.kinds):
-        top = MARGIN + k * layout.row
-        _draw_examples(sheet, record, k, images[0].cpu(), preprocess, top + layout.examples)
-        known = np.isfinite(record.amounts[k].numpy())
-        amounts = record.amounts[k].numpy()[known]
-        panels = [
-            (f"distance at {layer}", record.distance[k, at].numpy()[:, known], False)
-            for at, layer in enumerate(record.layers)
-        ]
-        if record.probability is not None:
-            panels.append(("P(class)", record.probability[k].numpy()[:, known], True))
-        for place, (title, values, chance) in enumerate(panels):
-            line, column = divmod(place, layout.across)
-            left = MARGIN + layout.left + column * layout.room + CHART_SIDE
-            high = top + layout.above + line * (HEAD + CHART + AXIS) + HEAD
-            axes = sheet.axes(left, high, layout.room - CHART_SIDE - 0.08, CHART)
-            _draw_lines(axes, amounts, values, NEUTRAL[kind])
-            short = shortened(one_line(title), layout.room - CHART_SIDE, LETTERS + 0.5)
-            axes.set_title(short, fontsize=LETTERS + 0.5, loc="left", color=INK, parse_math=False)
-            axes.set_xlabel(f"{kind}, {record.units[k]}", fontsize=LETTERS, color=INK)
-            label = "probability" if chance else "of the features' length"
-            axes.set_ylabel(label, fontsize=LETTERS, color=INK)
-            axes.set_ylim(0, 1.04 if chance else max(1e-3, 1.06 * _reach(record, place)))
-    _draw_names(sheet, record, names, MARGIN + rows)
-    return sheet
 
 
 @dataclass(frozen=True)
@@ -110,65 +38,143 @@ class _Layout:
     """Where the examples and charts of one transformation stand, in inches.
 
     Attributes:
-        width: of the figure.
-        row: height of all there is of one transformation.
-        examples: from its top to the examples.
-        left: from the margin to the charts.
-        above: from its top to the charts.
-        room: that a chart takes across.
+        width: of the whole figure.
+        example: side of an example.
         across: charts a line.
+        lines: lines of charts.
+        chart: height of a chart.
 
     """
 
     width: float
-    row: float
-    examples: float
-    left: float
-    above: float
-    room: float
+    example: float
     across: int
+    lines: int
+    chart: float
 
     @classmethod
-    def of(cls, charts: int, paper: bool) -> "_Layout":
-        strip = EXAMPLES * (EXAMPLE + GAP)
-        line = HEAD + CHART + AXIS
-        if not paper:
-            width = 2 * MARGIN + strip + charts * CHART_ROOM + 0.1
-            middle = HEAD + (CHART - EXAMPLE) / 2
-            return cls(width, line, middle, strip, 0.0, CHART_ROOM, charts)
-        across = min(charts, CHARTS_ON_PAPER)
-        above = HEAD + EXAMPLE + 0.25
-        return cls(
-            PAPER, above + -(-charts // across) * line, HEAD, 0.0, above,
-            (PAPER - 2 * MARGIN) / across, across,
-        )  # fmt: skip
+    def of(cls, width: float, charts: int) -> "_Layout":
+        """Return the layout of so many charts a transformation in a figure of some width."""
+        room = width - 2 * MARGIN
+        most = max(2, int(room / CHART_ROOM))
+        lines = -(-charts // most)
+        example = min(EXAMPLE, (room + GAP) / EXAMPLES - GAP)
+        return cls(width, example, -(-charts // lines), lines, 1.0 if width < NARROW else 1.2)
+
+    @property
+    def above(self) -> float:
+        """Height of the examples with all that belongs to them."""
+        return HEAD + self.example + 0.25
+
+    @property
+    def line(self) -> float:
+        """Height of a line of charts."""
+        return HEAD + self.chart + AXIS
+
+    @property
+    def row(self) -> float:
+        """Height of all there is of one transformation."""
+        return self.above + self.lines * self.line
+
+    @property
+    def room(self) -> float:
+        """Width of a chart with its labels."""
+        return min((self.width - 2 * MARGIN) / self.across, 2 * CHART_ROOM)
 
 
-def _reach(record: Invariance, layer: int) -> float:
+def check_fits(images: int) -> None:
+    """Refuse more images than there are colours, before the work for them.
+
+    Raises:
+        OutputError: if there are.
+
+    """
+    if images > len(COLOURS):
+        raise OutputError(
+            f"{images} images are too many for one figure: take up to {len(COLOURS)}, or a .csv "
+            f"or .safetensors file"
+        )
+
+
+def figure(found: Invariance, style: Style) -> Sheet:
+    """Draw of each transformation examples, the distance at each layer, and the probability.
+
+    Args:
+        found: what to draw.
+        style: how wide, and with which caption.
+
+    Raises:
+        OutputError: if there are more than ten images, or the figure would be too high to draw.
+
+    """
+    check_fits(len(found.images))
+    charts = len(found.layers) + (found.probability is not None)
+    layout = _Layout.of(style.width, charts)
+    rows = len(found.transforms) * layout.row
+    sheet = Sheet.made_for(
+        style.width, MARGIN + rows + LINE * (len(found.titles) + 1), _caption(found),
+        one_line("; ".join(found.notes)),
+        [MARGIN + k * layout.row for k in range(1, len(found.transforms))], style.caption,
+    )  # fmt: skip
+    for k in range(len(found.transforms)):
+        top = MARGIN + k * layout.row
+        _draw_examples(sheet, found, k, layout.example, top + HEAD)
+        _draw_charts(sheet, found, k, layout, top + layout.above)
+    _draw_names(sheet, found, MARGIN + rows)
+    return sheet
+
+
+def _draw_charts(sheet: Sheet, found: Invariance, k: int, layout: _Layout, top: float) -> None:
+    known = np.isfinite(found.amounts[k].numpy())
+    amounts = found.amounts[k].numpy()[known]
+    narrow = layout.width < NARROW
+    panels = [
+        (
+            layer if narrow else f"distance at {layer}",
+            found.distance[k, at].numpy()[:, known],
+            _reach(found, at),
+        )
+        for at, layer in enumerate(found.layers)
+    ]
+    if found.probability is not None:
+        panels.append(("P(class)", found.probability[k].numpy()[:, known], 0.0))
+    for place, (title, values, reach) in enumerate(panels):
+        line, column = divmod(place, layout.across)
+        left = MARGIN + column * layout.room + CHART_SIDE
+        above = top + line * layout.line + HEAD
+        axes = sheet.axes(left, above, layout.room - CHART_SIDE - 0.12, layout.chart)
+        _draw_lines(axes, amounts, values, NEUTRAL[found.transforms[k]])
+        short = shortened(one_line(title), layout.room - CHART_SIDE, LETTERS)
+        axes.set_title(short, fontsize=LETTERS, loc="left", color=INK, parse_math=False)
+        label = found.units[k].split()[0] if narrow else f"{found.transforms[k]}, {found.units[k]}"
+        axes.set_xlabel(label, fontsize=FOOT_POINTS, color=INK)
+        label = "of the length" if reach else "probability"
+        axes.set_ylabel(label, fontsize=FOOT_POINTS, color=INK)
+        axes.set_ylim(0, 1.06 * reach if reach else 1.04)
+
+
+def _reach(found: Invariance, layer: int) -> float:
     """Return the largest distance at a layer: all rows have one scale."""
-    return float(record.distance[:, layer].nan_to_num(0.0).max())
+    return max(1e-3, float(found.distance[:, layer].nan_to_num(0.0).max()))
 
 
-def _draw_examples(
-    sheet: Sheet, record: Invariance, k: int, image: Tensor, preprocess: Preprocess, low: float
-) -> None:
-    amounts = [a for a in record.amounts[k].tolist() if np.isfinite(a)]
-    kind = record.kinds[k]
+def _draw_examples(sheet: Sheet, found: Invariance, k: int, side: float, low: float) -> None:
+    amounts = [a for a in found.amounts[k].tolist() if np.isfinite(a)]
+    name, preprocess = found.transforms[k], found.preprocess
     places = np.linspace(0, len(amounts) - 1, EXAMPLES).round().astype(int)
     chosen = [amounts[place] for place in np.unique(places)]
-    shown = [transformed(image, kind, amount, record.fill, preprocess) for amount in chosen]
+    image = found.images[0]
+    shown = [transformed(image, name, amount, found.fill, preprocess) for amount in chosen]
     pictures = picture_of(preprocess.to_pixels(torch.stack(shown)))
-    title = f"{kind}, {record.units[k]}"
-    sheet.write(title, MARGIN, low - 0.06, NOTE_POINTS, ha="left", va="bottom", warns=False)
+    title = f"{name}, {found.units[k]}"
+    sheet.write(title, MARGIN, low - 0.06, NOTE_POINTS, ha="left", va="bottom")
     for place, (amount, picture) in enumerate(zip(chosen, pictures, strict=True)):
-        left = MARGIN + place * (EXAMPLE + GAP)
-        axes = sheet.axes(left, low, EXAMPLE)
+        left = MARGIN + place * (side + GAP)
+        axes = sheet.axes(left, low, side)
         axes.imshow(picture, interpolation="nearest")
         axes.set_axis_off()
-        sheet.write(
-            f"{amount:.3g}", left + EXAMPLE / 2, low + EXAMPLE + 0.04, FOOT_POINTS, ha="center",
-            va="top", warns=False,
-        )  # fmt: skip
+        middle = left + side / 2
+        sheet.write(f"{amount:.3g}", middle, low + side + 0.04, FOOT_POINTS, ha="center", va="top")
 
 
 def _draw_lines(
@@ -178,22 +184,21 @@ def _draw_lines(
     for own, colour in zip(values, COLOURS, strict=False):
         known = np.isfinite(own)
         axes.plot(amounts[known], own[known], color=colour, linewidth=1.3, marker=".", markersize=3)
-    axes.tick_params(labelsize=LETTERS, colors=INK)
+    axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
     axes.grid(axis="y", color="#e6e6e6")
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
-def _draw_names(sheet: Sheet, record: Invariance, names: Sequence[str], top: float) -> None:
+def _draw_names(sheet: Sheet, found: Invariance, top: float) -> None:
     """Name the lines: each image with its class."""
     width, height = sheet.figure.get_size_inches()
-    for n, name in enumerate(names):
+    for n, name in enumerate(found.titles):
         at = top + LINE * (n + 0.7)
         text = name
-        if record.targets:
-            own = record.classes.get(str(record.targets[n]), f"class {record.targets[n]}")
-            text = f"{name}: P({own}) {record.clean[n]:.3f} as it is"
+        if found.targets:
+            text = f"{name}: P({found.class_name(n)}) {found.clean[n]:.3f} as it is"
         sheet.figure.add_artist(
             Line2D(
                 [MARGIN / width, (MARGIN + 0.3) / width],
@@ -205,21 +210,22 @@ def _draw_names(sheet: Sheet, record: Invariance, names: Sequence[str], top: flo
         room = width - 2 * MARGIN - 0.4
         sheet.write(
             shortened(one_line(text), room, LETTERS), MARGIN + 0.4, at, LETTERS, ha="left",
-            va="center", warns=False,
+            va="center",
         )  # fmt: skip
 
 
-def _caption(record: Invariance, first: str) -> list[str]:
-    beyond = "the image mirrored at its borders" if record.fill == REFLECT else record.fill
+def _caption(found: Invariance) -> list[str]:
+    """Return the short caption, and what else must be known to read the figure."""
+    beyond = "the image mirrored at its borders" if found.fill == REFLECT else found.fill
     lines = [
-        f"{record.network}: features of moved, enlarged and turned images (Zeiler & Fergus, arXiv "
-        f"1311.2901, fig. 5). Distance: Euclidean, between a layer's features of the transformed "
-        f"and of the plain image, divided by the length of the plain ones: 0 is no change, 1.41 "
-        f"features of equal length without any overlap. One scale a layer.",
-        f"Examples: {one_line(first)}. Beyond the image: {beyond}; bilinear interpolation, which "
-        f"blurs a little unless the amount is a whole pixel or a quarter turn. Dashed: the image "
-        f"as it is; the translation is vertical, down where positive.",
+        f"{found.network}: how far features move when the image is moved, enlarged and turned.",
+        "Zeiler & Fergus, arXiv 1311.2901, fig. 5. Distance: Euclidean, between a layer's features "
+        "of the transformed and of the plain image, divided by the length of the plain ones: 0 is "
+        "no change, 1.41 features of equal length without any overlap. One scale a layer.",
+        f"Examples: {one_line(found.titles[0])}. Beyond the image: {beyond}; bilinear "
+        f"interpolation, which blurs a little unless the amount is a whole pixel or a quarter "
+        f"turn. Dashed: the image as it is; the translation is vertical, down where positive.",
     ]
-    if record.probability is not None:
+    if found.probability is not None:
         lines.append("P(class): of the class named beside the line's colour, each image's own.")
     return lines

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from convscope.errors import ConvscopeError, UnitError
+from convscope.errors import ConvscopeError, Interrupted, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.invariance_result import Invariance
+from convscope.methods.pictures import Images, read
+from convscope.methods.project import LayerName
 from convscope.methods.randomisation import stages_of
-from convscope.methods.targets import Target, answer_of, class_number
+from convscope.methods.targets import Target, answer_of, class_numbers
 from convscope.methods.transformations import (
     SOURCES,
     UNITS,
@@ -42,14 +44,15 @@ AT_ONCE = 8
 @shielded
 def invariance(
     net: Network,
-    images: Tensor,
-    layers: Sequence[str] | None = None,
-    kinds: Sequence[str] = tuple(SOURCES),
-    targets: Sequence[Target] | None = None,
+    images: Images,
+    layer: LayerName | Sequence[LayerName] | None = None,
+    transform: str | Sequence[str] | None = None,
+    target: Target | Sequence[Target] | None = None,
     *,
     amounts: Mapping[str, Sequence[float]] | None = None,
     steps: int = 25,
     fill: str = "reflect",
+    titles: Sequence[str] | None = None,
     memory: int | str = budgets.DEFAULT,
     budget: float | str | None = None,
     progress: Progress | None = None,
@@ -57,21 +60,24 @@ def invariance(
     """Measure how features move when the image does (Zeiler & Fergus, arXiv 1311.2901, fig. 5).
 
     Each image is moved vertically, enlarged and turned; at each layer the distance of its features
-    to those of the plain image is taken, and the probability of its class. Ctrl-C stops the work;
-    what is done by then is returned, marked as partial.
+    to those of the plain image is taken, and the probability of its class.
 
     Args:
         net: the network.
-        images: [N, C, H, W] in the network's input space.
-        layers: names of layers; None for the end of the first block and of the middle one, and the
-            last layer before the class scores (the paper takes its layers 1 and 7).
-        kinds: ``"translation"`` (vertical), ``"scale"`` and ``"rotation"``.
-        targets: one class an image, by number or name; None for the most probable one of each.
-        amounts: kind -> amounts in the units of :data:`~.transformations.UNITS`; for kinds not in
+        images: picture files or Pillow images, or [N, C, H, W] in the network's input space.
+        layer: a layer's name, or a module; several in a list; None for the end of the first block
+            and of the middle one, and the last layer before the class scores (the paper takes its
+            layers 1 and 7).
+        transform: ``"translation"`` (vertical), ``"scale"`` or ``"rotation"``; several in a list;
+            None for all three.
+        target: a class for all images, by number or name, or a list with one for each; None for the
+            most probable one of each.
+        amounts: name -> amounts in the units of :data:`~.transformations.UNITS`; for those not in
             it *steps* amounts over the paper's range: 60/224 of the height up and down in whole
             pixels, 1 to 1.8 times as large, once around.
         steps: how many.
         fill: what lies beyond the borders; see :func:`~.transformations.transformed`.
+        titles: one an image; by default the names of the files, or numbers.
         memory: bytes, or a text such as ``"2GB"``: half of it for the batches, half for the
             features of the plain images; those of more images are computed again when needed.
         budget: seconds after which to stop.
@@ -84,42 +90,61 @@ def invariance(
         ImageError: if the images do not fit, or there is no such transformation or fill.
         UnitError: if there is no such layer or class.
         ConvscopeError: if there are too few steps, or the budget is none.
+        Interrupted: on Ctrl-C, with what was done by then as its ``result``.
 
     >>> from torch import nn
     >>> class Rows(nn.Module):
     ...     def forward(self, x):
     ...         return torch.relu(x).sum(3)[:, 0]
     >>> image = torch.tensor([[[[3.0, 0], [0, 0], [4, 0], [0, 0]]]])
-    >>> i = invariance(Network(Rows(), image), image, ["sum"], ["translation"],
+    >>> i = invariance(Network(Rows(), image), image, "sum", "translation",
     ...                amounts={"translation": [0, 1]}, fill="black")
     >>> i.norm.item(), i.distance[0, 0, 0].round(decimals=4).tolist()  # 3040 became 0304
     (5.0, [0.0, 1.4142])
 
     """
     deadline = budgets.Deadline(budget)
-    net = net.fitting(images)
-    images = net.checked(images)
+    kinds = [transform] if isinstance(transform, str) else list(transform or ())
+    if not kinds:
+        if transform is not None:
+            raise ConvscopeError("no transformation was named")
+        kinds = list(SOURCES)
     for kind in (*kinds, *(amounts or {})):
         check_transformation(kind)
     check_outside(fill)
-    if not kinds:
-        raise ConvscopeError("no transformation was named")
     if steps < 2:
         raise ConvscopeError(f"the number of steps must be at least 2, not {steps}")
-    grid = [_amounts(kind, amounts, steps, images.shape[2]) for kind in kinds]
-    chosen = default_layers(net.graph) if layers is None else [net.step(name) for name in layers]
-    if not chosen:
-        raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
-    work = _Work(net, images, chosen, list(kinds), grid, fill, budgets.parse_bytes(memory))
-    numbers = work.begin(targets)
-    partial = ""
+    net = net.fitting(images)
+    checked, names = read(net, images, titles)
+    grid = [_amounts(kind, amounts, steps, checked.shape[2]) for kind in kinds]
+    chosen = chosen_layers(net, layer)
+    allowed = budgets.parse_bytes(memory)
+    work = _Work(net, checked, tuple(names), chosen, kinds, grid, fill, allowed)
+    work.begin(target)
     try:
         partial = "" if work.run(deadline, progress) else "budget"
     except KeyboardInterrupt:
         if not work.done:
             raise
-        partial = "interrupted"
-    return work.result(numbers, partial)
+        raise Interrupted("the transformations were stopped", work.result("interrupted")) from None
+    return work.result(partial)
+
+
+def chosen_layers(net: Network, layer: LayerName | Sequence[LayerName] | None) -> list[int]:
+    """Return the steps of the layers asked for, or of those that are followed by default.
+
+    Raises:
+        UnitError: if there is no such layer, or none to follow.
+
+    """
+    if layer is None:
+        found = default_layers(net.graph)
+    else:
+        given = [layer] if isinstance(layer, str | nn.Module) else layer
+        found = [net.step(one) for one in given]
+    if not found:
+        raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
+    return found
 
 
 def default_layers(graph: Graph) -> list[int]:
@@ -161,6 +186,7 @@ class _Work:
 
     net: Network
     images: Tensor
+    titles: tuple[str, ...]
     layers: list[int]
     kinds: list[str]
     grid: list[list[float]]
@@ -172,8 +198,8 @@ class _Work:
     def classifies(self) -> bool:
         return self.net.class_count > 0
 
-    def begin(self, targets: Sequence[Target] | None) -> list[int]:
-        """Take the plain images' features and answers; return the class of each."""
+    def begin(self, target: Target | Sequence[Target] | None) -> None:
+        """Take the plain images' features and answers, and the class of each."""
         count, longest = len(self.images), max(map(len, self.grid))
         shape = len(self.kinds), len(self.layers), count, longest
         self.distance = torch.full(shape, torch.nan, dtype=torch.float64)
@@ -188,25 +214,29 @@ class _Work:
             if number < self._most_kept():
                 self.plain[number] = [own[0] for own in features]
             answers.append(answer)
-        if not self.classifies:
-            if targets is not None:
-                raise UnitError(f"{self.net.name} is no classifier: it has no target classes")
-            return []
-        self.answer = answer_of(self.net)
-        values = torch.cat(answers)
-        if targets is None:
-            numbers = self.answer.best(values).tolist()
-        else:
-            several = [targets] if isinstance(targets, int | str) else targets
-            numbers = [class_number(self.net, target) for target in several]
+        self.clean: list[float] = []
+        self.numbers: list[int] = []
+        if self.classifies:
+            self.answer = answer_of(self.net)
+            values = torch.cat(answers)
+            self.numbers = self._numbers(target, self.answer.best(values).tolist())
+            chances = self.answer.probabilities(values)
+            self.clean = [float(chances[n, number]) for n, number in enumerate(self.numbers)]
+        elif target is not None:
+            raise UnitError(f"{self.net.name} is no classifier: it has no target classes")
+
+    def _numbers(self, target: Target | Sequence[Target] | None, best: list[int]) -> list[int]:
+        """Return each image's class."""
+        if target is None:
+            return best
+        several = class_numbers(self.net, target, 0)
+        count = len(best)
+        numbers = [several] * count if isinstance(several, int) else list(several)
         if len(numbers) != count:
             need = f"{count} images need {count} target classes"
             if count == 1:
                 need = "1 image needs 1 target class"
             raise UnitError(f"{need}, not {len(numbers)}")
-        chances = self.answer.probabilities(values)
-        self.clean = [float(chances[n, number]) for n, number in enumerate(numbers)]
-        self.numbers: list[int] = numbers
         return numbers
 
     def _features(self, batch: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -284,7 +314,7 @@ class _Work:
                 self.probability[k, n, s] = self.answer.probabilities(answer)[row, self.numbers[n]]
                 self.predicted[k, n, s] = self.answer.best(answer)[row]
 
-    def result(self, numbers: list[int], partial: str) -> Invariance:
+    def result(self, partial: str) -> Invariance:
         """Return the record."""
         net, longest = self.net, max(map(len, self.grid))
         padded = [[*own, *[torch.nan] * (longest - len(own))] for own in self.grid]
@@ -293,19 +323,22 @@ class _Work:
             total = len(self.images) * sum(map(len, self.grid))
             notes.append(f"stopped early: {self.done} of {total} transformed images")
         names = net.classes or ()
-        met = sorted({*numbers, *self.predicted.flatten().tolist()} - {-1})
+        met = sorted({*self.numbers, *self.predicted.flatten().tolist()} - {-1})
         return Invariance(
+            images=self.images.cpu(),
             amounts=torch.tensor(padded, dtype=torch.float64),
             distance=self.distance,
             norm=self.norm,
-            clean=tuple(self.clean) if self.classifies else (),
-            kinds=tuple(self.kinds),
+            clean=tuple(self.clean),
+            transforms=tuple(self.kinds),
             units=tuple(UNITS[kind] for kind in self.kinds),
             layers=tuple(net.graph.steps[index].name for index in self.layers),
-            targets=tuple(numbers),
+            targets=tuple(self.numbers),
             classes={str(n): names[n] for n in met if n < len(names)},
             fill=self.fill,
             network=net.name,
+            preprocess=net.preprocess,
+            titles=self.titles,
             probability=self.probability if self.classifies else None,
             predicted=self.predicted if self.classifies else None,
             partial=partial,

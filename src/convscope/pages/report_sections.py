@@ -14,7 +14,7 @@ from convscope.errors import Interrupted, OutputError, RuleError
 from convscope.figures.architecture import draw
 from convscope.figures.checkerboard import figure as checkerboard_figure
 from convscope.figures.diagnose import figure as diagnosis_figure
-from convscope.figures.invariance import invariance_figure
+from convscope.figures.invariance import figure as invariance_figure
 from convscope.figures.occlude import class_name
 from convscope.figures.occlude import figure as occlusion_figure
 from convscope.figures.project import figure as projection_figure
@@ -304,13 +304,11 @@ def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -
 def invariances(subject: Subject, seconds: float | None, progress: Progress) -> Section:
     """Move, enlarge and turn the pictures."""
     found = invariance(
-        subject.net, subject.pictures, steps=TRANSFORMATIONS, budget=seconds,
-        memory=subject.memory, progress=progress,
+        subject.net, subject.pictures, steps=TRANSFORMATIONS, titles=subject.names,
+        budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
-    figure = invariance_figure(
-        found, subject.pictures, subject.net.preprocess, list(subject.names), paper=True
-    )
-    sentences = tuple(_moved(found, k) for k in range(len(found.kinds)))
+    figure = invariance_figure(found, Style(PAPER_WIDTH, "full"))
+    sentences = tuple(_moved(found, k) for k in range(len(found.transforms)))
     return Section(
         "invariance",
         "Moved, enlarged and turned",
@@ -329,11 +327,11 @@ def _moved(found: Invariance, k: int) -> str:
         for name, median in zip(found.layers, found.medians(k), strict=True)
     )
     text = (
-        f"{found.kinds[k].capitalize()} from {number(float(known.min()))} to "
+        f"{found.transforms[k].capitalize()} from {number(float(known.min()))} to "
         f"{number(float(known.max()))} {found.units[k]}: the features move by a median of {parts}, "
         f"of their length"
     )
-    share = found.kept(k)
-    if math.isnan(share):
-        return f"{text}."
-    return f"{text}; the answer stays for {share:.0%} of the transformed pictures."
+    kept, of = found.kept(k)
+    return (
+        f"{text}; the answer stays for {kept} of {of} transformed pictures." if of else f"{text}."
+    )
