@@ -24,8 +24,6 @@ import torch
 from PIL import Image
 
 import convscope as cs
-from convscope.atlas.build import write_atlas
-from convscope.methods.scanning.sources import images_of
 
 MEGABYTE = 2**20
 
@@ -45,7 +43,7 @@ def scan(net: cs.Network, images: Path, memory: str, out: Path) -> None:
 
 def atlas(net: cs.Network, images: Path, memory: str, out: Path) -> None:
     found = cs.scan(net, images, top=2, memory=memory)
-    write_atlas(net, found, images_of(images, net), out, memory=memory)
+    found.save(out, memory=memory)
 
 
 def diagnose(net: cs.Network, images: Path, memory: str, out: Path) -> None:

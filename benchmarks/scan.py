@@ -63,7 +63,7 @@ def speed(count: int, rounds: int) -> None:
     workers = batches_at_once(net, size, MEMORY)
     module = net.module.eval().to(memory_format=torch.channels_last)
     source = images_of(list(images), net)
-    facts, numbers = scan_facts(net, source, 9, size), np.arange(count)
+    facts, numbers = scan_facts(net, source, scanned_layers(net), 9, size), np.arange(count)
 
     def scan(full: bool) -> object:
         tally = Tally.empty(facts)

@@ -317,19 +317,13 @@ RUNS = [
 
 
 def _atlases(folder: Path) -> None:
-    from convscope.atlas.build import write_atlas
     from convscope.atlas.commands import ModelNames
 
     net = cs.load(f"{folder / 'models.py'}:net")
     found = cs.scan(net, folder / "pictures", top=2)
     names = ModelNames(f"{folder / 'models.py'}:net", {}, str(folder / "pictures"))
-    from convscope.methods.scanning.sources import images_of
-
-    source = images_of(folder / "pictures", net)
     atlas = folder / "atlas"
-    atlas.mkdir()
-    found.save(atlas / "scan.safetensors")
-    write_atlas(net, found, source, atlas, model=names)
+    found.save(atlas, model=names)
     facts = json.loads((atlas / "atlas.json").read_text("utf-8"))
 
     def damage(name: str) -> Path:

@@ -27,7 +27,7 @@ from convscope.display import display_scale, to_display
 from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.figures.sheet import Sheet
 from convscope.figures.sheet import number as number_text
-from convscope.methods.scanning.sources import PictureFolder, images_of
+from convscope.methods.scanning.sources import PictureFolder
 from convscope.outputs import claim_folder
 from convscope.wording import counted
 
@@ -448,9 +448,9 @@ def test_another_memory_draws_the_same_atlas(tmp_path):
     module = nn.Sequential(nn.Conv2d(3, 40, 3), nn.ReLU(), nn.Conv2d(40, 6, 3), nn.ReLU())
     images = list(torch.rand(12, 3, 16, 16))
     net = cs.Network(module, images[0][None])
-    scan, source = cs.scan(net, images), images_of(images, net)
+    scan = cs.scan(net, images)
     for name, memory in (("small", "2MB"), ("large", "1GB")):
-        write_atlas(net, scan, source, tmp_path / name, memory=memory)
+        scan.save(tmp_path / name, memory=memory)
     one, other = (
         {path.relative_to(tmp_path / name): path for path in (tmp_path / name).rglob("*.*")}
         for name in ("small", "large")
@@ -475,7 +475,7 @@ def vgg_sized(folder: Path, count: int) -> Path:
     net = cs.Network(nn.Sequential(*layers), torch.zeros(1, 3, 8, 8), name="VGG16-sized")
     images = list(torch.rand(count, 3, 8, 8))
     scan = cs.scan(net, images)
-    return write_atlas(net, scan, images_of(images, net), folder)
+    return write_atlas(scan, folder)
 
 
 def test_first_page_of_4224_channels_opens_within_a_second(tmp_path, page, monkeypatch):

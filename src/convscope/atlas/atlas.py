@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from convscope.arguments import misshapen
 from convscope.atlas import place
-from convscope.atlas.tiles import Picture
 from convscope.errors import DataError, UnitError, near_matches
 from convscope.methods.scanning.result import Scan
+from convscope.methods.scanning.unit import AtlasUnit
 
 # What the files must hold to be read.
 FACTS = {
@@ -29,27 +30,6 @@ FACTS = {
     "notes": [str],
 }
 LAYER = {"channels": [{"entries": [list]}], "titles": dict, "tile": [int], "suffix": str}
-
-
-@dataclass(frozen=True)
-class AtlasUnit:
-    """One channel of an atlas.
-
-    Attributes:
-        layer: the layer's facts, from atlas.json.
-        channel: its number.
-        facts: its statistics and entries, as the pages show them.
-        titles: image number, as text -> what the image is called.
-        patches, projections: uint8 [H, W, 3], one an entry, the strongest first.
-
-    """
-
-    layer: dict[str, Any]
-    channel: int
-    facts: dict[str, Any]
-    titles: dict[str, str]
-    patches: list[Picture]
-    projections: list[Picture]
 
 
 class Atlas:
@@ -111,25 +91,47 @@ class Atlas:
             if wrong := misshapen(data, LAYER):
                 raise ValueError(wrong)
             facts = data["channels"][channel]
-            patches, projections = self._tiles(path, data, channel, len(facts["entries"]))
-        except (OSError, ValueError, KeyError, IndexError) as error:
+            entries = facts.pop("entries")
+            patches, projections = self._tiles(path, data, channel, len(entries))
+            numbers = torch.tensor(entries, dtype=torch.float64).view(len(entries), 10)
+            titles = tuple(data["titles"][str(entry[0])] for entry in entries)
+        except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise DataError(f"the atlas is damaged at {path}: {reason}") from error
-        return AtlasUnit(layer, channel, facts, data["titles"], patches, projections)
+        return AtlasUnit(
+            patches=patches,
+            projections=projections,
+            image=numbers[:, 0].long(),
+            peak=numbers[:, 1],
+            position=numbers[:, 2:4].long(),
+            window=numbers[:, 4:8].long(),
+            limit=numbers[:, 8],
+            clipped=numbers[:, 9],
+            titles=titles,
+            network=self.facts["network"],
+            layer=layer["name"],
+            read_at=layer["read_at"],
+            channel=channel,
+            statistics=facts,
+            rule=self.facts["rule"],
+            images=self.facts["images_counted"],
+            data=self.facts["data"]["name"],
+            notes=tuple(self.facts["notes"]),
+        )
 
     def _tiles(
         self, path: Path, data: dict[str, Any], channel: int, entries: int
-    ) -> tuple[list[Picture], list[Picture]]:
-        if not entries:
-            return [], []
-        with Image.open(path.with_suffix("") / f"unit-{channel}{data['suffix']}") as opened:
-            strip = np.asarray(opened.convert("RGB"))
+    ) -> tuple[Tensor, Tensor]:
+        """Return a channel's patches and projections, uint8 [n, H, W, 3]."""
         width, height = data["tile"]
-        rows = [strip[begin : begin + height] for begin in (0, height)]
-        patches, projections = (
-            [row[:, rank * width : (rank + 1) * width] for rank in range(entries)] for row in rows
-        )
-        return patches, projections
+        if not entries:
+            none = torch.zeros(0, height, width, 3, dtype=torch.uint8)
+            return none, none.clone()
+        with Image.open(path.with_suffix("") / f"unit-{channel}{data['suffix']}") as opened:
+            strip = torch.from_numpy(np.array(opened.convert("RGB")))
+        cut = strip[: 2 * height, : entries * width].reshape(2, height, entries, width, 3)
+        patches, projections = cut.transpose(1, 2).contiguous()
+        return patches, projections.clone()
 
 
 def scanned_images(folder: Path) -> tuple[Scan | None, Path | None]:

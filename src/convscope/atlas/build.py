@@ -19,17 +19,17 @@ from convscope.atlas.commands import ModelNames, project_command, unit_command
 from convscope.atlas.overview import overview_page
 from convscope.atlas.similar import chained, neighbours, weight_similarity
 from convscope.atlas.sprites import SHOWN_IN_GRID, GridSheets, save_picture, strip, strip_suffix
-from convscope.atlas.tables import top_class, windows, write_facts, write_tables
-from convscope.atlas.tiles import LayerTiles, TileShape, drawn_tiles, picture
+from convscope.atlas.tables import windows, write_facts, write_tables
 from convscope.display import DisplayScale
 from convscope.errors import OutputError
+from convscope.figures.tiles import LayerTiles, TileShape, drawn_tiles, picture
 from convscope.methods import budget
 from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
 from convscope.methods.scanning.sources import Images
 from convscope.methods.scanning.strongest import NO_IMAGE
 from convscope.network import Network
-from convscope.outputs import written_beside
+from convscope.outputs import claim_folder, written_beside
 from convscope.pages import render
 from convscope.results import provenance
 
@@ -42,9 +42,7 @@ CALL = "convscopeLayer("
 
 
 def write_atlas(
-    net: Network,
     scan: Scan,
-    images: Images,
     folder: str | os.PathLike[str],
     *,
     rule: str = "deconvnet",
@@ -57,9 +55,7 @@ def write_atlas(
     Layers whose pictures are there already, of the same entries, are not drawn again.
 
     Args:
-        net: the network.
-        scan: what :func:`.scan` found.
-        images: the images that it scanned.
+        scan: what :func:`.scan` found, with its network and images at hand.
         folder: where to write, made if missing.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
         model: how the command line names the network and the images, for the commands on the pages.
@@ -71,17 +67,20 @@ def write_atlas(
         the first page.
 
     Raises:
-        OutputError: if the folder cannot be written.
+        OutputError: if the folder cannot be written, lies among the images, or holds other files;
+            or the network and images are not at hand.
         RuleError: if the rule does not exist, or means nothing here.
 
     """
+    net, images = scan.with_pictures()
     chosen_rule(net, rule)
-    folder = Path(folder)
+    folder = claim_folder(folder, place.KIND, getattr(images, "folder", None))
     try:
-        (folder / "images").mkdir(parents=True, exist_ok=True)
+        (folder / "images").mkdir(exist_ok=True)
         place.layers_folder(folder).mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror}") from error
+    scan.tally.save(folder / place.TALLY)
     write_tables(net, scan, images, folder)
     room = budget.parse_bytes(memory)
     _Drawing(net, scan, images, folder, rule, model, room).draw(progress)
@@ -97,7 +96,7 @@ def _facts(net: Network, scan: Scan, rule: str, model: ModelNames | None) -> dic
         **{k: v for k, v in scan.tally.facts.items() if k != "layers"},
         "images_counted": scan.images,
         "bad_images": [[number, reason] for number, reason in scan.bad.items()],
-        "scan_notes": list(scan.notes),
+        "scan_notes": list(scan.notes[len(net.notes) :]),
         "rule": rule,
         "model": None if model is None else model.as_dict(),
         "layers": [
@@ -289,7 +288,7 @@ class _Drawing:
                     "images": _rounded(layer.active_images[channel]),
                     "positions": _rounded(layer.active_positions[channel]),
                     "selectivity": _rounded(layer.selectivity[channel]),
-                    "class": top_class(layer, channel, self._scan.classes),
+                    "class": layer.top_class(channel, self._scan.classes),
                     "classes": self._classes(layer, channel),
                     "bins": _bins(layer, channel),
                     "entries": [

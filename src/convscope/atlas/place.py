@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-KIND = "atlas"
+from convscope.methods.scanning.result import ATLAS
+
+KIND = ATLAS
 FACTS = "atlas.json"
 UNITS = "units.csv"
 STRONGEST = "strongest.csv"

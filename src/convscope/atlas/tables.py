@@ -10,19 +10,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save_file
+import torch
+from safetensors.torch import save_file
 
 from convscope.atlas import place
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.sources import Images
-from convscope.methods.scanning.tally import bin_edges
 from convscope.network import Network
 from convscope.outputs import written_beside
 
-UNIT_COLUMNS = (
-    "layer", "read_at", "channel", "dead", "strongest", "peak_mean", "mean", "std",
-    "active_images", "active_positions", "selectivity", "top_class", "entries",
-)  # fmt: skip
 STRONGEST_COLUMNS = (
     "layer", "channel", "rank", "image", "title", "peak", "row", "column",
     "top", "left", "bottom", "right",
@@ -31,13 +27,14 @@ STRONGEST_COLUMNS = (
 
 def write_tables(net: Network, scan: Scan, images: Images, folder: Path) -> None:
     """Write units.csv, strongest.csv and arrays.safetensors."""
+    units = scan.table()
+    _write_csv(folder / place.UNITS, list(units[0]), (list(row.values()) for row in units))
     layers = scan.layers.values()
-    units = (row for layer in layers for row in _unit_rows(layer, scan.classes))
-    _write_csv(folder / place.UNITS, UNIT_COLUMNS, units)
     entries = (row for layer in layers for row in _entry_rows(net, layer, images))
     _write_csv(folder / place.STRONGEST, STRONGEST_COLUMNS, entries)
+    read = {f"{layer.name}/window": torch.from_numpy(windows(net, layer)) for layer in layers}
     with written_beside(folder / place.ARRAYS) as beside:
-        save_file(_arrays(net, layers), beside)
+        save_file({**scan.arrays(), **read}, beside)
 
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
@@ -54,30 +51,6 @@ def windows(net: Network, layer: LayerScan) -> npt.NDArray[np.int64]:
         row, column = layer.position[channel, rank].tolist()
         found[channel, rank] = net.receptive_fields.window(step, row, column)
     return found
-
-
-def top_class(layer: LayerScan, channel: int, classes: Sequence[str]) -> str:
-    """Return the class that drives a channel most, or nothing."""
-    if not classes or not layer.active_images[channel]:
-        return ""
-    return classes[int(np.nanargmax(layer.class_peaks[channel]))]
-
-
-def _unit_rows(layer: LayerScan, classes: Sequence[str]) -> Iterable[list[Any]]:
-    for channel in range(layer.shape[0]):
-        yield [
-            layer.name,
-            layer.read_at,
-            channel,
-            "true" if layer.dead[channel] else "false",
-            float(layer.peak[channel, 0]),
-            *(float(values[channel]) for values in (layer.peak_mean, layer.mean, layer.std)),
-            float(layer.active_images[channel]),
-            float(layer.active_positions[channel]),
-            float(layer.selectivity[channel]),
-            top_class(layer, channel, classes),
-            int((layer.image[channel] >= 0).sum()),
-        ]
 
 
 def _entry_rows(net: Network, layer: LayerScan, images: Images) -> Iterable[list[Any]]:
@@ -106,28 +79,8 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[list[Any]]) ->
 
 def _cell(value: Any) -> Any:
     """Return a value as a cell: nothing for NaN, and text without bytes that are no letters."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.9g}"
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def _arrays(net: Network, layers: Iterable[LayerScan]) -> dict[str, npt.NDArray[Any]]:
-    arrays: dict[str, npt.NDArray[Any]] = {"bin_edges": bin_edges()}
-    for layer in layers:
-        own = {
-            "peak": layer.peak,
-            "image": layer.image,
-            "position": layer.position,
-            "window": windows(net, layer),
-            "mean": layer.mean,
-            "std": layer.std,
-            "peak_mean": layer.peak_mean,
-            "active_images": layer.active_images,
-            "active_positions": layer.active_positions,
-            "selectivity": layer.selectivity,
-            "class_peaks": layer.class_peaks,
-            "histogram": layer.histogram,
-            "similarity": layer.similarity.astype(np.float32),
-        }
-        arrays |= {f"{layer.name}/{key}": np.ascontiguousarray(v) for key, v in own.items()}
-    return arrays

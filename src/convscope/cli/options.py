@@ -46,9 +46,9 @@ def say_least(net: "Network", memory: int | str) -> None:
 def open_images(images: Path, net: "Network") -> "Images":
     """Return the images of a folder: pictures, or CIFAR-10's test images."""
     from convscope.methods.scanning.sources import images_of
-    from convscope.study.data import FILES, FOLDER, CifarPictures
+    from convscope.study.data import FILES, FOLDER, cifar_pictures
 
     for folder in (images, images / FOLDER):
         if (folder / FILES["test"][0]).exists():
-            return CifarPictures(folder, net.preprocess)
+            return cifar_pictures(folder, net.preprocess)
     return images_of(images, net)

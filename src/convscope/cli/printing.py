@@ -41,12 +41,12 @@ def kept(call: Callable[[], Any]) -> Any:
 def finish(
     result: "Result", output: Path, as_json: bool, width: str, caption: str, **options: Any
 ) -> None:
-    """Write a result's file, and print its numbers as JSON, or the file's name and a summary."""
+    """Write a result, and print its numbers as JSON, or its file, or first page, and a summary."""
     result.save(output, width=width, caption=caption, **options)
     if as_json:
         print_json({"output": str(output), **result.to_dict(**options)})
         return
-    print_line(str(output))
+    print_line(str(page if (page := output / "index.html").exists() else output))
     print_line(result.summary())
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +12,15 @@ import typer
 from convscope.arguments import misshapen
 from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
+    PICTURES,
     AsJson,
+    Caption,
     Memory,
+    Width,
     open_images,
     say_least,
 )
-from convscope.cli.printing import print_json, print_line, progress_bar
+from convscope.cli.printing import finish, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
 if TYPE_CHECKING:
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from convscope.methods.scanning.result import Scan
     from convscope.methods.scanning.sources import Images
     from convscope.network import Network
-
-BAD_SHOWN = 10
 
 
 @network_options("model")
@@ -42,9 +43,9 @@ def scan(
             help="A folder of pictures, in class folders or not, or CIFAR-10's (its test images).",
         ),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="ATLAS", help="The folder to write.")
-    ] = Path("atlas"),
+    layer: Annotated[
+        list[str] | None, typer.Option(help="A convolution (repeat for more); by default all.")
+    ] = None,
     top: Annotated[int, typer.Option(help="How many images to keep of each channel.")] = 9,
     part: Annotated[
         str | None,
@@ -57,40 +58,78 @@ def scan(
     rule: Annotated[str, typer.Option(help="deconvnet, guided or gradient.")] = "deconvnet",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a scan.")] = False,
     memory: Memory = "1GB",
+    width: Width = "text",
+    caption: Caption = "short",
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The folder to write; or a figure of the last layer's strongest channels (.png, "
+            ".svg, .pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).",
+        ),
+    ] = Path("atlas"),
     as_json: AsJson = False,
 ) -> None:
     """Find the images that drive every channel most, and show what in them does.
 
     One pass over the images; the result is a folder of tables, pictures and pages: open its
-    index.html. With --merge, the parts' own network and images are used again.
+    index.html. Stopped by Ctrl-C, it goes on with --resume. With --merge, the parts' own network
+    and images are used again.
     """
+    from convscope.atlas.commands import ModelNames
+    from convscope.figures.style import style
     from convscope.methods.budget import parse_bytes
     from convscope.methods.project import chosen_rule
+    from convscope.methods.scanning.result import Scan
     from convscope.network.rules import rule_named
 
+    style(width, caption)
+    written = _Written(output, rule, memory, width, caption, as_json)
     if merge:
         # The parser gives --merge one value; the others stand where MODEL and IMAGES do.
         more = [Path(name) for name in (model, images) if name is not None]
-        _merge([*merge, *more], output, as_json)
+        _merge([*merge, *more], written)
         return
     if model is None or images is None:
         raise ConvscopeError("a scan needs a MODEL and IMAGES: `scan vgg16 photos -o atlas`")
     rule_named(rule)
     room = parse_bytes(memory)
     share = _part(part)
-    _check_folder(output, images, resume)
+    Scan.check(output)
+    if not output.suffix:
+        _check_folder(output, images, resume)
     network = replace(network, model=model)
     net = network.load()
     chosen_rule(net, rule)
     say_least(net, room)
-    from convscope.atlas.commands import ModelNames
-
     source = open_images(images, net)
     names = ModelNames(network.model, network.given(), str(images))
     with _made(output):
-        found = _scanned(net, source, output, top, share, room, resume)
+        found = _scanned(net, source, layer, output, top, share, room, resume)
     if found is not None:
-        _write(net, found, source, output, rule, names, room, as_json)
+        written.write(found, names)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Where a scan is written, and how."""
+
+    output: Path
+    rule: str
+    memory: str
+    width: str
+    caption: str
+    as_json: bool
+
+    def write(self, found: "Scan", names: "ModelNames") -> None:
+        """Write an atlas, or a file."""
+        options: dict[str, Any] = {"rule": self.rule} if self.output.suffix in PICTURES else {}
+        with progress_bar("drawing") as advance:
+            if not self.output.suffix:
+                options = {"rule": self.rule, "model": names, "memory": self.memory}
+                options["progress"] = advance
+            finish(found, self.output, self.as_json, self.width, self.caption, **options)
 
 
 def _part(part: str | None) -> tuple[int, int]:
@@ -120,6 +159,9 @@ def _made(output: Path) -> Iterator[None]:
     from convscope.atlas.place import KIND
     from convscope.outputs import MARK, claim_folder
 
+    if output.suffix:
+        yield
+        return
     there = output.exists()
     claim_folder(output, KIND)
     try:
@@ -135,6 +177,7 @@ def _made(output: Path) -> Iterator[None]:
 def _scanned(
     net: "Network",
     source: "Images",
+    layer: list[str] | None,
     output: Path,
     top: int,
     part: tuple[int, int],
@@ -151,10 +194,12 @@ def _scanned(
     own = numbers[rank::ranks]
     if not own:
         raise DataError(f"{len(numbers)} images cannot be shared by {ranks} processes")
-    name = output / (TALLY if ranks == 1 else rank_tally(rank, ranks))
+    if ranks > 1 and output.suffix:
+        raise ConvscopeError(f"several processes write an atlas, not {output}: name a folder")
+    name = None if output.suffix else output / (TALLY if ranks == 1 else rank_tally(rank, ranks))
     with progress_bar("scanning") as advance:
         found = scan(
-            net, source, top=top, only=own, memory=memory, state=name, resume=resume,
+            net, source, layer, top=top, only=own, memory=memory, state=name, resume=resume,
             progress=advance if rank == 0 else None,
         )  # fmt: skip
     if ranks == 1:
@@ -165,14 +210,14 @@ def _scanned(
     if rank:
         return None
     parts = [output / rank_tally(other, ranks) for other in range(ranks)]
-    whole = merge(Scan.load(path) for path in parts)
+    whole = merge(Scan.load(path, net, source) for path in parts)
     whole.save(output / TALLY)
     for path in parts:
         path.unlink()
     return whole
 
 
-def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
+def _merge(parts: list[Path], written: _Written) -> None:
     """Merge atlases, drawing the pictures from the images that they were made of."""
     from convscope.atlas.atlas import Atlas
     from convscope.atlas.commands import ModelNames
@@ -182,6 +227,7 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
     from convscope.methods.scanning.result import Scan
     from convscope.network.rules import rule_named
 
+    Scan.check(written.output)
     atlases = [Atlas(part) for part in parts]
     whole = merge(Scan.load(part / TALLY) for part in parts)
     facts = atlases[0].facts
@@ -191,54 +237,12 @@ def _merge(parts: list[Path], output: Path, as_json: bool) -> None:
     if wrong := misshapen(facts["model"], {"model": str, "options": dict, "images": str}):
         raise DataError(f"{parts[0]} does not say rightly what network it is of: {wrong}")
     names = ModelNames(**facts["model"])
-    _check_folder(output, Path(names.images), resume=False)
+    if not written.output.suffix:
+        _check_folder(written.output, Path(names.images), resume=False)
     net = NamedNetwork(names.model, **names.options).load()
     source = open_images(Path(names.images), net)
     if source.fingerprint() != facts["data"]["fingerprint"]:
         raise DataError(f"{names.images} has changed since it was scanned")
-    with _made(output):
-        whole.save(output / TALLY)
-    _write(net, whole, source, output, facts["rule"], names, DEFAULT, as_json)
-
-
-def _write(
-    net: "Network",
-    found: "Scan",
-    source: "Images",
-    output: Path,
-    rule: str,
-    names: "ModelNames",
-    memory: int,
-    as_json: bool,
-) -> None:
-    from convscope.atlas.build import write_atlas
-
-    with progress_bar("drawing") as advance:
-        first = write_atlas(
-            net, found, source, output, rule=rule, model=names, memory=memory, progress=advance
-        )
-    bad = [{"image": source.title(n), "reason": reason} for n, reason in found.bad.items()]
-    layers: list[dict[str, Any]] = [
-        {"layer": layer.name, "channels": layer.shape[0], "dead": int(layer.dead.sum())}
-        for layer in found.layers.values()
-    ]
-    if as_json:
-        numbers = {"output": str(output), "images": found.images, "bad": bad, "layers": layers}
-        print_json({**numbers, "notes": found.notes})
-        return
-    from convscope.wording import counted
-
-    print_line(str(first))
-    channels, dead = (sum(layer[key] for layer in layers) for key in ("channels", "dead"))
-    print_line(
-        f"  {counted(channels, 'channel')} of {counted(len(layers), 'layer')} over "
-        f"{counted(found.images, 'image')}; {dead:,} never active"
-    )
-    for note in found.notes:
-        print_line(f"  {note}")
-    if bad:
-        print_line(f"  {counted(len(bad), 'image')} left out:")
-        for item in bad[:BAD_SHOWN]:
-            print_line(f"    {item['image']}: {item['reason']}")
-        if len(bad) > BAD_SHOWN:
-            print_line(f"    and {len(bad) - BAD_SHOWN} more; atlas.json names them all")
+    whole = replace(whole, net=net, source=source)
+    with _made(written.output):
+        replace(written, rule=facts["rule"], memory=str(DEFAULT)).write(whole, names)

@@ -1,4 +1,4 @@
-"""One unit drawn: its strongest patches beside what drives it in each (Zeiler & Fergus, fig. 2)."""
+"""Units drawn: strongest patches beside what drives the unit there (Zeiler & Fergus, fig. 2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,18 +6,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from convscope.figures.lettering import one_line, shortened
+from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Sheet, number
+from convscope.figures.style import Style
+from convscope.methods.scanning.unit import AtlasUnit
+from convscope.network.rules import rule_named
+from convscope.wording import counted
 
 ACROSS = 3
-TILE, GAP, FOOT, HEAD = 1.05, 0.06, 0.28, 0.5
-HALVES_APART = 0.3
+LARGEST_TILE, NAMED_FROM = 1.3, 0.9
+"""Inches: the widest tile, and the narrowest under which an image's name finds room."""
+GAP, LINE, HEAD = 0.06, 0.13, 0.46
+HALVES_APART, UNITS_APART = 0.2, 0.3
+NARROWEST_UNIT = 3.0
 
 Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Shown:
+class Entry:
     """One entry: two pictures, the image's name, the unit's peak, and the value shown as white."""
 
     patch: Picture
@@ -27,52 +34,112 @@ class Shown:
     limit: float
 
 
-def unit_figure(
-    title: str, entries: Sequence[Shown], caption: Sequence[str], notes: Sequence[str]
-) -> Sheet:
-    """Draw a unit's strongest patches on the left and their projections on the right.
+@dataclass(frozen=True)
+class Unit:
+    """A unit's title and entries, the strongest first."""
+
+    title: str
+    entries: Sequence[Entry]
+
+
+def figure(found: AtlasUnit, style: Style) -> Sheet:
+    """Draw a channel of an atlas.
 
     Args:
-        title: the unit's name.
-        entries: the strongest first; three in a row.
-        caption: what must be known to read the figure.
+        found: the channel.
+        style: how wide, and with which caption.
+
+    """
+    entries = [
+        Entry(patch.numpy(), projection.numpy(), title, peak, limit)
+        for patch, projection, title, peak, limit in zip(
+            found.patches, found.projections, found.titles, found.peak.tolist(),
+            found.limit.tolist(), strict=True,
+        )
+    ]  # fmt: skip
+    unit = Unit(f"{found.network}, {found.layer}, channel {found.channel}", entries)
+    clipped = max(found.clipped.tolist(), default=0.0)
+    lines = caption(len(entries), found.images, found.data, found.rule, clipped)
+    return units_sheet([unit], style, lines, found.notes)
+
+
+def caption(top: int, images: int, data: str, rule: str, clipped: float) -> list[str]:
+    """Return what must be known to read the figure; the first line is the short one."""
+    known = rule_named(rule)
+    return [
+        f"The strongest patches of {counted(images, 'image')}, and what drives the unit there.",
+        f"What in each image drives the unit, given the switches; the {top} strongest of "
+        f"{counted(images, 'image')} of {one_line(data)}. Rule: {known.name} ({known.source}).",
+        "Zero is mid-grey, each tile on its own scale: ± the 99.9% quantile of |value|, given "
+        f"below each projection in units of pixel brightness (0 to 1); at most {clipped:.2%} of a "
+        f"tile's values are clipped. Hatched: beyond the image.",
+    ]
+
+
+def units_sheet(
+    units: Sequence[Unit], style: Style, words: Sequence[str], notes: Sequence[str]
+) -> Sheet:
+    """Draw each unit's strongest patches on the left and their projections on the right.
+
+    Args:
+        units: as many side by side as find room, three entries in a row.
+        style: how wide, and with which caption.
+        words: the caption.
         notes: what the picture must say, such as random weights.
 
     """
-    rows = max(1, -(-len(entries) // ACROSS))
-    half = ACROSS * (TILE + GAP) - GAP
-    height = MARGIN + HEAD + rows * (TILE + FOOT + GAP)
-    width = 2 * MARGIN + 2 * half + HALVES_APART
-    sheet = Sheet.made_for(width, height, caption, "; ".join(notes))
-    line = shortened(one_line(title), width - 2 * MARGIN, NOTE_POINTS)
-    sheet.write(line, width / 2, MARGIN, NOTE_POINTS, ha="center", va="top", warns=False)
-    right = MARGIN + half + HALVES_APART
-    for left, text in ((MARGIN, "strongest patches"), (right, "what drives the unit there")):
-        sheet.write(
-            text, left + half / 2, MARGIN + HEAD - 0.06, FOOT_POINTS, ha="center", va="bottom",
-            warns=False,
-        )  # fmt: skip
-    for place, entry in enumerate(entries):
-        row, column = divmod(place, ACROSS)
-        top = MARGIN + HEAD + row * (TILE + FOOT + GAP)
-        foot = f"±{number(entry.limit)}" if entry.limit else "nothing arrives"
-        image = shortened(one_line(entry.image), TILE, FOOT_POINTS)
-        for start, shown, below in (
-            (MARGIN, entry.patch, f"{image}\npeak {number(entry.peak)}"),
-            (right, entry.projection, foot),
-        ):
-            left = start + column * (TILE + GAP)
-            axes = sheet.axes(left, top, TILE)
-            axes.imshow(shown, interpolation="nearest")
-            axes.set_axis_off()
-            sheet.write(
-                below, left + TILE / 2, top + TILE + 0.02, FOOT_POINTS, ha="center", va="top",
-                warns=False,
-            )  # fmt: skip
-    if not entries:
-        text = "never active: there is nothing to show"
-        sheet.write(
-            text, width / 2, MARGIN + HEAD + TILE / 2, NOTE_POINTS, ha="center", va="center",
-            warns=True,
-        )  # fmt: skip
+    room = style.width - 2 * MARGIN
+    across = max(1, min(len(units), int((room + UNITS_APART) / (NARROWEST_UNIT + UNITS_APART))))
+    wide = (room + UNITS_APART) / across - UNITS_APART
+    side = min(LARGEST_TILE, (wide - HALVES_APART - 4 * GAP) / (2 * ACROSS))
+    foot = LINE * (2 if side >= NAMED_FROM else 1) + 0.04
+    rows = -(-max(1, *(len(unit.entries) for unit in units)) // ACROSS)
+    high = HEAD + rows * (side + foot) + MARGIN
+    lines = -(-len(units) // across)
+    cuts = [MARGIN + line * high for line in range(1, lines + 1)]
+    sheet = Sheet.made_for(
+        style.width, MARGIN + lines * high, words, "; ".join(map(one_line, notes)), cuts,
+        style.caption,
+    )  # fmt: skip
+    for place, unit in enumerate(units):
+        line, column = divmod(place, across)
+        corner = MARGIN + column * (wide + UNITS_APART), MARGIN + line * high
+        _draw_unit(sheet, unit, corner, side, foot)
     return sheet
+
+
+def _draw_unit(
+    sheet: Sheet, unit: Unit, corner: tuple[float, float], side: float, foot: float
+) -> None:
+    left, top = corner
+    half = ACROSS * (side + GAP) - GAP
+    title = shortened(one_line(unit.title), 2 * half + HALVES_APART, NOTE_POINTS)
+    sheet.write(title, left, top, NOTE_POINTS, ha="left", va="top", warns=False)
+    if not unit.entries:
+        text = "never active: there is nothing to show"
+        sheet.write(text, left, top + HEAD, FOOT_POINTS, ha="left", va="top", warns=True)
+        return
+    right = left + half + HALVES_APART
+    for start, text in ((left, "strongest patches"), (right, "what drives the unit there")):
+        fitted = shortened(text, half, FOOT_POINTS)
+        sheet.write(fitted, start, top + HEAD - 0.04, FOOT_POINTS, ha="left", va="bottom", warns=False)  # fmt: skip # noqa: E501
+    for place, entry in enumerate(unit.entries):
+        row, column = divmod(place, ACROSS)
+        across, high = column * (side + GAP), top + HEAD + row * (side + foot)
+        for start, picture, below in (
+            (left, entry.patch, _below_patch(entry, side)),
+            (right, entry.projection, f"±{number(entry.limit)}" if entry.limit else "nothing"),
+        ):
+            axes = sheet.axes(start + across, high, side)
+            axes.imshow(picture, interpolation="nearest")
+            axes.set_axis_off()
+            middle = start + across + side / 2
+            sheet.write(below, middle, high + side + 0.02, FOOT_POINTS, ha="center", va="top", warns=False)  # fmt: skip # noqa: E501
+
+
+def _below_patch(entry: Entry, side: float) -> str:
+    """Return the image's name, where it finds room, and the unit's peak."""
+    peak = f"peak {number(entry.peak)}"
+    if side >= NAMED_FROM:
+        return f"{shortened(one_line(entry.image), side, FOOT_POINTS)}\n{peak}"
+    return peak if width_of(peak, FOOT_POINTS) <= side else number(entry.peak)

@@ -206,7 +206,7 @@ class _Pass:
             self.pairs = corresponding(scanned[0], scanned[1])
         else:
             self.pairs = [
-                (_named(nets[0], scanned[0], a), _named(nets[1], scanned[1], b)) for a, b in layers
+                (scanned_layers(nets[0], a)[0], scanned_layers(nets[1], b)[0]) for a, b in layers
             ]
         self.matchers = [Matcher((a.name, b.name), (a.shape, b.shape)) for a, b in self.pairs]
         self.size = min(images_at_once(net, memory // 4) for net in nets)
@@ -356,14 +356,6 @@ class _Pass:
             matches=tuple(matcher.match() for matcher in self.matchers),
             left_out=tuple(left_out),
         )
-
-
-def _named(net: Network, layers: Sequence[ScannedLayer], name: str) -> ScannedLayer:
-    step = net.step(name)
-    for layer in layers:
-        if step in (layer.convolution, layer.step):
-            return layer
-    raise ConvscopeError(f"{name} of {net.name} is no convolution, nor what follows one")
 
 
 def _finite_rows(values: Tensor, images: int) -> Tensor:

@@ -12,6 +12,7 @@ from convscope.errors import ConvscopeError, DataError, Interrupted
 from convscope.methods import budget as budgets
 from convscope.methods.diagnosis import (
     aliasing,
+    answers,
     dead,
     dominating,
     duplicates,
@@ -141,6 +142,8 @@ def _thresholds(given: Thresholds | Mapping[str, float] | None) -> Thresholds:
 def _check_same(net: Network, source: Images | None, scanned: Scan) -> None:
     """Refuse a scan of something else."""
     facts = scanned.tally.facts
+    if len(facts["layers"]) < len(scanned_layers(net)):
+        raise DataError(f"the scan is of some layers only, and a diagnosis needs all of {net.name}")
     if facts["weights"] != weights_hash(net):
         raise DataError(f"the scan is of other weights than {net.name}'s")
     if source is not None and facts["data"]["fingerprint"] != source.fingerprint():
@@ -189,12 +192,17 @@ class _Work:
         """Take the scan that is given, or make one."""
         if given is None:
             assert self.source is not None
-            given = scan(
-                self.net, self.source, top=1, memory=self.memory,
-                progress=lambda done, _: self._count(done),
-            )  # fmt: skip
+            try:
+                given = scan(
+                    self.net, self.source, top=1, memory=self.memory,
+                    progress=lambda done, _: self._count(done),
+                )  # fmt: skip
+            except Interrupted:
+                # Of part of the images nothing is known of a unit that answers to others.
+                raise Interrupted(
+                    "the diagnosis was stopped before anything was measured"
+                ) from None
         self.scanned = given
-        self.left_out += given.notes
         self._done += 0 if self.source is None else len(self.source)
 
     def measure(self) -> None:
@@ -325,13 +333,17 @@ class _Work:
             thresholds=self.thresholds,
             bad={title(number): why for number, why in self.scanned.bad.items()},
             left_out=tuple(self.left_out),
-            notes=self.net.notes,
+            notes=(*self.net.notes, *self.scanned.label_notes()),
             partial=self.stopped,
         )
 
     def _findings(self) -> list[Finding]:
         """Return what is wrong, in the order of the layers."""
-        found = [*randomness.find(self.net), *not_finite.find(self.scanned)]
+        found = [
+            *answers.find(self.scanned),
+            *randomness.find(self.net),
+            *not_finite.find(self.scanned),
+        ]
         for layer in self.examined:
             found = self._with_units(layer, found)
         name = None if self.first is None else self.first.name

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from convscope.errors import ConvscopeError, DataError
+from convscope.errors import ConvscopeError, DataError, Interrupted
 from convscope.methods import budget
+from convscope.methods.project import LayerName
 from convscope.methods.scanning.image_pass import ImagePass, images_at_once
 from convscope.methods.scanning.result import Scan
-from convscope.methods.scanning.sources import Images, images_of
+from convscope.methods.scanning.sources import Images, class_answers, images_of
 from convscope.methods.scanning.strongest import Integers
 from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
@@ -34,6 +35,7 @@ SAVING_SHARE = 0.05
 def scan(
     net: Network,
     images: Any,
+    layer: LayerName | Sequence[LayerName] | None = None,
     *,
     top: int = 9,
     only: Sequence[int] | None = None,
@@ -54,8 +56,11 @@ def scan(
     Args:
         net: the network.
         images: a folder of pictures (in class folders or not), or a data set: anything with a
-            length and a ``[number]`` that gives tensors [C, H, W] in the network's input space,
-            alone or before their label, which is a whole number, and anything else.
+            length and a ``[number]`` that gives pictures (files or Pillow images) or tensors
+            [C, H, W] in the network's input space, alone or before their label, which is a whole
+            number, and anything else; or an :class:`.ImageSet`.
+        layer: a convolution, or what its units are read at, by its name or as a module; several in
+            a list; None for all convolutions.
         top: how many of the strongest images to keep of each channel, at most one entry an image;
             of equal peaks the earlier image's counts.
         only: the numbers of the images to scan, for a part of the data set; see :func:`merge`.
@@ -71,8 +76,9 @@ def scan(
         finite, are left out and named in ``bad``.
 
     Raises:
-        UnitError: if the network has no convolution.
+        UnitError: if the network has no convolution, or *layer* is none.
         DataError: if there is no image to scan, or *state* holds another scan.
+        Interrupted: on Ctrl-C, with the scan of the images until then as its ``result``.
 
     >>> import torch
     >>> from torch import nn
@@ -90,24 +96,30 @@ def scan(
     source = images_of(images, net)
     room = budget.parse_bytes(memory)
     size = images_at_once(net, room)
-    facts = scan_facts(net, source, top, size)
+    layers = scanned_layers(net, layer)
+    facts = scan_facts(net, source, layers, top, size)
     tally = _begun(facts, state, resume)
     numbers = _numbers(only, len(source))
     left = numbers[~tally.looked_at[numbers]]
     keeper = _Keeper(tally, state, save_every)
-    work = ImagePass(net, source, scanned_layers(net), size, tally)
+    work = ImagePass(net, source, layers, size, tally)
     try:
         for done in work.run(left, room):
             keeper.save_if_due()
             if progress:
                 progress(len(numbers) - len(left) + done, len(numbers))
         tally.complete()
+    except KeyboardInterrupt:
+        if not tally.images:
+            raise
+        stopped = Scan.of(tally, net, source, partial="interrupted")
+        raise Interrupted("the scan was stopped", stopped) from None
     finally:
         keeper.save()
     if not tally.images:
         keeper.remove()
         raise DataError(_nothing_left(source, tally))
-    return Scan(tally)
+    return Scan.of(tally, net, source)
 
 
 @shielded
@@ -129,7 +141,7 @@ def merge(scans: Iterable[Scan]) -> Scan:
     tally = Tally.empty(parts[0].tally.facts)
     for part in parts:
         tally.merge(part.tally)
-    return Scan(tally)
+    return Scan.of(tally, parts[0].net, parts[0].source)
 
 
 def _numbers(only: Sequence[int] | None, count: int) -> Integers:
@@ -142,7 +154,9 @@ def _numbers(only: Sequence[int] | None, count: int) -> Integers:
     return numbers
 
 
-def scan_facts(net: Network, source: Images, top: int, size: int) -> dict[str, Any]:
+def scan_facts(
+    net: Network, source: Images, layers: Sequence[ScannedLayer], top: int, size: int
+) -> dict[str, Any]:
     """Return what was scanned with what, fit for JSON."""
     return {
         "network": net.name,
@@ -150,12 +164,13 @@ def scan_facts(net: Network, source: Images, top: int, size: int) -> dict[str, A
         "notes": list(net.notes),
         "data": {"name": source.name, "images": len(source), "fingerprint": source.fingerprint()},
         "classes": list(source.classes),
+        "answers": 0 if class_answers(source, net) is None else max(2, net.class_count),
         "top": top,
         "batch": size,
         "device": net.device.type,
         "dtype": str(net.dtype).removeprefix("torch."),
         "torch": torch.__version__,
-        "layers": [_layer_facts(layer) for layer in scanned_layers(net)],
+        "layers": [_layer_facts(layer) for layer in layers],
     }
 
 

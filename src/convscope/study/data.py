@@ -99,6 +99,10 @@ class ImageSet:
         for start in range(0, len(self), size):
             yield self.images[start : start + size], self.labels[start : start + size]
 
+    def as_pictures(self, preprocess: Preprocess) -> LabelledPictures:
+        """Return the images as a scan takes them, turned into a network's inputs."""
+        return LabelledPictures(self, preprocess)
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of the pixels and labels, in hexadecimal digits."""
         digest = hashlib.sha256(self.images.contiguous().numpy().data)
@@ -133,25 +137,19 @@ def require_cifar10(folder: str | Path, part: Part) -> None:
         _check_size(path)
 
 
-class CifarPictures:
-    """CIFAR-10's images in their official order, with their labels.
+class LabelledPictures:
+    """The images of a set in their order, with their labels, as a scan takes them.
 
     Args:
-        folder: the folder of the ``.bin`` files, or the one that holds it.
+        images: the set.
         preprocess: how a picture becomes the network's input.
-        part: ``"train"`` or ``"test"``.
-
-    Raises:
-        DataError: if a file is missing or damaged.
+        name: what to call the set.
 
     """
 
-    def __init__(self, folder: str | Path, preprocess: Preprocess, part: Part = "test") -> None:
-        self._set = load_cifar10(folder, part)
-        self._preprocess = preprocess
-        self._part = part
-        self.name = f"CIFAR-10's {part} images"
-        self.classes = self._set.classes
+    def __init__(self, images: ImageSet, preprocess: Preprocess, name: str = "ImageSet") -> None:
+        self._set, self._preprocess, self.name = images, preprocess, name
+        self.classes = images.classes
 
     def __len__(self) -> int:
         return len(self._set)
@@ -173,6 +171,23 @@ class CifarPictures:
     def fingerprint(self) -> str:
         """Return the hash of the pixels and labels."""
         return self._set.fingerprint()
+
+
+def cifar_pictures(
+    folder: str | Path, preprocess: Preprocess, part: Part = "test"
+) -> LabelledPictures:
+    """Return CIFAR-10's images in their official order, as a scan takes them.
+
+    Args:
+        folder: the folder of the ``.bin`` files, or the one that holds it.
+        preprocess: how a picture becomes the network's input.
+        part: ``"train"`` or ``"test"``.
+
+    Raises:
+        DataError: if a file is missing or damaged.
+
+    """
+    return LabelledPictures(load_cifar10(folder, part), preprocess, f"CIFAR-10's {part} images")
 
 
 def split(data: ImageSet, held_out: int, seed: int) -> tuple[ImageSet, ImageSet]:

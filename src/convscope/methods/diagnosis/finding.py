@@ -16,10 +16,10 @@ class Finding:
     Attributes:
         kind: what it is: ``"dead units"``, ``"dominating filter"``, ``"exploding layer"``,
             ``"duplicate filters"``, ``"aliasing"``, ``"frequency gap"``, ``"saturation"``,
-            ``"receptive field"``, ``"checkerboard"``, ``"unneeded layer"``, ``"not finite"`` or
-            ``"randomness"``.
-        layer: the convolution's name (of a checkerboard also an average pool's; of randomness, the
-            module's).
+            ``"receptive field"``, ``"checkerboard"``, ``"unneeded layer"``, ``"not finite"``,
+            ``"randomness"`` or ``"hardly better than chance"``.
+        layer: the convolution's name, or ``"the network"`` (of a checkerboard also an average
+            pool's; of randomness, the module's).
         channels: the channels concerned; none where it is the whole layer.
         evidence: a sentence with the numbers.
         suggestion: a sentence on what to change.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convscope.errors import ImageError
 from convscope.methods.scanning.reductions import Reduced, Reducer, peak_positions
-from convscope.methods.scanning.sources import Images, checked_image, class_of
+from convscope.methods.scanning.sources import Images, checked_image, class_answers, class_of
 from convscope.methods.scanning.strongest import Booleans, Integers
 from convscope.methods.scanning.tally import NO_CLASS, Tally
 from convscope.methods.scanning.units import ScannedLayer
@@ -99,10 +99,14 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Looked:
-    """A batch that went up: what each layer had of its images, and those it cannot count."""
+    """A batch that went up: what each layer had of its images, and those it cannot count.
+
+    The answers are [N], or none where nobody knows which are right.
+    """
 
     batch: list[_Image]
     found: dict[int, _Found]
+    answers: Integers
     left_out: dict[int, str]
     done: int
 
@@ -130,6 +134,8 @@ class ImagePass:
         self._net = net
         self._source = source
         self._layers = {layer.step: layer for layer in layers}
+        self._right = class_answers(source, net)
+        self._answer = None if self._right is None else net.answer
         self._size = size
         self._tally = tally
         self._own = threading.local()
@@ -192,7 +198,7 @@ class ImagePass:
 
     def _look(self, batch: list[_Image], done: int) -> _Looked:
         """Run the network on a batch, and again without those whose values are not finite."""
-        found = self._reduced(batch)
+        found, answers = self._reduced(batch)
         bad: dict[int, str] = {}
         finite = [all(row) for row in zip(*(f.reduced.finite() for f in found.values()))]  # noqa: B905
         if not all(finite):
@@ -202,8 +208,8 @@ class ImagePass:
                 if not good
             }
             batch = [image for image, good in zip(batch, finite, strict=True) if good]
-            found = self._reduced(batch)
-        return _Looked(batch, found, bad, done)
+            found, answers = self._reduced(batch)
+        return _Looked(batch, found, answers, bad, done)
 
     def _why_left_out(self, image: _Image) -> str:
         """Say in which layer the values of an image stop being finite."""
@@ -211,10 +217,11 @@ class ImagePass:
         name = first_not_finite(self._net.graph, pixels, self._layers)
         return f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
 
-    def _reduced(self, batch: list[_Image]) -> dict[int, _Found]:
+    def _reduced(self, batch: list[_Image]) -> tuple[dict[int, _Found], Integers]:
         """Run the network on a batch, padded to the one size, and reduce every layer's maps."""
+        answers = np.zeros(0, dtype=np.int64)
         if not batch:
-            return {}
+            return {}, answers
         numbers = np.array([image.number for image in batch])
         pixels = torch.zeros(self._size, *self._net.input_shape, dtype=self._net.dtype)
         for place, image in enumerate(batch):
@@ -224,6 +231,11 @@ class ImagePass:
             self._own.reducer = Reducer()
 
         def look(step: int, maps: Tensor, rectify: bool = False) -> None:
+            nonlocal answers
+            if self._answer is not None and step == self._answer.step:
+                answers = self._answer.decided(maps)[: len(batch)].cpu().numpy()
+            if step not in self._layers:
+                return
             layer = self._layers[step]
             reduced = self._own.reducer.reduce(maps, layer.never_negative, rectify)
             reduced = reduced.part(len(batch))
@@ -236,8 +248,9 @@ class ImagePass:
             found[step] = _Found(reduced, entering, places)
 
         pixels = self._net.checked(pixels)
-        visit(self._net.graph, pixels, self._layers, look, partial(look, rectify=True))
-        return found
+        wanted = {*self._layers} | (set() if self._answer is None else {self._answer.step})
+        visit(self._net.graph, pixels, wanted, look, partial(look, rectify=True))
+        return found, answers
 
     def _count(self, looked: _Looked) -> int:
         """Count a batch; return how many images are done."""
@@ -246,19 +259,23 @@ class ImagePass:
             for number, reason in looked.left_out.items():
                 self._leave_out(number, reason)
             if batch:
-                self._count_images(batch, looked.found)
+                self._count_images(batch, looked)
         return looked.done
 
-    def _count_images(self, batch: list[_Image], found: dict[int, _Found]) -> None:
+    def _count_images(self, batch: list[_Image], looked: _Looked) -> None:
         numbers = np.array([image.number for image in batch])
         classes = [class_of(image.label, self._source) for image in batch]
         labels = np.array([NO_CLASS if number is None else number for number in classes])
         for step, layer in self._layers.items():
-            part = found[step]
+            part = looked.found[step]
             positions = layer.shape[1] * layer.shape[2]
             self._tally.layers[layer.name].add(
                 part.reduced, positions, numbers, labels, part.entering, part.places
             )
+        if self._right is not None:
+            right = [None if number is None else self._right[number] for number in classes]
+            known = np.array([-1 if answer is None else answer for answer in right])
+            self._tally.answers.add(looked.answers, known)
         labelled = labels[labels != NO_CLASS]
         self._tally.class_images += np.bincount(labelled, minlength=len(self._tally.class_images))
         self._tally.other_labels += sum(image.label is not None for image in batch) - len(labelled)

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from convscope.errors import OutputError
+from convscope.methods.scanning.answers import SUSPECTS
 from convscope.methods.scanning.reductions import Singles
+from convscope.methods.scanning.sources import Images, images_of
 from convscope.methods.scanning.strongest import Booleans, Integers
 from convscope.methods.scanning.tally import LayerTally, Tally, bin_edges
+from convscope.network import Network
+from convscope.outputs import check_folder
+from convscope.results import Result
+from convscope.wording import counted
+
+ATLAS = "atlas"
+"""What a folder that holds one is marked as."""
+
+FOLDER = "none for a folder"
+BAD_SHOWN = 10
+STATISTICS = (
+    "peak_mean", "mean", "std", "active_images", "active_positions", "selectivity",
+)  # fmt: skip
+ARRAYS = ("peak", "image", "position", *STATISTICS, "class_peaks", "histogram", "similarity")
 
 Doubles = npt.NDArray[np.float64]
 
@@ -73,27 +95,53 @@ class LayerScan:
         dead: Booleans = (self.active_images == 0) & self.never_negative
         return dead
 
+    def top_class(self, channel: int, classes: Sequence[str]) -> str:
+        """Return which of the *classes* drives a channel most, or nothing."""
+        if not classes or not self.active_images[channel]:
+            return ""
+        return classes[int(np.nanargmax(self.class_peaks[channel]))]
 
-class Scan:
-    """The strongest activations and the statistics of every channel of every convolutional layer.
 
-    Args:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scan(Result):
+    """The strongest activations and the statistics of every channel of some convolutional layers.
+
+    Saved to a folder it is an atlas; its figure shows the strongest channels of one layer.
+
+    Attributes:
         tally: what was counted.
+        net: the network, and...
+        source: ... the images, which pictures are drawn from; None where they are not at hand, as
+            after :meth:`load` without them.
 
     """
 
-    def __init__(self, tally: Tally) -> None:
-        self.tally = tally
+    tally: Tally
+    net: Network | None = None
+    source: Images | None = None
 
-    def __repr__(self) -> str:
-        """Return the network, the data set and their sizes."""
-        units = sum(layer["shape"][0] for layer in self.tally.facts["layers"])
-        return f"Scan({self.network!r}, {units} channels over {self.images} images)"
+    figure: ClassVar[str] = "scan"
+    tabular: ClassVar[bool] = True
+
+    @classmethod
+    def of(
+        cls, tally: Tally, net: Network | None, source: Images | None, partial: str = ""
+    ) -> Scan:
+        """Return the scan that counted *tally*, with the notes that its pictures need."""
+        found = cls(tally, net, source, partial=partial)
+        doubt = found.doubt()
+        own = (*found.label_notes(), *((f"{doubt} {SUSPECTS}".removesuffix("."),) if doubt else ()))
+        return replace(found, notes=(*tally.facts["notes"], *own))
 
     @property
     def network(self) -> str:
         """The network's name."""
         return str(self.tally.facts["network"])
+
+    @property
+    def data(self) -> str:
+        """What the images are called."""
+        return str(self.tally.facts["data"]["name"])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -111,15 +159,9 @@ class Scan:
         return self.tally.bad
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What must be said of the images counted."""
-        count, classes = self.tally.other_labels, len(self.tally.facts["classes"])
-        if not count or not classes:
-            return ()
-        return (
-            f"{count:,} of {self.images:,} images have a label that is none of the {classes:,} "
-            f"classes, and count as without one",
-        )
+    def accuracy(self) -> float | None:
+        """Share of the labelled images that are answered rightly; None without labels."""
+        return self.tally.answers.accuracy
 
     @cached_property
     def layers(self) -> dict[str, LayerScan]:
@@ -129,24 +171,169 @@ class Scan:
             for facts in self.tally.facts["layers"]
         }
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one safetensors file, which :meth:`load` reads.
+    def label_notes(self) -> tuple[str, ...]:
+        """Return what must be said of the labels."""
+        count, classes = self.tally.other_labels, len(self.tally.facts["classes"])
+        if not count or not classes:
+            return ()
+        return (
+            f"{count:,} of {self.images:,} images have a label that is none of the {classes:,} "
+            f"classes, and count as without one",
+        )
+
+    def doubt(self) -> str:
+        """Return in words that the answers are hardly better than chance, where they should be."""
+        random = any(note.startswith("random weights") for note in self.tally.facts["notes"])
+        return "" if random else self.tally.answers.doubt()
+
+    def title(self, number: int) -> str:
+        """Return what an image is called."""
+        return f"image {number}" if self.source is None else self.source.title(number)
+
+    def with_pictures(self) -> tuple[Network, Images]:
+        """Return the network and the images, for what draws from them.
 
         Raises:
-            OutputError: if it cannot be written.
+            OutputError: if they are not at hand.
 
         """
-        self.tally.save(path)
+        if self.net is None or self.source is None:
+            raise OutputError(
+                "the pictures of a scan are drawn from its network and images: "
+                "cs.Scan.load(path, net, images)"
+            )
+        return self.net, self.source
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the numbers as ``LAYER/NAME``; docs/scan.md lists them."""
+        arrays: dict[str, npt.NDArray[Any]] = {"bin_edges": bin_edges()}
+        for layer in self.layers.values():
+            own = {name: getattr(layer, name) for name in ARRAYS}
+            own["similarity"] = own["similarity"].astype(np.float32)
+            arrays |= {f"{layer.name}/{key}": np.ascontiguousarray(v) for key, v in own.items()}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was scanned with what, fit for JSON."""
+        return {
+            **self.tally.facts,
+            "notes": self.notes,
+            "partial": self.partial,
+            "made_with": self.made_with,
+            "images": self.images,
+            "bad": [{"image": self.title(n), "reason": why} for n, why in self.bad.items()],
+            "accuracy": self.accuracy,
+        }
+
+    def to_dict(self, **options: Any) -> dict[str, Any]:
+        """Return what was scanned and the layers, with the rows of :meth:`table` as ``units``."""
+        layers = [
+            {"layer": layer.name, "channels": layer.shape[0], "dead": int(layer.dead.sum())}
+            for layer in self.layers.values()
+        ]
+        return {**self.facts(), "layers": layers, "units": self.table()}
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a channel: its statistics, NaN where there is none."""
+        return [
+            {
+                "layer": layer.name,
+                "read_at": layer.read_at,
+                "channel": channel,
+                "dead": bool(layer.dead[channel]),
+                "strongest": float(layer.peak[channel, 0]),
+                **{name: float(getattr(layer, name)[channel]) for name in STATISTICS},
+                "top_class": layer.top_class(channel, self.classes),
+                "entries": int((layer.image[channel] >= 0).sum()),
+            }
+            for layer in self.layers.values()
+            for channel in range(layer.shape[0])
+        ]
+
+    def summary(self) -> str:
+        """Return what was scanned, how many channels are dead, and what was left out."""
+        layers = list(self.layers.values())
+        channels = sum(layer.shape[0] for layer in layers)
+        dead = sum(int(layer.dead.sum()) for layer in layers)
+        right = "" if self.accuracy is None else f"; {self.accuracy:.1%} answered rightly"
+        lines = [
+            f"{self.network}: {counted(channels, 'channel')} of {counted(len(layers), 'layer')} "
+            f"over {counted(self.images, 'image')} of {self.data}; {dead:,} never active{right}"
+        ]
+        if self.partial:
+            lines.append(f"partial: {self.partial}")
+        lines += self.notes[len(self.tally.facts["notes"]) :]
+        if self.bad:
+            lines.append(f"{counted(len(self.bad), 'image')} left out:")
+            shown = list(self.bad.items())[:BAD_SHOWN]
+            lines += [f"  {self.title(number)}: {why}" for number, why in shown]
+        if len(self.bad) > BAD_SHOWN:
+            lines.append(f"  and {len(self.bad) - BAD_SHOWN} more; the JSON names them all")
+        return "\n".join(lines)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Scan:
-        """Read what :meth:`save` wrote.
+    def endings(cls) -> tuple[str, ...]:
+        """Return the endings of the files that :meth:`save` can write."""
+        return (*super().endings(), FOLDER)
+
+    @classmethod
+    def check(cls, path: str | os.PathLike[str]) -> Path:
+        """Return *path* if :meth:`save` can write there.
+
+        Raises:
+            OutputError: if its ending is another, or nothing can be written there.
+
+        """
+        return super().check(path) if Path(path).suffix else check_folder(path, ATLAS)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        width: str | float = "text",
+        caption: str = "short",
+        **options: Any,
+    ) -> None:
+        """Write a file of the kind that its ending names, or, without an ending, an atlas folder.
+
+        ``.safetensors`` holds all that was counted, for :meth:`load` and :func:`.merge`.
+
+        Args:
+            path: the file or folder.
+            width: see :meth:`plot`.
+            caption: see :meth:`plot`.
+            options: see :meth:`plot`; of an atlas those of :func:`.write_atlas`, such as *rule*.
+
+        Raises:
+            OutputError: if the ending is another, or nothing can be written there.
+
+        """
+        path = self.check(path)
+        if not path.suffix:
+            # By its name, and only now: what draws an atlas lies above the methods.
+            import_module("convscope.atlas.build").write_atlas(self, path, **options)
+        elif path.suffix.lower() == ".safetensors":
+            self.tally.save(path)
+        else:
+            super().save(path, width=width, caption=caption, **options)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], net: Network | None = None, images: Any = None
+    ) -> Scan:
+        """Read what :meth:`save` wrote as ``.safetensors``, or an atlas's ``scan.safetensors``.
+
+        Args:
+            path: the file.
+            net: the network that was scanned with, for pictures.
+            images: the images that were scanned, for pictures.
 
         Raises:
             DataError: if it is missing or something else.
 
         """
-        return cls(Tally.load(path))
+        source = None if net is None or images is None else images_of(images, net)
+        return cls.of(Tally.load(path), net, source)
 
 
 def _layer_scan(facts: dict[str, Any], tally: LayerTally, whole: Tally) -> LayerScan:

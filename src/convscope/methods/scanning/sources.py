@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from PIL import Image as Pillow
 from torch import Tensor
 
 from convscope.arguments import described
@@ -144,8 +145,9 @@ class GivenImages:
     """Any data set with a length and a ``[number]``, of images or of (image, label, ...).
 
     Args:
-        dataset: gives float tensors [C, H, W] in the network's input space, alone or first of
-            several; the second is the image's label where it is a whole number.
+        dataset: gives pictures (files or Pillow images), or float tensors [C, H, W] in the
+            network's input space, alone or first of several; the second is the image's label where
+            it is a whole number.
         net: names the classes where the data set does not (as ``classes``).
 
     Raises:
@@ -165,7 +167,7 @@ class GivenImages:
             )
         if not count:
             raise DataError("the data set holds no image")
-        self._dataset = dataset
+        self._dataset, self._preprocess = dataset, net.preprocess
         self.name = type(dataset).__name__
         self.classes = _classes(dataset, net)
 
@@ -181,17 +183,21 @@ class GivenImages:
         except Exception as error:  # another's code meets a bad image with any error
             raise ImageError(f"cannot be read: {type(error).__name__}: {error}") from error
         image, label, *_ = (*item, None, None) if isinstance(item, tuple | list) else (item, None)
+        if isinstance(image, str | os.PathLike | Pillow.Image):
+            image = self._preprocess(image)[0]
         if not isinstance(image, Tensor) or image.dim() != 3:
-            raise ImageError("is no tensor [C, H, W]")
+            raise ImageError("is no picture, nor a tensor [C, H, W]")
         return image, _whole_number(label) if self.classes else None
 
     def title(self, number: int) -> str:
-        """Return the image's number."""
-        return f"image {number}"
+        """Return the name of the image's file, or its number."""
+        path = self.path(number)
+        return f"image {number}" if path is None else path.name
 
-    def path(self, number: int) -> None:
-        """Return nothing: a data set does not say where its images come from."""
-        return
+    def path(self, number: int) -> Path | None:
+        """Return the file, where a list holds files."""
+        item = self._dataset[number] if isinstance(self._dataset, list | tuple) else None
+        return Path(item) if isinstance(item, str | os.PathLike) else None
 
     def fingerprint(self) -> str:
         """Return the data set's own fingerprint if it has one, else what it is called."""
@@ -249,6 +255,8 @@ class SomeImages:
 def images_of(images: Any, net: Network) -> Images:
     """Return a set of images for a scan: a folder's path, a data set, or such a set itself.
 
+    A data set that knows how its pictures become inputs has ``as_pictures(preprocess)``.
+
     Raises:
         DataError: if it is none of these.
 
@@ -258,6 +266,9 @@ def images_of(images: Any, net: Network) -> Images:
     if all(hasattr(images, name) for name in ("load", "title", "path", "fingerprint")):
         given: Images = images
         return given
+    if hasattr(images, "as_pictures"):
+        pictures: Images = images.as_pictures(net.preprocess)
+        return pictures
     return GivenImages(images, net)
 
 

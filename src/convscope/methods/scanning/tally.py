@@ -16,13 +16,14 @@ from safetensors.numpy import save_file
 
 from convscope.errors import DataError, OutputError
 from convscope.methods.moments import Moments, PairMoments, pooled
+from convscope.methods.scanning.answers import Answers
 from convscope.methods.scanning.reductions import Reduced, Singles
 from convscope.methods.scanning.strongest import Booleans, Integers, Strongest
 from convscope.outputs import written_beside
 
 Doubles = npt.NDArray[np.float64]
 
-FORMAT = 2
+FORMAT = 3
 PEAKS_TOGETHER = 64
 """Peaks of so many images are correlated at once: those of a few cost hardly less than those of
 many, as each addition runs over all pairs of channels."""
@@ -186,6 +187,7 @@ class Tally:
         class_images: [K], the images counted of each class.
         bad: image number -> why it was left out.
         other_labels: how many of the images counted have a label that is none of the classes.
+        answers: how the labelled ones are answered.
 
     """
 
@@ -193,6 +195,7 @@ class Tally:
     layers: dict[str, LayerTally]
     looked_at: Booleans
     class_images: Integers
+    answers: Answers
     bad: dict[int, str] = field(default_factory=dict)
     other_labels: int = 0
 
@@ -210,6 +213,7 @@ class Tally:
             },
             np.zeros(facts["data"]["images"], dtype=bool),
             np.zeros(classes, dtype=np.int64),
+            Answers.none(facts["answers"]),
         )
 
     @property
@@ -239,6 +243,7 @@ class Tally:
             layer.merge(other.layers[name])
         self.looked_at |= other.looked_at
         self.class_images += other.class_images
+        self.answers.merge(other.answers)
         self.other_labels += other.other_labels
         self.bad = dict(sorted({**self.bad, **other.bad}.items()))
 
@@ -271,6 +276,7 @@ class Tally:
         }
         arrays["looked_at"] = np.packbits(self.looked_at)
         arrays["class_images"] = self.class_images
+        arrays |= {f"answers.{name}": array for name, array in self.answers.arrays().items()}
         bad = {str(number): reason for number, reason in sorted(self.bad.items())}
         header = json.dumps(
             {"format": FORMAT, "facts": self.facts, "bad": bad, "other_labels": self.other_labels}
@@ -319,7 +325,9 @@ class Tally:
         looked_at = np.unpackbits(arrays["looked_at"], count=images).astype(bool)
         bad = {int(number): reason for number, reason in header["bad"].items()}
         class_images, other_labels = arrays["class_images"], header["other_labels"]
-        return cls(facts, layers, looked_at, class_images, bad, other_labels)
+        names = Answers.none(0).arrays()
+        answers = Answers(**{name: arrays[f"answers.{name}"] for name in names})
+        return cls(facts, layers, looked_at, class_images, answers, bad, other_labels)
 
 
 def _floor(layer: dict[str, Any]) -> float:

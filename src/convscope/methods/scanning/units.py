@@ -1,8 +1,10 @@
 """Which units a scan looks at: those of every convolution, behind its rectifier."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from convscope.errors import UnitError
 from convscope.network import Network
@@ -44,16 +46,23 @@ class ScannedLayer:
     shape: tuple[int, int, int]
 
 
-def scanned_layers(net: Network) -> list[ScannedLayer]:
-    """Return the convolutional layers of a network, in the order they run.
+def scanned_layers(
+    net: Network, layer: str | nn.Module | Sequence[str | nn.Module] | None = None
+) -> list[ScannedLayer]:
+    """Return the convolutional layers of a network, or those that are named, in the order they run.
 
     A unit's activation is what the rest of the network sees of it: the map behind the rectifier
     that follows the convolution, with at most a norm (batch, group, instance or layer norm) and a
     max pool in between and nothing else that reads them. Without such a rectifier it is the map
     behind the norm that follows at once, or else the convolution's own.
 
+    Args:
+        net: the network.
+        layer: a name, or a module: of a convolution, or of where its units are read; several in a
+            list; None for all.
+
     Raises:
-        UnitError: if it has none.
+        UnitError: if it has none, or *layer* is neither.
 
     >>> import torch
     >>> from torch import nn
@@ -61,8 +70,28 @@ def scanned_layers(net: Network) -> list[ScannedLayer]:
     >>> net = Network(module, torch.zeros(1, 3, 8, 8))
     >>> [(layer.name, layer.read_at) for layer in scanned_layers(net)]
     [('0', '1'), ('2', '2')]
+    >>> [found.name for found in scanned_layers(net, "1")]
+    ['0']
 
     """
+    found = _all_layers(net)
+    if not found:
+        raise UnitError(f"{net.name} has no convolutional layer to scan")
+    if layer is None:
+        return found
+    given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
+    if not given:
+        raise UnitError("no layer was named")
+    steps = {net.step(one): one for one in given}
+    known = {step for own in found for step in (own.convolution, own.step)}
+    for step, one in steps.items():
+        if step not in known:
+            name = one if isinstance(one, str) else net.graph.steps[step].name
+            raise UnitError(f"{name} of {net.name} is no convolution, nor what follows one")
+    return [own for own in found if {own.convolution, own.step} & steps.keys()]
+
+
+def _all_layers(net: Network) -> list[ScannedLayer]:
     graph = net.graph
     found = []
     for index in graph.needed_for([graph.output]):
@@ -84,8 +113,6 @@ def scanned_layers(net: Network) -> list[ScannedLayer]:
                 shape=(shape[1], shape[2], shape[3]),
             )
         )
-    if not found:
-        raise UnitError(f"{net.name} has no convolutional layer to scan")
     return found
 
 
