@@ -137,9 +137,9 @@ def test_every_build_of_network_has_its_strongest_found(name):
 
 
 def same_file(one, other, folder):
-    one.save(folder / "one")
-    other.save(folder / "other")
-    return (folder / "one").read_bytes() == (folder / "other").read_bytes()
+    one.save(folder / "one.safetensors")
+    other.save(folder / "other.safetensors")
+    return (folder / "one.safetensors").read_bytes() == (folder / "other.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -149,9 +149,9 @@ def test_random_parts_merge_into_the_whole(seed, net, whole, tmp_path):
     owner = generator.integers(0, 1 + seed, len(pictures))
     for part in np.unique(owner):
         share = np.flatnonzero(owner == part)
-        cs.scan(net, pictures, top=TOP, memory=FEW, only=share).save(tmp_path / f"{part}")
+        cs.scan(net, pictures, top=TOP, memory=FEW, only=share).save(tmp_path / f"{part}.safetensors")
     order = generator.permutation(np.unique(owner))
-    merged, again = (cs.merge(cs.Scan.load(tmp_path / f"{p}") for p in order) for _ in range(2))
+    merged, again = (cs.merge(cs.Scan.load(tmp_path / f"{p}.safetensors") for p in order) for _ in range(2))
     assert same_file(merged, again, tmp_path)
     for name, layer in whole.layers.items():
         for field in dataclasses.fields(layer):
@@ -224,8 +224,8 @@ def test_an_exported_program_is_scanned_like_its_module():
 
 
 def test_a_saved_scan_comes_back(whole, tmp_path):
-    whole.save(tmp_path / "scan")
-    loaded = cs.Scan.load(tmp_path / "scan")
+    whole.save(tmp_path / "scan.safetensors")
+    loaded = cs.Scan.load(tmp_path / "scan.safetensors")
     assert same_file(loaded, whole, tmp_path)
     assert loaded.bad == whole.bad
     assert loaded.layers["0"].mean.tolist() == whole.layers["0"].mean.tolist()
@@ -248,11 +248,11 @@ def test_killed_at_random_moments_it_resumes_to_the_same_bytes(whole, tmp_path):
     states.mkdir()
     worker = [sys.executable, Path(__file__).with_name("scan_worker.py"), states, "30"]
     subprocess.run(worker, check=True)
-    whole.save(tmp_path / "whole")
+    whole.save(tmp_path / "whole.safetensors")
     finished = list(states.glob("[0-9]"))
     assert finished
     for state in finished:
-        assert state.read_bytes() == (tmp_path / "whole").read_bytes()
+        assert state.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "ppm", "tiff", "png", "jpg", "gif", "webp"])
@@ -284,11 +284,11 @@ def test_a_link_to_nowhere_and_an_unreadable_file_are_named(tmp_path):
 
 
 def test_another_scan_in_the_state_file_is_not_overwritten(net, whole, tmp_path):
-    whole.save(tmp_path / "state")
+    whole.save(tmp_path / "state.safetensors")
     with pytest.raises(DataError, match="holds a scan already"):
-        cs.scan(net, Pictures(), top=TOP, memory=FEW, state=tmp_path / "state")
+        cs.scan(net, Pictures(), top=TOP, memory=FEW, state=tmp_path / "state.safetensors")
     with pytest.raises(DataError, match="made with another top"):
-        cs.scan(net, Pictures(), top=5, memory=FEW, state=tmp_path / "state", resume=True)
+        cs.scan(net, Pictures(), top=5, memory=FEW, state=tmp_path / "state.safetensors", resume=True)
 
 
 def test_histogram_bins_hold_their_lower_edge():
@@ -483,7 +483,7 @@ def test_a_label_of_no_class_costs_the_label_alone(tmp_path):
     assert found.notes == (note,)
     parts = [cs.scan(net, pairs, only=[0, 2, 4]), cs.scan(net, pairs, only=[1, 3])]
     assert same_file(cs.merge(parts), found, tmp_path)
-    assert cs.Scan.load(tmp_path / "one").notes == (note,)
+    assert cs.Scan.load(tmp_path / "one.safetensors").notes == (note,)
 
 
 def test_images_without_a_label_do_not_take_it_from_those_beside_them():

@@ -38,7 +38,7 @@ def scan(
     layer: LayerName | Sequence[LayerName] | None = None,
     *,
     top: int = 9,
-    only: Sequence[int] | None = None,
+    only: Sequence[int] | Integers | None = None,
     memory: int | str = budget.DEFAULT,
     state: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -144,7 +144,7 @@ def merge(scans: Iterable[Scan]) -> Scan:
     return Scan.of(tally, parts[0].net, parts[0].source)
 
 
-def _numbers(only: Sequence[int] | None, count: int) -> Integers:
+def _numbers(only: Sequence[int] | Integers | None, count: int) -> Integers:
     """Return the numbers of the images to scan, in order."""
     if only is None:
         return np.arange(count)
