@@ -142,24 +142,25 @@ def test_tiles_show_the_patch_and_the_projection(home):
     layer, atlas = scan.layers["3"], Atlas(home / "whole")
     channel = int(np.flatnonzero(~layer.dead)[0])
     unit = atlas.unit("3", channel)
-    for rank, entry in enumerate(unit.facts["entries"]):
+    for rank in range(len(unit.titles)):
         image = source.load(int(layer.image[channel, rank]))[0]
         p = cs.project(net, image[None], "4", [channel])
-        assert p.position[0, 0].tolist() == layer.position[channel, rank].tolist() == entry[2:4]
+        assert p.position[0, 0].tolist() == layer.position[channel, rank].tolist()
+        assert unit.position[rank].tolist() == p.position[0, 0].tolist()
         top, left, bottom, right = p.window[0, 0].tolist()
-        assert entry[4:8] == [top, left, bottom, right]
+        assert unit.window[rank].tolist() == [top, left, bottom, right]
         shown = to_display(values := p.pixels[0, 0][:, top:bottom, left:right],
                            scale := display_scale(values))  # fmt: skip
-        assert entry[8] == pytest.approx(scale.limit, rel=1e-3)
+        assert float(unit.limit[rank]) == pytest.approx(scale.limit, rel=1e-3)
         # The field is 8 pixels, 64 in the tile; beyond the image it is hatched.
-        tile = unit.projections[rank]
+        tile = unit.projections[rank].numpy()
         assert tile.shape == (64, 64, 3)
         rows_out = 8 - (bottom - top) if top == 0 else 0
         columns_out = 8 - (right - left) if left == 0 else 0
         inside = tile[rows_out * 8 :, columns_out * 8 :][::8, ::8]
         found = inside[: bottom - top, : right - left].astype(int)
         assert np.abs(found - shown).max() <= 1
-        patch = unit.patches[rank][rows_out * 8 :, columns_out * 8 :][::8, ::8]
+        patch = unit.patches[rank].numpy()[rows_out * 8 :, columns_out * 8 :][::8, ::8]
         pixels = (image[:, top:bottom, left:right] * 255).round().movedim(0, -1).numpy()
         assert np.abs(patch[: bottom - top, : right - left] - pixels).max() <= 1
 
@@ -225,7 +226,7 @@ def test_unit_is_drawn_from_the_atlas(home, tmp_path):
 def test_a_units_figure_names_its_images_and_units(home, tmp_path, monkeypatch):
     sheets = []
     monkeypatch.setattr(Sheet, "save", lambda sheet, path: sheets.append(sheet) or path.touch())
-    run("unit", home / "whole", "3", 0, "-o", tmp_path / "unit.png")
+    run("unit", home / "whole", "3", 0, "-o", tmp_path / "unit.png", "--caption", "full")
     texts = [text.get_text() for text in sheets[0].figure.texts]
     scan, images = cs.Scan.load(home / "whole" / TALLY), titles(home)
     layer = scan.layers["3"]

@@ -645,6 +645,33 @@ def test_an_interrupt_hands_out_what_was_measured():
     assert found.layers[0].without is None
 
 
+def test_wrong_preprocessing_is_the_first_suspect():
+    """A classifier that is right on its own pictures, and then is given them turned inside out."""
+    torch.manual_seed(0)
+    convolution, linear = nn.Conv2d(3, 3, 1, bias=False), nn.Linear(3, 3)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+        linear.weight.copy_(torch.eye(3))
+        linear.bias.zero_()
+    module = nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    net = Network(module, torch.zeros(1, 3, 8, 8), preprocess="none", classes=["r", "g", "b"])
+    labels = [n % 3 for n in range(60)]
+    pictures = [torch.eye(3)[n].view(3, 1, 1) + 0.2 * torch.rand(3, 8, 8) for n in labels]
+    right = list(zip(pictures, labels, strict=True))
+    wrong = list(zip([1 - picture for picture in pictures], labels, strict=True))
+    assert cs.scan(net, right).accuracy == 1.0
+    assert cs.scan(net, right).notes == ()
+    assert "hardly better than chance" not in [f.kind for f in cs.diagnose(net, right).findings]
+    (note,) = cs.scan(net, wrong).notes
+    assert note.startswith("0.0% of 60 labelled images are answered rightly, and chance alone")
+    assert "Suspect the preprocessing first" in note
+    assert "Suspect the preprocessing first" in cs.scan(net, wrong).summary()
+    found = cs.diagnose(net, wrong, budget=0)
+    assert found.findings[0].kind == "hardly better than chance"
+    assert "Suspect the preprocessing first" in repr(found) + found.summary()
+    assert cs.scan(net, wrong[:15]).notes == ()  # so few say nothing
+
+
 def test_bad_images_are_left_out_and_named():
     images = list(noise(60, 3, 12, 12))
     images[7] = torch.full((3, 12, 12), torch.nan)
@@ -756,8 +783,10 @@ def test_the_command_names_what_it_finds(run, tmp_path):
     status, out, err = run("diagnose", "networks.py:killed", "pictures", "--json")
     assert status == 0, err
     answer = json.loads(out)
-    assert [f["kind"] for f in answer["findings"]] == ["dead units"]
-    assert answer["findings"][0]["channels"][:6] == [0, 1, 2, 3, 4, 5]
+    # Nothing was ever trained, and the pictures are noise.
+    kinds = [f["kind"] for f in answer["findings"]]
+    assert kinds == ["hardly better than chance", "dead units"]
+    assert answer["findings"][1]["channels"][:6] == [0, 1, 2, 3, 4, 5]
     assert (answer["images"], list(answer["bad"])) == (60, ["cat/broken.png"])
     assert answer["accuracy"] is not None
     with Image.open(tmp_path / "diagnosis.png") as figure:
@@ -769,7 +798,7 @@ def test_the_command_goes_on_from_an_atlas(run, tmp_path):
     assert status == 0, err
     status, out, err = run("diagnose", "networks.py:killed", "atlas", "-o", "d.safetensors")
     assert status == 0, err
-    assert re.search(r"1\. 0: dead units\. \d of 20 units", out)
+    assert re.search(r"2\. 0: dead units\. \d of 20 units", out)
     assert "1 image left out" in out
     found = cs.Diagnosis.load(tmp_path / "d.safetensors")
     assert (found.images, found.answered) == (60, 60)
@@ -781,7 +810,7 @@ def test_the_commands_thresholds_are_options(run):
     arguments = ("diagnose", "networks.py:killed", "pictures", "-o", "d.png", "--budget", "0")
     status, out, _ = run(*arguments, "--threshold", "dead=0.4")
     assert status == 0
-    assert "nothing is wrong by these thresholds" in out
+    assert "dead units" not in out
     assert "left out: importance of all layers" in out
     for text, message in (
         ("dead", "--threshold is NAME=NUMBER, such as dead=0.2, not 'dead'"),

@@ -82,7 +82,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
     "scan": {
         "--merge": "`cs.merge`",
-        "--rule": "of the atlas's pictures, which the command makes besides",
+        "channels": "of the figure; in an atlas are all, and `unit` draws one",
         "--part": "as K/N; Python names the images, in `only`",
         "only": "--part K/N chooses them",
         "state": "in the atlas's folder",

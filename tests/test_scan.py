@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from convscope.methods.scanning.reductions import Reducer
 from convscope.methods.scanning.result import bin_name, class_selectivity
 from convscope.methods.scanning.tally import bin_edges
 from convscope.methods.scanning.units import scanned_layers
+from convscope.study.data import ImageSet
 from scan_worker import Pictures, network
 
 TOP = 4
@@ -149,9 +151,13 @@ def test_random_parts_merge_into_the_whole(seed, net, whole, tmp_path):
     owner = generator.integers(0, 1 + seed, len(pictures))
     for part in np.unique(owner):
         share = np.flatnonzero(owner == part)
-        cs.scan(net, pictures, top=TOP, memory=FEW, only=share).save(tmp_path / f"{part}.safetensors")
+        cs.scan(net, pictures, top=TOP, memory=FEW, only=share).save(
+            tmp_path / f"{part}.safetensors"
+        )
     order = generator.permutation(np.unique(owner))
-    merged, again = (cs.merge(cs.Scan.load(tmp_path / f"{p}.safetensors") for p in order) for _ in range(2))
+    merged, again = (
+        cs.merge(cs.Scan.load(tmp_path / f"{p}.safetensors") for p in order) for _ in range(2)
+    )
     assert same_file(merged, again, tmp_path)
     for name, layer in whole.layers.items():
         for field in dataclasses.fields(layer):
@@ -288,7 +294,9 @@ def test_another_scan_in_the_state_file_is_not_overwritten(net, whole, tmp_path)
     with pytest.raises(DataError, match="holds a scan already"):
         cs.scan(net, Pictures(), top=TOP, memory=FEW, state=tmp_path / "state.safetensors")
     with pytest.raises(DataError, match="made with another top"):
-        cs.scan(net, Pictures(), top=5, memory=FEW, state=tmp_path / "state.safetensors", resume=True)
+        cs.scan(
+            net, Pictures(), top=5, memory=FEW, state=tmp_path / "state.safetensors", resume=True
+        )
 
 
 def test_histogram_bins_hold_their_lower_edge():
@@ -546,3 +554,111 @@ def test_rectifying_block_by_block_is_rectifying(layout, dtype):
     assert np.array_equal(expected.active, (rectified > 0).sum((2, 3)).numpy())
     for name in ("peak", "mean", "squares", "active"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))
+
+
+# What it shows, and where it comes from.
+
+
+@pytest.fixture(scope="module")
+def small() -> cs.Scan:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU())
+    net = cs.Network(module, torch.zeros(1, 3, 16, 16), preprocess="none")
+    return cs.scan(net, list(torch.rand(12, 3, 16, 16)))
+
+
+def test_a_scan_is_saved_to_any_ending_or_to_a_folder(small, tmp_path):
+    for ending in (".png", ".svg", ".pdf", ".json", ".csv", ".npz", ".safetensors"):
+        small.save(tmp_path / f"scan{ending}")
+        assert (tmp_path / f"scan{ending}").stat().st_size > 500
+    with Image.open(tmp_path / "scan.png") as drawn:
+        assert drawn.width == 770
+    said = json.loads((tmp_path / "scan.json").read_text())
+    assert (said["network"], said["images"]) == (small.network, 12)
+    assert len(said["units"]) == len(small.table()) == 12
+    assert said["units"][3]["strongest"] == pytest.approx(float(small.layers["0"].peak[3, 0]))
+    with np.load(tmp_path / "scan.npz") as arrays:
+        assert arrays["2/image"].tolist() == small.layers["2"].image.tolist()
+    small.save(tmp_path / "atlas")
+    assert (tmp_path / "atlas" / "index.html").exists()
+    unit = cs.Atlas(tmp_path / "atlas").unit("2", 1)
+    assert unit.image.tolist() == [n for n in small.layers["2"].image[1].tolist() if n >= 0]
+    unit.save(tmp_path / "unit.safetensors")
+    loaded = cs.AtlasUnit.load(tmp_path / "unit.safetensors")
+    assert loaded.to_json() == unit.to_json()
+    assert torch.equal(loaded.patches, unit.patches)
+    with pytest.raises(cs.ConvscopeError, match=r"must be one of \.png.*none for a folder"):
+        small.save(tmp_path / "scan.txt")
+
+
+@pytest.mark.parametrize("width", ["column", "text", "slide"])
+def test_letters_of_its_figure_stay_legible_and_inside(small, width):
+    drawn = small.plot(width=width, layer="0", channels=[0, 2, 3, 7])
+    drawn.canvas.draw()
+    across, high = drawn.canvas.get_width_height()
+    assert min(text.get_fontsize() for text in drawn.texts) >= 7
+    for text in drawn.texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0, text.get_text()
+        assert box.x1 <= across + 1, text.get_text()
+        assert 0 <= box.y0 < box.y1 <= high, text.get_text()
+    assert sum(", channel " in text.get_text() for text in drawn.texts) == 4
+
+
+def test_its_pictures_need_the_network_and_images(small, tmp_path):
+    small.save(tmp_path / "scan.safetensors")
+    bare = cs.Scan.load(tmp_path / "scan.safetensors")
+    assert bare.to_json() == small.to_json()
+    with pytest.raises(cs.ConvscopeError, match=r"cs\.Scan\.load\(path, net, images\)"):
+        bare.plot()
+    images = [small.source.load(number)[0] for number in range(12)]
+    whole = cs.Scan.load(tmp_path / "scan.safetensors", small.net, images)
+    assert len(whole.plot().axes) == len(small.plot().axes) > 0
+
+
+def test_some_layers_are_scanned_as_all_are(small):
+    images = [small.source.load(number)[0] for number in range(12)]
+    for layer in ("2", "3", small.net.module[2], ["2"]):
+        found = cs.scan(small.net, images, layer)
+        assert list(found.layers) == ["2"]
+        assert found.layers["2"].peak.tolist() == small.layers["2"].peak.tolist()
+    with pytest.raises(cs.ConvscopeError, match="the scan is of some layers only"):
+        cs.diagnose(small.net, images, scanned=cs.scan(small.net, images, "2"))
+    flat = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(392, 2))
+    net = cs.Network(flat, torch.zeros(1, 3, 16, 16))
+    with pytest.raises(cs.ConvscopeError, match="2 of Sequential is no convolution"):
+        cs.scan(net, images, "2")
+
+
+def test_image_sets_and_lists_of_pictures_are_preprocessed(tmp_path):
+    module = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
+    net = cs.Network(module, torch.zeros(1, 3, 4, 4), mean=[0.5] * 3, std=[0.25] * 3)
+    pixels = torch.randint(0, 256, (6, 3, 4, 4), generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(6) % 2
+    whole = ImageSet(pixels.to(torch.uint8), labels, ("a", "b"))
+    pictures = [Image.fromarray(one.permute(1, 2, 0).byte().numpy()) for one in pixels]
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    for picture, file in zip(pictures, files, strict=True):
+        picture.save(file)
+    expected = cs.scan(net, list((pixels / 255 - 0.5) / 0.25)).layers["0"]
+    for images in (whole, pictures, files, list(zip(pictures, labels.tolist(), strict=True))):
+        found = cs.scan(net, images).layers["0"]
+        np.testing.assert_allclose(found.peak, expected.peak, rtol=1e-5)
+        np.testing.assert_array_equal(found.image, expected.image)
+    assert cs.scan(net, whole).classes == ("a", "b")
+    assert cs.scan(net, files).title(3) == "3.png"
+
+
+def test_an_interrupt_hands_out_the_images_until_then(small):
+    images = [small.source.load(number)[0] for number in range(12)]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    # One image at a time.
+    with pytest.raises(cs.Interrupted) as stopped:
+        cs.scan(small.net, images, memory=1, progress=stop)
+    found = stopped.value.result
+    assert (found.partial, found.images) == ("interrupted", 1)
+    assert "partial: interrupted" in repr(found)
+    assert len(repr(small)) < 1000

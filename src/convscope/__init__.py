@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from convscope.arguments import checked
 
 if TYPE_CHECKING:
+    from convscope.atlas.atlas import Atlas
     from convscope.display import DisplayScale
     from convscope.errors import (
         ConvscopeError,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from convscope.methods.scan import merge, scan
     from convscope.methods.scanning.result import LayerScan, Scan
     from convscope.methods.scanning.sources import Images
+    from convscope.methods.scanning.unit import AtlasUnit
     from convscope.models.plain import NetConfig
     from convscope.network import Layer, Network
     from convscope.pages.comparison import comparison_report
@@ -82,6 +84,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Alternative",
     "Architecture",
+    "Atlas",
+    "AtlasUnit",
     "Augmentation",
     "Checkerboard",
     "Comparison",
@@ -160,6 +164,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "convscope.atlas.atlas": "Atlas",
     "convscope.display": "DisplayScale",
     "convscope.errors": "ConvscopeError DataError ImageError Interrupted ModelError OutputError "
     "RuleError TraceError TrainError UnitError",
@@ -190,6 +195,7 @@ _HOMES = {
     "convscope.methods.sanity_result": "Sanity",
     "convscope.methods.scan": "merge scan",
     "convscope.methods.scanning.result": "LayerScan Scan",
+    "convscope.methods.scanning.unit": "AtlasUnit",
     "convscope.methods.scanning.sources": "Images",
     "convscope.models.plain": "NetConfig",
     "convscope.network": "Layer Network",

@@ -81,7 +81,6 @@ def scan(
     from convscope.figures.style import style
     from convscope.methods.budget import parse_bytes
     from convscope.methods.project import chosen_rule
-    from convscope.methods.scanning.result import Scan
     from convscope.network.rules import rule_named
 
     style(width, caption)
@@ -96,9 +95,7 @@ def scan(
     rule_named(rule)
     room = parse_bytes(memory)
     share = _part(part)
-    Scan.check(output)
-    if not output.suffix:
-        _check_folder(output, images, resume)
+    _check(output, images, resume)
     network = replace(network, model=model)
     net = network.load()
     chosen_rule(net, rule)
@@ -143,10 +140,15 @@ def _part(part: str | None) -> tuple[int, int]:
     return number, count
 
 
-def _check_folder(output: Path, images: Path, resume: bool) -> None:
+def _check(output: Path, images: Path, resume: bool) -> None:
     """Refuse to write over another atlas, among somebody's files, or among the pictures."""
     from convscope.atlas.place import KIND, TALLY
+    from convscope.methods.scanning.result import Scan
     from convscope.outputs import check_folder
+
+    if output.suffix:
+        Scan.check(output)
+        return
 
     if (output / TALLY).exists() and not resume:
         raise OutputError(f"{output} holds a scan already: --resume it, or name another folder")
@@ -227,7 +229,6 @@ def _merge(parts: list[Path], written: _Written) -> None:
     from convscope.methods.scanning.result import Scan
     from convscope.network.rules import rule_named
 
-    Scan.check(written.output)
     atlases = [Atlas(part) for part in parts]
     whole = merge(Scan.load(part / TALLY) for part in parts)
     facts = atlases[0].facts
@@ -237,8 +238,7 @@ def _merge(parts: list[Path], written: _Written) -> None:
     if wrong := misshapen(facts["model"], {"model": str, "options": dict, "images": str}):
         raise DataError(f"{parts[0]} does not say rightly what network it is of: {wrong}")
     names = ModelNames(**facts["model"])
-    if not written.output.suffix:
-        _check_folder(written.output, Path(names.images), resume=False)
+    _check(written.output, Path(names.images), resume=False)
     net = NamedNetwork(names.model, **names.options).load()
     source = open_images(Path(names.images), net)
     if source.fingerprint() != facts["data"]["fingerprint"]:

@@ -21,7 +21,7 @@ UNITS, ENTRIES = 6, 9
 
 def figure(
     found: Scan, style: Style, layer: str | None = None, channels: Sequence[int] | None = None,
-    rule: str = "deconvnet", top: int = UNITS,
+    rule: str = "deconvnet",
 ) -> Sheet:  # fmt: skip
     """Draw channels of a layer: nine patches of each, and what drives it there.
 
@@ -29,9 +29,8 @@ def figure(
         found: the scan, with its network and images at hand.
         style: how wide, and with which caption.
         layer: a convolution's name; None for the last one that was scanned.
-        channels: which; None for those whose strongest peak is furthest above their mean peak.
+        channels: which; None for the six whose strongest peak is furthest above their mean peak.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
-        top: how many channels, where none is given.
 
     Raises:
         OutputError: if the network and images are not at hand.
@@ -40,7 +39,7 @@ def figure(
     """
     net, images = found.with_pictures()
     own = _layer(found, layer)
-    chosen = _strongest(own, top) if channels is None else [int(c) for c in channels]
+    chosen = _strongest(own) if channels is None else [int(c) for c in channels]
     if wrong := [c for c in chosen if not 0 <= c < own.shape[0]]:
         raise UnitError(f"{own.name} has channels 0 to {own.shape[0] - 1}, not {wrong[0]}")
 
@@ -79,11 +78,11 @@ def _layer(found: Scan, name: str | None) -> LayerScan:
     raise UnitError(f"the scan has no layer {name!r}{near_matches(name, found.layers)}")
 
 
-def _strongest(layer: LayerScan, top: int) -> list[int]:
+def _strongest(layer: LayerScan) -> list[int]:
     """Return the channels that a few images drive furthest above the rest, the furthest first."""
     contrast = np.zeros(layer.shape[0])
     np.divide(layer.peak[:, 0], layer.peak_mean, out=contrast, where=layer.peak_mean > 0)
-    order: list[int] = np.argsort(-contrast, kind="stable")[:top].tolist()
+    order: list[int] = np.argsort(-contrast, kind="stable")[:UNITS].tolist()
     return order
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from convscope.figures.lettering import one_line, shortened, width_of
+from convscope.figures.lettering import one_line, shortened
 from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Sheet, number
 from convscope.figures.style import Style
 from convscope.methods.scanning.unit import AtlasUnit
@@ -16,7 +16,7 @@ from convscope.wording import counted
 ACROSS = 3
 LARGEST_TILE, NAMED_FROM = 1.3, 0.9
 """Inches: the widest tile, and the narrowest under which an image's name finds room."""
-GAP, LINE, HEAD = 0.06, 0.13, 0.46
+GAP, LINE, HEAD = 0.06, 0.13, 0.37
 HALVES_APART, UNITS_APART = 0.2, 0.3
 NARROWEST_UNIT = 3.0
 
@@ -120,7 +120,7 @@ def _draw_unit(
         sheet.write(text, left, top + HEAD, FOOT_POINTS, ha="left", va="top", warns=True)
         return
     right = left + half + HALVES_APART
-    for start, text in ((left, "strongest patches"), (right, "what drives the unit there")):
+    for start, text in ((left, "strongest patches, peak"), (right, "what drives the unit there")):
         fitted = shortened(text, half, FOOT_POINTS)
         sheet.write(fitted, start, top + HEAD - 0.04, FOOT_POINTS, ha="left", va="bottom", warns=False)  # fmt: skip # noqa: E501
     for place, entry in enumerate(unit.entries):
@@ -139,7 +139,7 @@ def _draw_unit(
 
 def _below_patch(entry: Entry, side: float) -> str:
     """Return the image's name, where it finds room, and the unit's peak."""
-    peak = f"peak {number(entry.peak)}"
-    if side >= NAMED_FROM:
-        return f"{shortened(one_line(entry.image), side, FOOT_POINTS)}\n{peak}"
-    return peak if width_of(peak, FOOT_POINTS) <= side else number(entry.peak)
+    peak = number(entry.peak)
+    if side < NAMED_FROM:
+        return peak
+    return f"{shortened(one_line(entry.image), side, FOOT_POINTS)}\npeak {peak}"

@@ -203,6 +203,7 @@ class _Work:
                     "the diagnosis was stopped before anything was measured"
                 ) from None
         self.scanned = given
+        self.left_out += given.label_notes()
         self._done += 0 if self.source is None else len(self.source)
 
     def measure(self) -> None:
@@ -333,7 +334,7 @@ class _Work:
             thresholds=self.thresholds,
             bad={title(number): why for number, why in self.scanned.bad.items()},
             left_out=tuple(self.left_out),
-            notes=(*self.net.notes, *self.scanned.label_notes()),
+            notes=self.net.notes,
             partial=self.stopped,
         )
 
