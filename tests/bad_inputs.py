@@ -677,7 +677,7 @@ def _calls() -> Iterator[tuple[str, Call]]:
         "checkerboard": lambda w, net: cs.checkerboard(net, w.images),
         "sanity": lambda w, net: cs.sanity(net, w.image),
         "invariance": lambda w, net: cs.invariance(net, w.images),
-        "correspondence": lambda w, net: cs.correspondence(net, w.images, []),
+        "correspondence": lambda w, net: cs.correspondence(net, [], w.images),
         "scan": lambda w, net: cs.scan(net, w.images),
         "diagnose": lambda w, net: cs.diagnose(net, w.images),
         "compare": lambda w, net: cs.compare(net, net, w.images),
@@ -757,9 +757,9 @@ VALUES: dict[str, Call] = {
     "invariance: amounts": lambda w: cs.invariance(w.net, w.images, amounts={"shear": [1]}),
     "invariance: amounts as list": lambda w: cs.invariance(w.net, w.images, amounts=[1]),
     "invariance: NaN": lambda w: cs.invariance(w.net, w.images, amounts={"scale": [float("nan")]}),
-    "correspondence: parts": lambda w: cs.correspondence(w.net, w.images, []),
-    "correspondence: parts as text": lambda w: cs.correspondence(w.net, w.images, "parts.csv"),
-    "correspondence: parts of words": lambda w: cs.correspondence(w.net, w.images, ["nose"]),
+    "correspondence: parts": lambda w: cs.correspondence(w.net, [], w.images),
+    "correspondence: no table": lambda w: cs.correspondence(w.net, "gone.csv"),
+    "correspondence: parts of words": lambda w: cs.correspondence(w.net, ["nose"], w.images),
     "correspondence: an image that is not there": lambda w: cs.correspondence(
         w.net, w.images, [cs.Part(n, "nose", (2, 2, 6, 6)) for n in (0, 7)]
     ),

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
 from PIL import Image
 from torch import Tensor, nn
 
-from convscope.errors import ConvscopeError, DataError, ImageError
-from convscope.figures.correspondence import correspondence_figure
+from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted
+from convscope.figures.sheet import PALE
 from convscope.images import Preprocess
 from convscope.methods.correspondence import (
     correspondence,
@@ -82,7 +84,7 @@ def hamming(rows: list[list[int]]) -> float:
 
 def test_differences_are_hamming_distances_of_signs(small):
     module, net, images = small
-    found = correspondence(net, images, PARTS, ["relu", "relu@1"], repeats=2)
+    found = correspondence(net, PARTS, images, ["relu", "relu@1"], repeats=2)
     assert (found.parts, found.counts) == (("eye", "nose"), (3, 2))
     for p, name in enumerate(found.parts):
         marks = [part for part in PARTS if part.name == name]
@@ -104,7 +106,7 @@ def test_only_what_sees_the_part_changes(small):
     _, _, images = small
     net = Network(Small().eval(), images[:1].float())
     parts = [Part(n, "p", (4, 5, 7, 9)) for n in range(4)]
-    found = correspondence(net, images.float(), parts, ["relu"], repeats=1)
+    found = correspondence(net, parts, images.float(), ["relu"], repeats=1)
     assert found.changed.item() <= (5 * 6) / (14 * 16)
     assert found.changed.item() > 0
 
@@ -113,7 +115,7 @@ def test_identical_images_correspond_wholly(small):
     _, net, images = small
     same = images[:1].expand(3, -1, -1, -1)
     parts = [Part(n, "p", (4, 5, 9, 9)) for n in range(3)]
-    found = correspondence(net, same, parts, repeats=4, seed=1)
+    found = correspondence(net, parts, same, repeats=4, seed=1)
     assert (found.difference == 0).all()
     assert (found.error == 0).all()
     assert (found.same_place == 0).all()
@@ -122,10 +124,10 @@ def test_identical_images_correspond_wholly(small):
 
 def test_random_boxes_follow_the_seed(small):
     _, net, images = small
-    one, two, other = (correspondence(net, images, PARTS, repeats=3, seed=s) for s in (0, 0, 1))
+    one, two, other = (correspondence(net, PARTS, images, repeats=3, seed=s) for s in (0, 0, 1))
     assert torch.equal(one.random, two.random)
     assert not torch.equal(one.random, other.random)
-    more = correspondence(net, images, PARTS, repeats=5, seed=0)
+    more = correspondence(net, PARTS, images, repeats=5, seed=0)
     assert torch.equal(more.random[..., :3], one.random)
     mean, error = one.control("random")
     values = one.random.numpy()
@@ -147,7 +149,7 @@ def test_stopping_early_gives_the_parts(small, tmp_path):
     _, net, images = small
     seen = []
     found = correspondence(
-        net, images, PARTS, repeats=2, budget=1e-9, progress=lambda *a: seen.append(a)
+        net, PARTS, images, repeats=2, budget=1e-9, progress=lambda *a: seen.append(a)
     )
     assert found.partial
     assert not found.difference.isnan().any()
@@ -161,20 +163,110 @@ def test_stopping_early_gives_the_parts(small, tmp_path):
 
 def test_an_unknown_error_is_not_drawn_as_none(small):
     _, net, images = small
-    record = correspondence(net, images, PARTS, ["relu"], repeats=3)
-    sheet = correspondence_figure(record, images, net.preprocess, list("abcd"))
-    chart = next(axes for axes in sheet.figure.axes if axes.containers)
+    record = correspondence(net, PARTS, images, ["relu"], repeats=3)
+    figure = record.plot(caption="full")
+    chart = next(axes for axes in figure.axes if axes.containers)
     bars = [c for c in chart.containers if isinstance(c, BarContainer)]
     # The eye is marked in three images, the nose in two.
     whiskers = bars[0].errorbar.lines[2][0].get_segments()
     reach = [np.ptp(whisker[:, 1]) for whisker in whiskers if len(whisker)]
     assert reach == pytest.approx([2 * float(record.error[0, 0])])
-    written = " ".join(text.get_text() for text in sheet.figure.texts)
+    written = " ".join(text.get_text() for text in figure.texts)
     assert "there is no error from two images (nose)." in " ".join(written.split())
-    once = correspondence(net, images, PARTS[:3], ["relu"], repeats=1)
-    sheet = correspondence_figure(once, images, net.preprocess, list("abcd"))
-    written = " ".join(text.get_text() for text in sheet.figure.texts)
+    once = correspondence(net, PARTS[:3], images, ["relu"], repeats=1)
+    written = " ".join(text.get_text() for text in once.plot(caption="full").texts)
     assert "there is no error from one draw." in " ".join(written.split())
+
+
+def test_stopping_hands_out_what_is_done(small):
+    _, net, images = small
+
+    def stop(done: int, total: int) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as stopped:
+        correspondence(net, PARTS, images, repeats=2, progress=stop)
+    found = stopped.value.result
+    assert found.partial == "interrupted"
+    assert not found.difference.isnan().any()
+    assert found.notes[-1] == "stopped early: 7 of 25 boxes were hidden"
+
+
+def test_a_part_corresponds_if_it_beats_every_random_box(small):
+    _, net, images = small
+    found = correspondence(net, PARTS, images, ["relu", "relu@1"], repeats=2)
+    # The eye's first two boxes overlap; the nose's two share rows 9 and columns 9 to 12.
+    apart = tuple((n, p, *box) for n, p, *box in found.boxes if p == 0)
+    apart += ((0, 1, 9, 9, 14, 16), (2, 1, 0, 0, 5, 7))
+    planted = replace(
+        found,
+        boxes=apart,
+        difference=torch.tensor([[0.1, 0.3], [0.1, 0.3]], dtype=torch.float64),
+        random=torch.tensor([[[0.2, 0.4]] * 2] * 2, dtype=torch.float64),
+        same_place=torch.tensor([[[0.05, 0.2]] * 2] * 2, dtype=torch.float64),
+    )
+    # Of the nose, marked in two places, what one random place gives is no measure.
+    assert planted.corresponds.tolist() == [[False, False], [True, False]]
+    assert planted.summary().count("no better than chance") == 3
+    undone = replace(planted, random=torch.full((2, 2, 2), math.nan, dtype=torch.float64))
+    assert not undone.corresponds.any()
+    charts = [axes for axes in planted.plot().axes if axes.containers]
+    colours = [
+        [to_hex(bar.get_facecolor()) for bar in chart.containers[1].patches] for chart in charts
+    ]
+    assert [[own == PALE for own in row] for row in colours] == [[True, False], [True, True]]
+
+
+@pytest.mark.parametrize(("width", "across"), [("column", 1), ("text", 3), ("slide", 3)])
+def test_it_is_drawn_at_any_width(small, width, across):
+    _, net, images = small
+    found = correspondence(net, PARTS, images, ["relu", "relu@1", "mean"], repeats=1)
+    figure = found.plot(width=width)
+    charts = [axes for axes in figure.axes if axes.containers]
+    assert len({round(axes.get_position().x0, 3) for axes in charts}) == across
+    assert sum(bool(axes.images) for axes in figure.axes) == 4
+    letters = [text.get_fontsize() for text in figure.texts]
+    letters += [text.get_fontsize() for legend in figure.legends for text in legend.get_texts()]
+    assert min(letters) >= 7
+
+
+def test_it_saves_and_sums_up_itself(small, tmp_path):
+    _, net, images = small
+    found = correspondence(net, PARTS, images, ["relu", "relu@1"], repeats=2, titles=list("abcd"))
+    assert len(repr(found)) < 1000
+    for ending in Correspondence.endings():
+        found.save(tmp_path / f"c{ending}")
+        assert (tmp_path / f"c{ending}").stat().st_size > 100, ending
+    again = Correspondence.load(tmp_path / "c.safetensors")
+    assert again.to_json() == found.to_json()
+    assert torch.equal(again.images, found.images)
+    rows = found.table()
+    assert [(row["layer"], row["part"]) for row in rows] == [
+        ("relu", "eye"), ("relu", "nose"), ("relu@1", "eye"), ("relu@1", "nose")
+    ]  # fmt: skip
+    assert rows[3]["random"] == found.control("random")[0][1, 1].item()
+
+
+def test_a_table_is_taken_by_its_name(small, tmp_path):
+    _, net, _ = small
+    generator = np.random.default_rng(0)
+    for name in ("one.png", "two.png"):
+        pixels = generator.integers(0, 255, (14, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    table = tmp_path / "p.csv"
+    table.write_text(HEAD + "one.png,nose,2,3,8,9\ntwo.png,nose,8,3,14,9\n")
+    marked = read_parts(table, net.preprocess)
+    options = {"layer": "relu", "repeats": 2}
+    found = correspondence(net, table, **options)
+    assert found.titles == ("one.png", "two.png")
+    assert found.to_json() == correspondence(net, marked, **options).to_json()
+    listed = correspondence(net, marked.parts, [tmp_path / t for t in found.titles], **options)
+    assert listed.to_json() == found.to_json()
+    with pytest.raises(DataError, match="a table of parts names its own images"):
+        correspondence(net, table, marked.images)
+    with pytest.raises(DataError, match="needs the images"):
+        correspondence(net, marked.parts)
 
 
 def test_mistakes_are_said(small):
@@ -187,11 +279,11 @@ def test_mistakes_are_said(small):
         ([Part(0, "eye", (0, 0, 2, 17))], "'eye' of image 0 does not lie in it"),
     ):
         with pytest.raises(DataError, match=message):
-            correspondence(net, images, parts)
+            correspondence(net, parts, images)
     with pytest.raises(ConvscopeError, match="the number of repeats must be at least 1"):
-        correspondence(net, images, PARTS, repeats=0)
+        correspondence(net, PARTS, images, repeats=0)
     with pytest.raises(ConvscopeError, match="the seed must be from 0 to 4,294,967,295, not -2"):
-        correspondence(net, images, PARTS, seed=-2)
+        correspondence(net, PARTS, images, seed=-2)
 
 
 @pytest.mark.parametrize(("size", "resize"), [((40, 30), 24), ((30, 50), 24), ((17, 40), None)])
@@ -236,7 +328,9 @@ def test_a_box_that_is_cut_is_said(small, tmp_path):
     (tmp_path / "parts.csv").write_text(table + rows)
     marked = read_parts(tmp_path / "parts.csv", shown)
     assert [part.cut for part in marked.parts] == [False, False, True, False]
-    record = correspondence(net, marked.images.double(), marked.parts, ["relu"], repeats=1)
+    record = correspondence(
+        net, replace(marked, images=marked.images.double()), None, ["relu"], repeats=1
+    )
     assert record.notes == ("cut to what the network is shown: nose in 1 image",)
 
 

@@ -109,7 +109,7 @@ CALLS = {
     "sanity": lambda net, seen: cs.sanity(net, seen[:1], seeds=1, others=2),
     "checkerboard": lambda net, seen: cs.checkerboard(net, seen[:2]),
     "invariance": lambda net, seen: cs.invariance(net, seen[:2], steps=3),
-    "correspondence": lambda net, seen: cs.correspondence(net, seen, EYES, repeats=2),
+    "correspondence": lambda net, seen: cs.correspondence(net, EYES, seen, repeats=2),
     "compare": lambda net, seen: cs.compare(net, net, [*seen], sample=4),
     "draw": lambda net, seen: cs.draw(net),
 }

@@ -48,6 +48,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
     "correspondence": {
         "images": "the table of parts names them",
+        "titles": "the file's name stands on pictures",
     },
     "diagnose": {
         "scanned": "spares a second pass where a `Scan` of the same images is at hand",

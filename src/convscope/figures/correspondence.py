@@ -1,90 +1,121 @@
 """Correspondence drawn: the images with their parts, and how differently their features change."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
-from torch import Tensor
 
-from convscope.errors import OutputError
-from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
+from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
     FOOT_POINTS,
     FRAME_POINTS,
     INK,
     MARGIN,
-    MOST_PIXELS,
+    PALE,
     Sheet,
     picture_of,
 )
-from convscope.images import Preprocess
+from convscope.figures.style import Style
 from convscope.methods.correspondence_result import Correspondence
 
-TILE, GAP = 1.5, 0.14
+GAP = 0.14
+SMALLEST, LARGEST = 1.3, 1.6
+"""Inches of an image, at least and at most."""
 TITLE = 0.22
-A_LINE = 6
-CHART, CHART_SIDE, HEAD, AXIS = 2.0, 0.55, 0.35, 0.36
-LEGEND = 0.3
+CHART, CHART_SIDE, CHART_ROOM = 1.7, 0.5, 2.2
+HEAD, AXIS = 0.35, 0.36
+LEGEND_LINE = 0.17
 LETTERS = 7.5
 PART_COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf")
-BARS = (("the part", "#0b5cad"), ("random places", "#d2691e"), ("one random place", "#9a9a9a"))
+PART = "#0b5cad"
+BARS = (("the part", PART), ("random places", "#d2691e"), ("one random place", "#ecb98a"))
+NO_BETTER = "the part, no better than chance"
 
 
-def check_images_fit(count: int) -> None:
-    """Refuse more images than a figure can hold, before the work for them.
+@dataclass(frozen=True)
+class _Layout:
+    """How large everything is drawn, in inches.
 
-    Raises:
-        OutputError: if there are.
+    Attributes:
+        width: of the whole figure.
+        tile: side of an image.
+        across: images a line.
+        charts: charts a line.
+        handles: entries of the legend a line.
 
     """
-    if -(-count // A_LINE) * (TILE + TITLE + GAP) * DOTS_AN_INCH > MOST_PIXELS / 2:
-        raise OutputError(f"{count} images are too many for one figure: -o FILE.safetensors")
+
+    width: float
+    tile: float
+    across: int
+    charts: int
+    handles: int
+
+    @classmethod
+    def of(cls, width: float, found: Correspondence) -> "_Layout":
+        """Return the layout of a figure of some width."""
+        room = width - 2 * MARGIN
+        across = min(len(found.titles), max(1, int((room + GAP) / (SMALLEST + GAP))))
+        tile = min(LARGEST, (room + GAP) / across - GAP)
+        charts = min(len(found.layers), max(1, int(room / CHART_ROOM)))
+        words = [*found.parts, *(f"hidden: {name}" for name in (NO_BETTER, "random places"))]
+        widest = max(width_of(one_line(word), FOOT_POINTS) for word in words) + 0.35
+        return cls(width, tile, across, charts, max(1, int(room / widest)))
 
 
-def correspondence_figure(
-    record: Correspondence, images: Tensor, preprocess: Preprocess, names: Sequence[str]
-) -> Sheet:
+def figure(found: Correspondence, style: Style) -> Sheet:
     """Draw the images with the parts that were hidden, and one chart a layer.
 
     Args:
-        record: the numbers.
-        images: [N, C, H, W] in the network's input space.
-        preprocess: takes inputs back to pixels.
-        names: what the images are.
+        found: what to draw.
+        style: how wide, and with which caption.
+
+    Raises:
+        OutputError: if the figure would be too high to draw.
 
     """
-    check_images_fit(len(images))
-    lines = -(-len(images) // A_LINE)
-    width = 2 * MARGIN + A_LINE * (TILE + GAP)
-    above = MARGIN + lines * (TILE + TITLE + GAP)
-    height = above + LEGEND + HEAD + CHART + AXIS
-    sheet = Sheet.made_for(width, height, _caption(record), "; ".join(record.notes))
-    pictures = picture_of(preprocess.to_pixels(images.cpu()))
-    for n, (name, picture) in enumerate(zip(names, pictures, strict=True)):
-        line, column = divmod(n, A_LINE)
-        left, top = MARGIN + column * (TILE + GAP), MARGIN + line * (TILE + TITLE + GAP) + TITLE
-        axes = sheet.axes(left, top, TILE)
+    layout = _Layout.of(style.width, found)
+    high = layout.tile + TITLE + GAP
+    above = MARGIN + -(-len(found.titles) // layout.across) * high
+    handles = _handles(found)
+    charts = above + -(-len(handles) // layout.handles) * LEGEND_LINE + 0.1
+    lines = -(-len(found.layers) // layout.charts)
+    sheet = Sheet.made_for(
+        style.width, charts + lines * (HEAD + CHART + AXIS), _caption(found),
+        one_line("; ".join(found.notes)), (), style.caption,
+    )  # fmt: skip
+    pictures = picture_of(found.preprocess.to_pixels(found.images))
+    for n, (name, picture) in enumerate(zip(found.titles, pictures, strict=True)):
+        line, column = divmod(n, layout.across)
+        left, top = MARGIN + column * (layout.tile + GAP), MARGIN + line * high + TITLE
+        axes = sheet.axes(left, top, layout.tile)
         axes.imshow(picture, interpolation="nearest")
         axes.set_axis_off()
-        _frame_parts(axes, record, n)
-        text = shortened(one_line(name), TILE, LETTERS)
-        sheet.write(text, left, top - 0.04, LETTERS, ha="left", va="bottom", warns=False)
-    _draw_legend(sheet, record, above)
-    room = (width - 2 * MARGIN) / len(record.layers)
-    for at, layer in enumerate(record.layers):
-        left = MARGIN + at * room + CHART_SIDE
-        axes = sheet.axes(left, above + LEGEND + HEAD, room - CHART_SIDE - 0.1, CHART)
-        _draw_bars(axes, record, at)
-        title = shortened(one_line(layer), room - CHART_SIDE, LETTERS + 0.5)
-        axes.set_title(title, fontsize=LETTERS + 0.5, loc="left", color=INK, parse_math=False)
-        if not at:
-            axes.set_ylabel("share of features with another sign", fontsize=LETTERS, color=INK)
+        _frame_parts(axes, found, n)
+        text = shortened(one_line(name), layout.tile, LETTERS)
+        sheet.write(text, left, top - 0.04, LETTERS, ha="left", va="bottom")
+    _draw_legend(sheet, handles, above, layout)
+    _draw_charts(sheet, found, charts, layout)
     return sheet
 
 
-def _frame_parts(axes: Axes, record: Correspondence, image: int) -> None:
-    for own, part, top, left, bottom, right in record.boxes:
+def _draw_charts(sheet: Sheet, found: Correspondence, top: float, layout: _Layout) -> None:
+    room = (layout.width - 2 * MARGIN) / layout.charts
+    for at, layer in enumerate(found.layers):
+        line, column = divmod(at, layout.charts)
+        left = MARGIN + column * room + CHART_SIDE
+        wide = room - CHART_SIDE - 0.1
+        axes = sheet.axes(left, top + line * (HEAD + CHART + AXIS) + HEAD, wide, CHART)
+        _draw_bars(axes, found, at, wide / len(found.parts))
+        title = shortened(one_line(layer), wide, LETTERS)
+        axes.set_title(title, fontsize=LETTERS, loc="left", color=INK, parse_math=False)
+        if not column:
+            axes.set_ylabel("share with another sign", fontsize=FOOT_POINTS, color=INK)
+
+
+def _frame_parts(axes: Axes, found: Correspondence, image: int) -> None:
+    for own, part, top, left, bottom, right in found.boxes:
         if own == image:
             axes.add_patch(
                 Rectangle(
@@ -98,62 +129,74 @@ def _colour(part: int) -> str:
     return PART_COLOURS[part % len(PART_COLOURS)]
 
 
-def _draw_legend(sheet: Sheet, record: Correspondence, top: float) -> None:
-    handles: list[Patch] = [
+def _handles(found: Correspondence) -> list[Patch]:
+    """Return the legend's entries: the parts' frames, and what the bars are of."""
+    frames = [
         Patch(facecolor="none", edgecolor=_colour(p), linewidth=FRAME_POINTS, label=one_line(name))
-        for p, name in enumerate(record.parts)
+        for p, name in enumerate(found.parts)
     ]
-    handles += [Patch(facecolor=colour, label=f"hidden: {name}") for name, colour in BARS]
-    _, whole = sheet.figure.get_size_inches()
-    sheet.figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - top / whole),
-        ncols=len(handles), fontsize=FOOT_POINTS, frameon=False, handlelength=1.2,
-        columnspacing=1.2,
-    )  # fmt: skip
+    bars = [*BARS] if bool(found.corresponds.any()) else [*BARS[1:]]
+    if not bool(found.corresponds.all()):
+        bars.append((NO_BETTER, PALE))
+    return [*frames, *(Patch(facecolor=colour, label=f"hidden: {name}") for name, colour in bars)]
 
 
-def _draw_bars(axes: Axes, record: Correspondence, at: int) -> None:
+def _draw_legend(sheet: Sheet, handles: list[Patch], top: float, layout: _Layout) -> None:
+    """Draw the legend, line by line."""
+    width, whole = sheet.figure.get_size_inches()
+    for line in range(-(-len(handles) // layout.handles)):
+        own = handles[line * layout.handles :][: layout.handles]
+        at = top + line * LEGEND_LINE
+        sheet.figure.legend(
+            handles=own, loc="upper left", bbox_to_anchor=(MARGIN / width / 2, 1 - at / whole),
+            ncols=len(own), fontsize=FOOT_POINTS, frameon=False, handlelength=1.2,
+            columnspacing=1.2, borderpad=0.0,
+        )  # fmt: skip
+
+
+def _draw_bars(axes: Axes, found: Correspondence, at: int, room: float) -> None:
     """Draw, for each part, its difference beside those of the two kinds of random boxes."""
-    random, random_error = record.control("random")
-    same, same_error = record.control("same_place")
     columns = (
-        (record.difference, record.error), (random, random_error), (same, same_error)
+        (found.difference, found.error), found.control("random"), found.control("same_place")
     )  # fmt: skip
-    places = np.arange(len(record.parts))
+    places = np.arange(len(found.parts))
+    parts = [PART if better else PALE for better in found.corresponds[:, at].tolist()]
     for place, ((values, errors), (_, colour)) in enumerate(zip(columns, BARS, strict=True)):
         where = places + (place - 1) * 0.27
         # What is NaN is not known, and matplotlib draws neither a bar nor a whisker for it.
         axes.bar(
-            where, values[:, at].numpy(), 0.24, color=colour, yerr=errors[:, at].numpy(),
-            capsize=2, error_kw={"linewidth": 0.9, "ecolor": INK},
+            where, values[:, at].numpy(), 0.24, color=colour if place else parts,
+            yerr=errors[:, at].numpy(), capsize=2, error_kw={"linewidth": 0.9, "ecolor": INK},
         )  # fmt: skip
-    axes.set_xticks(places, [shortened(one_line(name), 0.9, LETTERS) for name in record.parts])
-    axes.tick_params(labelsize=LETTERS, colors=INK)
+    axes.set_xticks(places, [shortened(one_line(p), room - 0.04, FOOT_POINTS) for p in found.parts])
+    axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
     axes.grid(axis="y", color="#e6e6e6")
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
-def _caption(record: Correspondence) -> list[str]:
-    repeats = record.random.shape[2]
+def _caption(found: Correspondence) -> list[str]:
+    """Return the short caption, and what else must be known to read the figure."""
+    repeats = found.random.shape[2]
     return [
-        f"{record.network}: one part of each image is hidden ({record.fill}); bars: the share of a "
-        f"layer's features whose change has another sign (up, down, none) in one image than in "
-        f"another, mean over all pairs of images (Zeiler & Fergus, arXiv 1311.2901, sec. 4.3, "
-        f"table 1: Delta, by pairs and by features). Lower than for random places: the layer "
-        f"treats the part alike across images.",
+        f"{found.network}: do features change alike when the same part is hidden ({found.fill})?",
+        "Bars: the share of a layer's features whose change has another sign (up, down, none) in "
+        "one image than in another, mean over all pairs of images (Zeiler & Fergus, arXiv "
+        "1311.2901, sec. 4.3, table 1: Delta, by pairs and by features). Lower than with every box "
+        "at random places, and at one place where the part's boxes overlap between images: the "
+        "layer treats the part alike across images; else the bar is grey.",
         f"Whiskers: standard error, for the parts by leaving out one image after the other, for "
-        f"the random boxes over {repeats} draws (seed {record.seed}). Random boxes have the part's "
+        f"the random boxes over {repeats} draws (seed {found.seed}). Random boxes have the part's "
         f"size: 'random places' lie elsewhere in each image; 'one random place' is the same in "
-        f"all, and tells how far sharing the place alone lowers the share.{_unknown(record)}",
+        f"all, and tells how far sharing the place alone lowers the share.{_unknown(found)}",
     ]
 
 
-def _unknown(record: Correspondence) -> str:
+def _unknown(found: Correspondence) -> str:
     """Return why some bars have no whisker, after a space, or nothing where all have one."""
-    pairs = [one_line(n) for n, c in zip(record.parts, record.counts, strict=True) if c == 2]
+    pairs = [one_line(n) for n, c in zip(found.parts, found.counts, strict=True) if c == 2]
     reasons = [f"from two images ({', '.join(pairs)})"] if pairs else []
-    if record.random.shape[2] == 1:
+    if found.random.shape[2] == 1:
         reasons.append("from one draw")
     return f" No whisker: there is no error {' nor '.join(reasons)}." if reasons else ""

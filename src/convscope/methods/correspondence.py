@@ -1,6 +1,7 @@
 """Correspondence: the same part hidden in several images, and how the features change."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor
 
 from convscope.arguments import check_seed
-from convscope.errors import ConvscopeError, DataError, UnitError
+from convscope.errors import ConvscopeError, DataError, Interrupted
 from convscope.methods import budget as budgets
 from convscope.methods.correspondence_result import Correspondence
-from convscope.methods.invariance import default_layers
+from convscope.methods.invariance import chosen_layers
 from convscope.methods.occlude.patches import FillValue, fill_for
-from convscope.methods.parts import Part, names_of
+from convscope.methods.parts import Part, PartSet, names_of, read_parts
+from convscope.methods.pictures import Images, read
+from convscope.methods.project import LayerName
 from convscope.network import Network
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
@@ -31,13 +34,14 @@ Box = tuple[int, int, int, int]
 @shielded
 def correspondence(
     net: Network,
-    images: Tensor,
-    parts: Sequence[Part],
-    layers: Sequence[str] | None = None,
+    parts: str | os.PathLike[str] | PartSet | Sequence[Part],
+    images: Images | None = None,
+    layer: LayerName | Sequence[LayerName] | None = None,
     *,
     fill: FillValue = "gray",
     repeats: int = 10,
     seed: int = 0,
+    titles: Sequence[str] | None = None,
     budget: float | str | None = None,
     progress: Progress | None = None,
 ) -> Correspondence:
@@ -46,19 +50,22 @@ def correspondence(
     With x the features of an image and x' those with a part of it hidden, the change is
     sign(x - x'). For each part the changes of all pairs of images are compared, entry by entry
     (Zeiler & Fergus, arXiv 1311.2901, sec. 4.3 and table 1); fewer differing entries than for boxes
-    at random places mean that the layer sees a correspondence. Ctrl-C stops the work; what is done
-    by then is returned, marked as partial.
+    at random places mean that the layer sees a correspondence.
 
     Args:
         net: the network.
-        images: [N, C, H, W] in the network's input space.
-        parts: what is marked in them, each part in two images at least and once an image; see
-            :func:`~.parts.read_parts`.
-        layers: names of layers; None for the end of the first block and of the middle one, and the
-            last layer before the class scores (the paper takes its layers 5 and 7).
+        parts: the file of a table of parts, or what :func:`~.parts.read_parts` returned for it; or
+            a list of parts, with their *images*. Each is marked in two images at least and once an
+            image.
+        images: of a list of parts: picture files or Pillow images, or [N, C, H, W] in the network's
+            input space. A table names its own.
+        layer: a layer's name, or a module; several in a list; None for the end of the first block
+            and of the middle one, and the last layer before the class scores (the paper takes its
+            layers 5 and 7).
         fill: what hides the pixels: see :func:`~.occlude.occlude`.
         repeats: how many times random boxes of the same sizes are drawn for each part.
         seed: of the random places.
+        titles: one an image; by default the names of the files, or numbers.
         budget: seconds after which to stop.
         progress: called with what was hidden so far and what there is in all.
 
@@ -70,35 +77,42 @@ def correspondence(
         ImageError: if the images or the fill do not fit.
         UnitError: if there is no such layer.
         ConvscopeError: if the repetitions are none, or the budget.
+        Interrupted: on Ctrl-C, with what was done by then as its ``result``.
 
     >>> from torch import nn
     >>> net = Network(nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU()), torch.zeros(1, 1, 4, 4))
     >>> images = torch.rand(2, 1, 4, 4)
     >>> parts = [Part(0, "corner", (0, 0, 2, 2)), Part(1, "corner", (0, 0, 2, 2))]
-    >>> c = correspondence(net, images, parts, ["0"], fill=5.0, repeats=3)
+    >>> c = correspondence(net, parts, images, "0", fill=5.0, repeats=3)
     >>> c.difference, c.same_place[0, 0]  # every value falls or rises by the same weights
     (tensor([[0.]], dtype=torch.float64), tensor([0., 0., 0.], dtype=torch.float64))
 
     """
     deadline = budgets.Deadline(budget)
-    net = net.fitting(images)
-    images = net.checked(images)
     if repeats < 1:
         raise ConvscopeError(f"the number of repeats must be at least 1, not {repeats}")
     check_seed(seed)
-    _check(parts, images)
-    chosen = default_layers(net.graph) if layers is None else [net.step(name) for name in layers]
-    if not chosen:
-        raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
-    work = _Work(net, images, chosen, list(parts), fill, repeats, seed, progress)
-    partial = ""
+    if isinstance(parts, str | os.PathLike):
+        parts = read_parts(parts, net.preprocess)
+    if isinstance(parts, PartSet):
+        if images is not None:
+            raise DataError("a table of parts names its own images: leave out the others")
+        titles = [path.name for path in parts.files] if titles is None else titles
+        images, parts = parts.images, parts.parts
+    if images is None:
+        raise DataError("a list of parts needs the images that they are marked in")
+    net = net.fitting(images)
+    checked, names = read(net, images, titles)
+    _check(parts, checked)
+    chosen = chosen_layers(net, layer)
+    work = _Work(net, checked, tuple(names), chosen, list(parts), fill, repeats, seed, progress)
     try:
         work.take_parts()
         partial = "" if work.take_controls(deadline) else "budget"
     except KeyboardInterrupt:
         if not work.compared:
             raise
-        partial = "interrupted"
+        raise Interrupted("the correspondence was stopped", work.result("interrupted")) from None
     return work.result(partial)
 
 
@@ -129,6 +143,7 @@ class _Work:
 
     net: Network
     images: Tensor
+    titles: tuple[str, ...]
     layers: list[int]
     parts: list[Part]
     fill: FillValue
@@ -238,6 +253,7 @@ class _Work:
         if partial:
             notes.append(f"stopped early: {self.done} of {self.total} boxes were hidden")
         return Correspondence(
+            images=self.images.cpu(),
             difference=self.difference,
             error=self.error,
             random=self.controls["random"],
@@ -250,6 +266,8 @@ class _Work:
             fill=self.fills[0].name,
             seed=self.seed,
             network=self.net.name,
+            preprocess=self.net.preprocess,
+            titles=self.titles,
             partial=partial,
             notes=tuple(notes),
         )
