@@ -17,7 +17,7 @@ from convscope import errors
 NAMES = sorted(set(cs.__all__) - {"__version__"})
 INSIDE = {
     *("Band", "Drawing", "Partners", "Section", "Sheet", "Shown", "Summary", "Tally"),
-    *("Variant", "Volume"),
+    *("LabelledPictures", "Variant", "Volume"),
 }
 """Parts of results that only the figures and pages of these look into."""
 

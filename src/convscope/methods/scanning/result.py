@@ -300,9 +300,10 @@ class Scan(Result):
 
         Args:
             path: the file or folder.
-            width: see :meth:`plot`.
-            caption: see :meth:`plot`.
-            options: see :meth:`plot`; of an atlas those of :func:`.write_atlas`, such as *rule*.
+            width: see :meth:`.Result.plot`.
+            caption: see :meth:`.Result.plot`.
+            options: see :meth:`.Result.plot`; of an atlas those of :func:`.write_atlas`,
+                such as *rule*.
 
         Raises:
             OutputError: if the ending is another, or nothing can be written there.
