@@ -17,7 +17,7 @@ test:  ## everything that must hold before a change goes in
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 docs:  ## the reference of all public names, from their docstrings: build/docs/index.html
 	$(BIN)/python -m pdoc -d restructuredtext -o build/docs convscope

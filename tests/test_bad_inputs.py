@@ -76,7 +76,14 @@ def test_the_table_is_long_enough():
     assert len(bad_inputs.LINES) >= 500
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1251", "cp437", "utf-8"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "cp437",
+        "utf-8",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("ascii", "cp1251")),
+    ],
+)
 def test_consoles_that_lack_characters(world, encoding):
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "NO_COLOR": "1"}
     command = [sys.executable, "-m", "convscope", "layers", bad_inputs.SMALL]

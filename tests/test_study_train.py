@@ -124,7 +124,9 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path, whole, after)
     ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(tmp_path, whole, number):
     out = tmp_path / "run"
     process = started(out, "--pause", "0.05")
