@@ -6,7 +6,7 @@ TORCH ?=
 VENV ?= .venv$(if $(TORCH),-torch-$(TORCH))
 BIN = $(VENV)/bin
 
-.PHONY: setup test docs docs
+.PHONY: setup test docs
 
 setup:  ## make a fresh virtual environment with convscope and all it is developed with
 	$(PYTHON) -m venv --clear $(VENV)
@@ -18,9 +18,6 @@ test:  ## everything that must hold before a change goes in
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
-
-docs:  ## the reference of all public names, from their docstrings: build/docs/index.html
-	$(BIN)/python -m pdoc -d restructuredtext -o build/docs convscope
 
 docs:  ## the pages, the notebook with its pictures and the reference, in build/docs
 	OMP_NUM_THREADS=1 $(BIN)/python docs/build.py build/docs

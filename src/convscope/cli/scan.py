@@ -121,7 +121,9 @@ class _Written:
 
     def write(self, found: "Scan", names: "ModelNames") -> None:
         """Write an atlas, or a file."""
-        options: dict[str, Any] = {"rule": self.rule} if self.output.suffix in PICTURES else {}
+        options: dict[str, Any] = (
+            {"rule": self.rule} if self.output.suffix.lower() in PICTURES else {}
+        )
         with progress_bar("drawing") as advance:
             if not self.output.suffix:
                 options = {"rule": self.rule, "model": names, "memory": self.memory}

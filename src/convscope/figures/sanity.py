@@ -132,7 +132,7 @@ def _words(found: Sanity, room: float) -> list[tuple[str, float]]:
     """Return what comes out in words, the heading first, wrapped, and how high each of it is."""
     heading = wrapped(one_line(f"{found.network}: {found.unit}"), room, NOTE_POINTS, "bold")
     words = [("\n".join(heading), 0.19 * len(heading) + 0.05)]
-    for sentence in found.verdicts().values():
+    for sentence in map(found.brief, found.rules):
         lines = wrapped(one_line(sentence), room, LETTERS)
         words.append(("\n".join(lines), 0.135 * len(lines) + 0.06))
     return words
@@ -307,4 +307,5 @@ def _caption(found: Sanity) -> list[str]:
         f"Zero is mid-grey, each tile on its own scale: ± the {scales[0].quantile:.1%} quantile of "
         f"|value|, given below it; at most {share:.2%} of a tile's values are clipped. {sources}."
     )
+    lines += found.verdicts().values()
     return lines

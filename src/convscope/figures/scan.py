@@ -12,6 +12,7 @@ from convscope.figures.style import Style
 from convscope.figures.tiles import LayerTiles, drawn_tiles
 from convscope.figures.unit import Entry, Unit, caption, units_sheet
 from convscope.methods.budget import DEFAULT
+from convscope.methods.pictures import channel_names
 from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.strongest import NO_IMAGE
@@ -50,9 +51,10 @@ def figure(
     wanted = _only(own, chosen)
     for _, channel, rank, tile in drawn_tiles(net, [wanted], load, chosen_rule(net, rule), DEFAULT):
         tiles.setdefault(channel, {})[rank] = tile
+    names = channel_names(net, [net.step(own.read_at)] * len(chosen), chosen)
     units = [
         Unit(
-            f"{own.name}, channel {channel}",
+            f"{own.name}, {name}",
             [
                 Entry(
                     tile.patch, tile.projection, images.title(int(own.image[channel, rank])),
@@ -61,7 +63,7 @@ def figure(
                 for rank, tile in sorted(tiles.get(channel, {}).items())
             ],
         )
-        for channel in chosen
+        for channel, name in zip(chosen, names, strict=True)
     ]  # fmt: skip
     every = [tile.scale.clipped for ranks in tiles.values() for tile in ranks.values()]
     words = caption(wanted.image.shape[1], found.images, found.data, rule, max(every, default=0.0))

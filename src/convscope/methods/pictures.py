@@ -67,6 +67,15 @@ def with_answers(net: Network, titles: Sequence[str], answers: Tensor | None) ->
     )
 
 
+def channel_names(net: Network, steps: Sequence[int], channels: Sequence[int]) -> tuple[str, ...]:
+    """Return what channels are called, each of its own step: where they are classes, by those."""
+    named, classes = class_layers(net), net.classes or ()
+    return tuple(
+        f"{channel} {classes[channel]}" if step in named else f"channel {channel}"
+        for step, channel in zip(steps, channels, strict=True)
+    )
+
+
 def class_layers(net: Network) -> set[int]:
     """Return the steps whose channels are the classes, from the last back to where they appear."""
     found: set[int] = set()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from convscope.errors import RuleError, UnitError, near_matches
 from convscope.methods import budget
 from convscope.methods.descents import bring_down, images_at_once
-from convscope.methods.pictures import Images, class_layers, read, with_answers
+from convscope.methods.pictures import Images, channel_names, read, with_answers
 from convscope.methods.projection import Projection
 from convscope.network import Network
 from convscope.network.blocks import block_ends
@@ -315,7 +315,7 @@ def _project(
         position=all_found.position,
         window=_windows(request, of_units, all_found.position),
         channels=all_found.channels,
-        names=_names(net, of_units, all_found.channels),
+        names=tuple(channel_names(net, of_units, row) for row in all_found.channels.tolist()),
         layers=tuple(graph.steps[step].name for step in of_units),
         receptive_fields=tuple(_receptive_field(request, step) for step in of_units),
         rule=request.rule.name,
@@ -365,18 +365,6 @@ def _descended(
         request.net, ascent, units, request.rule, flat_pixels, memory, request.select, advance
     )
     return _Found(pixels, activation, torch.stack([rows, columns], dim=2), channels)
-
-
-def _names(net: Network, steps: Sequence[int], channels: Tensor) -> tuple[tuple[str, ...], ...]:
-    """Return what each image's units are called: where channels are classes, by the class."""
-    named, classes = class_layers(net), net.classes or ()
-    return tuple(
-        tuple(
-            f"{channel} {classes[channel]}" if step in named else f"channel {channel}"
-            for step, channel in zip(steps, row, strict=True)
-        )
-        for row in channels.tolist()
-    )
 
 
 def _receptive_field(request: _Request, step: int) -> tuple[int, int]:

@@ -146,6 +146,21 @@ class Sanity(Result):
             sentence += f". Unrelated pictures of its envelope are alike by {chance:.2f}"
         return f"{sentence}."
 
+    def brief(self, rule: str) -> str:
+        """Return :meth:`verdict` in few words, with the rank correlations alone."""
+        at, what = self.rules.index(rule), "class" if self.class_name else "unit"
+        left = float(self.curve(rule, MEASURES[0])[0][-1])
+        kept = {"weights": left, what: float(self.units[at, 0].nanmean())}
+        kept["switches"] = float(self.switches[at, 0])
+        told = [
+            f"{self.depends(value, rule)} on the {name} ({value:.2f})"
+            for name, value in kept.items()
+            if not math.isnan(value)
+        ]
+        chance = float(self.chance[at, 0])
+        told += [] if math.isnan(chance) else [f"by chance {chance:.2f}"]
+        return f"{rule}: {', '.join(told) or 'nothing could be compared'}"
+
     def depends(self, similarity: float, rule: str) -> str:
         """Return how much a picture depends on what was changed, in a word.
 
