@@ -662,3 +662,14 @@ def test_an_interrupt_hands_out_the_images_until_then(small):
     assert (found.partial, found.images) == ("interrupted", 1)
     assert "partial: interrupted" in repr(found)
     assert len(repr(small)) < 1000
+
+
+def test_channels_that_are_classes_carry_their_names_in_the_figure():
+    module = nn.Sequential(
+        nn.Conv2d(1, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
+    nn.init.constant_(module[0].weight, 1.0)
+    net = cs.Network(module, torch.zeros(1, 1, 4, 4), preprocess="none", classes=["cat", "dog"])
+    found = cs.scan(net, [torch.ones(1, 4, 4)])
+    told = [text.get_text() for text in found.plot().texts]
+    assert {"0, 0 cat", "0, 1 dog"} <= set(told)
