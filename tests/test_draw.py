@@ -19,6 +19,7 @@ import convscope as cs
 from architectures import ARCHITECTURES, build, images_for
 from convscope.figures.drawing import Measures, texts_of
 from convscope.figures.placing import PITCH, place
+from convscope.figures.style import WIDTHS
 from convscope.models.architectures import ARCHITECTURES as OWN
 from convscope.models.plain import NetConfig
 from convscope.models.plain import build as build_plain
@@ -196,7 +197,7 @@ def test_the_trunk_is_what_every_path_passes(links):
     assert told == sorted(told)
     if all(g.times == 1 for g in groups):
         assert told == list(range(len(volumes)))
-    check_placing(place(volumes))
+    check_placing(place(volumes, 6.0))
 
 
 def check_placing(drawing) -> None:
@@ -229,7 +230,7 @@ def test_boxes_grow_with_the_square_roots():
 
 
 def test_vgg16_stands_in_one_row_and_shrinks_along_it():
-    drawing = place(volumes_of(own("vgg16").graph))
+    drawing = place(volumes_of(own("vgg16").graph), 20.0)
     assert len({box.middle for box in drawing.boxes}) == 1
     lefts = [box.left for box in drawing.boxes]
     assert lefts == sorted(lefts)
@@ -238,15 +239,18 @@ def test_vgg16_stands_in_one_row_and_shrinks_along_it():
     assert min(np.diff([box.centre for box in drawing.boxes])) >= PITCH - 1e-9
 
 
+@pytest.mark.parametrize("width", ["column", "text", "slide"])
 @pytest.mark.parametrize("make", EACH)
-def test_a_drawing_is_legible(make):
+def test_a_drawing_is_legible(make, width):
     drawn = cs.draw(make())
-    check_placing(drawn.drawing)
-    canvas = FigureCanvasAgg(drawn.figure)
+    check_placing(place(drawn.volumes, WIDTHS[width]))
+    figure = drawn.plot(width=width)
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
-    found = [t for t in drawn.figure.findobj(DrawnText) if t.get_text() and t.get_visible()]
+    found = [t for t in figure.findobj(DrawnText) if t.get_text() and t.get_visible()]
     assert len(found) > 5
+    assert min(text.get_fontsize() for text in found) >= 7
     width, height = canvas.get_width_height()
     extents = [t.get_window_extent(renderer) for t in found]
     for text, extent in zip(found, extents, strict=True):
@@ -261,19 +265,19 @@ def test_a_drawing_is_legible(make):
 
 
 def test_branches_and_skips_are_connected():
-    drawing = place(volumes_of(small("residual").graph))
+    drawing = place(volumes_of(small("residual").graph), 7.0)
     add = next(box for box in drawing.boxes if box.volume.name == "layer1.0:add")
     ends = [line.points[-1] for line in drawing.lines]
     assert (pytest.approx(add.left), pytest.approx(add.middle)) in ends
     assert (pytest.approx(add.centre), pytest.approx(add.middle + add.height / 2)) in ends
-    inception = place(volumes_of(small("inception").graph))
+    inception = place(volumes_of(small("inception").graph), 7.0)
     join = next(box for box in inception.boxes if box.volume.name == "cat")
     ends = [line.points[-1] for line in inception.lines]
     assert ends.count((join.left, join.middle)) == 4
 
 
 def test_too_many_connections_are_told_in_words():
-    drawing = place(volumes_of(famous("densenet").graph))
+    drawing = place(volumes_of(famous("densenet").graph), 7.0)
     texts = [line for text in drawing.texts for line in text.lines]
     assert "12 × convolution" in texts
     assert "6 × concatenation" in texts
@@ -285,6 +289,19 @@ def test_too_many_connections_are_told_in_words():
 def test_it_is_saved_as_a_picture(kind, start, tmp_path):
     cs.draw(small("residual")).save(tmp_path / f"net.{kind}")
     assert (tmp_path / f"net.{kind}").read_bytes().startswith(start)
+
+
+def test_it_is_a_table_that_comes_back(tmp_path):
+    drawn = cs.draw(small("residual"))
+    drawn.save(tmp_path / "net.safetensors")
+    loaded = cs.Architecture.load(tmp_path / "net.safetensors")
+    assert loaded.volumes == drawn.volumes
+    assert loaded.to_json() == drawn.to_json()
+    add = next(row for row in drawn.table() if row["kind"] == "add")
+    assert (add["name"], add["after"]) == ("layer1.0:add", "rectifier")
+    assert "parameters" in repr(drawn)
+    assert len(repr(drawn)) < 1000
+    assert drawn.plot(width="slide").get_size_inches()[0] == 10.0
 
 
 def test_the_command_draws(tmp_path):

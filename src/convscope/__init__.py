@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         TrainError,
         UnitError,
     )
-    from convscope.figures.architecture import Architecture, draw
     from convscope.images import Preprocess
     from convscope.loading import load
     from convscope.methods.checkerboard import checkerboard
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from convscope.methods.diagnosis.finding import Finding
     from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
     from convscope.methods.diagnosis.thresholds import Thresholds
+    from convscope.methods.draw import Architecture, draw
     from convscope.methods.gridding.result import Checkerboard, GridSource
     from convscope.methods.gridding.structure import (
         Alternative,
@@ -168,7 +168,6 @@ _HOMES = {
     "convscope.display": "DisplayScale",
     "convscope.errors": "ConvscopeError DataError ImageError Interrupted ModelError OutputError "
     "RuleError TraceError TrainError UnitError",
-    "convscope.figures.architecture": "Architecture draw",
     "convscope.images": "Preprocess",
     "convscope.loading": "load",
     "convscope.methods.checkerboard": "checkerboard",
@@ -180,6 +179,7 @@ _HOMES = {
     "convscope.methods.diagnosis.finding": "Finding",
     "convscope.methods.diagnosis.result": "Diagnosis LayerDiagnosis",
     "convscope.methods.diagnosis.thresholds": "Thresholds",
+    "convscope.methods.draw": "Architecture draw",
     "convscope.methods.gridding.result": "Checkerboard GridSource",
     "convscope.methods.gridding.structure": "Alternative GridFinding StridedLayer "
     "strided_layers structural_findings",

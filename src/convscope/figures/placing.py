@@ -30,8 +30,6 @@ from convscope.figures.lettering import shortened, width_of
 from convscope.network.outline import Block, Group, narrow, outline
 from convscope.network.volumes import Volume
 
-ROW = 11.4
-"""A row's width in inches where no single block is wider."""
 ROW_GAP = 0.26
 LONGEST_LABEL = 2.5
 """A turned label may be so long before its middle is left out."""
@@ -39,7 +37,7 @@ PITCH = 2 * LINE + 0.05
 """From the middle of a box to that of the next, at least: each has two turned lines below."""
 
 
-def place(volumes: Sequence[Volume], row: float = ROW) -> Drawing:
+def place(volumes: Sequence[Volume], row: float) -> Drawing:
     """Return a network's drawing, its rows below each other.
 
     Args:

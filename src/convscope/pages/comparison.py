@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 
 from convscope.errors import RuleError
-from convscope.figures.architecture import draw
 from convscope.figures.diagnose import figure as diagnosis_figure
+from convscope.figures.draw import figure as architecture_figure
 from convscope.figures.matching import MatchedPair, MatchedUnit, filters_figure, units_figure
 from convscope.figures.style import Style
 from convscope.methods.comparison_result import NetworkComparison, Side
+from convscope.methods.draw import draw
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.matching import LayerMatch
 from convscope.methods.project import project
@@ -170,7 +171,8 @@ def _architectures(nets: tuple[Network, Network], names: tuple[str, str], shelf:
     for place, (net, name) in enumerate(zip(nets, names, strict=True)):
         drawn = draw(net)
         alternative = f"The architecture of {name}: {len(drawn.volumes)} volumes."
-        pictures.append(shelf.vector(drawn.sheet, f"architecture-{place}", alternative, name))
+        sheet = architecture_figure(drawn, Style(PAPER_WIDTH, "full"))
+        pictures.append(shelf.vector(sheet, f"architecture-{place}", alternative, name))
     return Section("architecture", "Architectures", pictures=tuple(pictures))
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from convscope.errors import Interrupted, OutputError, RuleError
-from convscope.figures.architecture import draw
 from convscope.figures.checkerboard import figure as checkerboard_figure
 from convscope.figures.diagnose import figure as diagnosis_figure
+from convscope.figures.draw import figure as architecture_figure
 from convscope.figures.invariance import figure as invariance_figure
 from convscope.figures.occlude import class_name
 from convscope.figures.occlude import figure as occlusion_figure
@@ -27,6 +27,7 @@ from convscope.methods.checkerboard import checkerboard
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis import grid
 from convscope.methods.diagnosis.result import Diagnosis
+from convscope.methods.draw import draw
 from convscope.methods.gridding.structure import GridFinding
 from convscope.methods.invariance import invariance
 from convscope.methods.invariance_result import Invariance
@@ -84,10 +85,11 @@ def architecture(subject: Subject, seconds: float | None, progress: Progress) ->
         f"The architecture of {subject.net.name} as boxes, from {first.channels} channels of "
         f"{first.rows} by {first.columns} to {last.channels:,} of {last.rows} by {last.columns}."
     )
+    sheet = architecture_figure(drawn, Style(PAPER_WIDTH, "full"))
     return Section(
         "architecture",
         "Architecture",
-        pictures=(subject.shelf.vector(drawn.sheet, "architecture", alternative),),
+        pictures=(subject.shelf.vector(sheet, "architecture", alternative),),
         numbers=drawn.to_dict(),
     )
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
 from matplotlib.typing import ColorType
 
-from convscope.errors import OutputError
-from convscope.figures.drawing import SIGNS, Box, Drawing, Line, Panel, Point, Text
-from convscope.figures.lettering import DOTS_AN_INCH, one_line, width_of
+from convscope.figures.drawing import ARROW, SIGNS, Box, Drawing, Line, Panel, Point, Text
+from convscope.figures.lettering import one_line, width_of
 from convscope.figures.placing import place
-from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, MOST_PIXELS, Sheet
-from convscope.network import Network
-from convscope.network.shield import shielded
-from convscope.network.volumes import Volume, volumes_of
+from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, Sheet
+from convscope.figures.style import Style
+from convscope.methods.draw import Architecture
+from convscope.network.volumes import Volume
 
 COLOURS = {
     "input": "#e4e4df",
@@ -41,95 +36,43 @@ STRIPE = 0.05
 """The widest stripe of what is folded into a box, in inches."""
 LEGEND_LINE, SWATCH = 0.2, 0.15
 HEAD, HALF_HEAD = 0.07, 0.028
-NARROWEST = 5.0
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """A network's drawing.
+def figure(found: Architecture, style: Style) -> Sheet:
+    """Draw a network's architecture.
 
-    Attributes:
-        sheet: what it is drawn on.
-        network: the network's name.
-        volumes: what was drawn, in the order it runs.
-        drawing: where everything is.
-
-    """
-
-    sheet: Sheet
-    network: str
-    volumes: tuple[Volume, ...]
-    drawing: Drawing
-
-    @property
-    def figure(self) -> Figure:
-        """The matplotlib figure."""
-        return self.sheet.figure
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the figure to a ``.png``, ``.svg`` or ``.pdf`` file."""
-        self.sheet.save(path)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the volumes, fit for JSON."""
-        return {
-            "network": self.network,
-            "volumes": [volume.to_dict() for volume in self.volumes],
-        }
-
-
-@shielded
-def draw(net: Network) -> Architecture:
-    """Draw a network's architecture, a box for each volume.
-
-    A box is as high, deep and wide as it has rows, columns and channels, each by its square root.
-    Rectifiers and normalisations are stripes on the volume that they belong to. Branches, skips and
-    joins are lines; blocks that repeat are drawn once and counted.
+    Letters keep their size, so that a block that finds no room in a row makes the figure wider.
 
     Args:
-        net: any network; no weight of it is shown.
-
-    Returns:
-        The drawing, with ``figure`` and ``save(path)``.
+        found: the architecture.
+        style: how wide, and with which caption.
 
     Raises:
         OutputError: if it would be too large to draw.
 
-    >>> import torch
-    >>> from torch import nn
-    >>> net = Network(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.zeros(1, 3, 9, 9))
-    >>> [(box.volume.name, box.volume.channels) for box in draw(net).drawing.boxes]
-    [('images', 3), ('0', 8)]
-
     """
-    volumes = volumes_of(net.graph)
-    drawing = place(volumes)
-    legend = _legend(volumes)
-    width = max(NARROWEST, drawing.right) + 2 * MARGIN
-    rows = _legend_rows(legend, width - 2 * MARGIN)
+    drawing = place(found.volumes, style.width - 2 * MARGIN - ARROW)
+    width = max(style.width, drawing.right + 2 * MARGIN)
+    rows = _legend_rows(_legend(found.volumes), width - 2 * MARGIN)
     high = drawing.top - drawing.bottom
     height = MARGIN + high + 0.15 + len(rows) * LEGEND_LINE
-    if max(width, height + 1) * DOTS_AN_INCH > MOST_PIXELS:
-        raise OutputError(f"{net.name} is too large for one drawing")
-    sheet = Sheet.made_for(width, height, _caption(net), "")
+    notes = one_line("; ".join(found.notes))
+    sheet = Sheet.made_for(width, height, _caption(found), notes, (), style.caption)
     axes = _canvas(sheet)
     whole = sheet.figure.get_size_inches()[1]
     _Painter(axes, MARGIN, whole - MARGIN - drawing.top).paint(drawing)
     _paint_legend(axes, rows, whole - MARGIN - high - 0.15)
-    return Architecture(sheet, net.name, volumes, drawing)
+    return sheet
 
 
-def _caption(net: Network) -> list[str]:
-    layers = net.layers.values()
-    parameters = sum(layer.parameters for layer in layers)
-    cost = sum(layer.multiply_adds for layer in layers)
-    shape = "×".join(map(str, net.input_shape))
+def _caption(found: Architecture) -> list[str]:
+    shape = "×".join(map(str, found.input_shape))
     return [
-        f"{one_line(net.name)}: input {shape}, {parameters:,} parameters, {cost:,} multiply-adds "
-        f"an image. Below each box: its layer, its window (/ stride) and its channels; in bold: "
-        f"height × width of the maps. Height, depth and width of a box grow with the square roots "
-        f"of rows, columns and channels; vectors are cut off at a largest width. No weights are "
-        f"shown.",
+        f"{one_line(found.network)}: input {shape}, {found.parameters:,} parameters, "
+        f"{found.multiply_adds:,} multiply-adds an image.",
+        "Below each box: its layer, its window (/ stride) and its channels; in bold: height × "
+        "width of the maps. Height, depth and width of a box grow with the square roots of rows, "
+        "columns and channels; vectors are cut off at a largest width. No weights are shown.",
     ]
 
 
