@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
+
+from torch import Tensor
 
 from convscope.network import Network
 from convscope.network.shield import shielded
@@ -60,14 +62,9 @@ class Architecture(Result):
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what :meth:`save` wrote as ``.safetensors``.
-
-        Raises:
-            OutputError: if the file is missing or holds something else.
-
-        """
-        plain: Any = super().load(path)
+    def made_of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Self:
+        """Return the architecture whose :meth:`facts`, read from JSON, these are."""
+        plain: Any = super().made_of(tensors, facts)
         found: Self = replace(plain, volumes=tuple(Volume(**volume) for volume in plain.volumes))
         return found
 
