@@ -23,7 +23,7 @@ from torch import Tensor
 from convscope import __version__
 from convscope.errors import OutputError
 from convscope.images import Preprocess
-from convscope.outputs import check_output, finite, written_beside
+from convscope.outputs import check_folder, check_output, finite, written_beside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FIGURES = (".png", ".svg", ".pdf")
 FILMS = (".gif", ".mp4")
 ARRAYS = (".npz", ".safetensors")
+FOLDER = "none for a folder"
 
 
 def provenance() -> dict[str, str]:
@@ -67,6 +68,12 @@ class Result:
 
     tabular: ClassVar[bool] = False
     """Whether :meth:`table` has rows."""
+
+    folder: ClassVar[str] = ""
+    """What a folder that :meth:`save` writes is marked as; empty if it writes none."""
+
+    writer: ClassVar[str] = ""
+    """The function that writes that folder, as ``"module:name"``, called with this and the path."""
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the tensors by name."""
@@ -141,7 +148,8 @@ class Result:
     def endings(cls) -> tuple[str, ...]:
         """Return the endings of the files that :meth:`save` can write."""
         figures = (*(FIGURES if cls.figure else ()), *(FILMS if cls.film else ()))
-        return (*figures, ".json", *((".csv",) if cls.tabular else ()), *ARRAYS)
+        others = (*((".csv",) if cls.tabular else ()), *ARRAYS, *((FOLDER,) if cls.folder else ()))
+        return (*figures, ".json", *others)
 
     @classmethod
     def check(cls, path: str | os.PathLike[str]) -> Path:
@@ -151,6 +159,8 @@ class Result:
             OutputError: if its ending is another, or nothing can be written there.
 
         """
+        if cls.folder and not Path(path).suffix:
+            return check_folder(path, cls.folder)
         found = check_output(path, cls.endings())
         if found.suffix.lower() == ".mp4":  # which takes a package that may be missing
             import_module("convscope.figures.film").mp4_encoder()
@@ -168,13 +178,14 @@ class Result:
 
         ``.png``, ``.svg`` and ``.pdf`` hold the figure, ``.gif`` and ``.mp4`` the film, ``.json``
         the numbers, ``.csv`` the table, ``.npz`` and ``.safetensors`` the arrays with all facts;
-        :meth:`load` reads the last. Each kind of result has those that :meth:`endings` names.
+        :meth:`load` reads the last. A name without an ending is a folder, for a page and its parts.
+        Each kind of result has those that :meth:`endings` names.
 
         Args:
-            path: the file.
+            path: the file or folder.
             width: see :meth:`plot`.
             caption: see :meth:`plot`.
-            options: see :meth:`plot`.
+            options: see :meth:`plot`; of a folder those of what writes it.
 
         Raises:
             OutputError: if the ending is another, or the file cannot be written.
@@ -182,7 +193,10 @@ class Result:
         """
         path = self.check(path)
         ending = path.suffix.lower()
-        if ending in FIGURES:
+        if self.folder and not ending:
+            module, _, name = self.writer.partition(":")
+            getattr(import_module(module), name)(self, path, **options)
+        elif ending in FIGURES:
             sheet = self._sheet(width, caption, options)
             with written_beside(path) as beside:
                 sheet.save(beside)

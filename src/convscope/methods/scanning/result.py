@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,14 +21,12 @@ from convscope.methods.scanning.sources import Images, images_of
 from convscope.methods.scanning.strongest import Booleans, Integers
 from convscope.methods.scanning.tally import LayerTally, Tally, bin_edges
 from convscope.network import Network
-from convscope.outputs import check_folder
 from convscope.results import Result
 from convscope.wording import counted
 
 ATLAS = "atlas"
 """What a folder that holds one is marked as."""
 
-FOLDER = "none for a folder"
 BAD_SHOWN = 10
 STATISTICS = (
     "peak_mean", "mean", "std", "active_images", "active_positions", "selectivity",
@@ -122,6 +119,9 @@ class Scan(Result):
 
     figure: ClassVar[str] = "scan"
     tabular: ClassVar[bool] = True
+    folder: ClassVar[str] = ATLAS
+    # By its name, and only when it is called: what draws an atlas lies above the methods.
+    writer: ClassVar[str] = "convscope.atlas.build:write_atlas"
 
     @classmethod
     def of(
@@ -271,52 +271,12 @@ class Scan(Result):
             lines.append(f"  and {len(self.bad) - BAD_SHOWN} more; the JSON names them all")
         return "\n".join(lines)
 
-    @classmethod
-    def endings(cls) -> tuple[str, ...]:
-        """Return the endings of the files that :meth:`save` can write."""
-        return (*super().endings(), FOLDER)
-
-    @classmethod
-    def check(cls, path: str | os.PathLike[str]) -> Path:
-        """Return *path* if :meth:`save` can write there.
-
-        Raises:
-            OutputError: if its ending is another, or nothing can be written there.
-
-        """
-        return super().check(path) if Path(path).suffix else check_folder(path, ATLAS)
-
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        width: str | float = "text",
-        caption: str = "short",
-        **options: Any,
-    ) -> None:
-        """Write a file of the kind that its ending names, or, without an ending, an atlas folder.
-
-        ``.safetensors`` holds all that was counted, for :meth:`load` and :func:`.merge`.
-
-        Args:
-            path: the file or folder.
-            width: see :meth:`.Result.plot`.
-            caption: see :meth:`.Result.plot`.
-            options: see :meth:`.Result.plot`; of an atlas those of :func:`.write_atlas`,
-                such as *rule*.
-
-        Raises:
-            OutputError: if the ending is another, or nothing can be written there.
-
-        """
-        path = self.check(path)
-        if not path.suffix:
-            # By its name, and only now: what draws an atlas lies above the methods.
-            import_module("convscope.atlas.build").write_atlas(self, path, **options)
-        elif path.suffix.lower() == ".safetensors":
+    def _save_arrays(self, path: Path) -> None:
+        """Write the arrays; ``.safetensors`` holds all that was counted, to go on with."""
+        if path.suffix.lower() == ".safetensors":
             self.tally.save(path)
         else:
-            super().save(path, width=width, caption=caption, **options)
+            super()._save_arrays(path)
 
     @classmethod
     def load(
