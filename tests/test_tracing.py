@@ -39,6 +39,17 @@ def small() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
 
 
+class Casts(nn.Module):
+    """Computes in single precision, whatever its parts do."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(x.float())
+
+
 def hooked(hook) -> nn.Module:
     module = small()
     module[0].register_forward_hook(hook)
@@ -95,12 +106,20 @@ class Finds(nn.Module):
         return [row for row in self.backbone(x).flatten() if row > 0]
 
 
+# What a module keeps besides its weights is not moved to their type.
+DOUBLES = torch.ones(4, 4, 3, 3, dtype=torch.float64)
+WIDE = torch.ones(8, 8, dtype=torch.float64)
+
 FUNCTION = "is a function.*forward of a torch.nn.Module"
 SWAPPED = "module comes first and the example second"
 DATA = r"data-dependent, at .*test_tracing.py:\d+, `.*`; move Python branches"
 KEEPS = r"depends on the pixels, at .*test_tracing.py:\d+.*torch.where"
 LEAVES = "values leave torch there.*operations of torch"
-RUNS = "check that the module runs on that input"
+RUNS = (
+    r"itself fails on an input of shape \[1, 3, 8, 8\]: .*; try another size or number of channels"
+)
+DTYPES = r"float32 and float64 meet at .*test_tracing.py:\d+, `.*`, which.*as by .to\(x.dtype\)"
+OTHER_TYPE = "itself fails.*bring one to the type of the other there"
 SCRIPTED = "scripted.*give the module that it was made of"
 FLOATS = "the network of floats that it was made of"
 DROPOUT = r"dropout stays on in evaluation: .*test_tracing.py:\d+, `.*training=self.training"
@@ -165,11 +184,19 @@ BAD_MODULES = {
     "too small": (lambda: nn.Conv2d(3, 3, 30), RUNS),
     "a linear of another size": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(7, 2)), RUNS),
     "along one dimension": (lambda: nn.Conv1d(3, 3, 3), RUNS),
-    "along three": (lambda: nn.Conv3d(3, 3, 3), RUNS),
-    "a missing part": (lambda: Does(lambda s, x: s.nothing(x)), f"test_tracing.py:.*{RUNS}"),
-    "an error of its own": (lambda: Does(lambda s, x: 1 // 0), f"division.*{RUNS}"),
+    "along three": (lambda: nn.Conv3d(3, 3, 3), "itself fails.*three-dimensional, for volumes"),
+    "a missing part": (lambda: Does(lambda s, x: s.nothing(x)), f"{RUNS}, or mend that line"),
+    "an error of its own": (lambda: Does(lambda s, x: 1 // 0), "division.*test_tracing.py.*try"),
+    "an assertion without words": (
+        lambda: Does(lambda s, x: torch._assert(x.shape[2] % 5 == 0, "")),
+        r"fails .*: what it asserts does not hold, at .*test_tracing.py:\d+, `.*`; try another",
+    ),
+    "doubles where it casts": (lambda: Casts(nn.Conv2d(3, 4, 3).double()), OTHER_TYPE),
+    "kernels of doubles": (lambda: Does(lambda s, x: F.conv2d(s.conv(x), s.p), p=DOUBLES), DTYPES),
+    "a linear of doubles": (lambda: Does(lambda s, x: F.linear(x, s.p), p=WIDE), DTYPES),
+    "a product with doubles": (lambda: Does(lambda s, x: s.conv(x) @ s.p, p=WIDE), DTYPES),
     "an assertion": (lambda: Does(lambda s, x: x if x.shape[2] == 9 else None.y), RUNS),
-    "complex": (lambda: nn.Conv2d(3, 3, 3, dtype=torch.complex64), RUNS),
+    "complex": (lambda: nn.Conv2d(3, 3, 3, dtype=torch.complex64), OTHER_TYPE),
     "no forward": (nn.Module, RUNS),
     "a list of modules": (lambda: nn.ModuleList([nn.Conv2d(3, 3, 1)]), RUNS),
     "text out": (lambda: Does(lambda s, x: "cat"), "does not depend on the images"),

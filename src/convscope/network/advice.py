@@ -113,7 +113,7 @@ def why_not(module: nn.Module, inputs: Inputs, error: Exception) -> TraceError:
 
     """
     name, shape = type(module).__name__, list(inputs.image.shape)
-    beginning = f"{name} cannot be traced on an input of shape {shape}: "
+    beginning = f"{name} cannot be traced on an input of shape {shape}"
     place = line_of(error)
     at = f", at {place}" if place else ""
     hooks = foreign_hooks(module)
@@ -124,9 +124,10 @@ def why_not(module: nn.Module, inputs: Inputs, error: Exception) -> TraceError:
         )
         ending = "leave that out, or use a newer torch"
     elif trouble is not None:
+        beginning = f"{name} itself fails on an input of shape {shape}"
         reason, line = first_sentence(trouble), line_of(trouble)
         at = f", at {line}" if line else ""
-        ending = f"check that the module runs on that input{_other_inputs(module, inputs)}"
+        ending = _what_to_try(module, inputs, reason)
     elif _DATA_DEPENDENT.search(f"{type(error).__name__} {error}"):
         reason, ending = _data_dependent(place)
     else:
@@ -135,7 +136,7 @@ def why_not(module: nn.Module, inputs: Inputs, error: Exception) -> TraceError:
         ending = f"it has forward hooks ({', '.join(hooks[:3])}), so remove them first"
     elif isinstance(getattr(module, "backbone", None), nn.Module):
         ending += ", or use its backbone: Network(module.backbone, example)"
-    return TraceError(f"{beginning}{reason}{at}; {ending}")
+    return TraceError(f"{beginning}: {reason}{at}; {ending}")
 
 
 def _data_dependent(place: str | None) -> tuple[str, str]:
@@ -160,12 +161,22 @@ def _data_dependent(place: str | None) -> tuple[str, str]:
     )
 
 
-def _other_inputs(module: nn.Module, inputs: Inputs) -> str:
-    """Return what other inputs a module takes where the images may be meant for another."""
+def _what_to_try(module: nn.Module, inputs: Inputs, reason: str) -> str:
+    """Return what to try with a module that does not run on the images that it was given."""
+    parts = [type(part).__name__ for part in module.modules()]
+    if any(part.endswith("Conv3d") for part in parts):
+        return (
+            "its convolutions are three-dimensional, for volumes or videos, which an image is not"
+        )
+    if re.search(r"dtype|scalar type|Input type", reason):
+        return "bring one to the type of the other there, as by .to(x.dtype)"
     names = [*parameters_of(module)]
     if len(names) < 2 or not inputs.args or inputs.kwargs:
-        return ""
-    return f" (it was given as {names[0]!r} of {', '.join(names)}; image= names another)"
+        return "try another size or number of channels, or mend that line"
+    return (
+        f"try another size or number of channels, or mend that line (the images were given as "
+        f"{names[0]!r} of {', '.join(names)}; image= names another)"
+    )
 
 
 def _trouble_without_tracing(module: nn.Module, inputs: Inputs) -> Exception | None:
@@ -200,4 +211,6 @@ def line_of(error: BaseException) -> str | None:
 def first_sentence(error: BaseException) -> str:
     """Return the first line of an error, without the dot at its end."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".:")
+    if not lines and isinstance(error, AssertionError):
+        return "what it asserts does not hold"
+    return (lines[0] if lines else type(error).__name__).rstrip(".:").replace("c10::", "")

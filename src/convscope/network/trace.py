@@ -366,6 +366,7 @@ class _Builder:
         }
         shapes = tuple(self.steps[i].shape for i in inputs)
         call = Call(found.target, arguments, shapes, shape, found.item)
+        self._check_dtypes(node, call, inputs)
         if found.target is aten._native_batch_norm_legit.no_stats:
             self.batched = False  # normalised over the batch: images would change each other
         self.indices[node] = len(self.steps)
@@ -375,6 +376,25 @@ class _Builder:
         dtype = node.meta["val"].dtype
         self.steps.append(Step("", call, operation, tuple(inputs), shape, dtype, parameters))
         self.owners.append(_owner(source, found.target))
+
+    def _check_dtypes(self, node: Node, call: Call, inputs: list[int]) -> None:
+        """Run what floats of several types meet in: a trace has no values, and accepts it."""
+        tensors = [v for v in pytree.tree_leaves(call.arguments) if isinstance(v, Tensor)]
+        dtypes = [self.steps[index].dtype for index in inputs]
+        types = {t for t in (*dtypes, *(v.dtype for v in tensors)) if t.is_floating_point}
+        if len(types) < 2:
+            return
+        device = node.meta["val"].device
+        shapes = zip(call.input_shapes, dtypes, strict=True)
+        try:
+            call.run([torch.zeros(shape, dtype=t, device=device) for shape, t in shapes], 1)
+        except Exception as error:
+            names = " and ".join(sorted(str(t).removeprefix("torch.") for t in types))
+            line = own_line(node.meta.get("stack_trace")) or call.name
+            raise TraceError(
+                f"{names} meet at {line}, which torch does not compute: bring one to the type of "
+                f"the other there, as by .to(x.dtype)"
+            ) from error
 
     def _size(self, value: Any, fixed: bool = False) -> Any:
         """Return a size as a number, or as a :class:`BatchSize` if it grows with the batch."""
