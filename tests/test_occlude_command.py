@@ -124,8 +124,10 @@ def test_the_arrays_are_the_librarys(run, tmp_path):
     net = cs.load(f"{tmp_path}/networks.py:small")
     expected = cs.occlude(net, net.preprocess(tmp_path / "one.png"), 8, 8)
     with np.load(tmp_path / "o.npz") as arrays:
-        np.testing.assert_allclose(arrays["0/logit"], expected.logit, rtol=1e-5)
-        np.testing.assert_allclose(arrays["0/heatmap_logit"], expected.heatmap("logit"), rtol=1e-4)
+        np.testing.assert_allclose(arrays["maps/0/logit"], expected.logit, rtol=1e-5)
+        np.testing.assert_allclose(
+            arrays["maps/0/heatmap_logit"], expected.heatmap("logit"), rtol=1e-4
+        )
         facts = json.loads(str(arrays["facts"]))["maps"][0]
     assert (facts["stride"], facts["fill"]) == ([8, 8], "gray")
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import webbrowser
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from convscope import __version__
 from convscope.errors import OutputError
-from convscope.images import Preprocess
 from convscope.outputs import check_folder, check_output, finite, written_beside
+from convscope.packing import plain_of, put_together, tensors_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,15 +70,14 @@ class Result:
     """Whether :meth:`table` has rows."""
 
     folder: ClassVar[str] = ""
-    """What a folder that :meth:`save` writes is marked as; empty if it writes none."""
+    """What a folder that ``save`` writes is marked as; empty if it writes none."""
 
     writer: ClassVar[str] = ""
     """The function that writes that folder, as ``"module:name"``, called with this and the path."""
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return the tensors by name."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        """Return the tensors by name, those inside others as ``"maps/0/probability"``."""
+        return tensors_of(self)
 
     def derived(self) -> dict[str, Tensor]:
         """Return tensors that follow from the others, which ``.npz`` files hold too."""
@@ -86,12 +85,8 @@ class Result:
 
     def facts(self) -> dict[str, Any]:
         """Return everything but the tensors, fit for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {
-            name: asdict(value) if isinstance(value, Preprocess) else value
-            for name, value in values.items()
-            if not isinstance(value, Tensor)
-        }
+        found: dict[str, Any] = plain_of(self)
+        return found
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return the numbers and facts, fit for JSON but for values that are not finite.
@@ -100,7 +95,8 @@ class Result:
             options: those of :meth:`plot` that numbers depend on, such as a display scale.
 
         """
-        return {**self.facts(), **{name: value.tolist() for name, value in self.arrays().items()}}
+        found: dict[str, Any] = plain_of(self, with_tensors=True)
+        return found
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as one line of JSON, with null for what is not finite."""
@@ -263,11 +259,8 @@ class Result:
     @classmethod
     def made_of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Self:
         """Return the result whose :meth:`arrays` and :meth:`facts`, read from JSON, these are."""
-        # JSON knows lists only, and results hold tuples.
-        own: dict[str, Any] = {name: _tupled(value) for name, value in facts.items()}
-        if "preprocess" in own:
-            own["preprocess"] = Preprocess(**own["preprocess"])
-        return cls(**own, **dict[str, Any](tensors))
+        found: Self = put_together(cls, facts, tensors)
+        return found
 
     def __repr__(self) -> str:
         """Return the summary, cut to a few lines."""
@@ -303,9 +296,3 @@ class Result:
 def _in_notebook() -> bool:
     shell = import_module("IPython").get_ipython()
     return shell is not None and shell.has_trait("kernel")
-
-
-def _tupled(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _tupled(item) for name, item in value.items()}
-    return tuple(map(_tupled, value)) if isinstance(value, list) else value

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
-
-from torch import Tensor
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from convscope.network import Network
 from convscope.network.shield import shielded
@@ -37,10 +34,6 @@ class Architecture(Result):
     figure: ClassVar[str] = "draw"
     tabular: ClassVar[bool] = True
 
-    def facts(self) -> dict[str, Any]:
-        """Return everything, fit for JSON."""
-        return {**super().facts(), "volumes": [volume.to_dict() for volume in self.volumes]}
-
     def table(self) -> list[dict[str, Any]]:
         """Return a row a volume."""
         return [
@@ -60,13 +53,6 @@ class Architecture(Result):
             f"{self.network}: input {shape}, {self.parameters:,} parameters, "
             f"{self.multiply_adds:,} multiply-adds an image, {counted(len(self.volumes), 'volume')}"
         )
-
-    @classmethod
-    def made_of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Self:
-        """Return the architecture whose :meth:`facts`, read from JSON, these are."""
-        plain: Any = super().made_of(tensors, facts)
-        found: Self = replace(plain, volumes=tuple(Volume(**volume) for volume in plain.volumes))
-        return found
 
 
 @shielded

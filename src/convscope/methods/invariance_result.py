@@ -97,11 +97,6 @@ class Invariance(Result):
         kept = answers == torch.tensor(self.targets)[:, None]
         return int(kept.sum()), int((answers >= 0).sum())
 
-    def facts(self) -> dict[str, Any]:
-        """Return everything but the tensors, fit for JSON."""
-        found = super().facts().items()
-        return {name: v for name, v in found if name not in ("probability", "predicted")}
-
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the images, fit for JSON but for NaN."""
         found = super().to_dict()

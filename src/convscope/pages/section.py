@@ -18,6 +18,7 @@ from PIL import Image
 from convscope.errors import OutputError
 from convscope.figures.sheet import Sheet
 from convscope.outputs import finite, written_beside
+from convscope.packing import put_together
 from convscope.pages.renderer import image_source
 
 DOTS_AN_INCH = 144
@@ -115,23 +116,6 @@ class Section:
     seconds: float = 0.0
     whole: bool = True
 
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Section:
-        """Return what ``dataclasses.asdict`` was called on, after a turn as JSON."""
-        tables = tuple(
-            Table(t["caption"], tuple(t["head"]), tuple(map(tuple, t["rows"])), tuple(t["marked"]))
-            for t in plain["tables"]
-        )
-        return cls(
-            **{
-                **plain,
-                "sentences": tuple(plain["sentences"]),
-                "pictures": tuple(Picture(**p) for p in plain["pictures"]),
-                "findings": tuple(Finding(**f) for f in plain["findings"]),
-                "tables": tables,
-            }
-        )
-
 
 class Shelf:
     """A folder that keeps finished sections, for one subject.
@@ -155,7 +139,7 @@ class Shelf:
             kept = json.loads((self.folder / f"{name}.json").read_text("utf-8"))
             if kept["subject"] != self.subject:
                 return None
-            found = Section.from_json(kept["section"])
+            found = put_together(Section, kept["section"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
         there = all((self.folder / picture.file).is_file() for picture in found.pictures)

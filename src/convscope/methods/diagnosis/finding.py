@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 CHANNELS_NAMED = 8
 
@@ -41,12 +40,6 @@ class Finding:
         """Everything in words."""
         rest = "".join(f" {text}" for text in (*self.consequences, self.suggestion))
         return f"{self.layer}: {self.kind}. {self.evidence}{rest}"
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Finding:
-        """Return what ``dataclasses.asdict`` was called on."""
-        tuples = {name: tuple(plain[name]) for name in ("channels", "consequences")}
-        return cls(**{**plain, **tuples})
 
 
 def named(channels: Sequence[int]) -> str:

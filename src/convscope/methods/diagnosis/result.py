@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -82,13 +81,6 @@ class LayerDiagnosis:
             return None
         return float((self.effective_field / self.receptive_field) ** 0.5)
 
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> LayerDiagnosis:
-        """Return what ``dataclasses.asdict`` was called on."""
-        tuples = {name: tuple(plain[name]) for name in ("shape", "dead", "almost_dead")}
-        groups = tuple(map(tuple, plain["duplicates"]))
-        return cls(**{**plain, **tuples, "duplicates": groups})
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis(Result):
@@ -139,16 +131,6 @@ class Diagnosis(Result):
         """Whether nothing was found."""
         return not self.findings
 
-    def facts(self) -> dict[str, Any]:
-        """Return everything but the tensors, fit for JSON."""
-        plain = super().facts()
-        return {
-            **plain,
-            "layers": [asdict(layer) for layer in self.layers],
-            "findings": [asdict(finding) for finding in self.findings],
-            "thresholds": asdict(self.thresholds),
-        }
-
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return the findings, each with its sentence, and all numbers, fit for JSON."""
         findings = [{**asdict(f), "sentence": f.sentence} for f in self.findings]
@@ -192,23 +174,6 @@ class Diagnosis(Result):
         if len(self.bad) > BAD_SHOWN:
             lines.append(f"  and {len(self.bad) - BAD_SHOWN} more; the JSON names them all")
         return "\n".join(lines)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a diagnosis that was saved as ``.safetensors``.
-
-        Raises:
-            OutputError: if the file is missing or holds something else.
-
-        """
-        plain: Any = super().load(path)
-        found: Self = replace(
-            plain,
-            layers=tuple(map(LayerDiagnosis.from_json, plain.layers)),
-            findings=tuple(map(Finding.from_json, plain.findings)),
-            thresholds=Thresholds(**plain.thresholds),
-        )
-        return found
 
 
 def no_filters() -> tuple[Tensor, Tensor, tuple[int, int]]:

@@ -1,7 +1,7 @@
 """What a search for grids found: a projection a layer, and how much of a grid there is in each."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from convscope.images import Preprocess
 from convscope.methods.gridding.spectrum import Band
-from convscope.methods.gridding.structure import Alternative, GridFinding, StridedLayer
+from convscope.methods.gridding.structure import GridFinding, StridedLayer
 from convscope.results import Result
 
 
@@ -87,14 +87,6 @@ class Checkerboard(Result):
     figure: ClassVar[str] = "checkerboard"
     tabular: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        """Make dataclasses again of what was read from a file."""
-        for name, rebuilt in (("sources", _source), ("strided", _layer), ("findings", _finding)):
-            values = tuple(
-                v if not isinstance(v, dict) else rebuilt(v) for v in getattr(self, name)
-            )
-            object.__setattr__(self, name, values)
-
     @property
     def by_source(self) -> Tensor:
         """[L, S]: the coefficient of variation between phases beyond what is expected."""
@@ -134,14 +126,6 @@ class Checkerboard(Result):
         """Return the names of the layers that :meth:`strongest_source` finds."""
         source = self.strongest_source(layer)
         return () if source is None else source.layers
-
-    def facts(self) -> dict[str, Any]:
-        """Return everything but the tensors, fit for JSON."""
-        found = super().facts()
-        return found | {
-            name: [asdict(value) for value in found[name]]
-            for name in ("sources", "strided", "findings")
-        }
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pixels, fit for JSON, with what follows from it."""
@@ -196,21 +180,3 @@ class Checkerboard(Result):
         if self.partial:
             lines.append(f"partial: {self.notes[-1]}")
         return "\n".join(lines)
-
-
-def _source(plain: dict[str, Any]) -> GridSource:
-    band = {name: tuple(value) for name, value in plain["band"].items()}
-    return GridSource(Band(**band), tuple(plain["layers"]), plain["fixed"])
-
-
-def _layer(plain: dict[str, Any]) -> StridedLayer:
-    return StridedLayer(**_tupled(plain))
-
-
-def _finding(plain: dict[str, Any]) -> GridFinding:
-    alternatives = tuple(Alternative(**_tupled(a)) for a in plain["alternatives"])
-    return GridFinding(_layer(plain["layer"]), alternatives)
-
-
-def _tupled(plain: dict[str, Any]) -> dict[str, Any]:
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in plain.items()}

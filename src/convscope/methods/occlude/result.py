@@ -1,6 +1,6 @@
 """Occlusion: what hiding parts of an image did to a network's answer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -242,12 +242,6 @@ class Occlusion(Result):
         kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
         return {f"heatmap_{kind}": self.heatmap(kind) for kind in kinds}
 
-    def facts(self) -> dict[str, Any]:
-        """Return everything but the tensors, fit for JSON."""
-        tensors = (*KINDS, *PICTURES, "predicted")
-        found = super().facts().items()
-        return {name: value for name, value in found if name not in tensors}
-
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the image and what belongs to it, fit for JSON."""
         arrays = {name: v.tolist() for name, v in self.arrays().items() if name not in PICTURES}
@@ -349,31 +343,14 @@ class Occlusions(Result):
         """Return one occlusion an image, size and target."""
         return [single for one in self.maps for single in one.singles()]
 
-    def arrays(self) -> dict[str, Tensor]:
-        """Return the tensors by number and name, such as ``"0/probability"``."""
-        return {f"{n}/{k}": v for n, one in enumerate(self.maps) for k, v in one.arrays().items()}
-
     def derived(self) -> dict[str, Tensor]:
         """Return the heat maps by number and name."""
-        return {f"{n}/{k}": v for n, one in enumerate(self.maps) for k, v in one.derived().items()}
-
-    def facts(self) -> dict[str, Any]:
-        """Return everything but the tensors, fit for JSON."""
-        return {**super().facts(), "maps": [one.facts() for one in self.maps]}
+        own = {n: one.derived() for n, one in enumerate(self.maps)}
+        return {f"maps/{n}/{name}": v for n, found in own.items() for name, v in found.items()}
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the images and what belongs to them, fit for JSON."""
-        return {**super().facts(), "maps": [one.to_dict() for one in self.maps]}
-
-    @classmethod
-    def made_of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Self:
-        """Return the result whose :meth:`arrays` and :meth:`facts` these are."""
-        own: list[dict[str, Tensor]] = [{} for _ in facts["maps"]]
-        for name, value in tensors.items():
-            number, _, rest = name.partition("/")
-            own[int(number)][rest] = value
-        maps = [Occlusion.made_of(t, f) for t, f in zip(own, facts["maps"], strict=True)]
-        return super().made_of({}, {**facts, "maps": maps})
+        return {**self.facts(), "maps": [one.to_dict() for one in self.maps]}
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row an image, size, position and target."""

@@ -282,7 +282,7 @@ class Scan(Result):
     def load(
         cls, path: str | os.PathLike[str], net: Network | None = None, images: Any = None
     ) -> Scan:
-        """Read what :meth:`save` wrote as ``.safetensors``, or an atlas's ``scan.safetensors``.
+        """Read a scan that was saved as ``.safetensors``, or an atlas's ``scan.safetensors``.
 
         Args:
             path: the file.

@@ -1,0 +1,119 @@
+"""Values taken apart into tensors and what JSON can hold, and put together again by their types."""
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from torch import Tensor
+
+
+def tensors_of(value: Any, place: str = "") -> dict[str, Tensor]:
+    """Return the tensors in a value by where they are in it.
+
+    Args:
+        value: dataclasses, dictionaries, tuples and lists, one in another.
+        place: of *value* itself.
+
+    >>> import torch
+    >>> tensors_of({"maps": ({"drop": torch.zeros(2)}, 3)})
+    {'maps/0/drop': tensor([0., 0.])}
+
+    """
+    if isinstance(value, Tensor):
+        return {place: value}
+    found: dict[str, Tensor] = {}
+    for name, item in _parts(value).items():
+        # A slash in a name would look like a step into it.
+        step = name.replace("/", "%2F")
+        found |= tensors_of(item, f"{place}/{step}" if place else step)
+    return found
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): item for name, item in value.items()}
+    return {str(n): one for n, one in enumerate(value)} if isinstance(value, tuple | list) else {}
+
+
+def plain_of(value: Any, *, with_tensors: bool = False) -> Any:
+    """Return a value as dictionaries, tuples, lists, texts and numbers.
+
+    Args:
+        value: as for :func:`tensors_of`.
+        with_tensors: whether tensors become lists, or else are left out.
+
+    >>> import torch
+    >>> plain_of({"drop": torch.zeros(2), "at": (1, 2)})
+    {'at': (1, 2)}
+
+    """
+    if isinstance(value, Tensor):
+        return value.tolist() if with_tensors else None
+    if isinstance(value, tuple | list):
+        items = [plain_of(item, with_tensors=with_tensors) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    if not is_dataclass(value) and not isinstance(value, Mapping):
+        return value
+    return {
+        name: plain_of(item, with_tensors=with_tensors)
+        for name, item in _parts(value).items()
+        if with_tensors or not isinstance(item, Tensor)
+    }
+
+
+def put_together(kind: Any, plain: Any, tensors: Mapping[str, Tensor] | None = None) -> Any:
+    """Return the value of some type that was taken apart.
+
+    Args:
+        kind: a dataclass, or what may stand as the type of a dataclass's field.
+        plain: what :func:`plain_of` gave, read from JSON.
+        tensors: what :func:`tensors_of` gave.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is no such value.
+
+    """
+    tree: dict[str, Any] = {}
+    for place, tensor in (tensors or {}).items():
+        *above, name = (step.replace("%2F", "/") for step in place.split("/"))
+        branch = tree
+        for step in above:
+            branch = branch.setdefault(step, {})
+        branch[name] = tensor
+    return _built(kind, plain, tree)
+
+
+def _built(kind: Any, plain: Any, tree: Any) -> Any:
+    """Return a value of which *plain* holds the facts and *tree*, branch by branch, the tensors."""
+    if isinstance(tree, Tensor) or (plain is None and not tree):
+        return tree if isinstance(tree, Tensor) else None
+    inside = get_args(kind)
+    if get_origin(kind) in (Union, types.UnionType):
+        return _built(next((one for one in inside if _fits(one, plain)), Any), plain, tree)
+    if is_dataclass(kind):
+        hints, own = get_type_hints(kind), dict(plain or {})
+        for name in {**own, **tree}:
+            own[name] = _built(hints[name], own.get(name), tree.get(name, {}))
+        return kind(**own)  # type: ignore[operator]
+    if isinstance(plain, list | tuple):
+        if get_origin(kind) is not tuple or inside[-1:] == (...,):
+            inside = (inside[0] if inside else Any,) * len(plain)
+        pairs = zip(inside, plain, strict=True)
+        items = [_built(one, item, tree.get(str(n), {})) for n, (one, item) in enumerate(pairs)]
+        return items if get_origin(kind) is list else tuple(items)
+    if get_origin(kind) is not dict and not isinstance(plain, dict):
+        return plain
+    names, one = {**(plain or {}), **tree}, inside[1] if inside else Any
+    return {name: _built(one, (plain or {}).get(name), tree.get(name, {})) for name in names}
+
+
+def _fits(kind: Any, plain: Any) -> bool:
+    """Return whether a value of one of a field's types, taken apart, can look like *plain*."""
+    if isinstance(plain, dict):
+        return is_dataclass(kind) or get_origin(kind) is dict
+    if isinstance(plain, list | tuple):
+        return get_origin(kind) in (tuple, list)
+    return kind is type(plain)
