@@ -12,7 +12,6 @@ from convscope import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TRAINED = "squeezenet1_1"
 
 
 def blocks(*languages: str) -> list[str]:
@@ -60,11 +59,8 @@ def folder(tmp_path, monkeypatch, photograph) -> Path:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_does_what_it_says(command, folder, request, monkeypatch, capsys):
+def test_a_command_does_what_it_says(command, folder, monkeypatch, capsys):
     words = shlex.split(command)
-    if TRAINED in words and words[1] in ("project", "occlude"):
-        weights = request.getfixturevalue("data") / TRAINED / "squeezenet1_1-imagenet.safetensors"
-        words += ["--weights", str(weights)]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as stopped:
         cli.main()

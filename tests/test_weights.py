@@ -490,10 +490,10 @@ def test_an_unreachable_host(cache):
 
 def test_a_cached_file_with_another_hash_is_not_used(cache):
     cache.mkdir(parents=True)
-    (cache / "squeezenet1_1-b8a52dc0.pth").write_bytes(CONTENT)
-    with pytest.raises(ModelError, match=r"is not used: .* starts with b8a52dc0; delete it"):
-        load("squeezenet1_1")
-    assert (cache / "squeezenet1_1-b8a52dc0.pth").read_bytes() == CONTENT
+    (cache / "alexnet-owt-7be5be79.pth").write_bytes(CONTENT)
+    with pytest.raises(ModelError, match=r"is not used: .* starts with 7be5be79; delete it"):
+        load("alexnet")
+    assert (cache / "alexnet-owt-7be5be79.pth").read_bytes() == CONTENT
 
 
 def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch):

@@ -33,9 +33,10 @@ def load(
     """Load a network by name, or from the folder of a training.
 
     Args:
-        name: "base", the CIFAR-10 network that ships with its weights; "vgg16", "vgg16_bn",
-            "alexnet", "squeezenet1_1" or "zfnet"; "torchvision:NAME" or "timm:NAME" where those
-            packages are installed; "path/file.py:factory", a function without arguments that
+        name: "base" (CIFAR-10), "vgg16_features" (ImageNet, the 13 convolutions without classes)
+            or "squeezenet1_1" (ImageNet), which ship with their weights; "vgg16", "vgg16_bn",
+            "alexnet" or "zfnet"; "torchvision:NAME" or "timm:NAME" where those packages are
+            installed; "path/file.py:factory", a function without arguments that
             returns an nn.Module; "net.pt2", a program of torch.export; or the folder that
             :func:`convscope.train` wrote. A factory runs any code of its file's author, a .pt2 only
             torch's own operations.
@@ -66,9 +67,9 @@ def load(
         ModelError: if there is no such model, or its file, weights or options cannot be used.
         TraceError: if the module cannot be traced.
 
-    >>> net = load("squeezenet1_1", weights="random", size="3,64,64")
+    >>> net = load("squeezenet1_1", size="3,64,64")
     >>> net.notes, net.input_shape, net.classes[281]
-    (('random weights (seed 0)',), (3, 64, 64), 'tabby')
+    ((), (3, 64, 64), 'tabby')
 
     """
     own = {

@@ -27,8 +27,9 @@ class NamedNetwork:
         str,
         typer.Argument(
             metavar="MODEL",
-            help="base (comes with its weights), vgg16, vgg16_bn, alexnet, squeezenet1_1, zfnet, "
-            "torchvision:NAME, timm:NAME, file.py:factory, net.pt2, or the folder of a training",
+            help="base, vgg16_features, squeezenet1_1 (these come with their weights), vgg16, "
+            "vgg16_bn, alexnet, zfnet, torchvision:NAME, timm:NAME, file.py:factory, net.pt2, or "
+            "the folder of a training",
         ),
     ]
     weights: Annotated[

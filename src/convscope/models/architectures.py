@@ -1,6 +1,7 @@
 """The networks that convscope defines itself, under torchvision's parameter names if it has them.
 
-Each takes ImageNet pictures, float [N, 3, H, W], to 1,000 logits, float [N, 1000].
+Each takes ImageNet pictures, float [N, 3, H, W], to 1,000 logits, float [N, 1000]; vgg16_features
+stops at the maps [N, 512, H / 32, W / 32].
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -53,6 +54,24 @@ def _dropout_last_head(inputs: int) -> list[nn.Module]:
 def vgg16() -> nn.Module:
     """Build VGG16: 13 convolutions of 3x3 in five blocks, three fully connected layers."""
     return Classifier(_vgg_features(batch_norm=False), 7, _dropout_last_head(512 * 7 * 7))
+
+
+class Features(nn.Module):
+    """The feature layers of a classifier alone, under the names that they have in it."""
+
+    def __init__(self, features: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the last maps of images [N, 3, H, W]."""
+        maps: Tensor = self.features(images)
+        return maps
+
+
+def vgg16_features() -> nn.Module:
+    """Build the 13 convolutions of VGG16, without the fully connected layers and so the classes."""
+    return Features(_vgg_features(batch_norm=False))
 
 
 def vgg16_bn() -> nn.Module:
@@ -154,6 +173,7 @@ def squeezenet1_1() -> nn.Module:
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "vgg16": vgg16,
+    "vgg16_features": vgg16_features,
     "vgg16_bn": vgg16_bn,
     "alexnet": alexnet,
     "squeezenet1_1": squeezenet1_1,

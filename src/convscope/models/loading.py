@@ -12,7 +12,7 @@ from torch.export.passes import move_to_device_pass
 from convscope.errors import ModelError, near_matches
 from convscope.images import Preprocess
 from convscope.models.architectures import ARCHITECTURES, initialise
-from convscope.models.bundled import BUNDLED, from_bundle
+from convscope.models.bundled import BUNDLED, base, bundled_weights
 from convscope.models.factories import from_factory
 from convscope.models.parts import (
     IMAGENET,
@@ -30,7 +30,7 @@ from convscope.network import Network
 from convscope.network.shield import shielded
 
 MOST_VALUES = 2**28  # of an input: a gigabyte
-NAMES = (*BUNDLED, *ARCHITECTURES)
+NAMES = ("base", *ARCHITECTURES)
 RANDOM_WEIGHTS = "random"
 _FORMS = "torchvision:NAME, timm:NAME, path/file.py:factory or net.pt2"
 
@@ -111,8 +111,8 @@ def _parts(name: str, weights: str | Path | None, size: tuple[int, int, int] | N
         return from_factory(file, function, weights, size)
     if name.endswith(".pt2"):
         return _from_exported(Path(name), weights)
-    if name in BUNDLED:
-        return from_bundle(name, weights)
+    if name == "base":
+        return base(weights)
     if name in ARCHITECTURES:
         return _from_architecture(name, weights)
     if name.endswith(".py"):
@@ -124,22 +124,29 @@ def _parts(name: str, weights: str | Path | None, size: tuple[int, int, int] | N
 
 
 def _from_architecture(name: str, weights: str | Path | None) -> Parts:
-    """Build one of convscope's own networks."""
+    """Build one of convscope's own networks; those without a classifier have no classes."""
+    with torch.device("meta"):  # no time or memory for weights that are replaced at once
+        module = ARCHITECTURES[name]()
+    classes = imagenet_classes() if hasattr(module, "classifier") else None
     if weights is None:
         with seeded():
             module = ARCHITECTURES[name]()
             initialise(module)
-        return Parts(module, IMAGENET, imagenet_classes(), (RANDOM_NOTE,))
-    if weights == OFFICIAL_WEIGHTS and name not in OFFICIAL:
+        return Parts(module, IMAGENET, classes, (RANDOM_NOTE,))
+    fill(module, _published(name) if weights == OFFICIAL_WEIGHTS else weights)
+    return Parts(module, IMAGENET, classes)
+
+
+def _published(name: str) -> Path:
+    """Return the file of a network's trained weights: what ships with convscope, or a download."""
+    if name in BUNDLED:
+        return bundled_weights(name)
+    if name not in OFFICIAL:
         raise ModelError(
             f"there are no published weights of {name}; pass a file of weights, or 'random' for "
             f"random ones"
         )
-    source = fetch(OFFICIAL[name]) if weights == OFFICIAL_WEIGHTS else weights
-    with torch.device("meta"):  # no time or memory for weights that are replaced at once
-        module = ARCHITECTURES[name]()
-    fill(module, source)
-    return Parts(module, IMAGENET, imagenet_classes())
+    return fetch(OFFICIAL[name])
 
 
 def _from_exported(path: Path, weights: str | Path | None) -> Parts:

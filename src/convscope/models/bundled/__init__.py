@@ -1,13 +1,14 @@
-"""Networks that ship with their weights: NAME.safetensors, and NAME.json that tells of them.
+"""Networks that ship with their weights: NAME.safetensors, and a text that tells of them.
 
-The JSON is the ``run.json`` of the training that made the weights, with the classes' names and the
-side of the images; ``benchmarks/bundle.py`` writes both files.
+Of ``base``, that is the ``run.json`` of the training that made the weights, with the classes' names
+and the side of the images; ``benchmarks/bundle.py`` writes both files. Of those that others
+trained, NAME.md gives the makers, the licence and what was done to the weights.
 """
 
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,17 @@ from convscope.models.parts import OFFICIAL_WEIGHTS, RANDOM_NOTE, Parts
 from convscope.models.plain import NetConfig, build
 from convscope.models.weights import fill
 
-BUNDLED = ("base",)
+BUNDLED = ("base", "vgg16_features", "squeezenet1_1")
 
 
-def from_bundle(name: str, weights: str | Path | None) -> Parts:
-    """Build a bundled network, by default with the weights that ship with it.
+def base(weights: str | Path | None) -> Parts:
+    """Build the CIFAR-10 network that convscope trained, by default with its weights.
 
     Raises:
         ModelError: if a file of the bundle or of weights is missing, damaged or does not fit.
 
     """
-    facts = bundle_facts(name)
+    facts = bundle_facts("base")
     config, side = facts["config"], facts["side"]
     module = build(NetConfig.from_json(config["net"]), seed=0).eval()
     # The whole picture is fitted in and its middle cut out, so that nothing in it is squeezed.
@@ -36,12 +37,18 @@ def from_bundle(name: str, weights: str | Path | None) -> Parts:
     classes = tuple(facts["classes"])
     if weights is None:
         return Parts(module, preprocess, classes, (RANDOM_NOTE,))
-    if weights == OFFICIAL_WEIGHTS:
-        with as_file(files(__name__) / f"{name}.safetensors") as path:
-            fill(module, path)
-    else:
-        fill(module, weights)
+    fill(module, bundled_weights("base") if weights == OFFICIAL_WEIGHTS else weights)
     return Parts(module, preprocess, classes)
+
+
+def bundled_weights(name: str) -> Path:
+    """Return the file of the weights that ship under a name of :data:`BUNDLED`.
+
+    Raises:
+        ModelError: if it is missing from this copy of convscope.
+
+    """
+    return _file(f"{name}.safetensors")
 
 
 @cache
@@ -55,10 +62,16 @@ def bundle_facts(name: str) -> Mapping[str, Any]:
     'cat'
 
     """
-    try:
-        facts: dict[str, Any] = json.loads((files(__name__) / f"{name}.json").read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"this copy of convscope lacks the bundled network {name!r}: install it again"
-        ) from error
+    facts: dict[str, Any] = json.loads(_file(f"{name}.json").read_text("utf-8"))
     return facts
+
+
+def _file(name: str) -> Path:
+    """Return the path of a file of this folder."""
+    path = Path(str(files(__name__) / name))
+    if not path.is_file():
+        network = name.partition(".")[0]
+        raise ModelError(
+            f"this copy of convscope lacks the bundled network {network!r}: install it again"
+        )
+    return path
