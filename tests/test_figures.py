@@ -58,12 +58,12 @@ def record(
 
 
 def draw(
-    found: Projection, scale: str = "tile", width: str = "text", caption: str = "full"
+    found: Projection, width: str = "text", caption: str = "full", **display: str
 ) -> tuple[Figure, list[list[DisplayScale]]]:
-    figure = found.plot(width=width, caption=caption, scale=scale)
+    figure = found.plot(width=width, caption=caption, **display)
     with any_letters():
         FigureCanvasAgg(figure).draw()
-    return figure, found.scales(scale)
+    return figure, found.scales(**display)
 
 
 def tiles(figure: Figure) -> list[np.ndarray]:
@@ -159,6 +159,31 @@ def test_projections_are_shown_in_units_of_pixels():
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), 0.5)
 
 
+def test_luminance_is_grey_and_normalised_colours_keep_no_more_hue_than_luminance():
+    pixels = torch.zeros(1, 1, 3, SIDE, SIDE)
+    pixels[0, 0, :, 0, 0] = torch.tensor([1.0, 1.0, 1.0])
+    pixels[0, 0, :, 1, 1] = torch.tensor([0.0, 0.0, 0.5])  # blue: luminance 0.0361
+    found = record(pixels)
+    figure, scales = draw(found, colour="luminance")
+    assert scales[0][0].limit == pytest.approx(1)
+    assert tiles(figure)[0][1, 1].tolist() == [132] * 3  # 127.5 * (1 + 0.0361)
+    assert "Small, deconvnet, luminance: what" in words(figure)
+    figure, _ = draw(found, colour="normalised")
+    # The hue (-0.0361, -0.0361, 0.4639) is shrunk until its largest is the luminance.
+    assert tiles(figure)[0][1, 1].tolist() == [132, 132, 137]
+    assert tiles(figure)[0][0, 0].tolist() == [255] * 3
+    assert "Small, deconvnet, normalised colours: what" in words(figure)
+
+
+def test_root_contrast_shows_a_sixteenth_as_a_quarter():
+    pixels = torch.zeros(1, 1, 3, SIDE, SIDE)
+    pixels[..., 0, 0], pixels[..., 0, 1] = 16.0, -1.0
+    figure, scales = draw(record(pixels), contrast="root")
+    assert scales[0][0] == DisplayScale(16.0, 0.0, 0.999, contrast="root")
+    assert tiles(figure)[0][0, :3, 0].tolist() == [255, round(127.5 * 0.75), 128]
+    assert "root contrast: what" in words(figure)
+
+
 # --- what it says ------------------------------------------------------------------------------
 
 
@@ -224,8 +249,8 @@ def test_units_that_show_nothing_say_why():
     pixels[0, 2] = 1.0
     figure, _ = draw(record(pixels, activation=torch.tensor([[0.0, 5.0, -2.0]])))
     feet = [text.get_text() for text in figure.texts]
-    assert "peak 0: not active" in feet
-    assert "peak 5: nothing arrives" in feet
+    assert "peak 0, not active" in feet
+    assert "peak 5, nothing arrives" in feet
     assert "peak -2, ±1" in feet
     assert (tiles(figure)[0] == 128).all()
 
@@ -236,7 +261,7 @@ def test_values_that_are_not_finite_are_counted_and_magenta():
     pixels[0, 0, 1, 4, 5] = torch.inf
     figure, _ = draw(record(pixels))
     assert tiles(figure)[0][4, 4:6].tolist() == [[255, 0, 255]] * 2
-    assert "2 values not finite" in words(figure)
+    assert "2 values, not finite" in words(figure)
     assert "Magenta: values that are not finite." in words(figure)
 
 
@@ -362,13 +387,63 @@ def test_wide_and_tall_images_and_windows_find_room():
         assert_nothing_collides(figure)
 
 
+def test_some_channels_of_some_layers_are_a_grid_of_layers_by_ranks():
+    layers = tuple(name for name in "abc" for _ in range(2))
+    windows = [[0, 0, 4, 4 + unit] for unit in range(6)]
+    found = record(noise(1, 6, 3, SIDE, SIDE), windows, layers=layers)
+    figure, _ = draw(found)
+    assert_nothing_collides(figure)
+    images = [axes for axes in figure.axes if axes.get_images()[0].get_array().shape[0] == SIDE]
+    assert len(images) == 2
+    # Beside the image of a rank are the three layers' units of that rank, framed in it.
+    for rank, image in enumerate(images):
+        wide = [round(patch.get_width()) for patch in image.patches]
+        assert wide == [4 + rank, 6 + rank, 8 + rank]
+    titles = {text.get_text(): text.get_position() for text in figure.texts}
+    across = [titles[f"{layer}\nchannel {unit}"] for unit, layer in enumerate(layers)]
+    assert [x for x, _ in across[::2]] == [x for x, _ in across[1::2]]
+    assert len({y for _, y in across[::2]}) == len({y for _, y in across[1::2]}) == 1
+    assert across[1][1] < across[0][1]
+    assert "second strongest" in titles
+
+
+def test_a_map_is_drawn_without_the_photograph_that_it_comes_from():
+    found = record(noise(1, 4, 3, SIDE, SIDE), select="map", layers=tuple("abcd"))
+    figure, scales = draw(found)
+    assert_nothing_collides(figure)
+    photograph, *maps = [axes.images[0].get_array() for axes in figure.axes]
+    assert len(maps) == 4
+    for unit, shown in enumerate(maps):
+        np.testing.assert_array_equal(shown, to_display(found.pixels[0, unit], scales[0][unit]))
+    assert not any(np.array_equal(shown, photograph) for shown in maps)
+
+
+@pytest.mark.parametrize("field", [3, 5, 14, 47, 92])
+def test_every_pixel_of_a_tile_is_a_square_of_whole_dots(field, tmp_path):
+    pixels = (torch.arange(field * field) % 2 * 2.0 - 1).view(field, field)
+    found = record(pixels.expand(1, 5, 3, -1, -1), field=(field, field))
+    figure = found.plot(width="column")
+    box = figure.axes[-1].get_window_extent()
+    dots = box.width / field
+    assert dots == pytest.approx(round(dots))
+    assert box.width >= 48
+    found.save(tmp_path / "it.png", width="column")
+    shown = np.asarray(Image.open(tmp_path / "it.png").convert("L"))
+    top, left, dots = shown.shape[0] - round(box.y1), round(box.x0), round(dots)
+    inside = shown[top : top + round(box.height), left : left + round(box.width)][8:-8, 8:-8]
+    assert set(np.unique(inside).tolist()) == {0, 255}  # nothing is smoothed
+    row = inside[dots * (8 // dots + 1) - 8 + dots // 2]
+    steps = np.diff(np.flatnonzero(np.diff(row.astype(int))))
+    assert set(steps.tolist()) == {dots} or field * dots < 3 * dots
+
+
 def test_too_many_tiles_are_refused():
-    check_fits(50, 6, Style())
-    check_fits(1, 400, Style())
+    check_fits(50, ["1"] * 6, "peak", Style())
+    check_fits(1, ["1"] * 400, "peak", Style())
     with pytest.raises(OutputError, match=r"the figure would be .* inches high: take fewer images"):
-        check_fits(300, 6, Style())
+        check_fits(300, ["1"] * 6, "peak", Style())
     with pytest.raises(OutputError, match=r"a \.npz file"):
-        check_fits(1, 2000, Style())
+        check_fits(1, ["1"] * 2000, "map", Style())
 
 
 def test_an_unknown_scale_is_refused():

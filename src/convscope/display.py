@@ -1,6 +1,6 @@
 """Signed values to pictures that tell the truth: zero is mid-grey, and the scale has a name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,85 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from convscope.errors import ImageError
+from convscope.errors import ConvscopeError, ImageError, near_matches
 
 NOT_FINITE_COLOUR = (255, 0, 255)  # magenta
+
+SCALES = {"tile": "each tile on its own scale", "shared": "all tiles on one scale"}
+COLOURS = {
+    "signed": "red, green and blue as they are",
+    "luminance": "the luminance (Rec. 709) alone",
+    "normalised": "each pixel's colour no stronger than its luminance (Rec. 709)",
+}
+CONTRASTS = {"linear": "proportional to the value", "root": "the square root of |value|"}
+"""What each way to show signed values means."""
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""What red, green and blue add to it, by Rec. 709."""
+
+
+@dataclass(frozen=True)
+class Display:
+    """How projections are shown.
+
+    Attributes:
+        scale: ``"tile"``, each on a scale of its own, or ``"shared"``, all on one.
+        colour: ``"signed"``, red, green and blue as they are; ``"luminance"``, grey; or
+            ``"normalised"``, the hue where it is as strong as the luminance, which takes away the
+            coloured fringes of neighbours of opposite signs.
+        contrast: ``"linear"``, or ``"root"``, the square root of each value with its sign, which
+            shows what is faint beside the strongest.
+
+    Raises:
+        ConvscopeError: if there is no such scale, colour or contrast.
+
+    """
+
+    scale: str = "tile"
+    colour: str = "signed"
+    contrast: str = "linear"
+
+    def __post_init__(self) -> None:
+        """Refuse what does not exist."""
+        for name, known in (("scale", SCALES), ("colour", COLOURS), ("contrast", CONTRASTS)):
+            value = getattr(self, name)
+            if value not in known:
+                listed = " or ".join(", ".join(map(repr, known)).rsplit(", ", 1))
+                hint = near_matches(str(value), known)
+                raise ConvscopeError(f"the {name} is {listed}, not {value!r}{hint}")
+
+    def coloured(self, values: Tensor) -> Tensor:
+        """Return signed values [..., C, H, W] in the colours asked for, of one or three channels.
+
+        >>> grey = Display(colour="luminance").coloured(torch.ones(3, 1, 1))
+        >>> grey.shape, round(grey.item(), 6)
+        (torch.Size([1, 1, 1]), 1.0)
+        >>> fringe = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1)
+        >>> [round(x, 3) for x in Display(colour="normalised").coloured(fringe).flatten().tolist()]
+        [0.067, 0.067, 0.144]
+        """
+        values = presentable(values)
+        if self.colour == "signed" or values.shape[-3] == 1:
+            return values
+        weights = values.new_tensor(LUMINANCE).view(3, 1, 1)
+        luminance = (values * weights).sum(-3, keepdim=True)
+        if self.colour == "luminance":
+            return luminance
+        hue = values - luminance
+        strongest = hue.abs().amax(-3, keepdim=True)
+        kept = (luminance.abs() / strongest.clamp(min=torch.finfo(values.dtype).tiny)).clamp(max=1)
+        return luminance + hue * kept
+
+    def scale_of(self, values: Tensor | npt.NDArray[Any]) -> "DisplayScale":
+        """Return the scale for values as :meth:`coloured` returned them."""
+        return replace(display_scale(values), contrast=self.contrast)
+
+    def words(self) -> list[str]:
+        """Return the names of what differs from the usual colour and contrast."""
+        named = {
+            "luminance": "luminance", "normalised": "normalised colours", "root": "root contrast",
+        }  # fmt: skip
+        return [named[choice] for choice in (self.colour, self.contrast) if choice in named]
 
 
 @dataclass(frozen=True)
@@ -22,6 +98,7 @@ class DisplayScale:
         clipped: share, 0..1, of the finite nonzero values that lie beyond the limit.
         quantile: the quantile of |values| that the limit was taken from.
         not_finite: number of NaN and infinite values, shown in magenta.
+        contrast: ``"linear"`` or ``"root"``; see :class:`Display`.
 
     """
 
@@ -29,6 +106,7 @@ class DisplayScale:
     clipped: float
     quantile: float
     not_finite: int = 0
+    contrast: str = "linear"
 
 
 def display_scale(values: Tensor | npt.NDArray[Any], quantile: float = 0.999) -> DisplayScale:
@@ -76,7 +154,10 @@ def to_display(values: Tensor | npt.NDArray[Any], scale: DisplayScale) -> npt.ND
     pixels = np.moveaxis(array, -3, -1)
     finite = np.isfinite(pixels)
     shares = np.where(finite, pixels, 0) / scale.limit if scale.limit > 0 else np.zeros_like(pixels)
-    painted = np.rint(127.5 + 127.5 * np.clip(shares, -1, 1)).astype(np.uint8)
+    shares = np.clip(shares, -1, 1)
+    if scale.contrast == "root":
+        shares = np.sign(shares) * np.sqrt(np.abs(shares))
+    painted = np.rint(127.5 + 127.5 * shares).astype(np.uint8)
     painted = np.array(np.broadcast_to(painted, (*pixels.shape[:-1], 3)))
     painted[~finite.all(axis=-1)] = NOT_FINITE_COLOUR
     return painted

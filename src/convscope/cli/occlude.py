@@ -83,16 +83,16 @@ def occlude(
 
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
+    from convscope.display import Display
     from convscope.figures.occlude import check_fits
     from convscope.figures.style import style
     from convscope.methods.occlude import occlude_all
     from convscope.methods.occlude.result import Occlusions
-    from convscope.methods.projection import check_scale
     from convscope.results import FIGURES
 
     Occlusions.check(output)
     drawn = style(width, caption)
-    check_scale(scale)
+    Display(scale)
     sizes = [_size(text, "--patch") for text in patch] if patch else [None]
     steps = None if stride is None else _size(stride, "--stride")
     targets = None if not target else target[0] if len(target) == 1 else target

@@ -37,6 +37,12 @@ def project(
     scale: Annotated[
         str, typer.Option(help="tile: each picture on its own scale; shared: all on one.")
     ] = "tile",
+    colour: Annotated[
+        str, typer.Option(help="Of the projections: signed, luminance or normalised.")
+    ] = "signed",
+    contrast: Annotated[
+        str, typer.Option(help="linear; root: the square root, which shows what is faint.")
+    ] = "linear",
     memory: Memory = "1GB",
     width: Width = "text",
     caption: Caption = "short",
@@ -48,24 +54,29 @@ def project(
     With no layer, the strongest feature map of each block of the network; with a layer and no
     channel, its strongest few channels. Channels are taken of each layer named.
     """
+    from convscope.display import Display
     from convscope.figures.project import check_fits
     from convscope.figures.style import style
     from convscope.methods import project as method
     from convscope.methods.budget import parse_bytes
-    from convscope.methods.projection import Projection, check_scale
+    from convscope.methods.projection import Projection
     from convscope.results import FIGURES
 
     Projection.check(output)
     drawn = style(width, caption)
-    check_scale(scale)
+    Display(scale, colour, contrast)
     method.check_choices(rule, select, layer, channel, top)
     parse_bytes(memory)
     net = network.load()
     if output.suffix.lower() in FIGURES:
-        check_fits(len(images), method.units_an_image(net, layer, channel, top), drawn)
+        layers = method.layers_shown(net, layer, channel, top)
+        check_fits(len(images), layers, select, drawn)
     with progress_bar("projecting") as advance:
         found = method.project(
             net, images, layer, channel, rule=rule, select=select, top=top, memory=memory,
             progress=advance,
         )  # fmt: skip
-    finish(found, output, as_json, width=width, caption=caption, scale=scale)
+    finish(
+        found, output, as_json, width=width, caption=caption, scale=scale, colour=colour,
+        contrast=contrast,
+    )  # fmt: skip

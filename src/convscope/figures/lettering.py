@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
-DOTS_AN_INCH = 110
+DOTS_AN_INCH, PROOF_DOTS = 110, (220, 330)
+"""Of a figure for the screen, and of one whose tiles are drawn pixel by pixel."""
+
 ELLIPSIS = "…"
 
 
@@ -29,6 +31,7 @@ def one_line(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
+@lru_cache(4096)
 def width_of(text: str, points: float, weight: str = "normal") -> float:
     """Return how wide one line of text is drawn, in inches.
 
@@ -36,15 +39,19 @@ def width_of(text: str, points: float, weight: str = "normal") -> float:
     True
     """
     font = FontProperties(size=points, weight=weight)
+    widths = []
     with any_letters():
-        # As it is painted: letters on whole pixels are wider than their outlines.
-        width, _, _ = _renderer().get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
-    return float(width) / DOTS_AN_INCH
+        # As it is painted: letters on whole pixels are wider or narrower than their outlines.
+        for dots in (DOTS_AN_INCH, *PROOF_DOTS):
+            renderer = _renderer(dots)
+            width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
+            widths.append(float(width) / dots)
+    return max(widths)
 
 
 @cache
-def _renderer() -> RendererAgg:
-    return RendererAgg(1, 1, DOTS_AN_INCH)  # type: ignore[no-untyped-call]
+def _renderer(dots: int) -> RendererAgg:
+    return RendererAgg(1, 1, dots)  # type: ignore[no-untyped-call]
 
 
 def shortened(text: str, inches: float, points: float) -> str:

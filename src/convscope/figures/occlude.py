@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
-from convscope.display import DisplayScale, display_scale, presentable, to_display
+from convscope.display import Display, DisplayScale, display_scale, presentable, to_display
 from convscope.figures.lettering import one_line, shortened
 from convscope.figures.sheet import (
     FOOT_POINTS,
@@ -27,7 +27,6 @@ from convscope.figures.sheet import (
 )
 from convscope.figures.style import Style
 from convscope.methods.occlude.result import Occlusion, Occlusions
-from convscope.methods.projection import check_scale
 from convscope.network.rules import RULES
 
 SIDE = 1.35
@@ -111,7 +110,7 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
         OutputError: if the figure would be too high to draw.
 
     """
-    check_scale(scale)
+    Display(scale)
     rows, layout = result.singles(), _Layout.of(style.width)
     limits = [_Limits.of([row]) for row in rows]
     if scale == "shared":

@@ -1,181 +1,244 @@
 """Projections drawn: each image, the patch that each unit reads, and what drives it there."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from convscope.display import DisplayScale, presentable, to_display
-from convscope.figures.lettering import one_line, shortened
+from convscope import display as displays
+from convscope.display import Display
+from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
+    COLOURS,
     FOOT_POINTS,
     FRAME_POINTS,
+    LINES,
     MARGIN,
     NOTE_POINTS,
     Sheet,
-    beyond,
-    frame_tile,
     line_of,
     number,
     picture_of,
 )
 from convscope.figures.style import Style
+from convscope.figures.tile import Tile, fitted, proof_dots
 from convscope.methods.projection import Projection
 from convscope.network.rules import RULES
 
 # Everything is placed in inches, so that no text meets another whatever the number of tiles.
-GAP = 0.12
-TITLE = 0.42
-FOOT = 0.24
-
+GAP = 0.09
+LINE = 0.14
+HEAD, FOOT = 0.1, 0.08
+"""Above and below what is written over and under a tile."""
 TITLE_POINTS = 7.5
-SMALLEST_TILE = 0.95
-"""Inches that a tile's title needs at the size of its letters."""
-
-ABOVE_BELOW = 5.0
-"""Inches of width below which the image stands above its tiles instead of beside them."""
+SMALLEST, LARGEST = 0.72, 1.9
+"""Inches of a tile beside its patch at least, which its title needs, and at most."""
+SMALLEST_MAP, LARGEST_MAP = 1.5, 3.0
+"""The same of a whole feature map's projection, which is as large as the image."""
+RANKS = "", "second strongest", "third strongest"
+"""What stands above the image in each line of a grid but the first, which has its title."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How large everything is drawn, in inches.
+    """Where everything is drawn, in inches.
+
+    The image takes two columns, beside a patch above its projection, or one beside whole maps. In a
+    grid of layers by ranks every line begins with it, framed where the line's own units read.
 
     Attributes:
         width: of the whole figure.
-        image: side of the image.
         tile: side of a tile.
-        across: tiles a line.
-        beside: whether the tiles stand beside the image, or else below it.
+        step: from a tile's left to that of the next.
+        lines: the units in each line of tiles, as numbers; of the first ones beside the image.
+        pictures: 2 for a patch above its projection, 1 for the projection alone.
+        images: how many lines begin with the image; -1 if it stands above all of them.
 
     """
 
     width: float
-    image: float
     tile: float
-    across: int
-    beside: bool
+    step: float
+    lines: tuple[tuple[int, ...], ...]
+    pictures: int
+    images: int
 
     @classmethod
-    def of(cls, width: float, tiles: int) -> "_Layout":
-        """Return the layout of *tiles* tiles an image in a figure of some width."""
-        room = width - 2 * MARGIN
-        beside = width >= ABOVE_BELOW
-        if beside:
-            image = 0.3 * room
-            across = _balanced(tiles, int((room - image) / (SMALLEST_TILE + GAP)))
-            tile = min((room - image) / across - GAP, 1.75)
-            return cls(width, image, tile, across, beside)
-        across = _balanced(tiles, int((room + GAP) / (SMALLEST_TILE + GAP)))
-        tile = min((room + GAP) / across - GAP, 1.5)
-        return cls(width, min(room, 1.7), tile, across, beside)
+    def of(cls, width: float, layers: Sequence[str], select: str) -> "_Layout":
+        """Return the layout of units, each of one of *layers*, in a figure of some width."""
+        pictures = 1 if select == "map" else 2
+        smallest, largest = (SMALLEST, LARGEST) if pictures == 2 else (SMALLEST_MAP, LARGEST_MAP)
+        room = width - 2 * MARGIN + GAP
+        units = len(layers)
+        most = max(pictures, int(room / (smallest + GAP)))
+        depth, ranks = len(dict.fromkeys(layers)), units // len(dict.fromkeys(layers))
+        grid = depth > 1 and ranks > 1 and list(layers) == [
+            layer for layer in dict.fromkeys(layers) for _ in range(ranks)
+        ]  # fmt: skip
+        at = np.arange(units)
+        images = 1
+        if grid and depth + pictures <= int(room / (SMALLEST + GAP)):
+            columns, lines, images = depth + pictures, at.reshape(depth, ranks).T.tolist(), ranks
+        elif grid and ranks <= most:
+            columns, lines, images = max(ranks, pictures), at.reshape(depth, ranks).tolist(), -1
+        else:
+            count = -(-(units + pictures) // most)
+            columns = -(-(units + pictures) // count)
+            first = columns - pictures
+            # Where the image fills a line there is no unit beside it.
+            rest = [at[n : n + columns].tolist() for n in range(first, units, columns)]
+            lines = [at[:first].tolist(), *rest]
+        tile = min(room / columns - GAP, largest)
+        step = room / columns if pictures == 1 else tile + GAP
+        return cls(width, tile, step, tuple(map(tuple, lines)), pictures, images)
 
     @property
-    def line(self) -> float:
-        """Height of a line of tiles."""
-        return TITLE + 2 * self.tile + FOOT / 2 + FOOT
+    def cell(self) -> float:
+        """Height of a tile with its patch, and of the image."""
+        return self.pictures * (self.tile + GAP) - GAP
 
-    def height(self, tiles: int) -> float:
-        """Return how high one image with its tiles is."""
-        lines = -(-tiles // self.across) * self.line
-        image = TITLE + self.image + FOOT / 2
-        return max(lines, image) if self.beside else image + lines
-
-    def corner(self, place: int) -> tuple[float, float]:
-        """Return the left and the top of a tile, from the image's own corner."""
-        line, column = divmod(place, self.across)
-        left, top = column * (self.tile + GAP), line * self.line
-        if self.beside:
-            return left + self.image + GAP, top
-        return left, top + TITLE + self.image + FOOT / 2
+    def height(self, foot: int = 2) -> float:
+        """Return how high one image with its tiles is, with so many lines below each tile."""
+        above = HEAD + LINE + self.cell if self.images < 0 else 0.0
+        return above + len(self.lines) * (HEAD + 2 * LINE + self.cell + FOOT + foot * LINE)
 
 
-def _balanced(tiles: int, most: int) -> int:
-    """Return how many tiles stand in a line, so that the lines are as even as they can be."""
-    lines = -(-tiles // max(1, most))
-    return -(-tiles // lines)
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """One unit in one image: the patch it reads and its projection, cropped to that patch.
-
-    ``frame`` is the patch as it would be if the image went on beyond its borders.
-    """
-
-    layer: str
-    unit: str
-    peak: float
-    window: tuple[int, int, int, int]
-    frame: tuple[int, int, int, int]
-    projection: Tensor
-
-
-def figure(result: Projection, style: Style, scale: str = "tile") -> Sheet:
+def figure(
+    result: Projection,
+    style: Style,
+    scale: str = "tile",
+    colour: str = "signed",
+    contrast: str = "linear",
+) -> Sheet:
     """Draw each image, the patch that each unit reads, and the unit's projection.
+
+    Several channels of several layers make a grid, of layers by ranks. Whole feature maps are drawn
+    without a patch, which would be the image once more.
 
     Args:
         result: what to draw.
         style: how wide, and with which caption.
         scale: ``"tile"``, each projection on a scale of its own, or ``"shared"``, all on one.
+        colour: ``"signed"``, ``"luminance"`` or ``"normalised"``; see
+            :class:`~convscope.display.Display`.
+        contrast: ``"linear"`` or ``"root"``.
 
     Raises:
-        ConvscopeError: if there is no such scale.
+        ConvscopeError: if there is no such scale, colour or contrast.
         OutputError: if the figure would be too high to draw.
 
     """
-    scales = result.scales(scale)
-    tiles = [_tiles(result, n) for n in range(len(result.images))]
+    display = Display(scale, colour, contrast)
+    scales = result.scales(scale, colour, contrast)
     pixels = result.preprocess.to_pixels(result.images.cpu())
-    caption = [*_caption(result, scale, scales), *_oddities(tiles, pixels)]
-    layout = _Layout.of(style.width, len(tiles[0]))
-    own = layout.height(len(tiles[0]))
-    cuts = [MARGIN + n * own for n in range(1, len(tiles) + 1)]
-    notes = one_line("; ".join(result.notes))
-    sheet = Sheet.made_for(
-        style.width, MARGIN + len(tiles) * own, caption, notes, cuts, style.caption
-    )
     pictures = picture_of(pixels)
-    for n, title in enumerate(result.titles):
-        top = MARGIN + n * own
-        _draw_image(sheet, top + TITLE, layout.image, pictures[n], tiles[n], title)
-        for place, (tile, own_scale) in enumerate(zip(tiles[n], scales[n], strict=True)):
-            left, below = layout.corner(place)
-            square = (MARGIN + left, top + below + TITLE, layout.tile)
-            _draw_tile(sheet, square, pictures[n], tile, own_scale, line_of(place))
+    images, units = range(len(pictures)), range(len(result.layers))
+    tiles = [
+        [Tile.of_projection(result, n, k, pictures[n], display, scales[n][k]) for k in units]
+        for n in images
+    ]
+    every = [tile for row in tiles for tile in row]
+    layout = _Layout.of(style.width, result.layers, result.select)
+    parts = [[_foot(result, n, k, tiles[n][k]) for k in units] for n in images]
+    room = layout.tile + GAP / 2
+    in_one = all(
+        width_of(", ".join(foot), FOOT_POINTS, "bold") <= room for row in parts for foot in row
+    )
+    feet = [[", ".join(foot) if in_one else "\n".join(foot) for foot in row] for row in parts]
+    sizes = [tile.size for tile in every]
+    dots = proof_dots(layout.tile, [max(size) for size in sizes])
+    if layout.pictures == 1:  # all are as large as the image
+        tile = max(fitted(layout.tile, size, dots)[0] for size in sizes)
+        layout = replace(layout, tile=min(tile, layout.tile))
+    own = layout.height(1 if in_one else 2)
+    sheet = Sheet.made_for(
+        style.width,
+        MARGIN + len(tiles) * own,
+        [*_caption(result, display, every), *_oddities(result, every, pixels)],
+        one_line("; ".join(result.notes)),
+        [MARGIN + n * own for n in range(1, len(tiles) + 1)],
+        style.caption,
+        dots,
+    )
+    for n in images:
+        _draw(sheet, layout, MARGIN + n * own, result, n, pictures[n], tiles[n], feet[n])
     return sheet
 
 
-def check_fits(images: int, units: int, style: Style) -> None:
+def check_fits(images: int, layers: Sequence[str], select: str, style: Style) -> None:
     """Refuse a figure that would be too high to draw, before the work for it.
+
+    Args:
+        images: how many.
+        layers: of the units of each image, one a unit.
+        select: ``"peak"`` or ``"map"``.
+        style: how wide it is.
 
     Raises:
         OutputError: if it is too high.
 
     """
-    Sheet.check(images * _Layout.of(style.width, units).height(units), style.width)
+    Sheet.check(images * _Layout.of(style.width, layers, select).height(), style.width)
 
 
-def _tiles(p: Projection, n: int) -> list[_Tile]:
-    tiles = []
-    height, width = p.pixels.shape[-2:]
-    for k, (layer, field) in enumerate(zip(p.layers, p.receptive_fields, strict=True)):
-        top, left, bottom, right = p.window[n, k].tolist()
-        first_row, end_row = beyond(top, bottom, height, field[0])
-        first_column, end_column = beyond(left, right, width, field[1])
-        activation = p.activation[n, k].item()
-        tiles.append(
-            _Tile(
-                layer=one_line(layer),
-                unit=one_line(p.names[n][k]),
-                peak=activation,
-                window=(top, left, bottom, right),
-                frame=(first_row, first_column, end_row, end_column),
-                projection=presentable(p.cropped(n, k)),
+def _draw(
+    sheet: Sheet,
+    layout: _Layout,
+    top: float,
+    p: Projection,
+    n: int,
+    picture: npt.NDArray[np.float64],
+    tiles: list[Tile],
+    feet: list[str],
+) -> None:
+    """Draw one image with its units."""
+    kinds = _kinds(layout, len(tiles))
+    if layout.images < 0:
+        units = [unit for line in layout.lines for unit in line]
+        framed = [(tiles[unit], kinds[unit]) for unit in units]
+        _draw_image(sheet, top + HEAD + LINE, layout.cell, picture, framed, p.titles[n])
+        top += HEAD + LINE + layout.cell
+    below = FOOT + LINE * (1 + ("\n" in feet[0]))
+    for place, line in enumerate(layout.lines):
+        top += HEAD + 2 * LINE
+        left = MARGIN
+        if place < layout.images:
+            # The first image of a figure without ranks has the windows of all its units.
+            units = list(line) if layout.images > 1 else list(range(len(tiles)))
+            rank = RANKS[place] if place < len(RANKS) else f"rank {place + 1}"
+            framed = [(tiles[unit], kinds[unit]) for unit in units]
+            _draw_image(sheet, top, layout.cell, picture, framed, rank if place else p.titles[n])
+            left += layout.pictures * layout.step
+        for unit in line:
+            tile, middle = tiles[unit], left + layout.tile / 2
+            for number_of, shown in enumerate((tile.patch, tile.projection)[2 - layout.pictures :]):
+                square = left, top + number_of * (layout.tile + GAP), layout.tile
+                # A small patch and its projection stay together.
+                down = (1, 0)[number_of] if layout.pictures == 2 else 0
+                tile.draw(sheet, shown, square, kinds[unit], down)
+            names = one_line(p.layers[unit]), one_line(p.names[n][unit])
+            title = "\n".join(
+                shortened(name, layout.tile + GAP - 0.02, TITLE_POINTS) for name in names
             )
-        )
-    return tiles
+            sheet.write(title, middle, top - 0.05, TITLE_POINTS, ha="center", va="bottom")
+            odd = tile.scale.not_finite > 0
+            low = top + layout.cell + 0.06
+            sheet.write(feet[unit], middle, low, FOOT_POINTS, ha="center", va="top", warns=odd)  # fmt: skip # noqa: E501
+            left += layout.step
+        top += layout.cell + below
+
+
+def _kinds(layout: _Layout, units: int) -> list[tuple[str, str]]:
+    """Return each unit's colour and kind of line: in a grid a colour a layer, and a line a rank."""
+    ranks, layers = len(layout.lines), len(layout.lines[0])
+    if layout.images < 0:
+        ranks, layers = layers, ranks
+    if layout.images == 1 or ranks > len(LINES) or layers > len(COLOURS):
+        return [line_of(unit) for unit in range(units)]
+    return [(COLOURS[unit // ranks], LINES[unit % ranks]) for unit in range(units)]
 
 
 def _draw_image(
@@ -183,15 +246,14 @@ def _draw_image(
     top: float,
     side: float,
     picture: npt.NDArray[np.float64],
-    tiles: list[_Tile],
+    framed: Sequence[tuple[Tile, tuple[str, str]]],
     title: str,
 ) -> None:
     axes = sheet.axes(MARGIN, top, side)
-    axes.imshow(picture, interpolation="nearest")
+    axes.imshow(picture, interpolation="antialiased")
     axes.set_axis_off()
-    for place, tile in enumerate(tiles):
+    for tile, (colour, style) in framed:
         first_row, first_column, end_row, end_column = tile.window
-        colour, style = line_of(place)
         axes.add_patch(
             Rectangle(
                 # Half a pixel outwards: a pixel's centre lies on its whole-numbered coordinates.
@@ -205,68 +267,45 @@ def _draw_image(
             )
         )
     text = shortened(one_line(title), side, NOTE_POINTS)
-    middle = MARGIN + side / 2
-    sheet.write(text, middle, top - 0.05, NOTE_POINTS, ha="center", va="bottom", warns=False)
+    sheet.write(text, MARGIN + side / 2, top - 0.05, NOTE_POINTS, ha="center", va="bottom")
 
 
-def _draw_tile(
-    sheet: Sheet,
-    square: tuple[float, float, float],
-    picture: npt.NDArray[np.float64],
-    tile: _Tile,
-    scale: DisplayScale,
-    line: tuple[str, str],
-) -> None:
-    left, top, side = square
-    first_row, first_column, end_row, end_column = tile.window
-    low = top + side + FOOT / 2
-    # The window's rows and columns keep their numbers, so that the frame can reach beyond them.
-    place = (first_column - 0.5, end_column - 0.5, end_row - 0.5, first_row - 0.5)
-    for above, shown in (
-        (top, picture[first_row:end_row, first_column:end_column]),
-        (low, to_display(tile.projection, scale)),
-    ):
-        axes = sheet.axes(left, above, side)
-        axes.imshow(shown, interpolation="nearest", extent=place)
-        frame_tile(axes, tile.frame, *line)
-    title = "\n".join(shortened(line, side + GAP, TITLE_POINTS) for line in (tile.layer, tile.unit))
-    middle = left + side / 2
-    sheet.write(title, middle, top - 0.05, TITLE_POINTS, ha="center", va="bottom", warns=False)
-    foot = _foot(tile, scale)
-    odd = scale.not_finite > 0
-    sheet.write(foot, middle, low + side + 0.05, FOOT_POINTS, ha="center", va="top", warns=odd)
-
-
-def _foot(tile: _Tile, scale: DisplayScale) -> str:
+def _foot(p: Projection, n: int, k: int, tile: Tile) -> tuple[str, str]:
     """Return what stands below a tile: the peak and the value shown as white, or why neither."""
-    if scale.not_finite:
-        return f"{scale.not_finite} values not finite"
-    if tile.projection.any():
-        return f"peak {number(tile.peak)}, ±{number(scale.limit)}"
-    return f"peak {number(tile.peak)}: " + ("nothing arrives" if tile.peak > 0 else "not active")
+    if tile.scale.not_finite:
+        return f"{tile.scale.not_finite} values", "not finite"
+    peak = p.activation[n, k].item()
+    shown = f"±{number(tile.scale.limit)}"
+    if not p.cropped(n, k).any():
+        shown = "nothing arrives" if peak > 0 else "not active"
+    return f"peak {number(peak)}", shown
 
 
-def _caption(p: Projection, scale: str, scales: list[list[DisplayScale]]) -> list[str]:
+def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str]:
     """Return the short caption, and what else must be known to read the figure."""
     rule = RULES[p.rule]
-    every = [s for row in scales for s in row]
-    share = max(s.clipped for s in every)
+    share, quantile = max(tile.scale.clipped for tile in tiles), tiles[0].scale.quantile
     part = "the strongest activation" if p.select == "peak" else "the whole feature map"
-    of = "each tile on its own scale" if scale == "tile" else "all tiles on one scale"
-    whose = "of a tile's values" if scale == "tile" else "of all values"
+    shown = "Above, the patch of the receptive field; below, the projection cropped to it."
+    if p.select == "map":
+        shown = "The projection of each map, as large as the image."
+    whose = "of a tile's values" if display.scale == "tile" else "of all values"
     return [
-        f"{p.network}, {rule.name}: what in this image drives each unit, given the switches.",
+        f"{', '.join([p.network, rule.name, *display.words()])}: what in this image drives each "
+        f"unit, given the switches.",
         f"From {part}. Rule: {rule.name} ({rule.source}).",
-        "Above, the patch of the receptive field; below, the projection cropped to it.",
-        f"Zero is mid-grey, {of}: ± the {every[0].quantile:.1%} quantile of |value|, given below "
+        shown,
+        f"Colours: {displays.COLOURS[display.colour]}; contrast: "
+        f"{displays.CONTRASTS[display.contrast]}. Zero is mid-grey, "
+        f"{displays.SCALES[display.scale]}: ± the {quantile:.1%} quantile of |value|, given below "
         f"each tile beside the peak; at most {share:.2%} {whose} are clipped.",
     ]
 
 
-def _oddities(tiles: list[list[_Tile]], pixels: Tensor) -> list[str]:
+def _oddities(p: Projection, tiles: Sequence[Tile], pixels: Tensor) -> list[str]:
     """Return what else must be known to read this very figure."""
     lines = []
-    if any(tile.frame != tile.window for row in tiles for tile in row):
+    if any(tile.frame != tile.window for tile in tiles):
         lines.append("Hatched: the receptive field reaches beyond the image.")
     if pixels.shape[1] not in (1, 3):
         lines.append(f"The network takes {pixels.shape[1]} channels; their mean is shown.")
@@ -274,6 +313,6 @@ def _oddities(tiles: list[list[_Tile]], pixels: Tensor) -> list[str]:
     share = ((pixels < -1e-3) | (pixels > 1 + 1e-3)).double().mean().item()
     if share:
         lines.append(f"{share:.2%} of the image's values lie outside 0 to 1 and are clipped.")
-    if any(not tile.projection.isfinite().all() for row in tiles for tile in row):
+    if any(tile.scale.not_finite for tile in tiles):
         lines.append("Magenta: values that are not finite.")
     return lines

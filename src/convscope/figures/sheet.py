@@ -1,5 +1,6 @@
 """A sheet: a figure on which everything is placed in inches, so that no text meets another."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Sheet:
     @classmethod
     def made_for(
         cls, width: float, height: float, caption: Sequence[str], notes: str,
-        cuts: Sequence[float] = (), kind: str = "full",
+        cuts: Sequence[float] = (), kind: str = "full", dots: int = DOTS_AN_INCH,
     ) -> "Sheet":  # fmt: skip
         """Return a sheet *width* wide with the text below what is *height* high.
 
@@ -68,6 +69,7 @@ class Sheet:
             notes: what a picture of this must say whatever the caption.
             cuts: inches from the top at which the sheet can be cut.
             kind: of the captions in :data:`~convscope.figures.style.CAPTIONS`.
+            dots: an inch, fewer where the sheet would be too high for so many.
 
         """
         room = width - 2 * MARGIN
@@ -80,7 +82,10 @@ class Sheet:
         top = height + MARGIN
         whole = top + sum(heights) + MARGIN
         cls.check(whole, width)
-        figure = Figure(figsize=(width, whole), dpi=DOTS_AN_INCH, facecolor="white")
+        if max(width, whole) * dots > MOST_PIXELS:
+            dots = DOTS_AN_INCH
+        whole = math.ceil(whole * dots) / dots
+        figure = Figure(figsize=(width, whole), dpi=dots, facecolor="white")
         words = " ".join(one_line(text) for text in (notes, *caption) if text)
         sheet = cls(figure, tuple(cuts), words)
         for (line, points, warns), own in zip(lines, heights, strict=True):
@@ -118,8 +123,12 @@ class Sheet:
             self.figure.savefig(file, format=ending[1:], metadata={place: self.words})
 
     def axes(self, left: float, top: float, width: float, height: float | None = None) -> Axes:
-        """Return axes, square ones where no height is given."""
-        high = width if height is None else height
+        """Return axes, square ones where no height is given, on whole dots."""
+        dots = self.figure.dpi
+        left, top, width, high = (
+            round(inches * dots) / dots
+            for inches in (left, top, width, width if height is None else height)
+        )
         across, whole = self.figure.get_size_inches()
         return self.figure.add_axes(
             (left / across, 1 - (top + high) / whole, width / across, high / whole)

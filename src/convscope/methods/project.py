@@ -125,15 +125,14 @@ def check_choices(
                 raise UnitError(f"layer {one} is given twice")
 
 
-def units_an_image(
+def layers_shown(
     net: Network,
     layer: LayerName | Sequence[LayerName] | None,
     channels: Sequence[int] | Tensor | None,
     top: int | None,
-) -> int:
-    """Return how many units :func:`project` shows of each image."""
-    request = _Request.of(net, layer, channels, "gradient", "peak", top)
-    return sum(request.count(step) for step in request.steps)
+) -> list[str]:
+    """Return the layer of each unit that :func:`project` shows of an image."""
+    return _Request.of(net, layer, channels, "gradient", "peak", top).layers()
 
 
 def _steps(
@@ -215,6 +214,13 @@ class _Request:
         if self.channels is not None:
             return torch.as_tensor(self.channels).shape[-1]
         return min(self.top, self.net.graph.steps[step].shape[1])
+
+    def layers(self) -> list[str]:
+        """Return the layer of each unit that is shown of an image."""
+        names = [self.net.graph.steps[step].name for step in self.steps]
+        return [
+            n for n, step in zip(names, self.steps, strict=True) for _ in range(self.count(step))
+        ]
 
     def notes(self) -> tuple[str, ...]:
         """Return what a picture must say: where the rule was not the published one."""
@@ -316,7 +322,7 @@ def _project(
         window=_windows(request, of_units, all_found.position),
         channels=all_found.channels,
         names=tuple(channel_names(net, of_units, row) for row in all_found.channels.tolist()),
-        layers=tuple(graph.steps[step].name for step in of_units),
+        layers=tuple(request.layers()),
         receptive_fields=tuple(_receptive_field(request, step) for step in of_units),
         rule=request.rule.name,
         select=request.select,

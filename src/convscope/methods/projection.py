@@ -6,12 +6,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from convscope.display import DisplayScale, display_scale, presentable
-from convscope.errors import ConvscopeError, near_matches
+from convscope.display import Display, DisplayScale
 from convscope.images import Preprocess
 from convscope.results import Result
-
-SCALES = ("tile", "shared")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,31 +71,48 @@ class Projection(Result):
         shown = self.preprocess.difference_to_pixels(self.pixels[n, k].cpu())
         return shown[:, top:bottom, left:right]
 
-    def scales(self, scale: str = "tile") -> list[list[DisplayScale]]:
+    def shown(self, n: int, k: int, display: Display) -> Tensor:
+        """Return unit *k* of image *n* in its window, [1 or 3, h, w], in the colours asked for."""
+        return display.coloured(self.cropped(n, k))
+
+    def scales(
+        self, scale: str = "tile", colour: str = "signed", contrast: str = "linear"
+    ) -> list[list[DisplayScale]]:
         """Return the scale on which each unit is shown, one an image and unit.
 
         Args:
-            scale: ``"tile"``, each projection on a scale of its own, or ``"shared"``, all on one.
+            scale: see :class:`~convscope.display.Display`, as for the others.
+            colour: ``"signed"``, ``"luminance"`` or ``"normalised"``.
+            contrast: ``"linear"`` or ``"root"``.
 
         Raises:
-            ConvscopeError: if there is no such scale.
+            ConvscopeError: if there is no such scale, colour or contrast.
 
         """
-        check_scale(scale)
+        display = Display(scale, colour, contrast)
         units = range(self.pixels.shape[1])
-        values = [[presentable(self.cropped(n, k)) for k in units] for n in range(len(self.pixels))]
+        values = [[self.shown(n, k, display) for k in units] for n in range(len(self.pixels))]
         if scale == "tile":
-            return [[display_scale(tile) for tile in row] for row in values]
-        shared = display_scale(
+            return [[display.scale_of(tile) for tile in row] for row in values]
+        shared = display.scale_of(
             torch.cat([tile.double().flatten() for row in values for tile in row])
         )
         return [[shared] * len(row) for row in values]
 
-    def to_dict(self, *, scale: str = "tile", **options: Any) -> dict[str, Any]:
+    def to_dict(
+        self,
+        *,
+        scale: str = "tile",
+        colour: str = "signed",
+        contrast: str = "linear",
+        **options: Any,
+    ) -> dict[str, Any]:
         """Return all but the pixels, with the scale on which each unit is shown, fit for JSON.
 
         Args:
-            scale: see :meth:`scales`.
+            scale: see :meth:`scales`, as for the others.
+            colour: ``"signed"``, ``"luminance"`` or ``"normalised"``.
+            contrast: ``"linear"`` or ``"root"``.
             options: none besides.
 
         """
@@ -107,9 +121,11 @@ class Projection(Result):
             for name, value in self.arrays().items()
             if name not in ("images", "pixels")
         }
-        scales = self.scales(scale)
+        scales = self.scales(scale, colour, contrast)
         display = {
             "scale": scale,
+            "colour": colour,
+            "contrast": contrast,
             "quantile": scales[0][0].quantile,
             "limits": [[tile.limit for tile in row] for row in scales],
             "clipped": [[tile.clipped for tile in row] for row in scales],
@@ -148,16 +164,3 @@ class Projection(Result):
                 f"±{scale.limit:.3g}, {scale.clipped:.2%} clipped"
             )
         return "\n".join(lines)
-
-
-def check_scale(scale: str) -> None:
-    """Refuse a display scale that does not exist.
-
-    Raises:
-        ConvscopeError: if there is none of that name.
-
-    """
-    if scale not in SCALES:
-        raise ConvscopeError(
-            f"the scale is 'tile' or 'shared', not {scale!r}{near_matches(scale, SCALES)}"
-        )

@@ -1,0 +1,157 @@
+"""One tile: the patch that a unit reads in an image, and what drives it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+from torch import Tensor
+
+from convscope.display import Display, DisplayScale, to_display
+from convscope.figures.lettering import PROOF_DOTS
+from convscope.figures.sheet import Sheet, beyond, frame_tile
+from convscope.methods.projection import Projection
+
+Box = tuple[int, int, int, int]
+Pixels = npt.NDArray[Any]
+
+ENOUGH = 0.85
+"""How much of its room a tile should fill."""
+OVER = 1.04
+"""A tile may be so much larger than its room, which ends in a gap, rather than lose pixels."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One unit in one image: the patch it reads and its projection, cropped to that patch.
+
+    Attributes:
+        patch: [h, w, 3], bytes or 0..1.
+        projection: uint8 [h, w, 3], as it is painted.
+        window: top, left, bottom, right of both in the image.
+        frame: the window as it would be if the image went on beyond its borders.
+        scale: on which the projection is painted.
+
+    """
+
+    patch: Pixels
+    projection: Pixels
+    window: Box
+    frame: Box
+    scale: DisplayScale
+
+    @classmethod
+    def of(
+        cls,
+        picture: Pixels,
+        values: Tensor,
+        window: Box,
+        field: tuple[int, int],
+        scale: DisplayScale | None = None,
+    ) -> Tile:
+        """Return the tile of a unit.
+
+        Args:
+            picture: [H, W, 3], the image.
+            values: [1 or 3, h, w], the projection in the window, in units of pixels.
+            window: top, left, bottom, right of what the unit reads.
+            field: height and width of its receptive field, borders apart.
+            scale: on which to paint; by default the tile's own.
+
+        """
+        top, left, bottom, right = window
+        rows = beyond(top, bottom, picture.shape[0], field[0])
+        columns = beyond(left, right, picture.shape[1], field[1])
+        scale = Display().scale_of(values) if scale is None else scale
+        frame = rows[0], columns[0], rows[1], columns[1]
+        patch = picture[top:bottom, left:right]
+        return cls(patch, to_display(values, scale), window, frame, scale)
+
+    @classmethod
+    def of_projection(
+        cls,
+        p: Projection,
+        n: int,
+        k: int,
+        picture: Pixels,
+        display: Display,
+        scale: DisplayScale | None = None,
+    ) -> Tile:
+        """Return the tile of unit *k* of image *n*, whose picture is [H, W, 3]."""
+        top, left, bottom, right = p.window[n, k].tolist()
+        values = p.shown(n, k, display)
+        scale = display.scale_of(values) if scale is None else scale
+        return cls.of(picture, values, (top, left, bottom, right), p.receptive_fields[k], scale)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frame, in pixels."""
+        return self.frame[2] - self.frame[0], self.frame[3] - self.frame[1]
+
+    def draw(
+        self,
+        sheet: Sheet,
+        shown: Pixels,
+        place: tuple[float, float, float],
+        line: tuple[str, str],
+        down: float = 0.5,
+    ) -> None:
+        """Draw the patch or the projection in a square, each pixel as a square of whole dots.
+
+        Args:
+            sheet: to draw on.
+            shown: ``patch`` or ``projection``.
+            place: left, top and side of the square, in inches.
+            line: colour and kind of the frame's line.
+            down: where a tile that is smaller stands: 0 at the top of the square, 1 at its bottom.
+
+        """
+        left, top, room = place
+        high, wide = fitted(room, self.size, sheet.figure.dpi)
+        down = down if high < room else 0.5
+        factor = whole_factor(room * sheet.figure.dpi, max(self.size))
+        axes = sheet.axes(left + (room - wide) / 2, top + (room - high) * down, wide, high)
+        first_row, first_column, end_row, end_column = self.window
+        axes.imshow(
+            shown,
+            interpolation="nearest" if factor else "antialiased",
+            # The window's rows and columns keep their numbers: the frame can reach beyond them.
+            extent=(first_column - 0.5, end_column - 0.5, end_row - 0.5, first_row - 0.5),
+            aspect="auto",
+        )
+        frame_tile(axes, self.frame, *line)
+
+
+def whole_factor(room: float, pixels: int) -> int:
+    """Return how many dots of a room wide each pixel has; 0 if they have to be averaged.
+
+    >>> whole_factor(195, 5), whole_factor(195, 92), whole_factor(195, 196), whole_factor(195, 224)
+    (40, 2, 1, 0)
+    """
+    return int(OVER * room / pixels)
+
+
+def fitted(room: float, size: tuple[int, int], dots: float) -> tuple[float, float]:
+    """Return the height and width, in inches, of a picture of so many pixels in a room's square."""
+    inches = whole_factor(room * dots, max(size)) / dots or room / max(size)
+    return size[0] * inches, size[1] * inches
+
+
+def proof_dots(room: float, sizes: list[int]) -> int:
+    """Return dots an inch at which tiles in rooms of so many inches fill them best.
+
+    Args:
+        room: side of a tile's place, in inches.
+        sizes: the longer sides of the tiles, in pixels.
+
+    >>> proof_dots(0.9, [5, 14, 40, 92, 196]), proof_dots(0.73, [92, 196])
+    (220, 330)
+
+    """
+
+    def filled(dots: int) -> float:
+        return min(whole_factor(room * dots, side) * side / (room * dots) for side in sizes)
+
+    best = max(PROOF_DOTS, key=filled)
+    return next((dots for dots in PROOF_DOTS if filled(dots) >= ENOUGH), best)
