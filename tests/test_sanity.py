@@ -27,9 +27,8 @@ from convscope.figures.sheet import INK, PALE
 from convscope.methods import sanity as module_under_test
 from convscope.methods.budget import far_apart
 from convscope.methods.randomisation import INITIALISATIONS, randomised, stages_of
-from convscope.methods.sanity import by_chance, sanity, similarities
+from convscope.methods.sanity import sanity, similarities
 from convscope.methods.sanity_result import MEASURES, Sanity
-from convscope.methods.similarity import of_same_envelope
 from convscope.network import Network
 from convscope.network.constants import learned_constants
 
@@ -362,24 +361,6 @@ def test_it_is_drawn_at_any_width(tiny, width, tiles, charts):
     assert min(text.get_fontsize() for text in figure.texts) >= 7
     edge = max(axes.get_position().x1 for axes in figure.axes)
     assert edge <= 1
-
-
-def test_chance_is_what_the_envelope_alone_makes():
-    generator = torch.Generator().manual_seed(0)
-    envelope = torch.zeros(40, 40, dtype=torch.float64)
-    envelope[10:30, 5:20] = torch.linspace(0.2, 2, 15, dtype=torch.float64)
-    one, other = torch.randn(2, 3, 40, 40, generator=generator, dtype=torch.float64) * envelope
-    shuffled = of_same_envelope(one, seed=1)
-    assert torch.equal((shuffled != 0).any(0), (one != 0).any(0))
-    assert torch.equal(shuffled, of_same_envelope(one, seed=1))
-    left, right = (shuffled.abs()[..., a:b].mean().item() for a, b in ((5, 10), (15, 20)))
-    assert right > 2 * left  # the envelope rises from left to right
-    chance = by_chance(one)
-    # A picture drawn anew in the same envelope is about as alike as chance says, and no less alike
-    # than one drawn anywhere.
-    assert similarities(one, other)[0].item() == pytest.approx(chance[0].item(), abs=0.05)
-    assert abs(chance[1]) < 0.2
-    assert by_chance(torch.zeros(3, 20, 20)).isnan().all()
 
 
 def test_what_is_no_more_alike_than_by_chance_is_grey_and_depends(tiny):

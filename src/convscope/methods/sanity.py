@@ -12,6 +12,7 @@ from convscope.display import display_scale
 from convscope.errors import ConvscopeError, ImageError, Interrupted, UnitError
 from convscope.images import Picture
 from convscope.methods import budget as budgets
+from convscope.methods.chance import noise_like
 from convscope.methods.pictures import read
 from convscope.methods.project import LayerName, chosen_rule
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
@@ -24,7 +25,6 @@ from convscope.methods.randomisation import (
 from convscope.methods.sanity_result import ALL_RANDOM, MEASURES, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import (
     edges,
-    of_same_envelope,
     rank_correlation,
     structural_similarity,
 )
@@ -370,7 +370,10 @@ def by_chance(pixels: Tensor) -> Tensor:
     """
     if not bool(pixels.any()) or not bool(pixels.isfinite().all()):
         return torch.full((len(MEASURES),), NAN, dtype=torch.float64)
-    drawn = [similarities(pixels, of_same_envelope(pixels, seed)) for seed in range(SHUFFLES)]
+    drawn = [
+        similarities(pixels, noise_like(pixels, torch.Generator().manual_seed(seed)))
+        for seed in range(SHUFFLES)
+    ]
     return torch.stack(drawn).amax(0)
 
 

@@ -19,9 +19,6 @@ REACH = 5
 
 LEAST_SIDE = 2 * REACH + 1
 
-ENVELOPES_A_SIDE = 16
-"""How many standard deviations of an envelope's Gaussian lie along the shorter side."""
-
 
 def structural_similarity(one: Tensor, other: Tensor, span: float) -> float:
     """Return the mean structural similarity (SSIM) of two maps.
@@ -118,40 +115,3 @@ def edges(pixels: Tensor) -> Tensor:
     kernels = torch.stack([across, across.T])[:, None]
     down_and_across = functional.conv2d(wide, kernels)[0]
     return down_and_across.square().sum(0).sqrt()
-
-
-def of_same_envelope(pixels: Tensor, seed: int) -> Tensor:
-    """Return a picture that has the support and envelope of another, and nothing else of it.
-
-    What is left of each pixel when the mean magnitude around it is divided out goes to another
-    pixel, and its sign is drawn. How alike the two are still is what chance makes of pictures
-    that light up in the same places.
-
-    Args:
-        pixels: [C, H, W], finite.
-        seed: of the order and the signs.
-
-    Returns:
-        [C, H, W], float64, zero where *pixels* is.
-
-    """
-    values = pixels.detach().cpu().double()
-    there = (values != 0).any(0)
-    sides = there.shape
-    magnitude = values.abs().sum(0)
-    deviation = max(1.0, min(sides) / ENVELOPES_A_SIDE)
-    reach = math.ceil(3 * deviation)
-    places = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (places / deviation) ** 2)
-    pair = torch.stack([magnitude, there.double()])[:, None]
-    for shape in ((1, 1, -1, 1), (1, 1, 1, -1)):
-        padding = (reach, 0) if shape[2] == -1 else (0, reach)
-        pair = functional.conv2d(pair, kernel.view(shape), padding=padding)
-    envelope = (pair[0, 0] / pair[1, 0].clamp(min=1e-12))[there]
-    generator = torch.Generator().manual_seed(seed)
-    left = values[:, there] / envelope
-    left = left[:, torch.randperm(left.shape[1], generator=generator)]
-    signs = torch.randint(0, 2, envelope.shape, generator=generator) * 2.0 - 1
-    found = torch.zeros_like(values)
-    found[:, there] = left * signs * envelope
-    return found
