@@ -72,5 +72,5 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     >>> near_matches("x", ["vgg16"])
     ''
     """
-    near = get_close_matches(name, list(known), n=3, cutoff=0.5)
+    near = get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,0 +1,139 @@
+"""Measure the letters of every figure in its PDF: `python tests/letters.py` prints the table.
+
+The sizes are read from the page that was written, with all that scales it, so that nothing on the
+way there goes unseen.
+"""
+
+import math
+import re
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import convscope as cs
+from convscope.figures.style import WIDTHS
+from convscope.methods.parts import Part
+from convscope.samples import SAMPLES
+
+SMALLEST = 7.0
+
+NET = cs.load("base")
+
+
+def pictures() -> list[Path]:
+    """Return the files of the bundled pictures."""
+    import convscope.samples  # noqa: PLC0415
+
+    return [Path(convscope.samples.__file__).with_name(sample.file) for sample in SAMPLES]
+
+
+def images() -> torch.Tensor:
+    """Return the bundled pictures as inputs."""
+    return NET.preprocess.batch(pictures())
+
+
+RESULTS: dict[str, Callable[[], cs.Result]] = {
+    "Architecture": lambda: cs.draw(NET),
+    "Checkerboard": lambda: cs.checkerboard(NET, pictures()),
+    "Correspondence": lambda: cs.correspondence(
+        NET, images(), [Part(i, name, (4, c, 12, c + 8)) for i in (0, 1, 2, 3)
+                        for name, c in (("left eye", 4), ("right eye", 18))],
+    ),
+    "Diagnosis": lambda: cs.diagnose(NET, images()),
+    "Invariance": lambda: cs.invariance(NET, pictures(), steps=5),
+    "NetworkComparison": lambda: cs.compare(NET, cs.load("base", "random"), images()),
+    "Occlusion": lambda: cs.occlude(NET, pictures()[0], layer="features.conv2"),
+    "Occlusions": lambda: cs.occlude_all(NET, pictures(), [8, 12]),
+    "Projection": lambda: cs.project(NET, pictures()),
+    "Sanity": lambda: cs.sanity(NET, pictures()[0], seeds=1, others=2),
+    "Scan": lambda: cs.scan(NET, images()),
+}  # fmt: skip
+"""How a result of each kind is made, as small as it may be and with all that its figure shows."""
+
+
+def drawn() -> list[str]:
+    """Return the public results that have a figure."""
+    public = ((name, getattr(cs, name)) for name in cs.__all__)
+    return [n for n, c in public if isinstance(c, type) and getattr(c, "figure", "")
+            and issubclass(c, cs.Result)]  # fmt: skip
+
+
+def letters(pdf: Path) -> tuple[float, float]:
+    """Return the smallest letters of a PDF, in points, and the width of its page, in inches."""
+    content = pdf.read_bytes()
+    width = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+)", content)
+    assert width is not None
+    sizes = [
+        size
+        for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
+        for size in _sizes(stream)
+    ]
+    assert sizes, f"{pdf} has no letters"
+    return min(sizes), float(width[1]) / 72
+
+
+def _sizes(stream: bytes) -> list[float]:
+    """Return the size of each piece of text in a stream, if it draws any."""
+    try:
+        drawing = zlib.decompress(stream)
+    except zlib.error:
+        return []
+    # What is written stands in brackets, and may look like an instruction.
+    drawing = re.sub(rb"\((?:\\.|[^\\()])*\)", b"", drawing, flags=re.DOTALL)
+    sizes, outer = [], []
+    page = line = 1.0  # how much a unit of the page, and of a line of text, is enlarged
+    size = 0.0
+    for font, matrix, scales, word in _INSTRUCTION.findall(drawing):
+        if font:
+            size = float(font)
+        elif matrix:
+            a, b, c, d = map(float, matrix.split()[:4])
+            scale = math.sqrt(abs(a * d - b * c))
+            page, line = (page * scale, line) if scales == b"cm" else (page, scale)
+        elif word == b"q":
+            outer.append(page)
+        elif word == b"Q":
+            page = outer.pop()
+        elif word == b"BT":
+            line = 1.0
+        else:
+            sizes.append(size * line * page)
+    return sizes
+
+
+_INSTRUCTION = re.compile(
+    rb"/F[\w.+-]+ ([\d.]+) Tf|((?:-?[\d.]+\s+){6})(cm|Tm)\b|\b(q|Q|BT|TJ|Tj)\b"
+)
+
+
+def kinds_of_fonts(pdf: Path) -> set[str]:
+    """Return the types of the fonts in a PDF, as ``pdffonts`` calls them."""
+    told = subprocess.run(["pdffonts", str(pdf)], check=True, capture_output=True, text=True).stdout
+    _, rule, *lines = told.splitlines()
+    begin = rule.index(" ") + 1
+    return {line[begin : begin + 17].strip() for line in lines}
+
+
+def main() -> None:
+    """Print the smallest letters of every figure at each width."""
+    print(f"| figure | {' | '.join(WIDTHS)} |")
+    print("| --- |" + " --- |" * len(WIDTHS))
+    smallest = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in sys.argv[1:] or drawn():
+            result, found = RESULTS[name](), []
+            for width in WIDTHS:
+                result.save(Path(folder, "it.pdf"), width=width)
+                found.append(letters(Path(folder, "it.pdf"))[0])
+            smallest += found
+            print(f"| {name} | " + " | ".join(f"{points:.1f}" for points in found) + " |")
+    print(f"the smallest: {min(smallest):.1f} points")
+
+
+if __name__ == "__main__":
+    main()
