@@ -16,9 +16,8 @@ from pathlib import Path
 import torch
 
 import convscope as cs
+from convscope import samples
 from convscope.figures.style import WIDTHS
-from convscope.methods.parts import Part
-from convscope.samples import SAMPLES
 
 SMALLEST = 7.0
 
@@ -27,9 +26,7 @@ NET = cs.load("base")
 
 def pictures() -> list[Path]:
     """Return the files of the bundled pictures."""
-    import convscope.samples  # noqa: PLC0415
-
-    return [Path(convscope.samples.__file__).with_name(sample.file) for sample in SAMPLES]
+    return [Path(samples.__file__).with_name(sample.file) for sample in samples.SAMPLES]
 
 
 def images() -> torch.Tensor:
@@ -37,12 +34,20 @@ def images() -> torch.Tensor:
     return NET.preprocess.batch(pictures())
 
 
+def unit() -> cs.AtlasUnit:
+    """Return a channel of a small atlas."""
+    with tempfile.TemporaryDirectory() as folder:
+        cs.scan(NET, images(), "features.conv2").save(folder)
+        return cs.Atlas(Path(folder)).unit("features.conv2", 3)
+
+
 RESULTS: dict[str, Callable[[], cs.Result]] = {
     "Architecture": lambda: cs.draw(NET),
+    "AtlasUnit": unit,
     "Checkerboard": lambda: cs.checkerboard(NET, pictures()),
     "Correspondence": lambda: cs.correspondence(
-        NET, images(), [Part(i, name, (4, c, 12, c + 8)) for i in (0, 1, 2, 3)
-                        for name, c in (("left eye", 4), ("right eye", 18))],
+        NET, [cs.Part(image, name, (4, left, 12, left + 8)) for image in range(4)
+              for name, left in (("left eye", 4), ("right eye", 18))], pictures(),
     ),
     "Diagnosis": lambda: cs.diagnose(NET, images()),
     "Invariance": lambda: cs.invariance(NET, pictures(), steps=5),
@@ -67,22 +72,18 @@ def letters(pdf: Path) -> tuple[float, float]:
     """Return the smallest letters of a PDF, in points, and the width of its page, in inches."""
     content = pdf.read_bytes()
     width = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+)", content)
+    page = re.search(rb"/Contents (\d+) 0 R", content)
     assert width is not None
-    sizes = [
-        size
-        for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
-        for size in _sizes(stream)
-    ]
+    assert page is not None
+    begin = content.index(b"stream\n", content.index(b"\n%s 0 obj\n" % page[1])) + len(b"stream\n")
+    # What follows the stream is no part of it, and is not read.
+    sizes = _sizes(zlib.decompressobj().decompress(content[begin:]))
     assert sizes, f"{pdf} has no letters"
     return min(sizes), float(width[1]) / 72
 
 
-def _sizes(stream: bytes) -> list[float]:
-    """Return the size of each piece of text in a stream, if it draws any."""
-    try:
-        drawing = zlib.decompress(stream)
-    except zlib.error:
-        return []
+def _sizes(drawing: bytes) -> list[float]:
+    """Return the size of each piece of text that a page's instructions draw."""
     # What is written stands in brackets, and may look like an instruction.
     drawing = re.sub(rb"\((?:\\.|[^\\()])*\)", b"", drawing, flags=re.DOTALL)
     sizes, outer = [], []
@@ -120,9 +121,9 @@ def kinds_of_fonts(pdf: Path) -> set[str]:
 
 
 def main() -> None:
-    """Print the smallest letters of every figure at each width."""
-    print(f"| figure | {' | '.join(WIDTHS)} |")
-    print("| --- |" + " --- |" * len(WIDTHS))
+    """Print the smallest letters of every figure at each width, and its kinds of fonts."""
+    print(f"| figure | {' | '.join(WIDTHS)} | fonts |")
+    print("| --- |" + " --- |" * (len(WIDTHS) + 1))
     smallest = []
     with tempfile.TemporaryDirectory() as folder:
         for name in sys.argv[1:] or drawn():
@@ -131,7 +132,8 @@ def main() -> None:
                 result.save(Path(folder, "it.pdf"), width=width)
                 found.append(letters(Path(folder, "it.pdf"))[0])
             smallest += found
-            print(f"| {name} | " + " | ".join(f"{points:.1f}" for points in found) + " |")
+            fonts = ", ".join(sorted(kinds_of_fonts(Path(folder, "it.pdf"))))
+            print(f"| {name} | {' | '.join(f'{points:.1f}' for points in found)} | {fonts} |")
     print(f"the smallest: {min(smallest):.1f} points")
 
 
