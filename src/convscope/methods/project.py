@@ -1,7 +1,7 @@
 """Projection: all channels but one set to nothing, and the signal brought down to pixels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ def project(
     """
     check_choices(rule, select, layer, channels, top)
     net = net.fitting(images)
-    request = _Request.of(net, layer, channels, rule, select, top)
+    request = Request.of(net, layer, channels, rule, select, top)
     checked, names = read(net, images, titles)
     return _project(request, checked, names, budget.parse_bytes(memory), progress)
 
@@ -132,7 +132,7 @@ def layers_shown(
     top: int | None,
 ) -> list[str]:
     """Return the layer of each unit that :func:`project` shows of an image."""
-    return _Request.of(net, layer, channels, "gradient", "peak", top).layers()
+    return Request.of(net, layer, channels, "gradient", "peak", top).layers()
 
 
 def _steps(
@@ -176,7 +176,7 @@ def chosen_rule(net: Network, name: str) -> Rule:
 
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
     """What is asked for, before any image is seen."""
 
     net: Network
@@ -195,7 +195,7 @@ class _Request:
         rule: str,
         select: str,
         top: int | None,
-    ) -> "_Request":
+    ) -> "Request":
         """Return the request, if the network has what is asked for."""
         steps, top = _steps(net, layer, top)
         try:
@@ -221,6 +221,16 @@ class _Request:
         return [
             n for n, step in zip(names, self.steps, strict=True) for _ in range(self.count(step))
         ]
+
+    @property
+    def answering(self) -> int | None:
+        """The step that tells what a classifier takes an image for."""
+        named = self.net.answer if self.net.classes else None
+        return named.step if named is not None and named.kind != "number" else None
+
+    def kept(self) -> list[int]:
+        """Return the steps of which a walk up must keep the maps."""
+        return self.steps if self.answering is None else [*self.steps, self.answering]
 
     def notes(self) -> tuple[str, ...]:
         """Return what a picture must say: where the rule was not the published one."""
@@ -257,13 +267,25 @@ class _Found:
     channels: Tensor
 
     @classmethod
-    def joined(cls, parts: "Sequence[_Found]", dimension: int) -> "_Found":
-        """Return parts as one, over images (0) or units (1)."""
+    def joined(cls, layers: "Sequence[_Found]") -> "_Found":
+        """Return the units of several layers side by side."""
         names = ("pixels", "activation", "position", "channels")
-        return cls(*(torch.cat([getattr(p, name) for p in parts], dimension) for name in names))
+        return cls(*(torch.cat([getattr(part, name) for part in layers], 1) for name in names))
 
 
-def _not_finite(request: _Request, ascent: Ascent, images: Tensor) -> set[str]:
+def _joined(parts: Sequence[Projection]) -> Projection:
+    """Return as one what images that went up one after another gave."""
+    tensors = ("images", "pixels", "activation", "position", "window", "channels")
+    return replace(
+        parts[0],
+        **{name: torch.cat([getattr(part, name) for part in parts]) for name in tensors},
+        names=tuple(names for part in parts for names in part.names),
+        titles=tuple(title for part in parts for title in part.titles),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
+
+
+def _not_finite(request: Request, ascent: Ascent, images: Tensor) -> set[str]:
     """Return what a picture must say where the network makes NaN or infinity of images."""
     graph, steps = request.net.graph, request.steps
     if all(ascent.maps[step].isfinite().all() for step in steps):
@@ -273,14 +295,13 @@ def _not_finite(request: _Request, ascent: Ascent, images: Tensor) -> set[str]:
 
 
 def _project(
-    request: _Request,
+    request: Request,
     images: Tensor,
     titles: Sequence[str],
     memory: int,
     progress: Progress | None,
 ) -> Projection:
-    net, graph = request.net, request.net.graph
-    done = 0
+    net, done = request.net, 0
 
     def advance(units: int) -> None:
         nonlocal done
@@ -289,51 +310,69 @@ def _project(
             progress(done, total)
 
     chosen = _channels_per_image(request, len(images))
-    units = [request.count(step) for step in request.steps]
-    total = len(images) * sum(units)
-    # What a classifier takes the images for comes from the same walk up.
-    named = net.answer if net.classes else None
-    answering = named.step if named is not None and named.kind != "number" else None
-    kept = request.steps if answering is None else [*request.steps, answering]
-    at_once = images_at_once(graph, kept, images, memory)
-    found, answers = [], []
-    endless: set[str] = set()
+    total = len(images) * sum(request.count(step) for step in request.steps)
+    kept = request.kept()
+    at_once = images_at_once(net.graph, kept, images, memory)
+    parts = []
     for begin in range(0, len(images), at_once):
         part = slice(begin, begin + at_once)
-        ascent = ascend(graph, images[part], kept, request.rule)
-        endless |= _not_finite(request, ascent, images[part])
+        ascent = ascend(net.graph, images[part], kept, request.rule)
         own = None if chosen is None else chosen[part]
-        layers = [
-            _descended(request, step, ascent, images[part], own, memory, advance)
-            for step in request.steps
-        ]
-        found.append(_Found.joined(layers, 1))
-        if answering is not None:
-            answers.append(ascent.maps[answering])
-    all_found = _Found.joined(found, 0)
-    of_units = [
-        step for step, count in zip(request.steps, units, strict=True) for _ in range(count)
+        parts.append(descended(request, ascent, images[part], titles[part], memory, own, advance))
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def descended(
+    request: Request,
+    ascent: Ascent,
+    images: Tensor,
+    titles: Sequence[str],
+    memory: int,
+    channels: Tensor | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+    positions: Tensor | None = None,
+) -> Projection:
+    """Bring down what is asked for of images that went up together.
+
+    Args:
+        request: what is asked for.
+        ascent: the walk up, which kept the maps of ``request.kept()``.
+        images: [N, C, H, W].
+        titles: one an image.
+        memory: bytes that the walk down may hold besides the result.
+        channels: [N, K] of each layer; None for the strongest.
+        advance: called with the number of units that have arrived.
+        positions: [N, K, 2], the row and column of each unit; None for its channel's peak.
+
+    """
+    net, graph = request.net, request.net.graph
+    layers = [
+        _of_layer(request, step, ascent, images, channels, positions, memory, advance)
+        for step in request.steps
     ]
+    found = _Found.joined(layers)
+    of_units = [step for step in request.steps for _ in range(request.count(step))]
+    answering = request.answering
     return Projection(
         images=images,
-        pixels=all_found.pixels,
-        activation=all_found.activation,
-        position=all_found.position,
-        window=_windows(request, of_units, all_found.position),
-        channels=all_found.channels,
-        names=tuple(channel_names(net, of_units, row) for row in all_found.channels.tolist()),
-        layers=tuple(request.layers()),
+        pixels=found.pixels,
+        activation=found.activation,
+        position=found.position,
+        window=_windows(request, of_units, found.position),
+        channels=found.channels,
+        names=tuple(channel_names(net, of_units, row) for row in found.channels.tolist()),
+        layers=tuple(graph.steps[step].name for step in of_units),
         receptive_fields=tuple(_receptive_field(request, step) for step in of_units),
         rule=request.rule.name,
         select=request.select,
         network=net.name,
         preprocess=net.preprocess,
-        titles=with_answers(net, titles, torch.cat(answers) if answers else None),
-        notes=(*request.notes(), *sorted(endless)),
+        titles=with_answers(net, titles, None if answering is None else ascent.maps[answering]),
+        notes=(*request.notes(), *sorted(_not_finite(request, ascent, images))),
     )
 
 
-def _channels_per_image(request: _Request, images: int) -> Tensor | None:
+def _channels_per_image(request: Request, images: int) -> Tensor | None:
     if request.channels is None:
         return None
     channels = torch.as_tensor(request.channels, dtype=torch.int64)
@@ -344,24 +383,30 @@ def _channels_per_image(request: _Request, images: int) -> Tensor | None:
     return channels
 
 
-def _descended(
-    request: _Request,
+def _of_layer(
+    request: Request,
     step: int,
     ascent: Ascent,
     images: Tensor,
     channels: Tensor | None,
+    positions: Tensor | None,
     memory: int,
     advance: Callable[[int], None],
 ) -> _Found:
     """Bring the units of one layer down, all images that went up together."""
     maps = ascent.maps[step]
     flat = maps.flatten(2) if maps.dim() == 4 else maps[:, :, None]
+    width = maps.shape[3] if maps.dim() == 4 else 1
     peaks, places = flat.max(dim=2)
     if channels is None:
         channels = peaks.topk(request.count(step), dim=1).indices
     channels = channels.to(maps.device)
-    activation, place = peaks.gather(1, channels), places.gather(1, channels)
-    width = maps.shape[3] if maps.dim() == 4 else 1
+    if positions is None:
+        place = places.gather(1, channels)
+    else:
+        place = (positions[..., 0] * width + positions[..., 1]).to(maps.device)
+    image = torch.arange(len(channels), device=maps.device)[:, None]
+    activation = flat[image, channels, place]
     rows, columns = place // width, place % width
     pixels = images.new_zeros(*channels.shape, *images.shape[1:])
     owners = torch.arange(len(channels), device=maps.device).repeat_interleave(channels.shape[1])
@@ -373,14 +418,14 @@ def _descended(
     return _Found(pixels, activation, torch.stack([rows, columns], dim=2), channels)
 
 
-def _receptive_field(request: _Request, step: int) -> tuple[int, int]:
+def _receptive_field(request: Request, step: int) -> tuple[int, int]:
     if request.select == "map":
         top, left, bottom, right = request.net.receptive_fields.map_window(step)
         return bottom - top, right - left
     return request.net.receptive_fields.size(step)
 
 
-def _windows(request: _Request, steps: Sequence[int], position: Tensor) -> Tensor:
+def _windows(request: Request, steps: Sequence[int], position: Tensor) -> Tensor:
     fields = request.net.receptive_fields
     if request.select == "map":
         windows = [[fields.map_window(step) for step in steps]] * len(position)
