@@ -8,6 +8,7 @@ from itertools import takewhile
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageSequence
 
 import convscope as cs
@@ -80,7 +81,7 @@ def test_a_figure_and_the_numbers(run, tmp_path):
     assert first["layer"] == "4"
     assert -1 <= first["agreement"] <= 1
     with Image.open(tmp_path / "occlusion.png") as figure:
-        assert (figure.width, figure.height > 4 * figure.width) == (770, True)  # four rows
+        assert (figure.width, figure.height > 3 * figure.width) == (1540, True)  # four rows
 
 
 def test_a_film_says_what_it_is(run, tmp_path, monkeypatch):
@@ -258,7 +259,7 @@ def test_an_agreement_no_better_than_chance_is_grey_and_says_so(occluded):
         planted = replace(o, agreement=agreement, agreement_by_chance=0.3)
         assert told in planted.summary()
         (text,) = (t for t in planted.plot().texts if t.get_text().startswith("correlation"))
-        assert text.get_text().endswith("by chance up to 0.30")
+        assert text.get_text().endswith(", chance 0.30")
         assert text.get_color() == colour
 
 
@@ -279,19 +280,38 @@ def test_rows_can_share_one_scale(occluded):
         assert len(limits) == scales
 
 
+def test_a_nearly_flat_probability_is_on_its_own_range_and_classes_lie_on_the_image(occluded):
+    (o,) = occluded("one.png")
+    for low, high, limits in ((0.5, 0.6, (0.5, 0.6)), (0.2, 0.9, (0.0, 1.0))):
+        values = torch.linspace(low, high, o.probability.numel()).view_as(o.probability)
+        axes = [a for a in replace(o, probability=values).plot().axes if a.images]
+        assert axes[1].images[0].get_clim() == pytest.approx(limits)
+    classes = torch.zeros_like(o.predicted)
+    classes[:, -1] = 1
+    axes = [a for a in replace(o, predicted=classes).plot().axes if a.images]
+    grey = axes[3].images[0].get_array().mean(-1, keepdims=True)  # below the drops
+    colours = np.where((np.arange(24) < 16)[:, None], to_rgb("tab:blue"), to_rgb("tab:orange"))
+    laid = axes[2].images[0].get_array()
+    np.testing.assert_allclose(laid, 0.4 * grey + 0.6 * colours, atol=1e-6)
+
+
 def written(figure) -> list[str]:
     return [text.get_text() for text in figure.texts]
 
 
-@pytest.mark.parametrize(("width", "across"), [("column", 1), ("text", 2), ("slide", 3)])
-def test_the_panels_that_are_there_are_lettered_and_laid_out_without_gaps(occluded, width, across):
-    for layer, letters in ((None, "abc"), ("4", "abcde")):
+@pytest.mark.parametrize(
+    ("width", "across"), [("column", (2, 2)), ("text", (4, 3)), ("slide", (4, 6))]
+)
+def test_all_panels_are_lettered_and_fill_the_width(occluded, width, across):
+    for layer, letters, columns in zip((None, "4"), ("abcd", "abcdef"), across, strict=True):
         figure = occluded("one.png", layer=layer).plot(width=width, caption="full")
         starts = [text[1] for text in written(figure) if text[0] == "(" and text[2:4] == ") "]
         assert sorted(starts) == list(letters)
         assert figure.get_size_inches()[0] == style(width, "none").width
-        lefts = {round(axes.get_position().x0, 3) for axes in figure.axes if axes.images}
-        assert len(lefts) == across
+        places = [axes.get_position() for axes in figure.axes if axes.images]
+        assert len({round(place.x0, 2) for place in places}) == columns
+        assert sum(place.width for place in places) / len(places) * columns > 0.88
+        assert max(place.x1 for place in places) > 0.97
         assert min(text.get_fontsize() for text in figure.texts) >= 7
 
 
@@ -309,9 +329,9 @@ def test_it_is_cut_between_rows(occluded):
 
 
 def test_too_many_rows_are_refused_before_the_work():
-    check_fits(90, style("text", "short"))
+    check_fits(160, style("text", "short"))
     with pytest.raises(OutputError, match="inches high: take fewer images"):
-        check_fits(110, style("text", "short"))
+        check_fits(180, style("text", "short"))
 
 
 def test_a_heading_stands_nearer_to_its_own_row_and_names_its_target(occluded):
@@ -340,10 +360,10 @@ def test_a_small_drop_has_its_power_in_the_label(occluded):
     for occlusion, power in ((o, ""), (small, " (1e−6)")):
         figure = occlusion.plot()
         figure.canvas.draw()
-        bars = {axes.get_ylabel(): axes for axes in figure.axes if axes.get_ylabel()}
+        bars = {axes.get_xlabel(): axes for axes in figure.axes if axes.get_xlabel()}
         (bar,) = (axes for label, axes in bars.items() if label.startswith("drop of the prob"))
-        assert bar.get_ylabel() == f"drop of the probability{power}"
-        assert not bar.yaxis.get_offset_text().get_visible()
+        assert bar.get_xlabel() == f"drop of the probability{power}"
+        assert not bar.xaxis.get_offset_text().get_visible()
 
 
 def test_the_projections_scale_is_in_the_caption(occluded):

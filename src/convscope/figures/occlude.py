@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +12,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from convscope.display import Display, DisplayScale, display_scale, presentable, to_display
-from convscope.figures.lettering import one_line, shortened
+from convscope.figures.lettering import PROOF_DOTS, one_line, shortened
 from convscope.figures.sheet import (
     FOOT_POINTS,
     FRAME_POINTS,
@@ -29,23 +32,29 @@ from convscope.figures.style import Style
 from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.network.rules import RULES
 
-SIDE = 1.35
-"""Inches beside a panel for its colour bar, or for the names of its colours."""
-NARROWEST, LARGEST = 3.1, 2.4
-"""Inches of a panel with its side at least, and of its picture at most."""
+NARROWEST, LARGEST = 1.5, 3.0
+"""Inches of a panel at least and at most."""
 MOST_PANELS = 6
 TITLE_LINE = 0.125
 HEAD = 0.36
 TITLE = 0.28
 BETWEEN = 0.25
-BAR = 0.11
+GAP = 0.12
+FINE = 2.0
+"""Inches of a panel below which it is drawn in more dots."""
+BAR, BELOW = 0.08, 0.44
+"""Height of a colour bar, and of all that stands below a panel with one."""
 POINTS = 7.5
+FLAT = 0.25
+"""Probabilities that span less are drawn on their own range, others on 0 to 1."""
 
-Colour = tuple[float, float, float, float]
+Colour = tuple[float, float, float]
 VALUES, DROPS = "viridis", "RdBu_r"
-CLASS_COLOURS: tuple[Colour, ...] = tuple(colormaps["tab10"](i) for i in range(10))
-MOST_CLASSES = 9
-OTHER = (0.75, 0.75, 0.75, 1.0)
+CLASS_COLOURS: tuple[Colour, ...] = tuple(colormaps["tab10"](i)[:3] for i in range(10))
+MOST_CLASSES = 5
+OTHER = (0.75, 0.75, 0.75)
+OPAQUE = 0.6
+"""How far classes and drops cover the image below them, 0 to 1."""
 PATCH_COLOUR = "#d62728"
 
 
@@ -55,31 +64,37 @@ class _Layout:
 
     Attributes:
         across: panels a line.
-        cell: width of a panel with what stands beside it.
+        cell: from a panel's left to that of the next.
         tile: side of its picture.
+        below: what each line of panels needs below its pictures.
 
     """
 
     across: int
     cell: float
     tile: float
+    below: tuple[float, ...]
 
     @classmethod
-    def of(cls, width: float) -> "_Layout":
-        """Return the layout of a figure of some width."""
-        room = width - 2 * MARGIN
-        across = min(MOST_PANELS, max(1, int(room / NARROWEST)))
+    def of(cls, width: float, below: Sequence[float]) -> Self:
+        """Return the layout of some panels in a figure of some width.
+
+        Args:
+            width: of the figure.
+            below: what each panel needs below its picture.
+
+        """
+        room = width - 2 * MARGIN + GAP
+        most = min(MOST_PANELS, max(1, int(room / (NARROWEST + GAP))))
+        across = -(-len(below) // -(-len(below) // most))
         cell = room / across
-        return cls(across, cell, min(LARGEST, cell - SIDE))
+        lines = [max(below[n : n + across]) for n in range(0, len(below), across)]
+        return cls(across, cell, min(LARGEST, cell - GAP), tuple(lines))
 
     @property
-    def line(self) -> float:
-        """Height of a line of panels."""
-        return HEAD + self.tile + 0.1
-
-    def height(self, panels: int) -> float:
-        """Return how high a row of so many panels is."""
-        return TITLE + -(-panels // self.across) * self.line
+    def height(self) -> float:
+        """How high the panels of one row are, with their heading."""
+        return TITLE + len(self.below) * (HEAD + self.tile) + sum(self.below)
 
 
 def check_fits(rows: int, style: Style) -> None:
@@ -94,7 +109,8 @@ def check_fits(rows: int, style: Style) -> None:
 
     """
     # Three panels are the fewest that a row has.
-    Sheet.check(rows * (BETWEEN + _Layout.of(style.width).height(3)), style.width)
+    layout = _Layout.of(style.width, [BELOW] * 3)
+    Sheet.check(rows * (BETWEEN + layout.height), style.width)
 
 
 def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") -> Sheet:
@@ -111,27 +127,25 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
 
     """
     Display(scale)
-    rows, layout = result.singles(), _Layout.of(style.width)
+    rows = result.singles()
     limits = [_Limits.of([row]) for row in rows]
     if scale == "shared":
         limits = [_Limits.of(rows)] * len(rows)
     panels = [_panels(row, own) for row, own in zip(rows, limits, strict=True)]
-    heights = [layout.height(len(own)) for own in panels]
-    height = MARGIN + sum(heights) + (len(rows) - 1) * BETWEEN
-    ends = [MARGIN + sum(heights[:n]) + n * BETWEEN for n in range(1, len(rows))]
-    notes = one_line("; ".join(result.notes))
+    layouts = [_Layout.of(style.width, [panel.below for panel in own]) for own in panels]
+    tops = list(accumulate((one.height + BETWEEN for one in layouts), initial=MARGIN))
+    dots = PROOF_DOTS[0] if layouts[0].tile >= FINE else PROOF_DOTS[-1]
     sheet = Sheet.made_for(
-        style.width, height, _caption(rows, scale), notes, [*ends, height], style.caption
-    )
-    top = MARGIN
-    for title, own, high in zip(_headings(rows), panels, heights, strict=True):
+        style.width, tops[-1] - BETWEEN, _caption(rows, scale), one_line("; ".join(result.notes)),
+        [top - BETWEEN for top in tops[1:]], style.caption, dots,
+    )  # fmt: skip
+    for top, title, own, layout in zip(tops, _headings(rows), panels, layouts, strict=False):
         text = shortened(title, style.width - 2 * MARGIN, NOTE_POINTS)
         sheet.write(text, MARGIN, top, NOTE_POINTS, ha="left", va="top", warns=False)
         for place, panel in enumerate(own):
             line, column = divmod(place, layout.across)
-            left = MARGIN + column * layout.cell
-            panel.draw(sheet, left, top + TITLE + line * layout.line + HEAD, layout)
-        top += high + BETWEEN
+            high = top + TITLE + (line + 1) * HEAD + line * layout.tile + sum(layout.below[:line])
+            panel.draw(sheet, MARGIN + column * layout.cell, high, layout)
     return sheet
 
 
@@ -165,6 +179,7 @@ class _Limits:
 
     activation: tuple[float, float]
     number: tuple[float, float]
+    probability: tuple[float, float]
     heat: float
 
     @classmethod
@@ -175,10 +190,10 @@ class _Limits:
             known = values[~values.isnan()]
             return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
 
-        heats = [np.abs(_heat(row)) for row in rows]
-        return cls(
-            limits("activation"), limits("number"), max(float(np.nanmax(heat)) for heat in heats)
-        )
+        low, high = limits("probability")
+        probability = (low, high) if high - low < FLAT else (0.0, 1.0)
+        heat = max(float(np.nanmax(np.abs(_heat(row)))) for row in rows)
+        return cls(limits("activation"), limits("number"), probability, heat)
 
 
 def _heat(occlusion: Occlusion) -> npt.NDArray[np.float64]:
@@ -187,7 +202,7 @@ def _heat(occlusion: Occlusion) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Panel:
-    """A picture with its title and what stands at its right side."""
+    """A picture with its title and what stands below it."""
 
     title: str
     picture: npt.NDArray[np.generic]
@@ -198,22 +213,33 @@ class _Panel:
     legend: tuple[tuple[str, Colour], ...] = ()
     frame: tuple[int, int, int, int] | None = None
     dots: npt.NDArray[np.int64] | None = None
+    whole: bool = False
+    """Whether each pixel is one number, not to be smoothed."""
     pale: bool = False
     """Whether the title's last line tells nothing, and is drawn so."""
+
+    @property
+    def below(self) -> float:
+        """How high what stands below the picture is."""
+        if self.legend:
+            return len(self.legend) * TITLE_LINE + 0.1
+        return BELOW if self.colours else 0.05
 
     def draw(self, sheet: Sheet, left: float, top: float, layout: _Layout) -> None:
         axes = sheet.axes(left, top, layout.tile)
         axes.set_axis_off()
         lines = self.title.split("\n")
         for number_of, line in enumerate(reversed(lines)):
-            text = shortened(line, layout.cell - 0.1, POINTS)
+            text = shortened(line, layout.cell - 0.05, POINTS)
             colour = PALE if self.pale and number_of == 0 else None
             above = top - 0.05 - number_of * TITLE_LINE
             sheet.write(text, left, above, POINTS, ha="left", va="bottom", colour=colour)
+        if self.under is not None:
+            axes.imshow(self.under, interpolation="antialiased")
         if self.colours is None:
-            axes.imshow(self.picture, interpolation="nearest")
+            axes.imshow(self.picture, interpolation="nearest" if self.whole else "antialiased")
         else:
-            self._draw_map(sheet, axes, left + layout.tile + 0.08, top, layout.tile)
+            self._draw_map(sheet, axes, (left, top + layout.tile + 0.05), layout.tile)
         if self.frame is not None:
             above, before, below, after = self.frame
             axes.add_patch(
@@ -222,15 +248,15 @@ class _Panel:
                     fill=False, edgecolor=PATCH_COLOUR, linewidth=FRAME_POINTS,
                 )
             )  # fmt: skip
-        if self.legend:
-            handles = [Patch(facecolor=colour, edgecolor="none") for _, colour in self.legend]
-            names = [shortened(name, SIDE - 0.4, FOOT_POINTS) for name, _ in self.legend]
-            axes.legend(
-                handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False,
-                fontsize=FOOT_POINTS, handlelength=1.0, handleheight=1.0, borderaxespad=0.0,
-            )  # fmt: skip
+        for number_of, (name, colour_of) in enumerate(self.legend):
+            low = top + layout.tile + 0.05 + number_of * TITLE_LINE
+            square = sheet.axes(left, low + 0.01, 0.09)
+            square.set(facecolor=colour_of, xticks=[], yticks=[], frame_on=True)
+            square.spines[:].set_visible(False)
+            text = shortened(name, layout.tile - 0.15, FOOT_POINTS)
+            sheet.write(text, left + 0.15, low, FOOT_POINTS, ha="left", va="top")
 
-    def _draw_map(self, sheet: Sheet, axes: Axes, beside: float, top: float, tile: float) -> None:
+    def _draw_map(self, sheet: Sheet, axes: Axes, corner: tuple[float, float], tile: float) -> None:
         low, high = self.limits
         constant = not high > low
         norm = Normalize(low, high if not constant else low + 1)
@@ -240,30 +266,29 @@ class _Panel:
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_visible(False)
-        if self.under is not None:
-            axes.imshow(self.under, interpolation="nearest")
         axes.imshow(
             np.ma.masked_invalid(self.picture), cmap=self.colours, norm=norm,
-            interpolation="nearest", alpha=1.0 if self.under is None else 0.65,
+            interpolation="nearest", alpha=1.0 if self.under is None else OPAQUE,
         )  # fmt: skip
         if self.dots is not None:
             axes.plot(self.dots[:, 1], self.dots[:, 0], ".", color="white", markersize=1.5)
         if constant:
-            sheet.write(
-                f"constant:\n{number(low)}\n{self.unit}", beside, top, FOOT_POINTS,
-                ha="left", va="top",
-            )  # fmt: skip
+            text = f"constant: {number(low)}\n{self.unit}"
+            sheet.write(text, *corner, FOOT_POINTS, ha="left", va="top")
             return
-        bar = sheet.axes(beside, top, BAR, tile)
-        drawn = sheet.figure.colorbar(ScalarMappable(norm, self.colours), cax=bar)
+        drawn = sheet.figure.colorbar(
+            ScalarMappable(norm, self.colours), cax=sheet.axes(*corner, tile, BAR),
+            orientation="horizontal", ticks=MaxNLocator(3 if tile < 2 else 5, steps=[1, 2, 5, 10]),
+        )  # fmt: skip
+        drawn.outline.set_visible(False)
         drawn.ax.tick_params(labelsize=FOOT_POINTS, length=2, pad=1)
-        # Its usual place, above the bar, is the title's.
-        drawn.ax.yaxis.get_offset_text().set_visible(False)
-        form = drawn.ax.yaxis.get_major_formatter()
+        # Its usual place, at the end of the bar, is the label's.
+        drawn.ax.xaxis.get_offset_text().set_visible(False)
+        form = drawn.ax.xaxis.get_major_formatter()
         form.format_ticks(drawn.get_ticks().tolist())
         power = form.get_offset()
         label = f"{self.unit} ({power})" if power else self.unit
-        drawn.set_label(label, fontsize=FOOT_POINTS, labelpad=2)
+        drawn.set_label(label, fontsize=FOOT_POINTS, labelpad=1)
 
 
 def _letters(o: Occlusion) -> dict[str, str]:
@@ -274,8 +299,9 @@ def _letters(o: Occlusion) -> dict[str, str]:
         "projection": o.projection is not None,
         "target": o.kind != "activation",
         "classes": o.predicted is not None and o.masks is None,
+        "drop": True,
     }
-    return dict(zip((name for name, is_there in there.items() if is_there), "abcde", strict=False))
+    return dict(zip((name for name, is_there in there.items() if is_there), "abcdef", strict=False))
 
 
 def _panels(o: Occlusion, limits: _Limits) -> list[_Panel]:
@@ -283,7 +309,7 @@ def _panels(o: Occlusion, limits: _Limits) -> list[_Panel]:
     both = torch.stack([o.image, o.hidden(o.telling)])
     pictures = picture_of(o.preprocess.to_pixels(both))
     top, left, bottom, right = o.positions.view(-1, 4)[o.telling].tolist()
-    lowered = {"probability": "logit of the target", "activation": "unit"}.get(o.kind, "number")
+    lowered = {"probability": "logit", "activation": "unit"}.get(o.kind, "number")
     panels = [
         _Panel(
             f"({letters['patch']}) the {o.part}\nthat lowers the {lowered} most",
@@ -294,22 +320,24 @@ def _panels(o: Occlusion, limits: _Limits) -> list[_Panel]:
     if o.activation is not None:
         panels.append(
             _Panel(
-                f"({letters['unit']}) {one_line(str(o.layer))}\nchannel {o.channel}, "
+                f"({letters['unit']}) {one_line(str(o.layer))} channel {o.channel},\n"
                 f"{number(o.clean['activation'])} unoccluded",
                 _laid(o, o.activation), VALUES, limits.activation, "sum of the map", dots=_dots(o),
             )
         )  # fmt: skip
     if o.projection is not None:
         shown, tile = _shown_projection(o)
-        title = f"({letters['projection']}) projection of that map, ±{number(tile.limit)}"
+        title = f"({letters['projection']}) its projection, ±{number(tile.limit)}"
         told = _agreement(o)
-        panels.append(_Panel(f"{title}\n{told}", to_display(shown, tile), pale=not o.agrees))
+        panels.append(
+            _Panel(f"{title}\n{told}", to_display(shown, tile), whole=True, pale=not o.agrees)
+        )
     if o.kind in ("probability", "number"):
         name, clean = _target_name(o), o.clean[o.kind]
         title = (
             f"P({name}),\n{clean:.3f}" if o.kind == "probability" else f"{name},\n{number(clean)}"
         )
-        own = (0.0, 1.0) if o.kind == "probability" else limits.number
+        own = limits.probability if o.kind == "probability" else limits.number
         unit = "probability" if o.kind == "probability" else "the number"
         panels.append(
             _Panel(
@@ -318,11 +346,11 @@ def _panels(o: Occlusion, limits: _Limits) -> list[_Panel]:
             )
         )  # fmt: skip
     if "classes" in letters:
-        panels.append(_classes_panel(o, letters["classes"]))
+        panels.append(_classes_panel(o, letters["classes"], pictures[0]))
     covers = "patches" if o.masks is None else "masks"
     panels.append(
         _Panel(
-            f"mean drop of the {o.kind} over the\n{covers} that cover each pixel",
+            f"({letters['drop']}) mean drop under\nthe {covers} on each pixel",
             _heat(o), DROPS, (-limits.heat, limits.heat), f"drop of the {o.kind}",
             under=pictures[0],
         )
@@ -334,8 +362,8 @@ def _agreement(o: Occlusion) -> str:
     if o.agreement is None:
         return "no correlation with its drop"
     by_chance = o.agreement_by_chance
-    told = "unknown" if by_chance is None else f"up to {by_chance:.2f}"
-    return f"correlation with its drop {o.agreement:.2f}; by chance {told}"
+    told = "unknown" if by_chance is None else f"{by_chance:.2f}"
+    return f"correlation {o.agreement:.2f}, chance {told}"
 
 
 def _shown_projection(o: Occlusion) -> tuple[Tensor, DisplayScale]:
@@ -349,22 +377,34 @@ def _dots(o: Occlusion) -> npt.NDArray[np.int64] | None:
     return np.argwhere(o.computed.numpy()) if _is_estimated(o) else None
 
 
-def _classes_panel(o: Occlusion, letter: str) -> _Panel:
-    """Return the panel of the most probable class at each position, with its legend."""
+def _classes_panel(o: Occlusion, letter: str, picture: npt.NDArray[np.float64]) -> _Panel:
+    """Return the panel of the most probable class at each position, with its legend.
+
+    The classes lie on the image in grey: each pixel has that of the nearest patch's middle.
+    """
     assert o.predicted is not None
     predicted = o.predicted.numpy()
     found, counts = np.unique(predicted[predicted >= 0], return_counts=True)
     kept = found[np.argsort(-counts, kind="stable")][:MOST_CLASSES]
-    painted = np.empty((*predicted.shape, 4))
+    painted = np.empty((*predicted.shape, 3))
     painted[:] = OTHER
-    painted[predicted < 0] = 1.0
     legend: list[tuple[str, Colour]] = []
     for own, colour in zip(kept, CLASS_COLOURS, strict=False):
         painted[predicted == own] = colour
         legend.append((class_name(o, int(own)), colour))
     if len(kept) < len(found):
         legend.append((f"{len(found) - len(kept)} others", OTHER))
-    return _Panel(f"({letter}) most probable class", painted, legend=tuple(legend))
+    middles = (o.positions[..., :2] + o.positions[..., 2:]).double().numpy() / 2
+    rows, columns = (
+        np.abs(np.arange(size)[:, None] + 0.5 - own).argmin(1)
+        for size, own in zip(o.image_size, (middles[:, 0, 0], middles[0, :, 1]), strict=True)
+    )
+    grey = picture.mean(-1, keepdims=True)
+    laid = np.where(
+        predicted[rows][:, columns, None] < 0, 1.0,
+        grey + OPAQUE * (painted[rows][:, columns] - grey),
+    )  # fmt: skip
+    return _Panel(f"({letter}) most probable class", laid, legend=tuple(legend))
 
 
 def _laid(o: Occlusion, values: Tensor) -> npt.NDArray[np.generic]:
@@ -423,7 +463,7 @@ def _projection_caption(rows: Sequence[Occlusion]) -> list[str]:
         f"the {scales[0].quantile:.1%} quantile of |value|, {most}"
         f"{max(scale.clipped for scale in scales):.2%} of the values clipped; the correlation is "
         f"between the mean |projection| under the patch and the drop of the map's sum, over all "
-        f"computed positions; by chance: what one in twenty shifts of one map against the other "
+        f"computed positions; chance: what one in twenty shifts of one map against the other "
         f"reaches. Grey: no better than that."
     ]
 
