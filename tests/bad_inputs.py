@@ -78,6 +78,20 @@ def classes_are_a_number(): return with_classes(2)
 def classes_are_a_word(): return with_classes("cat")
 
 
+def with_preprocess(given):
+    module, example = net()
+    module.preprocess = given
+    return module, example
+
+
+def odd_word(): return with_preprocess("imagenett")
+def odd_number(): return with_preprocess(3)
+def odd_config(): return with_preprocess({"mean": [0.5], "std": [0.0, 1.0, 1.0]})
+def odd_part(): return with_preprocess({"mean": [0.5] * 3})
+def grey(): return nn.Conv2d(1, 4, 3), torch.zeros(1, 1, 9, 9)
+def maps(): return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.zeros(1, 3, 9, 9)
+
+
 class Own(nn.Module):
     def __init__(self, forward):
         super().__init__()
@@ -100,6 +114,11 @@ def branches(): return made(lambda maps: maps if maps.sum() > 0 else -maps)
 def misshapen(): return made(lambda maps: nn.functional.linear(maps, torch.zeros(2, 3)))
 
 
+def dropout(): return made(lambda maps: nn.functional.dropout(maps))
+def poisson(): return made(lambda maps: torch.poisson(maps.abs()))
+def several(): return made(lambda maps: {"a": maps.mean((2, 3)), "b": maps.relu(), "text": "cat"})
+
+
 class TwoInputs(nn.Module):
     def forward(self, images, question): return images * question
 
@@ -107,6 +126,8 @@ class TwoInputs(nn.Module):
 def two_inputs(): return TwoInputs(), torch.zeros(1, 3, 9, 9)
 """
 SMALL = "models.py:net"
+FINE = ("net", "made", "_raise", "with_classes", "with_preprocess", "grey", "maps", "several")
+"""The functions of MODELS that are no mistake by themselves."""
 LONG = "x" * 300
 
 
@@ -380,6 +401,8 @@ GOOD = {
 ON_MODELS = tuple(GOOD)[:12]
 ON_PICTURES = ("project", "occlude", "checkerboard", "sanity", "invariance")
 ON_FOLDERS = ("diagnose", "scan", "report", "compare")
+ON_FIGURES = (*ON_PICTURES, "correspondence", "diagnose", "scan", "draw", "unit")
+SOME_MODELS = ("project", "diagnose", "compare", "layers")  # which read these in one place
 
 OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "--device": (ON_MODELS[:10], ("nope", "cuda:99", "meta", "cpu:x", "", "-1", "gpu")),
@@ -438,6 +461,37 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "--precision": (("train", "study"), ("int8", "float16", "")),
     "--filters": (("study",), ("0", "-1", "x")),
     "--images": (("evolve",), ("0", "-1", "x")),
+    "--preprocess": (
+        (*SOME_MODELS, "occlude", "scan", "report", "draw"),
+        ("imagenett", "", "IMAGENET", "cat.png", "none --mean 0 --std 1", "none --resize 8"),
+    ),
+    "--mean": (
+        (*SOME_MODELS, "occlude", "scan", "report", "draw"),
+        (
+            *("0.5", "x --std 1", "nan --std 1", "inf --std 1", "'' --std 1", "0,0 --std 1"),
+            *("0,0,0,0 --std 1", "0,,0 --std 1", "1e400 --std 1", "0 --std"),
+        ),
+    ),
+    "--std": (
+        SOME_MODELS,
+        ("1", "0 --mean 0", "-1 --mean 0", "nan --mean 0", "1,0,1 --mean 0", "1e-400 --mean 0"),
+    ),
+    "--mean 0 --std 1 --resize": (SOME_MODELS, ("0", "-4", "x", "1.5", "")),
+    "--resize": (SOME_MODELS, ("8", "0", "-1")),
+    "--mean 0 --std 1 --interpolation": (SOME_MODELS, ("bilinearr", "", "7")),
+    "--interpolation": (SOME_MODELS, ("bicubic",)),
+    "--range": (
+        (*SOME_MODELS, "scan", "report"),
+        ("0", "1,0", "x", "0,nan", "0,0", "-inf,5", "0,1,2", "", "0;4095"),
+    ),
+    "--answer": ((*SOME_MODELS, "sanity", "report"), ("class", "", "Labels", "softmax", "0")),
+    "--head": ((*SOME_MODELS, "sanity", "report"), ("1", "-1", "aux", "", "0.5")),
+    "--random": ((*SOME_MODELS, "scan", "report"), ("freez", "", "true", "Freeze")),
+    "--width": (
+        ON_FIGURES,
+        ("narrow", "0", "-3", "1", "1000", "nan", "inf", "", "column,text", "3in"),
+    ),
+    "--caption": (ON_FIGURES, ("long", "", "None", "short,full")),
     "--nonsense": (tuple(GOOD), ("1",)),
     "-o": (
         (
@@ -483,7 +537,7 @@ def _of_models() -> Iterator[str]:
         if line.startswith("def ")
     ]
     for name in functions:
-        if name not in ("net", "made", "_raise", "with_classes"):
+        if name not in FINE:
             yield f"project models.py:{name} cat.png"
 
 
@@ -598,6 +652,15 @@ OTHERS = (
     "layers",
     "draw",
     "unit",
+    *(f"project models.py:maps cat.png --answer {answer}" for answer in ("classes", "number")),
+    *(f"sanity models.py:several cat.png --head {head}" for head in ("2", "c", "a.0", "text")),
+    "occlude models.py:several cat.png --head b",
+    "sanity models.py:several cat.png --head b --target 1",
+    "layers models.py:grey --preprocess imagenet",
+    "layers models.py:grey --mean 0,0,0 --std 1",
+    *(f"project models.py:odd_{name} cat.png" for name in ("word", "number", "config", "part")),
+    "project models.py:dropout cat.png",
+    "project models.py:poisson cat.png --random freeze",
 )
 
 
@@ -694,7 +757,7 @@ def _calls() -> Iterator[tuple[str, Call]]:
 VALUES: dict[str, Call] = {
     "project: no such layer": lambda w: cs.project(w.net, w.images, "nope"),
     "project: a layer's number": lambda w: cs.project(w.net, w.images, 0),
-    "project: a list of layers": lambda w: cs.project(w.net, w.images, ["0"]),
+    "project: a list of layers": lambda w: cs.project(w.net, w.images, ["0", 3]),
     "project: no such channel": lambda w: cs.project(w.net, w.images, "0", [99]),
     "project: a negative channel": lambda w: cs.project(w.net, w.images, "0", [-1]),
     "project: a channel for a list": lambda w: cs.project(w.net, w.images, "0", 1),
@@ -735,10 +798,10 @@ VALUES: dict[str, Call] = {
     "occlude: method": lambda w: cs.occlude(w.net, w.image, 8, 8, method="fast"),
     "occlude: budget": lambda w: cs.occlude(w.net, w.image, 8, 8, method="adaptive", budget="x"),
     "occlude: several": lambda w: cs.occlude_all(w.net, w.image, []),
-    "checkerboard: layers as text": lambda w: cs.checkerboard(w.net, w.images, "0"),
+    "checkerboard: a layer's number": lambda w: cs.checkerboard(w.net, w.images, 3),
     "checkerboard: no layer": lambda w: cs.checkerboard(w.net, w.images, []),
     "checkerboard: such a layer": lambda w: cs.checkerboard(w.net, w.images, ["nope"]),
-    "checkerboard: units": lambda w: cs.checkerboard(w.net, w.images, units=0),
+    "checkerboard: units": lambda w: cs.checkerboard(w.net, w.images, top=0),
     "checkerboard: channel": lambda w: cs.checkerboard(w.net, w.images, ["0"], 99),
     "sanity: rules as text": lambda w: cs.sanity(w.net, w.image, rules="guided"),
     "sanity: no rule": lambda w: cs.sanity(w.net, w.image, rules=[]),
@@ -794,8 +857,8 @@ VALUES: dict[str, Call] = {
     "load: device": lambda w: cs.load("base", device="nope"),
     "load: device's number": lambda w: cs.load("base", device=None),
     "Network: no example": lambda w: cs.Network(w.module, None),
-    "Network: a size": lambda w: cs.Network(w.module, (3, 16, 16)),
-    "Network: an array": lambda w: cs.Network(w.module, w.image.numpy()),
+    "Network: a size": lambda w: cs.Network(w.module, (16, 16)),
+    "Network: an array": lambda w: cs.Network(w.module, w.images.numpy()),
     "Network: a batch": lambda w: cs.Network(w.module, w.images),
     "Network: three sides": lambda w: cs.Network(w.module, w.images[0]),
     "Network: a function": lambda w: cs.Network(torch.relu, w.image),
@@ -805,7 +868,108 @@ VALUES: dict[str, Call] = {
     "Network: classes": lambda w: cs.Network(w.module, w.image, classes=["cat"]),
     "Network: one text": lambda w: cs.Network(w.module, w.image, classes="cat"),
     "Network: a number of classes": lambda w: cs.Network(w.module, w.image, classes=2),
-    "Network: preprocess": lambda w: cs.Network(w.module, w.image, preprocess="imagenett"),
+    **{
+        f"Network: {words}": lambda w, given=given: cs.Network(w.module, w.image, **given)
+        for words, given in {
+            "preprocess": {"preprocess": "imagenett"},
+            "preprocess is a number": {"preprocess": 3},
+            "preprocess is a list": {"preprocess": [0.5, 0.5]},
+            "preprocess is empty": {"preprocess": {}},
+            "preprocess is a function": {"preprocess": torch.relu},
+            "preprocess is a class": {"preprocess": cs.Preprocess},
+            "preprocess lacks a std": {"preprocess": {"mean": [0.5] * 3}},
+            "preprocess of words": {"preprocess": {"mean": ["a"] * 3, "std": [1] * 3}},
+            "preprocess of one channel": {"preprocess": {"mean": [0.5], "std": [0.5]}},
+            "preprocess of no mean": {"preprocess": {"mean": None, "std": None}},
+            "a processor of words": {"preprocess": {"image_mean": "a", "image_std": [1] * 3}},
+            "a processor without std": {"preprocess": {"image_mean": [0.5] * 3}},
+            "unknown transforms": {"preprocess": SimpleNamespace(transforms=[torch.nn.ReLU()])},
+            "transforms of nothing": {"preprocess": SimpleNamespace(transforms=None)},
+            "preprocess and mean": {"preprocess": "none", "mean": 0.5, "std": 0.5},
+            "preprocess and resize": {"preprocess": "none", "resize": 8},
+            "mean alone": {"mean": 0.5},
+            "std alone": {"std": 0.5},
+            "mean of words": {"mean": "half", "std": 0.5},
+            "mean of two": {"mean": (0.5, 0.5), "std": 0.5},
+            "mean is NaN": {"mean": float("nan"), "std": 0.5},
+            "mean is an object": {"mean": object(), "std": 0.5},
+            "mean of nothing": {"mean": [], "std": 0.5},
+            "std of zero": {"mean": 0, "std": 0},
+            "std below zero": {"mean": 0, "std": -1},
+            "std is infinite": {"mean": 0, "std": float("inf")},
+            "std as a table": {"mean": 0, "std": torch.ones(3, 3)},
+            "resize alone": {"resize": 8},
+            "resize of zero": {"mean": 0, "std": 1, "resize": 0},
+            "half a resize": {"mean": 0, "std": 1, "resize": 20.5},
+            "resize to two sides": {"mean": 0, "std": 1, "resize": (20, 30)},
+            "resize as text": {"mean": 0, "std": 1, "resize": "20"},
+            "interpolation": {"mean": 0, "std": 1, "interpolation": "bilinearr"},
+            "interpolation's number": {"mean": 0, "std": 1, "interpolation": 99},
+            "interpolation alone": {"interpolation": "bicubic"},
+            "answer": {"answer": "class"},
+            "answer is a number": {"answer": 1},
+            "head": {"head": 7},
+            "head below zero": {"head": -1},
+            "head's name": {"head": "aux"},
+            "half a head": {"head": 0.5},
+            "head is a list": {"head": [0]},
+            "random": {"random": "freez"},
+            "random is a truth": {"random": True},
+            "fixed": {"fixed": {"timestep": 3}},
+            "fixed is a list": {"fixed": [3]},
+            "image": {"image": "pixels"},
+        }.items()
+    },
+    **{
+        f"Preprocess: {words}": lambda w, given=given: cs.Preprocess(*given)
+        for words, given in {
+            "std of zero": ((0.5,) * 3, (0.0,) * 3, (16, 16)),
+            "other lengths": ((0.5,) * 3, (1.0,), (16, 16)),
+            "no channel": ((), (), (16, 16)),
+            "words": (("a",) * 3, (1.0,) * 3, (16, 16)),
+            "no size": ((0.5,) * 3, (1.0,) * 3, (0, 16)),
+            "a size": ((0.5,) * 3, (1.0,) * 3, 16),
+            "half a resize": ((0.5,) * 3, (1.0,) * 3, (16, 16), 8.5),
+            "a filter's name": ((0.5,) * 3, (1.0,) * 3, (16, 16), 8, "bicubic"),
+        }.items()
+    },
+    **{
+        f"load: {words}": lambda w, given=given: cs.load(w.folder / SMALL, **given)
+        for words, given in {
+            "range": {"range": (1, 0)},
+            "range of three": {"range": (0, 1, 2)},
+            "range as text": {"range": "0,4095"},
+            "range is a number": {"range": 4095},
+            "range is NaN": {"range": (0, float("nan"))},
+            "preprocess": {"preprocess": "imagenett"},
+            "mean alone": {"mean": 0.5},
+            "answer": {"answer": "class"},
+            "head": {"head": "aux"},
+            "random": {"random": "freez"},
+        }.items()
+    },
+    **{
+        f"plot: {words}": lambda w, given=given: cs.draw(w.net).plot(**given)
+        for words, given in {
+            "width": {"width": "narrow"},
+            "no width": {"width": 0},
+            "width is nothing": {"width": None},
+            "width is NaN": {"width": float("nan")},
+            "a wide width": {"width": 1e9},
+            "width is a pair": {"width": (3, 4)},
+            "width is a list": {"width": [3]},
+            "caption": {"caption": "long"},
+            "caption is nothing": {"caption": None},
+            "caption is a truth": {"caption": True},
+            "caption is a list": {"caption": ["short"]},
+            "options": {"colour": "red"},
+        }.items()
+    },
+    "save: width": lambda w: cs.draw(w.net).save(w.folder / "new.png", width="narrow"),
+    "save: caption": lambda w: cs.draw(w.net).save(w.folder / "new.svg", caption="long"),
+    "save: an ending": lambda w: cs.draw(w.net).save(w.folder / "new.xyz"),
+    "save: a number": lambda w: cs.draw(w.net).save(3),
+    "show: width": lambda w: cs.draw(w.net).show(width="narrow"),
     "read_parts": lambda w: cs.read_parts("gone.csv", w.net.preprocess),
     "read_parts: a network": lambda w: cs.read_parts(w.folder / "parts.csv", w.net),
     "preset": lambda w: cs.preset("tinny"),

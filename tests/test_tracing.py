@@ -144,9 +144,9 @@ NO_MODULES = {
     "a tuple": ((1, 3, 8, 8), SWAPPED),
     "weights": (small().state_dict(), "dictionary of weights is no network"),
     "a name": ("resnet18", r"loaded by convscope.load\('resnet18'\)"),
-    "a number": (5, "must be a torch.nn.Module, not int"),
-    "None": (None, "must be a torch.nn.Module, not NoneType"),
-    "a list": ([nn.Conv2d(3, 3, 1)], "must be a torch.nn.Module, not list"),
+    "a number": (5, "must be a torch.nn.Module, not a whole number"),
+    "None": (None, "must be a torch.nn.Module, not None"),
+    "a list": ([nn.Conv2d(3, 3, 1)], "must be a torch.nn.Module, not a list"),
 }
 
 BAD_MODULES = {
@@ -241,8 +241,8 @@ BAD_EXAMPLES = {
     "a batch": (torch.zeros(2, 3, 8, 8), r"must be \[1, C, H, W\], not \[2, 3, 8, 8\]"),
     "a picture alone": (torch.zeros(3, 8, 8), r"must be \[1, C, H, W\], not \[3, 8, 8\]"),
     "a file": ("cat.png", r"not 'cat.png'; its shape, such as \(1, 3, 224, 224\)"),
-    "None": (None, "a tensor .* or its shape, not NoneType"),
-    "a number": (224, "a tensor .* or its shape, not int"),
+    "None": (None, "a tensor .* or its shape, not None"),
+    "a number": (224, "a tensor .* or its shape, not a whole number"),
     "a module": (nn.ReLU(), SWAPPED),
     "a shape of nothing": ((1, 3, 0, 8), "has no pixels"),
     "a shape of several": ((2, 3, 8, 8), r"must be \[1, C, H, W\], not \[2, 3, 8, 8\]"),

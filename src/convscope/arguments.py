@@ -45,7 +45,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             if kind is not None and not _is(value, kind):
                 raise ConvscopeError(
                     f"{called}'s {name} must be {_words(kind)}, not {described(value)}"
-                    f"{_advice(called, value, kind)}"
+                    f"{_advice(called, name, value, kind)}"
                 )
         return function(*arguments, **named)
 
@@ -79,13 +79,23 @@ def _is(value: Any, kind: Any) -> bool:
             and not isinstance(value, str | bytes)
             and _all_are(value, inside[0])
         )
+    if origin is tuple and inside:
+        return isinstance(value, list | tuple) and _are(value, inside)
     base = origin or kind
     if not isinstance(base, type) or kind is Any or getattr(kind, "_is_protocol", False):
         return True
-    if base in (int, float):
-        whole = hasattr(value, "__index__" if base is int else "__float__")
-        return whole and not isinstance(value, bool | str) and getattr(value, "ndim", 0) == 0
-    return isinstance(value, (list, tuple) if base is tuple else base)
+    return _is_number(value, base) if base in (int, float) else isinstance(value, base)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    known = hasattr(value, "__index__" if kind is int else "__float__")
+    return known and not isinstance(value, bool | str) and getattr(value, "ndim", 0) == 0
+
+
+def _are(values: Sequence[Any], kinds: Sequence[Any]) -> bool:
+    """Return whether values are of the kinds of a tuple, one each or all of one."""
+    each = [kinds[0]] * len(values) if kinds[-1] is ... else kinds
+    return len(values) == len(each) and all(map(_is, values, each))
 
 
 def _all_are(values: Any, kind: Any) -> bool:
@@ -147,6 +157,8 @@ def _words(kind: Any) -> str:
         return " or ".join(dict.fromkeys(map(_words, inside)))
     if origin is typing.Literal:
         return " or ".join(map(repr, inside))
+    if origin is tuple and inside and inside[-1] is not ...:
+        return f"{len(inside)} numbers" if set(inside) <= {int, float} else "a tuple"
     if origin in (Sequence, Iterable, list, tuple):
         return f"a sequence ({_words(inside[0])} each)" if inside else "a sequence"
     base = origin or kind
@@ -155,9 +167,9 @@ def _words(kind: Any) -> str:
     return _NAMES.get(base, f"a {getattr(base, '__name__', str(base))}")
 
 
-def _advice(called: str, value: Any, kind: Any) -> str:
+def _advice(called: str, name: str, value: Any, kind: Any) -> str:
     """Return how to come by a network, where something else was given in its place."""
-    if called != "load" and getattr(kind, "__name__", "") != "Network":
+    if (called, name) != ("load", "name") and getattr(kind, "__name__", "") != "Network":
         return ""
     if isinstance(value, str | os.PathLike):
         return f": cs.load({os.fspath(value)!r}) loads one"

@@ -52,7 +52,7 @@ class Display:
             value = getattr(self, name)
             if value not in known:
                 listed = " or ".join(", ".join(map(repr, known)).rsplit(", ", 1))
-                hint = near_matches(str(value), known)
+                hint = near_matches(value, known)
                 raise ConvscopeError(f"the {name} is {listed}, not {value!r}{hint}")
 
     def coloured(self, values: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
-def near_matches(name: str, known: Iterable[str]) -> str:
+def near_matches(name: object, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'a' or 'b'?"`` for the known names nearest to *name*, or ``""``.
 
     >>> near_matches("vgg61", ["vgg16", "alexnet"])
@@ -72,5 +72,5 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     >>> near_matches("x", ["vgg16"])
     ''
     """
-    near = get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=0.5)
+    near = get_close_matches(str(name), list(dict.fromkeys(known)), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

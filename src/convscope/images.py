@@ -17,6 +17,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from convscope.arguments import checked
 from convscope.errors import ImageError, near_matches
 
 PicturePath: TypeAlias = str | os.PathLike[str]
@@ -494,6 +495,9 @@ class Preprocess:
         columns = [round(x * across - left) for x in (box[0], box[2])]
         rows = [round(y * down - top) for y in (box[1], box[3])]
         return rows[0], columns[0], rows[1], columns[1]
+
+
+Preprocess.__init__ = checked(Preprocess.__init__)  # type: ignore[method-assign]
 
 
 def _opened(picture: Picture, range: Range | None) -> Planes:

@@ -1,11 +1,12 @@
 """Preprocessing as people have it: by name, from timm, torchvision or Hugging Face, or in parts."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
 
+from convscope.arguments import described
 from convscope.errors import ImageError, near_matches
 from convscope.images import Preprocess
 
@@ -113,19 +114,18 @@ def _says_nothing(given: Any) -> bool:
     return callable(given) and not isinstance(given, Preprocess) and not hasattr(given, "mean")
 
 
-def _per_channel(numbers: Sequence[float] | float, channels: int) -> tuple[float, ...]:
+def _per_channel(numbers: Any, channels: int | None = None) -> tuple[float, ...]:
+    """Return numbers as they are, or a single one for each of some channels."""
+    several = isinstance(numbers, Iterable) and getattr(numbers, "ndim", 1) > 0
     try:
-        listed = [float(number) for number in numbers]  # type: ignore[union-attr]
-    except TypeError:
-        try:
-            listed = [float(numbers)]  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            raise ImageError(f"{numbers!r} is not a number a channel") from None
-    except ValueError:
-        raise ImageError(f"{numbers!r} is not a number a channel") from None
+        listed = [float(number) for number in (numbers if several else [numbers])]
+    except (TypeError, ValueError, RuntimeError):  # the last from a tensor of several
+        raise ImageError(
+            f"{described(numbers)} is not a number a channel, as mean and std are"
+        ) from None
     if len(listed) == 1:
-        listed *= channels
-    if len(listed) != channels:
+        listed *= channels or 1
+    if len(listed) != (channels or len(listed)):
         raise ImageError(f"there are {len(listed)} numbers for {channels} channels")
     return tuple(listed)
 
@@ -149,7 +149,7 @@ def resampling(name: Any) -> Image.Resampling:
     plain = str(name).partition("-")[0].upper()
     if plain not in Image.Resampling.__members__:
         known = [member.lower() for member in Image.Resampling.__members__]
-        raise ImageError(f"there is no interpolation {name!r}{near_matches(str(name), known)}")
+        raise ImageError(f"there is no interpolation {name!r}{near_matches(name, known)}")
     return Image.Resampling[plain]
 
 
@@ -158,7 +158,7 @@ def _found(given: Any, shape: Shape) -> Preprocess:
         return given
     if isinstance(given, str):
         return _named(given, shape)
-    if hasattr(given, "transforms") and not callable(given.transforms):
+    if isinstance(getattr(given, "transforms", None), Sequence):
         return _from_parts(given.transforms, shape)
     fields = given if isinstance(given, Mapping) else _attributes(given)
     if "image_mean" in fields:
@@ -198,8 +198,8 @@ def _from_timm(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
     share = fields.get("crop_pct") or 0.875
     squash = fields.get("crop_mode") == "squash" and share == 1
     return Preprocess(
-        tuple(fields["mean"]),
-        tuple(fields["std"]),
+        _per_channel(fields["mean"]),
+        _per_channel(fields["std"]),
         shape[1:],
         None if squash else math.floor(max(shape[1:]) / share),
         resampling(fields.get("interpolation") or "bicubic"),
@@ -212,8 +212,8 @@ def _from_preset(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
     if resize is not None and crop is not None and shape[1:] != (crop, crop):
         resize = round(resize * min(shape[1:]) / crop)  # as large a part of the picture as there
     return Preprocess(
-        tuple(fields["mean"]),
-        tuple(fields["std"]),
+        _per_channel(fields["mean"]),
+        _per_channel(fields["std"]),
         shape[1:],
         resize,
         resampling(fields.get("interpolation", "bilinear")),
@@ -231,7 +231,7 @@ def _from_processor(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
         mean, std = (0.0,) * shape[0], (1.0,) * shape[0]
     else:
         mean = _per_channel(fields["image_mean"], shape[0])
-        std = _per_channel(fields["image_std"], shape[0])
+        std = _per_channel(fields.get("image_std"), shape[0])
     size = fields.get("size")
     short = size.get("shortest_edge") if isinstance(size, Mapping) else None
     resize = short if fields.get("do_resize", True) else None

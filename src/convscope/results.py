@@ -11,6 +11,7 @@ import webbrowser
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from convscope import __version__
+from convscope.arguments import checked
 from convscope.errors import OutputError
 from convscope.outputs import check_folder, check_output, finite, written_beside
 from convscope.packing import plain_of, put_together, tensors_of
@@ -138,7 +140,14 @@ class Result:
         if not self.figure:
             raise OutputError(f"there is no figure of a {type(self).__name__}")
         style = import_module("convscope.figures.style").style(width, caption)
-        return import_module(f"convscope.figures.{self.figure}").figure(self, style, **options)
+        draw = import_module(f"convscope.figures.{self.figure}").figure
+        known = [*signature(draw).parameters][2:]
+        if odd := options.keys() - set(known):
+            raise OutputError(
+                f"a figure of this kind has no option {min(odd)!r}, only width, caption"
+                f"{''.join(f', {name}' for name in known)}"
+            )
+        return draw(self, style, **options)
 
     @classmethod
     def endings(cls) -> tuple[str, ...]:
@@ -162,6 +171,7 @@ class Result:
             import_module("convscope.figures.film").mp4_encoder()
         return found
 
+    @checked
     def save(
         self,
         path: str | os.PathLike[str],

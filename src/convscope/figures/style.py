@@ -35,9 +35,9 @@ def style(width: str | float, caption: str) -> Style:
     """
     if caption not in CAPTIONS:
         known = "'none', 'short' or 'full'"
-        hint = near_matches(str(caption), CAPTIONS)
+        hint = near_matches(caption, CAPTIONS)
         raise OutputError(f"the caption is {known}, not {caption!r}{hint}")
-    if width in WIDTHS:
+    if str(width) in WIDTHS:
         return Style(WIDTHS[str(width)], caption)
     try:
         inches = float(width)
@@ -46,6 +46,6 @@ def style(width: str | float, caption: str) -> Style:
     if not NARROWEST <= inches <= WIDEST:
         raise OutputError(
             f"the width is 'column', 'text', 'slide' or inches from {NARROWEST} to {WIDEST:g}, not "
-            f"{width!r}{near_matches(str(width), WIDTHS)}"
+            f"{width!r}{near_matches(width, WIDTHS)}"
         )
     return Style(inches, caption)

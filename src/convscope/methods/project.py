@@ -111,7 +111,7 @@ def check_choices(
     rule_named(rule)
     if select not in SELECTIONS:
         raise UnitError(
-            f"select is 'peak' or 'map', not {select!r}{near_matches(str(select), SELECTIONS)}"
+            f"select is 'peak' or 'map', not {select!r}{near_matches(select, SELECTIONS)}"
         )
     if channels is not None and layer is None:
         raise UnitError("a channel number means nothing without its layer: name one")

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from convscope.arguments import described
 from convscope.errors import TraceError
 from convscope.network.inputs import Inputs, parameters_of
 from convscope.network.randomness import own_line
@@ -93,7 +94,7 @@ def _no_module(value: Any) -> str:
             f"{getattr(value, '__name__', type(value).__name__)} is a function, which has no "
             f"layers: call it in the forward of a torch.nn.Module"
         )
-    return f"the network must be a torch.nn.Module, not {type(value).__name__}"
+    return f"the network must be a torch.nn.Module, not {described(value)}"
 
 
 def _detector(module: nn.Module) -> str:

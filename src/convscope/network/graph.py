@@ -91,7 +91,8 @@ class Graph:
             TraceError: if there is none, or several.
 
         """
-        names = [*self.outputs]
+        outputs = {path or "0": step for path, step in self.outputs.items()}
+        names = [*outputs]
         found = [n for n in names if n == str(head) or n.endswith(f".{head}")]
         if isinstance(head, int) or (not found and str(head).isdecimal()):
             found = names[int(head) :][:1] if int(head) >= 0 else []
@@ -99,11 +100,11 @@ class Graph:
             found = [str(head)]
         if len(found) != 1:
             which = "has several outputs" if found else "has no output"
-            known = ", ".join(found or [n or "0" for n in names])
+            known = ", ".join(found or names)
             raise TraceError(
-                f"the network {which} {head!r}{near_matches(str(head), names)} (choose of: {known})"
+                f"the network {which} {head!r}{near_matches(head, names)} (choose of: {known})"
             )
-        return replace(self, output=self.outputs[found[0]])
+        return replace(self, output=outputs[found[0]])
 
     @cached_property
     def axes(self) -> tuple[Axes, ...]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from convscope.arguments import described
 from convscope.errors import TraceError, near_matches
 
 
@@ -68,6 +69,8 @@ def inputs_of(module: object, example: Any, fixed: Mapping[str, Any], image: str
         TraceError: if the images are not found, or the module takes other inputs.
 
     """
+    if not isinstance(fixed, Mapping):
+        raise TraceError(f"fixed is a dictionary of inputs by name, not {described(fixed)}")
     args: tuple[Any, ...] = ()
     if isinstance(example, Mapping):
         kwargs = {**example, **fixed}
@@ -84,7 +87,7 @@ def inputs_of(module: object, example: Any, fixed: Mapping[str, Any], image: str
         found = kwargs.get(image) if image else _only_image([*args])
     if not isinstance(found, Tensor):
         raise TraceError(
-            f"there is no input {image!r}{near_matches(str(image), kwargs)}"
+            f"there is no input {image!r}{near_matches(image, kwargs)}"
             if image
             else "which input is the images cannot be told: they are the one that is [1, C, H, W] "
             "of floats, or named by image="
@@ -118,7 +121,7 @@ def _image(example: Any) -> Tensor:
         )
     if not isinstance(example, Tensor):
         raise TraceError(
-            f"the example is a tensor [1, C, H, W] or its shape, not {type(example).__name__}"
+            f"the example is a tensor [1, C, H, W] or its shape, not {described(example)}"
         )
     return example
 

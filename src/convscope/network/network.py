@@ -123,6 +123,8 @@ class Network:
         module = unwrapped(module)
         if not isinstance(module, ExportedProgram):
             check_module(module)
+        if isinstance(classes, str) or not isinstance(classes, Iterable | None):
+            raise TraceError(f"classes are names, one an output, not {described(classes)}")
         self.module = module
         self.name = name or type(module).__name__
         self.classes = None if classes is None else tuple(classes)
