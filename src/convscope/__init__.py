@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     )
     from convscope.methods.invariance import invariance
     from convscope.methods.invariance_result import Invariance
+    from convscope.methods.look import Look, Reading, look
     from convscope.methods.matching import LayerMatch
     from convscope.methods.occlude import occlude, occlude_all
     from convscope.methods.occlude.result import Occlusion, Occlusions
@@ -109,6 +110,7 @@ __all__ = [
     "LayerDiagnosis",
     "LayerMatch",
     "LayerScan",
+    "Look",
     "ModelError",
     "NetConfig",
     "Network",
@@ -120,6 +122,7 @@ __all__ = [
     "PartSet",
     "Preprocess",
     "Projection",
+    "Reading",
     "Report",
     "Result",
     "RuleError",
@@ -147,6 +150,7 @@ __all__ = [
     "evolve",
     "invariance",
     "load",
+    "look",
     "merge",
     "occlude",
     "occlude_all",
@@ -185,6 +189,7 @@ _HOMES = {
     "strided_layers structural_findings",
     "convscope.methods.invariance": "invariance",
     "convscope.methods.invariance_result": "Invariance",
+    "convscope.methods.look": "Look Reading look",
     "convscope.methods.matching": "LayerMatch",
     "convscope.methods.occlude": "occlude occlude_all",
     "convscope.methods.occlude.result": "Occlusion Occlusions",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -275,10 +276,13 @@ class _Found:
 
 def _joined(parts: Sequence[Projection]) -> Projection:
     """Return as one what images that went up one after another gave."""
-    tensors = ("images", "pixels", "activation", "position", "window", "channels")
+    names = ("images", "pixels", "activation", "position", "window", "channels")
+    tensors: dict[str, Any] = {
+        name: torch.cat([getattr(part, name) for part in parts]) for name in names
+    }
     return replace(
         parts[0],
-        **{name: torch.cat([getattr(part, name) for part in parts]) for name in tensors},
+        **tensors,
         names=tuple(names for part in parts for names in part.names),
         titles=tuple(title for part in parts for title in part.titles),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),

@@ -194,7 +194,7 @@ class DifferenceWalk(WindowedWalk):
         above = [index for index in self.graph.needed_for(targets) if index > junction]
         if not all(index in self.clean for index in above):
             start = self.clean[junction]
-            self.clean |= super().finish(junction, start, [junction, *above])
+            self.clean = {**self.clean, **super().finish(junction, start, [junction, *above])}
         plan = self._all_whole(len(values))  # a junction has one row an image
         changes = values - self.clean[junction]
         found = {junction: changes.to(self.precision)}

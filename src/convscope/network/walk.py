@@ -1,7 +1,7 @@
 """Walks over the graph: up from images to maps, down from a layer's signal to the images."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +71,31 @@ def _ascend(graph: Graph, images: Tensor, keep: Sequence[int], rule: Rule | None
             if last_reader[source] == index and source not in keep:
                 del values[source]
     return Ascent({index: values[index] for index in keep}, saved)
+
+
+@torch.no_grad()
+def resume(
+    graph: Graph, maps: Mapping[int, Tensor], changed: Mapping[int, Tensor], targets: Iterable[int]
+) -> dict[int, Tensor]:
+    """Run what follows from maps that were changed by hand.
+
+    Args:
+        graph: the network.
+        maps: every map of some images, by its step.
+        changed: what takes the place of some of them.
+        targets: the steps whose outputs are wanted.
+
+    """
+    targets, values = list(targets), dict(changed)
+    for index in graph.needed_for(targets):
+        step = graph.steps[index]
+        if index not in values and any(source in values for source in step.inputs):
+            assert step.call is not None
+            inputs = [values.get(source, maps[source]) for source in step.inputs]
+            values[index] = step.call.run(
+                inputs, len(inputs[0]) // graph.steps[step.inputs[0]].shape[0]
+            )
+    return {index: values.get(index, maps[index]) for index in targets}
 
 
 def descend(

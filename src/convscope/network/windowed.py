@@ -97,11 +97,17 @@ class WindowedWalk:
         targets: the steps whose outputs are wanted.
         filters_memory: bytes for filters made ready for Winograd's convolution, which the first
             steps use that it pays for and that find room; 0 for none.
+        clean: every map of the clean image by its step, where it went up already.
 
     """
 
     def __init__(
-        self, graph: Graph, image: Tensor, targets: Iterable[int], filters_memory: int = 0
+        self,
+        graph: Graph,
+        image: Tensor,
+        targets: Iterable[int],
+        filters_memory: int = 0,
+        clean: Mapping[int, Tensor] | None = None,
     ) -> None:
         self.graph, self.targets, self.precision = graph, tuple(targets), image.dtype
         self.needed = graph.needed_for(self.targets)
@@ -115,10 +121,13 @@ class WindowedWalk:
         self.filters_left = filters_memory
         self.winograd: dict[int, WinogradConvolution | None] = {}
         self.met: dict[int, int] = {}
+        self.kept = clean
 
     @cached_property
-    def clean(self) -> dict[int, Tensor]:
+    def clean(self) -> Mapping[int, Tensor]:
         """The maps of the clean image that windows are read from or pasted into."""
+        if self.kept is not None:
+            return self.kept
         wanted = {0, *self.targets, *self._gathered_from()}
         return ascend(self.graph, self.image, sorted(wanted)).maps
 

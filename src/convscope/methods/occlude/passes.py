@@ -1,7 +1,7 @@
 """Passes: the network's answers to patched images, by windows or by recomputing everything."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -165,6 +165,7 @@ class WindowedPasses:
         memory: bytes for the batches, and for filters made ready.
         precision: what the changes that a patch makes are rounded to; None to compute with the
             values themselves, unrounded.
+        clean: every map of the clean image by its step, where it went up already.
 
     Attributes:
         differs: whether windows gave another answer than the whole network.
@@ -172,7 +173,11 @@ class WindowedPasses:
     """
 
     def __init__(
-        self, question: Question, memory: int, precision: torch.dtype | None = None
+        self,
+        question: Question,
+        memory: int,
+        precision: torch.dtype | None = None,
+        clean: Mapping[int, Tensor] | None = None,
     ) -> None:
         self.question = question
         graph = question.net.graph
@@ -186,7 +191,7 @@ class WindowedPasses:
             trunk.append(self.junction)
         image = question.image[None]
         self.walk = (
-            WindowedWalk(graph, image, trunk, int(memory * FILTERS_SHARE))
+            WindowedWalk(graph, image, trunk, int(memory * FILTERS_SHARE), clean)
             if precision is None
             else DifferenceWalk(graph, image, trunk, precision)
         )

@@ -180,7 +180,7 @@ class Work:
     def _take(self, places: Indices, answers: Answers) -> None:
         answer = self.asked.question.answer
         if answer is not None and answers.values is not None:
-            found = _quantities(answer, answers.values.cpu())
+            found = quantities(answer, answers.values.cpu())
             for name in self.asked.question.quantities:
                 self.values[name][:, places] = found[name][:, self.asked.numbers].T
             self.predicted[places] = answer.best(answers.values).cpu()
@@ -299,7 +299,7 @@ def ask(
         if answer.kind != "number":
             clean["predicted"] = best
         targets = class_numbers(net, target, best)
-        for name, rows in _quantities(answer, values).items():
+        for name, rows in quantities(answer, values).items():
             own: list[float] = rows[0].tolist()
             if isinstance(targets, int):
                 clean[name] = own[targets]
@@ -314,7 +314,7 @@ def ask(
     return Asked(question, targets, clean)
 
 
-def _quantities(answer: Answer, values: Tensor) -> dict[str, Tensor]:
+def quantities(answer: Answer, values: Tensor) -> dict[str, Tensor]:
     """Return the quantities that an answer holds, [N, count] each, by their names."""
     if answer.kind == "number":
         return {"number": answer.scores(values)}

@@ -1,0 +1,294 @@
+"""A kept look: one image that went up a network, and questions answered from what was kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.errors import ImageError, UnitError
+from convscope.images import Picture
+from convscope.methods import budget
+from convscope.methods.occlude.passes import Question, WindowedPasses
+from convscope.methods.occlude.patches import (
+    Cover,
+    FillValue,
+    Size,
+    default_patch,
+    fill_for,
+    pair_of,
+)
+from convscope.methods.occlude.work import quantities
+from convscope.methods.pictures import read
+from convscope.methods.project import LayerName, Request, descended
+from convscope.methods.projection import Projection
+from convscope.network import Network
+from convscope.network.rules import RULES
+from convscope.network.shield import shielded
+from convscope.network.walk import Ascent, ascend, resume
+
+EVERY_RULE = RULES["gradient"]
+"""A walk up that remembers derivatives serves all rules: the deconvnet does not look at them."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a network says to an image.
+
+    Attributes:
+        predicted: the most probable class or label; None where the output is none.
+        probability: [K], of each class or label; None where there is none.
+        logit: [K]; None where there is none.
+        number: [K], of an output of numbers; None where it is none.
+        activation: the sum of the feature map that was asked for; None where none was.
+
+    """
+
+    predicted: int | None = None
+    probability: Tensor | None = None
+    logit: Tensor | None = None
+    number: Tensor | None = None
+    activation: float | None = None
+
+
+class Look:
+    """One image's walk up a network, kept, and what can be asked of it.
+
+    Make one by :func:`look`. Feature maps, projections and patches are answered from the maps and
+    switches that were kept, so that a projection costs its way down alone, and a patch only what
+    it touches.
+
+    Attributes:
+        net: the network.
+        image: [C, H, W], in its input space.
+        title: what the image is called.
+
+    """
+
+    def __init__(self, net: Network, image: Tensor, title: str, memory: int) -> None:
+        self.net, self.image, self.title, self.memory = net, image[0], title, memory
+        self._passes: dict[tuple[int | None, int], WindowedPasses] = {}
+
+    def __repr__(self) -> str:
+        """Return the network's name and the image's."""
+        return f"Look({self.net.name!r}, {self.title!r})"
+
+    @cached_property
+    def _ascent(self) -> Ascent:
+        graph = self.net.graph
+        return ascend(graph, self.image[None], [0, *self._every], EVERY_RULE)
+
+    @cached_property
+    def _every(self) -> list[int]:
+        """Every step that an output or a layer needs."""
+        graph = self.net.graph
+        shown = [self.net.step(name) for name in self.net.layers]
+        return graph.needed_for([graph.output, *shown])
+
+    @property
+    def output(self) -> Tensor:
+        """What the network gives, [1, ...]."""
+        return self._ascent.maps[self.net.graph.output]
+
+    @shielded
+    def maps(self, layer: LayerName) -> Tensor:
+        """Return a layer's feature maps, [C, H, W], or its values, [C].
+
+        Raises:
+            UnitError: if there is no such layer, or it has no feature maps.
+
+        """
+        step = self.net.step(layer)
+        self.net.check_units(step)
+        return self._ascent.maps[step][0]
+
+    @shielded
+    def project(
+        self,
+        layer: LayerName,
+        channel: int,
+        position: tuple[int, int] | None = None,
+        rule: str = "deconvnet",
+        select: str = "peak",
+    ) -> Projection:
+        """Bring one channel down to pixels, as :func:`convscope.project` does.
+
+        Args:
+            layer: its name, or a module.
+            channel: a feature map of the layer.
+            position: row and column in that map; None for its peak.
+            rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
+            select: ``"peak"`` keeps that one activation, ``"map"`` the whole map.
+
+        Raises:
+            UnitError: if there is no such layer, channel or position.
+            RuleError: if there is no such rule, or it means nothing here.
+
+        """
+        request = Request.of(self.net, layer, [channel], rule, select, None)
+        places = None
+        if position is not None:
+            extent = self.maps(layer).shape[1:]
+            inside = len(extent) == 2 and all(
+                0 <= own < whole for own, whole in zip(position, extent, strict=True)
+            )
+            if not inside:
+                raise UnitError(
+                    f"position {tuple(position)} does not lie in a map of {tuple(extent)}"
+                )
+            places = torch.tensor([[position]])
+        channels = torch.tensor([[channel]])
+        return descended(
+            request, self._ascent, self.image[None], [self.title], self.memory, channels,
+            positions=places,
+        )  # fmt: skip
+
+    @shielded
+    def read(self, layer: LayerName | None = None, channel: int = 0) -> Reading:
+        """Return what the network says to the image as it is; see :meth:`occlude`."""
+        question = self._question(layer, channel)
+        return _reading(question, self._ascent.maps)
+
+    @shielded
+    def occlude(
+        self,
+        row: int,
+        column: int,
+        patch: Size | None = None,
+        fill: FillValue = "gray",
+        layer: LayerName | None = None,
+        channel: int = 0,
+    ) -> Reading:
+        """Return what the network says with a patch on the image, as :func:`convscope.occlude`.
+
+        Args:
+            row: the patch's first row; it is cut off at the image's border.
+            column: its first column.
+            patch: its side in pixels, or (height, width); by default about a seventh of the image.
+            fill: what hides the pixels, as of :func:`convscope.occlude`.
+            layer: a layer whose feature map is watched too.
+            channel: that map.
+
+        Raises:
+            ImageError: if the patch lies outside of the image, or there is no such fill.
+            UnitError: if there is no such layer or channel.
+
+        """
+        height, width = self.image.shape[1:]
+        own = pair_of(default_patch((height, width)) if patch is None else patch, "patch")
+        corners = np.array(
+            [[max(row, 0), max(column, 0), min(row + own[0], height), min(column + own[1], width)]]
+        )
+        if (corners[:, 2:] <= corners[:, :2]).any():
+            raise ImageError(f"the patch at row {row}, column {column} does not touch the image")
+        question = self._question(layer, channel)
+        key = (question.layer, question.channel)
+        if key not in self._passes:
+            self._passes = {
+                key: WindowedPasses(question, self.memory, clean=self._ascent.maps)
+            }  # of the one unit that is watched now: each holds filters made ready
+        cover = Cover(corners, fill_for(fill, self.image, self.net.preprocess, own))
+        (answers,) = self._passes[key].answers(cover)
+        found: dict[int, Tensor] = {}
+        if question.answer is not None and answers.values is not None:
+            found[question.answer.step] = answers.values
+        activation = None if answers.activation is None else float(answers.activation[0])
+        return _reading(question, found, activation)
+
+    @shielded
+    def with_units(
+        self,
+        layer: LayerName,
+        scale: Mapping[int, float] | None = None,
+        only: Sequence[int] | None = None,
+    ) -> Reading:
+        """Return what the network says where channels of a layer are scaled or switched off.
+
+        Args:
+            layer: its name, or a module.
+            scale: channel -> what its map is multiplied by; 0 switches it off.
+            only: the channels to keep, where all others are to be switched off.
+
+        Raises:
+            UnitError: if there is no such layer or channel.
+
+        """
+        step = self.net.step(layer)
+        self.net.check_units(step, [*(scale or {}), *(only or ())])
+        maps = self._ascent.maps[step]
+        factors = torch.ones(maps.shape[1]) if only is None else torch.zeros(maps.shape[1])
+        factors[list(only or ())] = 1.0
+        for channel, factor in (scale or {}).items():
+            factors[channel] *= factor
+        shape = [1, -1, *(1,) * (maps.dim() - 2)]
+        changed = {step: maps * factors.to(maps).view(shape)}
+        question = self._question(None, 0)
+        return _reading(
+            question, resume(self.net.graph, self._ascent.maps, changed, question.targets)
+        )
+
+    def _question(self, layer: LayerName | None, channel: int) -> Question:
+        step = None if layer is None else self.net.step(layer)
+        if step is not None:
+            self.net.check_units(step, (channel,))
+        return Question(self.net, self.image, self.net.answer, step, channel)
+
+
+def _reading(
+    question: Question, maps: Mapping[int, Tensor], activation: float | None = None
+) -> Reading:
+    """Return what a network says, by the maps of a single image."""
+    if activation is None and question.layer is not None and question.layer in maps:
+        activation = float(maps[question.layer][0, question.channel].double().sum())
+    answer = question.answer
+    if answer is None or answer.step not in maps:
+        return Reading(activation=activation)
+    values = maps[answer.step].cpu()
+    rows = {name: found[0] for name, found in quantities(answer, values).items()}
+    predicted = None if answer.kind == "number" else int(answer.best(values))
+    return Reading(predicted=predicted, activation=activation, **rows)
+
+
+@shielded
+def look(
+    net: Network,
+    image: Tensor | Picture,
+    *,
+    title: str | None = None,
+    memory: int | str = budget.DEFAULT,
+) -> Look:
+    """Let an image go up a network once, and keep all of its feature maps and switches.
+
+    Args:
+        net: the network.
+        image: a picture file or a Pillow image, or [1, C, H, W] in the network's input space.
+        title: what the image is called; by default the file's name.
+        memory: bytes, or a text such as ``"2GB"``, for the walks down and the batches of patches;
+            the maps of the image come on top.
+
+    Raises:
+        ImageError: if the image does not fit.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> convolution = nn.Conv2d(1, 1, 2, bias=False)
+    >>> _ = nn.init.constant_(convolution.weight, 1.0)
+    >>> net = Network(nn.Sequential(convolution, nn.ReLU()), torch.zeros(1, 1, 3, 3))
+    >>> kept = look(net, torch.tensor([[[[1.0, 0, 0], [0, 5, 1], [0, 1, 0]]]]))
+    >>> kept.maps("1")
+    tensor([[[6., 6.],
+             [6., 7.]]])
+    >>> kept.project("1", 0, position=(0, 0)).pixels[0, 0, 0]
+    tensor([[6., 6., 0.],
+            [6., 6., 0.],
+            [0., 0., 0.]])
+
+    """
+    if isinstance(image, Tensor) and image.dim() == 4 and len(image) > 1:
+        raise ImageError(f"a look is at one image, not at {len(image)}")
+    allowed = budget.parse_bytes(memory)
+    net = net.fitting(image)
+    checked, names = read(net, image, None if title is None else [title])
+    return Look(net, checked, names[0], allowed)
