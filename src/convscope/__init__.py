@@ -16,7 +16,7 @@ from convscope.arguments import checked
 
 if TYPE_CHECKING:
     from convscope.atlas.atlas import Atlas
-    from convscope.display import DisplayScale
+    from convscope.display import Display, DisplayScale
     from convscope.errors import (
         ConvscopeError,
         DataError,
@@ -94,6 +94,7 @@ __all__ = [
     "Correspondence",
     "DataError",
     "Diagnosis",
+    "Display",
     "DisplayScale",
     "EpochMetrics",
     "Evolution",
@@ -169,7 +170,7 @@ __all__ = [
 
 _HOMES = {
     "convscope.atlas.atlas": "Atlas",
-    "convscope.display": "DisplayScale",
+    "convscope.display": "Display DisplayScale",
     "convscope.errors": "ConvscopeError DataError ImageError Interrupted ModelError OutputError "
     "RuleError TraceError TrainError UnitError",
     "convscope.images": "Preprocess",
