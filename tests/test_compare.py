@@ -15,19 +15,19 @@ from torch import nn
 import convscope as cs
 from architectures import Plain
 from browsing import CHROMIUM, SCREENS, check_in_browser
-from convscope.display import display_scale
 from convscope.errors import ConvscopeError, DataError, UnitError
+from convscope.figures.compare import NARROWEST_PAIR, pairs_figure
 from convscope.figures.lettering import width_of
-from convscope.figures.matching import UNIT, MatchedPair, MatchedUnit, units_figure
 from convscope.figures.sheet import FOOT_POINTS, Sheet, number
+from convscope.figures.style import Style
 from convscope.images import Preprocess
 from convscope.methods import compare as comparing
 from convscope.methods.compare import corresponding
-from convscope.methods.matching import Matcher
+from convscope.methods.compare_matching import Matcher
 from convscope.methods.scanning.sources import GivenImages, SomeImages
 from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Layer
-from convscope.pages.comparison import _lead, comparison_report
+from convscope.pages.compare import _lead, write_comparison
 from convscope.pages.layer_tables import lined_up
 
 
@@ -93,16 +93,52 @@ def test_partners_are_those_of_numpys_correlation():
     assert found.pairs[0][2] == pytest.approx(1, abs=1e-6)
 
 
-def test_chance_pairs_every_image_with_the_one_before():
-    generator = torch.Generator().manual_seed(0)
-    maps = torch.randn(6, 3, 2, 2, generator=generator)
-    others = maps.roll(-1, 0)  # image i shows what the first network saw in i + 1
-    matcher = Matcher(("a", "b"), ((3, 2, 2), (3, 2, 2)))
-    for image in range(6):
-        matcher.add(maps[image : image + 1], others[image : image + 1])
+def of_one_envelope(channels: tuple[int, int], seed: int = 0) -> list[torch.Tensor]:
+    """Return maps that have nothing in common but where, and in which images, they are large."""
+    generator = torch.Generator().manual_seed(seed)
+    envelope = torch.exp(1.5 * torch.randn(120, 1, 8, 8, generator=generator))
+    return [torch.rand(120, own, 8, 8, generator=generator) * envelope for own in channels]
+
+
+def test_what_one_envelope_brings_counts_as_chance():
+    first, second = of_one_envelope((16, 32))
+    second[:, 3] = 2 * first[:, 5] + 1
+    matcher = Matcher(("a", "b"), ((16, 8, 8), (32, 8, 8)))
+    matcher.add(first, second)
     found = matcher.match()
-    assert found.first.chance == pytest.approx(1, abs=0.1)
-    assert found.first.median < 0.6
+    assert found.first.median > 0.8
+    assert found.first.median_chance == pytest.approx(found.first.median, abs=0.05)
+    assert found.first.chance_level >= found.first.median_chance
+    for own, planted in ((found.first, 5), (found.second, 3)):
+        beyond = own.beyond_chance.nonzero().flatten().tolist()
+        assert planted in beyond
+        assert len(beyond) <= 0.2 * len(own.partner)
+    shuffled = Matcher(("a", "b"), ((16, 8, 8), (32, 8, 8)))
+    shuffled.add(first, second[torch.randperm(120, generator=torch.Generator().manual_seed(1))])
+    assert shuffled.match().first.median < 0.3
+
+
+def test_chance_is_the_same_however_the_images_come_in():
+    first, second = of_one_envelope((5, 6))
+    second[:30, 2] = 0.0
+    found = []
+    for size in (1, 7, 120):
+        matcher = Matcher(("a", "b"), ((5, 8, 8), (6, 8, 8)))
+        for begin in range(0, 120, size):
+            matcher.add(first[begin : begin + size], second[begin : begin + size])
+        found.append(matcher.match())
+    for one in found[1:]:
+        assert torch.allclose(one.first.chance, found[0].first.chance, rtol=1e-9)
+        assert torch.allclose(one.second.chance, found[0].second.chance, rtol=1e-9)
+
+
+def test_one_image_has_no_chance_level_and_nothing_is_beyond_it():
+    matcher = Matcher(("a", "b"), ((2, 4, 4), (1, 4, 4)))
+    matcher.add(torch.rand(1, 2, 4, 4), torch.rand(1, 1, 4, 4))
+    found = matcher.match()
+    assert found.first.chance.isnan().all()
+    assert not found.first.beyond_chance.any()
+    assert not found.first.correlation.isnan().any()
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 50), st.floats(-20, 20), st.permutations(range(5)))
@@ -210,8 +246,7 @@ def page(tmp_path_factory):
     nets = network(0), network(1, 10, "other")
     images = Labelled(pictures(20), [n % 2 for n in range(20)])
     found = cs.compare(*nets, images)
-    sources = tuple(GivenImages(images, net) for net in nets)
-    return found, comparison_report(found, nets, sources, folder / "out")
+    return found, write_comparison(found, folder / "out")
 
 
 def test_the_page_says_what_the_numbers_say(page):
@@ -229,21 +264,23 @@ def test_the_page_says_what_the_numbers_say(page):
     assert "http" not in text.replace("http://www.w3.org", "").replace("https://arxiv.org", "")
 
 
-def test_a_long_file_name_never_takes_the_peak_or_the_scale_from_a_pair():
-    net, image = network(0), pictures(1)[0][None]
-    shown = cs.project(net, image, "1", [0])
-    unit = MatchedUnit(image, shown, net.preprocess, "n02105641_Old_English_sheepdog" * 3 + ".jpg")
-    sheet = units_figure(("A", "B"), [MatchedPair(0.5, (unit, unit))])
+@pytest.mark.parametrize("width", [NARROWEST_PAIR + 0.3, 7.0, 16.0])
+def test_a_long_file_name_never_takes_the_peak_or_the_scale_from_a_pair(page, width):
+    shown = page[0].shown[0]
+    units = tuple(
+        replace(p, titles=("n02105641_Old_English_sheepdog" * 3 + ".jpg",) * len(p.titles))
+        for p in shown.units
+    )
+    sheet = pairs_figure(page[0], replace(shown, units=units), Style(width))
     feet = [text.get_text() for text in sheet.figure.texts if text.get_text().startswith("peak ")]
-    values = net.preprocess.difference_to_pixels(shown.pixels[0, 0][None])[0]
-    top, left, bottom, right = shown.window[0, 0].tolist()
-    scale = display_scale(values[:, top:bottom, left:right]).limit
-    start = f"peak {number(shown.activation.item())}, ±{number(scale)}; n02"
-    assert len(feet) == 2
+    p = units[0]
+    start = f"peak {number(p.activation[0, 0].item())}, ±{number(p.scales()[0][0].limit)}"
+    side = sheet.figure.axes[0].get_position().width * width
+    assert len(feet) == 2 * len(p.channels)
+    assert feet[0].startswith(start)
     for foot in feet:
-        assert foot.startswith(start)
-        assert foot.endswith(".jpg")
-        assert width_of(foot, FOOT_POINTS) <= 2 * UNIT
+        assert foot.endswith(".jpg") or ";" not in foot
+        assert width_of(foot, FOOT_POINTS) <= 2 * side + 0.05
 
 
 def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
@@ -261,10 +298,9 @@ def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
         return original(cls, width, height, caption, notes, *rest)
 
     monkeypatch.setattr(Sheet, "made_for", classmethod(kept))
-    sources = tuple(GivenImages(images, net) for net in nets)
-    page = comparison_report(found, nets, sources, tmp_path)
+    page = write_comparison(found, tmp_path)
     wanted = "net (A): random weights (seed 0); net (B): half precision"
-    assert drawn.count(wanted) == 3  # the first filters, and two pairs of layers
+    assert drawn.count(wanted) == 2 + len(found.shown)  # the chart, the first filters, the pairs
     text = page.read_text("utf-8")
     assert '<p class="warning">net (B): half precision</p>' in text
 
@@ -309,10 +345,11 @@ def test_the_command_compares(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     numbers = json.loads(done.stdout)
-    assert numbers["page"] == "out/index.html"
+    assert numbers["output"] == "out"
     command = [*command[:5], "nets.py:one", *command[6:-1]]
     again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("out/index.html\n6 images of images\n")
     assert "  nets.py:one (A): 112 parameters" in again.stdout
     assert "  nets.py:one (B): 112 parameters" in again.stdout
     assert [net["parameters"] for net in numbers["networks"]] == [112, 380]
@@ -376,3 +413,53 @@ def test_networks_of_other_numbers_of_classes_lose_no_image(order):
         assert side.right == sum(a == b for a, b in zip(answers, labels, strict=True))
     note = "6 of 10 images have a label that is none of the 2 classes, and count as without one"
     assert [text for text in found.left_out if "label" in text] == [f"of 2: {note}"]
+
+
+def test_ctrl_c_hands_out_what_was_matched_by_then(monkeypatch):
+    nets = network(0), network(1)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparing, "diagnose", stop)
+    with pytest.raises(cs.Interrupted) as stopped:
+        cs.compare(*nets, pictures(6))
+    found = stopped.value.result
+    assert (found.partial, found.images) == ("interrupted", 6)
+    assert found.sides[0].diagnosis is None
+    assert "partial: interrupted" in found.summary()
+    monkeypatch.setattr(comparing._Work, "_take", stop)
+    with pytest.raises(cs.Interrupted) as stopped:
+        cs.compare(*nets, pictures(6))
+    assert stopped.value.result is None
+
+
+def test_what_is_found_shows_itself_and_comes_back_from_a_file(page, tmp_path):
+    found, _ = page
+    for ending in cs.NetworkComparison.endings()[:-1]:
+        found.save(tmp_path / f"it{ending}", width="column")
+    again = cs.NetworkComparison.load(tmp_path / "it.safetensors")
+    assert json.loads(again.to_json()) == json.loads(found.to_json())
+    mine, theirs = found.arrays(), again.arrays()
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(v.nan_to_num(), theirs[name].nan_to_num()) for name, v in mine.items())
+    assert len(repr(found)) < 1000
+    rows = found.table()
+    assert len(rows) == 6 + 10 + 8 + 8
+    assert rows[0]["partner"] == int(found.matches[0].first.partner[0])
+    assert rows[6]["network"] == "other"
+    found.save(tmp_path / "page")
+    assert (tmp_path / "page/index.html").is_file()
+    assert found.plot(width="slide").get_size_inches()[0] == 10
+    with pytest.raises(cs.OutputError, match="none for a folder"):
+        found.save(tmp_path / "it.gif")
+
+
+def test_channels_no_better_than_chance_are_grey(page):
+    found, _ = page
+    axes = found.plot().axes[0]
+    sides = (found.matches[0].first, found.matches[0].second)
+    for dots, own in zip(axes.collections[1:6:3], sides, strict=True):
+        known = ~own.correlation.isnan()
+        greys = (dots.get_facecolors()[:, :3].std(axis=1) < 1e-6).tolist()
+        assert greys == (~own.beyond_chance[known]).tolist()

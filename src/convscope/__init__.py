@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from convscope.loading import load
     from convscope.methods.checkerboard import checkerboard
     from convscope.methods.compare import compare
-    from convscope.methods.comparison_result import NetworkComparison, Side
+    from convscope.methods.compare_matching import LayerMatch
+    from convscope.methods.compare_result import MatchedPairs, NetworkComparison, Side
     from convscope.methods.correspondence import correspondence
     from convscope.methods.correspondence_result import Correspondence
     from convscope.methods.diagnose import diagnose
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from convscope.methods.invariance import invariance
     from convscope.methods.invariance_result import Invariance
     from convscope.methods.look import Look, Reading, look
-    from convscope.methods.matching import LayerMatch
     from convscope.methods.occlude import occlude, occlude_all
     from convscope.methods.occlude.result import Occlusion, Occlusions
     from convscope.methods.parts import Part, PartSet, read_parts
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
     from convscope.methods.scanning.unit import AtlasUnit
     from convscope.models.plain import NetConfig
     from convscope.network import Layer, Network
-    from convscope.pages.comparison import comparison_report
     from convscope.pages.report import Report, report
     from convscope.pages.study import study_report
     from convscope.results import Result
@@ -112,6 +111,7 @@ __all__ = [
     "LayerMatch",
     "LayerScan",
     "Look",
+    "MatchedPairs",
     "ModelError",
     "NetConfig",
     "Network",
@@ -144,7 +144,6 @@ __all__ = [
     "__version__",
     "checkerboard",
     "compare",
-    "comparison_report",
     "correspondence",
     "diagnose",
     "draw",
@@ -177,7 +176,8 @@ _HOMES = {
     "convscope.loading": "load",
     "convscope.methods.checkerboard": "checkerboard",
     "convscope.methods.compare": "compare",
-    "convscope.methods.comparison_result": "NetworkComparison Side",
+    "convscope.methods.compare_matching": "LayerMatch",
+    "convscope.methods.compare_result": "MatchedPairs NetworkComparison Side",
     "convscope.methods.correspondence": "correspondence",
     "convscope.methods.correspondence_result": "Correspondence",
     "convscope.methods.diagnose": "diagnose",
@@ -191,7 +191,6 @@ _HOMES = {
     "convscope.methods.invariance": "invariance",
     "convscope.methods.invariance_result": "Invariance",
     "convscope.methods.look": "Look Reading look",
-    "convscope.methods.matching": "LayerMatch",
     "convscope.methods.occlude": "occlude occlude_all",
     "convscope.methods.occlude.result": "Occlusion Occlusions",
     "convscope.methods.parts": "Part PartSet read_parts",
@@ -205,7 +204,6 @@ _HOMES = {
     "convscope.methods.scanning.sources": "Images",
     "convscope.models.plain": "NetConfig",
     "convscope.network": "Layer Network",
-    "convscope.pages.comparison": "comparison_report",
     "convscope.pages.report": "Report report",
     "convscope.pages.study": "study_report",
     "convscope.results": "Result",

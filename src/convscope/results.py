@@ -72,7 +72,7 @@ class Result:
     """Whether :meth:`table` has rows."""
 
     folder: ClassVar[str] = ""
-    """What a folder that ``save`` writes is marked as; empty if it writes none."""
+    """What a folder of this is marked as; empty if none can be written."""
 
     writer: ClassVar[str] = ""
     """The function that writes that folder, as ``"module:name"``, called with this and the path."""

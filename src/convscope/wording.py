@@ -8,3 +8,16 @@ def counted(count: int, what: str) -> str:
     ('1 image', '2,345 images')
     """
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+FEWEST = 20
+"""Fewer of something have no percentages: one more or less would be five points."""
+
+
+def share(part: int, whole: int) -> str:
+    """Return a part of a whole as a percentage, or, of fewer than 20, as it was counted.
+
+    >>> share(71, 100), share(13, 15)
+    ('71.0%', '13 of 15')
+    """
+    return f"{part / whole:.1%}" if whole >= FEWEST else f"{part} of {whole}"

@@ -7,12 +7,8 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import (
-    AsJson,
-    Memory,
-    open_images,
-)
-from convscope.cli.printing import print_json, print_line, progress_bar
+from convscope.cli.options import AsJson, Caption, Memory, Output, Width, open_images
+from convscope.cli.printing import finish, kept, progress_bar
 from convscope.errors import ConvscopeError
 
 
@@ -30,9 +26,6 @@ def compare(
             help="A folder of pictures, in class folders or not, or CIFAR-10's (its test images).",
         ),
     ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")
-    ] = Path("comparison"),
     layer: Annotated[
         list[str] | None,
         typer.Option(metavar="A,B", help="Match these layers' channels (repeat for more)."),
@@ -46,19 +39,29 @@ def compare(
         typer.Option(help="A file of weights or 'random', for A; given twice, for A and B."),
     ] = None,
     memory: Memory = "1GB",
+    width: Width = "text",
+    caption: Caption = "short",
+    output: Output = Path("comparison"),
     as_json: AsJson = False,
 ) -> None:
-    """Compare two networks: answers, cost, layers, faults, and channels that answer alike."""
+    """Compare two networks: answers, cost, layers, faults, and channels that answer alike.
+
+    An output without an ending is a folder, for the page of all of it. Ctrl-C stops; what is done
+    by then is written, marked as partial.
+    """
+    from convscope.figures.style import style
     from convscope.methods.budget import Deadline, parse_bytes
     from convscope.methods.compare import compare as measure
+    from convscope.methods.compare_result import NetworkComparison
     from convscope.outputs import check_folder
-    from convscope.pages.comparison import comparison_report
-    from convscope.wording import counted
 
+    NetworkComparison.check(output)
+    style(width, caption)
+    if not output.suffix:
+        check_folder(output, NetworkComparison.folder, images)
     seconds = None if budget == "none" else budget
     Deadline(seconds)
     parse_bytes(memory)
-    check_folder(output, "comparison", images)
     given = [*(weights or []), "default", "default"]
     if len(weights or []) > 2:
         raise ConvscopeError("--weights is given at most twice: for A, and for B")
@@ -69,30 +72,13 @@ def compare(
     )
     sources = tuple(open_images(images, net) for net in nets)
     with progress_bar("comparing") as advance:
-        found = measure(
-            nets[0], nets[1], sources, pairs, sample=sample, budget=seconds, memory=memory,
-            progress=advance,
+        found = kept(
+            lambda: measure(
+                nets[0], nets[1], sources, pairs, sample=sample, budget=seconds, memory=memory,
+                progress=advance,
+            )
         )  # fmt: skip
-    page = comparison_report(found, (nets[0], nets[1]), (sources[0], sources[1]), output)
-    if as_json:
-        print_json({"page": str(page), **found.to_dict()})
-        return
-    print_line(str(page))
-    for name, side in zip(found.names, found.sides, strict=True):
-        right = "" if side.accuracy is None else f"{side.accuracy:.1%} right, "
-        dead, channels = side.dead
-        print_line(
-            f"  {name}: {right}{side.parameters:,} parameters, {side.multiply_adds:,} "
-            f"multiply-adds, {dead} of {channels:,} channels dead, "
-            f"{counted(len(side.diagnosis.findings), 'finding')}"
-        )
-    for match in found.matches:
-        print_line(
-            f"  {match.layers[0]} and {match.layers[1]}: median correlation "
-            f"{match.first.median:.2f} (by chance {match.first.chance:.2f})"
-        )
-    for sentence in found.left_out:
-        print_line(f"  left out: {sentence}")
+    finish(found, output, as_json, width, caption)
 
 
 def _pair(text: str) -> tuple[str, str]:

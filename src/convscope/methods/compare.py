@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from convscope.errors import ConvscopeError, DataError, ImageError
+from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted, RuleError
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
-from convscope.methods.comparison_result import NetworkComparison, Side, told_apart
+from convscope.methods.compare_matching import LayerMatch, Matcher
+from convscope.methods.compare_result import MatchedPairs, NetworkComparison, Side, told_apart
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis.result import Diagnosis
-from convscope.methods.matching import Matcher
+from convscope.methods.draw import draw
+from convscope.methods.kernels import weight_tensor
+from convscope.methods.project import project
+from convscope.methods.projection import Projection
 from convscope.methods.scanning.image_pass import NOT_FINITE, images_at_once
 from convscope.methods.scanning.sources import (
     Images,
@@ -39,6 +42,11 @@ SHARE, PASSES = 0.6, 10
 Progress = Callable[[int, int], None]
 NAMED = 8
 """Images left out that are named, at most."""
+
+SHOWN_LAYERS, SHOWN_PAIRS = 3, 4
+"""Of how many pairs of layers, and how many channels of each, what drives them is kept."""
+
+Layers = Sequence[tuple[str | nn.Module, str | nn.Module]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ def compare(
     first: Network,
     second: Network,
     images: Any,
-    layers: Sequence[tuple[str, str]] | None = None,
+    layers: Layers | None = None,
     *,
     sample: int = SAMPLE,
     budget: float | str | None = None,
@@ -100,8 +108,8 @@ def compare(
         second: another, or the same one with other weights; their inputs may differ in size.
         images: a folder of pictures or a data set, as for :func:`.scan`; or two of them, one a
             network, that give the same pictures in the same order.
-        layers: pairs of convolutions, by name; None for those at the same share of the depth, at
-            most 16 of them.
+        layers: pairs of convolutions, by name or module; None for those at the same share of the
+            depth, at most 16 of them.
         sample: on how many of the images, spread evenly, at most.
         budget: seconds for the diagnoses' slow parts, and after which no more images are matched.
         memory: bytes, or a text such as ``"2GB"``, for the maps.
@@ -114,6 +122,7 @@ def compare(
         UnitError: if a network has no convolution, or not the layer named.
         DataError: if there is no image, or the two sets differ in length.
         ConvscopeError: if the sample or budget is none.
+        Interrupted: on Ctrl-C, with what was done by then as its ``result``.
 
     >>> import torch
     >>> from torch import nn
@@ -134,39 +143,23 @@ def compare(
     for net, source in zip(nets, sources, strict=True):
         time_for_one = None if deadline.seconds is None else SHARE * deadline.seconds / 2
         most = min(most, images_affordable(net, source, time_for_one, PASSES))
-    left_out = []
+    chosen = (SomeImages(sources[0], most), SomeImages(sources[1], most))
+    work = _Work(nets, chosen, layers, budgets.parse_bytes(memory), progress)
     if most < min(sample, len(sources[0])):
-        left_out.append(
+        work.left_out.append(
             f"{min(sample, len(sources[0])) - most:,} of the images: there was time for {most:,} "
             f"in the budget of {deadline.seconds:g} s"
         )
-    chosen = (SomeImages(sources[0], most), SomeImages(sources[1], most))
-    work = _Pass(nets, chosen, layers, budgets.parse_bytes(memory))
-    work.left_out += left_out
-    steps = 5 * most
-
-    def count(done: int) -> None:
-        if progress:
-            progress(done, steps)
-
-    work.run(deadline, count)
-    diagnoses = []
-    for place, (net, source) in enumerate(zip(nets, chosen, strict=True)):
-        # What is begun is finished, and the page is still to be made: not all of it is given.
-        rest = None if deadline.seconds is None else round(0.6 * _rest(deadline) / (2 - place), 1)
-        base = (1 + 2 * place) * len(source)
-
-        def inside(done: int, total: int, base: int = base, size: int = len(source)) -> None:
-            count(base + round(2 * size * done / max(1, total)))
-
-        found = diagnose(net, source, budget=rest, sample=most, memory=memory, progress=inside)
-        diagnoses.append(replace(found, left_out=budgets.as_share(found.left_out)))
-    return work.comparison((diagnoses[0], diagnoses[1]), sources[0].name)
-
-
-def _rest(deadline: budgets.Deadline) -> float:
-    assert deadline.seconds is not None
-    return max(0.0, deadline.seconds - (time.monotonic() - deadline.began))
+        work.partial = "budget"
+    try:
+        work.match(deadline)
+        work.project()
+        work.diagnose(deadline, memory)
+    except KeyboardInterrupt:
+        work.partial = "interrupted"
+        stopped = work.comparison(sources[0].name) if work.images else None
+        raise Interrupted("the comparison was stopped", stopped) from None
+    return work.comparison(sources[0].name)
 
 
 def _sources(nets: tuple[Network, Network], images: Any) -> tuple[Images, Images]:
@@ -190,20 +183,16 @@ def corresponding(
     return [(first[a], second[b]) for a, b in zip(*places, strict=True)]
 
 
-class _Pass:
-    """One pass of both networks over the images."""
+class _Work:
+    """A comparison as it is made: first one pass of both networks over the images."""
 
     def __init__(
-        self,
-        nets: tuple[Network, Network],
-        sources: tuple[SomeImages, SomeImages],
-        layers: Sequence[tuple[str, str]] | None,
-        memory: int,
-    ) -> None:
-        self.nets, self.sources = nets, sources
-        scanned = [scanned_layers(net) for net in nets]
+        self, nets: tuple[Network, Network], sources: tuple[SomeImages, SomeImages],
+        layers: Layers | None, memory: int, progress: Progress | None,
+    ) -> None:  # fmt: skip
+        self.nets, self.sources, self._progress = nets, sources, progress
         if layers is None:
-            self.pairs = corresponding(scanned[0], scanned[1])
+            self.pairs = corresponding(scanned_layers(nets[0]), scanned_layers(nets[1]))
         else:
             self.pairs = [
                 (scanned_layers(nets[0], a)[0], scanned_layers(nets[1], b)[0]) for a, b in layers
@@ -214,23 +203,80 @@ class _Pass:
         self.not_finite: list[int] = []
         self.images = self.same = 0
         self.right, self.labelled = [0, 0], [0, 0]
+        self.diagnoses: list[Diagnosis | None] = [None, None]
+        self.shown: list[MatchedPairs] = []
         self.left_out: list[str] = []
+        self.partial = ""
 
-    def run(self, deadline: budgets.Deadline, count: Callable[[int], None]) -> None:
+    def _count(self, done: int) -> None:
+        if self._progress:
+            self._progress(done, 5 * len(self.sources[0]))
+
+    def match(self, deadline: budgets.Deadline) -> None:
         """Take in the images until they or the time are spent."""
         for batch in self._batches():
             self._take(batch)
-            count(batch.done)
+            self._count(batch.done)
             if deadline.passed and batch.done < len(self.sources[0]):
                 self.left_out.append(
                     f"{len(self.sources[0]) - batch.done} of {len(self.sources[0])} images: the "
                     f"budget of {deadline.seconds:g} s was spent"
                 )
+                self.partial = "budget"
                 break
         if self.not_finite:
             self.left_out.append(self._without_numbers())
         if not self.images:
             raise DataError("; ".join(["no image could be read by both networks", *self.left_out]))
+
+    def diagnose(self, deadline: budgets.Deadline, memory: int | str) -> None:
+        """Diagnose both networks on the same images."""
+        count = len(self.sources[0])
+        for place, (net, source) in enumerate(zip(self.nets, self.sources, strict=True)):
+            # What is begun is finished, and a page may still be made: not all of it is given.
+            rest = deadline.share(2 - place)
+            rest = None if rest is None else round(0.6 * rest, 1)
+            base = (1 + 2 * place) * count
+
+            def inside(done: int, total: int, base: int = base) -> None:
+                self._count(base + round(2 * count * done / max(1, total)))
+
+            try:
+                found = diagnose(
+                    net, source, budget=rest, sample=count, memory=memory, progress=inside
+                )
+            except Interrupted as stopped:
+                self.diagnoses[place] = stopped.result
+                raise
+            left_out = budgets.as_share(found.left_out)
+            self.diagnoses[place] = replace(found, left_out=left_out)
+
+    def project(self) -> None:
+        """Keep what drives the best pairs of the first, the middle and the last pair of layers."""
+        last = len(self.pairs) - 1
+        for place in sorted({round(n * last / (SHOWN_LAYERS - 1)) for n in range(SHOWN_LAYERS)}):
+            match = self.matchers[place].match()
+            level = match.first.chance_level
+            best = [pair for pair in match.pairs if pair[2] > level][:SHOWN_PAIRS]
+            if best:
+                units = [self._units(place, match, side, best) for side in (0, 1)]
+                self.shown.append(MatchedPairs(place, (units[0], units[1])))
+
+    def _units(
+        self, place: int, match: LayerMatch, side: int, pairs: Sequence[tuple[int, int, float]]
+    ) -> Projection:
+        """Return what drives one side's channels, each in the image in which it is strongest."""
+        net, (whole, read_at) = self.nets[side], (self.sources[side].images, self.pairs[place])
+        channels = torch.tensor([pair[side] for pair in pairs])
+        numbers = match.strongest[side][channels].tolist()
+        images = torch.stack([whole.load(number)[0] for number in numbers])
+        titles = [whole.title(number) for number in numbers]
+        given = (net, images, read_at[side].read_at, channels[:, None])
+        try:
+            found = project(*given, titles=titles)
+        except RuleError:  # the deconvnet means nothing where there is no rectifier
+            found = project(*given, rule="gradient", titles=titles)
+        return replace(found, titles=tuple(titles))  # without what the image is taken for
 
     def _without_numbers(self) -> str:
         """Return which images were left out for what the networks make of them."""
@@ -330,32 +376,44 @@ class _Pass:
                 self.labelled[side] += 1
                 self.right[side] += answer == outputs[number]
 
-    def comparison(self, diagnoses: tuple[Diagnosis, Diagnosis], data: str) -> NetworkComparison:
+    def comparison(self, data: str) -> NetworkComparison:
         """Return all that was found."""
         sides = [
             Side(
-                network=net.name,
-                input_shape=net.input_shape,
+                architecture=draw(net),
                 layers=tuple(net.layers.values()),
                 right=self.right[side] if self.labelled[side] else None,
                 labelled=self.labelled[side],
-                diagnosis=diagnoses[side],
+                diagnosis=self.diagnoses[side],
                 notes=net.notes,
             )
             for side, net in enumerate(self.nets)
         ]
-        left_out = [*self.left_out]
+        left_out, notes = [*self.left_out], []
         names = told_apart(sides[0].network, sides[1].network)
         for name, side in zip(names, sides, strict=True):
-            left_out += [f"{name}: {text}" for text in side.diagnosis.left_out]
+            found = () if side.diagnosis is None else side.diagnosis.left_out
+            left_out += [f"{name}: {text}" for text in found]
+            notes += [f"{name}: {note}" for note in side.notes]
         return NetworkComparison(
             sides=(sides[0], sides[1]),
             images=self.images,
             data=data,
             agreement=self.same / self.images if _same_classes(self.nets) else None,
             matches=tuple(matcher.match() for matcher in self.matchers),
+            filters=self._filters(),
+            shown=tuple(self.shown),
             left_out=tuple(left_out),
+            notes=tuple(notes),
+            partial=self.partial,
         )
+
+    def _filters(self) -> tuple[Tensor, ...]:
+        """Return both first layers' filters, if they are small pictures."""
+        pair = list(zip(self.nets, self.pairs[0], strict=True))
+        weights = tuple(weight_tensor(net, layer).cpu() for net, layer in pair)
+        reads_images = all(net.graph.steps[o.convolution].inputs == (0,) for net, o in pair)
+        return weights if reads_images and all(w.shape[1] in (1, 3) for w in weights) else ()
 
 
 def _finite_rows(values: Tensor, images: int) -> Tensor:

@@ -209,7 +209,7 @@ class SomeImages:
     """At most so many images of a set, spread evenly over it.
 
     Args:
-        images: the set.
+        images: the set, kept under this name.
         most: how many at most.
 
     >>> net = Network(torch.nn.ReLU(), torch.zeros(1, 1, 2, 2))
@@ -223,7 +223,7 @@ class SomeImages:
         count = min(most, len(images))
         last = len(images) - 1
         self._numbers = [round(n * last / max(1, count - 1)) for n in range(count)]
-        self._images = images
+        self.images = images
         self.name = images.name if count > last else f"{count} of {images.name}"
         self.classes = images.classes
 
@@ -236,19 +236,19 @@ class SomeImages:
 
     def load(self, number: int) -> tuple[Tensor, int | None]:
         """Return an image [C, H, W] and its label."""
-        return self._images.load(self._numbers[number])
+        return self.images.load(self._numbers[number])
 
     def title(self, number: int) -> str:
         """Return what the set calls the image."""
-        return self._images.title(self._numbers[number])
+        return self.images.title(self._numbers[number])
 
     def path(self, number: int) -> Path | None:
         """Return the file that an image comes from, if it has one of its own."""
-        return self._images.path(self._numbers[number])
+        return self.images.path(self._numbers[number])
 
     def fingerprint(self) -> str:
         """Return a hash of the set's own and of which images these are."""
-        text = f"{self._images.fingerprint()}\0{self._numbers}"
+        text = f"{self.images.fingerprint()}\0{self._numbers}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,4 +1,10 @@
-"""Matching: which channels of two networks answer alike, by their activations' correlation."""
+"""Matching: which channels of two networks answer alike, by their activations' correlation.
+
+Each correlation stands beside what noise of the same support and envelope reaches. Maps of two
+unrelated networks go together already where an image has anything to answer to: where it is bright
+or busy, and not at its borders. So the noise that takes a channel's place has the channel's share
+of what its layer does in another image, at each place, of what the rest of the layer does in this.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,9 @@ from convscope.methods.moments import PairMoments
 FINEST = 8
 """Maps are compared on grids of at most so many rows and columns, each cell a mean."""
 
+LEVEL = 0.95
+"""Share of a layer's channels in which noise correlates less than what counts as chance."""
+
 
 @dataclass(frozen=True, eq=False)
 class Partners:
@@ -25,28 +34,44 @@ class Partners:
             constant.
         correlation: [C], float64: Pearson's correlation with it over images and positions, -1..1;
             NaN where there is none.
-        chance: the median over the channels of the best correlation with the other network's
-            answers to other images: what the number of channels and the positions alone bring.
-            NaN for a single image.
+        chance: [C], float64: the best correlation where noise of the same support and envelope
+            takes the place of the second network's channels; NaN for a single image.
 
     """
 
     partner: Tensor
     correlation: Tensor
-    chance: float
+    chance: Tensor
 
     @property
     def median(self) -> float:
         """The median correlation of the channels that have a partner; NaN without any."""
         return float(self.correlation.nanmedian())
 
+    @property
+    def median_chance(self) -> float:
+        """The median of :attr:`chance`; NaN for a single image."""
+        return float(self.chance.nanmedian())
+
+    @property
+    def chance_level(self) -> float:
+        """What noise stays below in 19 of 20 channels; NaN for a single image."""
+        return float(self.chance.nanquantile(LEVEL))
+
+    @property
+    def beyond_chance(self) -> Tensor:
+        """[C], bool: whether a channel's correlation is above :attr:`chance_level`."""
+        return self.correlation > self.chance_level
+
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, fit for JSON but for NaN."""
         return {
             "median": self.median,
-            "chance": self.chance,
+            "median_chance": self.median_chance,
+            "chance_level": self.chance_level,
             "partner": self.partner.tolist(),
             "correlation": self.correlation.tolist(),
+            "chance": self.chance.tolist(),
         }
 
 
@@ -115,14 +140,15 @@ class Matcher:
         self.grid = (min(FINEST, own[0], other[0]), min(FINEST, own[1], other[1]))
         self.peaks = [torch.full((size,), -torch.inf) for size in (first, second)]
         self.strongest = [torch.zeros(size, dtype=torch.int64) for size in (first, second)]
-        self.before = torch.zeros(0, second, dtype=torch.float64)
-        self.together, self.others = (PairMoments.none(first, second) for _ in range(2))
+        self.before = torch.zeros(0, self.grid[0] * self.grid[1], second, dtype=torch.float64)
+        self.magnitude, self.images = torch.zeros(second, dtype=torch.float64), 0
+        self.together, self.by_chance = (PairMoments.none(first, second) for _ in range(2))
 
     def add(self, first: Tensor, second: Tensor) -> None:
         """Take in both networks' maps of the same images, [N, C, H, W] each."""
         rows = [self._rows(maps) for maps in (first, second)]
         self.together.add(rows[0], rows[1])
-        self._add_others(rows[0], rows[1])
+        self._add_noise(rows[0], rows[1])
 
     def add_peaks(self, side: int, peaks: Tensor, numbers: Sequence[int]) -> None:
         """Take in the peaks, [N, C], of one network's channels in images of these numbers."""
@@ -131,12 +157,24 @@ class Matcher:
         self.peaks[side][better] = values[better]
         self.strongest[side][better] = torch.tensor(numbers)[place[better]]
 
-    def _add_others(self, first: Tensor, second: Tensor) -> None:
-        """Pair every image with the one before it: what would agree by chance."""
-        cells = self.grid[0] * self.grid[1]
-        shifted = torch.cat([self.before, second])[:-cells]
-        self.others.add(first[len(first) - len(shifted) :], shifted)
-        self.before = second[-cells:]
+    def _add_noise(self, first: Tensor, second: Tensor) -> None:
+        """Pair the first network's maps with noise in the place of the second's.
+
+        The other image is the one before, so that a batch's size changes nothing.
+        """
+        maps = second.reshape(-1, *self.before.shape[1:])
+        # Each channel counts by its own mean so far, as some are a hundred times as large.
+        magnitudes = self.magnitude + maps.abs().mean(1).cumsum(0)
+        counts = self.images + torch.arange(1, len(maps) + 1)
+        others = torch.cat([self.before, maps])[:-1]
+        self.before, self.magnitude, self.images = maps[-1:], magnitudes[-1], int(counts[-1])
+        first_paired = len(maps) - len(others)  # the very first image has none before it
+        scale = (magnitudes / counts[:, None])[first_paired:, None]
+        own = (maps[first_paired:] / scale).nan_to_num(0.0).abs()
+        rest = own.sum(2, keepdim=True) - own if own.shape[2] > 1 else torch.ones_like(own)
+        whole = (others / scale).nan_to_num(0.0).abs().sum(2, keepdim=True)
+        noise = rest * (others / whole).nan_to_num(0.0, 0.0, 0.0)
+        self.by_chance.add(first[first_paired * maps.shape[1] :], noise.flatten(0, 1))
 
     def _rows(self, maps: Tensor) -> Tensor:
         """Return maps as [N * cells, C], float64 on the CPU, an image's cells together."""
@@ -145,7 +183,7 @@ class Matcher:
 
     def match(self) -> LayerMatch:
         """Return the partners, by all that was taken in."""
-        found, chance = self.together.correlation(), self.others.correlation()
+        found, chance = self.together.correlation(), self.by_chance.correlation()
         return LayerMatch(
             self.layers,
             _partners(found, chance),
@@ -159,9 +197,9 @@ def _partners(correlation: Tensor, chance: Tensor) -> Partners:
     """Return for each row of [C, D] the column with the highest correlation."""
     there = ~correlation.isnan().all(1)
     best, partner = correlation.nan_to_num(-2.0).max(1)
-    other = chance.nan_to_num(-2.0).amax(1)[there]
+    noise = chance.nan_to_num(-2.0).amax(1)
     return Partners(
         torch.where(there, partner, -1),
         torch.where(there, best, torch.nan),
-        float(other.median()) if len(other) else float("nan"),
+        torch.where(there & (noise >= -1), noise, torch.nan),
     )

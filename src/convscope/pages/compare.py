@@ -1,0 +1,266 @@
+"""A comparison of two networks as one page, and its numbers beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from convscope.figures.compare import figure as compare_figure
+from convscope.figures.compare import filters_figure, pairs_figure
+from convscope.figures.diagnose import figure as diagnosis_figure
+from convscope.figures.draw import figure as architecture_figure
+from convscope.figures.style import Style
+from convscope.methods.compare_result import NetworkComparison, Side
+from convscope.network.shield import shielded
+from convscope.outputs import claim_folder, finite
+from convscope.pages.document import Document
+from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
+from convscope.pages.section import PAPER_WIDTH, Finding, Picture, Section, Shelf, Table
+from convscope.wording import counted, share
+
+ON_PAPER = Style(PAPER_WIDTH, "full")
+PARTS = "parts"
+HEALTHY = "Nothing is wrong with either network, by the thresholds of the diagnosis."
+
+
+@shielded
+def write_comparison(found: NetworkComparison, folder: str | Path) -> Path:
+    """Write a comparison: ``index.html``, ``numbers.json`` and, in ``parts/``, the pictures.
+
+    Args:
+        found: what :func:`.compare` returned.
+        folder: the folder, made if missing.
+
+    Returns:
+        the page, which holds its pictures itself.
+
+    Raises:
+        OutputError: if it cannot be written, or holds other files than a comparison's.
+
+    """
+    out = claim_folder(folder, found.folder)
+    shelf = Shelf(out / PARTS, {})
+    names = found.names
+    layers = found.sides[0].layers, found.sides[1].layers
+    stopped = ("what was to come when the work was interrupted",) * (found.partial == "interrupted")
+    sections = [
+        _answers(found, names),
+        _architectures(found, shelf),
+        Section("layers", "Layers side by side", tables=(side_by_side(layers, names),)),
+        _diagnoses(found, names, shelf),
+        *_first_filters(found, shelf),
+        _matching(found, names, shelf),
+    ]  # fmt: skip
+    document = Document(
+        title=f"{names[0]} and {names[1]}",
+        lead=_lead(found, names),
+        facts=_facts(found, names),
+        notes=found.notes,
+        sections=sections,
+        missing=(*stopped, *map(shortly, found.left_out)),
+        healthy="" if stopped else HEALTHY,
+    )  # fmt: skip
+    return document.write(shelf, out, finite(found.to_dict()))
+
+
+def _lead(found: NetworkComparison, names: tuple[str, str]) -> str:
+    text = f"Two networks on the same {counted(found.images, 'image')} of {found.data}."
+    shares = [side.accuracy for side in found.sides]
+    right = _right(found)
+    if shares[0] is not None and shares[1] is not None:
+        text += f" {names[0]} answers {right[0]} of them rightly, {names[1]} {right[1]}"
+    if shares[0] is not None and shares[1] is not None and "%" in right[0] and "%" in right[1]:
+        error = _difference_error(found.sides)
+        points = 100 * (shares[0] - shares[1])
+        text += (
+            f"; the difference of {points:+.1f} points has a standard error of {100 * error:.1f} "
+            f"or, as the images are the same, less"
+        )
+    text += "." if any(right) else ""
+    return text + (f" They give the same answer to {found.agreed}." if found.agreed else "")
+
+
+def _right(found: NetworkComparison) -> list[str]:
+    """Return what share of the images each network answers rightly; empty without labels."""
+    return ["" if s.right is None else share(s.right, s.labelled) for s in found.sides]
+
+
+def _difference_error(sides: tuple[Side, Side]) -> float:
+    """Return the standard error of the difference of two shares, as if of separate images.
+
+    On the same images it is smaller if the networks tend to be right on the same ones.
+    """
+    total = 0.0
+    for side in sides:
+        share = side.accuracy or 0.0
+        total += share * (1 - share) / max(1, side.labelled)
+    return float(total**0.5)
+
+
+def _facts(found: NetworkComparison, names: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    first, second = found.sides
+    facts = [("Images", f"{found.images:,}")]
+    if first.accuracy is not None and second.accuracy is not None:
+        facts.append(("Right answers", " | ".join(_right(found))))
+    return (
+        *facts,
+        ("Parameters", f"{first.parameters:,} | {second.parameters:,}"),
+        ("Multiply-adds", f"{first.multiply_adds:,} | {second.multiply_adds:,}"),
+        ("Dead channels", f"{first.dead[0]} | {second.dead[0]}"),
+    )
+
+
+def _answers(found: NetworkComparison, names: tuple[str, str]) -> Section:
+    def both(what: str, values: list[str]) -> tuple[str, ...]:
+        return (what, *values)
+
+    sides = found.sides
+    rows = [
+        both("input", ["×".join(map(str, side.architecture.input_shape)) for side in sides]),
+        both("layers", [str(len(side.layers)) for side in sides]),
+        both("parameters", [f"{side.parameters:,}" for side in sides]),
+        both("multiply-adds an image", [f"{side.multiply_adds:,}" for side in sides]),
+        both(
+            "right answers",
+            [
+                f"{side.right:,} of {side.labelled:,}{f' ({own})' * ('%' in own)}"
+                if own
+                else "no labels"
+                for side, own in zip(sides, _right(found), strict=True)
+            ],
+        ),
+        both("dead channels", [f"{side.dead[0]:,} of {side.dead[1]:,}" for side in sides]),
+        both(
+            "findings",
+            [str(len(side.diagnosis.findings)) if side.diagnosis else UNKNOWN for side in sides],
+        ),
+    ]
+    sentence = _cost(sides, names)
+    return Section(
+        "answers",
+        "Answers and cost",
+        sentences=(sentence,) if sentence else (),
+        tables=(Table("The two networks in numbers.", ("", *names), tuple(rows)),),
+    )
+
+
+def _cost(sides: tuple[Side, Side], names: tuple[str, str]) -> str:
+    """Return in words how the costs go together."""
+    cost, size = (
+        tuple(getattr(side, key) for side in sides) for key in ("multiply_adds", "parameters")
+    )
+    if cost[0] == cost[1] and size[0] == size[1]:
+        return "Both have the same parameters in number, and cost the same."
+    if not cost[0] or not size[0]:
+        return ""
+    return (
+        f"{names[1]} costs {cost[1] / cost[0]:.3g} times the multiply-adds of {names[0]} and has "
+        f"{size[1] / size[0]:.3g} times its parameters."
+    )
+
+
+def _architectures(found: NetworkComparison, shelf: Shelf) -> Section:
+    pictures = []
+    for place, (side, name) in enumerate(zip(found.sides, found.names, strict=True)):
+        alternative = f"The architecture of {name}: {len(side.architecture.volumes)} volumes."
+        sheet = architecture_figure(side.architecture, ON_PAPER)
+        pictures.append(shelf.vector(sheet, f"architecture-{place}", alternative, name))
+    return Section("architecture", "Architectures", pictures=tuple(pictures))
+
+
+def _diagnoses(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -> Section:
+    pictures: list[Picture] = []
+    findings: list[Finding] = []
+    for place, (side, name) in enumerate(zip(found.sides, names, strict=True)):
+        if side.diagnosis is None:
+            continue
+        count = counted(len(side.diagnosis.findings), "finding")
+        alternative = f"Bars a layer of {name}: {count}."
+        sheet = diagnosis_figure(side.diagnosis, ON_PAPER)
+        pictures.append(shelf.drawn(sheet, f"diagnosis-{place}", alternative, name))
+        findings += found_in(side.diagnosis, name)
+    return Section("diagnosis", "Diagnoses", pictures=tuple(pictures), findings=tuple(findings))
+
+
+def _first_filters(found: NetworkComparison, shelf: Shelf) -> Iterator[Section]:
+    """Yield the first layers' filters, if both are small pictures."""
+    if found.filters:
+        median = found.matches[0].first.median
+        alternative = f"Filters of the first layers in pairs; median correlation {median:.2f}."
+        picture = shelf.drawn(filters_figure(found, ON_PAPER), "filters", alternative)
+        yield Section("filters", "First filters", pictures=(picture,))
+
+
+def _matching(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -> Section:
+    rows = tuple(
+        (
+            *match.layers, f"{match.grid[0]}×{match.grid[1]}",
+            *(
+                cell
+                for own in (match.first, match.second)
+                for cell in (
+                    _share(own.median), _share(own.median_chance),
+                    f"{int(own.beyond_chance.sum())} of {len(own.partner)}",
+                )
+            ),
+            str(len(match.pairs)),
+        )
+        for match in found.matches
+    )  # fmt: skip
+    unknown = any(UNKNOWN in row for row in rows)
+    table = Table(
+        f"Median over the channels of the correlation with the best partner. A is {names[0]}, B is "
+        f"{names[1]}. By chance: with noise of the partners' support and envelope; beyond: "
+        f"channels above what 19 of 20 reach so."
+        + (f" {UNKNOWN}: nothing varies that could be correlated." if unknown else ""),
+        ("layer of A", "layer of B", "grid", "A in B", "by chance", "beyond", "B in A", "by chance",
+         "beyond", "mutual pairs"),
+        rows,
+    )  # fmt: skip
+    whole = shelf.drawn(
+        compare_figure(replace(found, shown=()), ON_PAPER), "matching",
+        "Every channel's correlation with its partner, layer by layer.",
+    )  # fmt: skip
+    return Section(
+        "matching",
+        "Channels that answer alike",
+        sentences=(_matching_sentence(found, names),),
+        tables=(table,),
+        pictures=(whole, *_pairs(found, shelf)),
+        reading=(
+            "A correlation of 1 means that two channels rise and fall together over images and "
+            "positions, at whatever scale; partners are those with the highest. Many channels find "
+            "some partner by chance, the more the wider the layer, the fewer the images, and the "
+            "more both networks answer in the same places: read each number beside the one by "
+            "chance. Maps are averaged over the cells of the grid before. A mutual pair is one in "
+            "which each is the other's partner."
+        ),
+    )
+
+
+def _share(value: float) -> str:
+    return UNKNOWN if math.isnan(value) else f"{value:.2f}"
+
+
+def _matching_sentence(found: NetworkComparison, names: tuple[str, str]) -> str:
+    known = [match for match in found.matches if not math.isnan(match.first.median)]
+    if not known:
+        return "No channel varies over the images."
+    best = max(known, key=lambda match: match.first.median - match.first.median_chance)
+    return (
+        f"The channels of {names[0]} find their partners best at {best.layers[0]}: the median "
+        f"correlation with {best.layers[1]} of {names[1]} is {best.first.median:.2f}, against "
+        f"{_share(best.first.median_chance)} by chance."
+    )
+
+
+def _pairs(found: NetworkComparison, shelf: Shelf) -> Iterator[Picture]:
+    """Yield the best pairs of units of some pairs of layers."""
+    for shown in found.shown:
+        sheet = pairs_figure(found, shown, ON_PAPER)
+        title = " and ".join(found.matches[shown.match].layers)
+        pairs = counted(len(shown.units[0].channels), "pair")
+        alternative = f"{pairs} of channels of {title} that answer alike."
+        yield shelf.drawn(sheet, f"pairs-{shown.match}", alternative, title)
