@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from convscope.methods.occlude import occlude, occlude_all
     from convscope.methods.occlude.result import Occlusion, Occlusions
     from convscope.methods.parts import Part, PartSet, read_parts
+    from convscope.methods.plate import Plate
     from convscope.methods.project import project
     from convscope.methods.projection import Projection
     from convscope.methods.sanity import sanity
@@ -121,6 +122,7 @@ __all__ = [
     "OutputError",
     "Part",
     "PartSet",
+    "Plate",
     "Preprocess",
     "Projection",
     "Reading",
@@ -198,6 +200,7 @@ _HOMES = {
     "convscope.methods.projection": "Projection",
     "convscope.methods.sanity": "sanity",
     "convscope.methods.sanity_result": "Sanity",
+    "convscope.methods.plate": "Plate",
     "convscope.methods.scan": "merge scan",
     "convscope.methods.scanning.result": "LayerScan Scan",
     "convscope.methods.scanning.unit": "AtlasUnit",

@@ -1,6 +1,7 @@
 """Signed values to pictures that tell the truth: zero is mid-grey, and the scale has a name."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,41 @@ def to_display(values: Tensor | npt.NDArray[Any], scale: DisplayScale) -> npt.ND
 def presentable(values: Tensor) -> Tensor:
     """Return values with one or three channels; others are shown as their mean over channels."""
     return values if values.shape[-3] in (1, 3) else values.mean(dim=-3, keepdim=True)
+
+
+def beyond(first: int, end: int, size: int, field: int) -> tuple[int, int]:
+    """Return a window's rows as they would be if the image did not end, up to the image's size.
+
+    >>> beyond(0, 2, 32, 3), beyond(30, 32, 32, 3), beyond(4, 7, 32, 3)
+    ((-1, 2), (30, 33), (4, 7))
+
+    Some windows are smaller for another reason, as those of transposed convolutions, and stay.
+    """
+    missing = min(field, size) - (end - first)
+    before, after = first, size - end
+    if missing > before and before <= after:
+        return first - missing, end
+    return (first, end + missing) if missing > after else (first, end)
+
+
+def averaged(picture: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Return a picture [H, W, 3] at another size, each pixel the mean of the area that it covers.
+
+    >>> averaged(np.array([[[0], [90], [60]]], dtype=np.uint8), 1, 2)[..., 0].tolist()
+    [[30, 70]]
+    """
+    rows, columns = _overlaps(picture.shape[0], height), _overlaps(picture.shape[1], width)
+    mean = np.einsum("yh,hwc,xw->yxc", rows, picture.astype(np.float32), columns, optimize=True)
+    shown: npt.NDArray[np.uint8] = np.rint(mean).astype(np.uint8)
+    return shown
+
+
+@cache
+def _overlaps(before: int, after: int) -> npt.NDArray[np.float32]:
+    """Return which share of each of *after* equal parts each of *before* has, [after, before]."""
+    edges = np.arange(after + 1)[:, None] * before / after
+    covered = np.clip(edges - np.arange(before), 0, 1)
+    return (np.diff(covered, axis=0) * after / before).astype(np.float32)
 
 
 def _to_array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[np.float64]:

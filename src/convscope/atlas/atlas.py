@@ -16,20 +16,29 @@ from torch import Tensor
 from convscope.arguments import misshapen
 from convscope.atlas import place
 from convscope.errors import DataError, UnitError, near_matches
+from convscope.methods.plate import Plate, chosen_channels
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.unit import AtlasUnit
 
 # What the files must hold to be read.
 FACTS = {
     "network": str,
-    "layers": [{"name": str, "read_at": str, "channels": int, "slug": str}],
+    "layers": [
+        {"name": str, "read_at": str, "channels": int, "slug": str, "receptive_field": [int]}
+    ],
     "model": (dict, NoneType),
     "data": {"name": str, "fingerprint": str},
     "rule": str,
     "images_counted": int,
     "notes": [str],
 }
-LAYER = {"channels": [{"entries": [list]}], "titles": dict, "tile": [int], "suffix": str}
+LAYER = {
+    "channels": [{"entries": [list], "name": str}],
+    "titles": dict,
+    "tile": [int],
+    "enlarged": (int, float),
+    "suffix": str,
+}
 
 
 class Atlas:
@@ -112,12 +121,32 @@ class Atlas:
             layer=layer["name"],
             read_at=layer["read_at"],
             channel=channel,
+            name=facts.pop("name"),
+            receptive_field=tuple(layer["receptive_field"]),
+            enlarged=data["enlarged"],
             statistics=facts,
             rule=self.facts["rule"],
             images=self.facts["images_counted"],
             data=self.facts["data"]["name"],
             notes=tuple(self.facts["notes"]),
         )
+
+    def plate(self, **options: Any) -> Plate:
+        """Draw channels of several layers, each as its strongest patches beside its projections.
+
+        Args:
+            options: *layer*, *channels*, *count*, *choose* and *seed* as for :meth:`.Scan.plate`;
+                the rule is the atlas's.
+
+        Raises:
+            UnitError: if there is no such layer or channel, or nothing to choose from.
+            DataError: if the atlas is damaged.
+
+        """
+        scan = Scan.load(self.folder / place.TALLY)
+        chosen = chosen_channels(scan, **options)
+        units = [self.unit(layer.name, channel) for layer, channel in chosen]
+        return Plate.of(units, [layer for layer, _ in chosen])
 
     def _tiles(
         self, path: Path, data: dict[str, Any], channel: int, entries: int

@@ -22,12 +22,13 @@ from convscope.atlas.sprites import SHOWN_IN_GRID, GridSheets, save_picture, str
 from convscope.atlas.tables import windows, write_facts, write_tables
 from convscope.display import DisplayScale
 from convscope.errors import OutputError
-from convscope.figures.tiles import LayerTiles, TileShape, drawn_tiles, picture
 from convscope.methods import budget
+from convscope.methods.pictures import channel_names
 from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
 from convscope.methods.scanning.sources import Images
 from convscope.methods.scanning.strongest import NO_IMAGE
+from convscope.methods.scanning.tiles import LayerTiles, TileShape, drawn_tiles, picture
 from convscope.network import Network
 from convscope.outputs import claim_folder, written_beside
 from convscope.pages import render
@@ -250,6 +251,7 @@ class _Drawing:
             "stamp": self._stamp(layer),
             "slug": self._slug(layer),
             "tile": [shape.width, shape.height],
+            "enlarged": shape.factor,
             "suffix": strip_suffix(shape),
             "imageSuffix": self._image_suffix,
             "size": [self._net.input_shape[2], self._net.input_shape[1]],
@@ -274,12 +276,15 @@ class _Drawing:
         by_weight, found = weight_similarity(self._net, layer), windows(self._net, layer)
         titles: dict[int, str] = {}
         channels = []
-        for channel in range(layer.shape[0]):
+        every = range(layer.shape[0])
+        names = channel_names(self._net, [self._net.step(layer.read_at)] * len(every), every)
+        for channel in every:
             ranks = np.flatnonzero(layer.image[channel] >= 0).tolist()
             numbers = [int(layer.image[channel, rank]) for rank in ranks]
             titles |= {number: _text(self._images.title(number)) for number in numbers}
             channels.append(
                 {
+                    "name": names[channel],
                     "dead": bool(layer.dead[channel]),
                     "peak": _rounded(layer.peak[channel, 0]),
                     "peakMean": _rounded(layer.peak_mean[channel]),

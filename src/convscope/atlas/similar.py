@@ -3,7 +3,8 @@
 import numpy as np
 
 from convscope.methods.kernels import cosines, kernels_of
-from convscope.methods.scanning.result import Doubles, LayerScan
+from convscope.methods.scanning.result import LayerScan
+from convscope.methods.scanning.strongest import Doubles
 from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Network
 

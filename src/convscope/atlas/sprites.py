@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convscope.figures.tiles import Picture, Tile, TileShape, hatched
+from convscope.methods.scanning.tiles import Picture, Tile, TileShape, hatched
 from convscope.outputs import written_beside
 
 ACROSS = 3

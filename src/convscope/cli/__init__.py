@@ -20,6 +20,7 @@ from convscope.cli.evolve import evolve
 from convscope.cli.invariance import invariance
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
+from convscope.cli.plate import plate
 from convscope.cli.project import project
 from convscope.cli.report import report
 from convscope.cli.sanity import sanity
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    *(demo, report, compare, draw, layers, project, occlude, scan, unit),
+    *(demo, report, compare, draw, layers, project, occlude, scan, unit, plate),
     *(checkerboard, diagnose, sanity, invariance, correspondence),
     *(data, train, evolve, study),
 )

@@ -170,21 +170,6 @@ def picture_of(pixels: Tensor) -> npt.NDArray[np.float64]:
     return np.broadcast_to(shown, (*shown.shape[:-1], 3))
 
 
-def beyond(first: int, end: int, size: int, field: int) -> tuple[int, int]:
-    """Return a window's rows as they would be if the image did not end, up to the image's size.
-
-    >>> beyond(0, 2, 32, 3), beyond(30, 32, 32, 3), beyond(4, 7, 32, 3)
-    ((-1, 2), (30, 33), (4, 7))
-
-    Some windows are smaller for another reason, as those of transposed convolutions, and stay.
-    """
-    missing = min(field, size) - (end - first)
-    before, after = first, size - end
-    if missing > before and before <= after:
-        return first - missing, end
-    return (first, end + missing) if missing > after else (first, end)
-
-
 def line_of(place: int) -> tuple[str, str]:
     """Return a colour and a kind of line, by which each of up to 27 things is known.
 

@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from convscope.display import DisplayScale, display_scale, to_display
+from convscope.display import DisplayScale, beyond, display_scale, to_display
 from convscope.figures.sheet import (
     FOOT_POINTS,
     MARGIN,
     NOTE_POINTS,
     Sheet,
-    beyond,
     frame_tile,
     number,
     picture_of,

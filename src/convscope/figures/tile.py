@@ -8,9 +8,9 @@ from typing import Any
 import numpy.typing as npt
 from torch import Tensor
 
-from convscope.display import Display, DisplayScale, to_display
+from convscope.display import Display, DisplayScale, beyond, to_display
 from convscope.figures.lettering import PROOF_DOTS
-from convscope.figures.sheet import Sheet, beyond, frame_tile
+from convscope.figures.sheet import Sheet, frame_tile
 from convscope.methods.projection import Projection
 
 Box = tuple[int, int, int, int]

@@ -57,7 +57,7 @@ def figure(found: AtlasUnit, style: Style) -> Sheet:
             found.limit.tolist(), strict=True,
         )
     ]  # fmt: skip
-    unit = Unit(f"{found.network}, {found.layer}, channel {found.channel}", entries)
+    unit = Unit(f"{found.network}, {found.layer}, {found.name}", entries)
     clipped = max(found.clipped.tolist(), default=0.0)
     lines = caption(len(entries), found.images, found.data, found.rule, clipped)
     return units_sheet([unit], style, lines, found.notes)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from convscope.display import DisplayScale, display_scale, presentable, to_display
-from convscope.figures.sheet import beyond, picture_of
+from convscope.display import DisplayScale, beyond, display_scale, presentable, to_display
+from convscope.figures.sheet import picture_of
 from convscope.methods.projection import Projection
 from convscope.pages.renderer import image_source, png
 

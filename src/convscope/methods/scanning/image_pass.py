@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ImageError
-from convscope.methods.scanning.reductions import Reduced, Reducer, peak_positions
+from convscope.methods.scanning.reductions import Reduced, Reducer, company, peak_positions
 from convscope.methods.scanning.sources import Images, checked_image, class_answers, class_of
-from convscope.methods.scanning.strongest import Booleans, Integers
+from convscope.methods.scanning.strongest import Booleans, Halves, Integers
 from convscope.methods.scanning.tally import NO_CLASS, Tally
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
@@ -95,6 +95,7 @@ class _Found:
     reduced: Reduced
     entering: Booleans
     places: Integers
+    company: Halves
 
 
 @dataclass(frozen=True)
@@ -242,10 +243,8 @@ class ImagePass:
             with self._counting:
                 strongest = self._tally.layers[layer.name].strongest
                 entering = strongest.entering(reduced.peak, numbers)
-            places = np.zeros(0, dtype=np.int64)
-            if entering.any():
-                places = peak_positions(maps, entering)
-            found[step] = _Found(reduced, entering, places)
+            places = peak_positions(maps, entering)
+            found[step] = _Found(reduced, entering, places, company(maps, entering, places))
 
         pixels = self._net.checked(pixels)
         wanted = {*self._layers} | (set() if self._answer is None else {self._answer.step})
@@ -270,7 +269,7 @@ class ImagePass:
             part = looked.found[step]
             positions = layer.shape[1] * layer.shape[2]
             self._tally.layers[layer.name].add(
-                part.reduced, positions, numbers, labels, part.entering, part.places
+                part.reduced, positions, numbers, labels, part.entering, part.places, part.company
             )
         if self._right is not None:
             right = [None if number is None else self._right[number] for number in classes]

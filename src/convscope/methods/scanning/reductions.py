@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope.methods.moments import pooled
-from convscope.methods.scanning.strongest import Booleans, Integers
+from convscope.methods.scanning.strongest import Booleans, Halves, Integers, witnesses
 
 Singles = npt.NDArray[np.float32]
 
@@ -124,6 +124,25 @@ def _block_shape(values: Tensor) -> tuple[int, int]:
     return min(images, max(1, fitting // positions)), min(positions, fitting)
 
 
+def company(maps: Tensor, chosen: Booleans, places: Integers) -> Halves:
+    """Return what the witnesses do at the peaks of the *chosen*, each over the largest: [M, W].
+
+    Args:
+        maps: [N, C, H, W].
+        chosen: [N, C].
+        places: [M], from :func:`peak_positions`.
+
+    """
+    width = maps.shape[3]
+    which = (chosen.nonzero()[0], places // width, places % width)
+    image, row, column = (torch.from_numpy(i)[:, None].to(maps.device) for i in which)
+    seen = torch.from_numpy(witnesses(maps.shape[1])).to(maps.device)
+    values = maps[image, seen, row, column].float()
+    largest = values.abs().amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    found: Halves = (values / largest).half().cpu().numpy()
+    return found
+
+
 def peak_positions(maps: Tensor, chosen: npt.NDArray[np.bool_]) -> Integers:
     """Return row * width + column of the peaks of the *chosen*, [N, C], of maps [N, C, H, W].
 
@@ -132,7 +151,7 @@ def peak_positions(maps: Tensor, chosen: npt.NDArray[np.bool_]) -> Integers:
     images, channels = (torch.from_numpy(i).to(maps.device) for i in chosen.nonzero())
     at_once = max(1, GATHERED_BYTES // (maps.element_size() * maps[0, 0].numel()))
     parts = []
-    for begin in range(0, len(images), at_once):
+    for begin in range(0, max(1, len(images)), at_once):
         part = slice(begin, begin + at_once)
         parts.append(maps[images[part], channels[part]].flatten(1).argmax(1).cpu())
     found: Integers = torch.cat(parts).numpy()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,25 +15,30 @@ import torch
 from torch import Tensor
 
 from convscope.errors import OutputError
+from convscope.methods import budget
+from convscope.methods.project import LayerName
 from convscope.methods.scanning.answers import SUSPECTS
+from convscope.methods.scanning.consistency import COMPARED, consistency
 from convscope.methods.scanning.reductions import Singles
 from convscope.methods.scanning.sources import Images, images_of
-from convscope.methods.scanning.strongest import Booleans, Integers
+from convscope.methods.scanning.strongest import Booleans, Doubles, Halves, Integers
 from convscope.methods.scanning.tally import LayerTally, Tally, bin_edges
 from convscope.network import Network
 from convscope.results import Result
 from convscope.wording import counted
+
+if TYPE_CHECKING:
+    from convscope.methods.plate import Plate
 
 ATLAS = "atlas"
 """What a folder that holds one is marked as."""
 
 BAD_SHOWN = 10
 STATISTICS = (
-    "peak_mean", "mean", "std", "active_images", "active_positions", "selectivity",
+    "peak_mean", "mean", "std", "active_images", "active_positions", "selectivity", "consistency",
+    "rise",
 )  # fmt: skip
 ARRAYS = ("peak", "image", "position", *STATISTICS, "class_peaks", "histogram", "similarity")
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,7 @@ class LayerScan:
             none lies below.
         image: [C, top], int64: the images they are in; -1 where there are fewer.
         position: [C, top, 2], int64: row and column of each in the map.
+        company: [C, top, W], float16: what other channels do there; see :class:`.Strongest`.
         mean: [C], the mean activation over all images and positions.
         std: [C], its standard deviation.
         peak_mean: [C], the mean over images of the peak, the maximum over positions.
@@ -73,6 +79,7 @@ class LayerScan:
     peak: Singles
     image: Integers
     position: Integers
+    company: Halves
     mean: Doubles
     std: Doubles
     peak_mean: Doubles
@@ -91,6 +98,23 @@ class LayerScan:
         """
         dead: Booleans = (self.active_images == 0) & self.never_negative
         return dead
+
+    @cached_property
+    def consistency(self) -> Doubles:
+        """[C], how alike the nine strongest entries are to the other channels, at most 1.
+
+        See :func:`~.scanning.consistency.consistency`; NaN where there are fewer than two.
+        """
+        return consistency(self.company, self.image, self.peak_mean)
+
+    @property
+    def rise(self) -> Doubles:
+        """[C], the mean of the nine strongest peaks over peak_mean; NaN where that is not above."""
+        there = self.image[:, :COMPARED] >= 0
+        strongest = self.peak[:, :COMPARED].sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+        rise = np.full(len(strongest), np.nan)
+        np.divide(strongest, self.peak_mean, out=rise, where=self.peak_mean > 0)
+        return rise
 
     def top_class(self, channel: int, classes: Sequence[str]) -> str:
         """Return which of the *classes* drives a channel most, or nothing."""
@@ -204,6 +228,44 @@ class Scan(Result):
             )
         return self.net, self.source
 
+    def plate(
+        self,
+        layer: LayerName | Sequence[LayerName] | None = None,
+        channels: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+        *,
+        count: int = 6,
+        choose: str = "consistent",
+        seed: int = 0,
+        rule: str = "deconvnet",
+        memory: int | str = budget.DEFAULT,
+    ) -> Plate:
+        """Draw channels of several layers, each as its strongest patches beside its projections.
+
+        Args:
+            layer: a convolution, or what its units are read at; several in a list; None for the
+                last one of each size of maps, at most six.
+            channels: which, of the one layer named; or of each of several, by its name; None to
+                choose.
+            count: how many channels of a layer to choose.
+            choose: ``"consistent"`` takes those whose strongest entries are most alike to the
+                layer's other channels, times how far they stand above the typical peak
+                (:attr:`LayerScan.consistency` times :attr:`LayerScan.rise`); ``"random"`` any that
+                are ever active.
+            seed: of a random choice.
+            rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
+            memory: bytes, or a text such as ``"2GB"``, for the walks.
+
+        Raises:
+            OutputError: if the network and images are not at hand.
+            RuleError: if the rule does not exist, or means nothing here.
+            UnitError: if there is no such layer or channel, or nothing to choose from.
+
+        """
+        # By its name, and only now: plates are made of scans.
+        plate = import_module("convscope.methods.plate")
+        found: Plate = plate.drawn(self, layer, channels, count, choose, seed, rule, memory)
+        return found
+
     def arrays(self) -> dict[str, Tensor]:
         """Return the numbers as ``LAYER/NAME``; docs/scan.md lists them."""
         arrays: dict[str, npt.NDArray[Any]] = {"bin_edges": bin_edges()}
@@ -313,6 +375,7 @@ def _layer_scan(facts: dict[str, Any], tally: LayerTally, whole: Tally) -> Layer
         peak=np.where(strongest.image >= 0, strongest.peak, np.float32(0)),
         image=strongest.image,
         position=np.stack([place // width, place % width], axis=-1),
+        company=strongest.company,
         mean=tally.values.mean.numpy(),
         std=tally.values.variance.sqrt().numpy(),
         peak_mean=tally.peaks.first.mean.numpy(),

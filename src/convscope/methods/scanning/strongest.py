@@ -6,10 +6,25 @@ import numpy as np
 import numpy.typing as npt
 
 NO_IMAGE = -1
+MOST_WITNESSES = 256
+"""Of a layer of more channels, so many evenly spaced ones tell how alike two places are."""
+
 LAST = np.iinfo(np.int64).max
 
 Booleans = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
+Halves = npt.NDArray[np.float16]
+Doubles = npt.NDArray[np.float64]
+
+
+def witnesses(channels: int) -> Integers:
+    """Return the channels of a layer whose activations are kept wherever another one peaks.
+
+    >>> witnesses(3), len(witnesses(1000))
+    (array([0, 1, 2]), 256)
+    """
+    count = min(channels, MOST_WITNESSES)
+    return np.arange(count) * channels // count
 
 
 @dataclass
@@ -22,6 +37,8 @@ class Strongest:
         peak: [C, top], float32; *floor* where there is no entry.
         image: [C, top], int64, the image's number in the data set; -1 where there is no entry.
         position: [C, top], int64, row * width + column of the peak; of equal values the first.
+        company: [C, top, W], float16, what the :func:`witnesses` do at the peak's place, over the
+            largest of them; 0 where there is no entry.
         floor: only peaks above it have an entry: 0 where no value is ever below, as a unit that is
             off is no strongest one, and -inf elsewhere.
 
@@ -30,6 +47,7 @@ class Strongest:
     peak: npt.NDArray[np.float32]
     image: Integers
     position: Integers
+    company: Halves
     floor: float
 
     @classmethod
@@ -38,7 +56,8 @@ class Strongest:
         shape = (channels, top)
         empty = np.full(shape, NO_IMAGE, dtype=np.int64)
         peak = np.full(shape, floor, dtype=np.float32)
-        return cls(peak, empty, np.zeros(shape, dtype=np.int64), floor)
+        company = np.zeros((*shape, len(witnesses(channels))), dtype=np.float16)
+        return cls(peak, empty, np.zeros(shape, dtype=np.int64), company, floor)
 
     def entering(self, peaks: npt.NDArray[np.float32], images: Integers) -> Booleans:
         """Return which of peaks [N, C] of *images*, [N], would have an entry: [N, C]."""
@@ -63,24 +82,39 @@ class Strongest:
         images: Integers,
         entering: Booleans,
         positions: Integers,
+        company: Halves,
     ) -> None:
-        """Take in what :meth:`entering` found; *positions* [M] in the order of its true values."""
+        """Take in what :meth:`entering` found.
+
+        Args:
+            peaks: [N, C].
+            images: [N].
+            entering: [N, C].
+            positions: [M], in the order of the true values of *entering*, and...
+            company: [M, W] so are these.
+
+        """
         channels = np.flatnonzero(entering.any(axis=0))
         if not len(channels):
             return
         chosen = entering[:, channels]
-        places = np.zeros(entering.shape, dtype=np.int64)
-        places[entering] = positions
+        places, rows = np.zeros((2, *entering.shape), dtype=np.int64)
+        places[entering], rows[entering] = positions, np.arange(len(positions))
         self._keep(
             channels,
             np.where(chosen, peaks[:, channels], np.float32(self.floor)).T,
             np.where(chosen, images[:, None], NO_IMAGE).T,
             places[:, channels].T,
+            rows[:, channels].T,
+            company,
         )
 
     def merge(self, other: "Strongest") -> None:
         """Take in the entries of other images."""
-        self._keep(np.arange(len(self.peak)), other.peak, other.image, other.position)
+        channels, rows = np.arange(len(self.peak)), np.arange(other.image.size)
+        company = other.company.reshape(other.image.size, -1)
+        own = rows.reshape(other.image.shape)
+        self._keep(channels, other.peak, other.image, other.position, own, company)
 
     def _keep(
         self,
@@ -88,8 +122,13 @@ class Strongest:
         peaks: npt.NDArray[np.float32],
         images: Integers,
         positions: Integers,
+        rows: Integers,
+        company: Halves,
     ) -> None:
-        """Keep the strongest of what is there and of more entries [len(channels), M]."""
+        """Keep the strongest of what is there and of more entries [len(channels), M].
+
+        *rows* says where in *company* each of them has its own.
+        """
         peak = np.concatenate([self.peak[channels], peaks], axis=1)
         image = np.concatenate([self.image[channels], images], axis=1)
         position = np.concatenate([self.position[channels], positions], axis=1)
@@ -99,3 +138,8 @@ class Strongest:
         self.peak[channels] = np.take_along_axis(peak, order, 1)
         self.image[channels] = np.take_along_axis(image, order, 1)
         self.position[channels] = np.take_along_axis(position, order, 1)
+        kept = self.company[channels]
+        there = np.arange(kept.shape[0] * kept.shape[1]).reshape(kept.shape[:2])
+        every = np.concatenate([kept.reshape(there.size, -1), company])
+        row = np.take_along_axis(np.concatenate([there, rows + there.size], axis=1), order, 1)
+        self.company[channels] = every[row] * (self.image[channels] != NO_IMAGE)[..., None]

@@ -18,12 +18,10 @@ from convscope.errors import DataError, OutputError
 from convscope.methods.moments import Moments, PairMoments, pooled
 from convscope.methods.scanning.answers import Answers
 from convscope.methods.scanning.reductions import Reduced, Singles
-from convscope.methods.scanning.strongest import Booleans, Integers, Strongest
+from convscope.methods.scanning.strongest import Booleans, Doubles, Halves, Integers, Strongest
 from convscope.outputs import written_beside
 
-Doubles = npt.NDArray[np.float64]
-
-FORMAT = 3
+FORMAT = 4
 PEAKS_TOGETHER = 64
 """Peaks of so many images are correlated at once: those of a few cost hardly less than those of
 many, as each addition runs over all pairs of channels."""
@@ -94,6 +92,7 @@ class LayerTally:
         labels: Integers,
         entering: Booleans,
         places: Integers,
+        company: Halves,
     ) -> None:
         """Count N images: what :meth:`.Reducer.reduce` found, and which have an entry, and where.
 
@@ -103,10 +102,11 @@ class LayerTally:
             images: [N], their numbers in the data set.
             labels: [N], their classes; -1 for an image of no class.
             entering: [N, C], from :meth:`.Strongest.entering`.
-            places: one a true value of *entering*.
+            places: one a true value of *entering*, and...
+            company: ...of :func:`~.reductions.company` one, too.
 
         """
-        self.strongest.enter(found.peak, images, entering, places)
+        self.strongest.enter(found.peak, images, entering, places, company)
         counts = torch.full((len(images),), positions)
         own = pooled(counts, found.mean, found.squares)
         self.values.merge(Moments(positions * len(images), *own))
@@ -173,7 +173,7 @@ class LayerTally:
 
 
 COUNTS = ("class_peaks", "active_images", "active_positions", "histogram")
-ENTRIES = ("peak", "image", "position")
+ENTRIES = ("peak", "image", "position", "company")
 
 
 @dataclass

@@ -24,7 +24,10 @@ class AtlasUnit(Result):
         network: the network's name.
         layer: the convolution's name.
         read_at: where the activation is read.
-        channel: its number.
+        channel: its number, and...
+        name: ...what it is called: a class's channel by that.
+        receptive_field: height and width of what a unit reads.
+        enlarged: pixels of a tile a pixel of the image; a whole number where it is above 1.
         statistics: those of the pages, by name.
         rule: of the projections.
         images: how many were scanned.
@@ -45,6 +48,9 @@ class AtlasUnit(Result):
     layer: str
     read_at: str
     channel: int
+    name: str
+    receptive_field: tuple[int, int]
+    enlarged: float
     statistics: dict[str, Any]
     rule: str
     images: int

@@ -9,11 +9,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
-from convscope.display import DisplayScale, display_scale, presentable, to_display
-from convscope.figures.sheet import beyond
+from convscope.display import DisplayScale, averaged, beyond, display_scale, presentable, to_display
 from convscope.images import Preprocess
 from convscope.methods.descents import images_at_once, project_units
 from convscope.methods.scanning.image_pass import single_threads
@@ -33,7 +31,8 @@ REDUCED_TO = 96
 MOST_IMAGES = 128
 
 MOST_PIXELS_ENLARGED = 48
-OUTSIDE, HATCH = 0xF4, 0xC8
+OUTSIDE, HATCH = 0x80, 0x98
+"""Greys about that of zero, which is what a network pads with; neither page makes them shine."""
 
 
 @dataclass(frozen=True)
@@ -225,8 +224,7 @@ def picture(preprocess: Preprocess, image: Tensor) -> Picture:
 def _framed(patch: Picture, place: tuple[int, int], shape: TileShape) -> Picture:
     """Return a patch at its place in a tile, hatched where the field leaves the image."""
     size = [max(1, round(side * shape.factor)) for side in patch.shape[:2]]
-    resampling = Image.Resampling.NEAREST if shape.factor >= 1 else Image.Resampling.BOX
-    fitted = np.asarray(Image.fromarray(patch).resize((size[1], size[0]), resampling))
+    fitted = averaged(patch, size[0], size[1])
     if fitted.shape[:2] == (shape.height, shape.width):
         return fitted
     tile = hatched(shape.height, shape.width).copy()

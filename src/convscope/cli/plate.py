@@ -1,0 +1,66 @@
+"""``convscope plate``: channels of several layers of an atlas, as one picture."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convscope.cli.options import AsJson, Caption, Output, Width
+from convscope.cli.printing import finish
+from convscope.errors import UnitError
+
+
+def plate(
+    atlas: Annotated[Path, typer.Argument(metavar="ATLAS", help="A folder that `scan` made.")],
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A convolution (repeat for more); by default the last of each size of maps."
+        ),
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[LAYER:]NUMBER",
+            help="A channel of that layer, or of the one --layer names (repeat for more).",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many channels of a layer to choose.")] = 6,
+    choose: Annotated[
+        str,
+        typer.Option(
+            help="consistent: those whose strongest patches are alike and stand out; or random."
+        ),
+    ] = "consistent",
+    seed: Annotated[int, typer.Option(help="Of a random choice.")] = 0,
+    width: Width = "text",
+    caption: Caption = "short",
+    output: Output = Path("plate.png"),
+    as_json: AsJson = False,
+) -> None:
+    """Draw channels of several layers: their strongest patches beside what drives them there."""
+    from convscope.atlas.atlas import Atlas
+    from convscope.figures.style import style
+    from convscope.methods.plate import Plate
+
+    Plate.check(output)
+    style(width, caption)
+    found = Atlas(atlas).plate(
+        layer=layer, channels=_channels(channel), count=count, choose=choose, seed=seed
+    )
+    finish(found, output, as_json, width, caption)
+
+
+def _channels(given: list[str] | None) -> list[int] | dict[str, list[int]] | None:
+    """Return channels by number, or by layer and number."""
+    if not given:
+        return None
+    by_layer: dict[str, list[int]] = {}
+    for one in given:
+        layer, _, number = one.rpartition(":")
+        if not number.isdecimal():
+            raise UnitError(f"a channel is NUMBER or LAYER:NUMBER, not {one!r}")
+        by_layer.setdefault(layer, []).append(int(number))
+    if "" in by_layer and len(by_layer) > 1:
+        raise UnitError("give every channel its layer, or none: --channel LAYER:NUMBER")
+    return by_layer.get("", by_layer)
