@@ -27,6 +27,7 @@ WITHOUT_A_CALL = {
     "data": "fetches CIFAR-10 for `train`, `evolve` and `study`",
     "demo": "makes a page of the bundled network, by the calls of the other commands",
     "layers": "prints what `net.layers` holds",
+    "plate": "draws channels of an atlas that `scan` wrote",
     "unit": "draws one channel of an atlas that `scan` wrote",
 }
 NETWORK = {name for name in NamedNetwork.__dataclass_fields__ if name != "notes"}
@@ -83,7 +84,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
     "scan": {
         "--merge": "`cs.merge`",
-        "channels": "of the figure; in an atlas are all, and `unit` draws one",
+        "channels": "of the figure; in an atlas are all, and `plate` draws some",
         "--part": "as K/N; Python names the images, in `only`",
         "only": "--part K/N chooses them",
         "state": "in the atlas's folder",

@@ -53,7 +53,9 @@ def test_what_a_public_name_names_is_public(name):
     for member in members(getattr(cs, name)):
         if not inspect.isclass(member) or member is getattr(cs, name):
             raised |= set(re.findall(r"\b\w+Error\b|\bInterrupted\b", inspect.getdoc(member) or ""))
-        for hint in typing.get_type_hints(member, localns={"Figure": Figure}).values():
+        for hint in typing.get_type_hints(
+            member, localns={"Figure": Figure, "Plate": cs.Plate}
+        ).values():
             named |= {c.__name__ for c in classes(hint) if c.__module__.startswith("convscope")}
     named -= INSIDE
     assert named | (raised & ERRORS) <= {*cs.__all__}

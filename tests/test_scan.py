@@ -572,7 +572,7 @@ def test_a_scan_is_saved_to_any_ending_or_to_a_folder(small, tmp_path):
         small.save(tmp_path / f"scan{ending}")
         assert (tmp_path / f"scan{ending}").stat().st_size > 500
     with Image.open(tmp_path / "scan.png") as drawn:
-        assert drawn.width == 770
+        assert drawn.width == 1680
     said = json.loads((tmp_path / "scan.json").read_text())
     assert (said["network"], said["images"]) == (small.network, 12)
     assert len(said["units"]) == len(small.table()) == 12
@@ -602,7 +602,7 @@ def test_letters_of_its_figure_stay_legible_and_inside(small, width):
         assert box.x0 >= 0, text.get_text()
         assert box.x1 <= across + 1, text.get_text()
         assert 0 <= box.y0 < box.y1 <= high, text.get_text()
-    assert sum(", channel " in text.get_text() for text in drawn.texts) == 4
+    assert sum(text.get_text().startswith("channel ") for text in drawn.texts) == 4
 
 
 def test_its_pictures_need_the_network_and_images(small, tmp_path):
@@ -672,4 +672,4 @@ def test_channels_that_are_classes_carry_their_names_in_the_figure():
     net = cs.Network(module, torch.zeros(1, 1, 4, 4), preprocess="none", classes=["cat", "dog"])
     found = cs.scan(net, [torch.ones(1, 4, 4)])
     told = [text.get_text() for text in found.plot().texts]
-    assert {"0, 0 cat", "0, 1 dog"} <= set(told)
+    assert {"0 cat", "1 dog"} <= set(told)

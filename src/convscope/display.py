@@ -184,16 +184,17 @@ def beyond(first: int, end: int, size: int, field: int) -> tuple[int, int]:
     return (first, end + missing) if missing > after else (first, end)
 
 
-def averaged(picture: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Return a picture [H, W, 3] at another size, each pixel the mean of the area that it covers.
+def averaged(picture: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    """Return a picture [H, W, C] at another size, each pixel the mean of the area that it covers.
 
     >>> averaged(np.array([[[0], [90], [60]]], dtype=np.uint8), 1, 2)[..., 0].tolist()
     [[30, 70]]
     """
     rows, columns = _overlaps(picture.shape[0], height), _overlaps(picture.shape[1], width)
     mean = np.einsum("yh,hwc,xw->yxc", rows, picture.astype(np.float32), columns, optimize=True)
-    shown: npt.NDArray[np.uint8] = np.rint(mean).astype(np.uint8)
-    return shown
+    whole = np.issubdtype(picture.dtype, np.integer)
+    found: npt.NDArray[Any] = (np.rint(mean) if whole else mean).astype(picture.dtype)
+    return found
 
 
 @cache

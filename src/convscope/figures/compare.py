@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from convscope.display import display_scale, presentable, to_display
+from convscope.display import beyond, display_scale, presentable, to_display
 from convscope.figures.lettering import one_line, shortened, width_of, wrapped
 from convscope.figures.sheet import (
     FOOT_POINTS,
@@ -17,7 +17,6 @@ from convscope.figures.sheet import (
     MARGIN,
     PALE,
     Sheet,
-    beyond,
     frame_tile,
     number,
     picture_of,

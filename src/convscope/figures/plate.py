@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from convscope.display import averaged
+from convscope.display import averaged, display_scale, to_display
 from convscope.figures.lettering import one_line, shortened
 from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Sheet
 from convscope.figures.style import Style
@@ -23,7 +23,8 @@ GAP, HALVES, APART = 2, 10, 30
 """Pixels between two tiles, between patches and projections, and between two channels."""
 
 HEAD, FOOT, REST = 0.22, 0.19, 0.1
-FULL = 0.8
+ZERO = 128
+FULL = 0.9
 """Share of its square that a tile must fill to be enlarged by a whole number."""
 
 
@@ -76,7 +77,9 @@ def _draw(sheet: Sheet, unit: AtlasUnit, left: float, top: float, side: int, row
         row, column = divmod(rank, ACROSS)
         for tiles, start in ((unit.patches, 0), (unit.projections, half + HALVES)):
             y, x = row * (side + GAP), start + column * (side + GAP)
-            mosaic[y : y + side, x : x + side] = _fitted(tiles[rank].numpy(), unit.enlarged, side)
+            mosaic[y : y + side, x : x + side] = _fitted(
+                tiles[rank].numpy(), unit.enlarged, side, signed=start > 0
+            )
     axes = sheet.axes(left, top, wide / DOTS, high / DOTS)
     axes.imshow(mosaic, interpolation="none", aspect="auto")
     axes.set_axis_off()
@@ -84,11 +87,11 @@ def _draw(sheet: Sheet, unit: AtlasUnit, left: float, top: float, side: int, row
     sheet.write(name, left, top + high / DOTS + 0.03, FOOT_POINTS, ha="left", va="top")
 
 
-def _fitted(tile: Picture, enlarged: float, side: int) -> Picture:
+def _fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Picture:
     """Return a tile in a square of *side* pixels.
 
-    Its pixels become squares of whole pixels where they fill most of it, and are averaged where
-    they are smaller than its own.
+    Its pixels become squares of whole pixels where they fill most of it. They are averaged where
+    they are smaller than its own; signed ones, of which some cancel, on a scale of their own anew.
     """
     step = max(1, int(enlarged))
     pixels = tile[::step, ::step]
@@ -98,7 +101,11 @@ def _fitted(tile: Picture, enlarged: float, side: int) -> Picture:
     if times * longest >= FULL * side:
         shown = pixels.repeat(times, axis=0).repeat(times, axis=1)
     else:
-        shown = averaged(pixels, *(max(1, n * side // longest) for n in (height, width)))
+        size = [max(1, n * side // longest) for n in (height, width)]
+        shown = averaged(pixels, *size)
+        if signed and longest > side:
+            values = np.moveaxis(averaged(pixels - np.float32(ZERO), *size), -1, 0)
+            shown = to_display(values, display_scale(values))
     square = np.full((side, side, 3), 255, dtype=np.uint8)
     top, left = ((side - n) // 2 for n in shown.shape[:2])
     square[top : top + shown.shape[0], left : left + shown.shape[1]] = shown

@@ -23,6 +23,8 @@ from convscope.results import Result
 
 CHOICES = ("consistent", "random")
 MOST_LAYERS = 6
+MOST_SHARED = 3
+"""Channels that share more of their nine images look for much the same thing."""
 
 Channels = Sequence[int] | Mapping[str, Sequence[int]]
 
@@ -54,35 +56,6 @@ class Plate(Result):
             for found in ([x.consistency for x in layers], [x.rise for x in layers])
         )
         return cls(tuple(units), consistency, rise, notes=units[0].notes)
-
-    def arrays(self) -> dict[str, Tensor]:
-        """Return the tensors by name, those of the k-th channel as ``k/NAME``."""
-        own = {"consistency": self.consistency, "rise": self.rise}
-        return own | {
-            f"{k}/{name}": tensor
-            for k, unit in enumerate(self.units)
-            for name, tensor in unit.arrays().items()
-        }
-
-    def facts(self) -> dict[str, Any]:
-        """Return everything but the tensors, fit for JSON."""
-        return {
-            "units": [unit.facts() for unit in self.units],
-            "notes": self.notes,
-            "partial": self.partial,
-            "made_with": self.made_with,
-        }
-
-    @classmethod
-    def made_of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Plate:
-        """Return the plate whose :meth:`arrays` and :meth:`facts`, read from JSON, these are."""
-        units = []
-        for k, own in enumerate(facts["units"]):
-            mine = {n.removeprefix(f"{k}/"): t for n, t in tensors.items() if n.startswith(f"{k}/")}
-            units.append(AtlasUnit.made_of(mine, own))
-        rest = {name: value for name, value in facts.items() if name != "units"}
-        whole = {name: tensor for name, tensor in tensors.items() if "/" not in name}
-        return super().made_of({**whole}, {**rest, "units": units})
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""
@@ -272,5 +245,10 @@ def _chosen(layer: LayerScan, count: int, choose: str, draw: np.random.Generator
     if choose == "random":
         return sorted(draw.permutation(live)[:count].tolist())
     score = np.nan_to_num(layer.consistency * layer.rise, nan=-np.inf)[live]
-    chosen: list[int] = live[np.argsort(-score, kind="stable")[:count]].tolist()
-    return chosen
+    images = [set(own[own >= 0].tolist()) for own in layer.image[:, :COMPARED]]
+    chosen: list[int] = []
+    again: list[int] = []
+    for channel in live[np.argsort(-score, kind="stable")].tolist():
+        known = any(len(images[channel] & images[other]) > MOST_SHARED for other in chosen)
+        (again if known else chosen).append(channel)
+    return [*chosen, *again][:count]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -249,8 +250,9 @@ class Scan(Result):
             count: how many channels of a layer to choose.
             choose: ``"consistent"`` takes those whose strongest entries are most alike to the
                 layer's other channels, times how far they stand above the typical peak
-                (:attr:`LayerScan.consistency` times :attr:`LayerScan.rise`); ``"random"`` any that
-                are ever active.
+                (:attr:`LayerScan.consistency` times :attr:`LayerScan.rise`), those last that share
+                more than three of their nine images with one before; ``"random"`` any that are
+                ever active.
             seed: of a random choice.
             rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
             memory: bytes, or a text such as ``"2GB"``, for the walks.

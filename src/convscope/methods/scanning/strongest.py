@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 NO_IMAGE = -1
-MOST_WITNESSES = 256
+MOST_WITNESSES = 512
 """Of a layer of more channels, so many evenly spaced ones tell how alike two places are."""
 
 LAST = np.iinfo(np.int64).max
@@ -21,7 +21,7 @@ def witnesses(channels: int) -> Integers:
     """Return the channels of a layer whose activations are kept wherever another one peaks.
 
     >>> witnesses(3), len(witnesses(1000))
-    (array([0, 1, 2]), 256)
+    (array([0, 1, 2]), 512)
     """
     count = min(channels, MOST_WITNESSES)
     return np.arange(count) * channels // count

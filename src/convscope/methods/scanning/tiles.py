@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,7 @@ class Tile:
 
     Attributes:
         patch: uint8 [H, W, 3], what the unit reads; hatched beyond the image.
-        projection: uint8 [H, W, 3], what drives it there; zero is mid-grey.
+        projection: uint8 [H, W, 3], what drives it there; zero, and what lies beyond, is mid-grey.
         window: top, left, bottom, right of the receptive field within the image.
         scale: the scale that the projection is shown on.
 
@@ -200,15 +201,19 @@ class _TileWork:
         window = net.receptive_fields.window(net.step(layer.read_at), row, column)
         top, left, bottom, right = window
         inside = projected[:, top:bottom, left:right]
-        values = presentable(net.preprocess.difference_to_pixels(inside))
-        scale = display_scale(values)
+        values = presentable(net.preprocess.difference_to_pixels(inside)).movedim(0, -1).numpy()
         height, width = shown.shape[:2]
         rows = beyond(top, bottom, height, field[0])
         columns = beyond(left, right, width, field[1])
         place, shape = (top - rows[0], left - columns[0]), TileShape.of(field, (height, width))
+        # Averaged before they are painted: fine waves of either sign would turn grey otherwise.
+        values = _reduced(values, shape)
+        scale = display_scale(values)
+        painted = to_display(np.moveaxis(values, -1, 0), scale)
+        patch = _reduced(shown[top:bottom, left:right], shape)
         return Tile(
-            _framed(shown[top:bottom, left:right], place, shape),
-            _framed(to_display(values, scale), place, shape),
+            _framed(patch, place, shape, hatched(shape.height, shape.width)),
+            _framed(painted, place, shape, np.full_like(painted, OUTSIDE, shape=(1, 1, 3))),
             window,
             scale,
         )
@@ -221,15 +226,23 @@ def picture(preprocess: Preprocess, image: Tensor) -> Picture:
     return np.ascontiguousarray(np.broadcast_to(shown, (*shown.shape[:2], 3)))
 
 
-def _framed(patch: Picture, place: tuple[int, int], shape: TileShape) -> Picture:
-    """Return a patch at its place in a tile, hatched where the field leaves the image."""
-    size = [max(1, round(side * shape.factor)) for side in patch.shape[:2]]
-    fitted = averaged(patch, size[0], size[1])
+def _reduced(patch: npt.NDArray[Any], shape: TileShape) -> npt.NDArray[Any]:
+    """Return a patch averaged down to its size in a tile, if it is larger than that."""
+    if shape.factor >= 1:
+        return patch
+    height, width = (max(1, round(side * shape.factor)) for side in patch.shape[:2])
+    return averaged(patch, height, width)
+
+
+def _framed(patch: Picture, place: tuple[int, int], shape: TileShape, ground: Picture) -> Picture:
+    """Return a patch at its place in a tile, on *ground* where the field leaves the image."""
+    times = max(1, int(shape.factor))
+    fitted = patch.repeat(times, axis=0).repeat(times, axis=1)
     if fitted.shape[:2] == (shape.height, shape.width):
         return fitted
-    tile = hatched(shape.height, shape.width).copy()
+    tile = np.array(np.broadcast_to(ground, (shape.height, shape.width, 3)))
     top, left = (round(p * shape.factor) for p in place)
-    room = tile[top : top + size[0], left : left + size[1]]
+    room = tile[top : top + fitted.shape[0], left : left + fitted.shape[1]]
     room[:] = fitted[: room.shape[0], : room.shape[1]]
     return tile
 
