@@ -67,7 +67,7 @@ def compare(net: cs.Network, images: Path, memory: str, out: Path) -> None:
 
 
 def report(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    cs.report(net, images, out, memory=memory, budget=120)
+    cs.report(net, images, folder=out, memory=memory, budget=120).save(out)
 
 
 Command = Callable[[cs.Network, Path, str, Path], None]

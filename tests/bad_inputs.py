@@ -745,7 +745,7 @@ def _calls() -> Iterator[tuple[str, Call]]:
         "diagnose": lambda w, net: cs.diagnose(net, w.images),
         "compare": lambda w, net: cs.compare(net, net, w.images),
         "draw": lambda w, net: cs.draw(net),
-        "report": lambda w, net: cs.report(net, w.images, w.folder / "new"),
+        "report": lambda w, net: cs.report(net, w.images, folder=w.folder / "new"),
     }
     for name, call in whole.items():
         for kind, made in nets.items():
@@ -845,8 +845,8 @@ VALUES: dict[str, Call] = {
     "thresholds as text": lambda w: cs.Thresholds(dead="much"),
     "compare: layers": lambda w: cs.compare(w.net, w.net, w.images, layers=[("0", "nope")]),
     "compare: sample": lambda w: cs.compare(w.net, w.net, w.images, sample=0),
-    "report: where": lambda w: cs.report(w.net, w.images, w.folder / "cat.png"),
-    "report: budget": lambda w: cs.report(w.net, w.images, w.folder / "new", budget="x"),
+    "report: where": lambda w: cs.report(w.net, w.images, folder=w.folder / "cat.png"),
+    "report: budget": lambda w: cs.report(w.net, w.images, budget="x"),
     "load: nothing": lambda w: cs.load(None),
     "load: a module": lambda w: cs.load(w.module),
     "load: weights": lambda w: cs.load("base", 3),

@@ -75,8 +75,8 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "titles": "the file's name stands on pictures",
     },
     "report": {
-        "out": "not yet renamed",
-        "names": "the file's name stands on pictures",
+        "folder": "--output, where that is one",
+        "titles": "the file's name stands on pictures",
         "default of budget": "a command should end before its reader leaves",
     },
     "sanity": {

@@ -1,5 +1,6 @@
 """The report: what it says, that it goes on where it was, and its page in a real browser."""
 
+import html
 import json
 import os
 import re
@@ -62,29 +63,76 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(folder, tmp_path_factory):
-    out = tmp_path_factory.mktemp("report") / "out"
-    return cs.report(network(), folder, out, pictures=[3])
+    return cs.report(network(), folder, [3], folder=tmp_path_factory.mktemp("report") / "out")
 
 
-def test_it_holds_every_section(made):
+@pytest.fixture(scope="module")
+def page(made, tmp_path_factory):
+    out = tmp_path_factory.mktemp("page") / "out"
+    made.save(out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".convscope",
+        "index.html",
+        "numbers.json",
+    ]
+    return out / "index.html"
+
+
+def test_it_holds_every_section(made, page):
     assert [section.name for section in made.sections] == NAMES
     assert not made.missing
-    assert not made.interrupted
-    text = made.page.read_text("utf-8")
+    assert made.partial == ""
+    text = page.read_text("utf-8")
     assert re.findall(r'<section id="(.*?)">', text) == ["findings", *NAMES]
-    assert made.page.stat().st_size < 10_000_000
+    assert page.stat().st_size < 10_000_000
 
 
-def test_its_findings_are_those_of_the_methods(made, folder):
+def test_it_shows_sums_up_and_saves_itself(made, page, tmp_path, monkeypatch):
+    assert len(repr(made)) < 1000
+    assert repr(made).startswith("small over 60 images of ")
+    assert "0: dead units" in repr(made)
+    frame = made._repr_html_()
+    assert frame.startswith("<iframe title=")
+    assert html.unescape(frame).count(page.read_text("utf-8").split("<footer>")[0]) == 1
+    titles = [row["finding"] for row in made.table()]
+    assert "0: dead units" in titles
+    made.save(tmp_path / "it.csv")
+    assert (tmp_path / "it.csv").read_text().startswith("finding,text,severity\n")
+    made.save(tmp_path / "it.safetensors")
+    loaded = cs.Report.load(tmp_path / "it.safetensors")
+    assert loaded.to_json() == made.to_json()
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again" / "index.html").read_text("utf-8") == page.read_text("utf-8")
+    with pytest.raises(OutputError, match=r"ending must be one of .json, .csv, .npz, .safetensors"):
+        made.save(tmp_path / "it.png")
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    made.show()
+    assert opened[0].endswith("/page/index.html")
+
+
+def test_what_was_fed_is_said_on_the_page_and_in_the_numbers(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(reporting, "TASKS", [])
+    net = cs.Network(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.zeros(1, 3, 24, 24))
+    found = cs.report(net, folder, [0])
+    note = "pixels 0 to 1, not normalised: no mean and std were given"
+    assert note in found.notes
+    assert note in found.to_dict()["notes"]
+    found.save(tmp_path / "out")
+    assert note in (tmp_path / "out" / "index.html").read_text("utf-8")
+
+
+def test_its_findings_are_those_of_the_methods(made, page, folder):
     found = cs.diagnose(network(), folder)
     named = [f"{f.layer}: {f.kind}" for f in found.findings]
     assert "0: dead units" in named
-    text = made.page.read_text("utf-8")
+    text = page.read_text("utf-8")
     # A stride of 2 under a kernel of 3: two methods find it, and the page says it once.
     assert "0: checkerboard" in named
     assert sorted(re.findall("<h3>(.*?)</h3>", text)) == sorted(named)
     assert [line.partition(": ")[0] for line in made.to_dict()["findings"]] == ["0"] * len(named)
-    numbers = json.loads(made.table.read_text("utf-8"))
+    numbers = json.loads(page.with_name("numbers.json").read_text("utf-8"))
+    assert numbers == json.loads(made.to_json())
     assert numbers["sections"]["diagnosis"]["layers"][0]["dead"] == [2]
     assert numbers["parameters"] == sum(p.numel() for p in network().module.parameters())
     layers = next(s for s in made.sections if s.name == "layers").tables[0]
@@ -96,15 +144,20 @@ def test_its_findings_are_those_of_the_methods(made, folder):
     assert occlusion["clean"]["probability"] == pytest.approx(chance, rel=1e-4)
 
 
-def test_a_second_time_only_the_page_is_made(made, folder, monkeypatch):
+def test_a_second_time_only_the_page_is_made(folder, tmp_path, monkeypatch):
     def never(*_):
         raise AssertionError("made again")
 
-    tasks = [replace(task, make=never) if task.share else task for task in reporting.TASKS]
+    kept = [task for task in reporting.TASKS if task.name in ("diagnosis", "layers", "projections")]
+    monkeypatch.setattr(reporting, "TASKS", kept)
+    made = cs.report(network(), folder, [3], folder=tmp_path / "out")
+    tasks = [replace(task, make=never) if task.share else task for task in kept]
     monkeypatch.setattr(reporting, "TASKS", tasks)
-    before = made.page.read_text("utf-8")
-    again = cs.report(network(), folder, made.page.parent, pictures=[3])
-    assert again.page.read_text("utf-8") == before
+    again = cs.report(network(), folder, [3], folder=tmp_path / "out")
+    for found, name in ((made, "first"), (again, "second")):
+        found.save(tmp_path / name)
+    pages = [(tmp_path / name / "index.html").read_text("utf-8") for name in ("first", "second")]
+    assert pages[0] == pages[1]
 
 
 def test_the_place_that_is_told_is_that_of_the_lowest_probability_measured():
@@ -142,18 +195,22 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(folder, tmp_path, m
     ]
     broken = [plain[0], replace(plain[1], make=fast("b", calls, KeyboardInterrupt)), plain[2]]
     monkeypatch.setattr(reporting, "TASKS", broken)
-    found = cs.report(network(), folder, tmp_path, pictures=[0])
-    assert found.interrupted
+    with pytest.raises(cs.Interrupted) as stopped:
+        cs.report(network(), folder, [0], folder=tmp_path)
+    found = stopped.value.result
+    assert found.partial == "interrupted"
     assert calls == ["a", "b"]
     assert [s.name for s in found.sections] == ["a"]
     assert len(found.missing) == 2
-    assert "a was made" in found.page.read_text("utf-8")
+    assert found.missing[1] == "C: interrupted; the same call goes on from here"
+    found.save(tmp_path)
+    assert "a was made" in (tmp_path / "index.html").read_text("utf-8")
     monkeypatch.setattr(reporting, "TASKS", plain)
-    found = cs.report(network(), folder, tmp_path, pictures=[0])
+    found = cs.report(network(), folder, [0], folder=tmp_path)
     assert calls == ["a", "b", "b", "c"]
     assert [s.name for s in found.sections] == ["a", "b", "c"]
     assert not found.missing
-    cs.report(network(1), folder, tmp_path, pictures=[0])  # other weights
+    cs.report(network(1), folder, [0], folder=tmp_path)  # other weights
     assert calls == ["a", "b", "b", "c", "a", "b", "c"]
 
 
@@ -161,7 +218,7 @@ def test_a_report_is_not_written_among_other_files_or_the_pictures_it_reads(fold
     (tmp_path / "letter.txt").touch()
     for out, why in ((tmp_path, "holds other files, and no report"), (folder / "a", "be among")):
         with pytest.raises(OutputError, match=why):
-            cs.report(network(), folder, out)
+            cs.report(network(), folder, folder=out)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
     assert not (folder / "a").exists()
 
@@ -173,7 +230,7 @@ def test_what_means_nothing_here_is_said_and_the_rest_is_made(folder, tmp_path, 
         reporting.Task("b", "Numbers", fast("b", calls), 1),
     ]
     monkeypatch.setattr(reporting, "TASKS", tasks)
-    found = cs.report(network(), folder, tmp_path, pictures=[0])
+    found = cs.report(network(), folder, [0], folder=tmp_path)
     assert found.missing == ("Pictures: because",)
     assert [s.name for s in found.sections] == ["b"]
 
@@ -181,7 +238,7 @@ def test_what_means_nothing_here_is_said_and_the_rest_is_made(folder, tmp_path, 
 def test_a_grid_is_said_where_no_diagnosis_said_it(folder, tmp_path, monkeypatch):
     tasks = [task for task in reporting.TASKS if task.name == "checkerboard"]
     monkeypatch.setattr(reporting, "TASKS", tasks)
-    found = cs.report(network(), folder, tmp_path, pictures=[0])
+    found = cs.report(network(), folder, [0], folder=tmp_path)
     assert [f.title for f in found.sections[0].findings] == ["0: checkerboard"]
 
 
@@ -191,7 +248,7 @@ def test_a_diagnosis_cut_short_names_its_share_of_the_budget(folder, tmp_path, m
     monkeypatch.setattr(sections, "diagnose", late)
     subject = sections.Subject(
         network(), SomeImages(images_of(folder, network()), 5), torch.zeros(1, 3, 24, 24), ("it",),
-        Shelf(tmp_path, {}), "1GB",
+        ("it",), Shelf(tmp_path, {}), "1GB",
     )  # fmt: skip
     section = sections.diagnosis(subject, 10.0, lambda *_: None)
     assert (
@@ -215,11 +272,11 @@ def test_the_budget_is_shared_and_what_it_leaves_out_is_said(folder, tmp_path, m
         reporting.Task(f"t{n + 1}", f"T{n + 1}", make, share) for n, share in enumerate([3, 1])
     ]
     monkeypatch.setattr(reporting, "TASKS", tasks)
-    found = cs.report(network(), folder, tmp_path, pictures=[0], budget=40)
+    found = cs.report(network(), folder, [0], folder=tmp_path, budget=40)
     assert given[0] == pytest.approx(30, abs=5)
     assert given[1] == pytest.approx(40, abs=5)
     assert found.missing == ("T1: cut short by the budget; more of it makes the rest",)
-    cs.report(network(), folder, tmp_path, pictures=[0], budget=40)
+    cs.report(network(), folder, [0], folder=tmp_path, budget=40)
     assert len(given) == 3  # the first one again
 
 
@@ -227,7 +284,7 @@ def test_pictures_are_two_of_the_images_that_can_be_read(folder, tmp_path, monke
     seen = []
 
     def make(subject, seconds, progress):
-        seen.append((subject.names, subject.pictures.shape))
+        seen.append((subject.titles, subject.pictures.shape))
         return Section("a", "A")
 
     monkeypatch.setattr(reporting, "TASKS", [reporting.Task("a", "A", make, 1)])
@@ -236,19 +293,19 @@ def test_pictures_are_two_of_the_images_that_can_be_read(folder, tmp_path, monke
     for name in ("1.png", "3.png"):
         (own / name).write_bytes((folder / f"0{name}").read_bytes())
     (own / "0.png").write_bytes(b"no picture")
-    cs.report(network(), own, tmp_path / "out")
+    cs.report(network(), own)
     assert seen == [(("1.png", "3.png"), (2, 3, 24, 24))]
     for file in own.glob("*.png"):
         file.write_bytes(b"no picture")
     with pytest.raises(DataError, match="no image of own can be read"):
-        cs.report(network(), own, tmp_path / "other")
+        cs.report(network(), own)
 
 
 def test_a_section_is_read_as_it_was_written(tmp_path):
     section = Section(
         "a", "A", ("one", "two"), (Picture("a.webp", "words", 3, 4, "title"),),
         (Table("caption", ("x", "y"), (("1", "2"), ("3", "4")), (1,)),),
-        (Finding("f", "text", 0.5),), "how", {"values": [1, 2.5]}, 1.25, False,
+        (Finding("f", "text", 0.5),), "how", {"values": (1, 2.5)}, 1.25, False,
     )  # fmt: skip
     shelf = Shelf(tmp_path, {"weights": "x"})
     shelf.keep(section)
@@ -277,7 +334,7 @@ def test_what_was_not_measured_of_a_layer_is_said(folder):
     net = network()
     found = cs.diagnose(net, folder)
     first = replace(found.layers[0], without=None)
-    table = layers_table(net, replace(found, layers=(first, *found.layers[1:])))
+    table = layers_table(net, (first, *found.layers[1:]))
     places = {row[0]: row for row in table.rows}
     assert places["1"][-5:] == ("–",) * 5  # a rectifier, which is never diagnosed
     assert places["0"][-5] == "1 of 6: 2"
@@ -349,8 +406,8 @@ def test_a_long_table_is_not_cut_off_and_its_caption_stays(tmp_path, width, fits
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 @pytest.mark.parametrize(("width", "colours"), SCREENS)
-def test_the_page_is_whole_in_a_browser(made, width, colours):
-    check_in_browser(made.page, width, colours, pictures=7)
+def test_the_page_is_whole_in_a_browser(page, width, colours):
+    check_in_browser(page, width, colours, pictures=7)
 
 
 def test_the_command_reports(folder, tmp_path):
@@ -366,7 +423,8 @@ def test_the_command_reports(folder, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     numbers = json.loads(done.stdout)
-    assert numbers["page"] == "out/index.html"
+    assert numbers["output"] == "out"
+    assert numbers["titles"] == ["05.png"]
     assert set(NAMES) - set(numbers["sections"]) <= {"sanity", "invariance"}
     text = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "05.png" in text

@@ -67,7 +67,8 @@ if TYPE_CHECKING:
     from convscope.methods.scanning.unit import AtlasUnit
     from convscope.models.plain import NetConfig
     from convscope.network import Layer, Network
-    from convscope.pages.report import Report, report
+    from convscope.pages.report import report
+    from convscope.pages.report_result import Report
     from convscope.pages.study import study_report
     from convscope.results import Result
     from convscope.study.comparison import Comparison, VariantResult
@@ -207,7 +208,8 @@ _HOMES = {
     "convscope.methods.scanning.sources": "Images",
     "convscope.models.plain": "NetConfig",
     "convscope.network": "Layer Network",
-    "convscope.pages.report": "Report report",
+    "convscope.pages.report": "report",
+    "convscope.pages.report_result": "Report",
     "convscope.pages.study": "study_report",
     "convscope.results": "Result",
     "convscope.study.comparison": "Comparison VariantResult",

@@ -288,19 +288,18 @@ class Result:
         return file.getvalue()
 
     def show(self, **options: Any) -> None:
-        """Show the figure: in the notebook, or else as a picture in the browser.
+        """Show the figure, or else the page: in the notebook, or else in the browser.
 
         Args:
             options: those of :meth:`plot`.
 
         """
         if "IPython" in sys.modules and _in_notebook():
-            import_module("IPython.display").display(self.plot(**options))
+            import_module("IPython.display").display(self.plot(**options) if self.figure else self)
             return
-        with tempfile.NamedTemporaryFile(suffix=".png", delete=False) as file:
-            path = Path(file.name)
-        self.save(path, **options)
-        webbrowser.open(path.as_uri())
+        place = Path(tempfile.mkdtemp(), "figure.png" if self.figure else "page")
+        self.save(place, **options)
+        webbrowser.open((place if self.figure else place / "index.html").as_uri())
 
 
 def _in_notebook() -> bool:

@@ -39,8 +39,9 @@ def kept(call: Callable[[], Any]) -> Any:
 
 
 def finish(
-    result: "Result", output: Path, as_json: bool, width: str, caption: str, **options: Any
-) -> None:
+    result: "Result", output: Path, as_json: bool, width: str = "text", caption: str = "short",
+    **options: Any,
+) -> None:  # fmt: skip
     """Write a result, and print its numbers as JSON, or its file, or first page, and a summary."""
     result.save(output, width=width, caption=caption, **options)
     if as_json:

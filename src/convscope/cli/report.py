@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.console import INTERRUPTED
 from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     AsJson,
@@ -13,9 +12,7 @@ from convscope.cli.options import (
     open_images,
     say_least,
 )
-from convscope.cli.printing import print_json, print_line, progress_bar
-
-FINDINGS_SHOWN = 10
+from convscope.cli.printing import finish, kept, progress_bar
 
 
 @network_options()
@@ -29,7 +26,13 @@ def report(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The folder to write; or numbers (.json), findings (.csv) or all of it (.npz, "
+            ".safetensors).",
+        ),
     ] = Path("report"),
     picture: Annotated[
         list[Path] | None,
@@ -47,35 +50,21 @@ def report(
     """
     from convscope.methods.budget import Deadline, parse_bytes
     from convscope.outputs import check_folder
-    from convscope.pages.report import KIND
-    from convscope.pages.report import report as write
+    from convscope.pages.report import report as make
+    from convscope.pages.report_result import Report
 
     seconds = None if budget == "none" else budget
     Deadline(seconds)
     parse_bytes(memory)
-    check_folder(output, KIND, images)
+    folder = None if Report.check(output).suffix else check_folder(output, Report.folder, images)
     net = network.load()
     say_least(net, memory)
     source = open_images(images, net)
-    pictures = [net.preprocess(path) for path in picture] if picture else None
-    names = [path.name for path in picture] if picture else None
     with progress_bar("reporting") as advance:
-        found = write(
-            net, source, output, pictures, names=names, budget=seconds, memory=memory,
-            progress=advance,
+        found = kept(
+            lambda: make(
+                net, source, picture, folder=folder, budget=seconds, memory=memory,
+                progress=advance,
+            )
         )  # fmt: skip
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        print_line(str(found.page))
-        findings = found.to_dict()["findings"]
-        for sentence in findings[:FINDINGS_SHOWN]:
-            print_line(f"  {sentence}")
-        if len(findings) > FINDINGS_SHOWN:
-            print_line(f"  and {len(findings) - FINDINGS_SHOWN} more on the page")
-        if not findings:
-            print_line("  nothing wrong was found")
-        for sentence in found.missing:
-            print_line(f"  missing: {sentence}")
-    if found.interrupted:
-        raise typer.Exit(INTERRUPTED)
+    finish(found, output, as_json)

@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Sequence
-from pathlib import Path
 
 from torch import Tensor
 
@@ -50,15 +49,6 @@ def taken_for(net: Network, images: Tensor, top: int = 1) -> list[list[tuple[str
         [(net.classes[n], p) for n, p in zip(own, found, strict=True)]
         for own, found in zip(places.tolist(), chances.tolist(), strict=True)
     ]
-
-
-def picture_titles(net: Network, images: Tensor, names: Sequence[str]) -> tuple[str, ...]:
-    """Return each image's name, with the most probable class where the network names classes."""
-    found = (taken_for(net, image[None])[0] for image in images)
-    return tuple(
-        f"{Path(name).name}: {best[0][0]} ({best[0][1]:.0%})" if best else name
-        for name, best in zip(names, found, strict=True)
-    )
 
 
 def class_numbers(

@@ -10,7 +10,7 @@ from typing import Any
 
 from convscope.outputs import finite, written_beside
 from convscope.pages.renderer import render
-from convscope.pages.section import Section, Shelf
+from convscope.pages.section import Finding, Section, Shelf
 from convscope.results import provenance
 
 PAGE, NUMBERS = "index.html", "numbers.json"
@@ -39,32 +39,38 @@ class Document:
     missing: tuple[str, ...] = ()
     healthy: str = ""
 
-    def write(self, shelf: Shelf, out: Path, about: dict[str, Any]) -> Path:
-        """Write the page and, beside it, its numbers; return the page."""
-        findings = sorted(
-            (finding for section in self.sections for finding in section.findings),
-            key=lambda finding: -finding.severity,
-        )
-        page = render(
-            "document.html",
-            document=self,
-            title=self.title,
-            findings=findings,
-            sources={p.file: shelf.source(p) for s in self.sections for p in s.pictures},
-            numbers_file=NUMBERS,
-        )
-        with written_beside(out / PAGE) as beside:
-            beside.write_text(page, "utf-8")
-        numbers = {
-            **about,
-            "findings": [f"{finding.title}: {finding.text}" for finding in findings],
+    @property
+    def findings(self) -> list[Finding]:
+        """What the sections found, the worst first."""
+        found = (finding for section in self.sections for finding in section.findings)
+        return sorted(found, key=lambda finding: -finding.severity)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what was found, what is missing, and the sections' numbers, fit for JSON."""
+        return {
+            "findings": [f"{finding.title}: {finding.text}" for finding in self.findings],
             "missing": self.missing,
             "sections": {
                 s.name: {"seconds": s.seconds, "whole": s.whole, **s.numbers} for s in self.sections
             },
             "made_with": provenance(),
         }
+
+    def page(self, shelf: Shelf) -> str:
+        """Return the page as HTML."""
+        return render(
+            "document.html",
+            document=self,
+            title=self.title,
+            sources={p.file: shelf.source(p) for s in self.sections for p in s.pictures},
+            numbers_file=NUMBERS,
+        )
+
+    def write(self, shelf: Shelf, out: Path, about: dict[str, Any]) -> Path:
+        """Write the page and, beside it, its numbers; return the page."""
+        with written_beside(out / PAGE) as beside:
+            beside.write_text(self.page(shelf), "utf-8")
         with written_beside(out / NUMBERS) as beside:
-            text = json.dumps(finite(numbers), indent=1, allow_nan=False)
+            text = json.dumps(finite({**self.numbers(), **about}), indent=1, allow_nan=False)
             beside.write_text(text + "\n", "utf-8")
         return out / PAGE

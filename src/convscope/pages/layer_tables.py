@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from convscope.methods.diagnosis.finding import named
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
@@ -15,10 +15,18 @@ UNKNOWN = "–"
 MEASURED = ("dead", "almost dead", "duplicates", "active", "answers kept without it")
 
 
-def layers_table(net: Network, diagnosis: Diagnosis | None) -> Table:
-    """Return every layer of a network, with what a diagnosis measured of its convolutions."""
-    measured = {row.name: row for row in diagnosis.layers} if diagnosis else {}
-    faulty = {finding.layer for finding in diagnosis.findings} if diagnosis else set()
+def layers_table(
+    net: Network, diagnosed: Sequence[LayerDiagnosis] = (), faulty: Collection[str] = ()
+) -> Table:
+    """Return every layer of a network, with what a diagnosis measured of its convolutions.
+
+    Args:
+        net: the network.
+        diagnosed: what was measured; nothing where there was no diagnosis.
+        faulty: the layers to mark.
+
+    """
+    measured = {row.name: row for row in diagnosed}
     layers = list(net.layers.values())
     rows = [
         _row(layer) + (_measured(measured.get(layer.name)) if measured else ()) for layer in layers

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
-from convscope.errors import Interrupted, OutputError, RuleError
+from convscope.errors import RuleError
 from convscope.figures.checkerboard import figure as checkerboard_figure
 from convscope.figures.diagnose import figure as diagnosis_figure
 from convscope.figures.draw import figure as architecture_figure
@@ -26,7 +25,7 @@ from convscope.methods.affordable import images_affordable
 from convscope.methods.checkerboard import checkerboard
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis import grid
-from convscope.methods.diagnosis.result import Diagnosis
+from convscope.methods.diagnosis.result import LayerDiagnosis
 from convscope.methods.draw import draw
 from convscope.methods.gridding.structure import GridFinding
 from convscope.methods.invariance import invariance
@@ -38,11 +37,11 @@ from convscope.methods.sanity import sanity
 from convscope.methods.scanning.sources import Images, SomeImages
 from convscope.network import Network
 from convscope.network.blocks import block_ends
+from convscope.packing import put_together
 from convscope.pages.layer_tables import found_in, layers_table, shortly
 from convscope.pages.section import PAPER_WIDTH, Finding, Section, Shelf
 from convscope.wording import counted
 
-DIAGNOSIS_FILE = "diagnosis.safetensors"
 DIAGNOSIS_PASSES = 9
 """What a diagnosis costs an image, in passes, as measured on VGG16."""
 SCAN_SHARE = 0.6
@@ -62,19 +61,22 @@ class Subject:
         net: the network.
         images: the images that it is diagnosed on.
         pictures: [N, C, H, W], on the CPU: those looked at closely, in its input space.
-        names: what these are called, one each.
+        titles: what these are called, one each.
+        answers: the same, each with its most probable class.
         shelf: where pictures and finished sections lie.
         memory: bytes for the maps, or a text such as ``"2GB"``.
+        done: the sections until now, by name.
 
     """
 
     net: Network
     images: Images
     pictures: Tensor
-    names: tuple[str, ...]
+    titles: tuple[str, ...]
+    answers: tuple[str, ...]
     shelf: Shelf
     memory: int | str
-    answers: tuple[str, ...] = field(default=())
+    done: dict[str, Section] = field(default_factory=dict)
 
 
 def architecture(subject: Subject, seconds: float | None, progress: Progress) -> Section:
@@ -104,7 +106,6 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         budget=None if seconds is None else round((1 - SCAN_SHARE) * seconds, 1),
     )  # fmt: skip
     found = replace(found, left_out=budgets.as_share(found.left_out))
-    found.save(subject.shelf.folder / DIAGNOSIS_FILE)
     words = [
         f"{counted(found.images, 'image')} {'was' if found.images == 1 else 'were'} looked at"
         + ("." if count == len(images) else f", spread evenly over {len(images):,}.")
@@ -133,12 +134,12 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
 
 def layers(subject: Subject, seconds: float | None, progress: Progress) -> Section:
     """List the layers, with what the diagnosis measured if there is one."""
-    found: Diagnosis | None = None
-    # The file may be of other weights or images; the section beside it says of which.
-    if subject.shelf.find("diagnosis") is not None:
-        with suppress(OutputError):
-            found = Diagnosis.load(subject.shelf.folder / DIAGNOSIS_FILE)
-    return Section("layers", "Layers", tables=(layers_table(subject.net, found),))
+    diagnosed: tuple[LayerDiagnosis, ...] = ()
+    faulty: set[str] = set()
+    if (section := subject.done.get("diagnosis")) is not None:
+        diagnosed = put_together(tuple[LayerDiagnosis, ...], section.numbers["layers"])
+        faulty = {finding["layer"] for finding in section.numbers["findings"]}
+    return Section("layers", "Layers", tables=(layers_table(subject.net, diagnosed, faulty),))
 
 
 def projections(subject: Subject, seconds: float | None, progress: Progress) -> Section:
@@ -164,7 +165,7 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
             "channel stands for in general, nor why the network answered as it did."
         ),
         numbers={
-            "pictures": subject.names,
+            "pictures": subject.titles,
             "answers": subject.answers,
             "projections": found.to_dict(),
         },
@@ -183,7 +184,7 @@ def _rule(net: Network) -> str:
 def grids(subject: Subject, seconds: float | None, progress: Progress) -> Section:
     """Measure the grids that strides leave in projections."""
     found = checkerboard(
-        subject.net, subject.pictures, top=4, rule=_rule(subject.net), titles=subject.names,
+        subject.net, subject.pictures, top=4, rule=_rule(subject.net), titles=subject.titles,
         budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
     drawn = checkerboard_figure(found, Style(PAPER_WIDTH, "full"))
@@ -232,15 +233,10 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
     stride = (max(1, patch[0] // 2), max(1, patch[1] // 2))
     ends = block_ends(net.graph)
     layer = net.graph.steps[ends[-1]].name if ends else None
-    options: dict[str, Any] = {"layer": layer, "memory": subject.memory, "titles": subject.names}
+    options: dict[str, Any] = {"layer": layer, "memory": subject.memory, "titles": subject.titles}
     if seconds is not None:
         options |= {"method": "adaptive", "budget": max(1.0 * count, seconds)}
-    try:
-        found = occlude_all(net, subject.pictures, [patch], stride, progress=progress, **options)
-    except Interrupted as stopped:
-        if stopped.result is None:
-            raise
-        found = stopped.result
+    found = occlude_all(net, subject.pictures, [patch], stride, progress=progress, **options)
     drawn = occlusion_figure(found, Style(PAPER_WIDTH, "full"))
     sentences = [_where(one, one.title) for one in found]
     return Section(
@@ -253,7 +249,7 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
             "something that the network sees, and what is there twice shows no drop."
         ),
         numbers={
-            "pictures": subject.names,
+            "pictures": subject.titles,
             "partial": found.partial,
             "occlusions": [one.to_dict() for one in found],
         },
@@ -284,7 +280,7 @@ def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -
     rules = ["deconvnet", "gradient"] if _rule(subject.net) == "deconvnet" else ["gradient"]
     found = sanity(
         subject.net, subject.pictures[:1], rules=rules, others=OTHER_UNITS, seeds=SEEDS,
-        title=subject.names[0], budget=seconds, memory=subject.memory, progress=progress,
+        title=subject.titles[0], budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
     figure = sanity_figure(found, Style(PAPER_WIDTH, "full"))
     verdicts = tuple(found.verdicts().values())
@@ -306,7 +302,7 @@ def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -
 def invariances(subject: Subject, seconds: float | None, progress: Progress) -> Section:
     """Move, enlarge and turn the pictures."""
     found = invariance(
-        subject.net, subject.pictures, steps=TRANSFORMATIONS, titles=subject.names,
+        subject.net, subject.pictures, steps=TRANSFORMATIONS, titles=subject.titles,
         budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
     figure = invariance_figure(found, Style(PAPER_WIDTH, "full"))

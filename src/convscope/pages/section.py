@@ -1,7 +1,7 @@
-"""Sections: what a page says of one thing, in words, tables and pictures; kept as files.
+"""Sections: what a page says of one thing, in words, tables and pictures.
 
-A section is written once and read again when the page is made anew, so that a report that was
-interrupted goes on where it was.
+Kept as files they are read again when the page is made anew, so that a report that was interrupted
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -118,35 +118,45 @@ class Section:
 
 
 class Shelf:
-    """A folder that keeps finished sections, for one subject.
+    """Finished sections and their pictures, for one subject.
 
     Args:
-        folder: the folder, made if missing.
+        folder: where they are kept as files, made if missing; None to keep none.
         subject: what the sections are about; those about anything else are not found.
+
+    Attributes:
+        files: the pictures' bytes, by the names of their files.
 
     """
 
-    def __init__(self, folder: Path, subject: dict[str, Any]) -> None:
+    def __init__(self, folder: Path | None, subject: dict[str, Any]) -> None:
         self.folder, self.subject = folder, json.loads(json.dumps(subject))
+        self.files: dict[str, bytes] = {}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
     def find(self, name: str) -> Section | None:
-        """Return a section that was kept, if it is about the same and its pictures are there."""
+        """Return a section kept as a file, if it is about the same and its pictures are there."""
+        if self.folder is None:
+            return None
         try:
             kept = json.loads((self.folder / f"{name}.json").read_text("utf-8"))
             if kept["subject"] != self.subject:
                 return None
-            found = put_together(Section, kept["section"])
+            found: Section = put_together(Section, kept["section"])
+            read = {one.file: (self.folder / one.file).read_bytes() for one in found.pictures}
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        there = all((self.folder / picture.file).is_file() for picture in found.pictures)
-        return found if there else None
+        self.files |= read
+        return found
 
     def keep(self, section: Section) -> None:
         """Write a section; its pictures lie there already."""
+        if self.folder is None:
+            return
         kept = {"subject": self.subject, "section": finite(asdict(section))}
         with written_beside(self.folder / f"{section.name}.json") as beside:
             beside.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", "utf-8")
@@ -203,17 +213,18 @@ class Shelf:
         self, content: bytes, name: str, kind: str, alternative: str, size: tuple[int, int],
         title: str = "",
     ) -> Picture:  # fmt: skip
-        """Write a picture file, and return it for a section."""
+        """Keep a picture, and return it for a section."""
         file = f"{name}.{kind}"
-        with written_beside(self.folder / file) as beside:
-            beside.write_bytes(content)
+        self.files[file] = content
+        if self.folder is not None:
+            with written_beside(self.folder / file) as beside:
+                beside.write_bytes(content)
         return Picture(file, alternative, *size, title)
 
     def source(self, picture: Picture) -> str:
         """Return a picture as an ``img`` wants it, the file's bytes included."""
         kind = picture.file.rpartition(".")[2]
-        content = (self.folder / picture.file).read_bytes()
-        return image_source(content, "svg+xml" if kind == "svg" else kind)
+        return image_source(self.files[picture.file], "svg+xml" if kind == "svg" else kind)
 
 
 def _cut(sheet: Sheet) -> list[float]:
