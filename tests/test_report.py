@@ -248,7 +248,7 @@ def test_a_diagnosis_cut_short_names_its_share_of_the_budget(folder, tmp_path, m
     monkeypatch.setattr(sections, "diagnose", late)
     subject = sections.Subject(
         network(), SomeImages(images_of(folder, network()), 5), torch.zeros(1, 3, 24, 24), ("it",),
-        ("it",), Shelf(tmp_path, {}), "1GB",
+        Shelf(tmp_path, {}), "1GB",
     )  # fmt: skip
     section = sections.diagnosis(subject, 10.0, lambda *_: None)
     assert (

@@ -16,10 +16,9 @@ from convscope import __version__
 from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted
 from convscope.images import Picture
 from convscope.methods import budget as budgets
-from convscope.methods.pictures import read, with_answers
+from convscope.methods.pictures import read
 from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.sources import Images, checked_image, images_of
-from convscope.methods.targets import answers
 from convscope.network import Network
 from convscope.network.shield import shielded
 from convscope.outputs import check_folder, claim_folder
@@ -113,11 +112,7 @@ def report(
     chosen, called = _pictures(net, source, pictures, titles)
     parts = None if folder is None else claim_folder(folder, Report.folder) / PARTS
     shelf = Shelf(parts, {} if parts is None else _about(net, source, chosen))
-    answered = None if net.answer is None else answers(net, chosen)
-    subject = Subject(
-        net, source, chosen, called, with_answers(net, called, answered), shelf, memory
-    )
-    work = _Sections(subject, deadline, progress)
+    work = _Sections(Subject(net, source, chosen, called, shelf, memory), deadline, progress)
     work.make()
     if work.partial == "interrupted":
         raise Interrupted("the report was stopped", work.report())

@@ -62,7 +62,6 @@ class Subject:
         images: the images that it is diagnosed on.
         pictures: [N, C, H, W], on the CPU: those looked at closely, in its input space.
         titles: what these are called, one each.
-        answers: the same, each with its most probable class.
         shelf: where pictures and finished sections lie.
         memory: bytes for the maps, or a text such as ``"2GB"``.
         done: the sections until now, by name.
@@ -73,7 +72,6 @@ class Subject:
     images: Images
     pictures: Tensor
     titles: tuple[str, ...]
-    answers: tuple[str, ...]
     shelf: Shelf
     memory: int | str
     done: dict[str, Section] = field(default_factory=dict)
@@ -146,7 +144,7 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
     """Show what drives the strongest channels of each block."""
     rule = _rule(subject.net)
     found = project(
-        subject.net, subject.pictures, rule=rule, top=TOP_UNITS, titles=subject.answers,
+        subject.net, subject.pictures, rule=rule, top=TOP_UNITS, titles=subject.titles,
         memory=subject.memory, progress=progress,
     )  # fmt: skip
     drawn = projection_figure(found, Style(PAPER_WIDTH, "full"))
@@ -166,7 +164,7 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
         ),
         numbers={
             "pictures": subject.titles,
-            "answers": subject.answers,
+            "answers": found.titles,
             "projections": found.to_dict(),
         },
     )
