@@ -1,6 +1,6 @@
 """What projections of the real SqueezeNet depend on: the sanity checks over several pictures.
 
-    python benchmarks/sanity.py DATA [--images 8] [--seeds 2] [--init centred]
+    python benchmarks/sanity.py DATA [--images 8] [--seeds 2] [--init centred] [--layer NAME]
 
 DATA holds imagenet-sample/ and squeezenet1_1/. Each picture's most probable class is projected; the
 other image, whose switches are taken, is the next picture. Numbers are means over the pictures with
@@ -8,6 +8,7 @@ the sample standard deviation over them, of each picture's mean over its seeds.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--init", default="centred")
+    parser.add_argument("--layer", help="the strongest unit of this layer instead of a class")
     options = parser.parse_args()
     weights = options.data / "squeezenet1_1" / "squeezenet1_1-imagenet.safetensors"
     net = cs.load("squeezenet1_1", weights=weights)
@@ -31,11 +33,40 @@ def main() -> None:
     found = []
     for place, (path, image) in enumerate(zip(chosen, images, strict=True)):
         other = images[(place + 1) % len(images)]
-        record = cs.sanity(net, image, seeds=options.seeds, init=options.init, other=other)
+        record = cs.sanity(
+            net, image, seeds=options.seeds, init=options.init, other=other, layer=options.layer
+        )
         found.append(record)
-        print(path.name, record.class_name, *record.verdicts().values(), sep="\n  ", flush=True)
+        print(path.name, record.unit, *record.verdicts().values(), sep="\n  ", flush=True)
+    print_verdicts(found)
     print_cascade(found)
     print_others(found)
+
+
+def print_verdicts(found: list[cs.Sanity]) -> None:
+    """Print what each rule's picture keeps in each test, what noise reaches, and what is said."""
+    last = len(found[0].layers) - 1
+    tests = {
+        f"{last // 2 + 1} layers random": ("randomised", last // 2),
+        f"all {last + 1} random": ("randomised", last),
+        "another class": ("units", None),
+        "a random signal": ("signals", None),
+        "other switches": ("switches", None),
+        "the image's edges": ("edges", None),
+    }
+    print("\n| changed | rule | alike | noise | signed | noise | kept | said |")
+    for name, test in tests.items():
+        for rule in found[0].rules:
+            kept = [record.kept(rule, *test) for record in found]
+            numbers = [
+                spread(torch.tensor([getattr(own, what)[side] for own in kept]))
+                for side in (0, 1)
+                for what in ("similarity", "noise")
+            ]
+            said = Counter(own.word or "may or may not depend" for own in kept)
+            share = spread(torch.tensor([own.share for own in kept]))
+            words = ", ".join(f"{word} {count}" for word, count in said.most_common())
+            print(f"| {name} | {rule} | {' | '.join(numbers)} | {share} | {words} |")
 
 
 def print_cascade(found: list[cs.Sanity]) -> None:
@@ -70,8 +101,8 @@ def print_others(found: list[cs.Sanity]) -> None:
             print(f"| {rule} | {measure} | {' | '.join(cells)} |")
     print("\n| rule | edges, rank | edges, SSIM | with random weights, rank | SSIM |")
     for r, rule in enumerate(found[0].rules):
-        own = torch.stack([record.edges[r] for record in found])
-        random = torch.stack([record.edges_randomised[r].nanmean(1) for record in found])
+        own = torch.stack([record.edges[r, [0, 2]] for record in found])
+        random = torch.stack([record.edges_randomised[r, [0, 2]].nanmean(1) for record in found])
         cells = [spread(column) for part in (own, random) for column in part.T]
         print(f"| {rule} | {' | '.join(cells)} |")
 

@@ -21,8 +21,8 @@ from convscope.figures.sheet import (
     picture_of,
 )
 from convscope.figures.style import Style
-from convscope.methods.sanity import NAN, similarities
-from convscope.methods.sanity_result import ALL_RANDOM, MEASURES, ONE_RANDOM, SIGNAL, Sanity
+from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
+from convscope.methods.similarity import MEASURES
 from convscope.network.rules import RULES
 
 GAP = 0.12
@@ -31,7 +31,7 @@ SIDE = 0.68
 SMALLEST, LARGEST = 1.0, 1.5
 """Inches of a tile, at least and at most."""
 TITLE = 0.34
-FOOT = 0.3
+FOOT = 0.43
 LINE = 0.125
 TOP_TILE = 1.45
 BESIDE = 6.5
@@ -187,11 +187,11 @@ def _draw_tiles(
             axes = sheet.axes(corner, top, tile)
             axes.imshow(to_display(shown, scale), interpolation="nearest")
             axes.set_axis_off()
-            alike = float(similarities(found.pictures[row, 0], pixels)[0]) if column else NAN
             foot = [(f"±{number(scale.limit)}" if scale.limit else "nothing arrives", INK)]
+            alike, noise = found.alike[row, column].tolist()
             if not math.isnan(alike):
-                by_chance = alike <= float(found.chance[row, 0])
-                foot.append((f"{alike:.2f} alike", PALE if by_chance else INK))
+                colour = INK if alike > noise else PALE
+                foot += [(f"{alike:.2f} alike", colour), (f"noise {noise:.2f}", colour)]
             for line, (text, colour) in enumerate(foot):
                 at = top + tile + 0.03 + line * LINE
                 middle = corner + tile / 2
@@ -207,9 +207,6 @@ def _draw_charts(sheet: Sheet, found: Sanity, top: float, layout: _Layout) -> No
         corner = MARGIN + column * room + CHART_SIDE
         above = top + line * (HEAD + CHART + CHART_FOOT) + HEAD
         axes = sheet.axes(corner, above, room - CHART_SIDE - 0.12, CHART)
-        chance = found.chance[:, place].nan_to_num(0.0)
-        # Of all rules together: they differ little, and three bands would hide each other.
-        axes.axhspan(low, max(0.0, float(chance.max())), color="#e8e8e8", zorder=0, label="chance")
         for rule in found.rules:
             _draw_curve(axes, found, rule, measure)
         axes.axhline(0, color="#888888", linewidth=0.8)
@@ -226,9 +223,9 @@ def _draw_charts(sheet: Sheet, found: Sanity, top: float, layout: _Layout) -> No
         )  # fmt: skip
         if not column:
             axes.set_ylabel("1: the same picture", fontsize=FOOT_POINTS, color=INK)
-        if not place:
+        if place == 1:  # between curves that stay at one and at zero
             axes.legend(
-                fontsize=FOOT_POINTS, loc="lower left", handlelength=1.8, facecolor="white",
+                fontsize=FOOT_POINTS, loc="center left", handlelength=1.8, facecolor="white",
                 edgecolor="none", borderaxespad=0.2,
             )  # fmt: skip
         axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
@@ -254,6 +251,12 @@ def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
     x, y = np.concatenate([[0], stages]), np.concatenate([[1.0], mean])
     marker = "." if found.partial else ""  # lines span what was not computed
     axes.plot(x, y, color=colour, linestyle=DASHES[rule], label=rule, linewidth=1.5, marker=marker)
+    noise = found.noise(rule, measure).numpy()
+    label = "thin: noise" if rule == found.rules[-1] else None
+    axes.plot(
+        stages, noise[known], color=colour, alpha=0.45, linewidth=0.9, linestyle=DASHES[rule],
+        label=label,
+    )  # fmt: skip
 
 
 def _spread(found: Sanity) -> str:
@@ -282,8 +285,8 @@ def _caption(found: Sanity) -> list[str]:
     sources = "; ".join(f"{rule}: {RULES[rule].source}" for rule in found.rules)
     scales = [display_scale(pixels) for row in found.pictures for pixels in row]
     lines = [
-        "What drives the unit, as it is and with something taken away. Grey: no more alike than by "
-        "chance.",
+        "What drives the unit, as it is and with something taken away. Grey: no more alike than "
+        "noise of the same support and envelope.",
         "A picture that claims to show what the network learned must change with the "
         "weights (Adebayo et al., arXiv 1810.03292) and with the unit (Mahendran & Vedaldi 2016), "
         "and must not merely be the image's edges (Nie et al., arXiv 1805.07039).",
@@ -297,10 +300,11 @@ def _caption(found: Sanity) -> list[str]:
             f"keep the masks of this image."
         )
     lines.append(
-        "'alike' and the sentences: Spearman's rank correlation of |projection| with the picture "
-        "as it is; 1 is the same picture. By chance: the same to pictures of its own support and "
-        "envelope whose pixels are shuffled within them. SSIM: of pictures scaled as shown. Edges: "
-        "Sobel."
+        "'alike' and 'places': Spearman's rank correlation of |projection| with the picture as it "
+        "is; 1 is the same picture; 'signs': that of the projection with its signs. Noise: what "
+        "one in twenty draws exceeds in which one of the two pictures has its pixels shuffled "
+        "within three by three and its signs drawn. Kept: of the way from noise to the same "
+        "picture, the mean of places and signs. SSIM: of pictures scaled as shown. Edges: Sobel."
     )
     share = max(scale.clipped for scale in scales)
     lines.append(

@@ -1,18 +1,18 @@
 """Sanity checks: whether a projection depends on what it claims to show."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from convscope.arguments import check_seed
-from convscope.display import display_scale
 from convscope.errors import ConvscopeError, ImageError, Interrupted, UnitError
 from convscope.images import Picture
 from convscope.methods import budget as budgets
-from convscope.methods.chance import noise_like
+from convscope.methods.chance import DRAWS, Chance, noise_like
 from convscope.methods.pictures import read
 from convscope.methods.project import LayerName, chosen_rule
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
@@ -22,12 +22,8 @@ from convscope.methods.randomisation import (
     randomised,
     stages_of,
 )
-from convscope.methods.sanity_result import ALL_RANDOM, MEASURES, ONE_RANDOM, SIGNAL, Sanity
-from convscope.methods.similarity import (
-    edges,
-    rank_correlation,
-    structural_similarity,
-)
+from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
+from convscope.methods.similarity import MEASURES, Prepared, edges, similarities
 from convscope.methods.targets import Target
 from convscope.network import Network
 from convscope.network.graph import Graph
@@ -44,9 +40,6 @@ REMEMBERS_ALL = RULES["guided"]
 
 COLUMNS_RANDOM = 4
 """How many stages of the randomisation are kept as pictures."""
-
-SHUFFLES = 8
-"""Pictures of the projection's envelope that tell what chance makes."""
 
 MIRRORED = "the image mirrored left to right"
 NAN = float("nan")
@@ -81,8 +74,8 @@ def sanity(
     - the pooling switches of another image (Springenberg et al. 2015). Only the switches are its;
       the masks of the rectifiers, under the rules that have any, stay those of the image.
 
-    Beside each stands what chance makes of pictures that light up in the same places: how alike the
-    projection is to ones of its own support and envelope, but shuffled within them.
+    Beside each similarity stands what noise reaches: pictures of the support and the envelope of
+    one of the two compared, with nothing else of it. Verdicts come from what exceeds that.
 
     The network is not touched: the random weights go into a copy.
 
@@ -145,19 +138,19 @@ def sanity(
     stages = stages_of(net.graph, unit.start)
     if not stages:
         raise UnitError(f"nothing below layer {unit.name(net)!r} of {net.name} was learned")
-    work = _Work(net, checked, name, unit, chosen, stages, budgets.parse_bytes(memory), progress)
-    seeded = [seed + n for n in range(seeds)]
-    work.total = len(chosen) * (2 + 2 * others + seeds * len(stages))
+    work = _Work(
+        net, checked, swapped, name, unit, chosen, stages, budgets.parse_bytes(memory), progress,
+        [seed + n for n in range(seeds)], init, others,
+    )  # fmt: skip
     partial = ""
     try:
-        tests = work.fixed_tests(seed, others, swapped, deadline)
-        if not work.cascade(seeded, init, deadline) or tests.cut:
+        if not work.run(deadline):
             partial = "budget"
     except KeyboardInterrupt:
-        if not work.randomised:
+        if not work.stages_done:
             raise
         partial = "interrupted"
-    found = _result(work, tests, seeded, init, partial, swapped_name if work.pools else None)
+    found = work.result(partial, swapped_name)
     if partial == "interrupted":
         raise Interrupted("the sanity check was stopped", found)
     return found
@@ -170,45 +163,119 @@ def _single(net: Network, image: Tensor | Picture, title: str | None) -> tuple[T
     return checked, name
 
 
-@dataclass
-class _Tests:
-    """What does not take random weights."""
+class _Reference:
+    """A picture that others are compared with, and noise like it.
 
-    units: Tensor
-    signals: Tensor
-    switches: Tensor
-    other_units: tuple[int, ...]
-    cut: bool
+    Args:
+        pixels: [C, H, W].
+        seed: of the noise.
+
+    """
+
+    def __init__(self, pixels: Tensor, seed: int) -> None:
+        self.prepared = Prepared.of(pixels)
+        generator = torch.Generator().manual_seed(seed)
+        # Made once, for everything that is compared with the picture.
+        self.noise = [Prepared.of(noise_like(pixels, generator)) for _ in range(DRAWS // 2)]
+
+    def compared(self, pixels: Tensor, draws: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Return how like this another picture is, [M], and would be if either were noise, [M, D].
+
+        Args:
+            pixels: [C, H, W].
+            draws: D, an even number; one half with noise like this picture.
+            seed: of the noise.
+
+        """
+        other = Prepared.of(pixels)
+        found = similarities(self.prepared, other)
+        if bool(found[0].isnan()):
+            return found, torch.full((len(MEASURES), draws), NAN, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(seed)
+        drawn = []
+        for n in range(draws // 2):
+            own = self.noise[(seed + n) % len(self.noise)]
+            drawn.append(similarities(own, other))
+            drawn.append(similarities(self.prepared, Prepared.of(noise_like(pixels, generator))))
+        return found, torch.stack(drawn, 1)
 
 
-@dataclass
+class _Test:
+    """The similarities of one test as they come in, and what noise reaches.
+
+    Args:
+        rules: how many there are.
+        shape: of what is changed, such as seeds and layers.
+        pooled: over how many of these a verdict takes the mean.
+
+    """
+
+    def __init__(self, rules: int, shape: tuple[int, ...], pooled: int) -> None:
+        self.draws = 2 * -(-DRAWS // (2 * pooled))
+        self.similarity = torch.full((rules, len(MEASURES), *shape), NAN, dtype=torch.float64)
+        self.chance = self.similarity[..., None].repeat(*[1] * (2 + len(shape)), self.draws)
+        self.done = 0
+
+    def add(
+        self, references: Sequence[_Reference], pictures: Sequence[Tensor], *place: int
+    ) -> Tensor:
+        """Compare a picture of each rule; return the first measure and its noise, [R, 2]."""
+        self.done += 1
+        told = []
+        for row, (reference, pixels) in enumerate(zip(references, pictures, strict=True)):
+            found, drawn = reference.compared(pixels, self.draws, self.done)
+            self.similarity.movedim(1, -1)[(row, *place)] = found
+            self.chance.movedim(1, -2)[(row, *place)] = drawn
+            told.append(torch.stack([found[0], Chance(drawn).level[0]]))
+        return torch.stack(told)
+
+
 class _Work:
     """The projections as they come in."""
 
-    net: Network
-    image: Tensor
-    title: str
-    unit: ProjectedUnit
-    rules: list[Rule]
-    stages: list[Stage]
-    memory: int
-    progress: Progress | None
-    total: int = 0
-    done: int = 0
-    originals: list[Tensor] = field(default_factory=list)
-    columns: dict[str, list[Tensor]] = field(default_factory=dict)
-    randomised: dict[tuple[int, int], list[Tensor]] = field(default_factory=dict)
-    edges_randomised: dict[int, list[Tensor]] = field(default_factory=dict)
-
-    @property
-    def start(self) -> int:
-        return self.unit.start
+    def __init__(
+        self,
+        net: Network,
+        image: Tensor,
+        swapped: Tensor,
+        title: str,
+        unit: ProjectedUnit,
+        rules: list[Rule],
+        stages: list[Stage],
+        memory: int,
+        progress: Progress | None,
+        seeds: list[int],
+        init: str,
+        others: int,
+    ) -> None:
+        self.net, self.image, self.swapped, self.title = net, image, swapped, title
+        self.unit, self.start, self.rules, self.stages = unit, unit.start, rules, stages
+        self.memory, self.progress = memory, progress
+        self.seeds, self.init = seeds, init
+        graph = net.graph
+        self.shape = graph.steps[self.start].shape
+        drawn = np.random.default_rng(seeds[0]).permutation(self.shape[1])
+        self.channels = [int(c) for c in drawn if c != unit.channel][:others]
+        self.pools = [
+            index
+            for index in graph.needed_for([self.start])
+            if isinstance(graph.steps[index].operation, MaxPool | AdaptiveMaxPool)
+        ]
+        self.done, self.stages_done = 0, 0
+        self.total = len(rules) * (2 + 2 * others + len(seeds) * len(stages))
+        self.columns: dict[str, tuple[list[Tensor], Tensor]] = {}
+        count = len(rules)
+        self.tests = {
+            "randomised": _Test(count, (len(seeds), len(stages)), len(seeds)),
+            "units": _Test(count, (len(self.channels),), max(1, len(self.channels))),
+            "signals": _Test(count, (others,), others),
+            "switches": _Test(count, (), 1),
+            "edges": _Test(count, (), 1),
+            "edges_randomised": _Test(count, (len(seeds),), len(seeds)),
+        }
 
     def ascent(self, graph: Graph, image: Tensor) -> Ascent:
         return ascend(graph, image, [self.start], REMEMBERS_ALL)
-
-    def signal(self, channel: int) -> Tensor:
-        return self.unit.signal(self.image, self.net.graph.steps[self.start].shape, channel)
 
     def projections(self, graph: Graph, ascent: Ascent, signal: Tensor) -> list[Tensor]:
         """Return the projection under each rule, cut to what the unit reads, on the CPU."""
@@ -224,105 +291,84 @@ class _Work:
             self.progress(self.done, self.total)
         return found
 
-    def compared(self, found: list[Tensor]) -> Tensor:
-        """Return the similarity of each projection to the original, [R, M]."""
-        return torch.stack(
-            [similarities(*pair) for pair in zip(self.originals, found, strict=True)]
-        )
+    def run(self, deadline: budgets.Deadline) -> bool:
+        """Do all tests; return whether all was done in time."""
+        whole = self.fixed_tests(deadline)
+        return self.cascade(deadline) and whole
 
-    def fixed_tests(
-        self, seed: int, count: int, swapped: Tensor, deadline: budgets.Deadline
-    ) -> _Tests:
-        """Project the image as it is, other units, random signals, and with other switches."""
-        graph = self.net.graph
+    def fixed_tests(self, deadline: budgets.Deadline) -> bool:
+        """Project the image as it is, other units, random signals, and with other switches.
+
+        Returns:
+            whether there was time for all units and signals.
+
+        """
+        graph, unit = self.net.graph, self.unit
+        self.signal = unit.signal(self.image, self.shape, unit.channel)
         ascent = self.ascent(graph, self.image)
-        self.originals = self.projections(graph, ascent, self.signal(self.unit.channel))
-        self.columns["as it is"] = self.originals
-        shape = graph.steps[self.start].shape
-        drawn = np.random.default_rng(seed).permutation(shape[1])
-        channels = [int(c) for c in drawn if c != self.unit.channel][:count]
-        units: list[list[Tensor]] = []
-        for c in channels:
-            if units and deadline.passed:
+        originals = self.projections(graph, ascent, self.signal)
+        self.originals = [_Reference(pixels, self.seeds[0]) for pixels in originals]
+        self.steep = [_Reference(self.edge_map[None], self.seeds[0])] * len(self.rules)
+        self.columns["as it is"] = originals, torch.full((len(self.rules), 2), NAN)
+        self.tests["edges"].add(self.steep, originals)
+        for place, channel in enumerate(self.channels):
+            if place and deadline.passed:
                 break
-            units.append(self.projections(graph, ascent, self.signal(c)))
-        generator = torch.Generator().manual_seed(seed)
-        signals: list[list[Tensor]] = []
-        while len(signals) < count and not (signals and deadline.passed):
-            positive = torch.rand(shape, generator=generator).to(self.image)
-            signals.append(self.projections(graph, ascent, positive))
-        if units:
-            other = channels[0]
-            name = class_title(self.net, other) if self.unit.class_name else f"channel {other}"
-            self.columns[f"{name} instead"] = units[0]
-        self.columns[SIGNAL] = signals[0]
-        switches = torch.full((len(self.rules), len(MEASURES)), NAN, dtype=torch.float64)
+            signal = unit.signal(self.image, self.shape, channel)
+            found = self.projections(graph, ascent, signal)
+            told = self.tests["units"].add(self.originals, found, place)
+            if not place:
+                name = class_title(self.net, channel) if unit.class_name else f"channel {channel}"
+                self.columns[f"{name} instead"] = found, told
+        generator = torch.Generator().manual_seed(self.seeds[0])
+        signals = self.tests["signals"]
+        for place in range(signals.similarity.shape[2]):
+            if place and deadline.passed:
+                break
+            positive = torch.rand(self.shape, generator=generator).to(self.image)
+            found = self.projections(graph, ascent, positive)
+            told = signals.add(self.originals, found, place)
+            self.columns.setdefault(SIGNAL, (found, told))
         if self.pools:
-            saved = self.ascent(graph, swapped).saved
+            saved = self.ascent(graph, self.swapped).saved
             mixed = {**ascent.saved, **{index: saved[index] for index in self.pools}}
-            found = self.projections(
-                graph, replace(ascent, saved=mixed), self.signal(self.unit.channel)
-            )
-            switches = self.compared(found)
-            self.columns["other switches"] = found
-        return _Tests(
-            self._stacked([self.compared(one) for one in units]),
-            self._stacked([self.compared(one) for one in signals]),
-            switches,
-            tuple(channels[: len(units)]),
-            len(units) < len(channels) or len(signals) < count,
-        )
-
-    def _stacked(self, found: list[Tensor]) -> Tensor:
-        empty = torch.empty(len(self.rules), len(MEASURES), 0, dtype=torch.float64)
-        return torch.stack(found, dim=2) if found else empty
-
-    @property
-    def pools(self) -> list[int]:
-        graph = self.net.graph
-        return [
-            index
-            for index in graph.needed_for([self.start])
-            if isinstance(graph.steps[index].operation, MaxPool | AdaptiveMaxPool)
-        ]
+            found = self.projections(graph, replace(ascent, saved=mixed), self.signal)
+            told = self.tests["switches"].add(self.originals, found)
+            self.columns["other switches"] = found, told
+        return all(test.done == test.similarity.shape[2] for test in (self.tests["units"], signals))
 
     @property
     def shown(self) -> list[int]:
         """The stages that are kept as pictures."""
         return sorted(budgets.far_apart(len(self.stages))[:COLUMNS_RANDOM])
 
-    def cascade(self, seeds: list[int], init: str, deadline: budgets.Deadline) -> bool:
+    def cascade(self, deadline: budgets.Deadline) -> bool:
         """Randomise ever more layers; return whether all was done in time."""
         graph = self.net.graph
-        signal = self.signal(self.unit.channel)
-        for place, seed in enumerate(seeds):
+        for place, seed in enumerate(self.seeds):
             # Beyond the first answer, a seed that there is no time for need not be drawn.
             if place and deadline.passed:
                 return False
-            replaced = randomised(graph, self.stages, init, seed)
+            replaced = randomised(graph, self.stages, self.init, seed)
             for stage in budgets.far_apart(len(self.stages)):
-                if self.randomised and deadline.passed:
+                if self.stages_done and deadline.passed:
                     return False
                 constants = {k: v for own in replaced[: stage + 1] for k, v in own.items()}
                 other = self.net.with_constants(constants).graph
-                found = self.projections(other, self.ascent(other, self.image), signal)
+                found = self.projections(other, self.ascent(other, self.image), self.signal)
+                told = self.tests["randomised"].add(self.originals, found, place, stage)
                 if not place and stage in self.shown:
-                    self.columns[self._title(stage)] = found
+                    self.columns[self._title(stage)] = found, told
                 if stage == len(self.stages) - 1:
-                    self.edges_randomised[place] = self.edge_similarities(found)
-                self.randomised[place, stage] = [
-                    similarities(*pair) for pair in zip(self.originals, found, strict=True)
-                ]
+                    self.tests["edges_randomised"].add(self.steep, found, place)
+                self.stages_done += 1
         return True
 
     def _title(self, stage: int) -> str:
         if stage == len(self.stages) - 1:
             return ALL_RANDOM if stage else ONE_RANDOM
-        return (
-            f"{self.stages[stage].name} random"
-            if not stage
-            else (f"down to {self.stages[stage].name}")
-        )
+        name = self.stages[stage].name
+        return f"down to {name}" if stage else f"{name} random"
 
     @property
     def edge_map(self) -> Tensor:
@@ -330,109 +376,53 @@ class _Work:
         steep = edges(self.net.preprocess.to_pixels(self.image[0]))
         return steep[top:bottom, left:right]
 
-    def edge_similarities(self, found: list[Tensor]) -> list[Tensor]:
-        """Return the rank correlation and the SSIM of |projection| with the edges, one a rule."""
-        steep = self.edge_map[None]
-        return [similarities(steep, pixels)[[0, 2]] for pixels in found]
+    def result(self, partial: str, other: str) -> Sanity:
+        """Return all that was found."""
+        notes = list(self.net.notes)
+        if partial:
+            total = len(self.seeds) * len(self.stages)
+            notes.append(f"stopped early: {self.stages_done} of {total} randomised networks")
+        # The original, ever more layers random, then what else was changed.
+        random = [self._title(stage) for stage in self.shown]
+        first, *rest = [name for name in self.columns if name not in random]
+        columns = [first, *(name for name in random if name in self.columns), *rest]
+        tests = self.tests
+        found: dict[str, Any] = {name: test.similarity for name, test in tests.items()}
+        chance = {name: Chance(test.chance) for name, test in tests.items()}
+        for name in ("units", "signals"):
+            found[name] = found[name][..., : tests[name].done]
+            chance[name] = Chance(chance[name].draws[:, :, : tests[name].done])
+        return Sanity(
+            image=self.image[0].cpu(),
+            **found,
+            chance=chance,
+            silent=found["randomised"][:, 0].isnan() & self._computed(),
+            pictures=torch.stack([torch.stack(self.columns[name][0]) for name in columns], dim=1),
+            alike=torch.stack([self.columns[name][1] for name in columns], dim=1),
+            edge_map=self.edge_map,
+            columns=tuple(columns),
+            layers=tuple(stage.name for stage in self.stages),
+            rules=tuple(rule.name for rule in self.rules),
+            start=self.unit.name(self.net),
+            channel=self.unit.channel,
+            position=self.unit.place,
+            class_name=self.unit.class_name,
+            window=self.unit.window,
+            init=self.init,
+            seeds=tuple(self.seeds),
+            other_units=tuple(self.channels[: tests["units"].done]),
+            other=other if self.pools else None,
+            network=self.net.name,
+            preprocess=self.net.preprocess,
+            title=self.title,
+            partial=partial,
+            notes=tuple(notes),
+        )
 
-
-def similarities(one: Tensor, other: Tensor) -> Tensor:
-    """Return how alike two projections are by each of :data:`MEASURES`, [M], float64.
-
-    Args:
-        one: [C, H, W]; it is summed over C, by magnitude or with its sign.
-        other: [C', H, W], the same.
-
-    Returns:
-        the similarities; NaN where one of them is zero everywhere or not finite. For SSIM each is
-        divided by its own 99.9 % quantile of |value| and clipped there, as it is shown.
-
-    """
-    found = torch.full((len(MEASURES),), NAN, dtype=torch.float64)
-    pair = [pixels.detach().cpu().double() for pixels in (one, other)]
-    if not all(bool(pixels.any()) and bool(pixels.isfinite().all()) for pixels in pair):
+    def _computed(self) -> Tensor:
+        """Return [S, T], bool: which networks were projected through before the work stopped."""
+        count, order = len(self.stages), budgets.far_apart(len(self.stages))
+        found = torch.zeros(len(self.seeds), count, dtype=torch.bool)
+        for n in range(self.stages_done):
+            found[n // count, order[n % count]] = True
         return found
-    for place, (maps, low) in enumerate(
-        (([p.abs().sum(0) for p in pair], 0.0), ([p.sum(0) for p in pair], -1.0))
-    ):
-        found[place] = rank_correlation(*maps)
-        limits = [display_scale(m).limit for m in maps]
-        if min(limits) > 0:
-            scaled = [(m / limit).clamp(low, 1) for m, limit in zip(maps, limits, strict=True)]
-            found[2 + place] = structural_similarity(scaled[0], scaled[1], 1 - low)
-    return found
-
-
-def by_chance(pixels: Tensor) -> Tensor:
-    """Return how alike a projection is to others of its support and envelope, [M], float64.
-
-    Of several drawn, the most alike by each measure.
-    """
-    if not bool(pixels.any()) or not bool(pixels.isfinite().all()):
-        return torch.full((len(MEASURES),), NAN, dtype=torch.float64)
-    drawn = [
-        similarities(pixels, noise_like(pixels, torch.Generator().manual_seed(seed)))
-        for seed in range(SHUFFLES)
-    ]
-    return torch.stack(drawn).amax(0)
-
-
-def _result(
-    work: _Work,
-    tests: _Tests,
-    seeds: list[int],
-    init: str,
-    partial: str,
-    other: str | None,
-) -> Sanity:
-    rules, layers = len(work.rules), len(work.stages)
-    found = torch.full((rules, len(MEASURES), len(seeds), layers), NAN, dtype=torch.float64)
-    silent = torch.zeros(rules, len(seeds), layers, dtype=torch.bool)
-    for (place, stage), values in work.randomised.items():
-        found[:, :, place, stage] = torch.stack(values)
-        silent[:, place, stage] = found[:, 0, place, stage].isnan()
-    random_edges = torch.full((rules, 2, len(seeds)), NAN, dtype=torch.float64)
-    for place, values in work.edges_randomised.items():
-        random_edges[:, :, place] = torch.stack(values)
-    columns = _ordered(work)
-    notes = list(work.net.notes)
-    if partial:
-        done = len(work.randomised)
-        notes.append(f"stopped early: {done} of {len(seeds) * layers} randomised networks")
-    return Sanity(
-        image=work.image[0].cpu(),
-        randomised=found,
-        silent=silent,
-        units=tests.units,
-        signals=tests.signals,
-        edges=torch.stack(work.edge_similarities(work.originals)),
-        edges_randomised=random_edges,
-        switches=tests.switches,
-        chance=torch.stack([by_chance(pixels) for pixels in work.originals]),
-        pictures=torch.stack([torch.stack(work.columns[name]) for name in columns], dim=1),
-        edge_map=work.edge_map,
-        columns=tuple(columns),
-        layers=tuple(stage.name for stage in work.stages),
-        rules=tuple(rule.name for rule in work.rules),
-        start=work.unit.name(work.net),
-        channel=work.unit.channel,
-        position=work.unit.place,
-        class_name=work.unit.class_name,
-        window=work.unit.window,
-        init=init,
-        seeds=tuple(seeds),
-        other_units=tests.other_units,
-        other=other,
-        network=work.net.name,
-        preprocess=work.net.preprocess,
-        title=work.title,
-        partial=partial,
-        notes=tuple(notes),
-    )
-
-
-def _ordered(work: _Work) -> list[str]:
-    """Return the columns: the original, ever more layers random, then what else was changed."""
-    random = [work._title(stage) for stage in work.shown]
-    others = [name for name in work.columns if name not in random]
-    return [others[0], *(name for name in random if name in work.columns), *others[1:]]

@@ -8,18 +8,64 @@ import torch
 from torch import Tensor
 
 from convscope.images import Preprocess
+from convscope.methods.chance import Chance
+from convscope.methods.similarity import MEASURES
 from convscope.results import Result
 from convscope.wording import counted
-
-MEASURES = ("rank correlation", "signed rank correlation", "SSIM", "signed SSIM")
-"""How alike two projections are: Spearman's rank correlation and the structural similarity, of
-|projection| summed over the colours, and of the projection summed over the colours."""
 
 ALL_RANDOM, ONE_RANDOM, SIGNAL = "all layers random", "its layer random", "random signal"
 """What columns of pictures are called: those whose weights are all random, and the signal."""
 
 WORDS = ((0.8, "hardly depends"), (0.5, "depends only in part"), (0.2, "mostly depends"))
-"""What is said of a picture that keeps this rank correlation of |projection| or more."""
+"""What is said of a picture that keeps this share or more of itself; see :class:`Kept`."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is left of a picture when something is changed, beyond what noise keeps of it.
+
+    Attributes:
+        similarity: the rank correlation of |projection| and of the projection with its signs, each
+            a mean over what was changed.
+        noise: what one in twenty draws of noise with the support and envelope of either picture
+            exceeds, of each.
+        effect: how much of the way from noise to the same picture each is; 0 where it does not
+            exceed noise, NaN where nothing was compared.
+
+    """
+
+    similarity: tuple[float, float]
+    noise: tuple[float, float]
+    effect: tuple[float, float]
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was compared."""
+        return not math.isnan(self.effect[0])
+
+    @property
+    def share(self) -> float:
+        """The mean of both effects."""
+        return sum(self.effect) / 2
+
+    @property
+    def word(self) -> str:
+        """How far the picture depends on what was changed; empty where it may as well be noise."""
+        if not self.known or not any(self.effect):
+            return ""
+        return next((word for least, word in WORDS if self.share >= least), "depends")
+
+    @property
+    def told(self) -> str:
+        """The numbers in words."""
+        places, signs = self.effect
+        numbers = ", ".join(
+            f"{name} {own:.2f}, noise up to {noise:.2f}"
+            for name, own, noise in zip(
+                ("alike", "signed"), self.similarity, self.noise, strict=True
+            )
+        )
+        return f"{places:.0%} of its places and {signs:.0%} of its signs kept: {numbers}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,15 +84,17 @@ class Sanity(Result):
         silent: [R, S, T], bool: whether nothing arrived at the pixels.
         units: [R, M, K], float64: the similarity to the projections of other units of the layer.
         signals: [R, M, P], float64: the same for random positive signals at the whole layer.
-        edges: [R, 2], float64: the rank correlation and the SSIM of |projection| with the steepness
-            of the image (Sobel).
-        edges_randomised: [R, 2, S], float64: the same with all layers re-initialised.
+        edges: [R, M], float64: the similarity to the steepness of the image (Sobel).
+        edges_randomised: [R, M, S], float64: the same with all layers re-initialised.
         switches: [R, M], float64: the similarity to the projection with the pooling switches of
             another image; all NaN where the network has no max pool.
-        chance: [R, M], float64: the similarity to pictures of the projection's own support and
-            envelope that are otherwise unrelated to it: what is no more alike is as good as new.
+        chance: for ``"randomised"``, ``"units"``, ``"signals"``, ``"switches"``, ``"edges"`` and
+            ``"edges_randomised"`` what each of these similarities is if one of the two pictures is
+            noise of its support and envelope; see :class:`~.chance.Chance`.
         pictures: [R, columns, C, H, W]: projections in the network's input space, of the first
             seed where weights are random; cut to what the unit reads.
+        alike: [R, columns, 2], float64: the rank correlation of each with the picture as it is, by
+            magnitude, and the level of noise.
         columns: what each of the pictures is.
         edge_map: [H, W], float64: the image's steepness, cut alike.
         layers: names of the layers that are re-initialised, the topmost first.
@@ -74,8 +122,9 @@ class Sanity(Result):
     edges: Tensor
     edges_randomised: Tensor
     switches: Tensor
-    chance: Tensor
+    chance: dict[str, Chance]
     pictures: Tensor
+    alike: Tensor
     edge_map: Tensor
     columns: tuple[str, ...]
     layers: tuple[str, ...]
@@ -116,108 +165,124 @@ class Sanity(Result):
         squares = ((values - mean) ** 2).nansum(0)
         return mean, torch.where(known > 1, squares / (known - 1).clamp(min=1), torch.nan).sqrt()
 
-    def verdict(self, rule: str) -> str:
-        """Return in one sentence what the pictures of a rule depend on, with the numbers.
+    def noise(self, rule: str, measure: str) -> Tensor:
+        """Return the level of noise, [T], of the similarity that :meth:`curve` is of."""
+        draws = self.chance["randomised"].draws
+        own = draws[self.rules.index(rule), MEASURES.index(measure)]
+        return Chance(own.transpose(0, 1).flatten(1)).level
 
-        The numbers are rank correlations of |projection|: 1 is the same picture.
+    def kept(self, rule: str, test: str, stage: int | None = None) -> Kept:
+        """Return what a rule's picture keeps in one of the tests, as a mean over it.
+
+        Args:
+            rule: the rule.
+            test: a key of ``chance``.
+            stage: of ``"randomised"``, the number of the last layer that is random.
+
         """
         at = self.rules.index(rule)
-        units, signals = (float(v[at, 0].nanmean()) for v in (self.units, self.signals))
-        what = "class" if self.class_name else "unit"
-        sentence = f"{rule}: the picture {self._of_weights(rule)}"
-        if not math.isnan(units):
-            sentence += (
-                f", {self.depends(units, rule)} on the {what} asked for ({units:.2f} to "
-                f"{len(self.other_units)} others, {signals:.2f} to random signals)"
-            )
-        switched = float(self.switches[at, 0])
-        if self.other is not None and not math.isnan(switched):
-            sentence += (
-                f", {self.depends(switched, rule)} on the switches "
-                f"({switched:.2f} with those of {self.other})"
-            )
-        own, random = float(self.edges[at, 0]), float(self.edges_randomised[at, 0].nanmean())
-        if not math.isnan(own):
-            sentence += f"; it is like the image's edges by {own:.2f}"
-            if not math.isnan(random):
-                sentence += f", and with random weights by {random:.2f}"
-        chance = float(self.chance[at, 0])
-        if not math.isnan(chance):
-            sentence += f". Unrelated pictures of its envelope are alike by {chance:.2f}"
-        return f"{sentence}."
+        values, draws = getattr(self, test)[at, :2], self.chance[test].draws[at, :2]
+        if stage is not None:
+            values, draws = values[..., stage], draws[..., stage, :]
+        if not values.numel():
+            return Kept(*[(math.nan, math.nan)] * 3)
+        chance = Chance(draws.reshape(2, -1))
+        mean = values.reshape(2, -1).nanmean(1)
+        effect = chance.effect(mean).where(chance.exceeded_by(mean) | mean.isnan(), 0.0)
+        found = ((float(own[0]), float(own[1])) for own in (mean, chance.level, effect))
+        return Kept(*found)
 
-    def brief(self, rule: str) -> str:
-        """Return :meth:`verdict` in few words, with the rank correlations alone."""
-        at, what = self.rules.index(rule), "class" if self.class_name else "unit"
-        left = float(self.curve(rule, MEASURES[0])[0][-1])
-        kept = {"weights": left, what: float(self.units[at, 0].nanmean())}
-        kept["switches"] = float(self.switches[at, 0])
-        told = [
-            f"{self.depends(value, rule)} on the {name} ({value:.2f})"
-            for name, value in kept.items()
-            if not math.isnan(value)
+    def _tests(self, rule: str) -> list[tuple[str, Kept, str]]:
+        """Return what is changed, what the picture keeps, and how it is changed, of every test."""
+        last = len(self.layers) - 1
+        seeds = [
+            counted(
+                int((~self.randomised[self.rules.index(rule), 0, :, stage].isnan()).sum()), "seed"
+            )
+            for stage in (last // 2, last)
         ]
-        chance = float(self.chance[at, 0])
-        told += [] if math.isnan(chance) else [f"by chance {chance:.2f}"]
-        return f"{rule}: {', '.join(told) or 'nothing could be compared'}"
+        found = [
+            (
+                f"weights of the upper {last // 2 + 1} layers",
+                self.kept(rule, "randomised", last // 2),
+                seeds[0],
+            )
+        ] * (last > 0)
+        layers = f"all {last + 1} layers" if last else "its one layer"
+        found.append((f"weights of {layers}", self.kept(rule, "randomised", last), seeds[1]))
+        what = "class" if self.class_name else "unit"
+        others = f"{len(self.other_units)} others"
+        found.append((f"{what} asked for", self.kept(rule, "units"), others))
+        found.append(("switches", self.kept(rule, "switches"), f"those of {self.other}"))
+        return [(f"the {name}", kept, how) for name, kept, how in found if kept.known]
 
-    def depends(self, similarity: float, rule: str) -> str:
-        """Return how much a picture depends on what was changed, in a word.
+    def verdict(self, rule: str) -> str:
+        """Return in a few clauses what the pictures of a rule depend on, with the numbers.
 
-        A picture that is no more alike than chance makes it depends on it altogether.
+        They are rank correlations, 1 for the same picture, each with what noise of the same support
+        and envelope reaches. What does not exceed that is no sign of anything.
         """
-        if similarity <= float(self.chance[self.rules.index(rule), 0]):
-            return "depends"
-        return next((word for least, word in WORDS if similarity >= least), "depends")
-
-    def _of_weights(self, rule: str) -> str:
-        """Return the first part of the verdict: what is left with random weights."""
         at = self.rules.index(rule)
-        means, deviations = self.curve(rule, MEASURES[0])
-        left, spread = float(means[-1]), float(deviations[-1])
-        if math.isnan(left):
+        clauses = [
+            f"{kept.word} on {name} ({how}; {kept.told})"
+            if kept.word
+            else f"may or may not depend on {name} ({how}; {kept.told})"
+            for name, kept, how in self._tests(rule)
+        ]
+        if not self.kept(rule, "randomised", len(self.layers) - 1).known:
             silent = bool(self.silent[at, :, -1].any())
             why = "nothing arrives at the pixels" if silent else "it was not computed"
-            return f"cannot be compared with that of random weights ({why})"
-        # A seed may be stopped halfway, and nothing may arrive with one and something with another.
-        counts = (~self.randomised[at, 0].isnan()).sum(0).tolist()
-        deviation = "" if math.isnan(spread) else f" ± {spread:.2f}"
-        signed = float(self.curve(rule, MEASURES[1])[0][-1])
-        upper, end = "", ";"
-        middle = len(means) // 2 - 1
-        if middle >= 0 and counts[middle]:
-            upper = f"{float(means[middle]):.2f} left with the upper half of the layers random, "
-            if counts[middle] != counts[-1]:
-                upper, end = f"{upper}{counted(counts[middle], 'seed')}; ", ","
-        layers = f"all {len(self.layers)}" if len(self.layers) > 1 else "its one layer"
-        return (
-            f"{self.depends(left, rule)} on the weights ({upper}{left:.2f}{deviation} with "
-            f"{layers}, {signed:.2f} counting signs{end} {counted(counts[-1], 'seed')})"
-        )
+            clauses.insert(0, f"cannot be compared with that of random weights ({why})")
+        edges = self.kept(rule, "edges")
+        if edges.known:
+            random = float(self.edges_randomised[at, 0].nanmean())
+            more, than = ("", "") if edges.effect[0] else ("no more ", " than noise")
+            numbers = f"{edges.similarity[0]:.2f}, noise up to {edges.noise[0]:.2f}"
+            clauses.append(
+                f"is {more}like the image's edges{than} ({numbers}"
+                f"{'' if math.isnan(random) else f', with random weights {random:.2f}'})"
+            )
+        return f"{rule}: the picture {'; '.join(clauses)}."
+
+    def brief(self, rule: str) -> str:
+        """Return :meth:`verdict` in few words, with the shares alone."""
+        told = [
+            f"{kept.word} on {name} ({kept.share:.0%} kept)"
+            if kept.word
+            else f"may or may not depend on {name} (no more than noise)"
+            for name, kept, _ in self._tests(rule)
+        ]
+        return f"{rule}: {'; '.join(told) or 'nothing could be compared'}"
 
     def verdicts(self) -> dict[str, str]:
         """Return :meth:`verdict` of every rule."""
         return {rule: self.verdict(rule) for rule in self.rules}
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a row a rule, test, thing changed and seed: how alike the picture stays."""
-        rows: list[dict[str, Any]] = []
+        """Return a row a rule, test, thing changed and seed: how alike the picture stays.
 
-        def add(rule: str, test: str, changed: str, seed: int | None, values: Tensor) -> None:
-            alike = dict(zip(MEASURES, values.tolist(), strict=True))
-            rows.append({"rule": rule, "test": test, "changed": changed, "seed": seed, **alike})
-
+        Each similarity stands beside the level of noise, which one draw in twenty exceeds.
+        """
+        weights = [(layer, seed) for seed in self.seeds for layer in self.layers]
+        changes: dict[str, list[tuple[str, int | None]]] = {
+            "randomised": list(weights),
+            "units": [(f"channel {channel}", None) for channel in self.other_units],
+            "signals": [(f"random {place}", None) for place in range(self.signals.shape[2])],
+            "switches": [] if self.other is None else [(self.other, None)],
+            "edges": [("edges of the image instead", None)],
+            "edges_randomised": [("edges, all layers random", seed) for seed in self.seeds],
+        }
+        rows = []
         for at, rule in enumerate(self.rules):
-            for place, seed in enumerate(self.seeds):
-                for stage, layer in enumerate(self.layers):
-                    add(rule, "weights", layer, seed, self.randomised[at, :, place, stage])
-            for place, channel in enumerate(self.other_units):
-                add(rule, "unit", f"channel {channel}", None, self.units[at, :, place])
-            for place in range(self.signals.shape[2]):
-                add(rule, "signal", f"random {place}", None, self.signals[at, :, place])
-            if self.other is not None:
-                add(rule, "switches", self.other, None, self.switches[at])
-            add(rule, "chance", "all but the envelope", None, self.chance[at])
+            for test, changed in changes.items():
+                values = getattr(self, test)[at].reshape(len(MEASURES), -1).T.tolist()
+                levels = self.chance[test].level[at].reshape(len(MEASURES), -1).T.tolist()
+                for (what, seed), own, noise in zip(changed, values, levels, strict=False):
+                    row = {"rule": rule, "test": test, "changed": what, "seed": seed}
+                    row |= dict(zip(MEASURES, own, strict=True))
+                    rows.append(
+                        row | {f"{m}, noise": n for m, n in zip(MEASURES, noise, strict=True)}
+                    )
         return rows
 
     def summary(self) -> str:
@@ -230,4 +295,8 @@ class Sanity(Result):
         found = super().to_dict()
         for name in ("image", "pictures", "edge_map"):
             found.pop(name)
-        return {**found, "measures": MEASURES, "verdicts": self.verdicts()}
+        noise = {
+            test: {"mean": chance.mean.tolist(), "level": chance.level.tolist()}
+            for test, chance in self.chance.items()
+        }
+        return {**found, "chance": noise, "measures": MEASURES, "verdicts": self.verdicts()}

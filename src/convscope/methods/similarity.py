@@ -3,15 +3,15 @@
 All in float64 and on the CPU, so that a number does not depend on where the maps were made.
 """
 
-import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Floats = npt.NDArray[np.float64]
+from convscope.display import display_scale
 
 DEVIATION = 1.5
 REACH = 5
@@ -40,24 +40,39 @@ def structural_similarity(one: Tensor, other: Tensor, span: float) -> float:
     1.0
 
     """
-    if min(one.shape) < LEAST_SIDE:
-        return float("nan")
-    pair = torch.stack([one, other]).detach().cpu().double()
-    means = _blurred(pair)
-    squares = _blurred(pair**2) - means**2
-    product = _blurred((pair[0] * pair[1])[None])[0] - means[0] * means[1]
-    first, second = (0.01 * span) ** 2, (0.03 * span) ** 2
+    first, second = (_Windows.of(maps.detach().cpu().double()[None]) for maps in (one, other))
+    return float(_structural(first, second, torch.tensor([span], dtype=torch.float64)))
+
+
+class _Windows(NamedTuple):
+    """Maps, [N, H, W], and the mean and the variance in each window, [N, H - 10, W - 10]."""
+
+    maps: Tensor
+    means: Tensor
+    variances: Tensor
+
+    @classmethod
+    def of(cls, maps: Tensor) -> "_Windows":
+        means = _blurred(maps)
+        return cls(maps, means, _blurred(maps**2) - means**2)
+
+
+def _structural(one: _Windows, other: _Windows, spans: Tensor) -> Tensor:
+    product = _blurred(one.maps * other.maps) - one.means * other.means
+    first, second = ((share * spans.view(-1, 1, 1)) ** 2 for share in (0.01, 0.03))
     similarity = (
-        (2 * means[0] * means[1] + first)
+        (2 * one.means * other.means + first)
         * (2 * product + second)
-        / ((means**2).sum(0) + first)
-        / (squares.sum(0) + second)
+        / (one.means**2 + other.means**2 + first)
+        / (one.variances + other.variances + second)
     )
-    return float(similarity.mean())
+    return similarity.mean((1, 2))
 
 
 def _blurred(maps: Tensor) -> Tensor:
-    """Return the Gaussian mean around each pixel whose window lies inside."""
+    """Return the Gaussian mean around each pixel whose window lies inside; NaN where none does."""
+    if min(maps.shape[1:]) < LEAST_SIDE:
+        return torch.full((len(maps), 1, 1), torch.nan, dtype=maps.dtype)
     places = torch.arange(-REACH, REACH + 1, dtype=maps.dtype)
     kernel = torch.exp(-0.5 * (places / DEVIATION) ** 2)
     kernel = kernel / kernel.sum()
@@ -79,21 +94,66 @@ def rank_correlation(one: Tensor, other: Tensor) -> float:
     1.0
 
     """
-    ranks = [_ranks(values.detach().cpu().double().flatten().numpy()) for values in (one, other)]
-    squares = float(ranks[0] @ ranks[0]) * float(ranks[1] @ ranks[1])
-    if not squares > 0:
-        return float("nan")
-    found = float(ranks[0] @ ranks[1]) / math.sqrt(squares)
-    return min(1.0, max(-1.0, found))
+    first, second = (_ranks(values.detach().cpu().double().flatten()) for values in (one, other))
+    length = ((first @ first) * (second @ second)).sqrt()
+    return float((first @ second / length).clamp(-1, 1))
 
 
-def _ranks(values: Floats) -> Floats:
+def _ranks(values: Tensor) -> Tensor:
     """Return the rank of each value, less the mean rank."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
+    _, place, counts = np.unique(values.numpy(), return_inverse=True, return_counts=True)
     # Of equal values each has the mean of the ranks that they take together.
-    ranks = ends - (counts + 1) / 2.0
-    return np.asarray(ranks[place] - (len(values) - 1) / 2.0)
+    return torch.from_numpy((np.cumsum(counts) - (counts + len(values)) / 2.0)[place])
+
+
+MEASURES = ("rank correlation", "signed rank correlation", "SSIM", "signed SSIM")
+"""How alike two pictures are: Spearman's rank correlation and the structural similarity, of
+|picture| summed over the colours, and of the picture summed over the colours."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A signed picture, with what comparing it takes of it alone.
+
+    Attributes:
+        ranks: [2, H * W], of |picture| and of the picture, both summed over the colours; less their
+            mean, and of length one.
+        windows: of the same two maps, each divided by its own 99.9 % quantile of |value| and
+            clipped there, as it is shown.
+
+    """
+
+    ranks: Tensor
+    windows: _Windows
+
+    @classmethod
+    def of(cls, pixels: Tensor) -> "Prepared":
+        """Return a picture, [C, H, W], prepared; one that is zero or not finite is like none."""
+        values = pixels.detach().cpu().double()
+        if not bool(values.any()) or not bool(values.isfinite().all()):
+            values = values * torch.nan
+        maps = torch.stack([values.abs().sum(0), values.sum(0)])
+        limits = torch.tensor([display_scale(own).limit for own in maps], dtype=torch.float64)
+        scaled = (maps / limits[:, None, None]).clamp(-1, 1)
+        ranks = torch.stack([_ranks(own.flatten()) for own in maps])
+        return cls(ranks / ranks.norm(dim=1, keepdim=True), _Windows.of(scaled))
+
+
+def similarities(one: Prepared, other: Prepared) -> Tensor:
+    """Return how alike two pictures are by each of :data:`MEASURES`, [M], float64.
+
+    They are NaN where one of them is zero everywhere or not finite.
+
+    >>> picture = Prepared.of(torch.randn(3, 12, 12))
+    >>> similarities(picture, picture).round(decimals=9)
+    tensor([1., 1., 1., 1.], dtype=torch.float64)
+    """
+    ranks = (one.ranks * other.ranks).sum(1).clamp(-1, 1)
+    return torch.cat([ranks, _structural(one.windows, other.windows, SPANS)])
+
+
+SPANS = torch.tensor([1.0, 2.0], dtype=torch.float64)
+"""How far apart the values of |picture| and of a picture can be, each over its own limit."""
 
 
 def edges(pixels: Tensor) -> Tensor:
