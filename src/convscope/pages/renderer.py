@@ -13,10 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib import rc_context
 from PIL import Image
 
-from convscope.figures.sheet import number
+from convscope.figures.sheet import Sheet, number
 from convscope.results import provenance
+
+
+LOSSLESS_TO = 64
+"""Pixels of a picture's longer side up to which each counts."""
+
+DARK_INKS = ("#222222", "#3d3d3a", "#000000")
+"""What figures write and draw lines with, which a dark page would hide."""
 
 
 def render(template: str, **values: Any) -> str:
@@ -62,6 +70,31 @@ def png(picture: npt.NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "png", optimize=True)
     return file.getvalue()
+
+
+def small_picture(picture: npt.NDArray[np.uint8]) -> str:
+    """Return what an ``img`` needs to hold a picture, uint8 [H, W, 3 or 4].
+
+    Small ones, whose pixels are seen one by one, lose nothing; larger ones a little.
+    """
+    if max(picture.shape[:2]) <= LOSSLESS_TO:
+        return image_source(png(picture))
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "webp", quality=88, method=4)
+    return image_source(file.getvalue(), "webp")
+
+
+def drawn_inline(sheet: Sheet) -> Markup:
+    """Return a figure as SVG to stand in the page itself, in the page's ink and on its paper."""
+    file = io.BytesIO()
+    # Without a date, and with fixed names inside, the same figure gives the same page.
+    with rc_context({"svg.hashsalt": "convscope"}):
+        sheet.figure.savefig(file, format="svg", facecolor="none", metadata={"Date": None})
+    drawn = file.getvalue().decode()
+    drawn = drawn[drawn.index("<svg") :]
+    for ink in DARK_INKS:
+        drawn = drawn.replace(ink, "var(--ink)")
+    return Markup(drawn)
 
 
 @cache

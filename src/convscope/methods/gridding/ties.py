@@ -1,0 +1,82 @@
+"""Ties: windows of a max pool that hold nothing but zeros, whose switches all lie at one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convscope.methods.project import LayerName, chosen_rule
+from convscope.network import Network
+from convscope.network.ops import MaxPool
+from convscope.network.walk import ascend
+
+
+@dataclass(frozen=True)
+class Ties:
+    """How much of a projection a pool places by ties.
+
+    Attributes:
+        pool: the pool's layer.
+        windows: share of its windows, 0..1, that hold nothing but zeros in this image.
+        energy: share of the energy that comes down to it, 0..1, that arrives at those.
+
+    """
+
+    pool: str
+    windows: float
+    energy: float
+
+
+@torch.no_grad()
+def ties(
+    net: Network, image: Tensor, layer: LayerName, channel: int, rule: str = "deconvnet"
+) -> list[Ties]:
+    """Return, pool by pool from the deepest, what a map's projection owes to windows of zeros.
+
+    Behind a ReLU most windows of a deep pool hold zeros alone. None of them won, so the switch is
+    the first place of the window, always; the transposed convolution above brings a signal to them
+    all the same, which is then laid out on a grid of the pool's stride.
+
+    Args:
+        net: the network.
+        image: [1, C, H, W] in its input space.
+        layer: where the projection starts.
+        channel: of which feature map.
+        rule: what happens at the rectifiers.
+
+    >>> from torch import nn
+    >>> net = Network(
+    ...     nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3, padding=1), nn.ReLU()),
+    ...     torch.zeros(1, 1, 4, 4),
+    ... )
+    >>> _ = net.module[2].weight.data.fill_(1.0)
+    >>> image = torch.zeros(1, 1, 4, 4)
+    >>> image[0, 0, 0, 0] = 1.0
+    >>> ties(net, image, "3", 0)[0].windows
+    0.75
+
+    """
+    start, graph, chosen = net.step(layer), net.graph, chosen_rule(net, rule)
+    steps = sorted(graph.needed_for([start]), reverse=True)
+    pools = [i for i in steps if isinstance(graph.steps[i].operation, MaxPool)]
+    ascent = ascend(graph, net.checked(image), {start, *pools}, chosen)
+    signal = torch.zeros_like(ascent.maps[start])
+    signal[:, channel] = ascent.maps[start][:, channel]
+    pending, found = {start: signal}, []
+    for index in steps:
+        step = graph.steps[index]
+        if index not in pending or step.call is None:
+            continue
+        coming = pending.pop(index)
+        if index in pools:
+            tied = ascent.maps[index] == 0
+            energy = coming.double().square()
+            share = (energy * tied).sum() / energy.sum().clamp(min=torch.finfo().tiny)
+            found.append(Ties(step.name, tied.double().mean().item(), share.item()))
+        parts = step.operation.reverse(step.call, coming, ascent.saved[index], chosen)
+        for source, part in zip(step.inputs, parts, strict=True):
+            if part is not None:
+                pending[source] = pending[source] + part if source in pending else part
+    return found
