@@ -2,7 +2,6 @@
 
 import json
 import resource
-import shutil
 import subprocess
 import sys
 import webbrowser
@@ -10,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
 import convscope as cs
-from convscope.demo import make_demo
-from convscope.display import DisplayScale
+from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import OutputError
 from convscope.samples import SAMPLES
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECONDS = 60
 
 
@@ -36,101 +34,114 @@ def made(tmp_path_factory) -> tuple[Path, dict]:
     return folder, json.loads(found.stdout)
 
 
+@pytest.fixture(scope="module")
+def cat(made):
+    return cs.load("vgg16_features").preprocess(made[0] / "convscope-demo" / "cat.jpg")
+
+
 def test_it_writes_one_page_and_the_pictures_it_is_about(made):
     folder, numbers = made
     assert [path.name for path in folder.iterdir()] == ["convscope-demo"]
     names = {path.name for path in (folder / "convscope-demo").iterdir()}
-    assert names == {"index.html", *(sample.file for sample in SAMPLES)}
-    assert numbers["output"] == "convscope-demo/index.html"
-    assert (folder / "convscope-demo" / "index.html").stat().st_size < 1_000_000
+    assert names == {".convscope", "index.html", *(sample.file for sample in SAMPLES)}
+    assert numbers["page"] == "convscope-demo/index.html"
+    assert (folder / "convscope-demo" / "index.html").stat().st_size < 3_000_000
 
 
-def test_its_numbers_are_those_of_the_library(made):
-    folder, numbers = made
-    net = cs.load("base")
-    picture = numbers["pictures"][0]
-    images = net.preprocess(folder / picture["file"])
-    probability, best = net(images).softmax(1)[0].max(0)
-    name, said = next(iter(picture["answers"].items()))
-    assert (name, said) == (net.classes[int(best)], pytest.approx(probability.item(), rel=1e-4))
-    assert name == "cat"
-    found = cs.project(net, images, top=3)
-    for number, block in enumerate(picture["blocks"]):
-        part = slice(3 * number, 3 * number + 3)
-        assert {block["layer"]} == set(found.layers[part])
-        assert block["channels"] == found.channels[0, part].tolist()
-        assert block["windows"] == found.window[0, part].tolist()
-        assert block["activations"] == pytest.approx(found.activation[0, part].tolist(), rel=1e-5)
-        for k, scale in enumerate(block["scales"]):
-            top, left, bottom, right = found.window[0, part][k].tolist()
-            std = torch.tensor(net.preprocess.std)[:, None, None]
-            shown = (found.pixels[0, part][k] * std)[:, top:bottom, left:right].abs()
-            assert DisplayScale(**scale).limit <= shown.max() * 1.0001
-            assert (shown > scale["limit"]).sum() <= 0.001 * (shown > 0).sum()
+def test_its_blocks_are_those_of_project(made, cat):
+    found = cs.project(cs.load("vgg16_features"), cat)
+    told = made[1]["blocks"]
+    assert told["layers"] == list(found.layers)
+    assert told["channels"][0] == found.channels[0].tolist()
+    assert told["window"][0] == found.window[0].tolist()
+    assert told["activation"][0] == pytest.approx(found.activation[0].tolist(), rel=1e-4)
+
+
+def test_ties_are_what_plain_torch_counts(made, cat):
+    """Go up and down by hand, and sum what arrives at windows of zeros."""
+    features = cs.load("vgg16_features").module.features
+    maps, switches, tied = [cat], {}, {}
+    with torch.no_grad():
+        for place, layer in enumerate(features[:30]):
+            if isinstance(layer, torch.nn.MaxPool2d):
+                pooled, switches[place] = functional.max_pool2d(maps[-1], 2, return_indices=True)
+                tied[place] = pooled == 0
+                maps.append(pooled)
+            else:
+                maps.append(layer(maps[-1].clone()))
+        numbers = made[1]["checkerboard"]
+        channel = numbers["layers"][0]["channel"]
+        signal = torch.zeros_like(maps[30])
+        signal[:, channel] = maps[30][:, channel]
+        energy = {}
+        for place in range(29, -1, -1):
+            layer = features[place]
+            if place in switches:
+                energy[place] = (signal.square() * tied[place]).sum() / signal.square().sum()
+                signal = functional.max_unpool2d(signal, switches[place], 2)
+            elif isinstance(layer, torch.nn.ReLU):
+                signal = signal.relu()
+            else:
+                signal = functional.conv_transpose2d(signal, layer.weight, padding=1)
+    assert [one["pool"] for one in numbers["ties"]] == [f"features.{place}" for place in energy]
+    for place, one in zip(energy, numbers["ties"], strict=True):
+        assert one["windows"] == pytest.approx(tied[place].double().mean().item(), abs=1e-4)
+        assert one["energy"] == pytest.approx(energy[place].item(), abs=1e-3)
+
+
+def test_hiding_an_eye_lowers_the_eye_unit(made):
+    unit = made[1]["occlusion"]["unit"]
+    activation = torch.tensor(unit["activation"])
+    row, column = divmod(int(activation.argmin()), activation.shape[1])
+    # The cat's left eye is at rows 55 to 115 and columns 50 to 115.
+    assert 40 <= row * 16 <= 115
+    assert 30 <= column * 16 <= 115
+    assert activation.min() < 0.9 * unit["clean"]["activation"]
+    assert unit["agreement"] > unit["agreement_by_chance"]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
-@pytest.mark.parametrize(("width", "colours"), [(1360, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "colours"), SCREENS)
 def test_the_page_is_whole_in_a_browser(made, width, colours):
-    playwright = pytest.importorskip("playwright.sync_api")
-    page_file = made[0] / "convscope-demo" / "index.html"
-    complaints, requests = [], []
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=colours)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(page_file.as_uri())
-        pictures = page.evaluate(
-            "[...document.images].map(i => [i.complete && i.naturalWidth > 0, i.alt.length > 5])"
-        )
-        across = page.evaluate("document.documentElement.scrollWidth")
-        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        browser.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith(("file://", "data:"))] == []
-    # Four pictures, each twice, and two tiles for each of three units in each of four blocks.
-    assert pictures == [[True, True]] * (4 * (2 + 4 * 3 * 2))
-    assert across <= width
-    assert (background == "rgb(22, 22, 21)") == (colours == "dark")
+    # Two tiles for each of five units in each of four pictures, and thirteen close-ups.
+    pictures = 4 * 5 * 2 + 13
+    check_in_browser(made[0] / "convscope-demo" / "index.html", width, colours, pictures)
 
 
-def test_its_command_is_right(made, monkeypatch, tmp_path):
+def test_its_first_command_is_right(made, monkeypatch, tmp_path):
     from convscope import cli
 
     page = (made[0] / "convscope-demo" / "index.html").read_text()
-    command = f"convscope project base convscope-demo/{SAMPLES[0].file} --top 3"
+    command = "convscope project vgg16_features convscope-demo/cat.jpg -o cat.png"
     assert command in page
     monkeypatch.chdir(made[0])
     output = tmp_path / "cat.png"
-    monkeypatch.setattr(sys, "argv", [*command.split(), "-o", str(output)])
+    monkeypatch.setattr(sys, "argv", [*command.split()[:-1], str(output)])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 0
     assert output.stat().st_size > 10_000
 
 
-def test_open_shows_the_page(made, monkeypatch, tmp_path, capsys):
-    from convscope import demo as demo_module
+def test_open_shows_the_page(made, monkeypatch, capsys):
     from convscope.cli.demo import demo
+    from convscope.pages import demo as pages
 
     opened = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     page = made[0] / "convscope-demo" / "index.html"
-    shown = demo_module.Shown(SAMPLES[0], page, "the command", "", "", [("cat", 0.5)], [])
-    monkeypatch.setattr(demo_module, "make_demo", lambda *_: demo_module.Demo(page, [shown]))
-    demo(tmp_path, opened=True, as_json=False)
+    found = pages.Demo(page, {"architecture": 0.5}, {})
+    monkeypatch.setattr(pages, "demo", lambda *_, **__: found)
+    demo(page.parent, opened=True, as_json=False)
     assert opened == [page.as_uri()]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [str(page), "  a cat: cat (50%)"]
-    assert "  the command" in lines
+    assert lines[:2] == [str(page), "  architecture 0.5 s"]
 
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot make the folder"):
-        make_demo(tmp_path / "file" / "below")
+        cs.demo(tmp_path / "file" / "below")
 
 
 def test_every_sample_has_a_licence():

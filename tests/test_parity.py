@@ -25,7 +25,6 @@ CALLS: dict[str, Callable[..., Any]] = {
 }
 WITHOUT_A_CALL = {
     "data": "fetches CIFAR-10 for `train`, `evolve` and `study`",
-    "demo": "makes a page of the bundled network, by the calls of the other commands",
     "layers": "prints what `net.layers` holds",
     "plate": "draws channels of an atlas that `scan` wrote",
     "unit": "draws one channel of an atlas that `scan` wrote",
@@ -50,6 +49,9 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "correspondence": {
         "images": "the table of parts names them",
         "titles": "the file's name stands on pictures",
+    },
+    "demo": {
+        "--opened": "`webbrowser.open(demo.page.as_uri())`",
     },
     "diagnose": {
         "scanned": "spares a second pass where a `Scan` of the same images is at hand",

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from convscope.methods.scanning.unit import AtlasUnit
     from convscope.models.plain import NetConfig
     from convscope.network import Layer, Network
+    from convscope.pages.demo import Demo, demo
     from convscope.pages.report import report
     from convscope.pages.report_result import Report
     from convscope.pages.study import study_report
@@ -94,6 +95,7 @@ __all__ = [
     "ConvscopeError",
     "Correspondence",
     "DataError",
+    "Demo",
     "Diagnosis",
     "Display",
     "DisplayScale",
@@ -148,6 +150,7 @@ __all__ = [
     "checkerboard",
     "compare",
     "correspondence",
+    "demo",
     "diagnose",
     "draw",
     "evolve",
@@ -208,6 +211,7 @@ _HOMES = {
     "convscope.methods.scanning.sources": "Images",
     "convscope.models.plain": "NetConfig",
     "convscope.network": "Layer Network",
+    "convscope.pages.demo": "Demo demo",
     "convscope.pages.report": "report",
     "convscope.pages.report_result": "Report",
     "convscope.pages.study": "study_report",

@@ -1,4 +1,4 @@
-"""``convscope demo``: what the bundled network sees, with no download and no data."""
+"""``convscope demo``: the study of 2018 on one page, with no download and no data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,22 +16,15 @@ def demo(
     opened: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the bundled network sees in four pictures: one page, nothing to download."""
-    from convscope.demo import make_demo
+    """Show what convscope does: one page, made from the bundled networks, nothing to download."""
+    from convscope.pages.demo import demo as make
 
-    with progress_bar("pictures") as advance:
-        made = make_demo(output, advance)
+    with progress_bar("looking") as advance:
+        made = make(output, progress=advance)
     if as_json:
-        pictures = [shown.to_dict() for shown in made.pictures]
-        print_json({"output": str(made.page), "pictures": pictures})
+        print_json(made.to_dict())
     else:
-        print_line(str(made.page))
-        for shown in made.pictures:
-            name, probability = shown.answers[0]
-            print_line(f"  {shown.sample.title}: {name} ({probability:.0%})")
-        print_line("Open the page in a browser. Then try:")
-        print_line(f"  {made.pictures[0].command}")
-        print_line("  convscope project mine.py:build photo.jpg   # your own network and picture")
+        print_line(made.summary())
     if opened:
         import webbrowser
 

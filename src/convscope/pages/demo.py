@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,14 +36,14 @@ from convscope.network import Network
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 from convscope.outputs import claim_folder, written_beside
-from convscope.pages.renderer import drawn_inline, image_source, render, small_picture
+from convscope.pages.renderer import drawn_inline, render, small_picture
 from convscope.pages.tiles import UnitTiles, unit_tiles
 from convscope.samples import SAMPLES
 
 FOLDER = Path("convscope-demo")
 KIND, PAGE = "demo", "index.html"
 VGG16, CLASSIFIER = "vgg16_features", "squeezenet1_1"
-WIDE, NARROW = 11.5, 3.7
+WIDE, NARROW = 8.9, 3.7
 """Inches of the architecture's drawing on wide screens and on narrow ones."""
 POOL, CELLS = "features.9", 4
 """The pool that the deconvnet is explained at, and how many of its values each way."""
@@ -68,6 +68,15 @@ class Demo:
     page: Path
     seconds: dict[str, float]
     numbers: dict[str, Any]
+
+    def summary(self) -> str:
+        """Return where the page lies, and how long each part took."""
+        took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+        return (
+            f"{self.page}\n  {took}\nOpen the page in a browser. Then try:\n"
+            f"  convscope project {VGG16} {self.page.parent / SAMPLES[0].file}\n"
+            "  convscope project mine.py:build photo.jpg   # your own network and picture"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, fit for JSON."""

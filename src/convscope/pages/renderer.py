@@ -19,7 +19,6 @@ from PIL import Image
 from convscope.figures.sheet import Sheet, number
 from convscope.results import provenance
 
-
 LOSSLESS_TO = 64
 """Pixels of a picture's longer side up to which each counts."""
 
