@@ -51,7 +51,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "titles": "the file's name stands on pictures",
     },
     "demo": {
-        "--opened": "`webbrowser.open(demo.page.as_uri())`",
+        "--open": "`webbrowser.open(demo.page.as_uri())`",
     },
     "diagnose": {
         "scanned": "spares a second pass where a `Scan` of the same images is at hand",
