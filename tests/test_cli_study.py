@@ -23,7 +23,7 @@ def convscope(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
         (["train", "--data", ".", "--out", "run", "--preset", "tinny"], "did you mean 'tiny'"),
         (["train", "--data", ".", "--out", "run", "--padding", "some"], "'same' or 'valid'"),
         (["train", "--data", ".", "--out", "run", "--epochs", "0"], "epochs cannot be 0"),
-        (["evolve", "run", "--data", ".", "--images", "0"], "--images must be at least 1"),
+        (["evolve", "run", "--data", ".", "--sample", "0"], "at least 1 image, not 0"),
         (["evolve", "run", "--data", ".", "--layer", "a", "--channel", "1", "--channel", "2"],
          "1 layers need as many channels, not 2"),
     ],
@@ -52,7 +52,7 @@ def test_from_the_images_to_the_evolution(tmp_path, data):
     assert "holds a training already" in again.stderr
     resumed = convscope(*train, "--resume", folder=tmp_path)
     assert json.loads(resumed.stdout)["test_accuracy"] == numbers["test_accuracy"]
-    evolve = ["evolve", "run", "--data", str(tmp_path), "--images", "50", "--json"]
+    evolve = ["evolve", "run", "--data", str(tmp_path), "--sample", "50", "--json"]
     found = convscope(*evolve, folder=tmp_path)
     assert found.returncode == 0, found.stderr
     evolution = json.loads(found.stdout)

@@ -57,10 +57,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "scanned": "spares a second pass where a `Scan` of the same images is at hand",
     },
     "evolve": {
-        "--images": "not yet renamed",
-        "count": "not yet renamed",
         "module": "of a training that is not convscope's",
-        "--layer": "Python gives each layer with its channel, in `channels`",
         "default of device": "Python takes the one that the module is on",
     },
     "invariance": {

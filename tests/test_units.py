@@ -115,11 +115,11 @@ def test_filters_that_an_evolution_follows(tmp_path):
         with torch.no_grad():
             module.conv3.weight.mul_(-1)
         tracker.step()
-    found = evolve(tmp_path, images, module=module, channels={"relu5": 3, "relu6": None})
+    found = evolve(tmp_path, images, module=module, layer=["relu5", "relu6"])
     for followed in found.filters:
         for moment, kind in enumerate((traced.module, module)):
             account = Account(kind, followed.layer, images, "deconvnet")
-            image = int(followed.image[moment])
+            image = int(followed.number[moment])
             maps = account.maps[image][0, followed.channel]
             row, column = divmod(int(maps.argmax()), maps.shape[1])
             expected = account.project(image, followed.channel, row, column)

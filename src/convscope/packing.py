@@ -3,6 +3,7 @@
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
@@ -105,7 +106,8 @@ def _built(kind: Any, plain: Any, tree: Any) -> Any:
         items = [_built(one, item, tree.get(str(n), {})) for n, (one, item) in enumerate(pairs)]
         return items if get_origin(kind) is list else tuple(items)
     if get_origin(kind) is not dict and not isinstance(plain, dict):
-        return plain
+        # Of an enumeration JSON holds the number.
+        return kind(plain) if isinstance(kind, type) and issubclass(kind, Enum) else plain
     names, one = {**(plain or {}), **tree}, inside[1] if inside else Any
     return {name: _built(one, (plain or {}).get(name), tree.get(name, {})) for name in names}
 

@@ -12,15 +12,17 @@ from typing import Any
 
 from convscope.errors import OutputError
 from convscope.figures.comparison import accuracy_figure, dead_figure
-from convscope.figures.evolution import evolution_figure
+from convscope.figures.evolve import figure as evolution_figure
 from convscope.figures.sheet import Sheet
 from convscope.figures.strongest import first_layer_figure, last_layer_figure, weights_figure
+from convscope.figures.style import Style
 from convscope.network.shield import shielded
 from convscope.outputs import written_beside
 from convscope.pages import findings
 from convscope.pages.renderer import image_source, render
 from convscope.study.comparison import Comparison, VariantResult
 
+EVOLUTION = Style(10.0, "full")
 PAGE, NUMBERS, TABLE, FIGURES = "index.html", "results.json", "table.csv", "figures"
 
 
@@ -155,7 +157,7 @@ def _drawings(comparison: Comparison) -> dict[str, tuple[Callable[[], Sheet], st
     for result in comparison.results:
         evolution, name = result.shown.evolution, result.variant.name
         drawings[_evolution(result)] = (
-            lambda evolution=evolution, name=name: evolution_figure(evolution, name),  # type: ignore[misc]
+            lambda evolution=evolution: evolution_figure(evolution, EVOLUTION),  # type: ignore[misc]
             f"Evolution of one filter a layer through a training with {name}.",
         )
     return drawings

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import DataError, TrainError, UnitError
+from convscope.errors import DataError, Interrupted, TrainError, UnitError
 from convscope.images import Preprocess
 from convscope.methods.project import chosen_rule, project
 from convscope.models.weights import load_into
 from convscope.network import Network
 from convscope.network.shield import shielded
+from convscope.results import Result
 from convscope.study.checkpoints import checkpoint_paths, checkpoint_step, load_tensors
 from convscope.study.data import ImageSet, load_cifar10
 from convscope.study.filters import channel_peaks
 from convscope.study.run import Run
+
+Layer = str | nn.Module
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,25 +33,32 @@ class FilterEvolution:
     Attributes:
         layer: the layer's name.
         channel: the filter's channel.
+        receptive_field: height and width of what one of its values reads.
         activation: [M], the strongest activation over the images at each moment.
-        image: [M], int64: the image that it came from.
-        window: [M, 4], int64: top, left, bottom, right of the receptive field in that image.
+        number: [M], int64: the image that it came from, among those that were looked at.
+        images: [M, C, H, W], that image, in the network's input space.
+        window: [M, 4], int64: top, left, bottom, right of the receptive field in it.
         pixels: [M, C, H, W], the projection of that activation, in the network's input space.
-        changed: [M], bool: whether the strongest image is another than the moment before.
 
     """
 
     layer: str
     channel: int
+    receptive_field: tuple[int, int]
     activation: Tensor
-    image: Tensor
+    number: Tensor
+    images: Tensor
     window: Tensor
     pixels: Tensor
-    changed: Tensor
+
+    @property
+    def changed(self) -> Tensor:
+        """[M], bool: whether the strongest image is another than the moment before."""
+        return torch.cat([torch.zeros(1, dtype=torch.bool), self.number[1:] != self.number[:-1]])
 
 
-@dataclass(frozen=True, eq=False)
-class Evolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Evolution(Result):
     """One filter a layer through a training, and every layer's way to its final filters.
 
     Attributes:
@@ -56,9 +67,10 @@ class Evolution:
         filters: one a layer, in the order of the layers.
         distance: weight name -> [M]: how far the filters still are from the final ones, the norm of
             the difference over the norm of the final filters.
-        images: [I, C, H, W], the images that were looked at, in the network's input space.
-        preprocess: takes them back to pixels.
+        images: how many images were looked at.
+        preprocess: takes inputs back to pixels.
         rule: how the activations were brought down.
+        network: what the training is called.
 
     """
 
@@ -66,31 +78,48 @@ class Evolution:
     epochs: tuple[float, ...] | None
     filters: tuple[FilterEvolution, ...]
     distance: dict[str, Tensor]
-    images: Tensor
+    images: int
     preprocess: Preprocess
     rule: str
+    network: str
 
-    def to_dict(self) -> dict[str, object]:
+    figure: ClassVar[str] = "evolve"
+    film: ClassVar[str] = "evolve_film"
+    tabular: ClassVar[bool] = True
+
+    def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""
-        filters = [
+        found = super().to_dict()
+        for own in found["filters"]:
+            del own["images"], own["pixels"]
+        return found
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a filter and moment: how strong it is, and in which image."""
+        return [
             {
-                "layer": followed.layer,
-                "channel": followed.channel,
-                "activation": followed.activation.tolist(),
-                "image": followed.image.tolist(),
-                "window": followed.window.tolist(),
-                "changed": followed.changed.tolist(),
+                "layer": own.layer,
+                "channel": own.channel,
+                "step": step,
+                "epoch": None if self.epochs is None else self.epochs[moment],
+                "activation": float(own.activation[moment]),
+                "image": int(own.number[moment]),
             }
-            for followed in self.filters
+            for own in self.filters
+            for moment, step in enumerate(self.steps)
         ]
-        return {
-            "rule": self.rule,
-            "images": len(self.images),
-            "steps": list(self.steps),
-            "epochs": None if self.epochs is None else list(self.epochs),
-            "filters": filters,
-            "distance": {name: values.tolist() for name, values in self.distance.items()},
-        }
+
+    def summary(self) -> str:
+        """Return how strong each filter is at first and at the end."""
+        lines = [f"{self.network}: {len(self.steps)} moments of a training, {self.images:,} images"]
+        lines += [f"partial: {self.partial}"] * bool(self.partial)
+        lines += [
+            f"  {own.layer}  channel {own.channel}  activation {own.activation[0].item():.3g} at "
+            f"first, {own.activation[-1].item():.3g} at the end; the strongest image changed "
+            f"{int(own.changed.sum())} times"
+            for own in self.filters
+        ]
+        return "\n".join(lines)
 
 
 @shielded
@@ -99,8 +128,9 @@ def evolve(
     data: ImageSet | Tensor | str | Path,
     *,
     module: nn.Module | None = None,
-    channels: Mapping[str, int | None] | None = None,
-    count: int = 1_000,
+    layer: Layer | Sequence[Layer] | None = None,
+    channels: Sequence[int] | None = None,
+    sample: int = 1_000,
     rule: str = "deconvnet",
     device: str | torch.device | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -116,43 +146,76 @@ def evolve(
         data: the training images: a set, CIFAR-10's folder, or a tensor [N, C, H, W] in the
             network's input space.
         module: the network of a training that is not convscope's own; it is left as it was.
-        channels: layer -> channel, or None for the one that is most activated at the end; by
-            default every rectifier, or every convolution where there is none.
-        count: how many of the images to look at, from the first.
+        layer: a name, or a module of *module*; several in a list; None for every rectifier, or
+            every convolution where there is none.
+        channels: the one to follow of each layer, in their order; None for those that are most
+            activated at the end.
+        sample: how many of the images to look at, from the first.
         rule: as in :func:`convscope.project`.
         device: where to run; by default where *module* is, or on the CPU.
         progress: called with the checkpoints done and the checkpoints in all.
 
     Raises:
         TrainError: there is no checkpoint, or it does not fit the network.
-        UnitError: there is no such layer or channel.
+        UnitError: there is no such layer or channel, or not a channel a layer.
         DataError: there is no image.
+        Interrupted: on Ctrl-C, with the moments until then as its ``result``.
 
     """
+    if sample < 1:
+        raise DataError(f"the sample must be at least 1 image, not {sample}")
+    layers = None if layer is None else _listed(layer)
+    if channels is not None and len(channels) != len(layers or ()):
+        raise UnitError(f"{len(layers or ())} layers need as many channels, not {len(channels)}")
     training = _Training.of(run, module, device)
-    images, preprocess = training.inputs(data, count)
-    final = training.network(training.paths[-1], images[:1])
+    if not isinstance(data, Tensor):
+        data = data if isinstance(data, ImageSet) else load_cifar10(data)
+    shape = data.shape[1:] if isinstance(data, Tensor) else (3, data.side, data.side)
+    final = training.network(training.paths[-1], shape)
+    pixels = data if isinstance(data, Tensor) else data.images
+    images = pixels[:sample].float().cpu()
+    if not len(images):
+        raise DataError("there is no image to follow the filters on")
+    if not isinstance(data, Tensor):
+        images = final.preprocess.to_inputs(images / 255)
     chosen_rule(final, rule)
-    strongest = channel_peaks(final, images, _layers(final, channels))
-    chosen = {layer: _channel(peaks, layer, channels) for layer, peaks in strongest.items()}
-    found: list[dict[str, _Moment]] = []
-    for place, path in enumerate(training.paths):
-        net = training.network(path, images[:1])
-        found.append(_moment(net, images, chosen, rule))
-        if progress:
-            progress(place + 1, len(training.paths))
-    return Evolution(
-        steps=tuple(checkpoint_step(path) for path in training.paths),
-        epochs=training.epochs,
+    chosen = _chosen(final, images, training.named(layers), channels)
+    found: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in chosen}
+    partial, done = "", 0
+    try:
+        for path in training.paths:
+            moment = _moment(training.network(path, shape), images, chosen, rule)
+            for name, tensors in moment.items():
+                found[name].append(tensors)
+            done += 1
+            if progress:
+                progress(done, len(training.paths))
+    except KeyboardInterrupt:
+        partial = "interrupted"
+    result = Evolution(
+        steps=tuple(checkpoint_step(path) for path in training.paths[:done]),
+        epochs=None if training.epochs is None else training.epochs[:done],
         filters=tuple(
-            _followed(layer, channel, [moment[layer] for moment in found])
-            for layer, channel in chosen.items()
+            FilterEvolution(
+                name,
+                chosen[name],
+                final.receptive_fields.size(final.step(name)),
+                *map(torch.stack, zip(*moments, strict=True)),
+            )
+            for name, moments in found.items()
+            if moments
         ),
-        distance=_distances(training.paths),
-        images=images,
-        preprocess=preprocess,
+        distance={name: d[:done] for name, d in _distances(training.paths).items()},
+        images=len(images),
+        preprocess=final.preprocess,
         rule=rule,
+        network=training.folder.resolve().name,
+        notes=final.notes,
+        partial=partial,
     )
+    if partial:
+        raise Interrupted("the evolution was stopped", result if done else None)
+    return result
 
 
 @dataclass
@@ -162,6 +225,7 @@ class _Training:
     folder: Path
     module: nn.Module
     run: Run | None
+    original: nn.Module | None = None
 
     @classmethod
     def of(
@@ -173,7 +237,7 @@ class _Training:
         """Return the training in a folder, with a copy of the network of its own."""
         if module is not None:
             folder = run.folder if isinstance(run, Run) else Path(run)
-            training = cls(folder, copy.deepcopy(module), None)
+            training = cls(folder, copy.deepcopy(module), None, module)
         else:
             run = run if isinstance(run, Run) else Run.load(run)
             training = cls(run.folder, run.module(), run)
@@ -195,47 +259,54 @@ class _Training:
         last = self.run.epochs[-1]
         return tuple(checkpoint_step(path) * last.epoch / last.step for path in self.paths)
 
-    def inputs(self, data: ImageSet | Tensor | str | Path, count: int) -> tuple[Tensor, Preprocess]:
-        """Return the first *count* images in the network's input space, and what undoes it."""
-        if isinstance(data, Tensor):
-            images = data[:count].float().cpu()
-            _, channels, height, width = images.shape
-            preprocess = Preprocess.identity(channels, (height, width))
-        else:
-            data = data if isinstance(data, ImageSet) else load_cifar10(data)
-            size = (data.side, data.side)
-            config = self.run.config if self.run else None
-            preprocess = (
-                Preprocess(config.mean, config.std, size)
-                if config
-                else Preprocess.identity(3, size)
-            )
-            images = preprocess.to_inputs(data.images[:count].float() / 255)
-        if not len(images):
-            raise DataError("there is no image to follow the filters on")
-        return images, preprocess
-
-    def network(self, path: Path, example: Tensor) -> Network:
-        """Return the network with a checkpoint's weights."""
+    def network(self, path: Path, shape: Sequence[int]) -> Network:
+        """Return the network with a checkpoint's weights, for images [C, H, W] of a shape."""
         load_into(self.module, load_tensors(path)[0], path)
+        preprocess = None
+        if self.run is not None:
+            config = self.run.config
+            preprocess = Preprocess(config.mean, config.std, (shape[1], shape[2]))
         # Traced anew: a network may compute some of its weights from others once, when traced.
-        return Network(self.module, example, name=self.folder.name)
+        example = torch.zeros(1, *shape)
+        return Network(self.module, example, name=self.folder.name, preprocess=preprocess)
+
+    def named(self, layers: list[Layer] | None) -> list[str] | None:
+        """Return layers by their names, as the modules are those of the copy's original."""
+        if layers is None:
+            return None
+        names = {} if self.original is None else {m: n for n, m in self.original.named_modules()}
+        if unknown := [one for one in layers if not isinstance(one, str) and one not in names]:
+            raise UnitError(
+                f"a {type(unknown[0]).__name__} that was given is no part of the module"
+            )
+        return [one if isinstance(one, str) else names[one] for one in layers]
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """One filter at one checkpoint."""
-
-    activation: Tensor
-    image: Tensor
-    window: Tensor
-    pixels: Tensor
+def _listed(layer: Layer | Sequence[Layer]) -> list[Layer]:
+    return [layer] if isinstance(layer, str | nn.Module) else list(layer)
 
 
-def _layers(net: Network, channels: Mapping[str, int | None] | None) -> list[str]:
+def _chosen(
+    net: Network, images: Tensor, layers: list[str] | None, channels: Sequence[int] | None
+) -> dict[str, int]:
+    """Return the channel to follow of each layer."""
+    names = _layers(net, layers)
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UnitError(f"layer {twice!r} is named twice: one of its channels is followed")
+    found = {}
+    for place, (layer, peaks) in enumerate(channel_peaks(net, images, names).items()):
+        channel = int(peaks.amax(0).argmax()) if channels is None else channels[place]
+        if not 0 <= channel < peaks.shape[1]:
+            last = peaks.shape[1] - 1
+            raise UnitError(f"layer {layer!r} has channels 0 to {last}, not {channel}")
+        found[layer] = channel
+    return found
+
+
+def _layers(net: Network, layers: list[str] | None) -> list[str]:
     """Return the layers to follow."""
-    if channels is not None:
-        return [net.graph.steps[net.step(layer)].name for layer in channels]
+    if layers is not None:
+        return [net.graph.steps[net.step(layer)].name for layer in layers]
     for kind in ("rectifier", "convolution"):
         found = [name for name, layer in net.layers.items() if layer.op == kind]
         if found:
@@ -243,40 +314,17 @@ def _layers(net: Network, channels: Mapping[str, int | None] | None) -> list[str
     raise UnitError(f"{net.name} has neither a rectifier nor a convolution to follow")
 
 
-def _channel(peaks: Tensor, layer: str, channels: Mapping[str, int | None] | None) -> int:
-    """Return the channel asked for, or the one with the strongest activation."""
-    channel = (channels or {}).get(layer)
-    if channel is None:
-        return int(peaks.amax(0).argmax())
-    if not 0 <= channel < peaks.shape[1]:
-        raise UnitError(f"layer {layer!r} has channels 0 to {peaks.shape[1] - 1}, not {channel}")
-    return channel
-
-
-def _moment(net: Network, images: Tensor, chosen: dict[str, int], rule: str) -> dict[str, _Moment]:
+def _moment(
+    net: Network, images: Tensor, chosen: dict[str, int], rule: str
+) -> dict[str, tuple[Tensor, ...]]:
     """Find each filter's strongest image at one checkpoint and bring the activation down."""
     moments = {}
     for layer, peaks in channel_peaks(net, images, list(chosen)).items():
-        image = peaks[:, chosen[layer]].argmax()
-        p = project(net, images[image][None], layer, [chosen[layer]], rule=rule, titles=[""])
-        found = (p.activation[0, 0], image, p.window[0, 0], p.pixels[0, 0])
-        moments[layer] = _Moment(*(tensor.cpu() for tensor in found))
+        number = peaks[:, chosen[layer]].argmax()
+        p = project(net, images[number][None], layer, [chosen[layer]], rule=rule, titles=[""])
+        shown = (images[number], p.window[0, 0], p.pixels[0, 0])
+        moments[layer] = tuple(t.cpu() for t in (p.activation[0, 0], number, *shown))
     return moments
-
-
-def _followed(layer: str, channel: int, moments: Sequence[_Moment]) -> FilterEvolution:
-    image = torch.stack([moment.image for moment in moments])
-    changed = torch.zeros(len(moments), dtype=torch.bool)
-    changed[1:] = image[1:] != image[:-1]
-    return FilterEvolution(
-        layer=layer,
-        channel=channel,
-        activation=torch.stack([moment.activation for moment in moments]),
-        image=image,
-        window=torch.stack([moment.window for moment in moments]),
-        pixels=torch.stack([moment.pixels for moment in moments]),
-        changed=changed,
-    )
 
 
 def _distances(paths: Sequence[Path]) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,16 +15,17 @@ from PIL import Image
 from torch import nn
 
 from architectures import build
-from convscope.display import display_scale
-from convscope.errors import DataError, ModelError, OutputError, TrainError, UnitError
-from convscope.figures.evolution import evolution_figure, shown_projections
-from convscope.figures.evolution_film import _frame, _rows, evolution_film
+from convscope.errors import DataError, Interrupted, ModelError, OutputError, TrainError, UnitError
+from convscope.figures.evolve import Row, figure
+from convscope.figures.evolve_film import _frame
+from convscope.figures.evolve_film import film as film_of
 from convscope.figures.film import Film
 from convscope.figures.sheet import number
+from convscope.figures.style import Style
 from convscope.methods.project import project
 from convscope.network import Network
 from convscope.study.checkpoints import checkpoint_paths
-from convscope.study.evolve import evolve
+from convscope.study.evolve import Evolution, evolve
 from convscope.study.tracker import Tracker
 
 
@@ -70,7 +72,8 @@ def test_evolution_follows_the_strongest_filter_and_its_projection(training):
         maps = torch.relu(torch.nn.functional.conv2d(images, weight))[:, 1]
         peaks = maps.amax((1, 2))
         image = int(peaks.argmax())
-        assert followed.image[moment] == image
+        assert followed.number[moment] == image
+        assert torch.equal(followed.images[moment], images[image])
         assert followed.activation[moment] == pytest.approx(peaks.max().item(), rel=1e-6)
         row, column = divmod(int(maps[image].flatten().argmax()), 5)
         assert followed.window[moment].tolist() == [row, column, row + 3, column + 3]
@@ -78,14 +81,14 @@ def test_evolution_follows_the_strongest_filter_and_its_projection(training):
         expected = torch.zeros(1, 7, 7)
         expected[:, row : row + 3, column : column + 3] = weight[1] * peaks.max()
         assert (followed.pixels[moment] - expected).abs().max() <= 1e-5 * expected.abs().max()
-    changed = [False, *(a != b for a, b in zip(followed.image, followed.image[1:], strict=False))]
+    changed = [False, *(a != b for a, b in pairwise(followed.number))]
     assert followed.changed.tolist() == changed
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
 
 
 def test_the_distance_is_the_norm_that_is_still_missing(training):
     folder, module, images = training
-    evolution = evolve(folder, images, module=module, channels={"1": 0})
+    evolution = evolve(folder, images, module=module, layer="1", channels=[0])
     final = module[0].weight.detach().double()
     start = final.clone()
     start[1] -= 8
@@ -101,10 +104,10 @@ def test_a_deep_layer_agrees_with_project(tmp_path):
     images = torch.randn(4, 3, 16, 16)
     with Tracker(tmp_path, module, steps_per_epoch=1):
         pass
-    evolution = evolve(tmp_path, images, module=module, channels={"layer2": 3}, rule="guided")
+    evolution = evolve(tmp_path, images, module=module, layer="layer2", channels=[3], rule="guided")
     (followed,) = evolution.filters
     assert followed.layer == "layer2.1.relu2"
-    image = int(followed.image[0])
+    image = int(followed.number[0])
     p = project(Network(module, images[:1]), images[image][None], "layer2", [3], rule="guided")
     assert torch.allclose(followed.pixels[0], p.pixels[0, 0], rtol=1e-5, atol=1e-8)
 
@@ -116,38 +119,99 @@ def test_mistakes_are_named(training, tmp_path):
     with pytest.raises(TrainError, match="holds no training"):
         evolve(tmp_path, images)
     with pytest.raises(UnitError, match="channels 0 to 1, not 2"):
-        evolve(folder, images, module=module, channels={"1": 2})
+        evolve(folder, images, module=module, layer="1", channels=[2])
     with pytest.raises(UnitError, match="no layer '9'"):
-        evolve(folder, images, module=module, channels={"9": None})
+        evolve(folder, images, module=module, layer="9")
+    with pytest.raises(UnitError, match="1 layers need as many channels, not 2"):
+        evolve(folder, images, module=module, layer="1", channels=[0, 1])
+    with pytest.raises(UnitError, match="layer '1' is named twice"):
+        evolve(folder, images, module=module, layer=["1", module[1]])
+    with pytest.raises(UnitError, match="ReLU .*is no part of the module"):
+        evolve(folder, images, module=module, layer=nn.ReLU())
+    with pytest.raises(DataError, match="at least 1 image, not 0"):
+        evolve(folder, images, module=module, sample=0)
     with pytest.raises(DataError, match="no image"):
         evolve(folder, images[:0], module=module)
     with pytest.raises(ModelError, match=r"does not fit the network: .*misshapen"):
         evolve(folder, images, module=nn.Sequential(nn.Conv2d(1, 3, 3, bias=False), nn.ReLU()))
 
 
-def test_the_figure_shows_every_moment_and_says_what_it_shows(training, tmp_path):
+def test_a_module_names_its_layer(training):
+    folder, module, images = training
+    found = evolve(folder, images, module=module, layer=module[1], channels=[0])
+    assert [(own.layer, own.channel) for own in found.filters] == [("1", 0)]
+
+
+def test_the_figure_shows_every_moment_and_says_what_it_shows(training):
     folder, module, images = training
     evolution = evolve(folder, images, module=module)
-    sheet = evolution_figure(evolution, "mine")
+    sheet = figure(evolution, Style(7.0, "full"))
     texts = [text.get_text() for text in sheet.figure.texts]
-    assert [t for t in texts if t.startswith("step")] == [f"step {s}" for s in evolution.steps]
+    heads = texts[texts.index("step") + 1 :][: len(evolution.steps)]
+    assert heads == [str(step) for step in evolution.steps]
     caption = " ".join(texts)
     assert "Zeiler & Fergus 2014" in caption
     assert "over 6 training images" in caption
     # Below the tiles, the activation and the projection's scale.
-    (followed,) = evolution.filters
-    feet = [tuple(t.split("\n±")) for t in texts if "\n±" in t]
-    limits = [display_scale(p).limit for p in shown_projections(evolution, followed)]
-    assert feet == [
-        (number(value), number(limit))
-        for value, limit in zip(followed.activation.tolist(), limits, strict=True)
-    ]
-    # Two tiles a moment, and the curves.
-    assert len(sheet.figure.axes) == 2 * 5 + 1
-    line = sheet.figure.axes[-1].lines[0]
+    row = Row.of(evolution, evolution.filters[0], range(5))
+    for value, scale in zip(row.activations, row.scales, strict=True):
+        assert number(value) in texts
+        assert number(scale.limit) in texts
+    # Two tiles a moment, the curves, and a line beside each curve's name.
+    assert len(sheet.figure.axes) == 2 * 5 + 1 + 1
+    line = sheet.figure.axes[10].lines[0]
     assert line.get_ydata().tolist() == pytest.approx(evolution.distance["0.weight"].tolist())
-    sheet.save(tmp_path / "evolution.png")
-    assert (tmp_path / "evolution.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("width", [2.5, 3.4, 7.0, 10.0])
+def test_the_columns_stand_over_their_ticks(training, width):
+    folder, module, images = training
+    evolution = evolve(folder, images, module=module)
+    drawn = figure(evolution, Style(width)).figure
+    tiles, curves = drawn.axes[:-2], drawn.axes[-2]
+    middles = sorted({round(sum(tile.get_position().intervalx) / 2, 4) for tile in tiles})
+    ticks = curves.transData.transform([(tick, 0) for tick in curves.get_xticks()])[:, 0]
+    assert middles == pytest.approx(drawn.transFigure.inverted().transform(
+        np.stack([ticks, ticks], 1))[:, 0].tolist(), abs=2e-3)  # fmt: skip
+    shown = [label.get_text() for label in curves.get_xticklabels()]
+    assert (shown[0], shown[-1]) == ("0", "8")
+    assert len(shown) == min(5, max(2, int((width - 0.7) / 0.58)))
+
+
+def test_what_is_found_shows_itself_and_comes_back_from_a_file(training, tmp_path):
+    folder, module, images = training
+    evolution = evolve(folder, images, module=module)
+    assert evolution.notes == ("pixels 0 to 1, not normalised: no mean and std were given",)
+    for ending in Evolution.endings():
+        if ending != ".mp4":
+            evolution.save(tmp_path / f"it{ending}", width="column")
+    again = Evolution.load(tmp_path / "it.safetensors")
+    assert again.to_json() == evolution.to_json()
+    assert torch.equal(again.filters[0].pixels, evolution.filters[0].pixels)
+    assert again.distance.keys() == evolution.distance.keys()
+    assert "pixels" not in json.loads(again.to_json())["filters"][0]
+    assert len(repr(evolution)) < 1000
+    rows = evolution.table()
+    assert [row["step"] for row in rows] == [0, 1, 2, 4, 8]
+    assert rows[2]["activation"] == float(evolution.filters[0].activation[2])
+    assert evolution.plot(width="slide").get_size_inches()[0] == 10
+    with pytest.raises(OutputError, match=r"\.gif, \.mp4"):
+        evolution.save(tmp_path / "it.jpg")
+
+
+def test_ctrl_c_hands_out_the_moments_until_then(training):
+    folder, module, images = training
+
+    def stop(done: int, _: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as stopped:
+        evolve(folder, images, module=module, progress=stop)
+    found = stopped.value.result
+    assert (found.steps, found.partial) == ((0, 1), "interrupted")
+    assert len(found.filters[0].activation) == len(found.distance["0.weight"]) == 2
+    found.plot()
 
 
 def test_every_curve_is_known_by_its_line(training):
@@ -155,15 +219,15 @@ def test_every_curve_is_known_by_its_line(training):
     evolution = evolve(folder, images, module=module)
     (distance,) = evolution.distance.values()
     many = replace(evolution, distance={f"{n}.weight": distance for n in range(16)})
-    lines = evolution_figure(many, "mine").figure.axes[-1].lines
+    lines = figure(many, Style()).figure.axes[10].lines
     assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in lines}) == 16
 
 
 def test_a_frame_gives_each_projections_scale(training):
     folder, module, images = training
     evolution = evolve(folder, images, module=module)
-    (row,) = rows = _rows(evolution)
-    sheet = _frame(evolution, rows, [], 2)
+    row = Row.of(evolution, evolution.filters[0], range(5))
+    sheet = _frame(evolution, [row], 2)
     texts = [text.get_text().split("\n")[0] for text in sheet.figure.texts]
     assert f"{number(row.activations[2])}, ±{number(row.scales[2].limit)}" in texts
 
@@ -172,7 +236,7 @@ def test_a_frame_gives_each_projections_scale(training):
 def film(training) -> tuple[Film, list[np.ndarray]]:
     """Return the film of the training, and its frames."""
     folder, module, images = training
-    film = evolution_film(evolve(folder, images, module=module), "mine")
+    film = film_of(evolve(folder, images, module=module))
     return film, list(film.frames())
 
 
@@ -247,7 +311,7 @@ def test_the_command_refuses_what_cannot_be(tmp_path):
 
     base = (str(tmp_path), "--data", str(tmp_path))
     assert "holds no training" in refused(*base)
-    assert "--channel needs --layer" in refused(*base, "--channel", "3")
-    assert "its ending must be one of" in refused(*base, "-o", "evolution.json")
+    assert "0 layers need as many channels, not 1" in refused(*base, "--channel", "3")
+    assert "its ending must be one of" in refused(*base, "-o", "evolution.jpg")
     (tmp_path / "run.json").write_text(json.dumps({}))
     assert "is not a training's" in refused(*base)

@@ -1,0 +1,278 @@
+"""Evolution drawn: one row a layer, moments as columns (Zeiler & Fergus fig. 4), and curves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from convscope.display import DisplayScale, display_scale, presentable, to_display
+from convscope.figures.lettering import one_line, shortened, width_of
+from convscope.figures.sheet import (
+    FOOT_POINTS,
+    INK,
+    LINE_SPACING,
+    MARGIN,
+    Sheet,
+    beyond,
+    frame_tile,
+    line_of,
+    number,
+    picture_of,
+)
+from convscope.figures.style import Style
+from convscope.network.rules import RULES
+from convscope.study.evolve import Evolution, FilterEvolution
+from convscope.wording import counted
+
+LINE = FOOT_POINTS * LINE_SPACING / 72
+SIDE = 0.46
+"""Inches left of the columns, for what the numbers in their lines are."""
+
+NARROWEST, LARGEST_TILE = 0.58, 1.15
+"""Inches: the narrowest column under which numbers find room, and the largest tile."""
+
+GAP = 0.07
+HEAD, ROW_HEAD, ROW_FOOT = 2 * LINE + 0.1, LINE + 0.02, 2 * LINE + 0.14
+CURVES, AXIS = 1.9, 2 * LINE + 0.16
+SAMPLE, NAMES_APART = 0.45, 0.15
+SAME, CHANGED = "#8c8c8c", "#d62728"
+
+Window = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is shown of one filter, an entry for each of some moments.
+
+    Attributes:
+        layer: its name.
+        channel: the filter's.
+        patches: [h, w, 3] in 0..1, what it reads of its strongest image.
+        projections: [C, h, w], what drives it there, in pixel units.
+        scales: of these.
+        activations: the strongest.
+        changed: whether the image is another than at the entry before.
+        windows: top, left, bottom, right of what is shown, in its image.
+        frames: the same with what of the receptive field lies beyond the image.
+
+    """
+
+    layer: str
+    channel: int
+    patches: list[npt.NDArray[np.float64]]
+    projections: list[Tensor]
+    scales: list[DisplayScale]
+    activations: list[float]
+    changed: list[bool]
+    windows: list[Window]
+    frames: list[Window]
+
+    @classmethod
+    def of(cls, found: Evolution, own: FilterEvolution, moments: Sequence[int]) -> "Row":
+        """Return what is shown of a filter at some moments."""
+        at = list(moments)
+        pictures = picture_of(found.preprocess.to_pixels(own.images[at].cpu()))
+        pixels = presentable(found.preprocess.difference_to_pixels(own.pixels[at].cpu()))
+        windows = own.window[at].tolist()
+        projections = [
+            values[:, top:bottom, left:right]
+            for values, (top, left, bottom, right) in zip(pixels, windows, strict=True)
+        ]
+        numbers = own.number[at].tolist()
+        height, width = pictures.shape[1:3]
+        field = own.receptive_field
+        edges = [
+            (beyond(top, bottom, height, field[0]), beyond(left, right, width, field[1]))
+            for top, left, bottom, right in windows
+        ]
+        return cls(
+            layer=one_line(own.layer),
+            channel=own.channel,
+            patches=[
+                picture[top:bottom, left:right]
+                for picture, (top, left, bottom, right) in zip(pictures, windows, strict=True)
+            ],
+            projections=projections,
+            scales=[display_scale(values) for values in projections],
+            activations=own.activation[at].tolist(),
+            changed=[False, *(a != b for a, b in pairwise(numbers))],
+            windows=[(top, left, bottom, right) for top, left, bottom, right in windows],
+            frames=[(rows[0], columns[0], rows[1], columns[1]) for rows, columns in edges],
+        )
+
+
+def figure(found: Evolution, style: Style) -> Sheet:
+    """Draw each filter's strongest patch and projection at every moment, and the curves below.
+
+    Where there is no room for every moment, some are shown, the first and the last among them.
+
+    Args:
+        found: the evolution.
+        style: how wide, and with which caption.
+
+    Raises:
+        OutputError: if the figure would be too large to draw.
+
+    """
+    room = style.width - 2 * MARGIN - SIDE
+    moments = _shown(len(found.steps), int(room / NARROWEST))
+    pitch = room / len(moments)
+    tile = min(LARGEST_TILE, pitch - GAP)
+    rows = [Row.of(found, own, moments) for own in found.filters]
+    high = ROW_HEAD + 2 * tile + GAP / 2 + ROW_FOOT
+    curves = MARGIN + HEAD + len(rows) * high + 0.1
+    names = name_lines(found, room)
+    sheet = Sheet.made_for(
+        style.width, curves + CURVES + AXIS + len(names) * LINE, caption(found, rows),
+        one_line("; ".join(found.notes)),
+        [MARGIN + HEAD + n * high for n in range(1, len(rows) + 1)], style.caption,
+    )  # fmt: skip
+    middles = [MARGIN + SIDE + (place + 0.5) * pitch for place in range(len(moments))]
+    lines = [[f"{step:,}" for step in found.steps]]
+    if found.epochs is not None:
+        lines.insert(0, list(map(number, found.epochs)))
+    top = MARGIN + HEAD - 0.1 - len(lines) * LINE
+    for place, (what, own) in enumerate(zip(("epoch", "step")[-len(lines) :], lines, strict=True)):
+        at = top + place * LINE
+        sheet.write(what, MARGIN, at, FOOT_POINTS, ha="left", va="top")
+        for middle, moment in zip(middles, moments, strict=True):
+            sheet.write(own[moment], middle, at, FOOT_POINTS, ha="center", va="top")
+    for place, row in enumerate(rows):
+        _draw_row(sheet, row, MARGIN + HEAD + place * high, middles, tile)
+    draw_distances(sheet, found, (MARGIN + SIDE, curves), (room, CURVES), moments)
+    return sheet
+
+
+def _shown(count: int, most: int) -> list[int]:
+    """Return which of *count* moments are shown where there is room for *most*.
+
+    >>> _shown(4, 9), _shown(12, 5)
+    ([0, 1, 2, 3], [0, 3, 6, 8, 11])
+    """
+    fitting = min(count, max(2, most))
+    return [round(n * (count - 1) / max(1, fitting - 1)) for n in range(fitting)]
+
+
+def _draw_row(sheet: Sheet, row: Row, top: float, middles: Sequence[float], tile: float) -> None:
+    left = MARGIN
+    room = middles[-1] + tile / 2 - left
+    title = shortened(f"{row.layer}, channel {row.channel}", room, FOOT_POINTS)
+    sheet.write(title, left, top, FOOT_POINTS, ha="left", va="top")
+    below = top + ROW_HEAD + 2 * tile + GAP / 2 + 0.05
+    for place, what in enumerate(("peak", "scale ±")):
+        sheet.write(what, left, below + place * LINE, FOOT_POINTS, ha="left", va="top")
+    for moment, middle in enumerate(middles):
+        draw_pair(sheet, (middle - tile / 2, top + ROW_HEAD), tile, row, moment)
+        numbers = (row.activations[moment], row.scales[moment].limit)
+        for place, value in enumerate(numbers):
+            at = below + place * LINE
+            sheet.write(number(value), middle, at, FOOT_POINTS, ha="center", va="top")
+
+
+def draw_pair(
+    sheet: Sheet, corner: tuple[float, float], side: float, row: Row, moment: int
+) -> None:
+    """Draw a patch and, below it, its projection, each *side* inches wide and framed."""
+    left, top = corner
+    shown = to_display(row.projections[moment], row.scales[moment])
+    first, begin, last, end = row.windows[moment]
+    for place, picture in ((top, row.patches[moment]), (top + side + GAP / 2, shown)):
+        axes = sheet.axes(left, place, side)
+        extent = (begin - 0.5, end - 0.5, last - 0.5, first - 0.5)
+        axes.imshow(picture, interpolation="nearest", extent=extent)
+        frame_tile(axes, row.frames[moment], CHANGED if row.changed[moment] else SAME)
+
+
+def name_lines(found: Evolution, room: float) -> list[list[tuple[int, str]]]:
+    """Return the curves, by place and name, in as many lines as they need below the chart."""
+    lines: list[list[tuple[int, str]]] = [[]]
+    used = 0.0
+    for place, name in enumerate(found.distance):
+        text = shortened(one_line(name.removesuffix(".weight")), room - SAMPLE, FOOT_POINTS)
+        wide = SAMPLE + width_of(text, FOOT_POINTS) + NAMES_APART
+        if lines[-1] and used + wide > room:
+            lines.append([])
+            used = 0.0
+        lines[-1].append((place, text))
+        used += wide
+    return lines
+
+
+def draw_distances(
+    sheet: Sheet, found: Evolution, corner: tuple[float, float], size: tuple[float, float],
+    ticks: Sequence[int], until: int | None = None,
+) -> None:  # fmt: skip
+    """Draw how far every layer's filters still are from the final ones, and name the curves below.
+
+    Args:
+        sheet: what to draw on.
+        found: what to draw.
+        corner: left and top, in inches.
+        size: width and height of the chart, in inches.
+        ticks: the moments that are named on the axis, each in the middle of a column of its own.
+        until: the last moment drawn; the axes are the same whichever it is. By default all.
+
+    """
+    axes = sheet.axes(*corner, *size)
+    # What is not named lies between its neighbours that are.
+    places = np.interp(range(len(found.steps)), ticks, range(len(ticks)))
+    drawn = len(found.steps) if until is None else until + 1
+    for place, distance in enumerate(found.distance.values()):
+        # Not from the first, red, which says of a frame that the image changed.
+        colour, style = line_of(place + 1)
+        axes.plot(
+            places[:drawn], distance.tolist()[:drawn], marker="o", markersize=3, color=colour,
+            linestyle=style,
+        )  # fmt: skip
+    words = [f"{found.steps[moment]:,}" for moment in ticks]
+    if found.epochs is not None:
+        words = [number(found.epochs[moment]) for moment in ticks]
+    axes.set_xticks(range(len(ticks)), words)
+    axes.set_xlim(-0.5, len(ticks) - 0.5)
+    farthest = max((float(d.nan_to_num(0).max()) for d in found.distance.values()), default=0.0)
+    axes.set_ylim(0, 1.05 * farthest or 1)
+    axes.set_xlabel("step" if found.epochs is None else "epoch", fontsize=FOOT_POINTS, color=INK)
+    axes.set_title(
+        "distance from the final filters, share of their norm", fontsize=FOOT_POINTS, color=INK,
+        loc="left", pad=3,
+    )  # fmt: skip
+    axes.tick_params(labelsize=FOOT_POINTS, colors=INK, length=2)
+    axes.grid(axis="y", color="#e6e6e6")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    _name_curves(sheet, found, corner[0], corner[1] + size[1] + AXIS, size[0])
+
+
+def _name_curves(sheet: Sheet, found: Evolution, left: float, top: float, room: float) -> None:
+    for place, line in enumerate(name_lines(found, room)):
+        at, across = top + (place + 0.5) * LINE, left
+        for curve, name in line:
+            colour, style = line_of(curve + 1)
+            axes = sheet.axes(across, at - 0.03, SAMPLE - 0.08, 0.06)
+            axes.plot([0, 1], [0, 0], color=colour, linestyle=style)
+            axes.set_axis_off()
+            sheet.write(name, across + SAMPLE, at, FOOT_POINTS, ha="left", va="center")
+            across += SAMPLE + width_of(name, FOOT_POINTS) + NAMES_APART
+
+
+def caption(found: Evolution, rows: Sequence[Row]) -> list[str]:
+    """Return the short caption, and what else must be known to read the pictures."""
+    rule = RULES[found.rule]
+    every = [scale for row in rows for scale in row.scales]
+    count = len(rows[0].scales) if rows else 0
+    some = "" if count == len(found.steps) else f"{count} of {len(found.steps)} moments. "
+    share = max((scale.clipped for scale in every), default=0.0)
+    images = counted(found.images, "training image")
+    return [
+        f"{one_line(found.network)}: what drives one filter a layer during training. Red: another "
+        f"image than before.",
+        f"{some}Above, the patch of the receptive field of the filter's strongest activation over "
+        f"{images}; below, the projection: what in this image drives the unit, given the switches. "
+        f"Rule: {rule.name} ({rule.source}). Zero is mid-grey, each tile on its own scale: ± the "
+        f"{every[0].quantile if every else 0:.1%} quantile of |value|; at most {share:.2%} of a "
+        f"tile's values are clipped. Hatched: beyond the image.",
+        "Curves: norm of a layer's filters minus its final ones, over the norm of the final ones.",
+    ]
