@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 
 START = Path(__file__).parents[1] / "examples/start.ipynb"
-SHOWN = ("cs.project", "cs.occlude", "cs.scan", "cs.diagnose")
+SHOWN = ("cs.project", "cs.occlude", "cs.scan", "cs.diagnose", "cs.compare")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from convscope.display import DisplayScale, display_scale, presentable, to_display
+from convscope.display import DisplayScale, beyond, display_scale, presentable, to_display
 from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
     FOOT_POINTS,
@@ -16,7 +16,6 @@ from convscope.figures.sheet import (
     LINE_SPACING,
     MARGIN,
     Sheet,
-    beyond,
     frame_tile,
     line_of,
     number,
