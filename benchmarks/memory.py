@@ -1,150 +1,171 @@
 """What every command takes of memory at two settings of --memory, beside what it takes at rest.
 
-    python benchmarks/memory.py [--network squeezenet1_1] [--settings 64MB 1GB] [--images 32]
-        [--only NAME...]
+    python benchmarks/memory.py [--networks base vgg16] [--settings 256MB 1GB] [--only NAME...]
+        [--cifar FOLDER] [--write docs/memory.md]
 
-Each runs in a process of its own, as the library call that the command makes. At rest is what the
-process holds once torch is imported, the network is loaded and has answered one image: library,
-weights and graph, which no setting can change. What is printed is the highest resident memory from
-then on less that (/proc/self/status, so Linux only). The images are photographs of 256 x 256
-pixels, of noise, and one of 4000 x 3000.
+Each command runs in a process of its own, of which the system tells the highest resident memory
+(getrusage). Printed is what that is beyond the same process at rest: `convscope layers`, which
+imports all, loads the network and traces it, but sees no image. The images are of noise, 256 x 256
+pixels but for one of 4000 x 3000.
 """
 
+# No torch here: a process that is started counts the memory of the one that started it.
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-import convscope as cs
+IMAGES = 24
+PARTS = "image,part,left,top,right,bottom\n" + "".join(
+    f"images/{number:04}.jpg,nose,40,40,120,120\n" for number in range(1, 4)
+)
+IMPORTS = "import torch, matplotlib.figure, convscope.cli, convscope.network, convscope.loading"
+MODELS = {"base": "base", "vgg16": "vgg16 --weights random", "squeezenet1_1": "squeezenet1_1"}
 
-MEGABYTE = 2**20
+WITH_MEMORY = {
+    "project": "project MODEL images/0000.jpg images/0001.jpg",
+    "project, one layer": "project MODEL images/0000.jpg --layer DEEP --top 64",
+    "occlude": "occlude MODEL images/0000.jpg",
+    "occlude, in full": "occlude MODEL images/0000.jpg --method full --patch 40% --stride 20%",
+    "checkerboard": "checkerboard MODEL images/0000.jpg --budget 30",
+    "sanity": "sanity MODEL images/0000.jpg --seeds 1 --budget 30",
+    "invariance": "invariance MODEL images/0000.jpg images/0001.jpg --steps 3 --budget 30",
+    "scan": "scan MODEL images --layer MIDDLE --top 2",
+    "diagnose": "diagnose MODEL images --budget 20",
+    "compare": "compare MODEL MODEL images --budget 20",
+    "report": "report MODEL images --budget 30",
+}
+"""Commands by what they are called in the table, with words that stand for the network's own."""
 
-
-def project(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    batch = net.preprocess.batch(sorted(images.iterdir())[:4])
-    cs.project(net, batch, deepest(net), top=64, memory=memory)
-
-
-def occlude(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    cs.occlude(net, first(net, images), patch=32, stride=8, memory=memory)
-
-
-def scan(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    cs.scan(net, images, memory=memory)
-
-
-def atlas(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    found = cs.scan(net, images, top=2, memory=memory)
-    found.save(out, memory=memory)
-
-
-def diagnose(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    cs.diagnose(net, images, memory=memory)
-
-
-def checkerboard(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    cs.checkerboard(net, first(net, images), memory=memory)
-
-
-def sanity(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    cs.sanity(net, first(net, images), memory=memory, budget=60)
-
-
-def invariance(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    cs.invariance(net, first(net, images), memory=memory)
-
-
-def compare(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    cs.compare(net, net, images, memory=memory, budget=60)
-
-
-def report(net: cs.Network, images: Path, memory: str, out: Path) -> None:
-    cs.report(net, images, folder=out, memory=memory, budget=120).save(out)
-
-
-Command = Callable[[cs.Network, Path, str, Path], None]
-COMMANDS: dict[str, Command] = {
-    command.__name__: command
-    for command in (
-        project, occlude, scan, atlas, diagnose, checkerboard, sanity, invariance, compare, report,
-    )
-}  # fmt: skip
-
-
-def deepest(net: cs.Network) -> str:
-    return list(net.layers)[-3]
-
-
-def first(net: cs.Network, images: Path) -> torch.Tensor:
-    return net.preprocess(min(images.iterdir()))
+WITHOUT = {
+    "correspondence": "correspondence MODEL parts.csv --repeats 2",
+    "draw": "draw MODEL",
+}
+ALONE = {
+    "demo": "demo",
+    "train": "train --data CIFAR --preset tiny --epochs 0.2",
+    "evolve": "evolve RUN --data CIFAR",
+}
+LAYERS = {
+    "base": ("features.relu7", "features.conv6", 8, 4),
+    "vgg16": ("features.29", "features.19", 64, 32),
+    "squeezenet1_1": ("features.12", "features.10.expand3x3", 64, 32),
+}
+"""A deep layer, one in the middle, and the patch and the stride of full occlusion, in pixels."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", default="squeezenet1_1")
-    parser.add_argument("--settings", nargs=2, default=["64MB", "1GB"])
-    parser.add_argument("--images", type=int, default=32)
-    parser.add_argument("--only", nargs="+", choices=list(COMMANDS), default=list(COMMANDS))
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--networks", nargs="+", choices=list(MODELS), default=["base", "vgg16"])
+    parser.add_argument("--settings", nargs=2, default=["256MB", "1GB"])
+    parser.add_argument("--only", nargs="+", help="commands by their names in the table")
+    parser.add_argument("--cifar", type=Path, help="CIFAR-10's files, for train and evolve")
+    parser.add_argument("--write", type=Path, help="a page whose table this one takes the place of")
     options = parser.parse_args()
-    if options.measure:
-        measure(options.network, *options.measure)
-        return
-    print(f"{options.network}, {options.images} images, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}")  # fmt: skip
-    print(f"| command | at rest | {' | '.join(f'work at {s}' for s in options.settings)} |")
-    print("| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        images = Path(folder) / "images"
-        write_images(images, options.images)
-        for name in options.only:
-            found = [measured(name, options.network, images, s) for s in options.settings]
-            cells = [f"{found[0][0]:.0f} MB", *(f"{work:.0f} MB" for _, work in found)]
-            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        os.chdir(folder)
+        write_images(Path("images"))
+        Path("parts.csv").write_text(PARTS)
+        rows = [row for network in options.networks for row in rows_of(network, options)]
+        rows += rows_alone(options)
+    text = table(rows, options)
+    print(text)
+    if options.write:
+        page = options.write.read_text("utf-8")
+        start, end = "<!-- benchmarks/memory.py -->\n", "<!-- end -->"
+        before, _, rest = page.partition(start)
+        options.write.write_text(f"{before}{start}{text}{end}{rest.partition(end)[2]}", "utf-8")
 
 
-def write_images(folder: Path, count: int) -> None:
-    """Write pictures of noise, the first of them large."""
+def write_images(folder: Path) -> None:
     folder.mkdir()
     chance = np.random.default_rng(0)
-    for number in range(count):
+    for number in range(IMAGES):
         size = (3000, 4000, 3) if number == 0 else (256, 256, 3)
         pixels = chance.integers(0, 256, size, dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number:04}.jpg")
 
 
-def measured(name: str, network: str, images: Path, memory: str) -> tuple[float, float]:
-    """Return megabytes at rest, and what a command takes more in a process of its own."""
-    command = [sys.executable, __file__, "--network", network, "--measure", name, memory, images]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    rest, work = done.stdout.split()[-2:]
-    return float(rest), float(work)
+def rows_of(network: str, options: argparse.Namespace) -> list[list[str]]:
+    rest = megabytes(["layers", *MODELS[network].split()])
+    deep, middle, patch, stride = LAYERS[network]
+    rows = []
+    for name, line in {**WITH_MEMORY, **WITHOUT}.items():
+        if options.only and name not in options.only:
+            continue
+        words = {"MODEL MODEL": f"{MODELS[network]} {network}", "MODEL": MODELS[network]}
+        words |= {"DEEP": deep, "MIDDLE": middle, "40%": str(patch), "20%": str(stride)}
+        for word, meant in words.items():
+            line = line.replace(word, meant)
+        settings = options.settings if name in WITH_MEMORY else [None]
+        found = [megabytes(given(line, setting)) - rest for setting in settings]
+        rows.append([network, name, f"{rest:.0f}", *(f"{max(0, work):.0f}" for work in found)])
+        print(*rows[-1], file=sys.stderr, flush=True)
+    return rows
 
 
-def measure(network: str, name: str, memory: str, images: str) -> None:
-    net = cs.load(network, weights="random" if network != "base" else "default")
-    net(torch.zeros(1, *net.input_shape))
-    rest = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the highest begins anew
-    with tempfile.TemporaryDirectory() as folder:
-        COMMANDS[name](net, Path(images), memory, Path(folder) / "out")
-    print(f"{rest:.0f} {max(0.0, resident('VmHWM') - rest):.0f}")
+def rows_alone(options: argparse.Namespace) -> list[list[str]]:
+    """Return rows of the commands that are given no network."""
+    rest, rows = megabytes([]), []
+    for name, line in ALONE.items():
+        if ("CIFAR" in line and not options.cifar) or (options.only and name not in options.only):
+            continue
+        line = line.replace("CIFAR", str(options.cifar)).replace("RUN", "out-train")
+        work = megabytes(given(line, None)) - rest
+        rows.append(["", name, f"{rest:.0f}", f"{work:.0f}"])
+        print(*rows[-1], file=sys.stderr, flush=True)
+    return rows
 
 
-def resident(field: str) -> float:
-    """Return resident memory in megabytes, now (VmRSS) or at its highest (VmHWM)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return float(line.split()[1]) * 1024 / MEGABYTE
-    raise RuntimeError(f"{field} is not known here")
+def given(line: str, memory: str | None) -> list[str]:
+    """Return the arguments of a command, with a place of its own for what it writes."""
+    command = line.split()[0]
+    option = "--out" if command == "train" else "-o"
+    folder = command in ("scan", "compare", "report", "train")
+    place = f"out-{command}" if folder else f"out-{command}.{'html' if command == 'demo' else 'png'}"
+    if folder and memory:
+        place += f"-{memory}-{time.monotonic_ns()}"
+    return [*line.split(), option, place, *(["--memory", memory] if memory else [])]
+
+
+def megabytes(arguments: list[str]) -> float:
+    """Return the highest resident memory of a command; without arguments, of what it imports."""
+    how = ["-m", "convscope", *arguments] if arguments else ["-c", IMPORTS]
+    process = subprocess.Popen(
+        [sys.executable, *how], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"convscope {' '.join(arguments)}: {said}")
+    return usage.ru_maxrss / 1024
+
+
+def table(rows: list[list[str]], options: argparse.Namespace) -> str:
+    threads = os.environ.get("OMP_NUM_THREADS", os.cpu_count())
+    small, large = options.settings
+    lines = [
+        f"{IMAGES} images, {threads} threads, torch {re.sub('[+].*', '', version('torch'))}, in MB:",
+        "",
+        f"| network | command | at rest | work at `{small}` | work at `{large}` |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for network, name, rest, *work in rows:
+        cells = work if len(work) == 2 else [f"{work[0]} (has no `--memory`)", ""]
+        lines.append(f"| {network} | {name} | {rest} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

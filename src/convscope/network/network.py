@@ -275,7 +275,7 @@ class Network:
                     f"the network takes images {self._expected()}, and none of {size}: {error}"
                 ) from error
             where = {step: path for path, step in self.graph.outputs.items()}
-            twin.graph = twin.graph.with_head(where[self.graph.output])
+            twin.graph = twin.graph.with_head(where[self.graph.output] or 0)
             twin.traced = twin.graph
             twin.preprocess = self.preprocess.resized(size)
             self._others[size] = twin
