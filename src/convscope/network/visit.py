@@ -1,6 +1,6 @@
-"""One walk up that shows maps as they are made, and keeps none of them."""
+"""The walk up: every step once, and no map kept longer than it is read."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,35 @@ Visitor = Callable[[int, Tensor], None]
 
 
 @torch.no_grad()
+def walk_up(
+    images: Tensor,
+    needed: Sequence[int],
+    reads: Callable[[int], Sequence[int]],
+    run: Callable[[int, list[Tensor]], Tensor],
+    show: Visitor,
+) -> None:
+    """Run steps one after the other: the one loop that every walk up goes by.
+
+    Args:
+        images: [N, C, H, W], the output of step 0.
+        needed: the steps, in the order they run.
+        reads: returns the steps whose outputs a step reads.
+        run: makes a step's output from these.
+        show: called with every step and its output.
+
+    """
+    last_reader = {source: index for index in needed for source in reads(index)}
+    values = {0: images.contiguous(memory_format=torch.channels_last)}
+    for index in needed:
+        values[index] = run(index, [values[source] for source in reads(index)])
+        for source in set(reads(index)):
+            if last_reader[source] == index:
+                del values[source]
+        show(index, values[index])
+        if index not in last_reader:
+            del values[index]
+
+
 def visit(
     graph: Graph,
     images: Tensor,
@@ -31,31 +60,25 @@ def visit(
             comes from memory once instead of twice. By default nothing is left to it.
 
     """
-    needed = graph.needed_for(wanted)
-    last_reader = {source: index for index in needed for source in graph.steps[index].inputs}
-    values = {0: images.contiguous(memory_format=torch.channels_last)}
-    for index in needed:
-        step = graph.steps[index]
-        assert step.call is not None
-        in_place = _runs_in_place(graph, index, wanted)
-        left = in_place and index in wanted and rectifying is not None
-        if in_place:
-            maps = values[step.inputs[0]]
-            values[index] = maps if left else maps.relu_()
-        else:
-            values[index] = step.call.run([values[source] for source in step.inputs], len(images))
-        for source in set(step.inputs):
-            if last_reader[source] == index:
-                del values[source]
-        if left and rectifying is not None:
-            rectifying(index, values[index])
+    in_place = {i for i in graph.needed_for(wanted) if _runs_in_place(graph, i, wanted)}
+    left = set() if rectifying is None else in_place.intersection(wanted)
+
+    def run(index: int, inputs: list[Tensor]) -> Tensor:
+        if index in in_place:
+            return inputs[0] if index in left else inputs[0].relu_()
+        call = graph.steps[index].call
+        assert call is not None
+        return call.run(inputs, len(images))
+
+    def show(index: int, values: Tensor) -> None:
+        if index in left and rectifying is not None:
+            rectifying(index, values)
         elif index in wanted:
-            visitor(index, values[index])
-        if index not in last_reader:
-            del values[index]
+            visitor(index, values)
+
+    walk_up(images, graph.needed_for(wanted), lambda i: graph.steps[i].inputs, run, show)
 
 
-@torch.no_grad()
 def first_not_finite(graph: Graph, image: Tensor, targets: Collection[int]) -> str | None:
     """Return the layer where NaN or infinity comes up that is found at one of *targets*.
 
@@ -98,7 +121,6 @@ def _runs_in_place(graph: Graph, index: int, wanted: Collection[int]) -> bool:
     return fresh and len(graph.readers[source]) == 1 and shown.isdisjoint(wanted)
 
 
-@torch.no_grad()
 def answer_with(
     graph: Graph,
     output: int,
@@ -118,32 +140,24 @@ def answer_with(
         stand_in: makes the replacement from the source's output; of the shape of the step's.
 
     """
-    needed = _needed_around(graph, output, step, source)
-    last_reader = {used: index for index in needed for used in _read(graph, index, step, source)}
-    values = {0: images.contiguous(memory_format=torch.channels_last)}
-    for index in needed:
+
+    def reads(index: int) -> tuple[int, ...]:
+        return (source,) if index == step else graph.steps[index].inputs
+
+    def run(index: int, inputs: list[Tensor]) -> Tensor:
+        if index == step:
+            return stand_in(inputs[0])
         call = graph.steps[index].call
         assert call is not None
-        inputs = _read(graph, index, step, source)
-        if index == step:
-            values[index] = stand_in(values[source])
-        else:
-            values[index] = call.run([values[used] for used in inputs], len(images))
-        for used in set(inputs):
-            if last_reader[used] == index:
-                del values[used]
-    return values[output]
+        return call.run(inputs, len(images))
 
-
-def _read(graph: Graph, index: int, step: int, source: int) -> tuple[int, ...]:
-    """Return what a step reads where *step* is made from *source* instead."""
-    return (source,) if index == step else graph.steps[index].inputs
-
-
-def _needed_around(graph: Graph, output: int, step: int, source: int) -> list[int]:
-    """Return the steps that *output* needs where *step* is made from *source* instead."""
-    wanted = {output}
+    needed = {output}
     for index in range(output, 0, -1):
-        if index in wanted:
-            wanted.update(_read(graph, index, step, source))
-    return sorted(wanted - {0})
+        if index in needed:
+            needed.update(reads(index))
+    found = []
+    walk_up(
+        images, sorted(needed - {0}), reads, run,
+        lambda index, values: found.append(values) if index == output else None,
+    )  # fmt: skip
+    return found[0]

@@ -11,6 +11,7 @@ from convscope.network.graph import Graph
 from convscope.network.ops import Saved
 from convscope.network.ops.base import in_dtype
 from convscope.network.rules import Rule
+from convscope.network.visit import walk_up
 
 
 @dataclass(frozen=True)
@@ -50,27 +51,23 @@ def ascend(graph: Graph, images: Tensor, keep: Iterable[int], rule: Rule | None 
     )
 
 
-@torch.no_grad()
 def _ascend(graph: Graph, images: Tensor, keep: Sequence[int], rule: Rule | None) -> Ascent:
-    needed = graph.needed_for(keep)
-    last_reader = {source: index for index in needed for source in graph.steps[index].inputs}
-    values = {0: images.contiguous(memory_format=torch.channels_last)}
-    saved: dict[int, Saved] = {}
-    for index in needed:
+    maps, saved = {0: images}, dict[int, Saved]()
+
+    def run(index: int, inputs: list[Tensor]) -> Tensor:
         step = graph.steps[index]
         assert step.call is not None
-        inputs = [values[source] for source in step.inputs]
         if rule is None:
-            values[index] = step.call.run(inputs, len(images))
-        else:
-            values[index], saved[index] = step.operation.remember(
-                step.call, inputs, len(images), rule
-            )
-        del inputs
-        for source in set(step.inputs):
-            if last_reader[source] == index and source not in keep:
-                del values[source]
-    return Ascent({index: values[index] for index in keep}, saved)
+            return step.call.run(inputs, len(images))
+        output, saved[index] = step.operation.remember(step.call, inputs, len(images), rule)
+        return output
+
+    def show(index: int, values: Tensor) -> None:
+        if index in keep:
+            maps[index] = values
+
+    walk_up(images, graph.needed_for(keep), lambda i: graph.steps[i].inputs, run, show)
+    return Ascent({index: maps[index] for index in keep}, saved)
 
 
 @torch.no_grad()
