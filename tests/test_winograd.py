@@ -111,7 +111,7 @@ def test_filters_are_turned_in_parts_to_the_same(monkeypatch):
 def call_of(layer, size=14, dtype=torch.float32):
     image = torch.zeros(1, layer.in_channels, size, size, dtype=dtype)
     graph = Network(layer.to(dtype), image).graph
-    (call,) = (s.call for s in graph.steps if s.call is not None and s.operation.is_layer)
+    (call,) = (s.call for s in graph.steps if s.made_by is not None and s.operation.is_layer)
     return call
 
 
@@ -151,7 +151,7 @@ class Computed(nn.Module):
 @pytest.mark.parametrize("what", ["bias", "filters"])
 def test_it_suits_fixed_filters_only(what):
     graph = Network(Computed(what), torch.zeros(1, 8, 9, 9)).graph
-    (call,) = (s.call for s in graph.steps if s.call is not None and s.call.name == "conv2d")
+    (call,) = (s.call for s in graph.steps if s.made_by is not None and s.call.name == "conv2d")
     assert not is_suited(call)
 
 

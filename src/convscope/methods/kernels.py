@@ -80,9 +80,7 @@ def cosines(rows: Doubles) -> Doubles:
 
 
 def _call(net: Network, step: int) -> Call:
-    call = net.graph.steps[step].call
-    assert call is not None
-    return call
+    return net.graph.steps[step].call
 
 
 def _rows(call: Call, channels: int) -> Doubles:

@@ -162,7 +162,7 @@ def _ends_with(graph: Graph, count: int) -> tuple[str | None, int]:
         below = _below_shaping(graph, graph.steps[index].inputs[0], MOVING)
         if _name(graph, below) in ("softmax", "_softmax"):
             index, name = below, _name(graph, below)
-    call = graph.steps[index].call
+    call = graph.steps[index].made_by
     if call is None:
         return None, index
     if name in ("softmax", "_softmax", "log_softmax", "_log_softmax"):
@@ -182,7 +182,7 @@ def _below_shaping(graph: Graph, index: int, also: set[str]) -> int:
 
 
 def _name(graph: Graph, index: int) -> str:
-    call = graph.steps[index].call
+    call = graph.steps[index].made_by
     return "" if call is None else call.name
 
 

@@ -172,7 +172,6 @@ class _ConeDescent:
 
     def _reverse(self, index: int, batch: _Batch) -> None:
         step, placement = self.graph.steps[index], batch.placements[index]
-        assert step.call is not None
         signal = batch.pending.pop(index)
         if isinstance(step.operation, Generated):
             return
@@ -192,7 +191,6 @@ class _ConeDescent:
         self, index: int, signal: Tensor, placement: Placement, batch: _Batch
     ) -> None:
         step = self.graph.steps[index]
-        assert step.call is not None
         found = [self._below(index, p, placement) for p in range(len(step.inputs))]
         if any(below is not None and min(below.size) < 1 for below in found):
             return  # the window lies between the rows that the operation writes

@@ -83,7 +83,7 @@ class Cones:
     def windowed(self, index: int) -> bool:
         """Return whether a step can be reversed on windows."""
         step = self.graph.steps[index]
-        if step.call is None or self.whole[self.place[index]]:
+        if step.made_by is None or self.whole[self.place[index]]:
             return False
         axes, shapes = self.graph.axes[index], step.call.input_shapes
         if step.shape[0] != 1 or not step.operation.has_windows(step.call, axes):

@@ -22,7 +22,7 @@ def learned_constants(step: Step) -> dict[str, Tensor]:
     A weight that is computed from others, as with weight norm, counts as the step reads it. The
     running statistics of batch norm were not learned, and do not count.
     """
-    if step.call is None or not step.parameters:
+    if step.made_by is None or not step.parameters:
         return {}
     return {
         name: value
@@ -82,14 +82,14 @@ def replaced_constants(graph: Graph, original: Graph) -> Iterator[tuple[str, Ten
 
 def _held(step: Step) -> list[Any]:
     """Return all that a step's arguments hold, in a fixed order."""
-    if step.call is None:
+    if step.made_by is None:
         return []
     return pytree.tree_leaves(dict(step.call.arguments))
 
 
 def _step_with(step: Step, replaced: Mapping[Tensor, Tensor], met: set[int]) -> Step:
     """Return *step* with other constants, and add the ids of those it read to *met*."""
-    if step.call is None:
+    if step.made_by is None:
         return step
 
     def other(value: object) -> object:
@@ -102,4 +102,4 @@ def _step_with(step: Step, replaced: Mapping[Tensor, Tensor], met: set[int]) -> 
         return step
     arguments = pytree.tree_map(other, dict(step.call.arguments))
     call: Call = replace(step.call, arguments=arguments)
-    return replace(step, call=call)
+    return replace(step, made_by=call)

@@ -20,7 +20,7 @@ class Step:
     Attributes:
         name: the layer's name: the dotted name of the module, or ``module:operation`` for one
             written out in a module's forward; ``@1``, ``@2``, ... mark further uses of it.
-        call: the operation with its arguments; None for the step that stands for the images.
+        made_by: the operation with its arguments; None for the step that stands for the images.
         operation: its entry in the table of operations.
         inputs: the indices of the steps whose outputs it reads.
         shape: the shape of its output for one image, with a leading dimension.
@@ -30,12 +30,18 @@ class Step:
     """
 
     name: str
-    call: Call | None
+    made_by: Call | None
     operation: Operation
     inputs: tuple[int, ...]
     shape: Shape
     dtype: torch.dtype
     parameters: tuple[nn.Parameter, ...] = ()
+
+    @property
+    def call(self) -> Call:
+        """The operation with its arguments, of a step that is not the images."""
+        assert self.made_by is not None
+        return self.made_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +83,7 @@ class Graph:
                 arguments = {"self": Input(0), "dims": dims}
                 call = Call(torch.ops.aten.permute.default, arguments, (step.shape,), shape)
                 shown[index] = len(steps)
-                turned = replace(step, call=call, operation=operation_for(call), inputs=(index,))
+                turned = replace(step, made_by=call, operation=operation_for(call), inputs=(index,))
                 steps.append(replace(turned, shape=shape, parameters=()))
         return replace(self, steps=tuple(steps), shown=shown)
 
@@ -111,7 +117,6 @@ class Graph:
         """Where each step's output keeps its rows and columns."""
         found: list[Axes] = [MAPS]
         for step in self.steps[1:]:
-            assert step.call is not None
             axes = step.operation.axes(step.call, [found[i] for i in step.inputs])
             # In the leading dimension they would be apart only of a single image.
             found.append(None if axes is not None and 0 in axes else axes)

@@ -58,7 +58,6 @@ def costs_of(walk: WindowedWalk) -> Costs:
     batch = 0.0
     for index in walk.needed:
         step = graph.steps[index]
-        assert step.call is not None
         rows, columns = walk.sizes[index]
         values = math.prod(step.shape)
         multiply_adds = step.operation.multiply_adds(step.call)
@@ -83,7 +82,6 @@ def shares(walk: WindowedWalk, rows: Spans, columns: Spans, patches: int) -> tup
     by_windows = whole = 0.0
     for index in walk.needed:
         step = walk.graph.steps[index]
-        assert step.call is not None
         own = float(step.operation.multiply_adds(step.call))
         plain = own + PLAIN_COST * math.prod(step.shape)
         whole += plain

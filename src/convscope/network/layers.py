@@ -103,7 +103,6 @@ class ReceptiveFields:
 
     def _relation(self, index: int, position: int, axis: int) -> Relation:
         step = self.graph.steps[index]
-        assert step.call is not None
         source = step.inputs[position]
         target_axes, source_axes = self.graph.axes[index], self.graph.axes[source]
         if target_axes is None or source_axes is None:
@@ -242,13 +241,12 @@ def layers_of(graph: Graph) -> dict[str, Layer]:
     return {
         step.name: _layer(graph, fields, local, index)
         for index, step in enumerate(graph.steps)
-        if step.call is not None and step.operation.is_layer
+        if step.made_by is not None and step.operation.is_layer
     }
 
 
 def _layer(graph: Graph, fields: ReceptiveFields, local: ReceptiveFields, index: int) -> Layer:
     step = graph.steps[index]
-    assert step.call is not None
     rows, columns = (fields.along(index, axis) for axis in (0, 1))
     shape = graph.steps[graph.shown.get(index, index)].shape
     return Layer(

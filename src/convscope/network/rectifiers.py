@@ -63,7 +63,7 @@ def with_rectifiers(graph: Graph) -> Graph:
     steps = list(graph.steps)
     inner: dict[int, int] = {}
     for index, step in enumerate(graph.steps):
-        found = None if step.call is None else _rectifier(graph, index)
+        found = None if step.made_by is None else _rectifier(graph, index)
         if found is not None:
             steps[index], parts = found
             inner |= dict.fromkeys(parts, index)
@@ -92,7 +92,7 @@ def _rectifier(graph: Graph, index: int) -> tuple[Step, set[int]] | None:
             function = Function(step.call.name if step.call else "", _composed(graph, index, root))
             known = _known(function, step)
             if known is not None:
-                taken = replace(step, operation=known[0], call=known[1], inputs=(root,))
+                taken = replace(step, operation=known[0], made_by=known[1], inputs=(root,))
                 read = {i for part in parts for i in graph.steps[part].inputs}
                 return taken, (parts | read) - {index, root}
     return None
@@ -100,7 +100,7 @@ def _rectifier(graph: Graph, index: int) -> tuple[Step, set[int]] | None:
 
 def _is_part(step: Step, whole: Step) -> bool:
     """Return whether a step is a function of the values that it reads, one by one."""
-    if step.call is None or step.parameters or step.shape != whole.shape:
+    if step.made_by is None or step.parameters or step.shape != whole.shape:
         return False
     tags = getattr(step.call.target, "tags", ())
     alike = torch.Tag.pointwise in tags or step.call.name in ELEMENTWISE
@@ -111,7 +111,7 @@ def _is_part(step: Step, whole: Step) -> bool:
 
 def _filling(step: Step) -> Any:
     """Return the one value that a tensor is filled with, which is made for each batch anew."""
-    if not isinstance(step.operation, Generated) or step.call is None:
+    if not isinstance(step.operation, Generated) or step.made_by is None:
         return None
     return step.call.arguments.get("fill_value") if step.call.name == "full" else None
 
@@ -126,7 +126,7 @@ def _composed(graph: Graph, index: int, root: int) -> Callable[[Tensor], Tensor]
         step, filling = graph.steps[i], _filling(graph.steps[i])
         if filling is not None:
             plan.append((i, (), torch.tensor(filling, dtype=step.dtype)))
-        elif step.call is not None:
+        elif step.made_by is not None:
             # A constant of one value fits any window, and, being a number of the CPU, any device.
             arguments = pytree.tree_map_only(
                 Tensor, lambda c: c.flatten()[0].detach().cpu(), dict(step.call.arguments)

@@ -515,7 +515,7 @@ def _layer_names(
         stands_for_module = alone or modules.get(path) == index
         own = stands_for_module and step.operation.is_layer
         name = path if own else f"{path}:{operation}".lstrip(":")
-        if step.call is None:
+        if step.made_by is None:
             name = "images"
         count = used.get(name, 0)
         used[name] = count + 1

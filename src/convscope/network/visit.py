@@ -66,9 +66,7 @@ def visit(
     def run(index: int, inputs: list[Tensor]) -> Tensor:
         if index in in_place:
             return inputs[0] if index in left else inputs[0].relu_()
-        call = graph.steps[index].call
-        assert call is not None
-        return call.run(inputs, len(images))
+        return graph.steps[index].call.run(inputs, len(images))
 
     def show(index: int, values: Tensor) -> None:
         if index in left and rectifying is not None:
@@ -112,7 +110,7 @@ def _runs_in_place(graph: Graph, index: int, wanted: Collection[int]) -> bool:
 
     Large maps are spared the fresh memory, which costs more than the ReLU.
     """
-    call = graph.steps[index].call
+    call = graph.steps[index].made_by
     if call is None or call.target is not torch.ops.aten.relu.default:
         return False
     (source,) = graph.steps[index].inputs
@@ -147,9 +145,7 @@ def answer_with(
     def run(index: int, inputs: list[Tensor]) -> Tensor:
         if index == step:
             return stand_in(inputs[0])
-        call = graph.steps[index].call
-        assert call is not None
-        return call.run(inputs, len(images))
+        return graph.steps[index].call.run(inputs, len(images))
 
     needed = {output}
     for index in range(output, 0, -1):

@@ -111,7 +111,6 @@ class _Folding:
         if step.operation.kind in JOINS or not step.operation.is_layer:
             kind: tuple[str, ...] = ()
         else:
-            assert step.call is not None
             kind = (step.operation.kind if step.operation.tabled else step.call.name,)
         if source in self.waiting or len(self.readers[source]) > 1:
             self.waiting[index] = waiting + kind
@@ -126,8 +125,8 @@ class _Folding:
         self.found.append(
             Volume(
                 name=step.name,
-                kind=INPUT if step.call is None else kind,
-                detail="" if step.call is None else detail_of(kind, step.call),
+                kind=INPUT if step.made_by is None else kind,
+                detail="" if step.made_by is None else detail_of(kind, step.call),
                 channels=channels,
                 rows=rows,
                 columns=columns,

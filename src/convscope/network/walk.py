@@ -56,7 +56,6 @@ def _ascend(graph: Graph, images: Tensor, keep: Sequence[int], rule: Rule | None
 
     def run(index: int, inputs: list[Tensor]) -> Tensor:
         step = graph.steps[index]
-        assert step.call is not None
         if rule is None:
             return step.call.run(inputs, len(images))
         output, saved[index] = step.operation.remember(step.call, inputs, len(images), rule)
@@ -87,7 +86,6 @@ def resume(
     for index in graph.needed_for(targets):
         step = graph.steps[index]
         if index not in values and any(source in values for source in step.inputs):
-            assert step.call is not None
             inputs = [values.get(source, maps[source]) for source in step.inputs]
             values[index] = step.call.run(
                 inputs, len(inputs[0]) // graph.steps[step.inputs[0]].shape[0]
@@ -183,14 +181,12 @@ class _Descent:
 
     def _too_large(self, index: int, batch: _Batch) -> bool:
         step = self.graph.steps[index]
-        assert step.call is not None
         elements = max(math.prod(shape) for shape in (step.shape, *step.call.input_shapes))
         one_signal = elements * batch.pending[index].element_size()
         return len(batch.owners) * one_signal > self.limit
 
     def _reverse(self, index: int, batch: _Batch) -> None:
         step = self.graph.steps[index]
-        assert step.call is not None
         signal, channels = batch.pending.pop(index), batch.channels
         if not step.operation.keeps_channels:
             batch.channels = None

@@ -133,7 +133,7 @@ class WindowedWalk:
 
     def _is_windowable(self, index: int) -> bool:
         step, axes = self.graph.steps[index], self.graph.axes[index]
-        if step.call is None or axes is None or step.shape[0] != 1:
+        if step.made_by is None or axes is None or step.shape[0] != 1:
             return False
         for position, source in enumerate(step.inputs):
             if self.graph.axes[source] is None or self.graph.steps[source].shape[0] != 1:
@@ -147,9 +147,7 @@ class WindowedWalk:
         return self.fields.relation(index, position, axis)
 
     def _call(self, index: int) -> Call:
-        call = self.graph.steps[index].call
-        assert call is not None
-        return call
+        return self.graph.steps[index].call
 
     def _gathered_from(self) -> set[int]:
         """Return the steps of whose clean maps parts may be read."""

@@ -80,7 +80,6 @@ def _bounded_behind(graph: Graph, index: int) -> int | None:
     while len(graph.readers[index]) == 1:
         (index,) = graph.readers[index]
         call = graph.steps[index].call
-        assert call is not None
         bounded = (aten.sigmoid.default, aten.tanh.default, aten.hardsigmoid.default,
                    aten.relu6.default, aten.hardtanh.default)  # fmt: skip
         if call.target in bounded:
@@ -93,7 +92,6 @@ def _bounded_behind(graph: Graph, index: int) -> int | None:
 def _ends(net: Network, step: int) -> tuple[float, float]:
     """Return below and above which values count as lying at a flat end."""
     call = net.graph.steps[step].call
-    assert call is not None
     if call.target is aten.tanh.default:
         return -1 + 2 * NEARLY, 1 - 2 * NEARLY
     if call.target in (aten.sigmoid.default, aten.hardsigmoid.default):

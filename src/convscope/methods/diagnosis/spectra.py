@@ -118,7 +118,6 @@ class Response:
 def response_of(net: Network, layer: ScannedLayer, spectrum: ImageSpectrum) -> Response:
     """Return what the filters of *layer*, which reads the images, pass of them."""
     call = net.graph.steps[layer.convolution].call
-    assert call is not None
     dilation = pair(call.arguments.get("dilation", 1))
     kernels = _dilated(weight_tensor(net, layer), (dilation[0], dilation[1]))
     size = spectrum.side
@@ -155,7 +154,6 @@ def first_layer(net: Network, layers: list[ScannedLayer]) -> ScannedLayer | None
                 break
             index = graph.steps[index].inputs[0]
         step = graph.steps[layer.convolution]
-        assert step.call is not None
         plain = isinstance(step.operation, Convolution) and not step.operation.transposed
         if index == 0 and plain and step.call.arguments.get("groups", 1) == 1:
             return layer

@@ -101,7 +101,6 @@ def _all_layers(net: Network) -> list[ScannedLayer]:
         end = _end(graph, index)
         shape, call = graph.steps[end].shape, graph.steps[end].call
         operation = graph.steps[end].operation
-        assert call is not None
         found.append(
             ScannedLayer(
                 name=step.name,
@@ -139,10 +138,10 @@ def _has_channels_of(graph: Graph, index: int, convolution: int) -> bool:
 
 
 def _is_norm(step: Step) -> bool:
-    known = step.call is not None and step.call.target in NORMS
+    known = step.made_by is not None and step.call.target in NORMS
     return known or isinstance(step.operation, BatchNorm)
 
 
 def _is_permutation(step: Step) -> bool:
     # Layer norm wants the channels last, and some networks take them there and back for it.
-    return step.call is not None and step.call.target in PERMUTATIONS
+    return step.made_by is not None and step.call.target in PERMUTATIONS
