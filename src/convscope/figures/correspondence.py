@@ -26,7 +26,6 @@ TITLE = 0.22
 CHART, CHART_SIDE, CHART_ROOM = 1.7, 0.5, 2.2
 HEAD, AXIS = 0.35, 0.36
 LEGEND_LINE = 0.17
-LETTERS = 7.5
 PART_COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf")
 PART = "#0b5cad"
 BARS = (("the part", PART), ("random places", "#d2691e"), ("one random place", "#ecb98a"))
@@ -89,12 +88,7 @@ def figure(found: Correspondence, style: Style) -> Sheet:
     for n, (name, picture) in enumerate(zip(found.titles, pictures, strict=True)):
         line, column = divmod(n, layout.across)
         left, top = MARGIN + column * (layout.tile + GAP), MARGIN + line * high + TITLE
-        axes = sheet.axes(left, top, layout.tile)
-        axes.imshow(picture, interpolation="nearest")
-        axes.set_axis_off()
-        _frame_parts(axes, found, n)
-        text = shortened(one_line(name), layout.tile, LETTERS)
-        sheet.write(text, left, top - 0.04, LETTERS, ha="left", va="bottom")
+        _frame_parts(sheet.picture(picture, left, top, layout.tile, name), found, n)
     _draw_legend(sheet, handles, above, layout)
     _draw_charts(sheet, found, charts, layout)
     return sheet
@@ -106,12 +100,11 @@ def _draw_charts(sheet: Sheet, found: Correspondence, top: float, layout: _Layou
         line, column = divmod(at, layout.charts)
         left = MARGIN + column * room + CHART_SIDE
         wide = room - CHART_SIDE - 0.1
-        axes = sheet.axes(left, top + line * (HEAD + CHART + AXIS) + HEAD, wide, CHART)
+        axes = sheet.chart(
+            left, top + line * (HEAD + CHART + AXIS) + HEAD, wide, CHART, layer,
+            up="" if column else "share with another sign",
+        )  # fmt: skip
         _draw_bars(axes, found, at, wide / len(found.parts))
-        title = shortened(one_line(layer), wide, LETTERS)
-        axes.set_title(title, fontsize=LETTERS, loc="left", color=INK, parse_math=False)
-        if not column:
-            axes.set_ylabel("share with another sign", fontsize=FOOT_POINTS, color=INK)
 
 
 def _frame_parts(axes: Axes, found: Correspondence, image: int) -> None:
@@ -169,11 +162,6 @@ def _draw_bars(axes: Axes, found: Correspondence, at: int, room: float) -> None:
             yerr=errors[:, at].numpy(), capsize=2, error_kw={"linewidth": 0.9, "ecolor": INK},
         )  # fmt: skip
     axes.set_xticks(places, [shortened(one_line(p), room - 0.04, FOOT_POINTS) for p in found.parts])
-    axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
-    axes.grid(axis="y", color="#e6e6e6")
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def _caption(found: Correspondence) -> list[str]:

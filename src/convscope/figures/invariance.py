@@ -13,7 +13,7 @@ from convscope.errors import OutputError
 from convscope.figures.lettering import one_line, shortened
 from convscope.figures.sheet import (
     FOOT_POINTS,
-    INK,
+    LETTERS,
     MARGIN,
     NOTE_POINTS,
     Sheet,
@@ -28,7 +28,6 @@ CHART_ROOM, CHART_SIDE = 2.1, 0.5
 NARROW = 5.0
 """Inches of width below which charts stand two a line, and are lower."""
 HEAD, AXIS = 0.3, 0.46
-LETTERS = 7.5
 LINE = 0.17
 COLOURS = [colormaps["tab10"](i) for i in range(10)]
 
@@ -142,14 +141,12 @@ def _draw_charts(sheet: Sheet, found: Invariance, k: int, layout: _Layout, top: 
         line, column = divmod(place, layout.across)
         left = MARGIN + column * layout.room + CHART_SIDE
         above = top + line * layout.line + HEAD
-        axes = sheet.axes(left, above, layout.room - CHART_SIDE - 0.12, layout.chart)
+        axes = sheet.chart(
+            left, above, layout.room - CHART_SIDE - 0.12, layout.chart, title,
+            found.units[k].split()[0] if narrow else f"{found.transforms[k]}, {found.units[k]}",
+            "of the length" if reach else "probability",
+        )  # fmt: skip
         _draw_lines(axes, amounts, values, NEUTRAL[found.transforms[k]])
-        short = shortened(one_line(title), layout.room - CHART_SIDE, LETTERS)
-        axes.set_title(short, fontsize=LETTERS, loc="left", color=INK, parse_math=False)
-        label = found.units[k].split()[0] if narrow else f"{found.transforms[k]}, {found.units[k]}"
-        axes.set_xlabel(label, fontsize=FOOT_POINTS, color=INK)
-        label = "of the length" if reach else "probability"
-        axes.set_ylabel(label, fontsize=FOOT_POINTS, color=INK)
         axes.set_ylim(0, 1.06 * reach if reach else 1.04)
 
 
@@ -170,9 +167,7 @@ def _draw_examples(sheet: Sheet, found: Invariance, k: int, side: float, low: fl
     sheet.write(title, MARGIN, low - 0.06, NOTE_POINTS, ha="left", va="bottom")
     for place, (amount, picture) in enumerate(zip(chosen, pictures, strict=True)):
         left = MARGIN + place * (side + GAP)
-        axes = sheet.axes(left, low, side)
-        axes.imshow(picture, interpolation="nearest")
-        axes.set_axis_off()
+        sheet.picture(picture, left, low, side)
         middle = left + side / 2
         sheet.write(f"{amount:.3g}", middle, low + side + 0.04, FOOT_POINTS, ha="center", va="top")
 
@@ -184,11 +179,6 @@ def _draw_lines(
     for own, colour in zip(values, COLOURS, strict=False):
         known = np.isfinite(own)
         axes.plot(amounts[known], own[known], color=colour, linewidth=1.3, marker=".", markersize=3)
-    axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
-    axes.grid(axis="y", color="#e6e6e6")
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def _draw_names(sheet: Sheet, found: Invariance, top: float) -> None:

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from convscope.display import display_scale, presentable, to_display
-from convscope.figures.lettering import one_line, shortened, wrapped
+from convscope.figures.lettering import one_line, wrapped
 from convscope.figures.sheet import (
     FOOT_POINTS,
     INK,
+    LETTERS,
     MARGIN,
     NOTE_POINTS,
     PALE,
@@ -40,7 +41,6 @@ NARROW = 5.0
 """Inches below which only what differs most is drawn, so that it stays a page high."""
 HEAD = 0.3
 CHART, CHART_FOOT, CHART_SIDE = 1.5, 0.5, 0.46
-LETTERS = 7.5
 COLOURS = {"deconvnet": "#0b5cad", "guided": "#d2691e", "gradient": "#2a7f3f"}
 DASHES = {"deconvnet": "-", "guided": (0, (5, 2)), "gradient": (0, (1.5, 1.5))}
 
@@ -147,11 +147,7 @@ def _draw_top(sheet: Sheet, found: Sanity, layout: _Layout, words: list[tuple[st
     edges = f"edges, 0 to {number(float(steep.max()))} a pixel"
     for place, (name, shown) in enumerate(((found.title, picture), (edges, steep))):
         corner = MARGIN + place * (TOP_TILE + GAP)
-        axes = sheet.axes(corner, heading, TOP_TILE)
-        axes.imshow(shown, cmap="gray", vmin=0, interpolation="nearest")
-        axes.set_axis_off()
-        text = shortened(one_line(name), TOP_TILE, LETTERS)
-        sheet.write(text, corner, heading - 0.05, LETTERS, ha="left", va="bottom")
+        sheet.picture(shown, corner, heading, TOP_TILE, name, cmap="gray", vmin=0)
     begin = layout.words[0]
     at = heading if layout.width >= BESIDE else heading + TOP_TILE + 0.1
     (name, high), *sentences = words
@@ -184,9 +180,7 @@ def _draw_tiles(
             corner = MARGIN + SIDE + place * (tile + GAP)
             shown = presentable(found.preprocess.difference_to_pixels(pixels))
             scale = display_scale(shown)
-            axes = sheet.axes(corner, top, tile)
-            axes.imshow(to_display(shown, scale), interpolation="nearest")
-            axes.set_axis_off()
+            sheet.picture(to_display(shown, scale), corner, top, tile)
             foot = [(f"±{number(scale.limit)}" if scale.limit else "nothing arrives", INK)]
             alike, noise = found.alike[row, column].tolist()
             if not math.isnan(alike):
@@ -206,33 +200,23 @@ def _draw_charts(sheet: Sheet, found: Sanity, top: float, layout: _Layout) -> No
         line, column = divmod(place, layout.charts)
         corner = MARGIN + column * room + CHART_SIDE
         above = top + line * (HEAD + CHART + CHART_FOOT) + HEAD
-        axes = sheet.axes(corner, above, room - CHART_SIDE - 0.12, CHART)
+        axes = sheet.chart(
+            corner, above, room - CHART_SIDE - 0.12, CHART,
+            measure if narrow or "signed" in measure else f"{measure}, |projection|",
+            "layers random" if narrow else "layers re-initialised, from the top",
+            "" if column else "1: the same picture",
+        )  # fmt: skip
         for rule in found.rules:
             _draw_curve(axes, found, rule, measure)
         axes.axhline(0, color="#888888", linewidth=0.8)
         axes.set_ylim(low, 1.05)
         axes.set_xlim(0, len(found.layers))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set_title(
-            measure if narrow or "signed" in measure else f"{measure}, |projection|",
-            fontsize=LETTERS, loc="left", color=INK,
-        )  # fmt: skip
-        axes.set_xlabel(
-            "layers random" if narrow else "layers re-initialised, from the top",
-            fontsize=FOOT_POINTS, color=INK,
-        )  # fmt: skip
-        if not column:
-            axes.set_ylabel("1: the same picture", fontsize=FOOT_POINTS, color=INK)
         if place == 1:  # between curves that stay at one and at zero
             axes.legend(
                 fontsize=FOOT_POINTS, loc="center left", handlelength=1.8, facecolor="white",
                 edgecolor="none", borderaxespad=0.2,
             )  # fmt: skip
-        axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
-        axes.grid(axis="y", color="#e6e6e6")
-        axes.set_axisbelow(True)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
 
 
 def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
@@ -245,7 +229,7 @@ def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
     low, high = mean - deviation, mean + deviation
     axes.fill_between(stages, low, high, several, color=colour, alpha=0.18, linewidth=0)
     # A band needs two points beside each other.
-    alone = several & (np.convolve(several, np.ones(3), "same") == 1)
+    alone = several & (np.convolve(np.pad(several, 1), np.ones(3), "valid") == 1)
     axes.vlines(stages[alone], low[alone], high[alone], color=colour, alpha=0.18, linewidth=4)
     # With nothing re-initialised a picture is itself.
     x, y = np.concatenate([[0], stages]), np.concatenate([[1.0], mean])

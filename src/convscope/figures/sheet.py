@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convscope.display import presentable
 from convscope.errors import OutputError
-from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, wrapped
+from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, shortened, wrapped
 
 INK = "#222222"
 WARNING = "#b00020"
@@ -24,7 +24,7 @@ PALE = "#8a8a8a"
 """For numbers that tell nothing, as those no better than chance."""
 FRAME_POINTS = 1.6
 MARGIN = 0.12
-FOOT_POINTS = 7.0
+FOOT_POINTS, LETTERS = 7.0, 7.5
 NOTE_POINTS = 8.5
 LINE_SPACING = 1.4
 COLOURS = (
@@ -133,6 +133,35 @@ class Sheet:
         return self.figure.add_axes(
             (left / across, 1 - (top + high) / whole, width / across, high / whole)
         )
+
+    def chart(
+        self, left: float, top: float, width: float, height: float,
+        title: str = "", across: str = "", up: str = "",
+    ) -> Axes:  # fmt: skip
+        """Return axes for curves or bars, with their title and what is drawn across and up."""
+        axes = self.axes(left, top, width, height)
+        short = shortened(one_line(title), width, LETTERS)
+        axes.set_title(short, fontsize=LETTERS, loc="left", color=INK, parse_math=False)
+        axes.set_xlabel(across, fontsize=FOOT_POINTS, color=INK)
+        axes.set_ylabel(up, fontsize=FOOT_POINTS, color=INK)
+        axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
+        axes.grid(axis="y", color="#e6e6e6")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        return axes
+
+    def picture(
+        self, shown: npt.NDArray[Any], left: float, top: float, side: float, title: str = "",
+        **options: Any,
+    ) -> Axes:  # fmt: skip
+        """Draw a picture as it is, pixel by pixel, with its title above; return its axes."""
+        axes = self.axes(left, top, side)
+        axes.imshow(shown, interpolation="nearest", **options)
+        axes.set_axis_off()
+        if title:
+            text = shortened(one_line(title), side, LETTERS)
+            self.write(text, left, top - 0.05, LETTERS, ha="left", va="bottom")
+        return axes
 
     def write(
         self, text: str, left: float, top: float, points: float, *, ha: str, va: str,

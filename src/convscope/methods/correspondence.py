@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -155,22 +156,23 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.names = names_of(self.parts)
+        self.marks = [
+            [(part.image, part.box) for part in self.parts if part.name == name]
+            for name in self.names
+        ]
         shape = len(self.names), len(self.layers)
         self.difference = torch.full(shape, torch.nan, dtype=torch.float64)
         self.error, self.changed = self.difference.clone(), self.difference.clone()
         controls = torch.full((*shape, self.repeats), torch.nan, dtype=torch.float64)
         self.controls = {"random": controls, "same_place": controls.clone()}
         self.clean = [self._features(image) for image in self.images]
+        # By the parts' median height and width a blur knows how far to go.
+        sizes = [(p.box[2] - p.box[0], p.box[3] - p.box[1]) for p in self.parts]
+        height, width = map(int, np.median(sizes, axis=0))
         self.fills = [
-            fill_for(self.fill, image, self.net.preprocess, self._usual_size())
+            fill_for(self.fill, image, self.net.preprocess, (height, width))
             for image in self.images
         ]
-
-    def _usual_size(self) -> tuple[int, int]:
-        """Return the parts' median height and width, by which a blur knows how far to go."""
-        sizes = np.array([(p.box[2] - p.box[0], p.box[3] - p.box[1]) for p in self.parts])
-        height, width = np.median(sizes, axis=0)
-        return int(height), int(width)
 
     @property
     def total(self) -> int:
@@ -200,37 +202,35 @@ class _Work:
             self.progress(self.done, self.total)
         return found
 
+    def hidden(self, boxes: Sequence[tuple[int, Box]]) -> list[Tensor]:
+        """Return what hiding boxes of some images changes, [boxes, F], one a layer."""
+        changes = [self.changes(n, box) for n, box in boxes]
+        return [torch.stack(own) for own in zip(*changes, strict=True)]
+
     def take_parts(self) -> None:
         """Hide each part."""
-        for p, name in enumerate(self.names):
-            changes = [self.changes(part.image, part.box) for part in self._marks(name)]
-            for at in range(len(self.layers)):
-                own = torch.stack([change[at] for change in changes])
+        for p in range(len(self.names)):
+            for at, own in enumerate(self.hidden(self.marks[p])):
                 pairs = differences(own)
                 self.difference[p, at] = mean_of_pairs(pairs)
                 self.error[p, at] = jackknife_error(pairs)
                 self.changed[p, at] = (own != 0).double().mean()
             self.compared += 1
 
-    def _marks(self, name: str) -> list[Part]:
-        return [part for part in self.parts if part.name == name]
-
     def take_controls(self, deadline: budgets.Deadline) -> bool:
         """Hide boxes of the same sizes elsewhere; return whether all was done in time."""
-        for repeat in range(self.repeats):
-            for p, name in enumerate(self.names):
-                for kind, found in self.controls.items():
-                    if deadline.passed:
-                        return False
-                    marks = self._marks(name)
-                    places = self._places(kind, repeat, p, len(marks))
-                    changes = [
-                        self.changes(part.image, self._moved(part.box, *place))
-                        for part, place in zip(marks, places, strict=True)
-                    ]
-                    for at in range(len(self.layers)):
-                        own = torch.stack([change[at] for change in changes])
-                        found[p, at, repeat] = mean_of_pairs(differences(own))
+        for repeat, p, (kind, found) in product(
+            range(self.repeats), range(len(self.names)), self.controls.items()
+        ):
+            if deadline.passed:
+                return False
+            places = self._places(kind, repeat, p, len(self.marks[p]))
+            moved = [
+                (n, self._moved(box, *place))
+                for (n, box), place in zip(self.marks[p], places, strict=True)
+            ]
+            for at, own in enumerate(self.hidden(moved)):
+                found[p, at, repeat] = mean_of_pairs(differences(own))
         return True
 
     def _places(self, kind: str, repeat: int, part: int, count: int) -> list[tuple[float, float]]:
@@ -261,7 +261,7 @@ class _Work:
             changed=self.changed,
             parts=tuple(self.names),
             layers=tuple(self.net.graph.steps[index].name for index in self.layers),
-            counts=tuple(len(self._marks(name)) for name in self.names),
+            counts=tuple(map(len, self.marks)),
             boxes=tuple((p.image, self.names.index(p.name), *p.box) for p in self.parts),
             fill=self.fills[0].name,
             seed=self.seed,
@@ -307,6 +307,6 @@ def jackknife_error(pairs: Tensor) -> float:
     count = len(pairs)
     if count < 3:
         return math.nan
-    rest = [[m for m in range(count) if m != n] for n in range(count)]
-    means = np.array([mean_of_pairs(pairs[own][:, own]) for own in rest])
-    return float(np.sqrt((count - 1) / count * ((means - means.mean()) ** 2).sum()))
+    own = pairs.sum(0) - pairs.diagonal()
+    means = (own.sum() - 2 * own) / ((count - 1) * (count - 2))
+    return float(((count - 1) * means.var(correction=0)).sqrt())
