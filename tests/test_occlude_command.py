@@ -311,7 +311,7 @@ def test_all_panels_are_lettered_and_fill_the_width(occluded, width, across):
         places = [axes.get_position() for axes in figure.axes if axes.images]
         assert len({round(place.x0, 2) for place in places}) == columns
         assert sum(place.width for place in places) / len(places) * columns > 0.88
-        assert max(place.x1 for place in places) > 0.97
+        assert max(place.x1 for place in places) > 0.96
         assert min(text.get_fontsize() for text in figure.texts) >= 7
 
 
