@@ -316,7 +316,7 @@ def test_all_panels_are_lettered_and_fill_the_width(occluded, width, across):
 
 
 def test_it_is_cut_between_rows(occluded):
-    sheet = occluded("one.png", "two.png", layer="4")._sheet("text", "short", {})
+    sheet = occluded("one.png", "two.png", layer="4").sheet("text", "short")
     height = sheet.figure.get_size_inches()[1]
     edges = [
         (height * (1 - box.y1), height * (1 - box.y0))

@@ -1,12 +1,14 @@
 """The report: what it says, that it goes on where it was, and its page in a real browser."""
 
 import html
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from convscope.pages.document import Document
 from convscope.pages.layer_tables import HEAD, MEASURED, layers_table
 from convscope.pages.report_sections import _where
 from convscope.pages.section import Finding, Picture, Section, Shelf, Table
+from convscope.results import Result
 
 NAMES = [task.name for task in reporting.TASKS]
 
@@ -357,19 +360,45 @@ def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     for row in range(6):
         sheet.axes(0.5, 5 * row + 0.1, 3).imshow([[row]], vmin=0, vmax=6)
     whole = sheet.figure.get_size_inches()[1]
-    found = shelf.parts(sheet, "rows", "What it shows.", ("random weights",))
-    heights = [picture.height / 96 for picture in found]
+    found = shelf.drawn(_Drawn(sheet), "rows", "What it shows.")
+    assert [picture.narrow for picture in found] == [False, False, False, True]
+    heights = [picture.height / 96 for picture in found[:3]]
     assert heights == pytest.approx([10, 10, whole - 20], abs=0.01)
-    assert found[0].title == "Part 1 of 3; the caption is below the last; random weights"
-    assert found[2].title == "Part 3 of 3; random weights"
-    assert found[1].alternative == "Part 2 of 3; the caption is below the last. What it shows."
-    drawn = shelf.drawn(sheet, "whole", "What it shows.")
-    with Image.open(tmp_path / drawn.file) as opened:
-        expected = np.array(opened.convert("RGB"))
-    rows = [np.array(Image.open(tmp_path / picture.file).convert("RGB")) for picture in found]
-    assert (np.concatenate(rows) == expected).all()
-    (short,) = shelf.parts(Sheet.made_for(8.4, 5, [], "", [2.5]), "short", "Short.", ("note",))
-    assert (short.file, short.title) == ("short.webp", "")
+    assert [picture.part for picture in found[:3]] == [
+        f"Part {n} of 3; random weights" for n in (1, 2, 3)
+    ]
+    assert found[1].alternative == "Part 2 of 3. What it shows."
+    assert found[2].caption == found[3].caption == "random weights caption"
+    painted = [_on_white(tmp_path, picture) for picture in found]
+    # On white, letters and photographs together are the figure as it was.
+    np.testing.assert_allclose(np.concatenate(painted[:3]), painted[3], atol=1)
+    buffer = io.BytesIO()
+    sheet.figure.savefig(buffer, format="png", dpi=144)
+    expected = np.asarray(Image.open(buffer).convert("RGB"), dtype=float)
+    np.testing.assert_allclose(painted[3], expected, atol=2)
+    short, _ = shelf.drawn(lambda style: Sheet.made_for(8.4, 5, [], "", [2.5]), "short", "Short.")
+    assert (short.file, short.photographs, short.part) == ("short.webp", "", "")
+
+
+class _Drawn(Result):
+    """A result whose figure is one sheet, whatever the width."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        object.__setattr__(self, "notes", ("random weights",))
+        object.__setattr__(self, "only", sheet)
+
+    def sheet(self, width, caption, **options):
+        return self.only
+
+
+def _on_white(folder: Path, picture: Picture) -> np.ndarray:
+    shown = None
+    for file in picture.files:
+        layer = np.asarray(Image.open(folder / file).convert("RGBA"), dtype=float)
+        opacity = layer[..., 3:] / 255
+        below = 255.0 if shown is None else shown
+        shown = layer[..., :3] * opacity + below * (1 - opacity)
+    return shown
 
 
 LONG_NAME = "features.denseblock4.denselayer32.expand3x3_activation"

@@ -132,10 +132,11 @@ class Result:
             OutputError: if there is no such width or caption, or the figure would be too large.
 
         """
-        figure: Figure = self._sheet(width, caption, options).figure
+        figure: Figure = self.sheet(width, caption, **options).figure
         return figure
 
-    def _sheet(self, width: str | float, caption: str, options: Mapping[str, Any]) -> Any:
+    def sheet(self, width: str | float, caption: str, **options: Any) -> Any:
+        """Return the figure as a :class:`~convscope.figures.sheet.Sheet`; see :meth:`plot`."""
         # By its name, and only now: the figures lie above the methods, and take time to import.
         if not self.figure:
             raise OutputError(f"there is no figure of a {type(self).__name__}")
@@ -203,7 +204,7 @@ class Result:
             module, _, name = self.writer.partition(":")
             getattr(import_module(module), name)(self, path, **options)
         elif ending in FIGURES:
-            sheet = self._sheet(width, caption, options)
+            sheet = self.sheet(width, caption, **options)
             with written_beside(path) as beside:
                 sheet.save(beside)
         elif ending in FILMS:
@@ -284,7 +285,7 @@ class Result:
         if not self.figure:
             return None
         file = io.BytesIO()
-        self._sheet("text", "short", {}).save(file)
+        self.sheet("text", "short").save(file)
         return file.getvalue()
 
     def show(self, **options: Any) -> None:

@@ -5,22 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from convscope.figures.compare import figure as compare_figure
 from convscope.figures.compare import filters_figure, pairs_figure
-from convscope.figures.diagnose import figure as diagnosis_figure
-from convscope.figures.draw import figure as architecture_figure
-from convscope.figures.style import Style
 from convscope.methods.compare_result import NetworkComparison, Side
 from convscope.network.shield import shielded
 from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
-from convscope.pages.section import PAPER_WIDTH, Finding, Picture, Section, Shelf, Table
+from convscope.pages.section import Finding, Picture, Section, Shelf, Table
 from convscope.wording import counted, share
 
-ON_PAPER = Style(PAPER_WIDTH, "full")
 PARTS = "parts"
 HEALTHY = "Nothing is wrong with either network, by the thresholds of the diagnosis."
 
@@ -162,11 +158,11 @@ def _cost(sides: tuple[Side, Side], names: tuple[str, str]) -> str:
 
 
 def _architectures(found: NetworkComparison, shelf: Shelf) -> Section:
-    pictures = []
+    pictures: list[Picture] = []
     for place, (side, name) in enumerate(zip(found.sides, found.names, strict=True)):
-        alternative = f"The architecture of {name}: {len(side.architecture.volumes)} volumes."
-        sheet = architecture_figure(side.architecture, ON_PAPER)
-        pictures.append(shelf.vector(sheet, f"architecture-{place}", alternative, name))
+        drawn = side.architecture
+        alternative = f"The architecture of {name}: {len(drawn.volumes)} volumes."
+        pictures += shelf.drawn(drawn, f"architecture-{place}", alternative, name, vector=True)
     return Section("architecture", "Architectures", pictures=tuple(pictures))
 
 
@@ -178,8 +174,7 @@ def _diagnoses(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -
             continue
         count = counted(len(side.diagnosis.findings), "finding")
         alternative = f"Bars a layer of {name}: {count}."
-        sheet = diagnosis_figure(side.diagnosis, ON_PAPER)
-        pictures.append(shelf.drawn(sheet, f"diagnosis-{place}", alternative, name))
+        pictures += shelf.drawn(side.diagnosis, f"diagnosis-{place}", alternative, name)
         findings += found_in(side.diagnosis, name)
     return Section("diagnosis", "Diagnoses", pictures=tuple(pictures), findings=tuple(findings))
 
@@ -189,8 +184,8 @@ def _first_filters(found: NetworkComparison, shelf: Shelf) -> Iterator[Section]:
     if found.filters:
         median = found.matches[0].first.median
         alternative = f"Filters of the first layers in pairs; median correlation {median:.2f}."
-        picture = shelf.drawn(filters_figure(found, ON_PAPER), "filters", alternative)
-        yield Section("filters", "First filters", pictures=(picture,))
+        pictures = shelf.drawn(partial(filters_figure, found), "filters", alternative)
+        yield Section("filters", "First filters", pictures=pictures)
 
 
 def _matching(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -> Section:
@@ -220,7 +215,7 @@ def _matching(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) ->
         rows,
     )  # fmt: skip
     whole = shelf.drawn(
-        compare_figure(replace(found, shown=()), ON_PAPER), "matching",
+        replace(found, shown=()), "matching",
         "Every channel's correlation with its partner, layer by layer.",
     )  # fmt: skip
     return Section(
@@ -228,7 +223,7 @@ def _matching(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) ->
         "Channels that answer alike",
         sentences=(_matching_sentence(found, names),),
         tables=(table,),
-        pictures=(whole, *_pairs(found, shelf)),
+        pictures=(*whole, *_pairs(found, shelf)),
         reading=(
             "A correlation of 1 means that two channels rise and fall together over images and "
             "positions, at whatever scale; partners are those with the highest. Many channels find "
@@ -259,8 +254,8 @@ def _matching_sentence(found: NetworkComparison, names: tuple[str, str]) -> str:
 def _pairs(found: NetworkComparison, shelf: Shelf) -> Iterator[Picture]:
     """Yield the best pairs of units of some pairs of layers."""
     for shown in found.shown:
-        sheet = pairs_figure(found, shown, ON_PAPER)
         title = " and ".join(found.matches[shown.match].layers)
         pairs = counted(len(shown.units[0].channels), "pair")
         alternative = f"{pairs} of channels of {title} that answer alike."
-        yield shelf.drawn(sheet, f"pairs-{shown.match}", alternative, title)
+        draw = partial(pairs_figure, found, shown)
+        yield from shelf.drawn(draw, f"pairs-{shown.match}", alternative, title)

@@ -62,7 +62,12 @@ class Document:
             "document.html",
             document=self,
             title=self.title,
-            sources={p.file: shelf.source(p) for s in self.sections for p in s.pictures},
+            sources={
+                file: shelf.source(file)
+                for section in self.sections
+                for picture in section.pictures
+                for file in picture.files
+            },
             numbers_file=NUMBERS,
         )
 

@@ -10,16 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from convscope.errors import RuleError
-from convscope.figures.checkerboard import figure as checkerboard_figure
-from convscope.figures.diagnose import figure as diagnosis_figure
-from convscope.figures.draw import figure as architecture_figure
-from convscope.figures.invariance import figure as invariance_figure
 from convscope.figures.occlude import class_name
-from convscope.figures.occlude import figure as occlusion_figure
-from convscope.figures.project import figure as projection_figure
-from convscope.figures.sanity import figure as sanity_figure
 from convscope.figures.sheet import number
-from convscope.figures.style import Style
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
 from convscope.methods.checkerboard import checkerboard
@@ -39,7 +31,7 @@ from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.packing import put_together
 from convscope.pages.layer_tables import found_in, layers_table, shortly
-from convscope.pages.section import PAPER_WIDTH, Finding, Section, Shelf
+from convscope.pages.section import Finding, Section, Shelf
 from convscope.wording import counted
 
 DIAGNOSIS_PASSES = 9
@@ -85,11 +77,10 @@ def architecture(subject: Subject, seconds: float | None, progress: Progress) ->
         f"The architecture of {subject.net.name} as boxes, from {first.channels} channels of "
         f"{first.rows} by {first.columns} to {last.channels:,} of {last.rows} by {last.columns}."
     )
-    sheet = architecture_figure(drawn, Style(PAPER_WIDTH, "full"))
     return Section(
         "architecture",
         "Architecture",
-        pictures=(subject.shelf.vector(sheet, "architecture", alternative),),
+        pictures=subject.shelf.drawn(drawn, "architecture", alternative, vector=True),
         numbers=drawn.to_dict(),
     )
 
@@ -118,12 +109,11 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         f"Bars a layer: {counted(dead, 'dead channel')} in all; "
         f"{counted(len(found.findings), 'finding')}."
     )
-    drawn = diagnosis_figure(found, Style(PAPER_WIDTH, "full"))
     return Section(
         "diagnosis",
         "Diagnosis",
         sentences=(" ".join(words),),
-        pictures=(subject.shelf.drawn(drawn, "diagnosis", alternative),),
+        pictures=subject.shelf.drawn(found, "diagnosis", alternative),
         findings=found_in(found),
         numbers=found.to_dict(),
         whole=count == len(images) and not any("budget" in text for text in found.left_out),
@@ -147,7 +137,6 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
         subject.net, subject.pictures, rule=rule, top=TOP_UNITS, titles=subject.titles,
         memory=subject.memory, progress=progress,
     )  # fmt: skip
-    drawn = projection_figure(found, Style(PAPER_WIDTH, "full"))
     blocks = dict.fromkeys(found.layers)
     alternative = (
         f"For each picture, the {TOP_UNITS} strongest channels of {len(blocks)} blocks: the patch "
@@ -156,7 +145,7 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
     return Section(
         "projections",
         "What drives the strongest channels",
-        pictures=subject.shelf.parts(drawn, "projections", alternative, found.notes),
+        pictures=subject.shelf.drawn(found, "projections", alternative),
         reading=(
             "Above: the patch that a channel's strongest unit reads; below: what in it drives the "
             "unit, given the switches of the pools. Zero is mid-grey. It does not say what the "
@@ -185,7 +174,6 @@ def grids(subject: Subject, seconds: float | None, progress: Progress) -> Sectio
         subject.net, subject.pictures, top=4, rule=_rule(subject.net), titles=subject.titles,
         budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
-    drawn = checkerboard_figure(found, Style(PAPER_WIDTH, "full"))
     sentence = "No layer leaves a grid of its own, whatever the weights."
     if found.findings:
         names = ", ".join(finding.layer.name for finding in found.findings)
@@ -195,7 +183,7 @@ def grids(subject: Subject, seconds: float | None, progress: Progress) -> Sectio
         "checkerboard",
         "Checkerboard",
         sentences=(sentence,),
-        pictures=subject.shelf.parts(drawn, "checkerboard", alternative, found.notes),
+        pictures=subject.shelf.drawn(found, "checkerboard", alternative),
         findings=tuple(_grid_finding(finding) for finding in found.findings),
         numbers=found.to_dict(),
         whole=not found.partial,
@@ -235,13 +223,12 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
     if seconds is not None:
         options |= {"method": "adaptive", "budget": max(1.0 * count, seconds)}
     found = occlude_all(net, subject.pictures, [patch], stride, progress=progress, **options)
-    drawn = occlusion_figure(found, Style(PAPER_WIDTH, "full"))
     sentences = [_where(one, one.title) for one in found]
     return Section(
         "occlusion",
         "Where the answer hangs",
         sentences=tuple(filter(None, sentences)),
-        pictures=(subject.shelf.drawn(drawn, "occlusion", " ".join(sentences)),),
+        pictures=subject.shelf.drawn(found, "occlusion", " ".join(sentences)),
         reading=(
             "It shows what the answer depends on when it is hidden. A gray patch is itself "
             "something that the network sees, and what is there twice shows no drop."
@@ -280,13 +267,12 @@ def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -
         subject.net, subject.pictures[:1], rules=rules, others=OTHER_UNITS, seeds=SEEDS,
         title=subject.titles[0], budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
-    figure = sanity_figure(found, Style(PAPER_WIDTH, "full"))
     verdicts = tuple(found.verdicts().values())
     return Section(
         "sanity",
         "Do the pictures depend on the network?",
         sentences=verdicts,
-        pictures=subject.shelf.parts(figure, "sanity", " ".join(verdicts), found.notes),
+        pictures=subject.shelf.drawn(found, "sanity", " ".join(verdicts)),
         reading=(
             "A picture that stays the same with random weights, or for another unit, shows the "
             "image and not the network. The numbers are rank correlations of |projection|: 1 is "
@@ -303,13 +289,12 @@ def invariances(subject: Subject, seconds: float | None, progress: Progress) -> 
         subject.net, subject.pictures, steps=TRANSFORMATIONS, titles=subject.titles,
         budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
-    figure = invariance_figure(found, Style(PAPER_WIDTH, "full"))
     sentences = tuple(_moved(found, k) for k in range(len(found.transforms)))
     return Section(
         "invariance",
         "Moved, enlarged and turned",
         sentences=sentences,
-        pictures=subject.shelf.parts(figure, "invariance", " ".join(sentences), found.notes),
+        pictures=subject.shelf.drawn(found, "invariance", " ".join(sentences)),
         numbers=found.to_dict(),
         whole=not found.partial,
     )

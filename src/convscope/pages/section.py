@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib import rc_context
+from matplotlib.collections import QuadMesh
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from convscope.errors import OutputError
 from convscope.figures.sheet import Sheet
+from convscope.figures.style import Style
 from convscope.outputs import finite, written_beside
 from convscope.packing import put_together
 from convscope.pages.renderer import image_source
+from convscope.results import Result
 
 DOTS_AN_INCH = 144
 """Enough for print and for screens with small pixels."""
@@ -29,6 +36,12 @@ PAPER_WIDTH, PAPER_HEIGHT = 7.3, 9.6
 
 HEADING = 0.8
 """Inches that a section's heading and sentences take above its first picture, or so."""
+
+PHONE_WIDTH = 3.4
+"""Inches of a figure that a phone shows as wide as its screen."""
+
+EDGE = 2
+"""Pixels around a picture that its frame covers."""
 
 LOSSY_FROM = 400_000
 """Pictures that take more bytes than this without loss are written with a little."""
@@ -41,8 +54,12 @@ class Picture:
     Attributes:
         file: the file's name; its ending says what it is.
         alternative: what it shows, for those who do not see it.
-        width, height: as shown, in pixels.
+        width, height: as shown on paper, in pixels.
         title: what stands above it.
+        part: which part of a long picture it is, which paper needs.
+        photographs: the file of what lies over it and keeps its colours on a dark page.
+        caption: what must be known to read it, below the last part.
+        narrow: whether it stands for the others on a screen as narrow as a phone's.
 
     """
 
@@ -51,6 +68,15 @@ class Picture:
     width: int
     height: int
     title: str = ""
+    part: str = ""
+    photographs: str = ""
+    caption: str = ""
+    narrow: bool = False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files."""
+        return tuple(filter(None, (self.file, self.photographs)))
 
 
 @dataclass(frozen=True)
@@ -117,6 +143,9 @@ class Section:
     whole: bool = True
 
 
+Draw = Callable[[Style], Sheet]
+
+
 class Shelf:
     """Finished sections and their pictures, for one subject.
 
@@ -147,7 +176,8 @@ class Shelf:
             if kept["subject"] != self.subject:
                 return None
             found: Section = put_together(Section, kept["section"])
-            read = {one.file: (self.folder / one.file).read_bytes() for one in found.pictures}
+            files = [file for picture in found.pictures for file in picture.files]
+            read = {file: (self.folder / file).read_bytes() for file in files}
         except (OSError, ValueError, KeyError, TypeError):
             return None
         self.files |= read
@@ -161,70 +191,104 @@ class Shelf:
         with written_beside(self.folder / f"{section.name}.json") as beside:
             beside.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", "utf-8")
 
-    def drawn(self, sheet: Sheet, name: str, alternative: str, title: str = "") -> Picture:
-        """Write a figure, as WebP, and return it for a section."""
-        width, height = (round(inches * 96) for inches in sheet.figure.get_size_inches())
-        content = _webp(_rendered(sheet))
-        return self.picture(content, name, "webp", alternative, (width, height), title)
-
-    def parts(
-        self, sheet: Sheet, name: str, alternative: str, notes: tuple[str, ...] = ()
+    def drawn(
+        self,
+        found: Result | Draw,
+        name: str,
+        alternative: str,
+        title: str = "",
+        vector: bool = False,
     ) -> tuple[Picture, ...]:
-        """Write a figure, cut into parts that fit printed pages, and return them for a section.
+        """Write the figure of a result, and return it for a section.
+
+        It is drawn twice, as wide as paper, where it is cut into parts that fit pages, and as a
+        phone. Its photographs are apart, so that a dark page can turn its letters light.
 
         Args:
-            sheet: the figure.
+            found: the result, or what draws it in a style.
             name: the files'.
             alternative: what the whole figure shows.
-            notes: what every part must say, as the caption is below the last.
+            title: what stands above it.
+            vector: whether it is written as SVG, which stays sharp at any size.
 
         """
+        about = Picture("", alternative, 0, 0, title)
+        wide, small = (_sheet(found, width) for width in (PAPER_WIDTH, PHONE_WIDTH))
+        notes = found.notes if isinstance(found, Result) else ()
+        narrow = replace(about, narrow=True)
+        if vector:
+            *parts, last = self._vector(wide, name, about)
+            slim = self._vector(small, f"{name}-narrow", narrow)
+        else:
+            *parts, last = self._parts(wide, name, about, notes)
+            slim = self._layers(small, f"{name}-narrow", narrow)
+        return (*parts, *(replace(one, caption=wide.words) for one in (last, *slim)))
+
+    def _parts(
+        self, sheet: Sheet, name: str, about: Picture, notes: tuple[str, ...]
+    ) -> list[Picture]:
+        """Write a figure, cut into parts that fit printed pages, each of which says the notes."""
         heights = _cut(sheet)
         if len(heights) == 1:
-            return (self.drawn(sheet, name, alternative),)
-        whole = _rendered(sheet)
-        across, high = sheet.figure.get_size_inches()
+            return self._layers(sheet, name, about)
         found, top = [], 0.0
         for place, height in enumerate(heights, start=1):
-            rows = (round(inches / high * whole.height) for inches in (top, top + height))
-            piece = whole.crop((0, next(rows), whole.width, next(rows)))
             part = f"Part {place} of {len(heights)}"
-            if place < len(heights):
-                part += "; the caption is below the last"
-            found.append(
-                self.picture(
-                    _webp(piece), f"{name}-{place}", "webp", f"{part}. {alternative}",
-                    (round(across * 96), round(height * 96)), "; ".join((part, *notes)),
-                )
-            )  # fmt: skip
+            own = replace(
+                about,
+                alternative=f"{part}. {about.alternative}",
+                title=about.title if place == 1 else "",
+                part="; ".join((part, *notes)),
+            )
+            found += self._layers(sheet, f"{name}-{place}", own, (top, top + height))
             top += height
-        return tuple(found)
+        return found
 
-    def vector(self, sheet: Sheet, name: str, alternative: str, title: str = "") -> Picture:
-        """Write a figure as SVG, which stays sharp at any size, and return it for a section."""
+    def _layers(
+        self, sheet: Sheet, name: str, about: Picture, rows: tuple[float, float] | None = None
+    ) -> list[Picture]:
+        """Write some inches of a figure, or all of it, as WebP: its letters, its photographs."""
+        across, high = sheet.figure.get_size_inches()
+        top, bottom = rows or (0.0, high)
+        letters, photographs = _layers(sheet)
+        cut = slice(*(round(inches / high * len(letters)) for inches in (top, bottom)))
+        files = [f"{name}.webp", ""]
+        self.write(files[0], _webp(letters[cut]))
+        if photographs[cut, :, 3].any():
+            files[1] = f"{name}-photographs.webp"
+            self.write(files[1], _webp(photographs[cut]))
+        size = round(across * 96), round((bottom - top) * 96)
+        return [replace(about, file=files[0], photographs=files[1], width=size[0], height=size[1])]
+
+    def _vector(self, sheet: Sheet, name: str, about: Picture) -> list[Picture]:
+        """Write a figure as SVG, without a ground of its own."""
         width, height = (round(inches * 96) for inches in sheet.figure.get_size_inches())
         content = io.BytesIO()
         # Without a date, and with fixed names inside, the same figure gives the same file.
         with rc_context({"svg.hashsalt": "convscope"}):
-            sheet.figure.savefig(content, format="svg", metadata={"Date": None})
-        return self.picture(content.getvalue(), name, "svg", alternative, (width, height), title)
+            sheet.figure.savefig(content, format="svg", metadata={"Date": None}, facecolor="none")
+        self.write(f"{name}.svg", content.getvalue())
+        return [replace(about, file=f"{name}.svg", width=width, height=height)]
 
-    def picture(
-        self, content: bytes, name: str, kind: str, alternative: str, size: tuple[int, int],
-        title: str = "",
-    ) -> Picture:  # fmt: skip
-        """Keep a picture, and return it for a section."""
-        file = f"{name}.{kind}"
+    def write(self, file: str, content: bytes) -> None:
+        """Keep a picture."""
         self.files[file] = content
         if self.folder is not None:
             with written_beside(self.folder / file) as beside:
                 beside.write_bytes(content)
-        return Picture(file, alternative, *size, title)
 
-    def source(self, picture: Picture) -> str:
+    def source(self, file: str) -> str:
         """Return a picture as an ``img`` wants it, the file's bytes included."""
-        kind = picture.file.rpartition(".")[2]
-        return image_source(self.files[picture.file], "svg+xml" if kind == "svg" else kind)
+        kind = file.rpartition(".")[2]
+        return image_source(self.files[file], "svg+xml" if kind == "svg" else kind)
+
+
+def _sheet(found: Result | Draw, width: float) -> Sheet:
+    """Return a figure without its caption, which the page has as text."""
+    if isinstance(found, Result):
+        sheet: Sheet = found.sheet(width, "none")
+        return sheet
+    return found(Style(width, "none"))
 
 
 def _cut(sheet: Sheet) -> list[float]:
@@ -244,19 +308,59 @@ def _cut(sheet: Sheet) -> list[float]:
     return [*heights, whole - top]
 
 
-def _rendered(sheet: Sheet) -> Image.Image:
+def _rendered(sheet: Sheet) -> npt.NDArray[np.float64]:
+    """Return a figure as it is painted, [H, W, 3] in 0..1."""
     content = io.BytesIO()
     # A matplotlib figure's size in pixels is bounded by the renderer, and WebP's by its format.
     most = 16_000 / max(sheet.figure.get_size_inches())
-    sheet.figure.savefig(content, format="png", dpi=min(DOTS_AN_INCH, most))
+    dots = max(DOTS_AN_INCH, sheet.figure.dpi)  # its own, where pixels are squares of whole dots
+    sheet.figure.savefig(content, format="png", dpi=min(dots, most))
     with Image.open(content) as opened:
-        return opened.convert("RGB")
+        return np.asarray(opened.convert("RGB"), dtype=np.float64) / 255
 
 
-def _webp(picture: Image.Image) -> bytes:
+def _layers(sheet: Sheet) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Return a figure's letters and lines, and its photographs, as [H, W, 4] each.
+
+    Letters and lines are as transparent as their ground is white, so that they can be turned
+    light; photographs, maps and their colour bars keep their colours.
+    """
+    painted = _rendered(sheet)
+    height, width = painted.shape[:2]
+    inside, around = np.zeros((2, height, width, 1), dtype=bool)
+    for box in _photographs(sheet):
+        top, bottom = (round((1 - y) * height) for y in (box.y1, box.y0))
+        left, right = round(box.x0 * width), round(box.x1 * width)
+        inside[top:bottom, left:right] = True
+        around[max(0, top - EDGE) : bottom + EDGE, max(0, left - EDGE) : right + EDGE] = True
+    opacity = 1 - painted.min(-1, keepdims=True)
+    ink = (painted - (1 - opacity)) / np.where(opacity > 0, opacity, 1)
+    letters = np.concatenate([ink, np.where(around, 0, opacity)], -1)
+    kept = np.where(inside, 1, np.where(around, opacity, 0))
+    photographs = np.concatenate([np.where(inside, painted, ink), kept], -1)
+    as_bytes = [np.rint(layer * 255).astype(np.uint8) for layer in (letters, photographs)]
+    return as_bytes[0], as_bytes[1]
+
+
+def _photographs(sheet: Sheet) -> Iterator[Bbox]:
+    """Yield where a figure has pictures, colour bars and fields of colour, as shares of it."""
+    to_shares = sheet.figure.transSubfigure.inverted()
+    for axes in sheet.figure.axes:
+        whole = axes.get_window_extent()
+        if axes.images:
+            for image in axes.images:
+                box = Bbox.intersection(image.get_window_extent(), whole)
+                if box is not None:
+                    yield box.transformed(to_shares)
+        elif any(isinstance(own, QuadMesh) for own in axes.collections) or not axes.has_data():
+            yield whole.transformed(to_shares)
+
+
+def _webp(picture: npt.NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "webp", lossless=True, method=2)
+    shown = Image.fromarray(picture)
+    shown.save(file, "webp", lossless=True, method=2)
     if len(file.getvalue()) > LOSSY_FROM:
         file = io.BytesIO()
-        picture.save(file, "webp", quality=88, method=3)
+        shown.save(file, "webp", quality=88, method=3)
     return file.getvalue()
