@@ -60,6 +60,10 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "module": "of a training that is not convscope's",
         "default of device": "Python takes the one that the module is on",
     },
+    "explore": {
+        "titles": "the file's name stands on the page",
+        "ready": "prints the address",
+    },
     "invariance": {
         "amounts": "a table of numbers is no option; --steps spaces them evenly",
         "titles": "the file's name stands on pictures",

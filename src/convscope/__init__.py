@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         TrainError,
         UnitError,
     )
+    from convscope.explore.server import explore
     from convscope.images import Preprocess
     from convscope.loading import load
     from convscope.methods.checkerboard import checkerboard
@@ -154,6 +155,7 @@ __all__ = [
     "diagnose",
     "draw",
     "evolve",
+    "explore",
     "invariance",
     "load",
     "look",
@@ -178,6 +180,7 @@ _HOMES = {
     "convscope.display": "Display DisplayScale",
     "convscope.errors": "ConvscopeError DataError ImageError Interrupted ModelError OutputError "
     "RuleError TraceError TrainError UnitError",
+    "convscope.explore.server": "explore",
     "convscope.images": "Preprocess",
     "convscope.loading": "load",
     "convscope.methods.checkerboard": "checkerboard",

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -74,12 +75,40 @@ def read_image(path: PicturePath, range: Range | None = None) -> Image.Image:
     return _eight_bits(_planes_of(Path(path), range))
 
 
+def decode_image(content: bytes, name: str, pixels: int | None = None) -> Image.Image:
+    """Decode a picture file's bytes as :func:`read_image` does the file.
+
+    Args:
+        content: the bytes.
+        name: what an error calls it.
+        pixels: how many it may have at most, which is known before it is unpacked.
+
+    Raises:
+        ImageError: if it is no image, is damaged, or has more pixels.
+
+    >>> from convscope.samples import SAMPLES
+    >>> decode_image(SAMPLES[0].content(), "cat.jpg").mode
+    'RGB'
+
+    """
+    return _eight_bits(_planes_in(BytesIO(content), name, None, pixels))
+
+
 def _planes_of(path: Path, range: Range | None) -> Planes:
     """Read an image file with all its bits; see :func:`read_image`."""
     _require_file(path)
+    return _planes_in(path, str(path), range)
+
+
+def _planes_in(
+    file: Path | BytesIO, path: str, range: Range | None, pixels: int | None = None
+) -> Planes:
+    """Read what a file that is called *path* holds."""
     try:
         with _broken_files_read_on():
-            picture = _decoded(path)
+            if pixels is not None:
+                _check_pixels(file, pixels)
+            picture = _decoded(file)
         return _planes(picture, range)
     except UnidentifiedImageError:
         raise ImageError(
@@ -122,7 +151,15 @@ def _broken_files_read_on() -> Iterator[None]:
             _readers.pop() if len(_readers) > 1 else _readers.pop().__exit__(None, None, None)
 
 
-def _decoded(path: Path) -> "Image.Image | _Deep":
+def _check_pixels(file: Path | BytesIO, most: int) -> None:
+    with Image.open(file) as picture:
+        if picture.width * picture.height > most:
+            raise ImageError(
+                f"has {picture.width} x {picture.height} pixels, and {most:,} are the most"
+            )
+
+
+def _decoded(path: Path | BytesIO) -> "Image.Image | _Deep":
     """Return what a file holds, upright."""
     with Image.open(path) as picture:
         tiles = [_low_bytes(tile) for tile in getattr(picture, "tile", ())]

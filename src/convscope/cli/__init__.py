@@ -17,6 +17,7 @@ from convscope.cli.demo import demo
 from convscope.cli.diagnose import diagnose
 from convscope.cli.draw import draw
 from convscope.cli.evolve import evolve
+from convscope.cli.explore import explore
 from convscope.cli.invariance import invariance
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
@@ -37,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    *(demo, report, compare, draw, layers, project, occlude, scan, unit, plate),
+    *(demo, explore, report, compare, draw, layers, project, occlude, scan, unit, plate),
     *(checkerboard, diagnose, sanity, invariance, correspondence),
     *(data, train, evolve, study),
 )

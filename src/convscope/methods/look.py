@@ -176,26 +176,50 @@ class Look:
             UnitError: if there is no such layer or channel.
 
         """
+        (found,) = self.occlude_each([(row, column)], patch, fill, layer, channel)
+        return found
+
+    @shielded
+    def occlude_each(
+        self,
+        places: Sequence[tuple[int, int]],
+        patch: Size | None = None,
+        fill: FillValue = "gray",
+        layer: LayerName | None = None,
+        channel: int = 0,
+    ) -> list[Reading]:
+        """Return what the network says with a patch at each of several places, one at a time.
+
+        All but *places*, the first row and column of each, is as in :meth:`occlude`.
+        """
         height, width = self.image.shape[1:]
         own = pair_of(default_patch((height, width)) if patch is None else patch, "patch")
-        corners = np.array(
-            [[max(row, 0), max(column, 0), min(row + own[0], height), min(column + own[1], width)]]
-        )
-        if (corners[:, 2:] <= corners[:, :2]).any():
-            raise ImageError(f"the patch at row {row}, column {column} does not touch the image")
+        firsts = np.array(places, dtype=np.int64).reshape(-1, 2)
+        corners = np.concatenate([firsts.clip(0), np.minimum(firsts + own, (height, width))], 1)
+        for (row, column), (top, left, bottom, right) in zip(places, corners.tolist(), strict=True):
+            if bottom <= top or right <= left:
+                raise ImageError(
+                    f"the patch at row {row}, column {column} does not touch the image"
+                )
+        cover = Cover(corners, fill_for(fill, self.image, self.net.preprocess, own))
         question = self._question(layer, channel)
+        readings: dict[int, Reading] = {}
+        for answers in self._passes_of(question).answers(cover):
+            for place, number in enumerate(answers.patches.tolist()):
+                values, sums = answers.values, answers.activation
+                found: dict[int, Tensor] = {}
+                if question.answer is not None and values is not None:
+                    found[question.answer.step] = values[place : place + 1]
+                activation = None if sums is None else float(sums[place])
+                readings[number] = _reading(question, found, activation)
+        return [readings[number] for number in range(len(places))]
+
+    def _passes_of(self, question: Question) -> WindowedPasses:
+        """Return the walk of patches for a question, which is kept for the latest alone."""
         key = (question.layer, question.channel)
         if key not in self._passes:
-            self._passes = {
-                key: WindowedPasses(question, self.memory, clean=self._ascent.maps)
-            }  # of the one unit that is watched now: each holds filters made ready
-        cover = Cover(corners, fill_for(fill, self.image, self.net.preprocess, own))
-        (answers,) = self._passes[key].answers(cover)
-        found: dict[int, Tensor] = {}
-        if question.answer is not None and answers.values is not None:
-            found[question.answer.step] = answers.values
-        activation = None if answers.activation is None else float(answers.activation[0])
-        return _reading(question, found, activation)
+            self._passes = {key: WindowedPasses(question, self.memory, clean=self._ascent.maps)}
+        return self._passes[key]
 
     @shielded
     def with_units(

@@ -1,0 +1,46 @@
+// How the page asks: over HTTP, by relative addresses, so that it also works behind a proxy's path.
+
+export class Overtaken extends Error {}
+
+async function checked(response) {
+  if (response.ok) return response;
+  const { error } = await response.json().catch(() => ({ error: response.statusText }));
+  if (response.status === 409) throw new Overtaken(error);
+  throw new Error(error);
+}
+
+export class Http {
+  #turn = 0;
+  #tab = Math.random().toString(36).slice(2);
+
+  #ask(path, given, kind) {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(given)) {
+      if (value !== undefined && value !== null && value !== "") query.set(name, value);
+    }
+    if (kind) {
+      query.set("kind", `${this.#tab}-${kind}`);
+      query.set("turn", ++this.#turn);
+    }
+    return fetch(`${path}?${query}`, { credentials: "same-origin" }).then(checked);
+  }
+
+  async json(path, given = {}, kind = "") {
+    return (await this.#ask(path, given, kind)).json();
+  }
+
+  // A picture with what is known of it: four bytes of length, JSON, and a PNG.
+  async picture(path, given = {}, kind = "") {
+    const bytes = await (await this.#ask(path, given, kind)).arrayBuffer();
+    const length = new DataView(bytes).getUint32(0);
+    const facts = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
+    const png = new Blob([new Uint8Array(bytes, 4 + length)], { type: "image/png" });
+    return { facts, bitmap: await createImageBitmap(png), png };
+  }
+
+  async upload(file) {
+    const headers = { "X-Title": encodeURIComponent(file.name || "pasted picture") };
+    const sent = { method: "POST", body: file, headers, credentials: "same-origin" };
+    return (await checked(await fetch("picture", sent))).json();
+  }
+}

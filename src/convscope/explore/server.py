@@ -1,0 +1,343 @@
+"""The explorer over HTTP: routes, and what keeps strangers out."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+from urllib.parse import unquote
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from convscope.errors import ConvscopeError
+from convscope.explore.session import Picture, Session
+from convscope.methods import budget
+from convscope.methods.pictures import Images
+from convscope.network import Network
+from convscope.pages.renderer import png
+
+HOST = "127.0.0.1"
+PORT = 8420
+PORTS = 50
+"""How many ports after the first are tried where it is taken."""
+
+UPLOAD = 20 * 2**20
+"""The most bytes of a picture that is dropped on the page."""
+
+WAITING = 64
+"""Requests that wait at most; more are sent away."""
+
+COOKIE = "convscope"
+ASSETS = {
+    "explore.js": "text/javascript",
+    "transport.js": "text/javascript",
+    "explore.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Gate:
+    """Lets in only what comes from the page itself: by Host, Origin, and a token.
+
+    A page of another host that is made to resolve to this machine (DNS rebinding) has another Host;
+    one that sends requests here has another Origin; and neither knows the token, which is in the
+    address printed in the terminal and then in a cookie that no other site sends.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, port: int) -> None:
+        self.app, self.token = app, token
+        self.hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what is refused, and pass on the rest."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refusal = self._refusal(Request(scope))
+        await (refusal or self.app)(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        host, origin = request.headers.get("host"), request.headers.get("origin")
+        if host not in self.hosts:
+            return _error("this address is not the explorer's", 421)
+        if origin is not None and origin != f"http://{host}":
+            return _error("another page asked", 403)
+        given = request.query_params.get("token")
+        if given is not None and secrets.compare_digest(given.encode(), self.token.encode()):
+            response = RedirectResponse("./", 303, HEADERS)
+            response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            return response
+        own = request.cookies.get(COOKIE, "")
+        if not secrets.compare_digest(own.encode(), self.token.encode()):
+            return _error("open the address that the terminal shows: it holds the key", 403)
+        return None
+
+
+class Desk:
+    """Answers one request at a time, and of each kind only a client's latest.
+
+    A patch that is dragged asks faster than a network answers: what a newer question of the same
+    kind has overtaken is not computed.
+    """
+
+    def __init__(self) -> None:
+        self.limiter = anyio.CapacityLimiter(1)
+        self.latest: dict[str, int] = {}
+        self.waiting = 0
+
+    async def answer(self, request: Request, work: Callable[[], Response]) -> Response:
+        """Return what *work* does once it is its turn."""
+        kind, number = request.query_params.get("kind", ""), whole(request, "turn", 0)
+        kind = kind[:80]
+        if kind:
+            if len(self.latest) > 10_000:
+                self.latest.clear()
+            self.latest[kind] = max(number, self.latest.get(kind, 0))
+        if self.waiting >= WAITING:
+            return _error("too many questions at once", 503)
+
+        def run() -> Response:
+            if kind and self.latest.get(kind, 0) > number:
+                return _error("overtaken by a newer question", 409)
+            return work()
+
+        self.waiting += 1
+        try:
+            return await anyio.to_thread.run_sync(run, limiter=self.limiter)
+        finally:
+            self.waiting -= 1
+
+
+def application(session: Session, token: str, port: int) -> Starlette:
+    """Return the explorer's routes, behind the gate."""
+    desk = Desk()
+
+    def route(path: str, work: Callable[[Request], Response]) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return await desk.answer(request, lambda: work(request))
+
+        return Route(path, endpoint)
+
+    async def page(_: Request) -> Response:
+        return Response(_asset("index.html"), media_type="text/html", headers=HEADERS)
+
+    async def asset(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in ASSETS:
+            return _error("there is no such file", 404)
+        return Response(_asset(name), media_type=ASSETS[name], headers=HEADERS)
+
+    async def upload(request: Request) -> Response:
+        content = bytearray()
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > UPLOAD:
+                return _error(f"a picture has at most {UPLOAD // 2**20} MB", 413)
+        title = unquote(request.headers.get("x-title", "picture"))[:100]
+        return await desk.answer(
+            request, lambda: _json({"image": session.add(bytes(content), title)})
+        )
+
+    routes = [
+        Route("/", page),
+        Route("/assets/{name}", asset),
+        Route("/picture", upload, methods=["POST"]),
+        route("/state", lambda _: _json(session.describe())),
+        route("/picture", lambda r: _png({}, session.picture(whole(r, "image")))),
+        route("/maps", lambda r: _png(*session.maps(whole(r, "image"), text(r, "layer")))),
+        route("/unit", lambda r: _png(*_unit(session, r))),
+        route("/reading", lambda r: _json(_reading(session, r))),
+        route("/intervention", lambda r: _json(_intervention(session, r))),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Gate, token=token, port=port)],
+        exception_handlers={ConvscopeError: _mistake, 404: _unknown, 405: _unknown},
+    )
+
+
+def _unit(session: Session, request: Request) -> tuple[dict[str, Any], Picture]:
+    position = None
+    if "row" in request.query_params:
+        position = (whole(request, "row"), whole(request, "column"))
+    return session.unit(
+        whole(request, "image"), text(request, "layer"), whole(request, "channel"), position,
+        text(request, "rule", "deconvnet"),
+    )  # fmt: skip
+
+
+def _reading(session: Session, request: Request) -> list[dict[str, Any]]:
+    given = request.query_params
+    places = None
+    if "places" in given:
+        pairs = [wholes(part, "places") for part in given["places"].split(";")]
+        if any(len(pair) != 2 for pair in pairs) or len(pairs) > WAITING:
+            raise ConvscopeError("places are row,column;row,column")
+        places = [(pair[0], pair[1]) for pair in pairs]
+    return session.read(
+        whole(request, "image"), given.get("layer") or None, whole(request, "channel", 0), places,
+        whole(request, "patch") if "patch" in given else None, text(request, "fill", "gray"),
+        wholes(given.get("classes", ""), "classes"),
+    )  # fmt: skip
+
+
+def _intervention(session: Session, request: Request) -> dict[str, Any]:
+    given = request.query_params
+    scale = {}
+    for part in filter(None, given.get("scale", "").split(";")):
+        channel, _, factor = part.partition(":")
+        try:
+            scale[int(channel)] = float(factor)
+        except ValueError:
+            raise ConvscopeError("scale is channel:factor;channel:factor") from None
+    only = wholes(given["only"], "only") if "only" in given else None
+    return session.intervene(
+        whole(request, "image"), text(request, "layer"), scale, only,
+        wholes(given.get("classes", ""), "classes"),
+    )  # fmt: skip
+
+
+def text(request: Request, name: str, default: str | None = None) -> str:
+    """Return a parameter as it is."""
+    value = request.query_params.get(name, default)
+    if value is None:
+        raise ConvscopeError(f"{name} is missing")
+    return value
+
+
+def whole(request: Request, name: str, default: int | None = None) -> int:
+    """Return a parameter as a whole number."""
+    value = request.query_params.get(name)
+    if value is None and default is not None:
+        return default
+    if value is None or not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+        raise ConvscopeError(f"{name} is a whole number")
+    return int(value)
+
+
+def wholes(value: str, name: str) -> list[int]:
+    """Return whole numbers that commas part."""
+    parts = [part for part in value.split(",") if part]
+    if not all(re.fullmatch(r"-?\d{1,9}", part, re.ASCII) for part in parts):
+        raise ConvscopeError(f"{name} are whole numbers")
+    return [int(part) for part in parts]
+
+
+def _json(value: Any) -> Response:
+    return JSONResponse(value, headers=HEADERS)
+
+
+def _png(facts: dict[str, Any], picture: Picture) -> Response:
+    """Return a picture after what is known of it: the length of that, 4 bytes, then as JSON."""
+    told = json.dumps(facts).encode()
+    body = len(told).to_bytes(4, "big") + told + png(picture)
+    return Response(body, media_type="application/octet-stream", headers=HEADERS)
+
+
+def _error(sentence: str, status: int) -> Response:
+    return JSONResponse({"error": sentence}, status, HEADERS)
+
+
+async def _mistake(_: Request, error: Exception) -> Response:
+    return _error(str(error), 400)
+
+
+async def _unknown(_: Request, error: Exception) -> Response:
+    return _error("there is no such page", getattr(error, "status_code", 404))
+
+
+def _asset(name: str) -> bytes:
+    return (files("convscope.explore") / "assets" / name).read_bytes()
+
+
+def free_socket(port: int) -> socket.socket:
+    """Return a socket bound to *port* of this machine alone, or to the next one that is free.
+
+    Raises:
+        ConvscopeError: if none of the next ones is free.
+
+    """
+    for own in range(port, min(port + PORTS, 2**16)):
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((HOST, own))
+        except OSError:
+            bound.close()
+            continue
+        return bound
+    raise ConvscopeError(f"no port from {port} on is free: give another")
+
+
+def explore(
+    net: Network,
+    images: Images,
+    *,
+    titles: list[str] | None = None,
+    port: int = PORT,
+    browser: bool = True,
+    memory: int | str = budget.DEFAULT,
+    ready: Callable[[str], None] = print,
+) -> None:
+    """Serve a page on this machine where a network can be touched, until Ctrl-C.
+
+    The page shows feature maps, projections and the network's answer, and a patch that is dragged
+    over the image is answered at once, each from a kept walk up; see :func:`convscope.look`. It
+    answers to this machine alone, and to who has its address, which holds a key.
+
+    Args:
+        net: the network.
+        images: picture files, Pillow images, or [N, C, H, W] in the network's input space.
+        titles: one an image; by default the names of the files.
+        port: where to serve; the next free one where it is taken.
+        browser: whether to open the page.
+        memory: bytes, or a text such as ``"2GB"``, for the work besides the maps that are kept.
+        ready: called with the page's address once it can be opened.
+
+    Raises:
+        ImageError: if an image does not fit.
+        ConvscopeError: if no port is free.
+
+    """
+    if not 0 <= port < 2**16:
+        raise ConvscopeError(f"a port is 0 to {2**16 - 1}, not {port}")
+    session = Session(net, images, titles, memory)
+    with free_socket(port) as bound:
+        number = bound.getsockname()[1]
+        token = secrets.token_urlsafe(24)
+        address = f"http://{HOST}:{number}/?token={token}"
+        config = uvicorn.Config(
+            application(session, token, number), log_level="error", timeout_graceful_shutdown=1,
+            lifespan="off", server_header=False,
+        )  # fmt: skip
+
+        class Announced(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                ready(address)
+                if browser:
+                    webbrowser.open(address)
+
+        Announced(config).run(sockets=[bound])

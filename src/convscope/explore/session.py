@@ -1,0 +1,250 @@
+"""What the explorer's page may ask, answered from kept looks; knows nothing of servers."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from convscope.display import Display, to_display
+from convscope.errors import ConvscopeError, UnitError
+from convscope.images import decode_image
+from convscope.methods import budget
+from convscope.methods.look import Look, Reading, look
+from convscope.methods.pictures import Images, channel_names, read
+from convscope.network import Network
+from convscope.network.rules import RULES
+
+TILE = 56
+"""Pixels that a feature map takes in the grid of a layer at most; larger ones are averaged."""
+
+LOOKS = 4
+"""Images whose maps are kept at once; the others go up again when they are looked at."""
+
+PIXELS = 40_000_000
+"""The most pixels of a picture that is dropped on the page."""
+
+CLASSES = 5
+"""Classes whose probabilities are shown."""
+
+
+class Session:
+    """A network, its images, and the looks at them that are kept.
+
+    Any number of threads may ask; one is answered at a time.
+
+    Args:
+        net: the network.
+        images: pictures, or [N, C, H, W] in the network's input space.
+        titles: one an image.
+        memory: bytes for what a look does besides its maps, or a text such as ``"1GB"``.
+
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        images: Images,
+        titles: Sequence[str] | None = None,
+        memory: int | str = budget.DEFAULT,
+    ) -> None:
+        self.net, self.memory = net, budget.parse_bytes(memory)
+        checked, names = read(net, images, titles)
+        self.images: list[tuple[str, Tensor]] = [
+            (name, image[None]) for name, image in zip(names, checked, strict=True)
+        ]
+        self._looks: OrderedDict[int, Look] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the page needs to know of the network and the images."""
+        net = self.net
+        layers = [
+            {"name": name, "op": one.op, "shape": one.shape, "field": one.receptive_field}
+            for name, one in net.layers.items()
+            if len(one.shape) in (1, 3)
+        ]
+        height, width = net.input_shape[1:]
+        return {
+            "network": net.name,
+            "size": [height, width],
+            "layers": layers,
+            "images": [title for title, _ in self.images],
+            "rules": list(RULES),
+            "answer": None if net.answer is None else net.answer.kind,
+            "notes": list(net.notes),
+            "patch": max(1, round(min(height, width) / 7)),
+        }
+
+    def add(self, content: bytes, title: str) -> int:
+        """Take in a picture file's bytes and return its number.
+
+        Raises:
+            ImageError: if it is no picture, or too large.
+
+        """
+        picture = decode_image(content, title, PIXELS)
+        image = self.net.checked(self.net.preprocess(picture))
+        with self._lock:
+            self.images.append((title, image))
+            return len(self.images) - 1
+
+    def look_at(self, image: int) -> Look:
+        """Return the look at an image, which goes up the network where none is kept.
+
+        Raises:
+            ConvscopeError: if there is no such image.
+
+        """
+        if not 0 <= image < len(self.images):
+            raise ConvscopeError(f"there is no image {image}")
+        if image not in self._looks:
+            title, values = self.images[image]
+            self._looks[image] = look(self.net, values, title=title, memory=self.memory)
+            while len(self._looks) > LOOKS:
+                self._looks.popitem(last=False)
+        self._looks.move_to_end(image)
+        return self._looks[image]
+
+    def picture(self, image: int) -> Picture:
+        """Return an image as its pixels, [H, W, 3]."""
+        with self._lock:
+            pixels = self.net.preprocess.to_pixels(self.look_at(image).image.cpu())
+        return _grey_to_rgb((pixels.clamp(0, 1) * 255).round().byte())
+
+    def maps(self, image: int, layer: str) -> tuple[dict[str, Any], Picture]:
+        """Return a layer's feature maps side by side, each on a scale of its own, and their peaks.
+
+        Zero is black where no map is below it, else mid-grey.
+        """
+        with self._lock:
+            found = self.look_at(image).maps(layer).detach().cpu().float()
+        maps = found if found.dim() == 3 else found[:, None, None]
+        signed = bool((maps < 0).any())
+        shown = averaged(maps, TILE)
+        largest = shown.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(shown.dtype).tiny)
+        shares = shown / largest
+        grey = (127.5 + 127.5 * shares if signed else 255 * shares).nan_to_num(0)
+        tiles = grey.round().byte().numpy()
+        columns = math.ceil(math.sqrt(len(tiles)))
+        rows = math.ceil(len(tiles) / columns)
+        height, width = tiles.shape[1:]
+        sheet = np.zeros((rows * height, columns * width), np.uint8)
+        for number, tile in enumerate(tiles):
+            top, left = number // columns * height, number % columns * width
+            sheet[top : top + height, left : left + width] = tile
+        step = self.net.step(layer)
+        numbers = range(len(maps))
+        facts = {
+            "columns": columns,
+            "rows": rows,
+            "tile": [height, width],
+            "map": list(maps.shape[1:]),
+            "peaks": [float(peak) for peak in maps.amax((1, 2))],
+            "names": channel_names(self.net, [step] * len(maps), numbers),
+            "signed": signed,
+        }
+        return facts, np.repeat(sheet[..., None], 3, axis=2)
+
+    def unit(
+        self, image: int, layer: str, channel: int, position: tuple[int, int] | None, rule: str
+    ) -> tuple[dict[str, Any], Picture]:
+        """Return what drives one unit, cropped to what it reads, and where that lies."""
+        with self._lock:
+            found = self.look_at(image).project(layer, channel, position, rule)
+        display = Display()
+        shown = found.shown(0, 0, display)
+        scale = display.scale_of(shown)
+        top, left, bottom, right = found.window[0, 0].tolist()
+        facts = {
+            "name": found.names[0][0],
+            "activation": float(found.activation[0, 0]),
+            "position": found.position[0, 0].tolist(),
+            "window": [top, left, bottom, right],
+            "limit": scale.limit,
+            "clipped": scale.clipped,
+            "notes": [note for note in found.notes if note not in self.net.notes],
+        }
+        return facts, to_display(shown, scale)
+
+    def read(
+        self,
+        image: int,
+        layer: str | None = None,
+        channel: int = 0,
+        places: Sequence[tuple[int, int]] | None = None,
+        patch: int | None = None,
+        fill: str = "gray",
+        classes: Sequence[int] = (),
+    ) -> list[dict[str, Any]]:
+        """Return what the network says to an image, or with a patch at each of several places."""
+        with self._lock:
+            kept = self.look_at(image)
+            if places is None:
+                return [self._said(kept.read(layer, channel), classes)]
+            found = kept.occlude_each(places, patch, fill, layer, channel)
+        return [self._said(one, classes) for one in found]
+
+    def intervene(
+        self,
+        image: int,
+        layer: str,
+        scale: dict[int, float],
+        only: Sequence[int] | None,
+        classes: Sequence[int] = (),
+    ) -> dict[str, Any]:
+        """Return what the network says with channels of a layer scaled, off, or alone."""
+        with self._lock:
+            found = self.look_at(image).with_units(layer, scale, only)
+        return self._said(found, classes)
+
+    def _said(self, found: Reading, classes: Sequence[int]) -> dict[str, Any]:
+        values = found.probability if found.probability is not None else found.number
+        said: dict[str, Any] = {"activation": found.activation, "predicted": found.predicted}
+        if values is None:
+            return {**said, "classes": []}
+        if any(not 0 <= number < len(values) for number in classes):
+            raise UnitError(f"{self.net.name} has outputs 0 to {len(values) - 1}")
+        numbers = [*classes]
+        if not numbers:
+            numbers = values.topk(min(CLASSES, len(values))).indices.tolist()
+        names = self.net.classes
+        said["classes"] = [
+            {
+                "number": number,
+                "name": names[number] if names else f"output {number}",
+                "value": float(values[number]),
+            }
+            for number in numbers
+        ]
+        if found.predicted is not None:
+            said["name"] = names[found.predicted] if names else f"class {found.predicted}"
+        return said
+
+
+Picture = np.ndarray[Any, np.dtype[np.uint8]]
+"""uint8 [H, W, 3]."""
+
+
+def averaged(maps: Tensor, most: int) -> Tensor:
+    """Return maps [C, H, W] no larger than *most* pixels a side, larger ones averaged by area."""
+    height, width = maps.shape[1:]
+    share = max(height, width) / most
+    if share <= 1:
+        return maps
+    size = (max(1, round(height / share)), max(1, round(width / share)))
+    return functional.adaptive_avg_pool2d(maps[None], size)[0]
+
+
+def _grey_to_rgb(pixels: Tensor) -> Picture:
+    """Return pixels uint8 [C, H, W] as [H, W, 3]; of other than 1 or 3 channels the first."""
+    shown = pixels if len(pixels) == 3 else pixels[:1].expand(3, -1, -1)
+    picture: Picture = shown.permute(1, 2, 0).contiguous().numpy()
+    return picture
