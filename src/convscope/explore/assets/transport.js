@@ -3,9 +3,9 @@
 export class Overtaken extends Error {}
 
 async function checked(response) {
+  if (response.status === 204) throw new Overtaken("overtaken by a newer question");
   if (response.ok) return response;
   const { error } = await response.json().catch(() => ({ error: response.statusText }));
-  if (response.status === 409) throw new Overtaken(error);
   throw new Error(error);
 }
 
