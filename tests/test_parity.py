@@ -96,7 +96,9 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "study": {
         "--epochs": "in `config`, as `cs.preset('study', epochs=...)`",
         "config": "--epochs",
+        "folder": "--output",
         "measuring": "the command line has a bar",
+        "shown": "the page shows all of them",
         "test": "in the folder --data",
     },
     "train": {

@@ -71,14 +71,13 @@ if TYPE_CHECKING:
     from convscope.pages.demo import Demo, demo
     from convscope.pages.report import report
     from convscope.pages.report_result import Report
-    from convscope.pages.study import study_report
     from convscope.results import Result
-    from convscope.study.comparison import Comparison, VariantResult
     from convscope.study.config import Augmentation, TrainConfig, preset
     from convscope.study.data import ImageSet
     from convscope.study.evolve import Evolution, FilterEvolution, evolve
     from convscope.study.run import EpochMetrics, Run
     from convscope.study.run_study import StudyProgress, run_study
+    from convscope.study.study_result import Study, VariantResult
     from convscope.study.tracker import Tracker
     from convscope.study.train import train
     from convscope.study.trainer import TrainProgress
@@ -92,7 +91,6 @@ __all__ = [
     "AtlasUnit",
     "Augmentation",
     "Checkerboard",
-    "Comparison",
     "ConvscopeError",
     "Correspondence",
     "DataError",
@@ -138,6 +136,7 @@ __all__ = [
     "Scan",
     "Side",
     "StridedLayer",
+    "Study",
     "StudyProgress",
     "Thresholds",
     "TraceError",
@@ -171,7 +170,6 @@ __all__ = [
     "scan",
     "strided_layers",
     "structural_findings",
-    "study_report",
     "train",
 ]
 
@@ -217,14 +215,13 @@ _HOMES = {
     "convscope.pages.demo": "Demo demo",
     "convscope.pages.report": "report",
     "convscope.pages.report_result": "Report",
-    "convscope.pages.study": "study_report",
     "convscope.results": "Result",
-    "convscope.study.comparison": "Comparison VariantResult",
     "convscope.study.config": "Augmentation TrainConfig preset",
     "convscope.study.data": "ImageSet",
     "convscope.study.evolve": "Evolution FilterEvolution evolve",
     "convscope.study.run": "EpochMetrics Run",
     "convscope.study.run_study": "StudyProgress run_study",
+    "convscope.study.study_result": "Study VariantResult",
     "convscope.study.tracker": "Tracker",
     "convscope.study.train": "train",
     "convscope.study.trainer": "TrainProgress",

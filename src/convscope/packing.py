@@ -4,6 +4,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
@@ -56,6 +57,8 @@ def plain_of(value: Any, *, with_tensors: bool = False) -> Any:
     if isinstance(value, tuple | list):
         items = [plain_of(item, with_tensors=with_tensors) for item in value]
         return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, PurePath):
+        return str(value)
     if not is_dataclass(value) and not isinstance(value, Mapping):
         return value
     return {
@@ -106,8 +109,9 @@ def _built(kind: Any, plain: Any, tree: Any) -> Any:
         items = [_built(one, item, tree.get(str(n), {})) for n, (one, item) in enumerate(pairs)]
         return items if get_origin(kind) is list else tuple(items)
     if get_origin(kind) is not dict and not isinstance(plain, dict):
-        # Of an enumeration JSON holds the number.
-        return kind(plain) if isinstance(kind, type) and issubclass(kind, Enum) else plain
+        # JSON holds a choice's number, and a path's text.
+        made = isinstance(kind, type) and issubclass(kind, Enum | PurePath)
+        return kind(plain) if made else plain
     names, one = {**(plain or {}), **tree}, inside[1] if inside else Any
     return {name: _built(one, (plain or {}).get(name), tree.get(name, {})) for name in names}
 

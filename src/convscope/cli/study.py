@@ -1,4 +1,4 @@
-"""``convscope study``: the comparison of the 2018 study."""
+"""``convscope study``: the four variants of the 2018 study."""
 
 import logging
 import sys
@@ -9,7 +9,8 @@ import typer
 
 from convscope.cli.console import INTERRUPTED
 from convscope.cli.options import AsJson
-from convscope.cli.printing import print_json, print_line, progress_bar
+from convscope.cli.printing import finish, progress_bar
+from convscope.errors import Interrupted, OutputError
 
 if TYPE_CHECKING:
     from convscope.study.run_study import StudyProgress
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 def study(
     data: Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")],
-    out: Annotated[Path, typer.Option(help="The study's folder, made if missing.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="The folder for the trainings and the page."),
+    ],
     seeds: Annotated[int, typer.Option(help="How often to train each variant.")] = 3,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
     filters: Annotated[int, typer.Option(help="How many of a layer's filters to show.")] = 8,
@@ -29,38 +33,25 @@ def study(
 
     Each is trained several times. Interrupted, the same command goes on where it was.
     """
-    from convscope.errors import Interrupted
-    from convscope.pages.study import study_report
     from convscope.study.config import preset
     from convscope.study.run_study import run_study
+    from convscope.study.study_result import Study
 
     # Lightning would announce the precision before each of the trainings.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    if Study.check(output).suffix:
+        raise OutputError(f"the trainings need a folder, not {output}")
     changes = {} if epochs is None else {"epochs": epochs}
     try:
         with progress_bar("looking at the filters") as measuring:
-            comparison = run_study(
-                data,
-                out,
-                seeds=seeds,
-                config=preset("study", **changes),
-                filters=filters,
-                progress=_Line().show,
-                measuring=measuring,
-                device=device,
-                precision=precision,
-            )
+            found = run_study(
+                data, output, seeds=seeds, config=preset("study", **changes), filters=filters,
+                progress=_Line().show, measuring=measuring, device=device, precision=precision,
+            )  # fmt: skip
     except Interrupted:
         typer.echo("\ninterrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    with progress_bar("figures") as drawing:
-        page = study_report(comparison, out, progress=drawing)
-    if as_json:
-        print_json({"page": str(page), **comparison.to_dict()})
-        return
-    print_line(str(page))
-    for result in comparison.results:
-        print_line(f"  {result.variant.name}: test accuracy {result.test_accuracy.percent()}")
+    finish(found, output, as_json)
 
 
 class _Line:

@@ -1,201 +1,195 @@
-"""The study's report: figures, tables and one page, in the study's folder."""
+"""A study as one page, and its numbers and pictures beside it."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
 from pathlib import Path
-from typing import Any
 
-from convscope.errors import OutputError
-from convscope.figures.comparison import accuracy_figure, dead_figure
 from convscope.figures.evolve import figure as evolution_figure
-from convscope.figures.sheet import Sheet
-from convscope.figures.strongest import first_layer_figure, last_layer_figure, weights_figure
+from convscope.figures.study import figure
 from convscope.figures.style import Style
-from convscope.network.shield import shielded
-from convscope.outputs import written_beside
-from convscope.pages import findings
-from convscope.pages.renderer import image_source, render
-from convscope.study.comparison import Comparison, VariantResult
+from convscope.outputs import claim_folder
+from convscope.pages.document import Document
+from convscope.pages.section import PAPER_WIDTH, Picture, Section, Shelf, Table
+from convscope.study import findings
+from convscope.study.study_result import Study
+from convscope.wording import counted
 
-EVOLUTION = Style(10.0, "full")
-PAGE, NUMBERS, TABLE, FIGURES = "index.html", "results.json", "table.csv", "figures"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure on the page.
-
-    Attributes:
-        source: the PNG itself, as an ``img`` wants it.
-        alternative: what it shows, for those who do not see it.
-        width: in pixels.
-        height: in pixels.
-
-    """
-
-    source: str
-    alternative: str
-    width: int
-    height: int
+ON_PAPER = Style(PAPER_WIDTH, "full")
+TABLE, FIGURES = "table.csv", "figures"
 
 
-@shielded
-def study_report(
-    comparison: Comparison,
-    out: str | Path,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """Write what a study found: ``index.html``, ``table.csv``, ``results.json`` and ``figures/``.
-
-    The page holds its figures itself and reads nothing from anywhere.
+def write_study(found: Study, folder: str | os.PathLike[str]) -> Path:
+    """Write a study: ``index.html``, ``numbers.json``, ``table.csv`` and ``figures/``.
 
     Args:
-        comparison: what :func:`convscope.run_study` returned.
-        out: the folder, made if missing; what a report wrote there before is replaced.
-        progress: called with the figures drawn and the figures in all.
+        found: what :func:`.run_study` returned.
+        folder: the folder, made if missing, which may be that of its trainings.
 
     Returns:
-        The page.
+        the page, which holds its pictures itself.
 
     Raises:
-        OutputError: *out* cannot be written, or a figure would be too large to draw.
+        OutputError: if it cannot be written, or holds other files than a study's.
 
     """
-    out = Path(out)
-    try:
-        (out / FIGURES).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out / FIGURES}: {error.strerror}") from error
-    pictures: dict[str, Picture] = {}
-    drawings = _drawings(comparison)
-    for name, (draw, alternative) in drawings.items():
-        pictures[name] = _drawn(draw(), out / FIGURES / f"{name}.png", alternative)
-        if progress:
-            progress(len(pictures), len(drawings))
-    _write(out / NUMBERS, json.dumps(comparison.to_dict(), indent=1) + "\n")
-    _write(out / TABLE, table(comparison))
-    _write(out / PAGE, _page(comparison, pictures))
-    return out / PAGE
-
-
-def table(comparison: Comparison) -> str:
-    """Return the numbers of each variant as CSV, one line a variant.
-
-    Shares are in 0..1; ``std`` columns are sample standard deviations, empty for one run.
-    """
-    lines = [_line(comparison, result) for result in comparison.results]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
-
-
-def _line(comparison: Comparison, result: VariantResult) -> dict[str, Any]:
-    accuracy, held_out, seconds = result.test_accuracy, result.curve[-1], result.seconds
-    line: dict[str, Any] = {
-        "variant": result.variant.name,
-        "runs": accuracy.n,
-        "test_accuracy_mean": accuracy.mean,
-        "test_accuracy_std": accuracy.std,
-        "held_out_accuracy_mean": held_out.mean,
-        "held_out_accuracy_std": held_out.std,
-    }
-    for number, layer in enumerate(comparison.layers, start=1):
-        share = result.dead_share(layer)
-        line[f"dead_share_layer_{number}_mean"] = share.mean
-        line[f"dead_share_layer_{number}_std"] = share.std
-    made_with = result.runs[0].made_with
-    return line | {
-        "training_seconds_mean": seconds.mean,
-        "training_seconds_std": seconds.std,
-        "parameters": result.runs[0].network["parameters"],
-        "multiply_adds_an_image": result.runs[0].network["multiply_adds"],
-        "device": made_with["device"],
-        "threads": made_with["threads"],
-        "precision": made_with["precision"],
-        "convscope": made_with["convscope"],
-        "torch": made_with["torch"],
-    }
-
-
-def _drawings(comparison: Comparison) -> dict[str, tuple[Callable[[], Sheet], str]]:
-    """Return the figures by name: how to draw each, and what it shows."""
-    last = len(comparison.layers)
-    drawings: dict[str, tuple[Callable[[], Sheet], str]] = {
-        "accuracy": (
-            lambda: accuracy_figure(comparison),
-            "Two charts. "
-            + "; ".join(
-                f"{r.variant.name}: {r.test_accuracy.percent()}" for r in comparison.results
-            )
-            + ". The curves' last points: "
-            + "; ".join(f"{r.variant.name}: {r.curve[-1].percent()}" for r in comparison.results),
-        ),
-        "dead": (lambda: dead_figure(comparison), " ".join(findings.dead(comparison))),
-        "weights-layer-1": (
-            lambda: weights_figure(comparison),
-            "All filters of layer 1 of the four variants as colour tiles.",
-        ),
-        "filters-layer-1": (
-            lambda: first_layer_figure(comparison),
-            "The strongest filters of layer 1 of the four variants side by side: weights, image "
-            "patch and projection.",
-        ),
-        f"filters-layer-{last}": (
-            lambda: last_layer_figure(comparison),
-            f"The strongest filters of layer {last} of the four variants side by side: image patch "
-            f"and projection.",
-        ),
-    }
-    for result in comparison.results:
-        evolution, name = result.shown.evolution, result.variant.name
-        drawings[_evolution(result)] = (
-            lambda evolution=evolution: evolution_figure(evolution, EVOLUTION),  # type: ignore[misc]
-            f"Evolution of one filter a layer through a training with {name}.",
-        )
-    return drawings
-
-
-def _evolution(result: VariantResult) -> str:
-    return f"evolution-{result.variant.folder}"
-
-
-def _drawn(sheet: Sheet, path: Path, alternative: str) -> Picture:
-    """Write a figure to a file, and return it for the page."""
-    with written_beside(path) as beside:
-        sheet.save(beside)
-    width, height = (round(inches * sheet.figure.dpi) for inches in sheet.figure.get_size_inches())
-    return Picture(image_source(path.read_bytes()), alternative, width, height)
-
-
-def _page(comparison: Comparison, pictures: dict[str, Picture]) -> str:
-    last = len(comparison.layers)
-    return render(
-        "study.html",
+    out = claim_folder(folder, found.folder)
+    shelf = Shelf(out / FIGURES, {})
+    document = Document(
         title="Batch norm and padding: four variants of one network",
-        lead=findings.lead(comparison),
-        effects=findings.effects(comparison),
-        first_epoch=findings.first_epoch(comparison),
-        dead=findings.dead(comparison),
-        comparison=comparison,
-        config=comparison.config,
-        rates=[comparison.result(norm, "same").runs[0].config for norm in (True, False)],
-        run=comparison.results[0].runs[0],
-        last=last,
-        pictures=pictures,
-        filters=pictures[f"filters-layer-{last}"],
-        evolutions=[(r.variant.name, pictures[_evolution(r)]) for r in comparison.results],
-        files=(NUMBERS, TABLE, FIGURES),
+        lead=findings.lead(found),
+        facts=(("Runs", str(sum(len(r.runs) for r in found.results))),
+               ("Held-out images", f"{found.held_out:,}")),
+        notes=found.notes,
+        sections=[
+            _accuracy(found, shelf), _dead(found, shelf), *_filters(found, shelf),
+            _evolutions(found, shelf), _method(found),
+        ],
+    )  # fmt: skip
+    found.save(out / TABLE)
+    return document.write(shelf, out, found.to_dict())
+
+
+def _drawn(found: Study, shelf: Shelf, shown: str, alternative: str) -> Picture:
+    sheet = figure(found, ON_PAPER, shown)
+    return shelf.drawn(sheet, shown, alternative)
+
+
+def _accuracy(found: Study, shelf: Shelf) -> Section:
+    head = ("variant", "test accuracy", "held out", "training time", "parameters",
+            "multiply-adds an image")  # fmt: skip
+    rows = []
+    for result in found.results:
+        spread = "" if result.seconds.std is None else f" ± {result.seconds.std:.0f}"
+        network = result.runs[0].network
+        rows.append(
+            (
+                result.variant.name, result.test_accuracy.percent(), result.curve[-1].percent(),
+                f"{result.seconds.mean:.0f} s{spread}", f"{network['parameters']:,}",
+                f"{network['multiply_adds']:,}",
+            )
+        )  # fmt: skip
+    told = "; ".join(f"{row[0]}: {row[1]} on the test images, {row[2]} held out" for row in rows)
+    caption = (
+        f"Test accuracy in percent, training time in seconds: mean ± sample standard deviation "
+        f"over n = {counted(found.seeds, 'seed')}."
+    )
+    return Section(
+        "accuracy",
+        "Accuracy",
+        sentences=(*findings.effects(found), findings.first_epoch(found)),
+        pictures=(_drawn(found, shelf, "accuracy", f"Two charts. {told}."),),
+        tables=(Table(caption, head, tuple(rows)),),
     )
 
 
-def _write(path: Path, text: str) -> None:
-    with written_beside(path) as beside:
-        beside.write_text(text, "utf-8")
+def _dead(found: Study, shelf: Shelf) -> Section:
+    rows = tuple(
+        (
+            result.variant.name,
+            *(
+                f"{result.dead_share(layer).percent(1)}: {', '.join(map(str, result.dead[layer]))} "
+                f"of {result.filters[layer]}"
+                for layer in found.layers
+            ),
+        )
+        for result in found.results
+    )
+    head = ("variant", *(f"layer {n + 1}" for n in range(len(found.layers))))
+    sentences = tuple(findings.dead(found))
+    return Section(
+        "dead",
+        "Dead filters",
+        sentences=(
+            f"A filter is dead here if its ReLU gives zero at every place of its map in every one "
+            f"of the {found.held_out:,} held-out images, by the final weights.",
+            *sentences,
+        ),
+        pictures=(_drawn(found, shelf, "dead", " ".join(sentences)),),
+        tables=(
+            Table(
+                "Share of dead filters: mean ± sample standard deviation (n): how many of the "
+                "layer's filters, seed by seed.", head, rows,
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _filters(found: Study, shelf: Shelf) -> tuple[Section, Section]:
+    last = len(found.layers)
+    return (
+        Section(
+            "first",
+            "Layer 1: what its filters are, and what drives the strongest",
+            pictures=(
+                _drawn(found, shelf, "weights", "All filters of layer 1 as colour tiles."),
+                _drawn(
+                    found, shelf, "first",
+                    "The strongest filters of layer 1: weights, image patch and projection.",
+                ),
+            ),
+        ),
+        Section(
+            "last",
+            f"Layer {last}: what drives its strongest filters",
+            pictures=(
+                _drawn(
+                    found, shelf, "last",
+                    f"The strongest filters of layer {last}: image patch and projection.",
+                ),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _evolutions(found: Study, shelf: Shelf) -> Section:
+    pictures = []
+    for result in found.results:
+        name = result.variant.name
+        sheet = evolution_figure(result.shown.evolution, ON_PAPER)
+        alternative = f"Evolution of one filter a layer through a training with {name}."
+        pictures.append(shelf.drawn(sheet, f"evolution-{result.variant.folder}", alternative, name))
+    return Section(
+        "evolution",
+        "Evolution: one filter a layer through a training",
+        sentences=(
+            f"Of the run with seed {found.results[0].runs[0].config.seed} of each variant: the "
+            f"filter of each layer that is most activated at the end.",
+        ),
+        pictures=tuple(pictures),
+    )
+
+
+def _method(found: Study) -> Section:
+    """Say how it was measured."""
+    config, run = found.config, found.results[0].runs[0]
+    rates = [found.result(norm, "same").runs[0].config for norm in (True, False)]
+    widths = " | ".join(", ".join(map(str, stage)) for stage in config.net.widths)
+    optimizer = config.optimizer.upper() if config.optimizer == "sgd" else "Muon"
+    mirrored = ", mirroring" if config.augmentation.flip else ""
+    made, git = run.made_with, run.made_with.get("git")
+    commit = f", commit {git['commit'][:12]}" if git else ""
+    changed = " with changes" if git and git["changed"] else ""
+    return Section(
+        "how",
+        "How it was measured",
+        sentences=(
+            f"All variants share one net, {widths} filters of 3 x 3 pixels (a bar is a 2 x 2 max "
+            f"pooling; the last map is reduced to its maximum), and one recipe: {optimizer}, "
+            f"{config.epochs:g} epochs, {config.batch_size} images a step, one-cycle learning "
+            f"rate, momentum {config.momentum}, label smoothing {config.label_smoothing}, random "
+            f"shifts of up to {config.augmentation.shift} pixels{mirrored}. The learning rate "
+            f"peaks at {rates[0].learning_rate} with batch norm and {rates[1].learning_rate} "
+            f"without for the filters, at {rates[0].other_learning_rate} and "
+            f"{rates[1].other_learning_rate} for the rest. Batch norm brings a factor and a shift "
+            f"a filter, which takes the place of the convolution's bias; the pooling comes before "
+            f"it. Without padding every convolution's map is two rows and columns smaller, so that "
+            f"the valid variants also compute less.",
+            f"{run.data['images'] - found.held_out:,} training images; {found.held_out:,} held "
+            f"out, on which the curves and the filters were looked at; the test images were looked "
+            f"at once a run, by its final weights. The differences' standard error is "
+            f"√(s₁² / n + s₂² / n), with the runs' sample standard deviations.",
+            f"{made['device']}, threads: {made['threads']}, {made['precision']}, PyTorch "
+            f"{made['torch']}{commit}{changed}. Every training is in runs/, beside this page.",
+        ),
+    )

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import DataError, OutputError, TrainError
+from convscope.errors import DataError, TrainError
 from convscope.models.plain import multiply_adds
 from convscope.network.shield import shielded
-from convscope.outputs import written_beside
-from convscope.study.comparison import Comparison, VariantResult, measured, preprocess_of
+from convscope.outputs import check_folder, claim_folder, written_beside
 from convscope.study.config import PRESETS, TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, split
 from convscope.study.devices import make_fabric, precision_of
 from convscope.study.run import Run
+from convscope.study.study_result import FOLDER, Study, VariantResult, measured, preprocess_of
 from convscope.study.train import require_size, train
 from convscope.study.trainer import TrainProgress
 from convscope.study.variants import VARIANTS, Variant
@@ -50,7 +50,7 @@ class StudyProgress:
 @shielded
 def run_study(
     data: ImageSet | str | Path,
-    out: str | Path,
+    folder: str | Path,
     *,
     seeds: int = 3,
     config: TrainConfig | None = None,
@@ -60,16 +60,16 @@ def run_study(
     measuring: Callable[[int, int], None] | None = None,
     device: str = "auto",
     precision: str = "auto",
-) -> Comparison:
+) -> Study:
     """Train the four variants {batch norm or none} x {same or valid padding} and compare them.
 
     The trainings are done one after another, seed by seed, each in a folder of its own in
-    ``OUT/runs``. Interrupted, the same call goes on: what is finished is kept, what was begun is
+    ``runs/``. Interrupted, the same call goes on: what is finished is kept, what was begun is
     resumed. Called again with more seeds, it trains those that are missing.
 
     Args:
         data: the training images, or CIFAR-10's folder.
-        out: the study's folder, made if missing.
+        folder: where the trainings lie, made if missing; the result may be saved there too.
         seeds: how often to train each variant, with the seeds 0, 1, ...
         config: what the four share, by default the preset ``"study"``; its seed, batch norm and
             padding are replaced. Under Muon the variants without batch norm would be trained by
@@ -82,13 +82,13 @@ def run_study(
         precision: as there.
 
     Returns:
-        The numbers and what the pictures need; :func:`convscope.study_report` writes them.
+        the four variants with their numbers and filters, to show or to save.
 
     Raises:
-        TrainError: *out* holds a study of something else, or other files; fewer than one seed;
-            or what :func:`convscope.train` raises.
+        TrainError: *folder* holds a study of something else; fewer than one seed; or what
+            :func:`convscope.train` raises.
         DataError: the images are missing, damaged or too few.
-        OutputError: *out* cannot be written.
+        OutputError: *folder* cannot be written, or holds other files.
         Interrupted: on Ctrl-C or SIGTERM, after saving; a ``KeyboardInterrupt``.
 
     """
@@ -100,8 +100,8 @@ def run_study(
     images, test = _loaded(data, test)
     for variant in VARIANTS:
         require_size(variant.config(base, 0), images.side)
-    study = _Study.opened(Path(out), base, images, device, precision)
-    runs = study.trained(images, test, seeds, progress)
+    trainings = _Trainings.opened(Path(folder), base, images, device, precision)
+    runs = trainings.trained(images, test, seeds, progress)
     training, held_out = split(images, base.held_out, base.split_seed)
     preprocess = preprocess_of(base, images.side)
     inputs = preprocess.to_inputs(held_out.images.float() / 255)
@@ -110,7 +110,7 @@ def run_study(
         results.append(measured(variant, runs[variant], training, inputs, filters))
         if measuring:
             measuring(len(results), len(VARIANTS))
-    return Comparison(base, tuple(results), len(inputs), preprocess)
+    return Study(base, tuple(results), len(inputs), preprocess)
 
 
 def _loaded(data: ImageSet | str | Path, test: ImageSet | None) -> tuple[ImageSet, ImageSet]:
@@ -123,8 +123,8 @@ def _loaded(data: ImageSet | str | Path, test: ImageSet | None) -> tuple[ImageSe
 
 
 @dataclass
-class _Study:
-    """A study's folder, and how its networks are trained."""
+class _Trainings:
+    """A study's trainings, in a folder."""
 
     folder: Path
     base: TrainConfig
@@ -134,7 +134,7 @@ class _Study:
     @classmethod
     def opened(
         cls, folder: Path, base: TrainConfig, images: ImageSet, device: str, precision: str
-    ) -> _Study:
+    ) -> _Trainings:
         """Return the study in *folder*, checked against what is asked for, or a new one."""
         data = {"images": len(images), "sha256": images.fingerprint()}
         begun = _begun(folder)
@@ -207,26 +207,18 @@ class _Study:
 
 def _begun(folder: Path) -> dict[str, Any] | None:
     """Return the facts of the study in *folder*; None where nothing is."""
-    path = folder / FILE
+    path = check_folder(folder, FOLDER) / FILE
     try:
         facts: dict[str, Any] = json.loads(path.read_text())
         return {name: facts[name] for name in ("config", "data", "precision")}
-    except (FileNotFoundError, NotADirectoryError):
-        if folder.is_dir() and any(folder.iterdir()):
-            raise TrainError(
-                f"{folder} holds other files and no study: choose a new folder"
-            ) from None
+    except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainError(f"{path} is not a study's: {error}") from error
 
 
 def _write(folder: Path, facts: dict[str, Any]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
-    with written_beside(folder / FILE) as beside:
+    with written_beside(claim_folder(folder, FOLDER) / FILE) as beside:
         beside.write_text(json.dumps(facts, indent=2) + "\n")
 
 

@@ -1,6 +1,6 @@
 """A small study for the tests; run as a script, one that can be killed.
 
-python comparison_worker.py OUT [--pause SECONDS]
+python whole_study_worker.py OUT [--pause SECONDS]
 """
 
 import argparse
@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from convscope.models.plain import NetConfig
-from convscope.study.comparison import Comparison
 from convscope.study.config import TrainConfig
 from convscope.study.run_study import run_study
+from convscope.study.study_result import Study
 from study_worker import pictures, small
 
 CONFIG: TrainConfig = small(
@@ -26,7 +26,7 @@ CONFIG: TrainConfig = small(
 )
 
 
-def compared(out: Path, **options: object) -> Comparison:
+def compared(out: Path, **options: object) -> Study:
     """Return the small study in *out*."""
     values = {"seeds": 2, "config": CONFIG, "test": pictures(seed=1), "filters": 3, "device": "cpu"}
     return run_study(pictures(), out, **{**values, **options})  # type: ignore[arg-type]

@@ -17,24 +17,25 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from comparison_worker import CONFIG, compared
 from convscope.cli import app
 from convscope.errors import DataError, Interrupted, OutputError, TrainError
+from convscope.figures.style import WIDTHS
 from convscope.models.plain import NetConfig, build
-from convscope.pages import findings
-from convscope.pages.study import study_report
-from convscope.study import comparison as comparison_module
+from convscope.outputs import claim_folder
+from convscope.study import findings, study_result
 from convscope.study import run_study as run_study_module
 from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_tensors
-from convscope.study.comparison import measured, preprocess_of
 from convscope.study.config import PRESETS
 from convscope.study.data import split
 from convscope.study.run import Run
+from convscope.study.study_result import Study, measured, preprocess_of
 from convscope.study.summary import Difference, Summary
 from convscope.study.variants import VARIANTS, Variant
+from letters import letters
 from study_worker import pictures, small
+from whole_study_worker import CONFIG, compared
 
-WORKER = Path(__file__).with_name("comparison_worker.py")
+WORKER = Path(__file__).with_name("whole_study_worker.py")
 FOLDERS = [f"{v.folder}-seed-{seed}" for v in VARIANTS for seed in (0, 1)]
 
 
@@ -56,8 +57,31 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(study):
-    out, comparison = study
-    return study_report(comparison, out)
+    out, found = study
+    found.save(out)
+    return out / "index.html"
+
+
+def test_it_draws_sums_up_and_comes_back(study, tmp_path):
+    _, found = study
+    assert len(repr(found)) < 1000
+    assert "  batch norm, same padding: test accuracy " in repr(found)
+    assert [row["variant"] for row in found.table()] == [v.name for v in VARIANTS]
+    found.save(tmp_path / "it.safetensors")
+    loaded = Study.load(tmp_path / "it.safetensors")
+    assert loaded.to_json() == found.to_json()
+    assert torch.equal(
+        loaded.results[3].shown.evolution.filters[0].pixels,
+        found.results[3].shown.evolution.filters[0].pixels,
+    )
+    for shown in ("accuracy", "dead", "weights", "first", "last"):
+        for width in WIDTHS:
+            loaded.save(tmp_path / "it.pdf", width=width, shown=shown, caption="full")
+            smallest, inches = letters(tmp_path / "it.pdf")
+            assert smallest >= 7 - 1e-3
+            assert inches == pytest.approx(WIDTHS[width])
+    with pytest.raises(OutputError, match=r"not 'lost'; did you mean 'last'"):
+        found.plot(shown="lost")
 
 
 def run_facts(out, folder):
@@ -80,7 +104,7 @@ def test_each_variant_is_trained_with_each_seed_alike_but_for_its_name(study):
 
 def test_means_and_deviations_are_those_of_the_runs(study, page):
     out, _ = study
-    results = json.loads((out / "results.json").read_text())
+    results = json.loads((out / "numbers.json").read_text())
     rows = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
     text = page.read_text()
     for variant, found, row in zip(VARIANTS, results["variants"], rows, strict=True):
@@ -132,7 +156,7 @@ def test_dead_and_strongest_filters_are_those_of_a_slow_count(
     study, tmp_path, padding, monkeypatch
 ):
     out, _ = study
-    monkeypatch.setattr(comparison_module, "evolve", lambda *_: None)  # has tests of its own
+    monkeypatch.setattr(study_result, "evolve", lambda *_: None)  # has tests of its own
     variant = Variant(False, padding)
     folder = tmp_path / "run"
     shutil.copytree(out / "runs" / f"{variant.folder}-seed-0", folder)
@@ -256,11 +280,12 @@ def test_another_study_or_other_files_are_refused(study, tmp_path):
     with pytest.raises(TrainError, match=f"holds a study in {begun}, not {other}"):
         compared(out, precision=other)
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(TrainError, match="holds other files and no study"):
+    with pytest.raises(OutputError, match="holds other files, and no study"):
         compared(tmp_path)
-    (tmp_path / "study.json").write_text("[]")
+    damaged = claim_folder(tmp_path / "damaged", "study")
+    (damaged / "study.json").write_text("[]")
     with pytest.raises(TrainError, match=r"study\.json is not a study's"):
-        compared(tmp_path)
+        compared(damaged)
 
 
 def test_what_cannot_be_studied_is_refused_before_anything_is_written(tmp_path):
@@ -282,7 +307,7 @@ def test_what_cannot_be_studied_is_refused_before_anything_is_written(tmp_path):
 
 def test_the_figures_are_pictures(page):
     names = [f"evolution-{variant.folder}" for variant in VARIANTS]
-    names += ["accuracy", "dead", "weights-layer-1", "filters-layer-1", "filters-layer-3"]
+    names += ["accuracy", "dead", "weights", "first", "last"]
     found = sorted((page.parent / "figures").iterdir())
     assert [path.stem for path in found] == sorted(names)
     for path in found:
@@ -290,18 +315,18 @@ def test_the_figures_are_pictures(page):
             assert np.asarray(picture.convert("L")).std() > 5
 
 
-def results_of(comparison, accuracies):
-    """Return *comparison* with other test accuracies, one list a variant."""
+def results_of(whole, accuracies):
+    """Return *whole* with other test accuracies, one list a variant."""
     results = []
-    for result, values in zip(comparison.results, accuracies, strict=True):
+    for result, values in zip(whole.results, accuracies, strict=True):
         runs = [replace(result.runs[0], test_accuracy=value) for value in values]
         results.append(replace(result, runs=tuple(runs)))
-    return replace(comparison, results=tuple(results))
+    return replace(whole, results=tuple(results))
 
 
 def test_the_sentences_say_what_the_numbers_do(study):
-    _, comparison = study
-    told = results_of(comparison, [[0.8, 0.82], [0.7, 0.72], [0.79, 0.83], [0.81, 0.81]])
+    _, whole = study
+    told = results_of(whole, [[0.8, 0.82], [0.7, 0.72], [0.79, 0.83], [0.81, 0.81]])
     assert findings.lead(told).startswith(
         "Same padding with batch norm reached 81.00 % ± 1.41 on the test images"
     )
@@ -314,23 +339,23 @@ def test_the_sentences_say_what_the_numbers_do(study):
     assert (
         without == "Without batch norm, same padding instead of valid changes nothing in the mean."
     )
-    near = results_of(comparison, [[0.8, 0.82], [0.7, 0.72], [0.79, 0.82], [0.81, 0.81]])
+    near = results_of(whole, [[0.8, 0.82], [0.7, 0.72], [0.79, 0.82], [0.81, 0.81]])
     assert "less than twice the error" in findings.effects(near)[0]
-    one = results_of(comparison, [[0.8], [0.7], [0.6], [0.5]])
+    one = results_of(whole, [[0.8], [0.7], [0.6], [0.5]])
     assert "one run each cannot tell this from chance" in findings.effects(one)[0]
     assert "(one run each)" in findings.lead(one)
 
 
 def test_dead_filters_are_told_where_they_are(study):
-    _, comparison = study
-    layers = comparison.layers
+    _, whole = study
+    layers = whole.layers
     none = dict.fromkeys(layers, (0, 0))
-    alive = [replace(r, dead=none) for r in comparison.results]
-    told = replace(comparison, results=tuple(alive))
+    alive = [replace(r, dead=none) for r in whole.results]
+    told = replace(whole, results=tuple(alive))
     assert findings.dead(told) == ["No filter of any layer is dead in any of the 8 runs."]
     some = none | {layers[1]: (2, 4)}
     alive[3] = replace(alive[3], dead=some)
-    told = replace(comparison, results=tuple(alive))
+    told = replace(whole, results=tuple(alive))
     where, rest = findings.dead(told)
     # 2 and 4 of 8: 37.5 % ± 17.7
     assert "valid padding without batch norm, layer 2: 37.5 % ± 17.7 (2)" in where
@@ -349,7 +374,7 @@ def test_summaries_and_differences():
 
 
 def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch):
-    out, comparison = study
+    out, whole = study
     here = tmp_path / "out"
     shutil.copytree(out, here)
     shutil.rmtree(here / "runs" / FOLDERS[-1])
@@ -361,15 +386,15 @@ def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch)
         run_study_module,
         "measured",
         lambda variant, runs, *_: replace(
-            comparison.result(variant.batch_norm, variant.padding), runs=tuple(runs)
+            whole.result(variant.batch_norm, variant.padding), runs=tuple(runs)
         ),
     )
-    arguments = ["study", "--data", "x", "--out", str(here), "--seeds", "2", "--device", "cpu"]
+    arguments = ["study", "--data", "x", "-o", str(here), "--seeds", "2", "--device", "cpu"]
     done = CliRunner().invoke(app, [*arguments, "--filters", "3", "--json"])
     assert done.exit_code == 0, done.output
     numbers = json.loads(done.stdout)
-    assert numbers["page"] == str(here / "index.html")
-    expected = [result.test_accuracies for result in comparison.results]
+    assert numbers["output"] == str(here)
+    expected = [result.test_accuracies for result in whole.results]
     found = [[run["test_accuracy"] for run in v["runs"]] for v in numbers["variants"]]
     assert found == expected
     assert re.search(r"8 of 8: no batch norm, valid padding, seed 1, epoch \d", done.stderr)
@@ -386,7 +411,7 @@ def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch)
 def test_mistakes_are_one_sentence(tmp_path, options, sentence):
     command = [sys.executable, "-c", "from convscope.cli import main; main()", "study"]
     found = subprocess.run(
-        [*command, "--data", "nowhere", "--out", "out", *options],
+        [*command, "--data", "nowhere", "-o", "out", *options],
         capture_output=True, text=True, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert found.returncode == 2

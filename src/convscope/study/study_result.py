@@ -1,14 +1,16 @@
-"""What the study found: the four variants' trainings and filters, and every number about them."""
+"""What a study found: the four variants' trainings and filters, and every number about them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from convscope.images import Preprocess
 from convscope.network import Network
+from convscope.results import Result
+from convscope.study import findings
 from convscope.study.config import UNITS, TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.evolve import Evolution, evolve
@@ -23,7 +25,10 @@ from convscope.study.run import Run
 from convscope.study.summary import Summary
 from convscope.study.variants import Variant
 
-FORMAT = 1  # of results.json; raised when a field changes its meaning
+FOLDER = "study"
+"""What a folder that holds one is marked as."""
+
+MADE_WITH = ("device", "threads", "precision", "convscope", "torch")
 FIRST_FILTERS = "features.conv1.weight"
 DEFINITIONS = {
     "accuracy": "share of images answered rightly, 0..1; test_accuracy of the final weights on the "
@@ -161,9 +166,33 @@ class VariantResult:
             ],
         }
 
+    def row(self) -> dict[str, Any]:
+        """Return the numbers of a line of a table."""
+        accuracy, held_out, run = self.test_accuracy, self.curve[-1], self.runs[0]
+        row: dict[str, Any] = {
+            "variant": self.variant.name,
+            "runs": accuracy.n,
+            "test_accuracy_mean": accuracy.mean,
+            "test_accuracy_std": accuracy.std,
+            "held_out_accuracy_mean": held_out.mean,
+            "held_out_accuracy_std": held_out.std,
+        }
+        for number, share in enumerate(map(self.dead_share, self.filters), start=1):
+            row |= {
+                f"dead_share_layer_{number}_mean": share.mean,
+                f"dead_share_layer_{number}_std": share.std,
+            }
+        return row | {
+            "training_seconds_mean": self.seconds.mean,
+            "training_seconds_std": self.seconds.std,
+            "parameters": run.network["parameters"],
+            "multiply_adds_an_image": run.network["multiply_adds"],
+            **{name: run.made_with[name] for name in MADE_WITH},
+        }
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study(Result):
     """The four variants, trained alike but for what they are named after.
 
     Attributes:
@@ -179,6 +208,11 @@ class Comparison:
     held_out: int
     preprocess: Preprocess
 
+    figure: ClassVar[str] = "study"
+    tabular: ClassVar[bool] = True
+    folder: ClassVar[str] = FOLDER
+    writer: ClassVar[str] = "convscope.pages.study:write_study"
+
     @property
     def layers(self) -> list[str]:
         """The names of the rectifiers, one behind each convolution."""
@@ -193,10 +227,9 @@ class Comparison:
         """Return one variant's result."""
         return next(r for r in self.results if r.variant == Variant(batch_norm, padding))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""
         return {
-            "format": FORMAT,
             "definitions": DEFINITIONS,
             "seeds": self.seeds,
             "held_out": self.held_out,
@@ -204,7 +237,21 @@ class Comparison:
             "units": UNITS,
             "data": self.results[0].runs[0].data,
             "variants": [result.to_dict() for result in self.results],
+            "notes": self.notes,
+            "partial": self.partial,
+            "made_with": self.made_with,
         }
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a variant; shares are 0..1, ``std`` is None for one run."""
+        return [result.row() for result in self.results]
+
+    def summary(self) -> str:
+        """Return which variant was best, what made the difference, and each one's accuracy."""
+        told = [
+            f"  {r.variant.name}: test accuracy {r.test_accuracy.percent()}" for r in self.results
+        ]
+        return "\n".join([findings.lead(self), *told, *findings.effects(self)])
 
 
 def measured(

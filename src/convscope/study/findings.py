@@ -1,16 +1,20 @@
-"""What the study's numbers say, in sentences that are made from them and claim nothing more."""
+"""What a study's numbers say, in sentences that are made from them and claim nothing more."""
 
 from __future__ import annotations
 
-from convscope.study.comparison import Comparison, VariantResult
+from typing import TYPE_CHECKING
+
 from convscope.study.summary import Difference
 
+if TYPE_CHECKING:
+    from convscope.study.study_result import Study, VariantResult
 
-def lead(comparison: Comparison) -> str:
+
+def lead(study: Study) -> str:
     """Return the result in one sentence or two."""
-    ranked = sorted(comparison.results, key=lambda r: r.test_accuracy.mean, reverse=True)
+    ranked = sorted(study.results, key=lambda r: r.test_accuracy.mean, reverse=True)
     best, worst = ranked[0], ranked[-1]
-    n = comparison.seeds
+    n = study.seeds
     runs = f"mean ± sample standard deviation of {n} runs" if n > 1 else "one run each"
     return (
         f"{_capital(best.variant.phrase)} reached {_plain(best)} on the test images, the highest "
@@ -18,37 +22,36 @@ def lead(comparison: Comparison) -> str:
     )
 
 
-def effects(comparison: Comparison) -> list[str]:
+def effects(study: Study) -> list[str]:
     """Return what batch norm and what padding changed, each with the other held fixed."""
     sentences = []
     for padding in ("same", "valid"):
-        one, other = comparison.result(True, padding), comparison.result(False, padding)
+        one, other = study.result(True, padding), study.result(False, padding)
         sentences.append(_effect(f"With {padding} padding, batch norm", one, other))
     for batch_norm in (True, False):
-        one, other = comparison.result(batch_norm, "same"), comparison.result(batch_norm, "valid")
+        one, other = study.result(batch_norm, "same"), study.result(batch_norm, "valid")
         start = f"With{'' if batch_norm else 'out'} batch norm, same padding instead of valid"
         sentences.append(_effect(start, one, other))
     return sentences
 
 
-def first_epoch(comparison: Comparison) -> str:
+def first_epoch(study: Study) -> str:
     """Return how far the variants were after the first epoch."""
     parts = [
-        f"{result.variant.phrase} {100 * result.curve[0].mean:.1f} %"
-        for result in comparison.results
+        f"{result.variant.phrase} {100 * result.curve[0].mean:.1f} %" for result in study.results
     ]
-    epoch = comparison.results[0].epochs[0]
+    epoch = study.results[0].epochs[0]
     moment = "the first epoch" if epoch == 1 else f"{epoch:.3g} epochs"
     return f"After {moment}, accuracy on the held-out images: {'; '.join(parts)}."
 
 
-def dead(comparison: Comparison) -> list[str]:
+def dead(study: Study) -> list[str]:
     """Return where filters are dead."""
-    runs = sum(len(result.runs) for result in comparison.results)
+    runs = sum(len(result.runs) for result in study.results)
     found = [
         (result, number, layer)
-        for result in comparison.results
-        for number, layer in enumerate(comparison.layers, start=1)
+        for result in study.results
+        for number, layer in enumerate(study.layers, start=1)
         if any(result.dead[layer])
     ]
     if not found:
@@ -58,7 +61,7 @@ def dead(comparison: Comparison) -> list[str]:
         for result, number, layer in found
     ]
     sentences = [f"Dead filters, as a share of the layer: {'; '.join(parts)}."]
-    if len(found) < len(comparison.results) * len(comparison.layers):
+    if len(found) < len(study.results) * len(study.layers):
         sentences.append(
             f"In all other layers and variants, none is dead in any of the {runs} runs."
         )
