@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -69,8 +68,10 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=list(MODELS), default=["base", "vgg16"])
     parser.add_argument("--settings", nargs=2, default=["256MB", "1GB"])
     parser.add_argument("--only", nargs="+", help="commands by their names in the table")
-    parser.add_argument("--cifar", type=Path, help="CIFAR-10's files, for train and evolve")
-    parser.add_argument("--write", type=Path, help="a page whose table this one takes the place of")
+    parser.add_argument("--cifar", type=whole, help="CIFAR-10's files, for train and evolve")
+    parser.add_argument(
+        "--write", type=whole, help="a page whose table this one takes the place of"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -85,6 +86,11 @@ def main() -> None:
         start, end = "<!-- benchmarks/memory.py -->\n", "<!-- end -->"
         before, _, rest = page.partition(start)
         options.write.write_text(f"{before}{start}{text}{end}{rest.partition(end)[2]}", "utf-8")
+
+
+def whole(path: str) -> Path:
+    """Return a path as it is from any folder."""
+    return Path(path).resolve()
 
 
 def write_images(folder: Path) -> None:
@@ -105,10 +111,8 @@ def rows_of(network: str, options: argparse.Namespace) -> list[list[str]]:
             continue
         words = {"MODEL MODEL": f"{MODELS[network]} {network}", "MODEL": MODELS[network]}
         words |= {"DEEP": deep, "MIDDLE": middle, "40%": str(patch), "20%": str(stride)}
-        for word, meant in words.items():
-            line = line.replace(word, meant)
         settings = options.settings if name in WITH_MEMORY else [None]
-        found = [megabytes(given(line, setting)) - rest for setting in settings]
+        found = [megabytes(given(said(line, words), setting)) - rest for setting in settings]
         rows.append([network, name, f"{rest:.0f}", *(f"{max(0, work):.0f}" for work in found)])
         print(*rows[-1], file=sys.stderr, flush=True)
     return rows
@@ -120,19 +124,28 @@ def rows_alone(options: argparse.Namespace) -> list[list[str]]:
     for name, line in ALONE.items():
         if ("CIFAR" in line and not options.cifar) or (options.only and name not in options.only):
             continue
-        line = line.replace("CIFAR", str(options.cifar)).replace("RUN", "out-train")
-        work = megabytes(given(line, None)) - rest
+        words = {"CIFAR": str(options.cifar), "RUN": "out-train"}
+        work = megabytes(given(said(line, words), None)) - rest
         rows.append(["", name, f"{rest:.0f}", f"{work:.0f}"])
         print(*rows[-1], file=sys.stderr, flush=True)
     return rows
 
 
+def said(line: str, words: dict[str, str]) -> str:
+    """Return a command with what its words stand for."""
+    for word, meant in words.items():
+        line = line.replace(word, meant)
+    return line
+
+
 def given(line: str, memory: str | None) -> list[str]:
     """Return the arguments of a command, with a place of its own for what it writes."""
-    command = line.split()[0]
+    command = line.split(maxsplit=1)[0]
     option = "--out" if command == "train" else "-o"
     folder = command in ("scan", "compare", "report", "train")
-    place = f"out-{command}" if folder else f"out-{command}.{'html' if command == 'demo' else 'png'}"
+    place = (
+        f"out-{command}" if folder else f"out-{command}.{'html' if command == 'demo' else 'png'}"
+    )
     if folder and memory:
         place += f"-{memory}-{time.monotonic_ns()}"
     return [*line.split(), option, place, *(["--memory", memory] if memory else [])]
@@ -156,8 +169,9 @@ def megabytes(arguments: list[str]) -> float:
 def table(rows: list[list[str]], options: argparse.Namespace) -> str:
     threads = os.environ.get("OMP_NUM_THREADS", os.cpu_count())
     small, large = options.settings
+    torch = version("torch").partition("+")[0]
     lines = [
-        f"{IMAGES} images, {threads} threads, torch {re.sub('[+].*', '', version('torch'))}, in MB:",
+        f"{IMAGES} images, {threads} threads, torch {torch}, in MB:",
         "",
         f"| network | command | at rest | work at `{small}` | work at `{large}` |",
         "| --- | --- | --- | --- | --- |",

@@ -1,12 +1,14 @@
 """What several tests need: the real data where there is some, and a free photograph."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import standin
+from convscope import cli
 from convscope.methods.occlude.passes import WindowedPasses
 
 # Autograd counts the devices once a process, when it first goes backwards.
@@ -21,6 +23,19 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real data, and {folder} is no folder; set CONVSCOPE_DATA")
     return folder
+
+
+@pytest.fixture
+def answer(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process: its exit status, standard output and standard error."""
+
+    def answer(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["convscope", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return int(stopped.value.code or 0), *capsys.readouterr()
+
+    return answer
 
 
 @pytest.fixture(scope="module")

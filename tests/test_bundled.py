@@ -184,10 +184,8 @@ def test_a_misspelt_name_is_near_it():
         cs.load("bas")
 
 
-def test_the_table_of_its_layers():
-    command = [sys.executable, "-m", "convscope", "layers", "base", "--json"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    rows = json.loads(found.stdout)
+def test_the_table_of_its_layers(answer):
+    rows = json.loads(answer("layers", "base", "--json")[1])
     assert rows[0]["name"] == "features.conv1"
     assert rows[0]["receptive_field"] == [3, 3]
 

@@ -28,12 +28,12 @@ def convscope(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
          "1 layers need as many channels, not 2"),
     ],
 )  # fmt: skip
-def test_mistakes_are_one_sentence(tmp_path, arguments, sentence):
-    found = convscope(*arguments, folder=tmp_path)
-    assert found.returncode == 2
-    assert found.stdout == ""
-    assert len(found.stderr.splitlines()) == 1
-    assert sentence in found.stderr
+def test_mistakes_are_one_sentence(tmp_path, monkeypatch, answer, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    status, out, error = answer(*arguments)
+    assert (status, out) == (2, "")
+    assert len(error.splitlines()) == 1
+    assert sentence in error
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,8 +1,6 @@
 """Two networks side by side: partners by a slow oracle, and the page in a real browser."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -326,7 +324,7 @@ def test_the_page_is_whole_in_a_browser(page, width, colours):
     check_in_browser(page[1], width, colours, pictures=7)
 
 
-def test_the_command_compares(tmp_path):
+def test_the_command_compares(tmp_path, monkeypatch, answer):
     rng = np.random.default_rng(0)
     from PIL import Image
 
@@ -340,18 +338,17 @@ def test_the_command_compares(tmp_path):
         "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())\n\n\n"
         "def two():\n    return nn.Sequential(nn.Conv2d(3, 5, 5), nn.ReLU())\n"
     )
-    command = [sys.executable, "-m", "convscope", "compare", "nets.py:one", "nets.py:two"]
-    command += ["images", "-o", "out", "--size", "3,16,16", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr
-    numbers = json.loads(done.stdout)
+    monkeypatch.chdir(tmp_path)
+    options = ("images", "-o", "out", "--size", "3,16,16")
+    status, out, error = answer("compare", "nets.py:one", "nets.py:two", *options, "--json")
+    assert status == 0, error
+    numbers = json.loads(out)
     assert numbers["output"] == "out"
-    command = [*command[:5], "nets.py:one", *command[6:-1]]
-    again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith("out/index.html\n6 images of images\n")
-    assert "  nets.py:one (A): 112 parameters" in again.stdout
-    assert "  nets.py:one (B): 112 parameters" in again.stdout
+    status, out, error = answer("compare", "nets.py:one", "nets.py:one", *options)
+    assert status == 0, error
+    assert out.startswith("out/index.html\n6 images of images\n")
+    assert "  nets.py:one (A): 112 parameters" in out
+    assert "  nets.py:one (B): 112 parameters" in out
     assert [net["parameters"] for net in numbers["networks"]] == [112, 380]
     assert numbers["images"] == 6
     assert (tmp_path / "out" / "index.html").is_file()

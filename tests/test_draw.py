@@ -1,8 +1,6 @@
 """The drawn architecture: what is folded, what is told once, where things stand, and legibility."""
 
 import json
-import subprocess
-import sys
 from functools import cache
 from itertools import combinations
 
@@ -304,20 +302,20 @@ def test_it_is_a_table_that_comes_back(tmp_path):
     assert drawn.plot(width="slide").get_size_inches()[0] == 10.0
 
 
-def test_the_command_draws(tmp_path):
-    command = [sys.executable, "-m", "convscope", "draw", "base", "-o", "net.png", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr
-    numbers = json.loads(done.stdout)
+def test_the_command_draws(tmp_path, monkeypatch, answer):
+    monkeypatch.chdir(tmp_path)
+    status, out, error = answer("draw", "base", "-o", "net.png", "--json")
+    assert status == 0, error
+    numbers = json.loads(out)
     assert numbers["output"] == "net.png"
     names = [volume["name"] for volume in numbers["volumes"]]
     assert names[:3] == ["images", "features.conv1", "features.conv2"]
     assert (tmp_path / "net.png").stat().st_size > 10_000
 
 
-def test_a_wrong_ending_is_one_sentence(tmp_path):
-    command = [sys.executable, "-m", "convscope", "draw", "base", "-o", "net.txt"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "its ending must be one of .png, .svg, .pdf" in done.stderr
+def test_a_wrong_ending_is_one_sentence(tmp_path, monkeypatch, answer):
+    monkeypatch.chdir(tmp_path)
+    status, out, error = answer("draw", "base", "-o", "net.txt")
+    assert (status, out) == (2, "")
+    assert "its ending must be one of .png, .svg, .pdf" in error
     assert not list(tmp_path.iterdir())

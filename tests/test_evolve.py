@@ -2,7 +2,6 @@
 
 import gc
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -298,16 +297,14 @@ def test_an_mp4_without_its_encoder_is_refused_before_the_work(film, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_refuses_what_cannot_be(tmp_path):
+def test_the_command_refuses_what_cannot_be(tmp_path, monkeypatch, answer):
+    monkeypatch.chdir(tmp_path)
+
     def refused(*options: str) -> str:
-        command = [sys.executable, "-c", "from convscope.cli import main; main()", "evolve"]
-        found = subprocess.run(
-            [*command, *options], capture_output=True, text=True, cwd=tmp_path, check=False
-        )
-        assert found.returncode == 2
-        assert found.stdout == ""
-        assert len(found.stderr.splitlines()) == 1
-        return found.stderr
+        status, out, error = answer("evolve", *options)
+        assert (status, out) == (2, "")
+        assert len(error.splitlines()) == 1
+        return error
 
     base = (str(tmp_path), "--data", str(tmp_path))
     assert "holds no training" in refused(*base)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-ROUNDS, MEGABYTES = 20, 64
+ROUNDS, MEGABYTES = 5, 64
 
 # In a process of its own, whose settings and memory nobody else has touched. What is taken
 # and freed again must not come anew from the system, which counts a fault for every page.

@@ -3,10 +3,7 @@
 import html
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -439,19 +436,16 @@ def test_the_page_is_whole_in_a_browser(page, width, colours):
     check_in_browser(page, width, colours, pictures=7)
 
 
-def test_the_command_reports(folder, tmp_path):
+def test_the_command_reports(folder, tmp_path, monkeypatch, answer):
     (tmp_path / "net.py").write_text(
         "from torch import nn\n\n\ndef build():\n"
         "    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU())\n"
     )
-    command = [sys.executable, "-m", "convscope", "report", "net.py:build", str(folder)]
-    command += ["-o", "out", "--size", "3,24,24", "--picture", str(folder / "05.png"), "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    numbers = json.loads(done.stdout)
+    monkeypatch.chdir(tmp_path)
+    options = ("-o", "out", "--size", "3,24,24", "--picture", folder / "05.png", "--json")
+    status, out, error = answer("report", "net.py:build", folder, *options)
+    assert status == 0, error
+    numbers = json.loads(out)
     assert numbers["output"] == "out"
     assert numbers["titles"] == ["05.png"]
     assert set(NAMES) - set(numbers["sections"]) <= {"sanity", "invariance"}

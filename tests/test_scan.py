@@ -16,7 +16,7 @@ from torch import nn
 
 import convscope as cs
 from architectures import ARCHITECTURES, build, images_for
-from convscope.errors import ConvscopeError, DataError
+from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.image_pass import batches_at_once, images_at_once
 from convscope.methods.scanning.reductions import Reducer
@@ -252,7 +252,7 @@ def test_parts_that_do_not_belong_together_are_refused(net, whole):
 def test_killed_at_random_moments_it_resumes_to_the_same_bytes(whole, tmp_path):
     states = tmp_path / "states"
     states.mkdir()
-    worker = [sys.executable, Path(__file__).with_name("scan_worker.py"), states, "30"]
+    worker = [sys.executable, Path(__file__).with_name("scan_worker.py"), states, "12"]
     subprocess.run(worker, check=True)
     whole.save(tmp_path / "whole.safetensors")
     finished = list(states.glob("[0-9]"))
@@ -673,3 +673,18 @@ def test_channels_that_are_classes_carry_their_names_in_the_figure():
     found = cs.scan(net, [torch.ones(1, 4, 4)])
     told = [text.get_text() for text in found.plot().texts]
     assert {"0 cat", "1 dog"} <= set(told)
+
+
+@pytest.mark.parametrize("kind", [torch.stack, list], ids=["a tensor", "a list"])
+def test_images_of_another_size_are_followed(kind):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net, images = cs.Network(module, (1, 3, 12, 12)), torch.randn(3, 3, 20, 15)
+    found = cs.scan(net, kind(list(images)), top=1).layers["0"]
+    peaks = module[0](images).amax((2, 3)).max(0)
+    np.testing.assert_allclose(found.peak[:, 0], peaks.values.detach(), rtol=1e-5)
+    assert found.image[:, 0].tolist() == peaks.indices.tolist()
+    assert cs.diagnose(net, kind(list(images)), budget=0).images == 3
+    assert cs.compare(net, net, kind(list(images)), budget=5).images == 3
+    with pytest.raises(ImageError, match=r"and none of \(2, 2\)"):
+        cs.scan(net, torch.zeros(2, 3, 2, 2))

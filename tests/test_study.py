@@ -15,9 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
-from convscope.cli import app
 from convscope.errors import DataError, Interrupted, OutputError, TrainError
 from convscope.figures.style import WIDTHS
 from convscope.models.plain import NetConfig, build
@@ -206,6 +204,7 @@ def environment():
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_killed_in_the_second_training_it_ends_with_the_same_bits(study, tmp_path, monkeypatch):
     out, whole = study
     here = tmp_path / "out"
@@ -373,7 +372,7 @@ def test_summaries_and_differences():
     assert difference.is_clear == (2 * difference.error < 0.3)
 
 
-def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch):
+def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch, answer):
     out, whole = study
     here = tmp_path / "out"
     shutil.copytree(out, here)
@@ -389,16 +388,17 @@ def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch)
             whole.result(variant.batch_norm, variant.padding), runs=tuple(runs)
         ),
     )
-    arguments = ["study", "--data", "x", "-o", str(here), "--seeds", "2", "--device", "cpu"]
-    done = CliRunner().invoke(app, [*arguments, "--filters", "3", "--json"])
-    assert done.exit_code == 0, done.output
-    numbers = json.loads(done.stdout)
+    monkeypatch.setattr("convscope.pages.study.write_study", lambda *_, **__: None)  # has tests
+    arguments = ["study", "--data", "x", "-o", here, "--seeds", "2", "--device", "cpu"]
+    status, told, error = answer(*arguments, "--filters", "3", "--json")
+    assert status == 0, error
+    numbers = json.loads(told)
     assert numbers["output"] == str(here)
     expected = [result.test_accuracies for result in whole.results]
     found = [[run["test_accuracy"] for run in v["runs"]] for v in numbers["variants"]]
     assert found == expected
-    assert re.search(r"8 of 8: no batch norm, valid padding, seed 1, epoch \d", done.stderr)
-    assert "1 of 8" not in done.stderr
+    assert re.search(r"8 of 8: no batch norm, valid padding, seed 1, epoch \d", error)
+    assert "1 of 8" not in error
 
 
 @pytest.mark.parametrize(
@@ -408,16 +408,12 @@ def test_the_command_goes_on_and_tells_the_numbers(study, tmp_path, monkeypatch)
         ([], "data_batch_1.bin is missing"),
     ],
 )
-def test_mistakes_are_one_sentence(tmp_path, options, sentence):
-    command = [sys.executable, "-c", "from convscope.cli import main; main()", "study"]
-    found = subprocess.run(
-        [*command, "--data", "nowhere", "-o", "out", *options],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
-    )  # fmt: skip
-    assert found.returncode == 2
-    assert found.stdout == ""
-    assert len(found.stderr.splitlines()) == 1
-    assert sentence in found.stderr
+def test_mistakes_are_one_sentence(tmp_path, monkeypatch, answer, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    status, out, error = answer("study", "--data", "nowhere", "-o", "out", *options)
+    assert (status, out) == (2, "")
+    assert len(error.splitlines()) == 1
+    assert sentence in error
     assert list(tmp_path.iterdir()) == []
 
 

@@ -104,7 +104,13 @@ def test_progress_tells_how_far_it_is(tmp_path):
     assert min(one.images_per_second for one in seen) > 0
 
 
-@pytest.mark.parametrize("after", ["step-0000002", "step-0000010", "step-0000025"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        "step-0000010",
+        *(pytest.param(f"step-00000{n}", marks=pytest.mark.slow) for n in ("02", "25")),
+    ],
+)
 def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path, whole, after):
     out = tmp_path / "run"
     process = started(out, "--pause", "0.05")
@@ -157,7 +163,10 @@ def test_in_this_process_an_interrupt_is_a_keyboard_interrupt(tmp_path, whole):
 
 # Muon rounds to bfloat16 and makes every direction as long, which soon parts what differs in the
 # last digits: SGD shows that the processes do one's work, Muon that it gets the same gradients.
-@pytest.mark.parametrize(("optimizer", "near", "until"), [("sgd", 1e-5, 4), ("muon", 1e-3, 3)])
+@pytest.mark.parametrize(
+    ("optimizer", "near", "until"),
+    [("sgd", 1e-5, 4), pytest.param("muon", 1e-3, 3, marks=pytest.mark.slow)],
+)
 def test_two_processes_end_near_one(tmp_path, whole, optimizer, near, until):
     if optimizer == "sgd":
         config = small(optimizer="sgd")

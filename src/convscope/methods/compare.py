@@ -28,6 +28,7 @@ from convscope.methods.scanning.sources import (
     checked_image,
     class_answers,
     class_of,
+    fitted,
     images_of,
 )
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
@@ -137,8 +138,9 @@ def compare(
     if sample < 1:
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
     deadline = budgets.Deadline(budget)
-    nets = (first, second)
-    sources = _sources(nets, images)
+    both = images if isinstance(images, tuple) and len(images) == 2 else (images, images)
+    nets = (fitted(first, both[0]), fitted(second, both[1]))
+    sources = _sources(nets, both)
     most = sample
     for net, source in zip(nets, sources, strict=True):
         time_for_one = None if deadline.seconds is None else SHARE * deadline.seconds / 2
@@ -162,9 +164,8 @@ def compare(
     return work.comparison(sources[0].name)
 
 
-def _sources(nets: tuple[Network, Network], images: Any) -> tuple[Images, Images]:
+def _sources(nets: tuple[Network, Network], both: tuple[Any, Any]) -> tuple[Images, Images]:
     """Return the images, as each network takes them."""
-    both = images if isinstance(images, tuple) and len(images) == 2 else (images, images)
     found = [images_of(own, net) for own, net in zip(both, nets, strict=True)]
     if len(found[0]) != len(found[1]):
         raise DataError(f"the two sets hold {len(found[0])} and {len(found[1])} images")

@@ -43,7 +43,7 @@ from convscope.methods.kernels import kernels_of, weight_tensor
 from convscope.methods.scan import Progress, scan, weights_hash
 from convscope.methods.scanning.image_pass import images_at_once
 from convscope.methods.scanning.result import Scan
-from convscope.methods.scanning.sources import Images, images_of
+from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.network.shield import shielded
@@ -120,6 +120,7 @@ def diagnose(
     if sample < 1:
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
     room = budgets.parse_bytes(memory)
+    net = fitted(net, images)
     source = None if isinstance(images, Scan) else images_of(images, net)
     given = images if isinstance(images, Scan) else scanned
     if given is not None:

@@ -17,7 +17,7 @@ from convscope.methods import budget
 from convscope.methods.project import LayerName
 from convscope.methods.scanning.image_pass import ImagePass, images_at_once
 from convscope.methods.scanning.result import Scan
-from convscope.methods.scanning.sources import Images, class_answers, images_of
+from convscope.methods.scanning.sources import Images, class_answers, fitted, images_of
 from convscope.methods.scanning.strongest import Integers
 from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
@@ -93,6 +93,7 @@ def scan(
     """
     if top < 1:
         raise ConvscopeError(f"the number of strongest images must be at least 1, not {top}")
+    net = fitted(net, images)
     source = images_of(images, net)
     room = budget.parse_bytes(memory)
     size = images_at_once(net, room)

@@ -272,6 +272,20 @@ def images_of(images: Any, net: Network) -> Images:
     return GivenImages(images, net)
 
 
+def fitted(net: Network, images: Any) -> Network:
+    """Return the network for the size that tensors have, all as large as the first.
+
+    Pictures are brought to the network's own size instead, by its preprocessing.
+
+    Raises:
+        ImageError: if the network does not take images of that size; see :meth:`Network.at`.
+
+    """
+    if isinstance(images, list) and images and isinstance(images[0], Tensor):
+        images = images[0][None]
+    return net.fitting(images) if isinstance(images, Tensor) else net
+
+
 def _pictures(folder: Path) -> Iterable[Path]:
     """Return the picture files below a folder, relative to it; hidden ones are left out."""
     for path, folders, names in os.walk(folder):
