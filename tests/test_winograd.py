@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from convscope.methods.descents import project_units
 from convscope.methods.occlude import occlude
 from convscope.methods.occlude.passes import Question, WindowedPasses
 from convscope.network import Network
 from convscope.network import windowed as windowed_module
 from convscope.network import winograd as module
+from convscope.network.cone_descent import Units
+from convscope.network.rules import RULES
 from convscope.network.winograd import (
+    TurnedFilters,
     WinogradConvolution,
     bytes_needed,
     is_even,
@@ -308,3 +312,24 @@ def test_the_walk_is_given_a_fourth_of_the_memory():
     net = Network(Wide(), image)
     passes = WindowedPasses(Question(net, image[0], net.answer, None, 0), 4000)
     assert passes.walk.filters_left == 1000
+
+
+def test_pictures_come_down_by_it_as_by_plain_convolutions():
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for before, after in ((3, 128), *[(128, 128)] * 3):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+        if before == 128:
+            layers.append(nn.MaxPool2d(2))
+    net = Network(nn.Sequential(*layers), torch.zeros(1, 3, 48, 48))
+    images, step = torch.rand(2, 3, 48, 48), net.step("10")
+    places = torch.tensor([(0, 3, 3, 2), (1, 7, 0, 5), (1, 90, 4, 3)])
+    units, turned = [Units(step, *places.T)], TurnedFilters(2**26)
+    plain, quick = (
+        next(project_units(net, images, units, RULES["deconvnet"], 2**28, given))
+        for given in (None, turned)
+    )
+    assert not torch.equal(plain, quick)
+    assert (plain - quick).abs().max() < 1e-5 * plain.abs().max()
+    full = next(project_units(net, images, units, RULES["deconvnet"], 2**28, TurnedFilters(1)))
+    assert torch.equal(plain, full)  # no room, no quick convolutions

@@ -14,13 +14,19 @@ from convscope.network.graph import Graph
 from convscope.network.ops import MAPS
 from convscope.network.rules import Rule
 from convscope.network.walk import Ascent, ascend, descend
+from convscope.network.winograd import TurnedFilters
 
 Advance = Callable[[int], None]
 """Called with the number of units that have arrived."""
 
 
 def project_units(
-    net: Network, images: Tensor, layers: Sequence[Units], rule: Rule, memory: int
+    net: Network,
+    images: Tensor,
+    layers: Sequence[Units],
+    rule: Rule,
+    memory: int,
+    turned: TurnedFilters | None = None,
 ) -> Iterator[Tensor]:
     """Bring units of several layers down from one walk up.
 
@@ -30,6 +36,7 @@ def project_units(
         layers: the units of each layer, with their places in its maps.
         rule: what happens at the rectifiers.
         memory: bytes that the walks down may hold besides the result.
+        turned: filters for quick convolutions, where it is pictures that are wanted.
 
     Yields:
         [U, C, H, W] for each of *layers*, the projections of its units.
@@ -38,7 +45,7 @@ def project_units(
     ascent = ascend(net.graph, images, [units.start for units in layers], rule)
     for units in layers:
         pixels = images.new_zeros(len(units.owners), *images.shape[1:])
-        bring_down(net, ascent, units, rule, pixels, memory)
+        bring_down(net, ascent, units, rule, pixels, memory, turned=turned)
         yield pixels
 
 
@@ -57,6 +64,7 @@ def bring_down(
     memory: int,
     select: str = "peak",
     advance: Advance = lambda _: None,
+    turned: TurnedFilters | None = None,
 ) -> None:
     """Bring units down to the images.
 
@@ -69,6 +77,7 @@ def bring_down(
         memory: bytes that the walk may hold besides.
         select: ``"peak"`` starts with the unit alone, ``"map"`` with its channel's whole map.
         advance: called with the number of units that have arrived.
+        turned: filters for quick convolutions, where it is pictures that are wanted.
 
     """
     graph = net.graph
@@ -76,7 +85,7 @@ def bring_down(
     if select == "peak" and graph.axes[units.start] == MAPS and graph.batched:
         rows, columns = units.rows.numpy(force=True), units.columns.numpy(force=True)
         cones = Cones(graph, net.receptive_fields, units.start, rows, columns)
-        descend_units(cones, ascent, units, rule, limit, pixels, advance)
+        descend_units(cones, ascent, units, rule, limit, pixels, advance, turned)
         return
     _descend_maps(graph, ascent, units, rule, limit, pixels, select, advance)
 

@@ -12,10 +12,11 @@ from convscope.network.calls import Call, Shape
 from convscope.network.cones import Cones, Placement, Rows, read
 from convscope.network.graph import Graph
 from convscope.network.ops import Generated, Saved, Window
-from convscope.network.ops.base import in_dtype, resized
+from convscope.network.ops.base import Signals, in_dtype, resized
 from convscope.network.rules import Rule
 from convscope.network.walk import Ascent
 from convscope.network.windows import Sliding, Whole
+from convscope.network.winograd import TurnedFilters
 
 SEPARATE = 2**16
 """Values in one window from which a call on a single unit runs about as fast as one on many."""
@@ -57,6 +58,7 @@ def descend_units(
     limit: int,
     pixels: Tensor,
     advance: Callable[[int], None],
+    turned: TurnedFilters | None = None,
 ) -> None:
     """Bring single units down to the images, the same as ``walk.descend`` does with whole maps.
 
@@ -70,13 +72,14 @@ def descend_units(
         limit: bytes that one tensor of signals may take; a larger batch goes on in halves.
         pixels: [U, C, H, W], zeros, where the signals at the images are written.
         advance: called with the number of units that have arrived.
+        turned: filters for quick convolutions, where it is pictures that are wanted.
 
     """
     order = torch.from_numpy(cones.order).to(pixels.device)
     owners, channels = units.owners[order], units.channels[order]
     maps = ascent.maps[units.start]
     values = maps[owners, channels, units.rows[order], units.columns[order]]
-    descent = _ConeDescent(cones.graph, cones, ascent, owners, rule, limit, pixels, advance)
+    descent = _ConeDescent(cones.graph, cones, ascent, owners, rule, limit, pixels, advance, turned)
     for begin, end in cones.ranges():
         signal = torch.zeros(
             (end - begin, maps.shape[1], 1, 1), dtype=maps.dtype, device=maps.device
@@ -110,6 +113,7 @@ class _ConeDescent:
     limit: int
     pixels: Tensor
     advance: Callable[[int], None]
+    turned: TurnedFilters | None
 
     @torch.no_grad()
     def walk(self, batch: _Batch, position: int) -> None:
@@ -198,7 +202,10 @@ class _ConeDescent:
         saved = self._saved_windows(index, placement, found, batch)
         row, column = placement.origins[:, 0].tolist()
         window = Window(call, dict(zip(self._axes(index), (row, column), strict=True)))
-        signals = step.operation.reverse_window(step.call, window, signal, saved, self.rule)
+        quick = None if self.turned is None else self.turned.reversed(index, call, signal)
+        signals: Signals = (quick,)
+        if quick is None:
+            signals = step.operation.reverse_window(step.call, window, signal, saved, self.rule)
         for position, part in enumerate(signals):
             if part is not None:
                 self._add(step.inputs[position], part, batch, found[position])

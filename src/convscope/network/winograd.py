@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from convscope.network.calls import Call, Input
-from convscope.network.ops.base import pair
+from convscope.network.ops.base import pair, with_arguments
 
 Floats = npt.NDArray[np.float64]
 
@@ -139,6 +140,50 @@ class WinogradConvolution:
         if self.bias is not None:
             found += self.bias
         return found.permute(0, 3, 1, 2)
+
+
+class TurnedFilters:
+    """Filters of convolutions ready for the way down, which many walks share, and threads.
+
+    What these give serves to be looked at: an output errs by a millionth of the largest signal of
+    its tile, which is nothing beside a grey, but may be much beside a faint signal.
+
+    Args:
+        room: bytes that they may take.
+
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._ready: dict[int, WinogradConvolution | None] = {}
+        self._lock = Lock()
+
+    def reversed(self, index: int, call: Call, signal: Tensor) -> Tensor | None:
+        """Return the transposed convolution of a signal, [B, K, H, W], as [B, C, H + 2, W + 2].
+
+        Args:
+            index: of the step, which the filters are kept by.
+            call: the convolution.
+            signal: where its outputs are.
+
+        Returns:
+            None where the plain one is faster, or there is no room.
+
+        """
+        around = [KERNEL - 1, KERNEL - 1]
+        if not is_suited(call) or not pays(with_arguments(call, padding=around), signal.shape):
+            return None
+        with self._lock:
+            if index not in self._ready:
+                needed = bytes_needed(call)
+                self._room -= needed
+                weight: Tensor = call.arguments["weight"]
+                turned = weight.flip(2, 3).transpose(0, 1)
+                fits = self._room >= 0
+                self._ready[index] = WinogradConvolution.of(turned, None) if fits else None
+                self._room += 0 if fits else needed
+            ready = self._ready[index]
+        return None if ready is None else ready.run(signal, (KERNEL - 1, KERNEL - 1))
 
 
 def turned_inputs(maps: Tensor, padding: tuple[int, int]) -> Tensor:

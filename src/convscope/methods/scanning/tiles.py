@@ -20,6 +20,7 @@ from convscope.methods.scanning.result import LayerScan
 from convscope.network import Network
 from convscope.network.cone_descent import Units
 from convscope.network.rules import Rule
+from convscope.network.winograd import TurnedFilters
 
 Picture = npt.NDArray[np.uint8]
 
@@ -30,6 +31,8 @@ REDUCED_TO = 96
 """Larger fields are averaged down to this side."""
 
 MOST_IMAGES = 128
+FILTERS = 3
+"""Quick convolutions' filters may take this part of the memory."""
 
 MOST_PIXELS_ENLARGED = 48
 OUTSIDE, HATCH = 0x80, 0x98
@@ -112,7 +115,9 @@ def drawn_tiles(
     one = torch.empty(1, dtype=net.dtype)
     fitting = images_at_once(net.graph, steps, one, memory)  # by one worker, of one image each
     workers = min(torch.get_num_threads(), fitting) if net.device.type == "cpu" else 1
-    work = _TileWork(net, {layer.name: layer for layer in layers}, rule, memory // workers)
+    room = (memory - memory // FILTERS) // workers
+    turned = TurnedFilters(memory // FILTERS)
+    work = _TileWork(net, {layer.name: layer for layer in layers}, rule, room, turned)
     running: deque[Future[list[tuple[str, int, int, Tile]]]] = deque()
     with single_threads(workers) as pool:
         for group in work.groups(workers):
@@ -131,8 +136,15 @@ Entries = dict[int, list[tuple[str, int, int]]]
 class _TileWork:
     """Makes the tiles of some layers, a group of images at a time."""
 
-    def __init__(self, net: Network, layers: dict[str, LayerScan], rule: Rule, memory: int) -> None:
-        self._net, self._memory = net, memory
+    def __init__(
+        self,
+        net: Network,
+        layers: dict[str, LayerScan],
+        rule: Rule,
+        memory: int,
+        turned: TurnedFilters,
+    ) -> None:
+        self._net, self._memory, self._turned = net, memory, turned
         self._layers = layers
         self._rule = rule
         self._fields = {
@@ -162,7 +174,9 @@ class _TileWork:
         parts = self._parts(group)
         units = [self._units(name, part) for name, part in parts]
         pictures = [picture(net.preprocess, image) for image in images]
-        projected = project_units(net, net.checked(images), units, self._rule, self._memory)
+        projected = project_units(
+            net, net.checked(images), units, self._rule, self._memory, self._turned
+        )
         tiles = []
         for (name, part), pixels in zip(parts, projected, strict=True):
             for (owner, channel, rank), own in zip(part, pixels.cpu(), strict=True):
