@@ -1,7 +1,6 @@
 """The atlas: its tables, its pictures, its commands, and its pages in a real browser."""
 
 import csv
-import io
 import json
 import os
 import subprocess
@@ -21,7 +20,7 @@ from convscope.atlas import build
 from convscope.atlas.atlas import Atlas
 from convscope.atlas.build import write_atlas
 from convscope.atlas.place import ARRAYS, STRONGEST, TALLY, UNITS
-from convscope.atlas.sprites import CELLS, MOSAIC, cell
+from convscope.atlas.sprites import CELLS, cell, mosaic
 from convscope.cli import app
 from convscope.display import display_scale, to_display
 from convscope.errors import ConvscopeError, DataError, UnitError
@@ -167,8 +166,39 @@ def test_tiles_show_the_patch_and_the_projection(home):
 
 def test_sheets_hold_a_cell_a_channel(home):
     with Image.open(home / "whole" / "layers" / "00-0" / "sheet-1.jpg") as sheet:
-        assert sheet.width == 4 * 2 * MOSAIC
-    assert cell(CELLS + 1) == cell(1) == (0, 2 * MOSAIC)
+        assert sheet.width == 4 * 2 * mosaic(48)  # fields of 3 pixels, each of them 16
+        shown = np.asarray(sheet)
+    unit = Atlas(home / "whole").unit("0", CELLS + 1)
+    top, left = cell(CELLS + 1, 48)
+    assert (top, left) == cell(1, 48) == (0, 2 * mosaic(48))
+    tile = unit.patches[0].numpy()[::22, ::22].repeat(16, 0).repeat(16, 1).astype(int)
+    assert np.abs(shown[top : top + 48, left : left + 48] - tile).mean() < 8
+
+
+def test_the_first_page_says_how_far_the_drawing_is(home, tmp_path, monkeypatch):
+    net = network(home)
+    source = PictureFolder(home / "photos", net.preprocess)
+    scan = cs.scan(net, source)
+    said: list[str] = []
+    monkeypatch.setattr(build, "TOLD_EVERY", -1)
+    first = tmp_path / "atlas" / "index.html"
+    write_atlas(
+        scan, tmp_path / "atlas", memory="100KB",
+        progress=lambda *_: said.append(first.read_text("utf-8")),
+    )  # fmt: skip
+    shares = [float(page.split('<progress max="1" value="')[1].split('"')[0]) for page in said]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.2
+    assert shares[-1] > 0.9
+    assert all(" left. Layers" in page or "just begun. Layers" in page for page in said)
+    linked = [page.count('href="layers/') for page in said]
+    assert linked[0] == 0
+    assert linked[-1] == 2  # of three layers, while the last is drawn
+    assert 'http-equiv="refresh"' in said[0]
+    done = first.read_text("utf-8")
+    assert "<progress" not in done
+    assert "http-equiv" not in done
+    assert done.count('href="layers/') == 3
 
 
 def assert_same_tables(one: Path, other: Path) -> None:
@@ -388,7 +418,8 @@ def small_atlas(home):
 def test_pages_of_a_few_images_say_how_many(small_atlas, page):
     page.goto((small_atlas / "index.html").as_uri())
     assert "the 3 images from “three” that drive each channel most" in page.inner_text(".lead")
-    assert len(page.query_selector_all(".thumb")[0].query_selector_all(".empty")) == 6
+    assert page.query_selector(".thumb .sprite").bounding_box()["height"] == 48  # one row of three
+    assert not page.query_selector_all(".thumb .empty")
     page.goto(f"{small_atlas.as_uri()}/layers/00-0.html#1")
     layer = cs.Scan.load(small_atlas / TALLY).layers["0"]
     text = page.inner_text("main")
@@ -397,18 +428,17 @@ def test_pages_of_a_few_images_say_how_many(small_atlas, page):
     assert peaks.query_selector("text").text_content() == counted(layer.histogram[1].max(), "image")
 
 
-def test_empty_cells_are_dark_where_the_page_is(small_atlas, page):
+def test_fewer_than_nine_images_leave_no_empty_tiles(small_atlas, page):
     page.emulate_media(color_scheme="dark")
     page.goto((small_atlas / "layers" / "00-0.html").as_uri())
-    for show, width in (("patches", MOSAIC), ("both", 2 * MOSAIC)):
+    for show, count in (("patches", 1), ("both", 2)):
         page.select_option("#show", show)
         page.wait_for_timeout(300)
-        shot = page.query_selector("#grid .sprite:not(:text('dead'))").screenshot()
-        pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
-        assert pixels.shape[1] == width
-        # Three tiles a cell; below them nothing is lighter than the page's lines, #3a3a36.
-        assert pixels[MOSAIC // 3 + 2 : MOSAIC - 4, 4:-4].max() <= 0x3A
-        assert pixels[: MOSAIC // 3].max() > 0x3A
+        shown = page.query_selector_all("#grid a >> nth=0 >> .sprite")
+        assert len(shown) == count
+        for half in shown:
+            box = half.bounding_box()  # a row of three, and no slab below
+            assert (box["height"], box["width"]) == (48, mosaic(48))
 
 
 def test_keys_lead_to_a_channel_and_back(home, page):
@@ -486,7 +516,12 @@ def test_first_page_of_4224_channels_opens_within_a_second(tmp_path, page, monke
             folder = tmp_path / "layers" / slug
             folder.mkdir()
             for sheet in range(-(-layer.shape[0] // CELLS)):
-                Image.new("RGB", (8 * MOSAIC, 8 * MOSAIC)).save(folder / f"sheet-{sheet}.jpg")
+                Image.new("RGB", (8 * mosaic(48), 8 * mosaic(48))).save(
+                    folder / f"sheet-{sheet}.jpg"
+                )
+
+        drawing._ready.update(drawing._scan.layers)
+        drawing._first_page(None)
 
     monkeypatch.setattr(build._Drawing, "draw", blank)
     first = vgg_sized(tmp_path, 10)

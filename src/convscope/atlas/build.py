@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,7 +20,16 @@ from convscope.atlas import place
 from convscope.atlas.commands import ModelNames, project_command, unit_command
 from convscope.atlas.overview import overview_page
 from convscope.atlas.similar import chained, neighbours, weight_similarity
-from convscope.atlas.sprites import SHOWN_IN_GRID, GridSheets, save_picture, strip, strip_suffix
+from convscope.atlas.sprites import (
+    CELLS,
+    SHOWN_IN_GRID,
+    grid_sheet,
+    grid_side,
+    save_picture,
+    sheet_name,
+    strip,
+    strip_suffix,
+)
 from convscope.atlas.tables import windows, write_facts, write_tables
 from convscope.display import DisplayScale
 from convscope.errors import OutputError
@@ -30,12 +41,20 @@ from convscope.methods.scanning.sources import Images
 from convscope.methods.scanning.strongest import NO_IMAGE
 from convscope.methods.scanning.tiles import LayerTiles, TileShape, drawn_tiles, picture
 from convscope.network import Network
+from convscope.network.ops import Convolution
 from convscope.outputs import claim_folder, written_beside
 from convscope.pages import render
 from convscope.results import provenance
+from convscope.wording import counted
 
 Progress = Callable[[int, int], None]
 """Called with the entries drawn so far and the entries in all."""
+
+PAINTING = 1e8
+"""Multiply-adds that take as long as painting a tile."""
+
+TOLD_EVERY = 2.0
+"""Seconds between two first pages that say how far the drawing is."""
 
 SMALL_IMAGE = 64
 CLASSES_SHOWN = 5
@@ -83,11 +102,8 @@ def write_atlas(
         raise OutputError(f"cannot make {folder}: {error.strerror}") from error
     scan.tally.save(folder / place.TALLY)
     write_tables(net, scan, images, folder)
-    room = budget.parse_bytes(memory)
-    _Drawing(net, scan, images, folder, rule, model, room).draw(progress)
-    facts = _facts(net, scan, rule, model)
-    with written_beside(folder / place.OVERVIEW) as beside:
-        beside.write_text(overview_page(net, scan, facts), "utf-8")
+    room, facts = budget.parse_bytes(memory), _facts(net, scan, rule, model)
+    _Drawing(net, scan, images, folder, rule, model, room, facts).draw(progress)
     write_facts(folder / place.FACTS, facts)
     return folder / place.OVERVIEW
 
@@ -131,6 +147,60 @@ class _Part:
         return replace(self.layer, image=np.where(inside, self.layer.image, NO_IMAGE))
 
 
+class _Watch:
+    """How far a drawing is, and how long it will go on.
+
+    Args:
+        work: what an entry of each layer takes, in any unit.
+        layers: those to draw.
+
+    """
+
+    def __init__(self, work: dict[str, float], layers: list[LayerScan]) -> None:
+        self._work = work
+        self._all = sum(work[layer.name] * _entries(layer) for layer in layers)
+        self._done = 0.0
+        self._began = self._told = time.monotonic()
+
+    def count(self, layer: LayerScan) -> bool:
+        """Count an entry; return whether it is time to tell."""
+        self._done += self._work[layer.name]
+        due = time.monotonic() - self._told > TOLD_EVERY
+        self._told = time.monotonic() if due else self._told
+        return due
+
+    def words(self) -> tuple[float, str]:
+        """Return the share of the work that is done, and how long the rest will take."""
+        share = self._done / self._all if self._all else 0.0
+        if not share:
+            return share, "just begun"
+        left = (time.monotonic() - self._began) * (1 - share) / share
+        minutes = round(left / 60)
+        about = f"about {counted(minutes, 'minute')}" if minutes else "under a minute"
+        return share, f"{about} left"
+
+
+def _work(net: Network, layer: LayerScan) -> float:
+    """Return about how many multiply-adds one unit's way down takes, the painting included."""
+    own = net.layers[layer.read_at].receptive_field
+    total = PAINTING
+    for index in net.graph.needed_for([net.step(layer.read_at)]):
+        step = net.graph.steps[index]
+        if not isinstance(step.operation, Convolution) or step.name not in net.layers:
+            continue
+        below = net.layers[step.name]
+        reach = [
+            max(0, (wide - field) / stride + 1)
+            for wide, field, stride in zip(
+                own, below.receptive_field, below.stride or (1, 1), strict=True
+            )
+        ]
+        total += below.multiply_adds * math.prod(
+            min(1.0, rows / size) for rows, size in zip(reach, step.shape[2:], strict=True)
+        )
+    return total
+
+
 class _Drawing:
     """Draws the layers of one atlas."""
 
@@ -143,15 +213,17 @@ class _Drawing:
         rule: str,
         model: ModelNames | None,
         memory: int,
+        facts: dict[str, Any],
     ) -> None:
         self._net = net
+        self._facts = facts
         self._scan = scan
         self._images = images
         self._folder = folder
         self._rule = rule
         self._model = model
         self._memory = memory
-        self._sheets: dict[str, GridSheets] = {}
+        self._ready: set[str] = set()
         self._scales: dict[tuple[str, int, int], DisplayScale] = {}
         self._image_suffix = ".png" if max(net.input_shape[1:]) <= SMALL_IMAGE else ".jpg"
         bytes_an_image = 4 * int(np.prod(net.input_shape))
@@ -164,16 +236,31 @@ class _Drawing:
         """Write the layers' sprites, data and pages; what is there already is not drawn again."""
         layers = list(self._scan.layers.values())
         left = [layer for layer in layers if not self._is_drawn(layer)]
-        total = sum(_entries(layer) for layer in layers)
-        done = total - sum(_entries(layer) for layer in left)
-        for band in self._bands(left):
-            for more in self._draw(band):
-                done += more
-                if progress:
-                    progress(done, total)
         for layer in layers:
             if layer not in left:
                 self._page(layer)
+                self._ready.add(layer.name)
+        total = sum(_entries(layer) for layer in layers)
+        done = total - sum(_entries(layer) for layer in left)
+        watch = _Watch({layer.name: _work(self._net, layer) for layer in layers}, left)
+        for band in self._bands(left):
+            self._first_page(watch)
+            for layer in self._draw(band):
+                done += 1
+                if progress:
+                    progress(done, total)
+                if watch.count(layer):
+                    self._first_page(watch)
+        self._first_page(None)
+
+    def _first_page(self, watch: _Watch | None) -> None:
+        """Write the first page, with how far the drawing is; None where nothing is left to do."""
+        page = overview_page(
+            self._net, self._scan, self._facts, self._ready,
+            None if watch is None else watch.words(),
+        )  # fmt: skip
+        with written_beside(self._folder / place.OVERVIEW) as beside:
+            beside.write_text(page, "utf-8")
 
     def _slug(self, layer: LayerScan) -> str:
         return place.layer_slug(list(self._scan.layers).index(layer.name), layer.name)
@@ -199,21 +286,24 @@ class _Drawing:
         band: list[_Part] = []
         taken = 0
         for layer in layers:
-            shape, first = self._shape(layer), 0
+            shape, channels = self._shape(layer), len(layer.image)
             tiles = (layer.image >= 0).sum(1) * 2 * 3 * shape.height * shape.width
-            for channel, own in enumerate(tiles.tolist()):
+            for first in range(0, channels, CELLS):
+                end = min(first + CELLS, channels)
+                own = int(tiles[first:end].sum())
                 if taken and taken + own > self._memory // 4:
-                    yield [*band, _Part(layer, first, channel)] if channel > first else band
-                    band, taken, first = [], 0, channel
+                    yield band
+                    band, taken = [], 0
                 taken += own
-            band.append(_Part(layer, first, len(tiles)))
+                begun = band.pop().first if band and band[-1].layer is layer else first
+                band.append(_Part(layer, begun, end))
         if band:
             yield band
 
-    def _draw(self, band: list[_Part]) -> Iterator[int]:
+    def _draw(self, band: list[_Part]) -> Iterator[LayerScan]:
         """Write the sprites of a band, and the data of the layers that end in it.
 
-        Yields how many more entries are drawn.
+        Yields the layer of each entry that is drawn.
         """
         tiles: dict[str, LayerTiles] = {part.layer.name: {} for part in band}
         rule = chosen_rule(self._net, self._rule)
@@ -221,27 +311,29 @@ class _Drawing:
         room = self._memory // 2
         for name, channel, rank, tile in drawn_tiles(self._net, layers, self._load, rule, room):
             tiles[name].setdefault(channel, {})[rank] = tile
-            yield 1
+            yield self._scan.layers[name]
         for part in band:
-            self._write_sprites(part.layer, tiles.pop(part.layer.name))
+            self._write_sprites(part, tiles.pop(part.layer.name))
             if part.end == len(part.layer.image):
                 self._write_data(part.layer)
+                self._ready.add(part.layer.name)
 
     def _folder_of(self, layer: LayerScan) -> Path:
         return place.layers_folder(self._folder) / self._slug(layer)
 
-    def _write_sprites(self, layer: LayerScan, tiles: LayerTiles) -> None:
+    def _write_sprites(self, part: _Part, tiles: LayerTiles) -> None:
         """Write what of a layer is drawn."""
+        layer = part.layer
         folder, shape = self._folder_of(layer), self._shape(layer)
         folder.mkdir(exist_ok=True)
-        channels, top = layer.image.shape
-        sheets = self._sheets.setdefault(layer.name, GridSheets(channels))
         for channel, own in tiles.items():
             for rank, tile in own.items():
-                sheets.put(channel, rank, tile)
                 self._scales[layer.name, channel, rank] = tile.scale
             path = folder / f"unit-{channel}{strip_suffix(shape)}"
-            save_picture(path, strip(own, top, shape))
+            save_picture(path, strip(own, layer.image.shape[1], shape))
+        for first in range(part.first, part.end, CELLS):
+            sheet = grid_sheet(tiles, first, shape)
+            save_picture(folder / sheet_name(first // CELLS), sheet, quality=82)
 
     def _write_data(self, layer: LayerScan) -> None:
         """Write what a layer's page shows, and the page."""
@@ -252,11 +344,12 @@ class _Drawing:
             "slug": self._slug(layer),
             "tile": [shape.width, shape.height],
             "enlarged": shape.factor,
+            "side": grid_side(shape),
             "suffix": strip_suffix(shape),
             "imageSuffix": self._image_suffix,
             "size": [self._net.input_shape[2], self._net.input_shape[1]],
             "top": layer.image.shape[1],
-            "sheets": self._sheets.pop(layer.name).save(self._folder_of(layer)),
+            "sheets": [sheet_name(n) for n in range(-(-layer.shape[0] // CELLS))],
             "chain": chained(layer.similarity, int(layer.peak[:, 0].argmax())),
             **self._channels(layer),
         }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import log2
 from typing import Any
 
 import numpy as np
 
-from convscope.atlas.sprites import CELLS, cell, empty_cells
+from convscope.atlas.sprites import CELLS, SHOWN_IN_GRID, cell, grid_side, sheet_name
 from convscope.methods.scanning.result import LayerScan, Scan
+from convscope.methods.scanning.tiles import TileShape
 from convscope.network import Network
 from convscope.pages import render
 
@@ -30,15 +32,35 @@ class _Card:
     width: int
     example: int
     sheet: str
+    entries: int
+    side: int
     left: int
     top: int
-    empty: list[tuple[int, int]]
+    drawn: bool
 
 
-def overview_page(net: Network, scan: Scan, facts: dict[str, Any]) -> str:
-    """Return the first page's HTML."""
-    layers = list(scan.layers.values())
-    cards = [_card(layer, f, layers) for layer, f in zip(layers, facts["layers"], strict=True)]
+def overview_page(
+    net: Network,
+    scan: Scan,
+    facts: dict[str, Any],
+    drawn: Collection[str],
+    progress: tuple[float, str] | None,
+) -> str:
+    """Return the first page's HTML.
+
+    Args:
+        net: the network.
+        scan: of it.
+        facts: of the atlas.
+        drawn: the layers whose pages are there.
+        progress: the share of the drawing that is done, and how long the rest takes, in words.
+
+    """
+    layers, image = list(scan.layers.values()), (net.input_shape[1], net.input_shape[2])
+    cards = [
+        _card(layer, own, layers, image, layer.name in drawn)
+        for layer, own in zip(layers, facts["layers"], strict=True)
+    ]
     blocks: list[tuple[tuple[int, int], list[_Card]]] = []
     for layer, card in zip(layers, cards, strict=True):
         size = (layer.shape[1], layer.shape[2])
@@ -61,14 +83,22 @@ def overview_page(net: Network, scan: Scan, facts: dict[str, Any]) -> str:
         top=min(facts["top"], scan.images),
         notes=(*net.notes, *facts["scan_notes"]),
         rule=facts["rule"],
+        progress=progress,
     )
 
 
-def _card(layer: LayerScan, facts: dict[str, Any], layers: list[LayerScan]) -> _Card:
+def _card(
+    layer: LayerScan,
+    facts: dict[str, Any],
+    layers: list[LayerScan],
+    image: tuple[int, int],
+    drawn: bool,
+) -> _Card:
     largest = max(max(other.shape[1:]) for other in layers)
     widest = max(other.shape[0] for other in layers)
     example = _example(layer)
-    top, left = cell(example)
+    side = grid_side(TileShape.of(tuple(facts["receptive_field"]), image))
+    top, left = cell(example, side)
     return _Card(
         name=layer.name,
         slug=facts["slug"],
@@ -78,10 +108,12 @@ def _card(layer: LayerScan, facts: dict[str, Any], layers: list[LayerScan]) -> _
         height=_scaled(max(layer.shape[1:]), largest, LOWEST, HIGHEST),
         width=_scaled(layer.shape[0], widest, NARROWEST, WIDEST),
         example=example,
-        sheet=f"sheet-{example // CELLS}.jpg",
+        sheet=sheet_name(example // CELLS),
+        entries=min(SHOWN_IN_GRID, int((layer.image[example] >= 0).sum())),
+        side=side,
         left=left,
         top=top,
-        empty=empty_cells(int((layer.image[example] >= 0).sum())),
+        drawn=drawn,
     )
 
 

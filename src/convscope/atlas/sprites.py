@@ -7,70 +7,79 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convscope.methods.scanning.tiles import Picture, Tile, TileShape, hatched
+from convscope.methods.scanning.tiles import (
+    LayerTiles,
+    Picture,
+    Tile,
+    TileShape,
+    fitted,
+    hatched,
+)
 from convscope.outputs import written_beside
 
 ACROSS = 3
-SMALL = 32
-"""Side of a tile in the grid of channels, where nine make a square."""
+SMALLEST = 48
+"""Least side of a tile in the grid of channels, where nine make a square."""
 
 GAP = 1
 SHOWN_IN_GRID = ACROSS * ACROSS
-MOSAIC = ACROSS * SMALL + (ACROSS - 1) * GAP
 CELLS_ACROSS, CELLS_DOWN = 4, 8
 CELLS = CELLS_ACROSS * CELLS_DOWN
-EMPTY = (0xE6, 0xE6, 0xE6)
+GROUND = (0x80, 0x80, 0x80)
 
 
-class GridSheets:
-    """The sheets of a layer's grid: of each channel its patches and its projections, 3 by 3."""
+def grid_side(shape: TileShape) -> int:
+    """Return the side of a layer's tiles in the grid: pixels are enlarged by whole numbers only.
 
-    def __init__(self, channels: int) -> None:
-        self._sheets = [
-            np.full((CELLS_DOWN * MOSAIC, CELLS_ACROSS * 2 * MOSAIC, 3), EMPTY, dtype=np.uint8)
-            for _ in range(-(-channels // CELLS))
-        ]
-
-    def put(self, channel: int, rank: int, tile: Tile) -> None:
-        """Put a tile at its place, as far as nine."""
-        if rank >= SHOWN_IN_GRID:
-            return
-        sheet, (top, left) = self._sheets[channel // CELLS], cell(channel)
-        row, column = divmod(rank, ACROSS)
-        top += row * (SMALL + GAP)
-        left += column * (SMALL + GAP)
-        for shown, offset in ((tile.patch, 0), (tile.projection, MOSAIC)):
-            small = Image.fromarray(shown).resize((SMALL, SMALL), Image.Resampling.BOX)
-            sheet[top : top + SMALL, left + offset : left + offset + SMALL] = np.asarray(small)
-
-    def save(self, folder: Path) -> list[str]:
-        """Write the sheets; return their names."""
-        names = []
-        for number, sheet in enumerate(self._sheets):
-            names.append(f"sheet-{number}.jpg")
-            save_picture(folder / names[-1], sheet, quality=82)
-        return names
+    >>> grid_side(TileShape(96, 96, 0.4)), grid_side(TileShape(66, 66, 22))
+    (48, 48)
+    >>> grid_side(TileShape(80, 80, 2))
+    80
+    """
+    longest = max(shape.height, shape.width) // max(1, int(shape.factor))
+    return SMALLEST if longest > SMALLEST else -(-SMALLEST // longest) * longest
 
 
-def cell(channel: int) -> tuple[int, int]:
-    """Return the top and left of a channel's cell in its sheet.
+def mosaic(side: int) -> int:
+    """Return the side of nine tiles.
 
-    >>> cell(0), cell(5)
-    ((0, 0), (98, 196))
+    >>> mosaic(48)
+    146
+    """
+    return ACROSS * side + (ACROSS - 1) * GAP
+
+
+def sheet_name(number: int) -> str:
+    """Return what the sheet of the channels from 32 * *number* on is called."""
+    return f"sheet-{number}.jpg"
+
+
+def grid_sheet(tiles: LayerTiles, first: int, shape: TileShape) -> Picture:
+    """Return the sheet of the channels from *first* on: their patches and projections, 3 by 3."""
+    side = grid_side(shape)
+    whole = mosaic(side)
+    sheet = np.full((CELLS_DOWN * whole, CELLS_ACROSS * 2 * whole, 3), GROUND, dtype=np.uint8)
+    for channel in range(first, first + CELLS):
+        for rank, tile in tiles.get(channel, {}).items():
+            if rank >= SHOWN_IN_GRID:
+                continue
+            top, left = cell(channel, side)
+            row, column = divmod(rank, ACROSS)
+            top, left = top + row * (side + GAP), left + column * (side + GAP)
+            for shown, offset in ((tile.patch, 0), (tile.projection, whole)):
+                small = fitted(shown, shape.factor, side, signed=offset > 0)
+                sheet[top : top + side, left + offset : left + offset + side] = small
+    return sheet
+
+
+def cell(channel: int, side: int) -> tuple[int, int]:
+    """Return the top and left of a channel's cell in its sheet of tiles of that side.
+
+    >>> cell(0, 48), cell(5, 48)
+    ((0, 0), (146, 292))
     """
     row, column = divmod(channel % CELLS, CELLS_ACROSS)
-    return row * MOSAIC, column * 2 * MOSAIC
-
-
-def empty_cells(entries: int) -> list[tuple[int, int]]:
-    """Return the left and top of the tiles of a channel's cell that hold nothing.
-
-    >>> empty_cells(7)
-    [(33, 66), (66, 66)]
-    """
-    step = SMALL + GAP
-    ranks = range(entries, SHOWN_IN_GRID)
-    return [(rank % ACROSS * step, rank // ACROSS * step) for rank in ranks]
+    return row * mosaic(side), column * 2 * mosaic(side)
 
 
 def strip(tiles: dict[int, Tile], top: int, shape: TileShape) -> Picture:

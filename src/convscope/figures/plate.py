@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from convscope.display import averaged, display_scale, to_display
 from convscope.figures.lettering import one_line, shortened
 from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Sheet
 from convscope.figures.style import Style
-from convscope.figures.unit import Picture
 from convscope.methods.plate import Plate
+from convscope.methods.scanning.tiles import fitted
 from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network.rules import rule_named
 from convscope.wording import counted
@@ -23,9 +22,6 @@ GAP, HALVES, APART = 2, 10, 30
 """Pixels between two tiles, between patches and projections, and between two channels."""
 
 HEAD, FOOT, REST = 0.22, 0.19, 0.1
-ZERO = 128
-FULL = 0.9
-"""Share of its square that a tile must fill to be enlarged by a whole number."""
 
 
 def figure(found: Plate, style: Style) -> Sheet:
@@ -77,7 +73,7 @@ def _draw(sheet: Sheet, unit: AtlasUnit, left: float, top: float, side: int, row
         row, column = divmod(rank, ACROSS)
         for tiles, start in ((unit.patches, 0), (unit.projections, half + HALVES)):
             y, x = row * (side + GAP), start + column * (side + GAP)
-            mosaic[y : y + side, x : x + side] = _fitted(
+            mosaic[y : y + side, x : x + side] = fitted(
                 tiles[rank].numpy(), unit.enlarged, side, signed=start > 0
             )
     axes = sheet.axes(left, top, wide / DOTS, high / DOTS)
@@ -85,31 +81,6 @@ def _draw(sheet: Sheet, unit: AtlasUnit, left: float, top: float, side: int, row
     axes.set_axis_off()
     name = shortened(one_line(unit.name), wide / DOTS, FOOT_POINTS)
     sheet.write(name, left, top + high / DOTS + 0.03, FOOT_POINTS, ha="left", va="top")
-
-
-def _fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Picture:
-    """Return a tile in a square of *side* pixels.
-
-    Its pixels become squares of whole pixels where they fill most of it. They are averaged where
-    they are smaller than its own; signed ones, of which some cancel, on a scale of their own anew.
-    """
-    step = max(1, int(enlarged))
-    pixels = tile[::step, ::step]
-    height, width = pixels.shape[:2]
-    longest = max(height, width)
-    times = side // longest
-    if times * longest >= FULL * side:
-        shown = pixels.repeat(times, axis=0).repeat(times, axis=1)
-    else:
-        size = [max(1, n * side // longest) for n in (height, width)]
-        shown = averaged(pixels, *size)
-        if signed and longest > side:
-            values = np.moveaxis(averaged(pixels - np.float32(ZERO), *size), -1, 0)
-            shown = to_display(values, display_scale(values))
-    square = np.full((side, side, 3), 255, dtype=np.uint8)
-    top, left = ((side - n) // 2 for n in shown.shape[:2])
-    square[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
-    return square
 
 
 def _caption(found: Plate) -> list[str]:

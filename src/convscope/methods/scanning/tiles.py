@@ -35,6 +35,9 @@ FILTERS = 3
 """Quick convolutions' filters may take this part of the memory."""
 
 MOST_PIXELS_ENLARGED = 48
+FULL = 0.9
+"""Share of its square that a tile must fill to be enlarged by a whole number."""
+
 OUTSIDE, HATCH = 0x80, 0x98
 """Greys about that of zero, which is what a network pads with; neither page makes them shine."""
 
@@ -259,6 +262,40 @@ def _framed(patch: Picture, place: tuple[int, int], shape: TileShape, ground: Pi
     room = tile[top : top + fitted.shape[0], left : left + fitted.shape[1]]
     room[:] = fitted[: room.shape[0], : room.shape[1]]
     return tile
+
+
+def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Picture:
+    """Return a tile in a square of *side* pixels.
+
+    Its pixels become squares of whole pixels where these fill most of it. They are averaged where
+    they are smaller than its own; signed ones, of which some cancel, on a scale of their own anew.
+
+    Args:
+        tile: uint8 [H, W, 3].
+        enlarged: as its :attr:`TileShape.factor` says.
+        side: of the square, in pixels.
+        signed: whether mid-grey is zero.
+
+    """
+    step = max(1, int(enlarged))
+    pixels = tile[::step, ::step]
+    height, width = pixels.shape[:2]
+    longest = max(height, width)
+    times = side // longest
+    if times * longest >= FULL * side:
+        shown = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    else:
+        size = [max(1, n * side // longest) for n in (height, width)]
+        shown = averaged(pixels, *size)
+        if signed and longest > side:
+            values = np.moveaxis(averaged(pixels - np.float32(OUTSIDE), *size), -1, 0)
+            shown = to_display(values, display_scale(values))
+    if shown.shape[:2] == (side, side):
+        return shown
+    square = np.full((side, side, 3), OUTSIDE, dtype=np.uint8)
+    top, left = ((side - n) // 2 for n in shown.shape[:2])
+    square[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
+    return square
 
 
 @cache

@@ -2,11 +2,12 @@
 // One layer of an atlas: the grid of its channels, and one channel at a time.
 // The layer's own script calls convscopeLayer(data) with what is shown.
 function convscopeLayer(data) {
-  const MOSAIC = 98, ACROSS = 4, CELLS = 32, TILE = 33, TILES_ACROSS = 3;
+  const ACROSS = 4, CELLS = 32, TILES_ACROSS = 3, TILE = data.side + 1, MOSAIC = TILES_ACROSS * TILE - 1;
   const $ = (id) => document.getElementById(id);
   const grid = $("grid"), unitView = $("unit-view"), gridView = $("grid-view");
   const channels = data.channels.map((values, channel) => ({ dead: values.entries.length === 0, ...values, channel, empty: values.entries.length === 0 }));
   const place = new Map(data.chain.map((channel, index) => [channel, index]));
+  grid.style.setProperty("--mosaic", `${MOSAIC}px`);
   let shown = channels;
   let last = 0;
 
@@ -63,17 +64,19 @@ function convscopeLayer(data) {
 
   function sprite(c, show) {
     if (c.empty) return make("span", { className: "sprite", role: "img", ariaLabel: "never active" }, "dead");
+    if (show === "both") return make("span", { className: "pair" }, sprite(c, "patches"), sprite(c, "projections"));
     const cell = c.channel % CELLS;
     const left = (cell % ACROSS) * 2 * MOSAIC + (show === "projections" ? MOSAIC : 0);
     const element = make("span", { className: "sprite", role: "img" });
-    element.setAttribute("aria-label", `the strongest ${show === "both" ? "patches and projections" : show} of channel ${c.channel}`);
+    element.setAttribute("aria-label", `the strongest ${show} of channel ${c.channel}`);
     element.style.backgroundPosition = `-${left}px -${Math.floor(cell / ACROSS) * MOSAIC}px`;
     element.dataset.sheet = `${data.slug}/${data.sheets[Math.floor(c.channel / CELLS)]}`;
-    for (let rank = c.entries.length; rank < TILES_ACROSS * TILES_ACROSS; rank++) {
-      for (const start of show === "both" ? [0, MOSAIC] : [0]) {
-        element.append(make("i", { className: "empty", style: {
-          left: `${start + (rank % TILES_ACROSS) * TILE}px`, top: `${Math.floor(rank / TILES_ACROSS) * TILE}px` } }));
-      }
+    const count = Math.min(c.entries.length, TILES_ACROSS ** 2), rows = Math.ceil(count / TILES_ACROSS);
+    element.style.width = `${Math.min(count, TILES_ACROSS) * TILE - 1}px`;
+    element.style.height = `${rows * TILE - 1}px`;
+    for (let rank = count; rows > 1 && rank < rows * TILES_ACROSS; rank++) {
+      element.append(make("i", { className: "empty", style: {
+        left: `${(rank % TILES_ACROSS) * TILE}px`, top: `${(rows - 1) * TILE}px`, width: `${TILE}px`, height: `${TILE}px` } }));
     }
     near.observe(element);
     return element;
