@@ -79,7 +79,7 @@ def write_atlas(
         folder: where to write, made if missing.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
         model: how the command line names the network and the images, for the commands on the pages.
-        memory: bytes, or a text such as ``"2GB"``: half for the walks, a quarter for the tiles that
+        memory: bytes, or a text such as ``"2GB"``: a quarter for the walks, half for the tiles that
             wait to be written, an eighth for images. One image's maps are held whatever it is.
         progress: called with the entries drawn and the entries in all.
 
@@ -291,7 +291,7 @@ class _Drawing:
             for first in range(0, channels, CELLS):
                 end = min(first + CELLS, channels)
                 own = int(tiles[first:end].sum())
-                if taken and taken + own > self._memory // 4:
+                if taken and taken + own > self._memory // 2:
                     yield band
                     band, taken = [], 0
                 taken += own
@@ -308,7 +308,7 @@ class _Drawing:
         tiles: dict[str, LayerTiles] = {part.layer.name: {} for part in band}
         rule = chosen_rule(self._net, self._rule)
         layers = [part.entries() for part in band]
-        room = self._memory // 2
+        room = self._memory // 4
         for name, channel, rank, tile in drawn_tiles(self._net, layers, self._load, rule, room):
             tiles[name].setdefault(channel, {})[rank] = tile
             yield self._scan.layers[name]

@@ -28,6 +28,7 @@ class _Card:
     channels: int
     dead: int
     field: tuple[int, int]
+    map: tuple[int, int]
     height: int
     width: int
     example: int
@@ -61,18 +62,12 @@ def overview_page(
         _card(layer, own, layers, image, layer.name in drawn)
         for layer, own in zip(layers, facts["layers"], strict=True)
     ]
-    blocks: list[tuple[tuple[int, int], list[_Card]]] = []
-    for layer, card in zip(layers, cards, strict=True):
-        size = (layer.shape[1], layer.shape[2])
-        if not blocks or blocks[-1][0] != size:
-            blocks.append((size, []))
-        blocks[-1][1].append(card)
     return render(
         "atlas_overview.html",
         title=f"Atlas of {scan.network}",
         network=scan.network,
         input_shape=net.input_shape,
-        blocks=blocks,
+        cards=cards,
         channels=sum(layer.shape[0] for layer in layers),
         dead=sum(int(layer.dead.sum()) for layer in layers),
         layers=len(layers),
@@ -105,6 +100,7 @@ def _card(
         channels=layer.shape[0],
         dead=facts["dead"],
         field=tuple(facts["receptive_field"]),
+        map=(layer.shape[1], layer.shape[2]),
         height=_scaled(max(layer.shape[1:]), largest, LOWEST, HIGHEST),
         width=_scaled(layer.shape[0], widest, NARROWEST, WIDEST),
         example=example,
@@ -123,8 +119,5 @@ def _scaled(value: int, largest: int, low: int, high: int) -> int:
 
 
 def _example(layer: LayerScan) -> int:
-    """Return a channel that stands for its layer: one that few images drive far above the rest."""
-    full = (layer.image >= 0).all(axis=1)
-    contrast = np.zeros(layer.shape[0])
-    np.divide(layer.peak[:, -1], layer.peak_mean, out=contrast, where=layer.peak_mean > 0)
-    return int(np.where(full, contrast, -1).argmax())
+    """Return the channel whose strongest patches are most alike and stand out most."""
+    return int(np.nan_to_num(layer.consistency * layer.rise, nan=-1).argmax())
