@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from convscope.figures.evolve import figure as evolution_figure
 from convscope.figures.study import figure
-from convscope.figures.style import Style
 from convscope.outputs import claim_folder
 from convscope.pages.document import Document
-from convscope.pages.section import PAPER_WIDTH, Picture, Section, Shelf, Table
+from convscope.pages.section import Picture, Section, Shelf, Table
 from convscope.study import findings
 from convscope.study.study_result import Study
 from convscope.wording import counted
 
-ON_PAPER = Style(PAPER_WIDTH, "full")
 TABLE, FIGURES = "table.csv", "figures"
 
 
@@ -50,9 +47,8 @@ def write_study(found: Study, folder: str | os.PathLike[str]) -> Path:
     return document.write(shelf, out, found.to_dict())
 
 
-def _drawn(found: Study, shelf: Shelf, shown: str, alternative: str) -> Picture:
-    sheet = figure(found, ON_PAPER, shown)
-    return shelf.drawn(sheet, shown, alternative)
+def _drawn(found: Study, shelf: Shelf, shown: str, alternative: str) -> tuple[Picture, ...]:
+    return shelf.drawn(lambda style: figure(found, style, shown), shown, alternative)
 
 
 def _accuracy(found: Study, shelf: Shelf) -> Section:
@@ -78,7 +74,7 @@ def _accuracy(found: Study, shelf: Shelf) -> Section:
         "accuracy",
         "Accuracy",
         sentences=(*findings.effects(found), findings.first_epoch(found)),
-        pictures=(_drawn(found, shelf, "accuracy", f"Two charts. {told}."),),
+        pictures=_drawn(found, shelf, "accuracy", f"Two charts. {told}."),
         tables=(Table(caption, head, tuple(rows)),),
     )
 
@@ -105,7 +101,7 @@ def _dead(found: Study, shelf: Shelf) -> Section:
             f"of the {found.held_out:,} held-out images, by the final weights.",
             *sentences,
         ),
-        pictures=(_drawn(found, shelf, "dead", " ".join(sentences)),),
+        pictures=_drawn(found, shelf, "dead", " ".join(sentences)),
         tables=(
             Table(
                 "Share of dead filters: mean ± sample standard deviation (n): how many of the "
@@ -122,8 +118,8 @@ def _filters(found: Study, shelf: Shelf) -> tuple[Section, Section]:
             "first",
             "Layer 1: what its filters are, and what drives the strongest",
             pictures=(
-                _drawn(found, shelf, "weights", "All filters of layer 1 as colour tiles."),
-                _drawn(
+                *_drawn(found, shelf, "weights", "All filters of layer 1 as colour tiles."),
+                *_drawn(
                     found, shelf, "first",
                     "The strongest filters of layer 1: weights, image patch and projection.",
                 ),
@@ -133,7 +129,7 @@ def _filters(found: Study, shelf: Shelf) -> tuple[Section, Section]:
             "last",
             f"Layer {last}: what drives its strongest filters",
             pictures=(
-                _drawn(
+                *_drawn(
                     found, shelf, "last",
                     f"The strongest filters of layer {last}: image patch and projection.",
                 ),
@@ -143,12 +139,12 @@ def _filters(found: Study, shelf: Shelf) -> tuple[Section, Section]:
 
 
 def _evolutions(found: Study, shelf: Shelf) -> Section:
-    pictures = []
+    pictures: list[Picture] = []
     for result in found.results:
         name = result.variant.name
-        sheet = evolution_figure(result.shown.evolution, ON_PAPER)
+        own = result.shown.evolution
         alternative = f"Evolution of one filter a layer through a training with {name}."
-        pictures.append(shelf.drawn(sheet, f"evolution-{result.variant.folder}", alternative, name))
+        pictures += shelf.drawn(own, f"evolution-{result.variant.folder}", alternative, name)
     return Section(
         "evolution",
         "Evolution: one filter a layer through a training",
