@@ -45,6 +45,9 @@ def record(
         "select": "peak",
         "network": "Small",
         "activation": torch.ones(images, units),
+        "relative": torch.full((images, units), torch.nan),
+        "rank": "",
+        "reference": "",
         **facts,
     }
     return Projection(

@@ -22,6 +22,7 @@ def record() -> Projection:
         images=torch.randn(2, 3, 5, 7, generator=generator),
         pixels=torch.randn(2, 3, 3, 5, 7, generator=generator),
         activation=torch.randn(2, 3, generator=generator),
+        relative=torch.tensor([[1.5, torch.nan, 2.0]] * 2),
         position=torch.randint(0, 5, (2, 3, 2), generator=generator),
         window=torch.tensor([[[0, 1, 4, 6]] * 3] * 2),
         channels=torch.randint(0, 99, (2, 3), generator=generator),
@@ -32,6 +33,8 @@ def record() -> Projection:
         titles=("one.png: cat (50%)", "two.png"),
         rule="guided",
         select="map",
+        rank="relative",
+        reference="9 images",
         network="Nétwork",
         notes=("random weights (seed 0)", "two"),
     )

@@ -17,12 +17,12 @@ from torch import nn
 import convscope as cs
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, DataError, ImageError
-from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.image_pass import batches_at_once, images_at_once
 from convscope.methods.scanning.reductions import Reducer
 from convscope.methods.scanning.result import bin_name, class_selectivity
 from convscope.methods.scanning.tally import bin_edges
 from convscope.methods.scanning.units import scanned_layers
+from convscope.network.constants import weights_hash
 from convscope.study.data import ImageSet
 from scan_worker import Pictures, network
 

@@ -31,6 +31,17 @@ def project(
     select: Annotated[
         str, typer.Option(help="peak: the strongest activation; map: the whole feature map.")
     ] = "peak",
+    rank: Annotated[
+        str | None,
+        typer.Option(
+            help="What makes a channel strong: relative, its peak over its typical peak (where "
+            "that is known); raw, its peak alone."
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="ATLAS", help="An atlas of the network, which tells typical peaks."),
+    ] = None,
     top: Annotated[
         int | None, typer.Option(help="How many of the strongest channels, where none is named.")
     ] = None,
@@ -65,7 +76,7 @@ def project(
     Projection.check(output)
     drawn = style(width, caption)
     Display(scale, colour, contrast)
-    method.check_choices(rule, select, layer, channel, top)
+    method.check_choices(rule, select, layer, channel, top, rank)
     parse_bytes(memory)
     net = network.load()
     if output.suffix.lower() in FIGURES:
@@ -73,8 +84,8 @@ def project(
         check_fits(len(images), layers, select, drawn)
     with progress_bar("projecting") as advance:
         found = method.project(
-            net, images, layer, channel, rule=rule, select=select, top=top, memory=memory,
-            progress=advance,
+            net, images, layer, channel, rule=rule, select=select, rank=rank, reference=reference,
+            top=top, memory=memory, progress=advance,
         )  # fmt: skip
     finish(
         found, output, as_json, width=width, caption=caption, scale=scale, colour=colour,

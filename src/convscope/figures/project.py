@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from convscope.figures.sheet import (
 )
 from convscope.figures.style import Style
 from convscope.figures.tile import Tile, fitted, proof_dots
+from convscope.methods import ranking
 from convscope.methods.projection import Projection
 from convscope.network.rules import RULES
 
@@ -278,7 +280,9 @@ def _foot(p: Projection, n: int, k: int, tile: Tile) -> tuple[str, str]:
     shown = f"±{number(tile.scale.limit)}"
     if not p.cropped(n, k).any():
         shown = "nothing arrives" if peak > 0 else "not active"
-    return f"peak {number(peak)}", shown
+    relative = p.relative[n, k].item()
+    times = "" if isnan(relative) else f" ({relative:.1f}×)"
+    return f"peak {number(peak)}{times}", shown
 
 
 def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str]:
@@ -290,10 +294,11 @@ def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str
     if p.select == "map":
         shown = "The projection of each map, as large as the image."
     whose = "of a tile's values" if display.scale == "tile" else "of all values"
+    words = [p.network, rule.name, *([ranking.RANKS[p.rank]] if p.rank else []), *display.words()]
+    typical = f" (×: over the channel's median peak in {p.reference})" if p.reference else ""
     return [
-        f"{', '.join([p.network, rule.name, *display.words()])}: what in this image drives each "
-        f"unit, given the switches.",
-        f"From {part}. Rule: {rule.name} ({rule.source}).",
+        f"{', '.join(words)}: what in this image drives each unit, given the switches.",
+        f"From {part}{typical}. Rule: {rule.name} ({rule.source}).",
         shown,
         f"Colours: {displays.COLOURS[display.colour]}; contrast: "
         f"{displays.CONTRASTS[display.contrast]}. Zero is mid-grey, "

@@ -40,12 +40,13 @@ from convscope.methods.diagnosis.spectra import (
 )
 from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.kernels import kernels_of, weight_tensor
-from convscope.methods.scan import Progress, scan, weights_hash
+from convscope.methods.scan import Progress, scan
 from convscope.methods.scanning.image_pass import images_at_once
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
+from convscope.network.constants import weights_hash
 from convscope.network.shield import shielded
 
 SAMPLE = 1000

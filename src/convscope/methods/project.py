@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import nan
 from typing import Any
 
 import torch
@@ -12,12 +13,21 @@ from convscope.methods import budget
 from convscope.methods.descents import bring_down, images_at_once
 from convscope.methods.pictures import Images, channel_names, read, with_answers
 from convscope.methods.projection import Projection
+from convscope.methods.ranking import (
+    Reference,
+    check_rank,
+    chosen_rank,
+    clamped,
+    strongest,
+    typical_peaks,
+)
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.cone_descent import Units
 from convscope.network.ops import Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
 from convscope.network.shield import shielded
+from convscope.network.typical import TypicalPeaks
 from convscope.network.visit import first_not_finite
 from convscope.network.walk import Ascent, ascend
 
@@ -39,6 +49,8 @@ def project(
     *,
     rule: str = "deconvnet",
     select: str = "peak",
+    rank: str | None = None,
+    reference: Reference | None = None,
     top: int | None = None,
     titles: Sequence[str] | None = None,
     memory: int | str = budget.DEFAULT,
@@ -59,6 +71,14 @@ def project(
         channels: of each layer named; or [N, K], each image its own; None for the strongest.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``; see :mod:`convscope.network.rules`.
         select: ``"peak"`` keeps the single strongest activation of the channel, ``"map"`` all.
+        rank: which channels are the strongest where none is given: ``"raw"``, those with the
+            largest peaks; ``"relative"``, those whose peaks are the largest over what the channel
+            typically reaches, so that neither a channel of large numbers nor one that lights up
+            at every picture's border wins. By default relative where that is known. Equal peaks of
+            a clamp, as ReLU6, are told apart by the values before it.
+        reference: what channels typically reach: a :class:`Scan` of the network, or the path of its
+            atlas; the median of each channel's peaks counts. By default what ships with the bundled
+            networks.
         top: how many of each image's strongest channels to take of a layer where none is given:
             by default 6, or 1 of each block where no layer is named.
         titles: one an image; by default the names of the files, or numbers.
@@ -69,7 +89,9 @@ def project(
         the projections, one an image and unit.
 
     Raises:
-        UnitError: if there is no such layer, channel or selection.
+        UnitError: if there is no such layer, channel, selection or rank, or ranking is to be
+            relative to what is not known.
+        DataError: if the reference cannot be read, or is of another network.
         RuleError: if there is no such rule, or it means nothing here.
         ImageError: if the images do not fit.
 
@@ -88,9 +110,10 @@ def project(
             [0., 7., 7.]])
 
     """
-    check_choices(rule, select, layer, channels, top)
+    check_choices(rule, select, layer, channels, top, rank)
+    typical = typical_peaks(net, reference)
     net = net.fitting(images)
-    request = Request.of(net, layer, channels, rule, select, top)
+    request = Request.of(net, layer, channels, rule, select, top, rank, typical)
     checked, names = read(net, images, titles)
     return _project(request, checked, names, budget.parse_bytes(memory), progress)
 
@@ -101,21 +124,25 @@ def check_choices(
     layer: LayerName | Sequence[LayerName] | None,
     channels: Sequence[int] | Tensor | None,
     top: int | None,
+    rank: str | None = None,
 ) -> None:
     """Refuse choices that mean nothing whatever the network; see :func:`project`.
 
     Raises:
-        UnitError: if a selection does not exist, or channels and layers do not go together.
+        UnitError: if a selection or rank does not exist, or channels and layers do not go together.
         RuleError: if there is no such rule.
 
     """
     rule_named(rule)
+    check_rank(rank)
     if select not in SELECTIONS:
         raise UnitError(
             f"select is 'peak' or 'map', not {select!r}{near_matches(select, SELECTIONS)}"
         )
     if channels is not None and layer is None:
         raise UnitError("a channel number means nothing without its layer: name one")
+    if channels is not None and rank is not None:
+        raise UnitError("rank tells which channels are strongest where none is named: leave it out")
     if channels is not None and top is not None:
         raise UnitError("top takes the strongest channels where none is named: leave out one")
     if top is not None and top < 1:
@@ -186,6 +213,9 @@ class Request:
     rule: Rule
     select: str
     top: int
+    rank: str
+    """How the strongest channels are found; empty where they are given."""
+    typical: TypicalPeaks | None
 
     @classmethod
     def of(
@@ -196,6 +226,8 @@ class Request:
         rule: str,
         select: str,
         top: int | None,
+        rank: str | None = None,
+        typical: TypicalPeaks | None = None,
     ) -> "Request":
         """Return the request, if the network has what is asked for."""
         steps, top = _steps(net, layer, top)
@@ -208,7 +240,9 @@ class Request:
         chosen = given.tolist()
         for step in steps:
             net.check_units(step, chosen)
-        return cls(net, steps, channels, chosen_rule(net, rule), select, top)
+        typical = typical or net.typical
+        own = chosen_rank(net.graph, steps, rank, typical) if channels is None else ""
+        return cls(net, steps, channels, chosen_rule(net, rule), select, top, own, typical)
 
     def count(self, step: int) -> int:
         """Return how many units are shown of a layer in an image."""
@@ -231,7 +265,9 @@ class Request:
 
     def kept(self) -> list[int]:
         """Return the steps of which a walk up must keep the maps."""
-        return self.steps if self.answering is None else [*self.steps, self.answering]
+        ranking = [clamped(self.net.graph, step) for step in self.steps]
+        answering = [] if self.answering is None else [self.answering]
+        return list(dict.fromkeys([*self.steps, *ranking, *answering]))
 
     def notes(self) -> tuple[str, ...]:
         """Return what a picture must say: where the rule was not the published one."""
@@ -264,21 +300,21 @@ class _Found:
 
     pixels: Tensor
     activation: Tensor
+    relative: Tensor
     position: Tensor
     channels: Tensor
 
     @classmethod
     def joined(cls, layers: "Sequence[_Found]") -> "_Found":
         """Return the units of several layers side by side."""
-        names = ("pixels", "activation", "position", "channels")
+        names = ("pixels", "activation", "relative", "position", "channels")
         return cls(*(torch.cat([getattr(part, name) for part in layers], 1) for name in names))
 
 
 def _joined(parts: Sequence[Projection]) -> Projection:
     """Return as one what images that went up one after another gave."""
-    names = ("images", "pixels", "activation", "position", "window", "channels")
     tensors: dict[str, Any] = {
-        name: torch.cat([getattr(part, name) for part in parts]) for name in names
+        name: torch.cat([getattr(part, name) for part in parts]) for name in parts[0].arrays()
     }
     return replace(
         parts[0],
@@ -361,6 +397,7 @@ def descended(
         images=images,
         pixels=found.pixels,
         activation=found.activation,
+        relative=found.relative,
         position=found.position,
         window=_windows(request, of_units, found.position),
         channels=found.channels,
@@ -369,6 +406,8 @@ def descended(
         receptive_fields=tuple(_receptive_field(request, step) for step in of_units),
         rule=request.rule.name,
         select=request.select,
+        rank=request.rank,
+        reference="" if request.typical is None else request.typical.over,
         network=net.name,
         preprocess=net.preprocess,
         titles=with_answers(net, titles, None if answering is None else ascent.maps[answering]),
@@ -398,12 +437,17 @@ def _of_layer(
     advance: Callable[[int], None],
 ) -> _Found:
     """Bring the units of one layer down, all images that went up together."""
-    maps = ascent.maps[step]
-    flat = maps.flatten(2) if maps.dim() == 4 else maps[:, :, None]
+    graph, maps = request.net.graph, ascent.maps[step]
+    flat, unclamped = (
+        own.flatten(2) if own.dim() == 4 else own[:, :, None]
+        for own in (maps, ascent.maps[clamped(graph, step)])
+    )
     width = maps.shape[3] if maps.dim() == 4 else 1
-    peaks, places = flat.max(dim=2)
+    highest, places = unclamped.max(dim=2)
+    typical = None if request.typical is None else request.typical.of(graph, step)
     if channels is None:
-        channels = peaks.topk(request.count(step), dim=1).indices
+        divisor = typical if request.rank == "relative" else None
+        channels = strongest(flat.amax(dim=2), highest, divisor, request.count(step))
     channels = channels.to(maps.device)
     if positions is None:
         place = places.gather(1, channels)
@@ -411,6 +455,9 @@ def _of_layer(
         place = (positions[..., 0] * width + positions[..., 1]).to(maps.device)
     image = torch.arange(len(channels), device=maps.device)[:, None]
     activation = flat[image, channels, place]
+    relative = torch.full_like(activation, nan)
+    if typical is not None:
+        relative = activation / typical.to(activation)[channels]
     rows, columns = place // width, place % width
     pixels = images.new_zeros(*channels.shape, *images.shape[1:])
     owners = torch.arange(len(channels), device=maps.device).repeat_interleave(channels.shape[1])
@@ -419,7 +466,8 @@ def _of_layer(
     bring_down(
         request.net, ascent, units, request.rule, flat_pixels, memory, request.select, advance
     )
-    return _Found(pixels, activation, torch.stack([rows, columns], dim=2), channels)
+    position = torch.stack([rows, columns], dim=2)
+    return _Found(pixels, activation, relative, position, channels)
 
 
 def _receptive_field(request: Request, step: int) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Projection: what drives units in some images, brought down to pixels."""
 
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +23,8 @@ class Projection(Result):
         images: [N, C, H, W], what the network was shown, in its input space.
         pixels: [N, K, C, H, W], float, in the network's input space; zero where nothing arrives.
         activation: [N, K], the peak of each feature map, where the signal starts.
+        relative: [N, K], the activation over what the channel typically reaches at its peak; NaN
+            where that is not known.
         position: [N, K, 2], int64: row and column of that peak in the feature map.
         window: [N, K, 4], int64: top, left, bottom, right (the last two excluded) of the part of
             the image that the signal can come from: the peak's receptive field, or the map's.
@@ -31,6 +34,9 @@ class Projection(Result):
         receptive_fields: [K], height and width of what each signal can come from, borders apart.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
         select: ``"peak"``, the strongest activation alone, or ``"map"``, the whole feature map.
+        rank: how the strongest channels were found, ``"relative"`` or ``"raw"``; empty where they
+            were given.
+        reference: the images over which a channel's peak is typical, in words; empty without.
         network: the network's name.
         preprocess: takes inputs back to pixels.
         titles: one an image.
@@ -40,6 +46,7 @@ class Projection(Result):
     images: Tensor
     pixels: Tensor
     activation: Tensor
+    relative: Tensor
     position: Tensor
     window: Tensor
     channels: Tensor
@@ -48,6 +55,8 @@ class Projection(Result):
     receptive_fields: tuple[tuple[int, int], ...]
     rule: str
     select: str
+    rank: str
+    reference: str
     network: str
     preprocess: Preprocess
     titles: tuple[str, ...]
@@ -143,7 +152,7 @@ class Projection(Result):
                     {
                         "image": title, "layer": layer, "channel": int(self.channels[n, k]),
                         "name": self.names[n][k], "activation": float(self.activation[n, k]),
-                        "row": row, "column": column,
+                        "relative": float(self.relative[n, k]), "row": row, "column": column,
                         "top": top, "left": left, "bottom": bottom, "right": right,
                     }
                 )  # fmt: skip
@@ -158,8 +167,10 @@ class Projection(Result):
                 lines.append(" ".join(row["image"].encode("utf-8", "replace").decode().split()))
             rows = f"rows {row['top']}-{row['bottom'] - 1}"
             columns = f"columns {row['left']}-{row['right'] - 1}"
+            relative = row["relative"]
+            times = "" if isnan(relative) else f" ({relative:.2f}× the typical one)"
             lines.append(
-                f"  {row['layer']}  {row['name']}  peak {row['activation']:.4g} at row "
+                f"  {row['layer']}  {row['name']}  peak {row['activation']:.4g}{times} at row "
                 f"{row['row']}, column {row['column']}; reads {rows}, {columns}; "
                 f"±{scale.limit:.3g}, {scale.clipped:.2%} clipped"
             )

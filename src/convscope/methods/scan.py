@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,7 @@ from convscope.methods.scanning.strongest import Integers
 from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
-from convscope.network.constants import replaced_constants
+from convscope.network.constants import weights_hash
 from convscope.network.shield import shielded
 
 Progress = Callable[[int, int], None]
@@ -184,17 +183,6 @@ def _layer_facts(layer: ScannedLayer) -> dict[str, Any]:
         "never_negative": layer.never_negative,
         "shape": list(layer.shape),
     }
-
-
-def weights_hash(net: Network) -> str:
-    """Return a text that differs for other weights."""
-    digest = hashlib.sha256()
-    state: Any = net.module.state_dict  # a program's is a dictionary, a module's a method
-    own = sorted((state() if callable(state) else state).items())
-    for name, tensor in (*own, *replaced_constants(net.graph, net.traced)):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _begun(facts: dict[str, Any], state: str | os.PathLike[str] | None, resume: bool) -> Tally:

@@ -12,7 +12,7 @@ from torch.export.passes import move_to_device_pass
 from convscope.errors import ModelError, near_matches
 from convscope.images import Preprocess
 from convscope.models.architectures import ARCHITECTURES, initialise
-from convscope.models.bundled import BUNDLED, base, bundled_weights
+from convscope.models.bundled import BUNDLED, base, bundled_peaks, bundled_weights
 from convscope.models.factories import from_factory
 from convscope.models.parts import (
     IMAGENET,
@@ -67,7 +67,7 @@ def load(
     module = readied(parts.module, device)
     given = any(value is not None for value in (preprocess, mean, std, resize, interpolation))
     example = torch.zeros(1, parts.preprocess.channels, *parts.preprocess.size)
-    return Network(
+    net = Network(
         module,
         example,
         name=Path(name).name,
@@ -82,6 +82,8 @@ def load(
         answer=answer,
         head=head,
     )
+    net.typical = parts.typical
+    return net
 
 
 def parse_size(size: str | Sequence[int]) -> tuple[int, int, int]:
@@ -133,8 +135,10 @@ def _from_architecture(name: str, weights: str | Path | None) -> Parts:
             module = ARCHITECTURES[name]()
             initialise(module)
         return Parts(module, IMAGENET, classes, (RANDOM_NOTE,))
-    fill(module, _published(name) if weights == OFFICIAL_WEIGHTS else weights)
-    return Parts(module, IMAGENET, classes)
+    published = weights == OFFICIAL_WEIGHTS
+    fill(module, _published(name) if published else weights)
+    typical = bundled_peaks(name) if published and name in BUNDLED else None
+    return Parts(module, IMAGENET, classes, typical=typical)
 
 
 def _published(name: str) -> Path:

@@ -9,6 +9,7 @@ from torch.export import ExportedProgram
 
 from convscope.errors import ModelError
 from convscope.images import Preprocess
+from convscope.network.typical import TypicalPeaks
 
 OFFICIAL_WEIGHTS = "default"
 RANDOM_NOTE = "random weights (seed 0)"
@@ -24,6 +25,7 @@ class Parts:
     told: whether this is known; if not, the size of its input is all that counts
     classes: names of its outputs, if known
     notes: what must be written on pictures of it
+    typical: what its channels typically reach at their peaks, if known
     """
 
     module: nn.Module | ExportedProgram
@@ -31,6 +33,7 @@ class Parts:
     classes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     told: bool = True
+    typical: TypicalPeaks | None = None
 
     def resized(self, size: tuple[int, int, int]) -> "Parts":
         """Return the model for an input of [C, H, W], the resize before the crop in proportion.

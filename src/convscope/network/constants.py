@@ -1,8 +1,9 @@
 """The constants of a graph: which of them were learned, and the same graph with others."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch.utils import _pytree as pytree
 from convscope.errors import TraceError
 from convscope.network.calls import Call
 from convscope.network.graph import Graph, Step
+
+if TYPE_CHECKING:
+    from convscope.network.network import Network
 
 STATISTICS = ("running_mean", "running_var")
 """Arguments of batch norm that were counted, not learned."""
@@ -103,3 +107,14 @@ def _step_with(step: Step, replaced: Mapping[Tensor, Tensor], met: set[int]) -> 
     arguments = pytree.tree_map(other, dict(step.call.arguments))
     call: Call = replace(step.call, arguments=arguments)
     return replace(step, made_by=call)
+
+
+def weights_hash(net: "Network") -> str:
+    """Return a text that differs for other weights."""
+    digest = hashlib.sha256()
+    state: Any = net.module.state_dict  # a program's is a dictionary, a module's a method
+    own = sorted((state() if callable(state) else state).items())
+    for name, tensor in (*own, *replaced_constants(net.graph, net.traced)):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

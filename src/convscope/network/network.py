@@ -21,6 +21,7 @@ from convscope.network.layers import Layer, ReceptiveFields, layers_of
 from convscope.network.randomness import CHOICES, REFUSE
 from convscope.network.shield import shielded, without_autocast
 from convscope.network.trace import IMAGES, graph_of
+from convscope.network.typical import TypicalPeaks
 from convscope.network.walk import ascend
 from convscope.preprocessing import chosen, normalisation
 
@@ -130,6 +131,7 @@ class Network:
         self.classes = None if classes is None else tuple(classes)
         self.notes = tuple(notes)
         self.random = random
+        self.typical: TypicalPeaks | None = None
         inputs = inputs_of(module, example, fixed or {}, image)
         self.dtype, self.device = _home(module, inputs.image)
         self.inputs = inputs.to(self.device, self.dtype)
@@ -353,6 +355,7 @@ class Network:
             twin.__dict__.pop(name, None)
         twin._others = {}
         twin.graph = with_constants(self.graph, replaced)
+        twin.typical = None
         twin.notes = (*self.notes, *notes)
         return twin
 

@@ -17,9 +17,9 @@ from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted
 from convscope.images import Picture
 from convscope.methods import budget as budgets
 from convscope.methods.pictures import read
-from convscope.methods.scan import weights_hash
 from convscope.methods.scanning.sources import Images, checked_image, images_of
 from convscope.network import Network
+from convscope.network.constants import weights_hash
 from convscope.network.shield import shielded
 from convscope.outputs import check_folder, claim_folder
 from convscope.pages import report_sections as sections

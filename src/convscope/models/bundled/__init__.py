@@ -2,7 +2,8 @@
 
 Of ``base``, that is the ``run.json`` of the training that made the weights, with the classes' names
 and the side of the images; ``benchmarks/bundle.py`` writes both files. Of those that others
-trained, NAME.md gives the makers, the licence and what was done to the weights.
+trained, NAME.md gives the makers, the licence and what was done to the weights. Of each,
+NAME.peaks.safetensors tells what its channels typically reach.
 """
 
 import json
@@ -12,11 +13,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from convscope.errors import ModelError
 from convscope.images import Preprocess
 from convscope.models.parts import OFFICIAL_WEIGHTS, RANDOM_NOTE, Parts
 from convscope.models.plain import NetConfig, build
 from convscope.models.weights import fill
+from convscope.network.typical import TypicalPeaks
 
 BUNDLED = ("base", "vgg16_features", "squeezenet1_1")
 
@@ -37,8 +41,11 @@ def base(weights: str | Path | None) -> Parts:
     classes = tuple(facts["classes"])
     if weights is None:
         return Parts(module, preprocess, classes, (RANDOM_NOTE,))
-    fill(module, bundled_weights("base") if weights == OFFICIAL_WEIGHTS else weights)
-    return Parts(module, preprocess, classes)
+    if weights != OFFICIAL_WEIGHTS:
+        fill(module, weights)
+        return Parts(module, preprocess, classes)
+    fill(module, bundled_weights("base"))
+    return Parts(module, preprocess, classes, typical=bundled_peaks("base"))
 
 
 def bundled_weights(name: str) -> Path:
@@ -49,6 +56,22 @@ def bundled_weights(name: str) -> Path:
 
     """
     return _file(f"{name}.safetensors")
+
+
+@cache
+def bundled_peaks(name: str) -> TypicalPeaks:
+    """Return what the channels of a bundled network typically reach at their peaks.
+
+    ``benchmarks/typical_peaks.py`` wrote it.
+
+    Raises:
+        ModelError: if it is missing from this copy of convscope.
+
+    """
+    with safe_open(_file(f"{name}.peaks.safetensors"), framework="pt") as file:
+        # The file object is no mapping: keys() is the only way to its names.
+        peaks = {layer: file.get_tensor(layer) for layer in file.keys()}  # noqa: SIM118
+        return TypicalPeaks(file.metadata()["over"], peaks)
 
 
 @cache

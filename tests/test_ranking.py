@@ -1,0 +1,170 @@
+"""Which feature map is the strongest: raw, over what it typically reaches, and behind a clamp."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+import convscope as cs
+from convscope import samples
+from convscope.cli import app
+from convscope.errors import DataError, UnitError
+
+CAT = Path(samples.__file__).parent / "cat.jpg"
+
+
+def pointwise(*weights: float, then: nn.Module | None = None, width: int = 2) -> cs.Network:
+    """A channel for each weight, which multiplies a gray image."""
+    convolution = nn.Conv2d(1, len(weights), 1, bias=False)
+    convolution.weight.data = torch.tensor(weights).view(-1, 1, 1, 1)
+    return cs.Network(nn.Sequential(convolution, then or nn.ReLU()), (1, 1, width, width))
+
+
+def gray(*values: float) -> Tensor:
+    """An image of 2 x 2 pixels."""
+    return torch.tensor(values, dtype=torch.float32).view(1, 1, 2, 2)
+
+
+def a_scan(net: cs.Network, *peaks: float) -> cs.Scan:
+    return cs.scan(net, [gray(0, 0, peak, 0)[0] for peak in peaks])
+
+
+def test_relative_is_over_the_median_peak_of_the_reference():
+    # Channel 0 is the larger one everywhere; 1 sees the negative, which is rare in the reference.
+    net = pointwise(4.0, -1.0)
+    reference = cs.scan(net, [gray(-1, 0, 2, 0)[0]] * 3)
+    image = gray(-3, 0, 2, 0)
+    raw, relative = (
+        cs.project(net, image, "1", reference=reference, rank=rank, top=2)
+        for rank in ("raw", "relative")
+    )
+    assert raw.channels.tolist() == [[0, 1]]
+    assert relative.channels.tolist() == [[1, 0]]
+    assert relative.activation.tolist() == [[3.0, 8.0]]
+    # The typical peaks, 1 and 8, lie on edges of the histogram's bins, a quarter octave wide.
+    assert relative.relative[0].tolist() == pytest.approx([3.0, 1.0], rel=2**0.25 - 1)
+    assert raw.relative[0].tolist() == relative.relative[0].flip(0).tolist()
+    assert relative.position.tolist() == [[[0, 0], [1, 0]]]
+    rows = relative.table()
+    assert [row["relative"] for row in rows] == relative.relative[0].tolist()
+    assert (relative.to_dict()["rank"], relative.to_dict()["reference"]) == (
+        "relative", f"3 images of {reference.data}",
+    )  # fmt: skip
+    assert "ranked by peak over its typical peak" in words(relative)
+    assert "ranked by peak:" in words(raw)
+    assert "peak 3 (2.8×)" in words(relative)
+
+
+def words(p: cs.Projection) -> str:
+    return " ".join(text.get_text().replace("\n", " ") for text in p.plot().texts)
+
+
+def test_the_median_is_found_in_the_histogram():
+    peaks = torch.rand(301, generator=torch.manual_seed(0)) * 5 + 0.1
+    net = pointwise(1.0)
+    p = cs.project(net, gray(0, 0, 1, 0), "1", reference=a_scan(net, *peaks.tolist()))
+    assert 1 / p.relative.item() == pytest.approx(peaks.median().item(), rel=0.03)
+
+
+def test_a_channel_that_is_silent_in_most_images_counts_a_tenth_of_the_layers_median():
+    net = pointwise(1.0, 1.0, -1.0)
+    reference = cs.scan(net, [gray(1, 0, 0, 0)[0]] * 3)  # channel 2 is zero in all of them
+    p = cs.project(net, gray(1, -0.05, 0, 0), "1", reference=reference, top=3)
+    typical = p.activation / p.relative
+    assert p.channels[0, 0] == 0
+    assert typical[0, 2] == pytest.approx(typical[0, 0].item() / 10)
+
+
+def test_a_clamps_ties_are_told_apart_by_what_it_clamps():
+    # Both channels reach 6 in both of the bright pixels; 9 x 2 is the largest before that.
+    net = pointwise(7.0, 9.0, 1.0, then=nn.ReLU6())
+    p = cs.project(net, gray(1, 0, 2, 0), "1", top=3)
+    assert p.channels.tolist() == [[1, 0, 2]]
+    assert p.activation.tolist() == [[6.0, 6.0, 2.0]]
+    assert p.position[0].tolist() == [[1, 0], [1, 0], [1, 0]]
+    reference = a_scan(net, 1.0, 2.0, 3.0)
+    relative = cs.project(net, gray(1, 0, 2, 0), "1", top=3, reference=reference)
+    assert relative.rank == "relative"
+    assert relative.channels[0].tolist().index(1) < relative.channels[0].tolist().index(0)
+
+
+def test_a_concatenation_and_a_pool_have_the_peaks_of_their_parts():
+    class Sides(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = pointwise(1.0).module, pointwise(-2.0).module
+            self.pool = nn.MaxPool2d(2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.pool(torch.cat([self.one(images), self.other(images)], dim=1))
+
+    net = cs.Network(Sides(), (1, 1, 2, 2))
+    reference = cs.scan(net, [gray(1, -2, 0, 0)[0]] * 3)
+    p = cs.project(net, gray(2, -2, 0, 0), "pool", reference=reference, top=2)
+    assert (p.rank, p.channels.tolist()) == ("relative", [[0, 1]])
+    assert p.relative[0].tolist() == pytest.approx([2.0, 1.0], rel=2**0.25 - 1)
+
+
+def test_without_a_reference_the_peak_alone_counts():
+    net = pointwise(1.0, 2.0)
+    p = cs.project(net, gray(1, 0, 2, 0), "1")
+    assert (p.rank, p.reference) == ("raw", "")
+    assert p.relative.isnan().all()
+    assert cs.project(net, gray(1, 0, 2, 0), "1", [0]).rank == ""
+    with pytest.raises(UnitError, match="channels of '1' typically reach is not known"):
+        cs.project(net, gray(1, 0, 2, 0), "1", rank="relative")
+
+
+def test_what_cannot_be_meant_is_refused(tmp_path):
+    net, image = pointwise(1.0, 2.0), gray(1, 0, 2, 0)
+    with pytest.raises(UnitError, match="rank is 'relative' or 'raw', not 'relativ'; did you mean"):
+        cs.project(net, image, "1", rank="relativ")
+    with pytest.raises(UnitError, match="leave it out"):
+        cs.project(net, image, "1", [0], rank="raw")
+    with pytest.raises(DataError, match="scan of other weights"):
+        cs.project(net, image, "1", reference=a_scan(pointwise(1.0, 3.0), 1.0))
+    with pytest.raises(DataError):
+        cs.project(net, image, "1", reference=tmp_path)
+
+
+def test_an_atlas_on_the_command_line(tmp_path):
+    atlas, out = tmp_path / "atlas", tmp_path / "p.json"
+    net = cs.load("base")
+    cs.scan(net, CAT.parent).save(atlas)
+    run = CliRunner().invoke(
+        app, ["project", "base", str(CAT), "--reference", str(atlas), "-o", str(out)]
+    )
+    assert run.exit_code == 0, run.output
+    found = json.loads(out.read_text())
+    assert found["rank"] == "relative"
+    assert found["reference"] == "4 images of samples"
+    assert np.array(found["relative"]).min() > 0
+    run = CliRunner().invoke(app, ["project", "base", str(CAT), "--rank", "raw", "-o", str(out)])
+    assert json.loads(out.read_text())["rank"] == "raw"
+
+
+@pytest.mark.parametrize("name", ["base", "squeezenet1_1", "vgg16_features"])
+def test_bundled_networks_bring_what_their_channels_reach(name):
+    net = cs.load(name)
+    assert net.typical is not None
+    rectified = {n: layer.shape[0] for n, layer in net.layers.items() if layer.op == "rectifier"}
+    assert {n: len(peaks) for n, peaks in net.typical.peaks.items()} == rectified
+    assert cs.load(name, "random", size="3,64,64").typical is None
+
+
+def test_channels_that_light_up_at_every_border_lose():
+    net = cs.load("vgg16_features")
+    layers = {"features.11": 2, "features.13": 65}  # conv3_1, conv3_2, behind the ReLU
+    raw, relative = (
+        cs.project(net, CAT, list(layers), top=1, rank=rank) for rank in ("raw", "relative")
+    )
+    assert raw.channels.tolist() == [list(layers.values())]
+    for channel, at_border in zip(relative.channels[0].tolist(), layers.values(), strict=True):
+        assert channel != at_border
+    rows_columns = relative.position[0]
+    assert ((rows_columns > 1) & (rows_columns < 54)).all()
+    assert (relative.relative > 1.3).all()
