@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Width
+from convscope.cli.options import AsJson, Caption, Memory, Output, Rank, Reference, Width
 from convscope.cli.printing import finish, kept, progress_bar
 
 
@@ -23,6 +23,8 @@ def checkerboard(
     channel: Annotated[
         int | None, typer.Option(help="A feature map of every layer; by default the strongest.")
     ] = None,
+    rank: Rank = None,
+    reference: Reference = None,
     top: Annotated[
         int, typer.Option(help="How many of the strongest feature maps are measured.")
     ] = 8,
@@ -46,11 +48,13 @@ def checkerboard(
     from convscope.methods.budget import Deadline, parse_bytes
     from convscope.methods.checkerboard import checkerboard as look_for_grids
     from convscope.methods.gridding.result import Checkerboard
+    from convscope.methods.ranking import check_rank
     from convscope.network.rules import rule_named
 
     Checkerboard.check(output)
     style(width, caption)
     rule_named(rule)
+    check_rank(rank)
     parse_bytes(memory)
     Deadline(budget)
     net = network.load()
@@ -61,6 +65,8 @@ def checkerboard(
                 images,
                 layer,
                 channel,
+                rank=rank,
+                reference=reference,
                 top=top,
                 rule=rule,
                 budget=budget,

@@ -26,6 +26,17 @@ Output = Annotated[
         help="A figure (.png, .svg, .pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).",
     ),
 ]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        help="What makes a channel strong: relative, its peak over its typical peak (where that is "
+        "known); raw, its peak alone."
+    ),
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option(metavar="ATLAS", help="An atlas of the network, which tells typical peaks."),
+]
 Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
 
 

@@ -11,6 +11,8 @@ from convscope.cli.options import (
     Caption,
     Memory,
     Output,
+    Rank,
+    Reference,
     Width,
 )
 from convscope.cli.printing import finish, progress_bar
@@ -31,17 +33,8 @@ def project(
     select: Annotated[
         str, typer.Option(help="peak: the strongest activation; map: the whole feature map.")
     ] = "peak",
-    rank: Annotated[
-        str | None,
-        typer.Option(
-            help="What makes a channel strong: relative, its peak over its typical peak (where "
-            "that is known); raw, its peak alone."
-        ),
-    ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(metavar="ATLAS", help="An atlas of the network, which tells typical peaks."),
-    ] = None,
+    rank: Rank = None,
+    reference: Reference = None,
     top: Annotated[
         int | None, typer.Option(help="How many of the strongest channels, where none is named.")
     ] = None,

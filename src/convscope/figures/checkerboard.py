@@ -23,6 +23,7 @@ from convscope.figures.sheet import (
 from convscope.figures.style import Style
 from convscope.methods.gridding.result import Checkerboard
 from convscope.methods.gridding.structure import Alternative, StridedLayer
+from convscope.methods.ranking import RANKS
 from convscope.network.rules import RULES
 
 SMALLEST, LARGEST = 190, 448
@@ -275,9 +276,10 @@ def _caption(found: Checkerboard, layout: _Layout, scales: Sequence[DisplayScale
     pictures = (
         "this image" if found.images == 1 else f"{found.images} images, of which one is shown"
     )
+    words = [found.network, rule.name, *([RANKS[found.rank]] if found.rank else [])]
     maps = int((found.channels >= 0).sum(dim=(1, 2)).max()) // found.images
     lines = [
-        f"{found.network}, {rule.name}: the projection of a feature map from each layer, deepest "
+        f"{', '.join(words)}: the projection of a feature map from each layer, deepest "
         f"first, and how uneven it is.",
         f"What in this image drives the map, given the switches. Rule: {rule.name} "
         f"({rule.source}). Zero is mid-grey, each tile on its own scale: ± the "

@@ -19,10 +19,19 @@ from convscope.methods.gridding.structure import (
 )
 from convscope.methods.pictures import Images, read
 from convscope.methods.project import LayerName, chosen_rule, project
+from convscope.methods.ranking import (
+    Reference,
+    check_rank,
+    chosen_rank,
+    clamped,
+    strongest,
+    typical_peaks,
+)
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
 from convscope.network.ops import MaxPool
 from convscope.network.shield import shielded
+from convscope.network.typical import TypicalPeaks
 from convscope.network.visit import visit
 
 TOP = 8
@@ -41,6 +50,8 @@ def checkerboard(
     layer: LayerName | Sequence[LayerName] | None = None,
     channel: int | None = None,
     *,
+    rank: str | None = None,
+    reference: Reference | None = None,
     top: int = TOP,
     rule: str = "deconvnet",
     titles: Sequence[str] | None = None,
@@ -60,6 +71,8 @@ def checkerboard(
         layer: a name in ``net.layers``, or a module; several in a list; by default the network's
             feature maps, one for each convolution or block on its main path.
         channel: the feature map to show and measure, of each layer; None for the strongest ones.
+        rank: which feature maps are the strongest, ``"relative"`` or ``"raw"``, and...
+        reference: ...over what; see :func:`convscope.project`.
         top: how many of the strongest feature maps are measured.
         rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``; see :mod:`convscope.network.rules`.
         titles: one an image; by default the names of the files, or numbers.
@@ -72,7 +85,8 @@ def checkerboard(
         the projections, the structural and the observed numbers.
 
     Raises:
-        UnitError: if there is no such layer or channel, or the layers have no feature maps.
+        UnitError: if there is no such layer, channel or rank, or the layers have no feature maps.
+        DataError: if the reference cannot be read, or is of another network.
         RuleError: if there is no such rule, or it means nothing here.
         ImageError: if the images do not fit.
         ConvscopeError: if the budget is no number of seconds, or *top* not above zero.
@@ -89,14 +103,20 @@ def checkerboard(
     """
     if top < 1:
         raise ConvscopeError(f"the number of feature maps to measure must be at least 1, not {top}")
+    check_rank(rank)
     deadline = budgets.Deadline(budget)
     chosen_rule(net, rule)
     allowed = budgets.parse_bytes(memory)
+    typical = typical_peaks(net, reference)
     net = net.fitting(images)
     checked, names = read(net, images, titles)
     steps = _shown(net, layer)
-    channels = _chosen(net, checked, steps, top, channel)
-    work = _Work(net, checked, steps, channels, rule, allowed, names[0])
+    if channel is None:
+        rank = chosen_rank(net.graph, steps, rank, typical)
+        channels = _strongest(net, checked, steps, top, typical if rank == "relative" else None)
+    else:
+        rank, channels = "", _given(net, len(checked), steps, channel)
+    work = _Work(net, checked, steps, channels, rule, rank, allowed, names[0])
     try:
         work.run(deadline, progress)
     except KeyboardInterrupt:
@@ -132,11 +152,11 @@ class _Work:
 
     def __init__(
         self, net: Network, images: Tensor, steps: list[int], channels: list[Tensor], rule: str,
-        memory: int, title: str,
+        rank: str, memory: int, title: str,
     ) -> None:  # fmt: skip
         self.title = title
         self.net, self.images, self.steps, self.channels = net, images, steps, channels
-        self.rule, self.memory = rule, memory
+        self.rule, self.rank, self.memory = rule, rank, memory
         size = (images.shape[2], images.shape[3])
         self.bands = {band: own for band, own in bands_of(net).items() if band.fits(size)}
         self.meters = [
@@ -196,8 +216,8 @@ class _Work:
             name, count = self.net.graph.steps[index].name, self.net.graph.steps[index].shape[1]
             for part in self._parts(min(SINGLE_UNITS, count)):
                 found = project(
-                    self.net, self.images[part], name, rule=self.rule, top=SINGLE_UNITS,
-                    titles=[""] * len(self.images[part]), memory=self.memory,
+                    self.net, self.images[part], name, rule=self.rule, rank="raw",
+                    top=SINGLE_UNITS, titles=[""] * len(self.images[part]), memory=self.memory,
                 )  # fmt: skip
                 meter.add(found)
         self.of_units[band] = meter.variation()
@@ -242,6 +262,7 @@ class _Work:
             strided=tuple(strided_layers(self.net)),
             findings=tuple(structural_findings(self.net)),
             rule=self.rule,
+            rank=self.rank,
             network=self.net.name,
             images=len(self.images),
             partial=self.stopped,
@@ -293,24 +314,33 @@ def _shown(net: Network, layer: LayerName | Sequence[LayerName] | None) -> list[
     return steps
 
 
-def _chosen(
-    net: Network, images: Tensor, steps: list[int], units: int, channel: int | None
+def _given(net: Network, images: int, steps: list[int], channel: int) -> list[Tensor]:
+    """Return the feature map that was asked for, [N, 1] a layer."""
+    for index in steps:
+        net.check_units(index, (channel,), maps_only=True)
+    return [torch.full((images, 1), channel) for _ in steps]
+
+
+def _strongest(
+    net: Network, images: Tensor, steps: list[int], count: int, typical: TypicalPeaks | None
 ) -> list[Tensor]:
-    """Return the feature maps to project, [N, U] a layer: those with the strongest activation."""
-    counts = {index: net.graph.steps[index].shape[1] for index in steps}
-    if channel is not None:
-        for index in steps:
-            net.check_units(index, (channel,), maps_only=True)
-        return [torch.full((len(images), 1), channel) for _ in steps]
-    found: dict[int, list[Tensor]] = {index: [] for index in steps}
-
-    def rank(index: int, maps: Tensor) -> None:
-        peaks = maps.amax(dim=(2, 3))
-        found[index].append(peaks.topk(min(units, counts[index]), dim=1).indices.cpu())
-
+    """Return the feature maps with the strongest activation, [N, U] a layer."""
+    graph = net.graph
+    looked_at = sorted({*steps, *(clamped(graph, index) for index in steps)})
+    found: dict[int, list[Tensor]] = {index: [] for index in looked_at}
     for image in images:
-        visit(net.graph, image[None], sorted(steps), rank)
-    return [torch.cat(found[index]) for index in steps]
+        visit(
+            graph, image[None], looked_at,
+            lambda index, maps: found[index].append(maps.amax(dim=(2, 3))),
+        )  # fmt: skip
+    peaks = {index: torch.cat(own) for index, own in found.items()}
+    return [
+        strongest(
+            peaks[index], peaks[clamped(graph, index)],
+            None if typical is None else typical.of(graph, index), count,
+        ).cpu()
+        for index in steps
+    ]  # fmt: skip
 
 
 def _table(rows: Sequence[Sequence[float]]) -> Tensor:

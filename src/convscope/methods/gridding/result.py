@@ -57,6 +57,8 @@ class Checkerboard(Result):
         strided: every strided layer of the network.
         findings: those that leave a grid whatever the weights, and what would not.
         rule: the rule of the projections.
+        rank: how the strongest feature maps were found, ``"relative"`` or ``"raw"``; empty where
+            one was given.
         network: the network's name.
         images: the number of images.
         title: what the first image is.
@@ -79,6 +81,7 @@ class Checkerboard(Result):
     strided: tuple[StridedLayer, ...]
     findings: tuple[GridFinding, ...]
     rule: str
+    rank: str
     network: str
     images: int
     title: str
