@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from convscope.figures import plate
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import Style
-from convscope.methods.project import LayerName
 from convscope.methods.scanning.result import Scan
+from convscope.network.layers import LayerName
 
 
 def figure(

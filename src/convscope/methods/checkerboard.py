@@ -18,7 +18,7 @@ from convscope.methods.gridding.structure import (
     variation_at_pixels,
 )
 from convscope.methods.pictures import Images, read
-from convscope.methods.project import LayerName, chosen_rule, project
+from convscope.methods.project import chosen_rule, project
 from convscope.methods.ranking import (
     Reference,
     check_rank,
@@ -29,6 +29,7 @@ from convscope.methods.ranking import (
 )
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
+from convscope.network.layers import LayerName
 from convscope.network.ops import MaxPool
 from convscope.network.shield import shielded
 from convscope.network.typical import TypicalPeaks

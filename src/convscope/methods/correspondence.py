@@ -19,8 +19,8 @@ from convscope.methods.invariance import chosen_layers
 from convscope.methods.occlude.patches import FillValue, fill_for
 from convscope.methods.parts import Part, PartSet, names_of, read_parts
 from convscope.methods.pictures import Images, read
-from convscope.methods.project import LayerName
 from convscope.network import Network
+from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 from convscope.wording import counted

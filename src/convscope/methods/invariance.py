@@ -11,7 +11,6 @@ from convscope.errors import ConvscopeError, Interrupted, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.pictures import Images, read
-from convscope.methods.project import LayerName
 from convscope.methods.randomisation import stages_of
 from convscope.methods.targets import Target, answer_of, class_numbers
 from convscope.methods.transformations import (
@@ -25,6 +24,7 @@ from convscope.methods.transformations import (
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.graph import Graph
+from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 

@@ -22,9 +22,10 @@ from convscope.methods.occlude.patches import (
 )
 from convscope.methods.occlude.work import quantities
 from convscope.methods.pictures import read
-from convscope.methods.project import LayerName, Request, descended
+from convscope.methods.project import Request, descended
 from convscope.methods.projection import Projection
 from convscope.network import Network
+from convscope.network.layers import LayerName
 from convscope.network.rules import RULES
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, resume

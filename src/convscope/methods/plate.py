@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from convscope.errors import UnitError, near_matches
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
-from convscope.methods.project import LayerName, chosen_rule
+from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.consistency import COMPARED
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.strongest import NO_IMAGE
 from convscope.methods.scanning.tiles import Picture, Tile, TileShape, drawn_tiles
 from convscope.methods.scanning.unit import AtlasUnit
+from convscope.network.layers import LayerName
 from convscope.results import Result
 
 CHOICES = ("consistent", "random")

@@ -24,6 +24,7 @@ from convscope.methods.ranking import (
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.cone_descent import Units
+from convscope.network.layers import LayerName
 from convscope.network.ops import Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
 from convscope.network.shield import shielded
@@ -33,7 +34,6 @@ from convscope.network.walk import Ascent, ascend
 
 SELECTIONS = ("peak", "map")
 TOP_OF_A_LAYER, TOP_OF_A_BLOCK = 6, 1
-LayerName = str | nn.Module
 Progress = Callable[[int, int], None]
 """Called with the units done so far and the units in all."""
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from convscope.errors import UnitError
-from convscope.methods.project import LayerName
 from convscope.methods.randomisation import stages_of
 from convscope.methods.targets import Target, answer_of, answers, class_number
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
+from convscope.network.layers import LayerName
 from convscope.network.walk import ascend
 
 

@@ -14,7 +14,7 @@ from convscope.images import Picture
 from convscope.methods import budget as budgets
 from convscope.methods.chance import DRAWS, Chance, noise_like
 from convscope.methods.pictures import read
-from convscope.methods.project import LayerName, chosen_rule
+from convscope.methods.project import chosen_rule
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
 from convscope.methods.randomisation import (
     Stage,
@@ -27,6 +27,7 @@ from convscope.methods.similarity import MEASURES, Prepared, edges, similarities
 from convscope.methods.targets import Target
 from convscope.network import Network
 from convscope.network.graph import Graph
+from convscope.network.layers import LayerName
 from convscope.network.ops import AdaptiveMaxPool, MaxPool
 from convscope.network.rules import RULES, Rule
 from convscope.network.shield import shielded

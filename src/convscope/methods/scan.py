@@ -13,7 +13,6 @@ import torch
 
 from convscope.errors import ConvscopeError, DataError, Interrupted
 from convscope.methods import budget
-from convscope.methods.project import LayerName
 from convscope.methods.scanning.image_pass import ImagePass, images_at_once
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, class_answers, fitted, images_of
@@ -22,6 +21,7 @@ from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.network.constants import weights_hash
+from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
 
 Progress = Callable[[int, int], None]

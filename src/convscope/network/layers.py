@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+from torch import nn
+
 from convscope.network.graph import Graph
 from convscope.network.windows import (
     NO_ROWS,
@@ -19,6 +21,9 @@ from convscope.network.windows import (
     read_by,
     union,
 )
+
+LayerName = str | nn.Module
+"""How a layer is named: as in ``net.layers``, or by a module, which stands for its last layer."""
 
 FAR = 5040
 """A row so far along, and divisible by so much, that a fractional stride shows exactly."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convscope.methods.project import LayerName, chosen_rule
+from convscope.methods.project import chosen_rule
 from convscope.network import Network
+from convscope.network.layers import LayerName
 from convscope.network.ops import MaxPool
 from convscope.network.walk import ascend
 

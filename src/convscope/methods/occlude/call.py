@@ -27,10 +27,11 @@ from convscope.methods.occlude.patches import (
 from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.occlude.work import Job, Preview, Work, ask
 from convscope.methods.pictures import Images, read
-from convscope.methods.project import LayerName, project
+from convscope.methods.project import project
 from convscope.methods.targets import Target
 from convscope.network import Network
 from convscope.network.differences import can_take_differences
+from convscope.network.layers import LayerName
 from convscope.network.rules import rule_named
 from convscope.network.shield import shielded
 

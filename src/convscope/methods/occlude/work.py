@@ -30,10 +30,10 @@ from convscope.methods.occlude.patches import (
     pair_of,
 )
 from convscope.methods.occlude.result import Occlusion
-from convscope.methods.project import LayerName
 from convscope.methods.targets import Target, answer_of, class_numbers
 from convscope.network import Network
 from convscope.network.answer import Answer
+from convscope.network.layers import LayerName
 from convscope.network.walk import ascend
 
 Preview = Callable[[Occlusion], None]

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from convscope.errors import OutputError
 from convscope.methods import budget
-from convscope.methods.project import LayerName
 from convscope.methods.scanning.answers import SUSPECTS
 from convscope.methods.scanning.consistency import COMPARED, consistency
 from convscope.methods.scanning.reductions import Singles
@@ -25,6 +24,7 @@ from convscope.methods.scanning.sources import Images, images_of
 from convscope.methods.scanning.strongest import Booleans, Doubles, Halves, Integers
 from convscope.methods.scanning.tally import LayerTally, Tally, bin_edges
 from convscope.network import Network
+from convscope.network.layers import LayerName
 from convscope.results import Result
 from convscope.wording import counted
 
