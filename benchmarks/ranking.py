@@ -57,7 +57,7 @@ def main() -> None:
 def ties(net: cs.Network, layers: dict[str, int], files: list[Path]) -> None:
     """Print how many channels reach the clamp together, and how often the strongest is tied."""
     steps = list(layers.values())
-    together, tied = dict.fromkeys(layers, 0), 0
+    together, channels_tied, places_tied = dict.fromkeys(layers, 0), 0, 0
     for path in files:
         maps = ascend(net.graph, net.preprocess(path), [*steps, *(
             clamped(net.graph, step) for step in steps
@@ -66,15 +66,16 @@ def ties(net: cs.Network, layers: dict[str, int], files: list[Path]) -> None:
             before = maps[clamped(net.graph, step)].flatten(2)[0]
             best = before.amax(1)
             together[name] += int((maps[step].amax((2, 3)) == 6).sum())
-            tied += int((best == best.max()).sum() > 1)
-            tied += int((before[best.argmax()] == best.max()).sum() > 1)
+            channels_tied += int((best == best.max()).sum() > 1)
+            places_tied += int((before[best.argmax()] == best.max()).sum() > 1)
     most = sorted(layers, key=lambda name: -together[name])[:5]
     for name in most:
         channels = net.layers[name].shape[0]
         print(f"{name}: {together[name] / len(files):.0f} of {channels} channels at 6 a picture")
     count = len(layers) * len(files)
     print(f"{sum(together.values()) / count:.1f} channels at 6 a layer and picture, "
-          f"in {count} the strongest is tied {tied} times")  # fmt: skip
+          f"in {count} two channels are the strongest {channels_tied} times, and two "
+          f"places of the strongest {places_tied} times")  # fmt: skip
 
 
 class SomeFiles:
