@@ -54,7 +54,7 @@ def test_relative_is_over_the_median_peak_of_the_reference():
     assert (relative.to_dict()["rank"], relative.to_dict()["reference"]) == (
         "relative", f"3 images of {reference.data}",
     )  # fmt: skip
-    assert "ranked by peak over its typical peak" in words(relative)
+    assert "ranked by peak over typical peak" in words(relative)
     assert "ranked by peak:" in words(raw)
     assert "peak 3 (2.8×)" in words(relative)
 

@@ -281,7 +281,7 @@ def _foot(p: Projection, n: int, k: int, tile: Tile) -> tuple[str, str]:
     if not p.cropped(n, k).any():
         shown = "nothing arrives" if peak > 0 else "not active"
     relative = p.relative[n, k].item()
-    times = "" if isnan(relative) else f" ({relative:.1f}×)"
+    times = "" if isnan(relative) else f" ({relative:.{1 if relative < 10 else 0}f}×)"
     return f"peak {number(peak)}{times}", shown
 
 

@@ -17,7 +17,7 @@ from convscope.network.ops import Rectifier
 from convscope.network.typical import TypicalPeaks
 from convscope.wording import counted
 
-RANKS = {"relative": "ranked by peak over its typical peak", "raw": "ranked by peak"}
+RANKS = {"relative": "ranked by peak over typical peak", "raw": "ranked by peak"}
 """The ways to rank, and what a picture says of each."""
 
 Reference = Scan | str | os.PathLike[str]
