@@ -106,3 +106,18 @@ def test_every_public_name_says_what_it_takes_or_shows_it(name):
 def test_no_page_of_how_to_is_without_a_heading():
     for page in PAGES:
         assert (ROOT / page).read_text("utf-8").startswith("# "), page
+
+
+def test_a_change_goes_where_contributing_says():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    table = text.split("## Where a change goes")[1].split("## ")[0]
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| a")]
+    assert len(rows) == 12
+    for row in rows:
+        files = [
+            name for name in re.findall(r"`([\w/]+\.py)`", " ".join(row)) if "NAME" not in name
+        ]
+        assert len(files) + ("NAME.py" in row[1]) <= 2
+        contents = [(ROOT / "src/convscope" / name).read_text("utf-8") for name in files]
+        for registry in re.findall(r"`([A-Z_]{4,})`", " ".join(row)):
+            assert any(f"{registry} = " in text or f"{registry}: " in text for text in contents)

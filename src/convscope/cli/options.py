@@ -9,10 +9,6 @@ if TYPE_CHECKING:
     from convscope.methods.scanning.sources import Images
     from convscope.network import Network
 
-PICTURES = (".png", ".svg", ".pdf")
-FILMS = (".gif", ".mp4")
-ARRAYS = (".npz",)
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
 Width = Annotated[
     str, typer.Option(help="Of the figure: column, text, slide, or inches; letters stay legible.")

@@ -11,15 +11,7 @@ import typer
 
 from convscope.arguments import misshapen
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import (
-    PICTURES,
-    AsJson,
-    Caption,
-    Memory,
-    Width,
-    open_images,
-    say_least,
-)
+from convscope.cli.options import AsJson, Caption, Memory, Width, open_images, say_least
 from convscope.cli.printing import finish, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
@@ -121,8 +113,10 @@ class _Written:
 
     def write(self, found: "Scan", names: "ModelNames") -> None:
         """Write an atlas, or a file."""
+        from convscope.results import FIGURES
+
         options: dict[str, Any] = (
-            {"rule": self.rule} if self.output.suffix.lower() in PICTURES else {}
+            {"rule": self.rule} if self.output.suffix.lower() in FIGURES else {}
         )
         with progress_bar("drawing") as advance:
             if not self.output.suffix:

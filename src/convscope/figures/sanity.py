@@ -41,8 +41,10 @@ NARROW = 5.0
 """Inches below which only what differs most is drawn, so that it stays a page high."""
 HEAD = 0.3
 CHART, CHART_FOOT, CHART_SIDE = 1.5, 0.5, 0.46
-COLOURS = {"deconvnet": "#0b5cad", "guided": "#d2691e", "gradient": "#2a7f3f"}
-DASHES = {"deconvnet": "-", "guided": (0, (5, 2)), "gradient": (0, (1.5, 1.5))}
+CURVES = (
+    ("#0b5cad", "-"), ("#d2691e", (0, (5, 2))), ("#2a7f3f", (0, (1.5, 1.5))), ("#7b3294", "-."),
+)  # fmt: skip
+"""Colours and dashes of the rules, in their order."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
     known = np.isfinite(mean)
     stages = np.arange(1, len(mean) + 1)[known]
     mean, deviation = mean[known], deviation[known]
-    colour = COLOURS[rule]
+    colour, dashes = CURVES[list(RULES).index(rule) % len(CURVES)]
     several = np.isfinite(deviation)
     low, high = mean - deviation, mean + deviation
     axes.fill_between(stages, low, high, several, color=colour, alpha=0.18, linewidth=0)
@@ -234,11 +236,11 @@ def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
     # With nothing re-initialised a picture is itself.
     x, y = np.concatenate([[0], stages]), np.concatenate([[1.0], mean])
     marker = "." if found.partial else ""  # lines span what was not computed
-    axes.plot(x, y, color=colour, linestyle=DASHES[rule], label=rule, linewidth=1.5, marker=marker)
+    axes.plot(x, y, color=colour, linestyle=dashes, label=rule, linewidth=1.5, marker=marker)
     noise = found.noise(rule, measure).numpy()
     label = "thin: noise" if rule == found.rules[-1] else None
     axes.plot(
-        stages, noise[known], color=colour, alpha=0.45, linewidth=0.9, linestyle=DASHES[rule],
+        stages, noise[known], color=colour, alpha=0.45, linewidth=0.9, linestyle=dashes,
         label=label,
     )  # fmt: skip
 

@@ -118,9 +118,11 @@ class Sheet:
 
         """
         ending = Path(file).suffix.lower() if isinstance(file, str | os.PathLike) else ".png"
-        place = {".pdf": "Subject"}.get(ending, "Description")
+        place = {".png": "Description", ".svg": "Description", ".pdf": "Subject"}.get(ending)
         with any_letters(), rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
-            self.figure.savefig(file, format=ending[1:], metadata={place: self.words})
+            self.figure.savefig(
+                file, format=ending[1:], metadata={place: self.words} if place else None
+            )
 
     def axes(self, left: float, top: float, width: float, height: float | None = None) -> Axes:
         """Return axes, square ones where no height is given, on whole dots."""

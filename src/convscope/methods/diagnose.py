@@ -59,6 +59,9 @@ FIELD_IMAGES = 8
 SPREADING = (dead.KIND, dominating.KIND, exploding.KIND, saturation.KIND)
 """Findings that change what the layers above are given."""
 
+LAYER_FINDINGS = (duplicates.find, saturation.find)
+"""What is looked for in each layer by itself, given it and the thresholds."""
+
 ONE_ANSWER = 0.9
 """A network that gives nearly every image the same answer does not show what a layer does."""
 
@@ -358,11 +361,8 @@ class _Work:
     def _with_units(self, layer: ExaminedLayer, found: list[Finding]) -> list[Finding]:
         """Return *found* with what is wrong in one layer, or follows there from what is below."""
         limits = self.thresholds
-        own = [
-            *duplicates.find(layer, limits),
-            *saturation.find(layer, limits),
-            *exploding.find(layer, self._level_below(layer), limits),
-        ]
+        own = [finding for find in LAYER_FINDINGS for finding in find(layer, limits)]
+        own += exploding.find(layer, self._level_below(layer), limits)
         causes = self._causes(layer, found)
         consequences = []
         for finding in dead.find(layer, limits):
