@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from convscope.display import beyond, display_scale, presentable, to_display
+from convscope.display import Display, display_scale, to_display
 from convscope.figures.lettering import one_line, shortened, width_of, wrapped
 from convscope.figures.sheet import (
     FOOT_POINTS,
@@ -22,6 +22,7 @@ from convscope.figures.sheet import (
     picture_of,
 )
 from convscope.figures.style import Style
+from convscope.figures.tile import Tile
 from convscope.methods.compare_matching import LayerMatch
 from convscope.methods.compare_result import MatchedPairs, NetworkComparison
 from convscope.methods.projection import Projection
@@ -225,22 +226,14 @@ def _draw_unit(
 ) -> None:
     """Draw the patch of a unit and, beside it, what drives it there."""
     left, top = corner
-    first, begin, last, end = p.window[k, 0].tolist()
     picture = picture_of(p.preprocess.to_pixels(p.images[k : k + 1].cpu()))[0]
-    values = presentable(p.cropped(k, 0))
-    scale = display_scale(values)
-    field = p.receptive_fields[0]
-    rows = beyond(first, last, picture.shape[0], field[0])
-    columns = beyond(begin, end, picture.shape[1], field[1])
-    for place, tile in enumerate((picture[first:last, begin:end], to_display(values, scale))):
-        axes = sheet.axes(left + place * (side + TILE_GAP), top, side)
-        extent = (begin - 0.5, end - 0.5, last - 0.5, first - 0.5)
-        axes.imshow(tile, interpolation="nearest", extent=extent)
-        frame_tile(axes, (rows[0], columns[0], rows[1], columns[1]), colour)
+    tile = Tile.of_projection(p, k, 0, picture, Display())
+    for place, shown in enumerate((tile.patch, tile.projection)):
+        tile.draw(sheet, shown, (left + place * (side + TILE_GAP), top, side), (colour, "solid"))
     wide = 2 * side + TILE_GAP
     title = shortened(one_line(f"{p.layers[0]}, {p.names[k][0]}"), wide, FOOT_POINTS)
     sheet.write(title, left, top - 0.04, FOOT_POINTS, ha="left", va="bottom", colour=colour)
-    foot = f"peak {number(float(p.activation[k, 0]))}, ±{number(scale.limit)}"
+    foot = f"peak {number(float(p.activation[k, 0]))}, ±{number(tile.scale.limit)}"
     # A long file name gives way, never a number; where little is left of it, all of it.
     room = wide - width_of(f"{foot}; ", FOOT_POINTS)
     if room > 0.7:

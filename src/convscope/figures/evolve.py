@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
-from torch import Tensor
 
-from convscope.display import DisplayScale, beyond, display_scale, presentable, to_display
+from convscope.display import DisplayScale, presentable
 from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
     FOOT_POINTS,
@@ -16,12 +14,12 @@ from convscope.figures.sheet import (
     LINE_SPACING,
     MARGIN,
     Sheet,
-    frame_tile,
     line_of,
     number,
     picture_of,
 )
 from convscope.figures.style import Style
+from convscope.figures.tile import Tile
 from convscope.network.rules import RULES
 from convscope.study.evolve import Evolution, FilterEvolution
 from convscope.wording import counted
@@ -39,8 +37,6 @@ CURVES, AXIS = 1.9, 2 * LINE + 0.16
 SAMPLE, NAMES_APART = 0.45, 0.15
 SAME, CHANGED = "#8c8c8c", "#d62728"
 
-Window = tuple[int, int, int, int]
-
 
 @dataclass(frozen=True)
 class Row:
@@ -49,25 +45,22 @@ class Row:
     Attributes:
         layer: its name.
         channel: the filter's.
-        patches: [h, w, 3] in 0..1, what it reads of its strongest image.
-        projections: [C, h, w], what drives it there, in pixel units.
-        scales: of these.
+        tiles: what it reads of its strongest image, and what drives it there.
         activations: the strongest.
         changed: whether the image is another than at the entry before.
-        windows: top, left, bottom, right of what is shown, in its image.
-        frames: the same with what of the receptive field lies beyond the image.
 
     """
 
     layer: str
     channel: int
-    patches: list[npt.NDArray[np.float64]]
-    projections: list[Tensor]
-    scales: list[DisplayScale]
+    tiles: list[Tile]
     activations: list[float]
     changed: list[bool]
-    windows: list[Window]
-    frames: list[Window]
+
+    @property
+    def scales(self) -> list[DisplayScale]:
+        """The scale of each projection."""
+        return [tile.scale for tile in self.tiles]
 
     @classmethod
     def of(cls, found: Evolution, own: FilterEvolution, moments: Sequence[int]) -> "Row":
@@ -75,32 +68,17 @@ class Row:
         at = list(moments)
         pictures = picture_of(found.preprocess.to_pixels(own.images[at].cpu()))
         pixels = presentable(found.preprocess.difference_to_pixels(own.pixels[at].cpu()))
-        windows = own.window[at].tolist()
-        projections = [
-            values[:, top:bottom, left:right]
-            for values, (top, left, bottom, right) in zip(pixels, windows, strict=True)
-        ]
+        tiles = [
+            Tile.of(picture, values[:, top:bottom, left:right], (top, left, bottom, right),
+                    own.receptive_field)
+            for picture, values, (top, left, bottom, right) in zip(
+                pictures, pixels, own.window[at].tolist(), strict=True
+            )
+        ]  # fmt: skip
         numbers = own.number[at].tolist()
-        height, width = pictures.shape[1:3]
-        field = own.receptive_field
-        edges = [
-            (beyond(top, bottom, height, field[0]), beyond(left, right, width, field[1]))
-            for top, left, bottom, right in windows
-        ]
-        return cls(
-            layer=one_line(own.layer),
-            channel=own.channel,
-            patches=[
-                picture[top:bottom, left:right]
-                for picture, (top, left, bottom, right) in zip(pictures, windows, strict=True)
-            ],
-            projections=projections,
-            scales=[display_scale(values) for values in projections],
-            activations=own.activation[at].tolist(),
-            changed=[False, *(a != b for a, b in pairwise(numbers))],
-            windows=[(top, left, bottom, right) for top, left, bottom, right in windows],
-            frames=[(rows[0], columns[0], rows[1], columns[1]) for rows, columns in edges],
-        )
+        changed = [False, *(a != b for a, b in pairwise(numbers))]
+        layer, activations = one_line(own.layer), own.activation[at].tolist()
+        return cls(layer, own.channel, tiles, activations, changed)
 
 
 def figure(found: Evolution, style: Style) -> Sheet:
@@ -176,13 +154,10 @@ def draw_pair(
 ) -> None:
     """Draw a patch and, below it, its projection, each *side* inches wide and framed."""
     left, top = corner
-    shown = to_display(row.projections[moment], row.scales[moment])
-    first, begin, last, end = row.windows[moment]
-    for place, picture in ((top, row.patches[moment]), (top + side + GAP / 2, shown)):
-        axes = sheet.axes(left, place, side)
-        extent = (begin - 0.5, end - 0.5, last - 0.5, first - 0.5)
-        axes.imshow(picture, interpolation="nearest", extent=extent)
-        frame_tile(axes, row.frames[moment], CHANGED if row.changed[moment] else SAME)
+    tile, colour = row.tiles[moment], CHANGED if row.changed[moment] else SAME
+    tile.draw(sheet, tile.patch, (left, top, side), (colour, "solid"))
+    below = top + side + GAP / 2
+    tile.draw(sheet, tile.projection, (left, below, side), (colour, "solid"))
 
 
 def name_lines(found: Evolution, room: float) -> list[list[tuple[int, str]]]:

@@ -1,7 +1,7 @@
 """Text cut and wrapped to a width, so that none of it meets its neighbour or leaves the figure."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 
@@ -81,27 +81,38 @@ def _without_middle(text: str, kept: int) -> str:
     return text[:head] + ELLIPSIS + text[len(text) - (kept - head) :]
 
 
-def wrapped(text: str, inches: float, points: float, weight: str = "normal") -> list[str]:
-    """Return *text* in lines no wider than *inches*, broken at spaces where there are any.
+def wrapped(
+    text: str,
+    room: float,
+    points: float,
+    weight: str = "normal",
+    width: Callable[[str, float, str], float] = width_of,
+) -> list[str]:
+    """Return *text* in lines no wider than *room*, broken at spaces where there are any.
+
+    Args:
+        text: on one line.
+        room: inches, or what *width* returns.
+        points: size of the letters.
+        weight: of the letters.
+        width: measures a text, its size and its weight.
 
     >>> wrapped("zero is mid-grey", 0.5, 7)
     ['zero is', 'mid-grey']
+
     """
+
+    def fits(part: str) -> bool:
+        return width(part, points, weight) <= room
+
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".lstrip()
-        if width_of(longer, points, weight) <= inches:
+        if fits(longer):
             lines[-1] = longer
-        else:
-            lines.append(word)
-            while width_of(lines[-1], points, weight) > inches and len(lines[-1]) > 1:
-                lines[-1:] = _broken(lines[-1], inches, points, weight)
+            continue
+        lines.append(word)
+        while not fits(last := lines[-1]) and len(last) > 1:
+            cut = next((n for n in range(len(last) - 1, 1, -1) if fits(last[:n])), 1)
+            lines[-1:] = last[:cut], last[cut:]
     return [line for line in lines if line]
-
-
-def _broken(word: str, inches: float, points: float, weight: str) -> tuple[str, str]:
-    """Return a word that is wider than a line in two parts, of which the first fits."""
-    fits = next(
-        (n for n in range(len(word) - 1, 1, -1) if width_of(word[:n], points, weight) <= inches), 1
-    )
-    return word[:fits], word[fits:]

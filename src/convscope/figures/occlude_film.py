@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from convscope.figures.film import Film, Frame
-from convscope.figures.lettering import one_line
+from convscope.figures.lettering import one_line, wrapped
 from convscope.figures.occlude import class_name
 from convscope.figures.sheet import picture_of
 from convscope.methods.occlude.result import Occlusion, Occlusions
@@ -54,6 +54,10 @@ def _shown(o: Occlusion, most: int) -> npt.NDArray[np.int64]:
 def _foot(o: Occlusion, shown: int) -> Image.Image:
     """Return what stands below every frame: what the film is, and in red what it must say."""
     font, room = ImageFont.load_default(FOOT), SIDE + BESIDE - 2 * EDGE
+
+    def width(text: str, *_: object) -> float:
+        return font.getlength(text)
+
     facts = (
         o.network, o.title, f"{o.part} ({o.fill})",
         f"layer {o.layer}" if o.layer else "",
@@ -61,27 +65,16 @@ def _foot(o: Occlusion, shown: int) -> Image.Image:
         f"{shown} of {o.computed.numel()} positions",
     )  # fmt: skip
     told = ((", ".join(filter(None, facts)), INK), ("; ".join(o.notes), WARNING))
-    lines = [(line, ink) for text, ink in told for line in _wrapped(one_line(text), font, room)]
+    lines = [
+        (line, ink)
+        for text, ink in told
+        for line in wrapped(one_line(text), room, FOOT, width=width)
+    ]
     foot = Image.new("RGB", (SIDE + BESIDE, len(lines) * LINE + EDGE), "white")
     draw = ImageDraw.Draw(foot)
     for place, (line, ink) in enumerate(lines):
         draw.text((EDGE, EDGE / 2 + place * LINE), line, ink, font)
     return foot
-
-
-def _wrapped(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float
-) -> list[str]:
-    """Return text in lines no wider than *room* pixels; a longer word is cut."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if font.getlength(longer) <= room:
-            lines[-1] = longer
-        else:
-            fits = (n for n in range(len(word), 0, -1) if font.getlength(word[:n]) <= room)
-            lines.append(word[: next(fits)])
-    return [line for line in lines if line]
 
 
 def _above(frame: Image.Image, foot: Image.Image, height: int) -> Frame:

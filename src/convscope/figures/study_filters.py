@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from torch import Tensor
 
-from convscope.display import DisplayScale, beyond, display_scale, to_display
+from convscope.display import Display, display_scale, to_display
 from convscope.figures.lettering import shortened
 from convscope.figures.sheet import (
     FOOT_POINTS,
     MARGIN,
     NOTE_POINTS,
     Sheet,
-    frame_tile,
     number,
     picture_of,
 )
 from convscope.figures.style import Style
-from convscope.images import Preprocess
+from convscope.figures.tile import Tile
 from convscope.network.rules import RULES
 from convscope.study.filters import StrongestFilters
 from convscope.study.study_result import Study, VariantResult
@@ -33,26 +33,8 @@ NARROWEST = 1.4
 LARGEST_TILE, SMALL_TILE = 0.98, 0.235
 QUIET, STRUCK = "#8c8c8c", "#d62728"
 
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float64]
-Window = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """One picture and where it lies in the image that it was cut from.
-
-    Attributes:
-        shown: [h, w, 3].
-        window: top, left, bottom, right of what is shown.
-        frame: the same of the whole receptive field, which may reach beyond the image.
-        clipped: share of the values beyond the scale.
-
-    """
-
-    shown: Pixels
-    window: Window
-    frame: Window
-    clipped: float = 0.0
+Shown = tuple[Tile, npt.NDArray[Any]]
+"""A tile, and which of its pictures is drawn."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +91,8 @@ def weights(found: Study, style: Style) -> Sheet:
         for n, (values, dead) in enumerate(zip(own.weights, own.dead.tolist(), strict=True)):
             line, column = divmod(n, columns)
             corner = left + column * pitch, top + head + line * pitch
-            _draw(sheet, corner, SMALL_TILE, _weights_tile(values), QUIET)
+            axes = _draw(sheet, corner, SMALL_TILE, _weights_tile(values))
             if dead:
-                axes = sheet.figure.axes[-1]
                 axes.plot([0, 1], [0, 1], color=STRUCK, transform=axes.transAxes)
     return sheet
 
@@ -123,7 +104,7 @@ def first(found: Study, style: Style) -> Sheet:
             [_weights_tile(weights), *tiles]
             for weights, tiles in zip(
                 result.shown.weights.weights,
-                _patch_and_projection(result.shown.first, found.preprocess),
+                _patch_and_projection(result.shown.first),
                 strict=False,
             )
         ]
@@ -136,7 +117,7 @@ def first(found: Study, style: Style) -> Sheet:
 def last(found: Study, style: Style) -> Sheet:
     """Draw the last convolution's strongest filters: image patch and projection."""
     own = [result.shown.last for result in found.results]
-    rows = [_patch_and_projection(one, found.preprocess) for one in own]
+    rows = [_patch_and_projection(one) for one in own]
     return _strongest(found, style, own, rows, ("patch", "projection"), len(found.layers))
 
 
@@ -144,7 +125,7 @@ def _strongest(
     found: Study,
     style: Style,
     filters: Sequence[StrongestFilters],
-    rows: Sequence[Sequence[Sequence[_Tile]]],
+    rows: Sequence[Sequence[Sequence[Shown]]],
     words: Sequence[str],
     layer_number: int,
 ) -> Sheet:
@@ -162,63 +143,43 @@ def _strongest(
         for k, row in enumerate(block_rows):
             above = top + HEAD + k * (tile + FOOT)
             for column, shown in enumerate(row):
-                _draw(sheet, (left + column * (tile + GAP), above), tile, shown, QUIET)
+                _draw(sheet, (left + column * (tile + GAP), above), tile, shown)
             foot = f"channel {one.channels[k]}, peak {number(one.strength[k].item())}"
             fitted = shortened(foot, wide, FOOT_POINTS)
             sheet.write(fitted, left, above + tile + 0.03, FOOT_POINTS, ha="left", va="top")
     return sheet
 
 
-def _draw(sheet: Sheet, corner: tuple[float, float], side: float, tile: _Tile, colour: str) -> None:
-    axes = sheet.axes(*corner, side)
-    top, left, bottom, right = tile.window
-    axes.imshow(
-        tile.shown,
-        interpolation="nearest",
-        extent=(left - 0.5, right - 0.5, bottom - 0.5, top - 0.5),
-    )
-    frame_tile(axes, tile.frame, colour)
-    for spine in axes.spines.values():
-        spine.set_linewidth(0.6)
+def _draw(sheet: Sheet, corner: tuple[float, float], side: float, shown: Shown) -> Axes:
+    tile, picture = shown
+    axes = tile.draw(sheet, picture, (*corner, side), (QUIET, "solid"))
+    axes.spines[:].set_linewidth(0.6)
+    return axes
 
 
-def _weights_tile(weights: Tensor) -> _Tile:
+def _weights_tile(weights: Tensor) -> Shown:
     """Return a filter [3, h, w] as colours around mid-grey, on its own scale."""
     scale = display_scale(weights, 1.0)
-    window = (0, 0, *weights.shape[1:])
-    return _Tile(to_display(weights, scale), window, window)
+    window, painted = (0, 0, *weights.shape[1:]), to_display(weights, scale)
+    return Tile(painted, painted, window, window, scale), painted
 
 
-def _patch_and_projection(found: StrongestFilters, preprocess: Preprocess) -> list[list[_Tile]]:
+def _patch_and_projection(found: StrongestFilters) -> list[list[Shown]]:
     """Return for each filter the image patch of its peak and the projection beside it."""
-    p = found.projection
-    pictures = picture_of(preprocess.to_pixels(found.images.cpu()))
-    differences = preprocess.difference_to_pixels(p.pixels[:, 0].cpu())
-    tiles = []
-    for k, picture in enumerate(pictures):
-        top, left, bottom, right = p.window[k, 0].tolist()
-        height, width = picture.shape[:2]
-        first_row, end_row = beyond(top, bottom, height, p.receptive_field[0])
-        first_column, end_column = beyond(left, right, width, p.receptive_field[1])
-        window = (top, left, bottom, right)
-        frame = (first_row, first_column, end_row, end_column)
-        values = differences[k, :, top:bottom, left:right]
-        scale: DisplayScale = display_scale(values)
-        tiles.append(
-            [
-                _Tile(picture[top:bottom, left:right], window, frame),
-                _Tile(to_display(values, scale), window, frame, scale.clipped),
-            ]
-        )
-    return tiles
+    pictures = picture_of(found.projection.preprocess.to_pixels(found.images.cpu()))
+    tiles = [
+        Tile.of_projection(found.projection, k, 0, picture, Display())
+        for k, picture in enumerate(pictures)
+    ]
+    return [[(tile, tile.patch), (tile, tile.projection)] for tile in tiles]
 
 
 def _caption(
-    found: Study, filters: StrongestFilters, tiles: Sequence[_Tile], layer_number: int
+    found: Study, filters: StrongestFilters, tiles: Sequence[Shown], layer_number: int
 ) -> list[str]:
     rule = RULES[filters.projection.rule]
     height, width = filters.projection.receptive_field
-    share = max(tile.clipped for tile in tiles)
+    share = max(tile.scale.clipped for tile, _ in tiles)
     lines = [
         f"The strongest filters of layer {layer_number}, and what in a held-out image drives each.",
         f"Strongest first, by the mean over {found.held_out:,} held-out images of the peak, of the "
@@ -229,7 +190,7 @@ def _caption(
         f"{share:.2%} of a projection's values are clipped. Activations of two nets have no common "
         f"scale: compare mean peaks within a column only.",
     ]
-    if any(tile.frame != tile.window for tile in tiles):
+    if any(tile.frame != tile.window for tile, _ in tiles):
         lines.append("Hatched: the receptive field reaches beyond the image.")
     return lines
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from convscope.display import Display, DisplayScale, beyond, to_display
@@ -96,7 +98,7 @@ class Tile:
         place: tuple[float, float, float],
         line: tuple[str, str],
         down: float = 0.5,
-    ) -> None:
+    ) -> Axes:
         """Draw the patch or the projection in a square, each pixel as a square of whole dots.
 
         Args:
@@ -121,6 +123,19 @@ class Tile:
             aspect="auto",
         )
         frame_tile(axes, self.frame, *line)
+        return axes
+
+    def framed(self, shown: Pixels) -> npt.NDArray[np.uint8]:
+        """Return the patch or the projection at the frame's size, transparent beyond the image."""
+        top, left, bottom, right = self.window
+        framed = np.zeros((*self.size, 4), np.uint8)
+        rows, columns = (
+            slice(a - o, b - o)
+            for a, b, o in ((top, bottom, self.frame[0]), (left, right, self.frame[1]))
+        )
+        framed[rows, columns, :3] = shown if shown.dtype == np.uint8 else np.rint(255 * shown)
+        framed[rows, columns, 3] = 255
+        return framed
 
 
 def whole_factor(room: float, pixels: int) -> int:
