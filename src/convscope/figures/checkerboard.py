@@ -153,7 +153,7 @@ def _draw_layer(
     _show(axes, small, scale, (0, 0, tile.shape[1], tile.shape[2]))
     below = top + layout.height
     if layout.close and tile.any():
-        row, column = _busiest(tile, layout.close)
+        row, column = busiest(tile, layout.close)
         end = row + layout.close, column + layout.close
         axes.add_patch(
             Rectangle(
@@ -188,7 +188,7 @@ def _show(axes: Axes, tile: Tensor, scale: DisplayScale, place: tuple[int, int, 
     axes.set_axis_off()
 
 
-def _busiest(tile: Tensor, side: int) -> tuple[int, int]:
+def busiest(tile: Tensor, side: int) -> tuple[int, int]:
     """Return the corner of the square in which most of a projection's energy lies."""
     energy = tile.square().sum(dim=0, keepdim=True)[None].double()
     sums = functional.avg_pool2d(energy, side, stride=1)[0, 0]

@@ -131,15 +131,15 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
     limits = [_Limits.of([row]) for row in rows]
     if scale == "shared":
         limits = [_Limits.of(rows)] * len(rows)
-    panels = [_panels(row, own) for row, own in zip(rows, limits, strict=True)]
-    layouts = [_Layout.of(style.width, [panel.below for panel in own]) for own in panels]
+    drawn = [panels(row, own) for row, own in zip(rows, limits, strict=True)]
+    layouts = [_Layout.of(style.width, [panel.below for panel in own]) for own in drawn]
     tops = list(accumulate((one.height + BETWEEN for one in layouts), initial=MARGIN))
     dots = PROOF_DOTS[0] if layouts[0].tile >= FINE else PROOF_DOTS[-1]
     sheet = Sheet.made_for(
         style.width, tops[-1] - BETWEEN, _caption(rows, scale), one_line("; ".join(result.notes)),
         [top - BETWEEN for top in tops[1:]], style.caption, dots,
     )  # fmt: skip
-    for top, title, own, layout in zip(tops, _headings(rows), panels, layouts, strict=False):
+    for top, title, own, layout in zip(tops, _headings(rows), drawn, layouts, strict=False):
         text = shortened(title, style.width - 2 * MARGIN, NOTE_POINTS)
         sheet.write(text, MARGIN, top, NOTE_POINTS, ha="left", va="top", warns=False)
         for place, panel in enumerate(own):
@@ -201,7 +201,7 @@ def _heat(occlusion: Occlusion) -> npt.NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class _Panel:
+class Panel:
     """A picture with its title and what stands below it."""
 
     title: str
@@ -226,6 +226,7 @@ class _Panel:
         return BELOW if self.colours else 0.05
 
     def draw(self, sheet: Sheet, left: float, top: float, layout: _Layout) -> None:
+        """Draw it with its picture's left and top, in inches, there."""
         axes = sheet.axes(left, top, layout.tile)
         axes.set_axis_off()
         lines = self.title.split("\n")
@@ -304,22 +305,24 @@ def _letters(o: Occlusion) -> dict[str, str]:
     return dict(zip((name for name, is_there in there.items() if is_there), "abcdef", strict=False))
 
 
-def _panels(o: Occlusion, limits: _Limits) -> list[_Panel]:
+def panels(o: Occlusion, limits: _Limits | None = None) -> list[Panel]:
+    """Return the panels of an occlusion, by default on scales of its own."""
+    limits = limits or _Limits.of([o])
     letters = _letters(o)
     both = torch.stack([o.image, o.hidden(o.telling)])
     pictures = picture_of(o.preprocess.to_pixels(both))
     top, left, bottom, right = o.positions.view(-1, 4)[o.telling].tolist()
     lowered = {"probability": "logit", "activation": "unit"}.get(o.kind, "number")
-    panels = [
-        _Panel(
+    found = [
+        Panel(
             f"({letters['patch']}) the {o.part}\nthat lowers the {lowered} most",
             pictures[1],
             frame=(top, left, bottom, right),
         )
     ]
     if o.activation is not None:
-        panels.append(
-            _Panel(
+        found.append(
+            Panel(
                 f"({letters['unit']}) {one_line(str(o.layer))} channel {o.channel},\n"
                 f"{number(o.clean['activation'])} unoccluded",
                 _laid(o, o.activation), VALUES, limits.activation, "sum of the map", dots=_dots(o),
@@ -329,8 +332,8 @@ def _panels(o: Occlusion, limits: _Limits) -> list[_Panel]:
         shown, tile = _shown_projection(o)
         title = f"({letters['projection']}) its projection, ±{number(tile.limit)}"
         told = _agreement(o)
-        panels.append(
-            _Panel(f"{title}\n{told}", to_display(shown, tile), whole=True, pale=not o.agrees)
+        found.append(
+            Panel(f"{title}\n{told}", to_display(shown, tile), whole=True, pale=not o.agrees)
         )
     if o.kind in ("probability", "number"):
         name, clean = _target_name(o), o.clean[o.kind]
@@ -339,23 +342,23 @@ def _panels(o: Occlusion, limits: _Limits) -> list[_Panel]:
         )
         own = limits.probability if o.kind == "probability" else limits.number
         unit = "probability" if o.kind == "probability" else "the number"
-        panels.append(
-            _Panel(
+        found.append(
+            Panel(
                 f"({letters['target']}) {title} unoccluded",
                 _laid(o, o.values(o.kind)), VALUES, own, unit, dots=_dots(o),
             )
         )  # fmt: skip
     if "classes" in letters:
-        panels.append(_classes_panel(o, letters["classes"], pictures[0]))
+        found.append(_classes_panel(o, letters["classes"], pictures[0]))
     covers = "patches" if o.masks is None else "masks"
-    panels.append(
-        _Panel(
+    found.append(
+        Panel(
             f"({letters['drop']}) mean drop under\nthe {covers} on each pixel",
             _heat(o), DROPS, (-limits.heat, limits.heat), f"drop of the {o.kind}",
             under=pictures[0],
         )
     )  # fmt: skip
-    return panels
+    return found
 
 
 def _agreement(o: Occlusion) -> str:
@@ -377,7 +380,7 @@ def _dots(o: Occlusion) -> npt.NDArray[np.int64] | None:
     return np.argwhere(o.computed.numpy()) if _is_estimated(o) else None
 
 
-def _classes_panel(o: Occlusion, letter: str, picture: npt.NDArray[np.float64]) -> _Panel:
+def _classes_panel(o: Occlusion, letter: str, picture: npt.NDArray[np.float64]) -> Panel:
     """Return the panel of the most probable class at each position, with its legend.
 
     The classes lie on the image in grey: each pixel has that of the nearest patch's middle.
@@ -404,7 +407,7 @@ def _classes_panel(o: Occlusion, letter: str, picture: npt.NDArray[np.float64]) 
         predicted[rows][:, columns, None] < 0, 1.0,
         grey + OPAQUE * (painted[rows][:, columns] - grey),
     )  # fmt: skip
-    return _Panel(f"({letter}) most probable class", laid, legend=tuple(legend))
+    return Panel(f"({letter}) most probable class", laid, legend=tuple(legend))
 
 
 def _laid(o: Occlusion, values: Tensor) -> npt.NDArray[np.generic]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.display import display_scale, presentable, to_display
-from convscope.figures.checkerboard import CLOSE, _busiest
+from convscope.figures.checkerboard import CLOSE, busiest
 from convscope.figures.draw import figure as architecture_figure
-from convscope.figures.occlude import VALUES, _Limits, _Panel, _panels
+from convscope.figures.occlude import OPAQUE, VALUES, Panel, panels
 from convscope.figures.sheet import line_of, number, picture_of
 from convscope.figures.style import Style
 from convscope.loading import load
@@ -32,6 +32,8 @@ from convscope.methods.occlude import occlude
 from convscope.methods.occlude.result import Occlusion
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
+from convscope.methods.targets import taken_for
+from convscope.models.bundled import bundle_facts
 from convscope.network import Network
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
@@ -39,6 +41,8 @@ from convscope.outputs import claim_folder, written_beside
 from convscope.pages.renderer import drawn_inline, render, small_picture
 from convscope.pages.tiles import UnitTiles, unit_tiles
 from convscope.samples import SAMPLES
+from convscope.study.record import StudyRecord
+from convscope.study.variants import VARIANTS, Variant
 
 FOLDER = Path("convscope-demo")
 KIND, PAGE = "demo", "index.html"
@@ -121,6 +125,8 @@ def demo(output: str | Path = FOLDER, *, progress: Progress | None = None) -> De
         values["blocks"] = work.blocks(vgg)
     with work.part("checkerboard"):
         values["checkerboard"] = work.grids(vgg, cat)
+    with work.part("study"):
+        values["study"] = work.study(StudyRecord.bundled(), folder)
     with work.part("occlusion"):
         values["occlusions"] = work.occlusions(vgg, classifier)
     page = folder / PAGE
@@ -147,7 +153,7 @@ def paper_names(net: Network) -> dict[str, str]:
     return names
 
 
-PARTS = 6
+PARTS = 7
 
 
 @dataclass
@@ -197,6 +203,42 @@ class _Work:
             "seen": found.observed.nan_to_num(0).max().item(),
             "ties": owed,
             "deepest": found.layers[0],
+        }
+
+    def study(self, record: StudyRecord, folder: Path) -> dict[str, Any]:
+        """Show the four networks trained on CIFAR-10, and what they say of the samples."""
+        known = [sample for sample in SAMPLES if sample.known]
+        variants = []
+        for variant in VARIANTS:
+            net, facts = record.network(variant), record.variant(variant)
+            images = net.preprocess.batch([folder / sample.file for sample in known])
+            answers = [best for (best,) in taken_for(net, images)]
+            variants.append(
+                {
+                    "variant": variant,
+                    "accuracy": facts["test_accuracy"]["mean"],
+                    "curve": [moment["mean"] for moment in facts["curve"]],
+                    "multiply_adds": facts["multiply_adds"],
+                    "strongest": [
+                        (layer, _strongest_tiles(record, variant, layer))
+                        for layer in facts["strongest"]
+                    ],
+                    "answers": [
+                        (sample, name, share, name == sample.known)
+                        for sample, (name, share) in zip(known, answers, strict=True)
+                    ],
+                }
+            )
+        base, epochs = bundle_facts("base"), record.facts["config"]["epochs"]
+        self.numbers["study"] = {"base": base["test_accuracy"], **record.facts}
+        return {
+            "variants": variants,
+            "known": known,
+            "base": base["test_accuracy"],
+            "longer": base["config"]["epochs"] / epochs,
+            "epochs": epochs,
+            "held_out": record.facts["held_out"],
+            "evolution": _evolution(record),
         }
 
     def occlusions(self, vgg: Network, classifier: Network) -> list[dict[str, Any]]:
@@ -308,7 +350,7 @@ def _layers(found: Checkerboard) -> list[dict[str, Any]]:
     for tile, row in zip(shown, found.table(), strict=True):
         scale = display_scale(tile)
         painted = to_display(tile, scale)
-        top, left = _busiest(tile, CLOSE)
+        top, left = busiest(tile, CLOSE)
         entries.append(
             {
                 **row,
@@ -321,11 +363,49 @@ def _layers(found: Checkerboard) -> list[dict[str, Any]]:
     return entries
 
 
+def _strongest_tiles(record: StudyRecord, variant: Variant, layer: str) -> list[dict[str, Any]]:
+    """Return the projections of a layer's strongest filters."""
+    filters = record.variant(variant)["strongest"][layer]
+    pixels = record.projections(variant, "strongest", layer)
+    return [
+        {"channel": one["channel"], "picture": _projection(own, one["window"])}
+        for one, own in zip(filters, pixels, strict=True)
+    ]
+
+
+def _evolution(record: StudyRecord) -> dict[str, Any]:
+    """Return the projections of one filter a layer at every moment that was kept."""
+    variant = VARIANTS[0]
+    facts = record.variant(variant)["evolution"]
+    rows = []
+    for followed in facts["filters"]:
+        pixels = record.projections(variant, "evolution", followed["layer"])
+        tiles = [
+            {"picture": _projection(own, window), "changed": changed, "activation": activation}
+            for own, window, changed, activation in zip(
+                pixels, followed["window"], followed["changed"], followed["activation"], strict=True
+            )
+        ]
+        rows.append({"layer": followed["layer"], "channel": followed["channel"], "tiles": tiles})
+    return {"variant": variant, "epochs": facts["epochs"], "rows": rows, "images": facts["images"]}
+
+
+def _projection(pixels: Tensor, window: Sequence[int]) -> str:
+    """Return a projection [C, H, W] in its window, a square of the window's longer side."""
+    top, left, bottom, right = window
+    side = max(bottom - top, right - left)
+    height, width = pixels.shape[1:]
+    # Cut off at the image's edge, it is shown with its other neighbours there.
+    top, left = min(top, height - side), min(left, width - side)
+    inside = pixels[:, top : top + side, left : left + side]
+    return small_picture(to_display(inside, display_scale(inside)))
+
+
 def _occluded(found: Occlusion) -> dict[str, Any]:
-    return {"found": found, "panels": [_panel(one) for one in _panels(found, _Limits.of([found]))]}
+    return {"found": found, "panels": [_panel(one) for one in panels(found)]}
 
 
-def _panel(panel: _Panel) -> dict[str, Any]:
+def _panel(panel: Panel) -> dict[str, Any]:
     """Return a panel of an occlusion's figure for the page: its picture, and its colours."""
     picture: npt.NDArray[Any] = panel.picture
     bar: dict[str, Any] | None = None
@@ -339,7 +419,7 @@ def _panel(panel: _Panel) -> dict[str, Any]:
     if panel.under is not None:
         below = Image.fromarray(_bytes(panel.under))
         above = Image.fromarray(painted).resize(below.size, Image.Resampling.NEAREST)
-        painted = np.asarray(Image.blend(below, above, 0.65))
+        painted = np.asarray(Image.blend(below, above, OPAQUE))
     legend = [(name, to_hex(colour)) for name, colour in panel.legend]
     box = None
     if panel.frame is not None:

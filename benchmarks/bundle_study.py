@@ -1,0 +1,33 @@
+"""How the study that ships with convscope is made of one in a folder.
+
+    convscope data cifar10 --out data
+    convscope study --data data --out study --seeds 1
+    python benchmarks/bundle_study.py data study src/convscope/models/bundled
+
+writes study.json, every number of the study, and study.safetensors, the four networks and the
+projections of their filters in half precision; `convscope.study.record` reads both.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import convscope as cs
+from convscope.study.config import TrainConfig
+from convscope.study.record import StudyRecord
+from convscope.study.run_study import FILE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    config = TrainConfig.from_json(json.loads((arguments.study / FILE).read_text())["config"])
+    found = cs.run_study(arguments.data, arguments.study, seeds=1, config=config)
+    StudyRecord.of(found).save(arguments.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The study on record: its four trained networks and what drives their filters, in two files.
+
+They ship with convscope, so that its pages can show a study that took hours and data to make.
+``benchmarks/bundle.py`` writes them from a finished study. No picture of the data is among them:
+projections are, of which the network alone decides what they hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from convscope.errors import ModelError
+from convscope.models.plain import build
+from convscope.models.weights import load_into
+from convscope.network import Network
+from convscope.outputs import written_beside
+from convscope.study.checkpoints import save_tensors
+from convscope.study.comparison import Comparison, VariantResult, preprocess_of
+from convscope.study.config import TrainConfig
+from convscope.study.data import CLASSES, SIDE
+from convscope.study.variants import VARIANTS, Variant
+
+NAME = "study"
+
+
+@dataclass(frozen=True, eq=False)
+class StudyRecord:
+    """A study as it is kept.
+
+    Attributes:
+        facts: what :meth:`.Comparison.to_dict` returned.
+        tensors: ``VARIANT/weights/NAME``: a network's weights; ``VARIANT/strongest/LAYER``, [K, C,
+            H, W]: projections of its strongest filters; ``VARIANT/evolution/LAYER``, [M, C, H, W]:
+            projections of one filter at M moments. All in units of pixels, in half precision.
+
+    """
+
+    facts: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> StudyRecord:
+        """Return the record of a study that was measured; pictures are of its first seed."""
+        tensors: dict[str, Tensor] = {}
+        for result in comparison.results:
+            tensors |= _tensors(result, comparison)
+        return cls(comparison.to_dict(), tensors)
+
+    @classmethod
+    def bundled(cls) -> StudyRecord:
+        """Return the study that ships with convscope.
+
+        Raises:
+            ModelError: it is missing from this copy.
+
+        >>> [one["variant"] for one in StudyRecord.bundled().facts["variants"]][0]
+        'batch norm, same padding'
+
+        """
+        return _bundled()
+
+    def variant(self, variant: Variant) -> dict[str, Any]:
+        """Return what is on record of a variant."""
+        facts: dict[str, Any] = self.facts["variants"][VARIANTS.index(variant)]
+        return facts
+
+    def network(self, variant: Variant) -> Network:
+        """Return a variant's network with its final weights."""
+        config = TrainConfig.from_json(self.facts["config"])
+        own = variant.config(config, config.seed)
+        module = build(own.net, 0).eval()
+        begin = f"{variant.folder}/weights/"
+        weights = {n.removeprefix(begin): t for n, t in self.tensors.items() if n.startswith(begin)}
+        load_into(module, weights, f"{NAME}.safetensors")
+        return Network(
+            module, torch.zeros(1, 3, SIDE, SIDE), name=variant.name, classes=CLASSES,
+            preprocess=preprocess_of(own, SIDE),
+        )  # fmt: skip
+
+    def projections(self, variant: Variant, kind: str, layer: str) -> Tensor:
+        """Return projections [N, C, H, W] in units of pixels.
+
+        Args:
+            variant: of which network.
+            kind: ``"strongest"`` or ``"evolution"``.
+            layer: of which layer.
+
+        """
+        return self.tensors[f"{variant.folder}/{kind}/{layer}"].float()
+
+    def save(self, folder: Path) -> None:
+        """Write the two files."""
+        with written_beside(folder / f"{NAME}.json") as beside:
+            beside.write_text(json.dumps(self.facts, indent=1) + "\n", "utf-8")
+        save_tensors(dict(self.tensors), folder / f"{NAME}.safetensors", {"name": NAME})
+
+
+def _tensors(result: VariantResult, comparison: Comparison) -> dict[str, Tensor]:
+    shown, folder = result.shown, result.variant.folder
+    pixels = comparison.preprocess.difference_to_pixels
+    tensors = {
+        # Batch norm's variances may be too small or large for half precision; they are few.
+        f"{folder}/weights/{name}": value.half() if value.ndim > 1 else value
+        for name, value in shown.run.weights().items()
+    }
+    for found in (shown.first, shown.last):
+        projection = found.projection
+        tensors[f"{folder}/strongest/{projection.layer}"] = pixels(projection.pixels[:, 0]).half()
+    for followed in shown.evolution.filters:
+        tensors[f"{folder}/evolution/{followed.layer}"] = pixels(followed.pixels).half()
+    return tensors
+
+
+@cache
+def _bundled() -> StudyRecord:
+    folder = Path(str(files("convscope.models.bundled")))
+    try:
+        facts = json.loads((folder / f"{NAME}.json").read_text("utf-8"))
+        return StudyRecord(facts, load_file(folder / f"{NAME}.safetensors"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            "this copy of convscope lacks the bundled study: install it again"
+        ) from error
