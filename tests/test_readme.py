@@ -26,27 +26,12 @@ def commands() -> list[str]:
     return [text for text in texts if text.startswith("convscope ")]
 
 
-def test_there_is_something_to_test():
-    assert len(blocks("python")) >= 1
-    assert len(commands()) >= 3
-
-
-def test_the_python_runs_as_it_stands(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {"__name__": "readme"}
-    printed = []
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), namespace)
-        printed += capsys.readouterr().out.splitlines()
-    promised = re.findall(r"print\(.*\)  # (.*)", "\n".join(blocks("python")))
-    assert printed == promised
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch, photograph) -> Path:
     """A folder like the reader's: the cat, and a network of one's own."""
     shutil.copy(photograph, tmp_path / "cat.png")
     (tmp_path / "docs" / "pictures").mkdir(parents=True)
+    shutil.copytree(ROOT / "src/convscope/samples", tmp_path / "src/convscope/samples")
     (tmp_path / "pictures").mkdir()
     shutil.copy(photograph, tmp_path / "pictures")
     (tmp_path / "mine.py").write_text(
@@ -56,6 +41,21 @@ def folder(tmp_path, monkeypatch, photograph) -> Path:
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_there_is_something_to_test():
+    assert len(blocks("python")) >= 1
+    assert len(commands()) >= 3
+
+
+def test_the_python_runs_as_it_stands(folder, capsys):
+    namespace: dict[str, object] = {"__name__": "readme"}
+    printed = []
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), namespace)
+        printed += capsys.readouterr().out.splitlines()
+    promised = re.findall(r"print\(.*\)  # (.*)", "\n".join(blocks("python")))
+    assert printed == promised
 
 
 @pytest.mark.parametrize("command", commands())
