@@ -218,6 +218,8 @@ def test_a_wheel_holds_it(tmp_path):
         "convscope/models/bundled/vgg16_features.md",
         "convscope/models/bundled/squeezenet1_1.safetensors",
         "convscope/models/bundled/squeezenet1_1.md",
+        "convscope/models/bundled/study.safetensors",
+        "convscope/models/bundled/study.json",
         "convscope/samples/cat.jpg",
         "convscope/samples/LICENCES.md",
         "convscope/pages/templates/demo.html",

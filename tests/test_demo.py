@@ -15,6 +15,9 @@ import convscope as cs
 from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import OutputError
 from convscope.samples import SAMPLES
+from convscope.study.data import load_cifar10
+from convscope.study.record import StudyRecord
+from convscope.study.variants import VARIANTS
 
 SECONDS = 60
 
@@ -87,6 +90,59 @@ def test_ties_are_what_plain_torch_counts(made, cat):
     for place, one in zip(energy, numbers["ties"], strict=True):
         assert one["windows"] == pytest.approx(tied[place].double().mean().item(), abs=1e-4)
         assert one["energy"] == pytest.approx(energy[place].item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.folder)
+def test_the_first_layers_projections_on_record_are_its_filters(variant):
+    """One convolution down from one value of a map gives the filter, whatever the image."""
+    record = StudyRecord.bundled()
+    net, facts = record.network(variant), record.variant(variant)
+    (first, filters), *_ = facts["strongest"].items()
+    colours = torch.tensor(net.preprocess.std)[:, None, None]
+    kernels = dict(net.module.named_parameters())["features.conv1.weight"].detach() * colours
+    pixels = record.projections(variant, "strongest", first)
+    assert len(pixels) == len(filters) == 8
+    for one, projected in zip(filters, pixels, strict=True):
+        top, left, bottom, right = one["window"]
+        corners = [
+            projected[:, row : row + 3, column : column + 3].flatten()
+            for row in range(top, bottom - 2)
+            for column in range(left, right - 2)
+        ]
+        likeness = [
+            functional.cosine_similarity(corner, kernels[one["channel"]].flatten(), dim=0).abs()
+            for corner in corners
+        ]
+        # At the image's edge, same padding cuts a part of the filter off.
+        cut = variant.padding == "same" and min(bottom - top, right - left) < 4
+        assert cut or max(likeness) > 0.999
+
+
+def test_the_study_says_of_the_cat_what_its_networks_say(made):
+    numbers = made[1]["study"]
+    assert [one["variant"] for one in numbers["variants"]] == [v.name for v in VARIANTS]
+    page = (made[0] / "convscope-demo" / "index.html").read_text()
+    for variant, facts in zip(VARIANTS, numbers["variants"], strict=True):
+        net = StudyRecord.bundled().network(variant)
+        chances = net(net.preprocess(made[0] / "convscope-demo" / "cat.jpg")).softmax(1)[0]
+        assert f"{net.classes[int(chances.argmax())]} ({chances.max():.0%})" in page
+        assert f"{facts['test_accuracy']['mean']:.1%}" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.folder)
+def test_the_studys_networks_are_as_accurate_as_they_say(variant, data, tmp_path):
+    unpack = [sys.executable, str(data / "cifar10" / "unpack.py"), str(tmp_path)]
+    subprocess.run(unpack, check=True, capture_output=True)
+    images, record = load_cifar10(tmp_path, "test"), StudyRecord.bundled()
+    net = record.network(variant)
+    batches = zip(images.images.split(500), images.labels.split(500), strict=True)
+    right = sum(
+        int((net(net.preprocess.to_inputs(some.float() / 255)).argmax(1) == labels).sum())
+        for some, labels in batches
+    )
+    promised = record.variant(variant)["test_accuracy"]["mean"]
+    assert right / len(images.labels) == pytest.approx(promised, abs=0.002)
 
 
 def test_hiding_an_eye_lowers_the_eye_unit(made):

@@ -380,10 +380,11 @@ def _evolution(record: StudyRecord) -> dict[str, Any]:
     rows = []
     for followed in facts["filters"]:
         pixels = record.projections(variant, "evolution", followed["layer"])
+        numbers = followed["number"]
         tiles = [
-            {"picture": _projection(own, window), "changed": changed, "activation": activation}
-            for own, window, changed, activation in zip(
-                pixels, followed["window"], followed["changed"], followed["activation"], strict=True
+            {"picture": _projection(own, window), "changed": image != before}
+            for own, window, image, before in zip(
+                pixels, followed["window"], numbers, [numbers[0], *numbers[:-1]], strict=True
             )
         ]
         rows.append({"layer": followed["layer"], "channel": followed["channel"], "tiles": tiles})
