@@ -388,7 +388,14 @@ def _evolution(record: StudyRecord) -> dict[str, Any]:
             )
         ]
         rows.append({"layer": followed["layer"], "channel": followed["channel"], "tiles": tiles})
-    return {"variant": variant, "epochs": facts["epochs"], "rows": rows, "images": facts["images"]}
+    filters = [own for name, own in facts["distance"].items() if name.startswith("features.")]
+    return {
+        "epochs": facts["epochs"],
+        "rows": rows,
+        "images": facts["images"],
+        "part": facts["epochs"][-2],
+        "missing": [own[-2] for own in filters],
+    }
 
 
 def _projection(pixels: Tensor, window: Sequence[int]) -> str:
