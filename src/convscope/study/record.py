@@ -1,7 +1,7 @@
 """The study on record: its four trained networks and what drives their filters, in two files.
 
 They ship with convscope, so that its pages can show a study that took hours and data to make.
-``benchmarks/bundle.py`` writes them from a finished study. No picture of the data is among them:
+``benchmarks/bundle_study.py`` writes them from a finished study. No picture of the data is among them:
 projections are, of which the network alone decides what they hold.
 """
 
@@ -25,9 +25,9 @@ from convscope.models.weights import load_into
 from convscope.network import Network
 from convscope.outputs import written_beside
 from convscope.study.checkpoints import save_tensors
-from convscope.study.comparison import Comparison, VariantResult, preprocess_of
 from convscope.study.config import TrainConfig
 from convscope.study.data import CLASSES, SIDE
+from convscope.study.study_result import Study, VariantResult, preprocess_of
 from convscope.study.variants import VARIANTS, Variant
 
 NAME = "study"
@@ -38,7 +38,7 @@ class StudyRecord:
     """A study as it is kept.
 
     Attributes:
-        facts: what :meth:`.Comparison.to_dict` returned.
+        facts: what :meth:`.Study.to_dict` returned.
         tensors: ``VARIANT/weights/NAME``: a network's weights; ``VARIANT/strongest/LAYER``, [K, C,
             H, W]: projections of its strongest filters; ``VARIANT/evolution/LAYER``, [M, C, H, W]:
             projections of one filter at M moments. All in units of pixels, in half precision.
@@ -49,12 +49,12 @@ class StudyRecord:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, comparison: Comparison) -> StudyRecord:
+    def of(cls, study: Study) -> StudyRecord:
         """Return the record of a study that was measured; pictures are of its first seed."""
         tensors: dict[str, Tensor] = {}
-        for result in comparison.results:
-            tensors |= _tensors(result, comparison)
-        return cls(comparison.to_dict(), tensors)
+        for result in study.results:
+            tensors |= _tensors(result, study)
+        return cls(study.to_dict(), tensors)
 
     @classmethod
     def bundled(cls) -> StudyRecord:
@@ -105,9 +105,9 @@ class StudyRecord:
         save_tensors(dict(self.tensors), folder / f"{NAME}.safetensors", {"name": NAME})
 
 
-def _tensors(result: VariantResult, comparison: Comparison) -> dict[str, Tensor]:
+def _tensors(result: VariantResult, study: Study) -> dict[str, Tensor]:
     shown, folder = result.shown, result.variant.folder
-    pixels = comparison.preprocess.difference_to_pixels
+    pixels = study.preprocess.difference_to_pixels
     tensors = {
         # Batch norm's variances may be too small or large for half precision; they are few.
         f"{folder}/weights/{name}": value.half() if value.ndim > 1 else value
