@@ -1,8 +1,8 @@
 """The study on record: its four trained networks and what drives their filters, in two files.
 
 They ship with convscope, so that its pages can show a study that took hours and data to make.
-``benchmarks/bundle_study.py`` writes them from a finished study. No picture of the data is among them:
-projections are, of which the network alone decides what they hold.
+``benchmarks/bundle_study.py`` writes them from a finished study. No picture of the data is among
+them, but projections, which hold what the network's filters draw.
 """
 
 from __future__ import annotations
