@@ -16,7 +16,18 @@ from convscope import errors
 
 NAMES = sorted(set(cs.__all__) - {"__version__"})
 INSIDE = {
-    *("Band", "Drawing", "Partners", "Section", "Sheet", "Shown", "Summary", "Tally"),
+    *(
+        "Band",
+        "Chance",
+        "Drawing",
+        "Kept",
+        "Partners",
+        "Section",
+        "Sheet",
+        "Shown",
+        "Summary",
+        "Tally",
+    ),
     *("LabelledPictures", "Variant", "Volume"),
 }
 """Parts of results that only the figures and pages of these look into."""
