@@ -3,8 +3,8 @@
     python benchmarks/explore.py [--turns 40]
 
 Each line is a kind of question: the median and the 95th percentile of the time from question to
-answer, in milliseconds, and the median as a share of a plain forward pass of the same network, which
-is timed in the same run, in turns with the questions.
+answer, in milliseconds, and the median as a share of a plain forward pass of the same network,
+which is timed in the same run, in turns with the questions.
 """
 
 import argparse
