@@ -51,7 +51,7 @@ RESULTS: dict[str, Callable[[], cs.Result]] = {
     ),
     "Diagnosis": lambda: cs.diagnose(NET, images()),
     "Invariance": lambda: cs.invariance(NET, pictures(), steps=5),
-    "NetworkComparison": lambda: cs.compare(NET, cs.load("base", "random"), images()),
+    "Comparison": lambda: cs.compare(NET, cs.load("base", "random"), images()),
     "Occlusion": lambda: cs.occlude(NET, pictures()[0], layer="features.conv2"),
     "Occlusions": lambda: cs.occlude_all(NET, pictures(), [8, 12]),
     "Projection": lambda: cs.project(NET, pictures()),

@@ -433,9 +433,9 @@ def test_ctrl_c_hands_out_what_was_matched_by_then(monkeypatch):
 
 def test_what_is_found_shows_itself_and_comes_back_from_a_file(page, tmp_path):
     found, _ = page
-    for ending in cs.NetworkComparison.endings()[:-1]:
+    for ending in cs.Comparison.endings()[:-1]:
         found.save(tmp_path / f"it{ending}", width="column")
-    again = cs.NetworkComparison.load(tmp_path / "it.safetensors")
+    again = cs.Comparison.load(tmp_path / "it.safetensors")
     assert json.loads(again.to_json()) == json.loads(found.to_json())
     mine, theirs = found.arrays(), again.arrays()
     assert mine.keys() == theirs.keys()

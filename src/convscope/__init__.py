@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from convscope.methods.checkerboard import checkerboard
     from convscope.methods.compare import compare
     from convscope.methods.compare_matching import LayerMatch
-    from convscope.methods.compare_result import MatchedPairs, NetworkComparison, Side
+    from convscope.methods.compare_result import Comparison, MatchedPairs, Side
     from convscope.methods.correspondence import correspondence
     from convscope.methods.correspondence_result import Correspondence
     from convscope.methods.diagnose import diagnose
@@ -91,6 +91,7 @@ __all__ = [
     "AtlasUnit",
     "Augmentation",
     "Checkerboard",
+    "Comparison",
     "ConvscopeError",
     "Correspondence",
     "DataError",
@@ -118,7 +119,6 @@ __all__ = [
     "ModelError",
     "NetConfig",
     "Network",
-    "NetworkComparison",
     "Occlusion",
     "Occlusions",
     "OutputError",
@@ -184,7 +184,7 @@ _HOMES = {
     "convscope.methods.checkerboard": "checkerboard",
     "convscope.methods.compare": "compare",
     "convscope.methods.compare_matching": "LayerMatch",
-    "convscope.methods.compare_result": "MatchedPairs NetworkComparison Side",
+    "convscope.methods.compare_result": "Comparison MatchedPairs Side",
     "convscope.methods.correspondence": "correspondence",
     "convscope.methods.correspondence_result": "Correspondence",
     "convscope.methods.diagnose": "diagnose",

@@ -52,13 +52,13 @@ def compare(
     from convscope.figures.style import style
     from convscope.methods.budget import Deadline, parse_bytes
     from convscope.methods.compare import compare as measure
-    from convscope.methods.compare_result import NetworkComparison
+    from convscope.methods.compare_result import Comparison
     from convscope.outputs import check_folder
 
-    NetworkComparison.check(output)
+    Comparison.check(output)
     style(width, caption)
     if not output.suffix:
-        check_folder(output, NetworkComparison.folder, images)
+        check_folder(output, Comparison.folder, images)
     seconds = None if budget == "none" else budget
     Deadline(seconds)
     parse_bytes(memory)

@@ -24,7 +24,7 @@ from convscope.figures.sheet import (
 from convscope.figures.style import Style
 from convscope.figures.tile import Tile
 from convscope.methods.compare_matching import LayerMatch
-from convscope.methods.compare_result import MatchedPairs, NetworkComparison
+from convscope.methods.compare_result import Comparison, MatchedPairs
 from convscope.methods.projection import Projection
 from convscope.network.rules import RULES
 
@@ -45,7 +45,7 @@ NARROWEST_FILTERS = 1.04
 MOST_FILTERS = 60
 
 
-def figure(found: NetworkComparison, style: Style) -> Sheet:
+def figure(found: Comparison, style: Style) -> Sheet:
     """Draw how alike the channels of each pair of layers answer, and the best pairs.
 
     Args:
@@ -86,7 +86,7 @@ def figure(found: NetworkComparison, style: Style) -> Sheet:
     return sheet
 
 
-def _side_lines(found: NetworkComparison, room: float) -> list[tuple[str, str]]:
+def _side_lines(found: Comparison, room: float) -> list[tuple[str, str]]:
     """Return what each network is, in lines with their colour."""
     return [
         (line, colour)
@@ -95,7 +95,7 @@ def _side_lines(found: NetworkComparison, room: float) -> list[tuple[str, str]]:
     ]
 
 
-def _draw_chart(axes: Axes, found: NetworkComparison) -> None:
+def _draw_chart(axes: Axes, found: Comparison) -> None:
     """Draw every channel's correlation with its partner, and below which noise reaches it."""
     for place, match in enumerate(found.matches):
         for side, own in enumerate((match.first, match.second)):
@@ -131,7 +131,7 @@ def _draw_channels(
     axes.hlines(np.median(known), middle - half, middle + half, color=colour, linewidth=1.6)
 
 
-def _names(found: NetworkComparison, room: float) -> tuple[int, list[str]]:
+def _names(found: Comparison, room: float) -> tuple[int, list[str]]:
     """Return how far apart the pairs of layers are that are named below the chart, and as what.
 
     By both layers' names; where there is no room for all of them, some by A's alone.
@@ -148,7 +148,7 @@ def _names(found: NetworkComparison, room: float) -> tuple[int, list[str]]:
     return step, names if fits else names[:-1]
 
 
-def _chart_caption(found: NetworkComparison) -> list[str]:
+def _chart_caption(found: Comparison) -> list[str]:
     first, second = (one_line(name) for name in found.names)
     return [
         f"Pearson's correlation over {found.images:,} images of {one_line(found.data)} and "
@@ -168,12 +168,12 @@ class _Pairs:
         self.height = PAIR_HEAD + self.tile + PAIR_FOOT
 
 
-def pairs_figure(found: NetworkComparison, shown: MatchedPairs, style: Style) -> Sheet:
+def pairs_figure(found: Comparison, shown: MatchedPairs, style: Style) -> Sheet:
     """Draw the best pairs of channels of two layers: each one's patch and projection.
 
     Args:
         found: the comparison.
-        shown: one of its :attr:`~.NetworkComparison.shown`.
+        shown: one of its :attr:`~.Comparison.shown`.
         style: how wide, and with which caption.
 
     """
@@ -189,7 +189,7 @@ def pairs_figure(found: NetworkComparison, shown: MatchedPairs, style: Style) ->
 
 
 def _pairs_caption(
-    found: NetworkComparison, shown: list[MatchedPairs] | tuple[MatchedPairs, ...]
+    found: Comparison, shown: list[MatchedPairs] | tuple[MatchedPairs, ...]
 ) -> list[str]:
     first, second = (one_line(name) for name in found.names)
     rule = RULES[shown[0].units[0].rule]
@@ -203,7 +203,7 @@ def _pairs_caption(
 
 
 def _draw_pairs(
-    sheet: Sheet, found: NetworkComparison, shown: MatchedPairs, top: float, layout: _Pairs,
+    sheet: Sheet, found: Comparison, shown: MatchedPairs, top: float, layout: _Pairs,
     most: int,
 ) -> None:  # fmt: skip
     match = found.matches[shown.match]
@@ -241,11 +241,11 @@ def _draw_unit(
     sheet.write(foot, left, top + side + 0.04, FOOT_POINTS, ha="left", va="top")
 
 
-def filters_figure(found: NetworkComparison, style: Style) -> Sheet:
+def filters_figure(found: Comparison, style: Style) -> Sheet:
     """Draw every first filter of one network beside its partner in the other.
 
     Args:
-        found: the comparison, with :attr:`~.NetworkComparison.filters`.
+        found: the comparison, with :attr:`~.Comparison.filters`.
         style: how wide, and with which caption.
 
     """
@@ -281,7 +281,7 @@ def filters_figure(found: NetworkComparison, style: Style) -> Sheet:
 
 
 def _draw_filters(
-    sheet: Sheet, found: NetworkComparison, match: LayerMatch, channel: int,
+    sheet: Sheet, found: Comparison, match: LayerMatch, channel: int,
     corner: tuple[float, float],
 ) -> None:  # fmt: skip
     """Draw a filter, its partner and their correlation."""

@@ -14,7 +14,7 @@ from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted,
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
 from convscope.methods.compare_matching import LayerMatch, Matcher
-from convscope.methods.compare_result import MatchedPairs, NetworkComparison, Side, told_apart
+from convscope.methods.compare_result import Comparison, MatchedPairs, Side, told_apart
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.draw import draw
@@ -97,7 +97,7 @@ def compare(
     budget: float | str | None = None,
     memory: int | str = budgets.DEFAULT,
     progress: Progress | None = None,
-) -> NetworkComparison:
+) -> Comparison:
     """Compare two networks on the same images: answers, cost, faults, and channels that go alike.
 
     For every channel of a layer, the channel of the corresponding layer of the other network is
@@ -377,7 +377,7 @@ class _Work:
                 self.labelled[side] += 1
                 self.right[side] += answer == outputs[number]
 
-    def comparison(self, data: str) -> NetworkComparison:
+    def comparison(self, data: str) -> Comparison:
         """Return all that was found."""
         sides = [
             Side(
@@ -396,7 +396,7 @@ class _Work:
             found = () if side.diagnosis is None else side.diagnosis.left_out
             left_out += [f"{name}: {text}" for text in found]
             notes += [f"{name}: {note}" for note in side.notes]
-        return NetworkComparison(
+        return Comparison(
             sides=(sides[0], sides[1]),
             images=self.images,
             data=data,

@@ -116,7 +116,7 @@ class MatchedPairs:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class NetworkComparison(Result):
+class Comparison(Result):
     """Two networks side by side.
 
     Attributes:

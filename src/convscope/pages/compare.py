@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from convscope.figures.compare import filters_figure, pairs_figure
-from convscope.methods.compare_result import NetworkComparison, Side
+from convscope.methods.compare_result import Comparison, Side
 from convscope.network.shield import shielded
 from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
@@ -22,7 +22,7 @@ HEALTHY = "Nothing is wrong with either network, by the thresholds of the diagno
 
 
 @shielded
-def write_comparison(found: NetworkComparison, folder: str | Path) -> Path:
+def write_comparison(found: Comparison, folder: str | Path) -> Path:
     """Write a comparison: ``index.html``, ``numbers.json`` and, in ``parts/``, the pictures.
 
     Args:
@@ -61,7 +61,7 @@ def write_comparison(found: NetworkComparison, folder: str | Path) -> Path:
     return document.write(shelf, out, finite(found.to_dict()))
 
 
-def _lead(found: NetworkComparison, names: tuple[str, str]) -> str:
+def _lead(found: Comparison, names: tuple[str, str]) -> str:
     text = f"Two networks on the same {counted(found.images, 'image')} of {found.data}."
     shares = [side.accuracy for side in found.sides]
     right = _right(found)
@@ -78,7 +78,7 @@ def _lead(found: NetworkComparison, names: tuple[str, str]) -> str:
     return text + (f" They give the same answer to {found.agreed}." if found.agreed else "")
 
 
-def _right(found: NetworkComparison) -> list[str]:
+def _right(found: Comparison) -> list[str]:
     """Return what share of the images each network answers rightly; empty without labels."""
     return ["" if s.right is None else share(s.right, s.labelled) for s in found.sides]
 
@@ -95,7 +95,7 @@ def _difference_error(sides: tuple[Side, Side]) -> float:
     return float(total**0.5)
 
 
-def _facts(found: NetworkComparison, names: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+def _facts(found: Comparison, names: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     first, second = found.sides
     facts = [("Images", f"{found.images:,}")]
     if first.accuracy is not None and second.accuracy is not None:
@@ -108,7 +108,7 @@ def _facts(found: NetworkComparison, names: tuple[str, str]) -> tuple[tuple[str,
     )
 
 
-def _answers(found: NetworkComparison, names: tuple[str, str]) -> Section:
+def _answers(found: Comparison, names: tuple[str, str]) -> Section:
     def both(what: str, values: list[str]) -> tuple[str, ...]:
         return (what, *values)
 
@@ -157,7 +157,7 @@ def _cost(sides: tuple[Side, Side], names: tuple[str, str]) -> str:
     )
 
 
-def _architectures(found: NetworkComparison, shelf: Shelf) -> Section:
+def _architectures(found: Comparison, shelf: Shelf) -> Section:
     pictures: list[Picture] = []
     for place, (side, name) in enumerate(zip(found.sides, found.names, strict=True)):
         drawn = side.architecture
@@ -166,7 +166,7 @@ def _architectures(found: NetworkComparison, shelf: Shelf) -> Section:
     return Section("architecture", "Architectures", pictures=tuple(pictures))
 
 
-def _diagnoses(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -> Section:
+def _diagnoses(found: Comparison, names: tuple[str, str], shelf: Shelf) -> Section:
     pictures: list[Picture] = []
     findings: list[Finding] = []
     for place, (side, name) in enumerate(zip(found.sides, names, strict=True)):
@@ -179,7 +179,7 @@ def _diagnoses(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -
     return Section("diagnosis", "Diagnoses", pictures=tuple(pictures), findings=tuple(findings))
 
 
-def _first_filters(found: NetworkComparison, shelf: Shelf) -> Iterator[Section]:
+def _first_filters(found: Comparison, shelf: Shelf) -> Iterator[Section]:
     """Yield the first layers' filters, if both are small pictures."""
     if found.filters:
         median = found.matches[0].first.median
@@ -188,7 +188,7 @@ def _first_filters(found: NetworkComparison, shelf: Shelf) -> Iterator[Section]:
         yield Section("filters", "First filters", pictures=pictures)
 
 
-def _matching(found: NetworkComparison, names: tuple[str, str], shelf: Shelf) -> Section:
+def _matching(found: Comparison, names: tuple[str, str], shelf: Shelf) -> Section:
     rows = tuple(
         (
             *match.layers, f"{match.grid[0]}×{match.grid[1]}",
@@ -239,7 +239,7 @@ def _share(value: float) -> str:
     return UNKNOWN if math.isnan(value) else f"{value:.2f}"
 
 
-def _matching_sentence(found: NetworkComparison, names: tuple[str, str]) -> str:
+def _matching_sentence(found: Comparison, names: tuple[str, str]) -> str:
     known = [match for match in found.matches if not math.isnan(match.first.median)]
     if not known:
         return "No channel varies over the images."
@@ -251,7 +251,7 @@ def _matching_sentence(found: NetworkComparison, names: tuple[str, str]) -> str:
     )
 
 
-def _pairs(found: NetworkComparison, shelf: Shelf) -> Iterator[Picture]:
+def _pairs(found: Comparison, shelf: Shelf) -> Iterator[Picture]:
     """Yield the best pairs of units of some pairs of layers."""
     for shown in found.shown:
         title = " and ".join(found.matches[shown.match].layers)
