@@ -308,8 +308,8 @@ def test_the_figures_are_pictures(page):
     names = [f"evolution-{variant.folder}" for variant in VARIANTS]
     names += ["accuracy", "dead", "weights", "first", "last"]
     found = sorted((page.parent / "figures").iterdir())
-    # Each once for paper and once for phones, with its photographs apart.
-    plain = {path.stem.removesuffix("-photographs").removesuffix("-narrow") for path in found}
+    # Each for paper, in parts if it is long, and for phones, with its photographs apart.
+    plain = {re.sub(r"(-narrow)?(-\d)?(-photographs)?$", "", path.stem) for path in found}
     assert plain == set(names)
     for path in found:
         with Image.open(path) as picture:
