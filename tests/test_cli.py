@@ -447,7 +447,7 @@ def test_unknown_models(refused, place):
         ("a,b,c", "three numbers"),
         ("3,0,24", "at least 1"),
         ("1,24,24", "channels"),
-        ("3,4,4", "cannot be traced"),
+        ("3,4,4", "itself fails on an input of shape [1, 3, 4, 4]"),
     ],
 )
 def test_bad_sizes(refused, place, size, words):
