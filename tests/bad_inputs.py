@@ -508,7 +508,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "cat.png/a.png",
         ),
     ),
-    "-o ": (("scan", "report", "compare", "demo"), ("cat.png", "cat.png/new", "/proc/new", LONG)),
+    "-o ": (("report", "demo"), ("cat.png", "cat.png/new", "/proc/new", LONG)),
+    "-o  ": (("scan", "compare"), ("cat.png/new", "/proc/new", LONG)),
 }
 
 
@@ -625,7 +626,6 @@ OTHERS = (
     "project",
     f"project {SMALL}",
     f"project {SMALL} cat.png --layer 0 --layer 0",
-    f"project {SMALL} cat.png --layer 0 --channel 1 --channel 1",
     f"project {SMALL} cat.png --layer 0 --channel 1 --top 3",
     "diagnose base atlas",
     "diagnose run atlas",
