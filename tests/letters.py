@@ -4,6 +4,7 @@ The sizes are read from the page that was written, with all that scales it, so t
 way there goes unseen.
 """
 
+import copy
 import math
 import re
 import subprocess
@@ -18,6 +19,7 @@ import torch
 import convscope as cs
 from convscope import samples
 from convscope.figures.style import WIDTHS
+from whole_study_worker import compared
 
 SMALLEST = 7.0
 
@@ -34,29 +36,49 @@ def images() -> torch.Tensor:
     return NET.preprocess.batch(pictures())
 
 
-def unit() -> cs.AtlasUnit:
-    """Return a channel of a small atlas."""
+def atlas(ask: Callable[[cs.Atlas], cs.Result]) -> cs.Result:
+    """Return what a small atlas answers."""
     with tempfile.TemporaryDirectory() as folder:
         cs.scan(NET, images(), "features.conv2").save(folder)
-        return cs.Atlas(Path(folder)).unit("features.conv2", 3)
+        return ask(cs.Atlas(Path(folder)))
+
+
+def evolution() -> cs.Evolution:
+    """Return the evolution of a network's filters over a few steps."""
+    module = copy.deepcopy(NET.module)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        with cs.Tracker(folder, module, steps_per_epoch=2) as tracker:
+            for _ in range(4):
+                module.features.conv1.weight.neg_()
+                tracker.step()
+        return cs.evolve(folder, images(), module=module, layer="features.relu1")
+
+
+def study() -> cs.Study:
+    """Return a study of one seed."""
+    with tempfile.TemporaryDirectory() as folder:
+        return compared(Path(folder, "study"), seeds=1)
 
 
 RESULTS: dict[str, Callable[[], cs.Result]] = {
     "Architecture": lambda: cs.draw(NET),
-    "AtlasUnit": unit,
+    "AtlasUnit": lambda: atlas(lambda found: found.unit("features.conv2", 3)),
     "Checkerboard": lambda: cs.checkerboard(NET, pictures()),
     "Correspondence": lambda: cs.correspondence(
         NET, [cs.Part(image, name, (4, left, 12, left + 8)) for image in range(4)
               for name, left in (("left eye", 4), ("right eye", 18))], pictures(),
     ),
     "Diagnosis": lambda: cs.diagnose(NET, images()),
+    "Evolution": evolution,
     "Invariance": lambda: cs.invariance(NET, pictures(), steps=5),
     "Comparison": lambda: cs.compare(NET, cs.load("base", "random"), images()),
     "Occlusion": lambda: cs.occlude(NET, pictures()[0], layer="features.conv2"),
     "Occlusions": lambda: cs.occlude_all(NET, pictures(), [8, 12]),
+    "Plate": lambda: atlas(lambda found: found.plate()),
     "Projection": lambda: cs.project(NET, pictures()),
     "Sanity": lambda: cs.sanity(NET, pictures()[0], seeds=1, others=2),
     "Scan": lambda: cs.scan(NET, images()),
+    "Study": study,
 }  # fmt: skip
 """How a result of each kind is made, as small as it may be and with all that its figure shows."""
 
