@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import DataError, Interrupted, OutputError, TrainError
 from convscope.figures.style import WIDTHS
 from convscope.models.plain import NetConfig, build
@@ -419,25 +420,7 @@ def test_mistakes_are_one_sentence(tmp_path, monkeypatch, answer, options, sente
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_opens_in_a_browser_and_asks_for_nothing(page, scheme):
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium on PATH")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(color_scheme=scheme, viewport={"width": 400, "height": 800})
-        complaints, requests = [], []
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(page.as_uri())
-        assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-        assert tab.locator("img[alt]:not([alt=''])").count() == 9
-        assert tab.locator("h1").count() == 1
-        # On a telephone, tables scroll in their own boxes and the page does not.
-        assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        browser.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == [page.as_uri()]
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+@pytest.mark.parametrize(("width", "colours"), SCREENS)
+def test_the_page_is_whole_in_a_browser(page, width, colours):
+    check_in_browser(page, width, colours, pictures=9)

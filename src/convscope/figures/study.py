@@ -39,17 +39,10 @@ def figure(found: Study, style: Style, shown: str = "accuracy") -> Sheet:
         OutputError: if there is no such figure, or it would be too large.
 
     """
-    drawn: dict[str, Callable[[Study, Style], Sheet]] = {
-        "accuracy": _accuracy,
-        "dead": _dead,
-        "weights": study_filters.weights,
-        "first": study_filters.first,
-        "last": study_filters.last,
-    }
-    if shown not in drawn:
-        names = ", ".join(map(repr, drawn))
-        raise OutputError(f"a study shows {names}, not {shown!r}{near_matches(shown, drawn)}")
-    return drawn[shown](found, style)
+    if shown not in SHOWN:
+        names = ", ".join(map(repr, SHOWN))
+        raise OutputError(f"a study shows {names}, not {shown!r}{near_matches(shown, SHOWN)}")
+    return SHOWN[shown](found, style)
 
 
 def _accuracy(found: Study, style: Style) -> Sheet:
@@ -203,3 +196,13 @@ def _dress(axes: Axes, title: str) -> None:
 
 def _colour(result: VariantResult) -> str:
     return NORM_COLOURS[result.variant.batch_norm]
+
+
+SHOWN: dict[str, Callable[[Study, Style], Sheet]] = {
+    "accuracy": _accuracy,
+    "dead": _dead,
+    "weights": study_filters.weights,
+    "first": study_filters.first,
+    "last": study_filters.last,
+}
+"""What can be drawn of a study, by name."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
-from convscope.figures.study import figure
+from convscope.figures.study import SHOWN, figure
 from convscope.outputs import claim_folder
 from convscope.pages.document import Document
 from convscope.pages.section import Picture, Section, Shelf, Table
@@ -31,7 +32,7 @@ def write_study(found: Study, folder: str | os.PathLike[str]) -> Path:
 
     """
     out = claim_folder(folder, found.folder)
-    shelf = Shelf(out / FIGURES, {})
+    shelf = Shelf(None, {})
     document = Document(
         title="Batch norm and padding: four variants of one network",
         lead=findings.lead(found),
@@ -44,11 +45,16 @@ def write_study(found: Study, folder: str | os.PathLike[str]) -> Path:
         ],
     )  # fmt: skip
     found.save(out / TABLE)
+    (out / FIGURES).mkdir(exist_ok=True)
+    for shown in SHOWN:
+        found.save(out / FIGURES / f"{shown}.png", shown=shown)
+    for result in found.results:
+        result.shown.evolution.save(out / FIGURES / f"evolution-{result.variant.folder}.png")
     return document.write(shelf, out, found.to_dict())
 
 
 def _drawn(found: Study, shelf: Shelf, shown: str, alternative: str) -> tuple[Picture, ...]:
-    return shelf.drawn(lambda style: figure(found, style, shown), shown, alternative)
+    return shelf.drawn(partial(figure, found, shown=shown), shown, alternative)
 
 
 def _accuracy(found: Study, shelf: Shelf) -> Section:
@@ -113,38 +119,25 @@ def _dead(found: Study, shelf: Shelf) -> Section:
 
 def _filters(found: Study, shelf: Shelf) -> tuple[Section, Section]:
     last = len(found.layers)
+    own = "The strongest filters of layer"
+    first = (
+        *_drawn(found, shelf, "weights", "All filters of layer 1 as colour tiles."),
+        *_drawn(found, shelf, "first", f"{own} 1: weights, image patch and projection."),
+    )
+    deep = _drawn(found, shelf, "last", f"{own} {last}: image patch and projection.")
+    title = "Layer 1: what its filters are, and what drives the strongest"
     return (
-        Section(
-            "first",
-            "Layer 1: what its filters are, and what drives the strongest",
-            pictures=(
-                *_drawn(found, shelf, "weights", "All filters of layer 1 as colour tiles."),
-                *_drawn(
-                    found, shelf, "first",
-                    "The strongest filters of layer 1: weights, image patch and projection.",
-                ),
-            ),
-        ),
-        Section(
-            "last",
-            f"Layer {last}: what drives its strongest filters",
-            pictures=(
-                *_drawn(
-                    found, shelf, "last",
-                    f"The strongest filters of layer {last}: image patch and projection.",
-                ),
-            ),
-        ),
-    )  # fmt: skip
+        Section("first", title, pictures=first),
+        Section("last", f"Layer {last}: what drives its strongest filters", pictures=deep),
+    )
 
 
 def _evolutions(found: Study, shelf: Shelf) -> Section:
     pictures: list[Picture] = []
     for result in found.results:
-        name = result.variant.name
-        own = result.shown.evolution
+        name, file = result.variant.name, f"evolution-{result.variant.folder}"
         alternative = f"Evolution of one filter a layer through a training with {name}."
-        pictures += shelf.drawn(own, f"evolution-{result.variant.folder}", alternative, name)
+        pictures += shelf.drawn(result.shown.evolution, file, alternative, name)
     return Section(
         "evolution",
         "Evolution: one filter a layer through a training",
