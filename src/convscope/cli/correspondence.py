@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Output, Width
+from convscope.cli.options import AsJson, Budget, Caption, Output, Width
 from convscope.cli.printing import finish, kept, progress_bar
 
 
@@ -31,9 +31,7 @@ def correspondence(
         int, typer.Option(help="How many random boxes to draw for each part and image.")
     ] = 10,
     seed: Annotated[int, typer.Option(help="Of the random places.")] = 0,
-    budget: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")
-    ] = None,
+    budget: Budget = None,
     width: Width = "text",
     caption: Caption = "short",
     output: Output = Path("correspondence.png"),

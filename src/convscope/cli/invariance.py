@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Width
+from convscope.cli.options import AsJson, Budget, Caption, Memory, Output, Width
 from convscope.cli.printing import finish, kept, progress_bar
 
 
@@ -30,9 +30,7 @@ def invariance(
     fill: Annotated[
         str, typer.Option(help="Beyond the image: reflect, gray, black, mean, image-mean, #rrggbb.")
     ] = "reflect",
-    budget: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")
-    ] = None,
+    budget: Budget = None,
     memory: Memory = "1GB",
     width: Width = "text",
     caption: Caption = "short",

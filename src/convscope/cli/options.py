@@ -33,6 +33,7 @@ Reference = Annotated[
     Path | None,
     typer.Option(metavar="ATLAS", help="An atlas of the network, which tells typical peaks."),
 ]
+Budget = Annotated[str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")]
 Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Width
+from convscope.cli.options import AsJson, Budget, Caption, Memory, Output, Width
 from convscope.cli.printing import finish, kept, progress_bar
 
 
@@ -40,9 +40,7 @@ def sanity(
     other: Annotated[
         Path | None, typer.Option(help="Picture whose switches to take; IMAGE mirrored.")
     ] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")
-    ] = None,
+    budget: Budget = None,
     memory: Memory = "1GB",
     width: Width = "text",
     caption: Caption = "short",

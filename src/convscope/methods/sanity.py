@@ -1,7 +1,7 @@
 """Sanity checks: whether a projection depends on what it claims to show."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -231,48 +231,46 @@ class _Test:
         return torch.stack(told)
 
 
+@dataclass
 class _Work:
     """The projections as they come in."""
 
-    def __init__(
-        self,
-        net: Network,
-        image: Tensor,
-        swapped: Tensor,
-        title: str,
-        unit: ProjectedUnit,
-        rules: list[Rule],
-        stages: list[Stage],
-        memory: int,
-        progress: Progress | None,
-        seeds: list[int],
-        init: str,
-        others: int,
-    ) -> None:
-        self.net, self.image, self.swapped, self.title = net, image, swapped, title
-        self.unit, self.start, self.rules, self.stages = unit, unit.start, rules, stages
-        self.memory, self.progress = memory, progress
-        self.seeds, self.init = seeds, init
-        graph = net.graph
+    net: Network
+    image: Tensor
+    swapped: Tensor
+    title: str
+    unit: ProjectedUnit
+    rules: list[Rule]
+    stages: list[Stage]
+    memory: int
+    progress: Progress | None
+    seeds: list[int]
+    init: str
+    others: int
+    done: int = 0
+    stages_done: int = 0
+
+    def __post_init__(self) -> None:
+        graph, self.start = self.net.graph, self.unit.start
         self.shape = graph.steps[self.start].shape
-        drawn = np.random.default_rng(seeds[0]).permutation(self.shape[1])
-        self.channels = [int(c) for c in drawn if c != unit.channel][:others]
+        drawn = np.random.default_rng(self.seeds[0]).permutation(self.shape[1])
+        self.channels = [int(c) for c in drawn if c != self.unit.channel][: self.others]
         self.pools = [
             index
             for index in graph.needed_for([self.start])
             if isinstance(graph.steps[index].operation, MaxPool | AdaptiveMaxPool)
         ]
-        self.done, self.stages_done = 0, 0
-        self.total = len(rules) * (2 + 2 * others + len(seeds) * len(stages))
+        seeds, layers, units = len(self.seeds), len(self.stages), len(self.channels)
+        count = len(self.rules)
+        self.total = count * (2 + 2 * self.others + seeds * layers)
         self.columns: dict[str, tuple[list[Tensor], Tensor]] = {}
-        count = len(rules)
         self.tests = {
-            "randomised": _Test(count, (len(seeds), len(stages)), len(seeds)),
-            "units": _Test(count, (len(self.channels),), max(1, len(self.channels))),
-            "signals": _Test(count, (others,), others),
+            "randomised": _Test(count, (seeds, layers), seeds),
+            "units": _Test(count, (units,), max(1, units)),
+            "signals": _Test(count, (self.others,), self.others),
             "switches": _Test(count, (), 1),
             "edges": _Test(count, (), 1),
-            "edges_randomised": _Test(count, (len(seeds),), len(seeds)),
+            "edges_randomised": _Test(count, (seeds,), seeds),
         }
 
     def ascent(self, graph: Graph, image: Tensor) -> Ascent:
