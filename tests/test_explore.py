@@ -278,6 +278,13 @@ def test_of_many_at_once_none_brings_it_down(served):
     assert served.client.get("state").status_code == 200
 
 
+def test_channels_are_sorted_by_what_they_typically_reach(served, net, pictures):
+    facts, _ = served.picture("maps", image=0, layer=LAYER)
+    best = cs.project(net, pictures[0], LAYER, top=3, rank="relative").channels[0].tolist()
+    order = sorted(range(len(facts["peaks"])), key=lambda n: -facts["relative"][n])
+    assert order[:3] == best
+
+
 def test_a_newer_question_of_a_kind_overtakes_older_ones(served):
     given = {"image": 0, "kind": "drag", "places": "0,0"}
     assert served.client.get("reading", params={**given, "turn": 5}).status_code == 200

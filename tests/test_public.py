@@ -108,3 +108,8 @@ def test_a_range_is_of_the_pictures_that_are_read():
     assert net.preprocess.range == (0, 4095)
     with pytest.raises(cs.ImageError, match="must be finite, black below white"):
         cs.load("squeezenet1_1", "random", size="3,64,64", range=(9, 3))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_module_takes_the_place_of_a_public_name(name):
+    assert not inspect.ismodule(getattr(cs, name))

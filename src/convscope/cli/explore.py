@@ -25,7 +25,7 @@ def explore(
 
     It is served to this machine alone, until Ctrl-C; nothing is written to disk.
     """
-    from convscope.explore.server import explore as serve
+    from convscope.explorer.server import explore as serve
     from convscope.images import decode_image
     from convscope.methods.budget import parse_bytes
     from convscope.samples import SAMPLES

@@ -364,7 +364,9 @@ function drawGrid() {
   const box = $("grid"), [height, width] = facts.tile;
   const times = Math.max(1, Math.floor(56 / Math.max(height, width)));
   const order = facts.peaks.map((_, number) => number);
-  if (state.sort === "activation") order.sort((a, b) => facts.peaks[b] - facts.peaks[a]);
+  // What channels typically reach is known of some networks and layers only.
+  const by = { activation: facts.peaks, relative: facts.relative ?? facts.peaks }[state.sort];
+  if (by) order.sort((a, b) => by[b] - by[a]);
   const wanted = $("find").value.trim().toLowerCase();
   box.replaceChildren();
   for (const number of order) {
@@ -374,7 +376,8 @@ function drawGrid() {
     button.type = "button";
     button.dataset.channel = number;
     button.setAttribute("role", "option");
-    button.title = `${name}, peak ${short(facts.peaks[number])}`;
+    button.title = `${name}, peak ${short(facts.peaks[number])}` +
+      (facts.relative ? `, ${short(facts.relative[number])} times its typical peak` : "");
     button.setAttribute("aria-label", button.title);
     const tile = document.createElement("span");
     tile.className = "tile";

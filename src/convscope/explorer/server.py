@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convscope.errors import ConvscopeError
-from convscope.explore.session import Picture, Session
+from convscope.explorer.session import Picture, Session
 from convscope.methods import budget
 from convscope.methods.pictures import Images
 from convscope.network import Network
@@ -269,7 +269,7 @@ async def _unknown(_: Request, error: Exception) -> Response:
 
 
 def _asset(name: str) -> bytes:
-    return (files("convscope.explore") / "assets" / name).read_bytes()
+    return (files("convscope.explorer") / "assets" / name).read_bytes()
 
 
 def free_socket(port: int) -> socket.socket:

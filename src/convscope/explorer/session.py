@@ -142,12 +142,15 @@ class Session:
             sheet[top : top + height, left : left + width] = tile
         step = self.net.step(layer)
         numbers = range(len(maps))
+        peaks = maps.amax((1, 2))
+        typical = None if self.net.typical is None else self.net.typical.of(self.net.graph, step)
         facts = {
             "columns": columns,
             "rows": rows,
             "tile": [height, width],
             "map": list(maps.shape[1:]),
-            "peaks": [float(peak) for peak in maps.amax((1, 2))],
+            "peaks": [float(peak) for peak in peaks],
+            "relative": None if typical is None else (peaks / typical).tolist(),
             "names": channel_names(self.net, [step] * len(maps), numbers),
             "signed": signed,
         }
