@@ -298,7 +298,8 @@ def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(Sheet, "made_for", classmethod(kept))
     page = write_comparison(found, tmp_path)
     wanted = "net (A): random weights (seed 0); net (B): half precision"
-    assert drawn.count(wanted) == 2 + len(found.shown)  # the chart, the first filters, the pairs
+    # The chart, the first filters, the pairs; each for wide screens and for phones.
+    assert drawn.count(wanted) == 2 * (2 + len(found.shown))
     text = page.read_text("utf-8")
     assert '<p class="warning">net (B): half precision</p>' in text
 

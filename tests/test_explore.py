@@ -333,6 +333,7 @@ def page(request, browser, served):
     tab.goto(served.address)
     tab.wait_for_selector("body[data-ready]")
     yield tab
+    assert tab.text_content("#error") == ""
     assert complaints == []
     assert [url for url in requests if not url.startswith((served.root, "blob:"))] == []
     assert tab.evaluate("() => document.documentElement.scrollWidth") <= width
@@ -491,6 +492,8 @@ def test_a_layer_and_a_channel_are_reached_by_keys_alone(page):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.wait_for_selector("#unit:not([hidden])")
+    # Keys move on from the peak, which is known once the first projection is there.
+    page.wait_for_function("() => document.querySelector('#unit-note').textContent")
     page.focus("#map")
     page.keyboard.press("ArrowDown")
     page.wait_for_function("() => location.hash.includes('row=')")

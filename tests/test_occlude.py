@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, ImageError, Interrupted, RuleError, UnitError
 from convscope.images import Preprocess
+from convscope.methods import budget as budgets
 from convscope.methods.occlude import adaptive as adaptive_module
 from convscope.methods.occlude import call as occlude_module
 from convscope.methods.occlude import occlude, occlude_all
@@ -517,7 +518,8 @@ def test_adaptive_sharpens_and_keeps_to_its_time(networks, monkeypatch):
     """By a clock on which every position takes a hundredth of a second."""
     _, net, image = networks("plain")
     clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr(adaptive_module, "time", clock)
+    for module in (adaptive_module, budgets):
+        monkeypatch.setattr(module, "time", clock)
 
     def occluded(budget):
         began, shown = clock.now, []

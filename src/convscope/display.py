@@ -122,7 +122,7 @@ def display_scale(values: Tensor | npt.NDArray[Any], quantile: float = 0.999) ->
         ImageError: if ``quantile`` is not in 0..1.
 
     >>> display_scale(np.array([0.0, -2.0, 1.0]), quantile=1.0)
-    DisplayScale(limit=2.0, clipped=0.0, quantile=1.0, not_finite=0)
+    DisplayScale(limit=2.0, clipped=0.0, quantile=1.0, not_finite=0, contrast='linear')
 
     """
     if not 0 <= quantile <= 1:
