@@ -115,7 +115,10 @@ SWAPPED = "module comes first and the example second"
 DATA = r"data-dependent, at .*test_tracing.py:\d+, `.*`; move Python branches"
 KEEPS = r"depends on the pixels, at .*test_tracing.py:\d+.*torch.where"
 LEAVES = "values leave torch there.*operations of torch"
-RUNS = r"itself fails on an input of shape \[1, 3, \d, \d\]: .*; try another size or number of channels"
+RUNS = (
+    r"itself fails on an input of shape \[1, 3, \d, \d\]: .*; "
+    r"try another size or number of channels"
+)
 DTYPES = r"float32 and float64 meet at .*test_tracing.py:\d+, `.*`, which.*as by .to\(x.dtype\)"
 OTHER_TYPE = "itself fails.*bring one to the type of the other there"
 SCRIPTED = "scripted.*give the module that it was made of"
