@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convscope.errors import ConvscopeError
-from convscope.explorer.session import Picture, Session
+from convscope.explorer.session import Pixels, Session
 from convscope.methods import budget
 from convscope.methods.pictures import Images
 from convscope.network import Network
@@ -178,7 +178,7 @@ def application(session: Session, token: str, port: int) -> Starlette:
     )
 
 
-def _unit(session: Session, request: Request) -> tuple[dict[str, Any], Picture]:
+def _unit(session: Session, request: Request) -> tuple[dict[str, Any], Pixels]:
     position = None
     if "row" in request.query_params:
         position = (whole(request, "row"), whole(request, "column"))
@@ -249,7 +249,7 @@ def _json(value: Any) -> Response:
     return JSONResponse(value, headers=HEADERS)
 
 
-def _png(facts: dict[str, Any], picture: Picture) -> Response:
+def _png(facts: dict[str, Any], picture: Pixels) -> Response:
     """Return a picture after what is known of it: the length of that, 4 bytes, then as JSON."""
     told = json.dumps(facts).encode()
     body = len(told).to_bytes(4, "big") + told + png(picture)

@@ -113,13 +113,13 @@ class Session:
         self._looks.move_to_end(image)
         return self._looks[image]
 
-    def picture(self, image: int) -> Picture:
+    def picture(self, image: int) -> Pixels:
         """Return an image as its pixels, [H, W, 3]."""
         with self._lock:
             pixels = self.net.preprocess.to_pixels(self.look_at(image).image.cpu())
         return _grey_to_rgb((pixels.clamp(0, 1) * 255).round().byte())
 
-    def maps(self, image: int, layer: str) -> tuple[dict[str, Any], Picture]:
+    def maps(self, image: int, layer: str) -> tuple[dict[str, Any], Pixels]:
         """Return a layer's feature maps side by side, each on a scale of its own, and their peaks.
 
         Zero is black where no map is below it, else mid-grey.
@@ -158,7 +158,7 @@ class Session:
 
     def unit(
         self, image: int, layer: str, channel: int, position: tuple[int, int] | None, rule: str
-    ) -> tuple[dict[str, Any], Picture]:
+    ) -> tuple[dict[str, Any], Pixels]:
         """Return what drives one unit, cropped to what it reads, and where that lies."""
         with self._lock:
             found = self.look_at(image).project(layer, channel, position, rule)
@@ -232,7 +232,7 @@ class Session:
         return said
 
 
-Picture = np.ndarray[Any, np.dtype[np.uint8]]
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 """uint8 [H, W, 3]."""
 
 
@@ -246,8 +246,8 @@ def averaged(maps: Tensor, most: int) -> Tensor:
     return functional.adaptive_avg_pool2d(maps[None], size)[0]
 
 
-def _grey_to_rgb(pixels: Tensor) -> Picture:
+def _grey_to_rgb(pixels: Tensor) -> Pixels:
     """Return pixels uint8 [C, H, W] as [H, W, 3]; of other than 1 or 3 channels the first."""
     shown = pixels if len(pixels) == 3 else pixels[:1].expand(3, -1, -1)
-    picture: Picture = shown.permute(1, 2, 0).contiguous().numpy()
+    picture: Pixels = shown.permute(1, 2, 0).contiguous().numpy()
     return picture
