@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import return_and_correct_aliasing
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils import backend_registration
 
 NAME = "standin"
+AVAILABLE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
+"""Whether this torch lets Python be a device, as it does from 2.10 on."""
 aten = torch.ops.aten
 
 # The only operations that take tensors of two devices, but for numbers and indices.
@@ -115,9 +117,9 @@ def refuse_mixed(func: Any, tensors: list[Tensor]) -> None:
 
 def install() -> None:
     """Make ``torch.device("standin")`` known; once a process, and for good."""
-    if torch._C._get_privateuse1_backend_name() == NAME:
+    if not AVAILABLE or torch._C._get_privateuse1_backend_name() == NAME:
         return
-    _setup_privateuseone_for_python_backend(NAME)
+    backend_registration._setup_privateuseone_for_python_backend(NAME)
     for op in _factories():
         _LIBRARY.impl(op, _on_standin(op), "PrivateUse1")
     _LIBRARY.impl("_copy_from", _copied, "PrivateUse1")

@@ -20,6 +20,10 @@ from convscope.models.plain import NetConfig
 from convscope.study import train as train_module
 from study_worker import pictures, small
 
+pytestmark = pytest.mark.skipif(
+    not standin.AVAILABLE, reason="this torch does not let Python be a device"
+)
+
 SIDE = 16
 FACTORY = """
 import torch
