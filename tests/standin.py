@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils import backend_registration
+from torch.utils._python_dispatch import return_and_correct_aliasing
 
 NAME = "standin"
 AVAILABLE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
-"""Whether this torch lets Python be a device, as it does from 2.10 on."""
+"""Whether this torch lets Python be a device, which 2.9 does not."""
 aten = torch.ops.aten
 
 # The only operations that take tensors of two devices, but for numbers and indices.
