@@ -207,7 +207,7 @@ def test_uploads_are_bounded(served):
 
 def test_a_picture_that_is_dropped_is_read_as_a_file_is(served, net, tmp_path):
     sample = SAMPLES[3].content()
-    answer = served.client.post("picture", content=sample, headers={"X-Title": "my%20cup"})
+    answer = served.client.post("picture", content=sample, params={"title": "my cup"})
     number = answer.json()["image"]
     assert served.client.get("state").json()["images"][number] == "my cup"
     path = tmp_path / SAMPLES[3].file

@@ -9,8 +9,8 @@ import socket
 import webbrowser
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Any
-from urllib.parse import unquote
 
 import anyio
 import uvicorn
@@ -40,12 +40,10 @@ WAITING = 64
 """Requests that wait at most; more are sent away."""
 
 COOKIE = "convscope"
-ASSETS = {
-    "explore.js": "text/javascript",
-    "transport.js": "text/javascript",
-    "explore.css": "text/css",
-    "icon.svg": "image/svg+xml",
-}
+ASSETS = files("convscope.explorer") / "assets"
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+"""What the page's own files are, by how their names end."""
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -141,13 +139,16 @@ def application(session: Session, token: str, port: int) -> Starlette:
         return Route(path, endpoint)
 
     async def page(_: Request) -> Response:
-        return Response(_asset("index.html"), media_type="text/html", headers=HEADERS)
+        content = (ASSETS / "index.html").read_bytes()
+        return Response(content, media_type="text/html", headers=HEADERS)
 
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in ASSETS:
+        kind = TYPES.get(PurePath(name).suffix)
+        if kind is None or name not in {own.name for own in ASSETS.iterdir()}:
             return _error("there is no such file", 404)
-        return Response(_asset(name), media_type=ASSETS[name], headers=HEADERS)
+        content = (ASSETS / name).read_bytes()
+        return Response(content, media_type=kind, headers=HEADERS)
 
     async def upload(request: Request) -> Response:
         content = bytearray()
@@ -155,7 +156,7 @@ def application(session: Session, token: str, port: int) -> Starlette:
             content += chunk
             if len(content) > UPLOAD:
                 return _error(f"a picture has at most {UPLOAD // 2**20} MB", 413)
-        title = unquote(request.headers.get("x-title", "picture"))[:100]
+        title = text(request, "title", "picture")[:100]
         return await desk.answer(
             request, lambda: _json({"image": session.add(bytes(content), title)})
         )
@@ -266,10 +267,6 @@ async def _mistake(_: Request, error: Exception) -> Response:
 
 async def _unknown(_: Request, error: Exception) -> Response:
     return _error("there is no such page", getattr(error, "status_code", 404))
-
-
-def _asset(name: str) -> bytes:
-    return (files("convscope.explorer") / "assets" / name).read_bytes()
 
 
 def free_socket(port: int) -> socket.socket:

@@ -13,7 +13,7 @@ export class Http {
   #turn = 0;
   #tab = Math.random().toString(36).slice(2);
 
-  #ask(path, given, kind) {
+  #ask(path, given, kind, sent = {}) {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(given)) {
       if (value !== undefined && value !== null && value !== "") query.set(name, value);
@@ -22,7 +22,7 @@ export class Http {
       query.set("kind", `${this.#tab}-${kind}`);
       query.set("turn", ++this.#turn);
     }
-    return fetch(`${path}?${query}`, { credentials: "same-origin" }).then(checked);
+    return fetch(`${path}?${query}`, { credentials: "same-origin", ...sent }).then(checked);
   }
 
   async json(path, given = {}, kind = "") {
@@ -38,9 +38,7 @@ export class Http {
     return { facts, bitmap: await createImageBitmap(png), png };
   }
 
-  async upload(file) {
-    const headers = { "X-Title": encodeURIComponent(file.name || "pasted picture") };
-    const sent = { method: "POST", body: file, headers, credentials: "same-origin" };
-    return (await checked(await fetch("picture", sent))).json();
+  async send(path, given, body, kind = "") {
+    return (await this.#ask(path, given, kind, { method: "POST", body })).json();
   }
 }

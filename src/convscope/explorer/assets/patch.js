@@ -1,0 +1,191 @@
+// The patch on the image, its trail, and what the network says with it there.
+
+import { classesOf, showReading } from "./classes.js";
+import { $, here, sides, state, watched, writeAddress } from "./state.js";
+import { ARROWS, fail, latest, pixelAt } from "./tools.js";
+
+let filling = 0; // which run of filling in the heat map is the latest
+
+export const moved = latest(async () => {
+  for (const side of sides) {
+    showMarks(side);
+    if (side.clean) await (state.scale || state.only ? intervened(side) : hidden(side));
+  }
+});
+
+async function hidden(side) {
+  if (state.top === null) { showReading(side, side.clean); return; }
+  const place = [state.top, state.left];
+  const [reading] = await ask(side, [place], side.kind("patch"));
+  if (state.top === null || !side.clean) return;
+  showReading(side, reading);
+  side.heat.set(place.join(","), dropOf(side, reading));
+  drawHeat(side);
+}
+
+async function intervened(side) {
+  const reading = await here.ask.json("intervention", {
+    ...side.given, layer: state.layer, scale: state.scale,
+    only: state.only === "" ? undefined : state.only, classes: classesOf(side),
+  }, side.kind("change"));
+  showReading(side, reading);
+}
+
+const ask = (side, places, kind) => here.ask.json("reading", {
+  ...side.given, places: places.map((place) => place.join(",")).join(";"), patch: state.patch,
+  fill: state.fill, classes: classesOf(side), ...watched(),
+}, kind);
+
+const dropOf = (side, reading) => (state.watch === "channel"
+  ? side.clean.activation - reading.activation
+  : side.clean.classes.length ? side.clean.classes[0].value - reading.classes[0].value : 0);
+
+export function forgetHeat() {
+  filling += 1;
+  $("complete").checked = false;
+  for (const side of sides) {
+    side.heat = new Map();
+    drawHeat(side);
+  }
+}
+
+// Each pixel shows the mean drop over the patches that covered it: red what the answer needs, blue
+// what speaks against it.
+function drawHeat(side) {
+  const canvas = side.$("heat"), context = canvas.getContext("2d");
+  const { width, height } = canvas;
+  context.clearRect(0, 0, width, height);
+  if (!side.heat.size) return;
+  const sum = new Float32Array(width * height), count = new Uint16Array(width * height);
+  for (const [place, drop] of side.heat) {
+    const [top, left] = place.split(",").map(Number);
+    for (let row = Math.max(top, 0); row < Math.min(top + state.patch, height); row += 1) {
+      for (let column = Math.max(left, 0); column < Math.min(left + state.patch, width); column += 1) {
+        sum[row * width + column] += drop;
+        count[row * width + column] += 1;
+      }
+    }
+  }
+  const means = sum.map((value, place) => (count[place] ? value / count[place] : 0));
+  const limit = means.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
+  const pixels = context.createImageData(width, height);
+  means.forEach((value, place) => {
+    const share = value / limit;
+    pixels.data.set(share > 0 ? [220, 40, 20] : [20, 90, 220], 4 * place);
+    pixels.data[4 * place + 3] = 200 * Math.abs(share);
+  });
+  context.putImageData(pixels, 0, 0);
+}
+
+async function fillIn() {
+  const own = ++filling;
+  for (const side of sides) await fillInOf(side, own);
+  if (own === filling) $("status").textContent = "";
+}
+
+async function fillInOf(side, own) {
+  const [height, width] = side.about.size, stride = Math.max(1, Math.round(state.patch / 2));
+  const places = [];
+  for (let row = 0; row <= height - state.patch + stride - 1; row += stride) {
+    for (let column = 0; column <= width - state.patch + stride - 1; column += stride) {
+      const place = [Math.min(row, height - state.patch), Math.min(column, width - state.patch)];
+      if (!side.heat.has(place.join(","))) places.push(place);
+    }
+  }
+  const total = places.length;
+  while (places.length && own === filling && side.clean) {
+    const part = places.splice(0, 8);
+    $("status").textContent = `Filling in the heat map: ${total - places.length} of ${total}`;
+    const readings = await ask(side, part);
+    if (own !== filling) return;
+    readings.forEach((reading, place) => side.heat.set(part[place].join(","), dropOf(side, reading)));
+    drawHeat(side);
+  }
+}
+
+function placePatch(side, row, column) {
+  const [height, width] = side.about.size;
+  state.top = Math.max(0, Math.min(Math.round(row), height - state.patch));
+  state.left = Math.max(0, Math.min(Math.round(column), width - state.patch));
+  writeAddress(false);
+  moved();
+}
+
+function takeOff() {
+  state.top = state.left = null;
+  writeAddress(false);
+  moved();
+}
+
+export function showMarks(side) {
+  const marks = side.$("marks");
+  marks.replaceChildren();
+  const box = (x, y, width, height, kind) => {
+    const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    for (const [name, value] of Object.entries({ x, y, width, height, class: kind })) {
+      rect.setAttribute(name, value);
+    }
+    marks.append(rect);
+  };
+  if (side.window) {
+    const [top, left, bottom, right] = side.window;
+    box(left, top, right - left, bottom - top, "field");
+  }
+  if (state.top !== null) box(state.left, state.top, state.patch, state.patch, "patch");
+}
+
+export function showPatchControls() {
+  const most = Math.max(1, Math.min(...here.about.size) - 1);
+  $("patch").max = most;
+  state.patch = Math.min(state.patch, most);
+  $("patch").value = state.patch;
+  $("patch-size").textContent = `${state.patch} pixels`;
+  $("fill").value = state.fill;
+}
+
+// The mouse and the keys over a side's image.
+export function listenToPatch(side) {
+  const image = side.$("image");
+  let dragging = false;
+  const drag = (event) => {
+    const [row, column] = pixelAt(event, image, side.about.size);
+    placePatch(side, row - state.patch / 2, column - state.patch / 2);
+  };
+  image.addEventListener("pointerdown", (event) => {
+    dragging = true;
+    image.setPointerCapture(event.pointerId);
+    drag(event);
+  });
+  image.addEventListener("pointermove", (event) => dragging && drag(event));
+  image.addEventListener("pointerup", () => { dragging = false; });
+  image.addEventListener("keydown", (event) => {
+    const step = Math.max(1, Math.round(state.patch / (event.shiftKey ? 16 : 4)));
+    const move = ARROWS[event.key];
+    if (event.key === "Escape") takeOff();
+    if (!move) return;
+    event.preventDefault();
+    const [height, width] = side.about.size;
+    if (state.top === null) placePatch(side, (height - state.patch) / 2, (width - state.patch) / 2);
+    else placePatch(side, state.top + step * move[0], state.left + step * move[1]);
+  });
+}
+
+export function listenToPatchControls() {
+  $("patch").addEventListener("input", () => {
+    state.patch = Number($("patch").value);
+    forgetHeat();
+    showPatchControls();
+    if (state.top !== null) placePatch(sides[0], state.top, state.left);
+    writeAddress(false);
+  });
+  for (const name of ["fill", "watch"]) {
+    $(name).addEventListener("change", () => {
+      state[name] = $(name).value;
+      forgetHeat();
+      writeAddress(true);
+      moved();
+    });
+  }
+  $("complete").addEventListener("change", () => ($("complete").checked ? fillIn().catch(fail) : (filling += 1)));
+  $("clear").addEventListener("click", () => { forgetHeat(); takeOff(); });
+}

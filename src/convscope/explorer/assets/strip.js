@@ -1,0 +1,35 @@
+// The network as a strip of volumes, from the image up, to choose a layer from.
+
+import { readClean } from "./classes.js";
+import { showLayer } from "./grid.js";
+import { moved } from "./patch.js";
+import { $, here, state, writeAddress } from "./state.js";
+import { element, fail, roving } from "./tools.js";
+import { showUnit } from "./unit.js";
+
+export function drawStrip() {
+  const most = Math.log2(Math.max(...here.about.size) + 1);
+  $("strip").replaceChildren(...here.about.layers.map((layer) => volume(layer, most)));
+  roving($("strip"), "button");
+}
+
+function volume(layer, most) {
+  const [channels, height = 1] = layer.shape;
+  const title = `${layer.name}: ${layer.op}, ${layer.shape.join(" x ")}, reads ${layer.field.join(" x ")} pixels`;
+  const drawn = element("span", { className: `volume ${layer.op.replace(/[^a-z]+/g, "-")}` });
+  drawn.style.height = `${12 + (64 * Math.log2(height + 1)) / most}px`;
+  drawn.style.width = `${4 + 2.2 * Math.log2(channels + 1)}px`;
+  const name = element("span", { className: "name", textContent: layer.name });
+  const button = element("button", { type: "button", role: "option", title, "aria-label": title }, drawn, name);
+  button.dataset.layer = layer.name;
+  button.addEventListener("click", () => chooseLayer(layer.name).catch(fail));
+  return button;
+}
+
+async function chooseLayer(name) {
+  Object.assign(state, { layer: name, channel: null, row: null, column: null, scale: "", only: "" });
+  writeAddress(true);
+  await Promise.all([showLayer(), showUnit()]);
+  await readClean();
+  moved();
+}

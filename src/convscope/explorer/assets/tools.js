@@ -1,0 +1,85 @@
+// Small tools of the page.
+
+import { $ } from "./state.js";
+import { Overtaken } from "./transport.js";
+
+export function fail(error) {
+  if (error instanceof Overtaken) return;
+  $("error").textContent = error.message;
+  $("error").hidden = false;
+}
+
+// One question of a kind at a time: while it is being answered only the newest next one is kept.
+export function latest(work) {
+  let busy = false, again = false;
+  return async function run() {
+    if (busy) { again = true; return; }
+    busy = true;
+    do {
+      again = false;
+      try { await work(); } catch (error) { fail(error); }
+    } while (again);
+    busy = false;
+  };
+}
+
+export function element(tag, given = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(given)) {
+    if (name in made) made[name] = value; else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+export function paint(canvas, bitmap, width) {
+  const times = Math.max(1, Math.floor(width / bitmap.width));
+  canvas.width = bitmap.width * times;
+  canvas.height = bitmap.height * times;
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+}
+
+export const short = (value) => (value === 0 ? "0" : Number(value.toPrecision(3)).toString());
+
+// Arrow keys move among the parts of a box, which the tab key enters and leaves as one.
+export function roving(box, selector) {
+  box.onkeydown = (event) => {
+    const parts = [...box.querySelectorAll(selector)].filter((part) => !part.hidden);
+    const at = parts.indexOf(event.target);
+    if (at < 0) return;
+    const perRow = parts.filter((part) => part.offsetTop === parts[0].offsetTop).length || 1;
+    const move = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: perRow, ArrowUp: -perRow }[event.key];
+    const to = event.key === "Home" ? 0 : event.key === "End" ? parts.length - 1 : at + move;
+    if (!parts[to]) return;
+    event.preventDefault();
+    parts[at].tabIndex = -1;
+    parts[to].tabIndex = 0;
+    parts[to].focus();
+  };
+}
+
+export function markChosen(box, isChosen) {
+  let some = false;
+  for (const part of box.children) {
+    const chosen = isChosen(part);
+    part.setAttribute("aria-selected", chosen);
+    part.tabIndex = chosen ? 0 : -1;
+    some ||= chosen;
+  }
+  if (!some && box.firstElementChild) box.firstElementChild.tabIndex = 0;
+}
+
+export const ARROWS = {
+  ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
+};
+
+// The row and column that a mouse points at, of a canvas of so many.
+export function pixelAt(event, canvas, [rows, columns]) {
+  const box = canvas.getBoundingClientRect();
+  return [
+    Math.floor(((event.clientY - box.top) / box.height) * rows),
+    Math.floor(((event.clientX - box.left) / box.width) * columns),
+  ];
+}

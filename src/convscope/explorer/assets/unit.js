@@ -1,0 +1,155 @@
+// One channel, large: its map, a unit of it brought down by every rule, and how to change it.
+
+import { readClean } from "./classes.js";
+import { forgetHeat, moved, showMarks } from "./patch.js";
+import { $, here, sides, state, writeAddress } from "./state.js";
+import { ARROWS, element, fail, paint, pixelAt, short } from "./tools.js";
+import { Overtaken } from "./transport.js";
+
+export async function chooseChannel(number) {
+  Object.assign(state, { channel: number, row: null, column: null });
+  if (state.watch === "channel") forgetHeat();
+  writeAddress(true);
+  await showUnit();
+  await readClean();
+  moved();
+}
+
+export async function showUnit() {
+  drawWatch();
+  $("unit").hidden = state.channel === null;
+  for (const side of sides) {
+    side.window = null;
+    if (state.channel === null) showMarks(side); else await showUnitOf(side);
+  }
+}
+
+async function showUnitOf(side) {
+  const own = { ...state }, { rules } = side.about, box = side.$("rules");
+  const place = state.row === null ? {} : { row: state.row, column: state.column };
+  if (box.children.length !== rules.length) {
+    box.replaceChildren(...rules.map((rule) => {
+      const figure = element("figure", {}, element("canvas"), element("figcaption"));
+      figure.dataset.rule = rule;
+      return figure;
+    }));
+  }
+  drawMap(side);
+  // Black is minus the number beneath, mid-grey zero, white plus it.
+  for (const [number, rule] of rules.entries()) {
+    const [canvas, caption] = box.children[number].children;
+    try {
+      const { facts, bitmap } = await here.ask.picture("unit", {
+        ...side.given, layer: state.layer, channel: state.channel, rule, ...place,
+      }, side.kind(`unit-${rule}`));
+      if (own.channel !== state.channel || own.layer !== state.layer || own.row !== state.row) return;
+      paint(canvas, bitmap, 180);
+      caption.textContent = `${rule}, ±${short(facts.limit)}`;
+      showFacts(side, facts);
+    } catch (error) {
+      if (error instanceof Overtaken) return;
+      [canvas.width, canvas.height] = [1, 1];
+      caption.textContent = `${rule}: ${error.message}`;
+    }
+  }
+  drawMap(side);
+}
+
+function showFacts(side, facts) {
+  $("unit-name").textContent = `${state.layer}, ${facts.name}`;
+  const [top, left, bottom, right] = facts.window, [row, column] = facts.position;
+  const what = state.row === null ? "its peak" : "the unit";
+  side.$("unit-note").textContent = `${what} at row ${row}, column ${column} is ${short(facts.activation)} ` +
+    `and reads rows ${top} to ${bottom - 1}, columns ${left} to ${right - 1}` +
+    (facts.notes.length ? `; ${facts.notes.join("; ")}` : "");
+  side.window = facts.window;
+  side.grid.position = facts.position;
+  showMarks(side);
+}
+
+function drawMap(side) {
+  if (!side.grid || side.grid.layer !== state.layer) return;
+  const { facts, bitmap, position } = side.grid, [height, width] = facts.tile;
+  const canvas = side.$("map"), times = Math.max(1, Math.floor(180 / Math.max(height, width)));
+  [canvas.width, canvas.height] = [width * times, height * times];
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  const row = Math.floor(state.channel / facts.columns), column = state.channel % facts.columns;
+  context.drawImage(bitmap, column * width, row * height, width, height, 0, 0, canvas.width, canvas.height);
+  if (!position) return;
+  const [down, across] = [canvas.height / facts.map[0], canvas.width / facts.map[1]];
+  context.strokeStyle = "#ff8c1a";
+  context.lineWidth = 2;
+  context.strokeRect(position[1] * across, position[0] * down, Math.max(across, 4), Math.max(down, 4));
+}
+
+// A position of null is that of the channel's peak.
+function choosePosition(side, row, column) {
+  const [rows, columns] = side.grid.facts.map;
+  state.row = row === null ? null : Math.max(0, Math.min(row, rows - 1));
+  state.column = row === null ? null : Math.max(0, Math.min(column, columns - 1));
+  writeAddress(true);
+  showUnit().catch(fail);
+}
+
+export function listenToMap(side) {
+  const map = side.$("map");
+  map.addEventListener("click", (event) => choosePosition(side, ...pixelAt(event, map, side.grid.facts.map)));
+  map.addEventListener("keydown", (event) => {
+    const move = ARROWS[event.key], { position } = side.grid;
+    if (event.key === "Enter") choosePosition(side, null);
+    if (!move || !position) return;
+    event.preventDefault();
+    choosePosition(side, position[0] + move[0], position[1] + move[1]);
+  });
+}
+
+// ---- interventions -----------------------------------------------------------------------------
+
+const scales = () => new Map(state.scale.split(";").filter(Boolean).map((part) => {
+  const [channel, factor] = part.split(":");
+  return [Number(channel), Number(factor)];
+}));
+
+function changeTo(scale, only) {
+  Object.assign(state, { scale, only, top: null });
+  writeAddress(true);
+  showChange();
+  moved();
+}
+
+function multiply(factor) {
+  const kept = scales();
+  if (factor === 1) kept.delete(state.channel); else kept.set(state.channel, factor);
+  changeTo([...kept].map(([channel, by]) => `${channel}:${by}`).join(";"), state.only);
+}
+
+function showChange() {
+  const factor = scales().get(state.channel) ?? 1;
+  $("factor").value = factor;
+  $("factor-value").textContent = factor === 0 ? "off" : `× ${factor}`;
+  $("only").setAttribute("aria-pressed", state.only === String(state.channel));
+  const parts = [...scales()].map(([channel, by]) => (by === 0 ? `${channel} off` : `${channel} × ${by}`));
+  if (state.only) parts.push(`only ${state.only} kept`);
+  $("changed").textContent = parts.length ? `Changed in ${state.layer}: ${parts.join(", ")}` : "";
+}
+
+// What the heat map may be of.
+function drawWatch() {
+  const options = [];
+  if (here.about.answer) options.push(["answer", "the answer"]);
+  if (state.channel !== null) options.push(["channel", "this channel"]);
+  if (!options.some(([value]) => value === state.watch)) state.watch = options[0]?.[0] ?? "answer";
+  $("watch").replaceChildren(...options.map(([value, words]) => new Option(words, value)));
+  $("watch").value = state.watch;
+  showChange();
+}
+
+export function listenToChanges() {
+  $("factor").addEventListener("input", () => multiply(Number($("factor").value)));
+  $("only").addEventListener("click", () => {
+    const own = String(state.channel);
+    changeTo(state.scale, state.only === own ? "" : own);
+  });
+  $("undo").addEventListener("click", () => changeTo("", ""));
+}
