@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import socket
 import webbrowser
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import PurePath
-from typing import Any
 
 import anyio
 import uvicorn
@@ -22,11 +20,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convscope.errors import ConvscopeError
-from convscope.explorer.session import Pixels, Session
+from convscope.explorer.answers import QUESTIONS, answer, text, whole
+from convscope.explorer.session import Session
 from convscope.methods import budget
 from convscope.methods.pictures import Images
 from convscope.network import Network
-from convscope.pages.renderer import png
 
 HOST = "127.0.0.1"
 PORT = 8420
@@ -40,6 +38,7 @@ WAITING = 64
 """Requests that wait at most; more are sent away."""
 
 COOKIE = "convscope"
+BINARY = "application/octet-stream"
 ASSETS = files("convscope.explorer") / "assets"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 """What the page's own files are, by how their names end."""
@@ -105,9 +104,10 @@ class Desk:
         self.latest: dict[str, int] = {}
         self.waiting = 0
 
-    async def answer(self, request: Request, work: Callable[[], Response]) -> Response:
-        """Return what *work* does once it is its turn."""
-        kind, number = request.query_params.get("kind", ""), whole(request, "turn", 0)
+    async def answer(self, request: Request, work: Callable[[], bytes]) -> Response:
+        """Return what *work* returns once it is its turn."""
+        given = request.query_params
+        kind, number = given.get("kind", ""), whole(given, "turn", 0)
         kind = kind[:80]
         if kind:
             if len(self.latest) > 10_000:
@@ -119,7 +119,7 @@ class Desk:
         def run() -> Response:
             if kind and self.latest.get(kind, 0) > number:
                 return Response(status_code=204, headers=HEADERS)
-            return work()
+            return Response(work(), media_type=BINARY, headers=HEADERS)
 
         self.waiting += 1
         try:
@@ -132,11 +132,12 @@ def application(session: Session, token: str, port: int) -> Starlette:
     """Return the explorer's routes, behind the gate."""
     desk = Desk()
 
-    def route(path: str, work: Callable[[Request], Response]) -> Route:
+    def route(question: str) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await desk.answer(request, lambda: work(request))
+            given = request.query_params
+            return await desk.answer(request, lambda: answer(session, question, given))
 
-        return Route(path, endpoint)
+        return Route(f"/{question}", endpoint)
 
     async def page(_: Request) -> Response:
         content = (ASSETS / "index.html").read_bytes()
@@ -156,105 +157,22 @@ def application(session: Session, token: str, port: int) -> Starlette:
             content += chunk
             if len(content) > UPLOAD:
                 return _error(f"a picture has at most {UPLOAD // 2**20} MB", 413)
-        title = text(request, "title", "picture")[:100]
+        title = text(request.query_params, "title", "picture")[:100]
         return await desk.answer(
-            request, lambda: _json({"image": session.add(bytes(content), title)})
+            request, lambda: json.dumps({"image": session.add(bytes(content), title)}).encode()
         )
 
     routes = [
         Route("/", page),
         Route("/assets/{name}", asset),
         Route("/picture", upload, methods=["POST"]),
-        route("/state", lambda _: _json(session.describe())),
-        route("/picture", lambda r: _png({}, session.picture(whole(r, "image")))),
-        route("/maps", lambda r: _png(*session.maps(whole(r, "image"), text(r, "layer")))),
-        route("/unit", lambda r: _png(*_unit(session, r))),
-        route("/reading", lambda r: _json(_reading(session, r))),
-        route("/intervention", lambda r: _json(_intervention(session, r))),
+        *map(route, QUESTIONS),
     ]
     return Starlette(
         routes=routes,
         middleware=[Middleware(Gate, token=token, port=port)],
         exception_handlers={ConvscopeError: _mistake, 404: _unknown, 405: _unknown},
     )
-
-
-def _unit(session: Session, request: Request) -> tuple[dict[str, Any], Pixels]:
-    position = None
-    if "row" in request.query_params:
-        position = (whole(request, "row"), whole(request, "column"))
-    return session.unit(
-        whole(request, "image"), text(request, "layer"), whole(request, "channel"), position,
-        text(request, "rule", "deconvnet"),
-    )  # fmt: skip
-
-
-def _reading(session: Session, request: Request) -> list[dict[str, Any]]:
-    given = request.query_params
-    places = None
-    if "places" in given:
-        pairs = [wholes(part, "places") for part in given["places"].split(";")]
-        if any(len(pair) != 2 for pair in pairs) or len(pairs) > WAITING:
-            raise ConvscopeError("places are row,column;row,column")
-        places = [(pair[0], pair[1]) for pair in pairs]
-    return session.read(
-        whole(request, "image"), given.get("layer") or None, whole(request, "channel", 0), places,
-        whole(request, "patch") if "patch" in given else None, text(request, "fill", "gray"),
-        wholes(given.get("classes", ""), "classes"),
-    )  # fmt: skip
-
-
-def _intervention(session: Session, request: Request) -> dict[str, Any]:
-    given = request.query_params
-    scale = {}
-    for part in filter(None, given.get("scale", "").split(";")):
-        channel, _, factor = part.partition(":")
-        try:
-            scale[int(channel)] = float(factor)
-        except ValueError:
-            raise ConvscopeError("scale is channel:factor;channel:factor") from None
-    only = wholes(given["only"], "only") if "only" in given else None
-    return session.intervene(
-        whole(request, "image"), text(request, "layer"), scale, only,
-        wholes(given.get("classes", ""), "classes"),
-    )  # fmt: skip
-
-
-def text(request: Request, name: str, default: str | None = None) -> str:
-    """Return a parameter as it is."""
-    value = request.query_params.get(name, default)
-    if value is None:
-        raise ConvscopeError(f"{name} is missing")
-    return value
-
-
-def whole(request: Request, name: str, default: int | None = None) -> int:
-    """Return a parameter as a whole number."""
-    value = request.query_params.get(name)
-    if value is None and default is not None:
-        return default
-    if value is None or not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
-        raise ConvscopeError(f"{name} is a whole number")
-    return int(value)
-
-
-def wholes(value: str, name: str) -> list[int]:
-    """Return whole numbers that commas part."""
-    parts = [part for part in value.split(",") if part]
-    if not all(re.fullmatch(r"-?\d{1,9}", part, re.ASCII) for part in parts):
-        raise ConvscopeError(f"{name} are whole numbers")
-    return [int(part) for part in parts]
-
-
-def _json(value: Any) -> Response:
-    return JSONResponse(value, headers=HEADERS)
-
-
-def _png(facts: dict[str, Any], picture: Pixels) -> Response:
-    """Return a picture after what is known of it: the length of that, 4 bytes, then as JSON."""
-    told = json.dumps(facts).encode()
-    body = len(told).to_bytes(4, "big") + told + png(picture)
-    return Response(body, media_type="application/octet-stream", headers=HEADERS)
 
 
 def _error(sentence: str, status: int) -> Response:

@@ -1,0 +1,107 @@
+"""The page's questions, by name with their parameters as text; knows nothing of servers."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from convscope.errors import ConvscopeError
+from convscope.explorer.session import Pixels, Session
+from convscope.pages.renderer import png
+
+PLACES = 64
+"""Patches in one question at most."""
+
+Given = Mapping[str, str]
+
+
+def answer(session: Session, question: str, given: Given) -> bytes:
+    """Return a question's answer: JSON, or a picture after what is known of it.
+
+    A picture's answer begins with the length of its JSON in 4 bytes, then has the JSON, then a PNG.
+
+    Raises:
+        ConvscopeError: if a parameter is missing or wrong.
+
+    """
+    found = QUESTIONS[question](session, given)
+    if not isinstance(found, tuple):
+        return json.dumps(found).encode()
+    facts, pixels = found
+    told = json.dumps(facts).encode()
+    return len(told).to_bytes(4, "big") + told + png(pixels)
+
+
+def _unit(session: Session, given: Given) -> tuple[dict[str, Any], Pixels]:
+    position = None
+    if "row" in given:
+        position = (whole(given, "row"), whole(given, "column"))
+    return session.unit(
+        whole(given, "image"), text(given, "layer"), whole(given, "channel"), position,
+        text(given, "rule", "deconvnet"),
+    )  # fmt: skip
+
+
+def _reading(session: Session, given: Given) -> list[dict[str, Any]]:
+    places = None
+    if "places" in given:
+        pairs = [wholes(part, "places") for part in given["places"].split(";")]
+        if any(len(pair) != 2 for pair in pairs) or len(pairs) > PLACES:
+            raise ConvscopeError("places are row,column;row,column")
+        places = [(pair[0], pair[1]) for pair in pairs]
+    return session.read(
+        whole(given, "image"), given.get("layer") or None, whole(given, "channel", 0), places,
+        whole(given, "patch") if "patch" in given else None, text(given, "fill", "gray"),
+        wholes(given.get("classes", ""), "classes"),
+    )  # fmt: skip
+
+
+def _intervention(session: Session, given: Given) -> dict[str, Any]:
+    scale = {}
+    for part in filter(None, given.get("scale", "").split(";")):
+        channel, _, factor = part.partition(":")
+        try:
+            scale[int(channel)] = float(factor)
+        except ValueError:
+            raise ConvscopeError("scale is channel:factor;channel:factor") from None
+    only = wholes(given["only"], "only") if "only" in given else None
+    return session.intervene(
+        whole(given, "image"), text(given, "layer"), scale, only,
+        wholes(given.get("classes", ""), "classes"),
+    )  # fmt: skip
+
+
+def text(given: Given, name: str, default: str | None = None) -> str:
+    """Return a parameter as it is."""
+    value = given.get(name, default)
+    if value is None:
+        raise ConvscopeError(f"{name} is missing")
+    return value
+
+
+def whole(given: Given, name: str, default: int | None = None) -> int:
+    """Return a parameter as a whole number."""
+    value = given.get(name)
+    if value is None and default is not None:
+        return default
+    if value is None or not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+        raise ConvscopeError(f"{name} is a whole number")
+    return int(value)
+
+
+def wholes(value: str, name: str) -> list[int]:
+    """Return whole numbers that commas part."""
+    parts = [part for part in value.split(",") if part]
+    if not all(re.fullmatch(r"-?\d{1,9}", part, re.ASCII) for part in parts):
+        raise ConvscopeError(f"{name} are whole numbers")
+    return [int(part) for part in parts]
+
+
+QUESTIONS: dict[str, Callable[[Session, Given], Any]] = {
+    "state": lambda session, _: session.describe(),
+    "picture": lambda session, given: ({}, session.picture(whole(given, "image"))),
+    "maps": lambda session, given: session.maps(whole(given, "image"), text(given, "layer")),
+    "unit": _unit,
+    "reading": _reading,
+    "intervention": _intervention,
+}
