@@ -46,6 +46,8 @@ EDGE = 2
 LOSSY_FROM = 400_000
 """Pictures that take more bytes than this without loss are written with a little."""
 
+Bytes = npt.NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -221,16 +223,16 @@ class Shelf:
             slim = self._vector(small, f"{name}-narrow", narrow)
         else:
             *parts, last = self._parts(wide, name, about, notes)
-            slim = self._layers(small, f"{name}-narrow", narrow)
+            slim = [self._layers(small, _layers(small), f"{name}-narrow", narrow)]
         return (*parts, *(replace(one, caption=wide.words) for one in (last, *slim)))
 
     def _parts(
         self, sheet: Sheet, name: str, about: Picture, notes: tuple[str, ...]
     ) -> list[Picture]:
         """Write a figure, cut into parts that fit printed pages, each of which says the notes."""
-        heights = _cut(sheet)
+        heights, layers = _cut(sheet), _layers(sheet)
         if len(heights) == 1:
-            return self._layers(sheet, name, about)
+            return [self._layers(sheet, layers, name, about)]
         found, top = [], 0.0
         for place, height in enumerate(heights, start=1):
             part = f"Part {place} of {len(heights)}"
@@ -240,17 +242,18 @@ class Shelf:
                 title=about.title if place == 1 else "",
                 part="; ".join((part, *notes)),
             )
-            found += self._layers(sheet, f"{name}-{place}", own, (top, top + height))
+            found.append(self._layers(sheet, layers, f"{name}-{place}", own, (top, top + height)))
             top += height
         return found
 
     def _layers(
-        self, sheet: Sheet, name: str, about: Picture, rows: tuple[float, float] | None = None
-    ) -> list[Picture]:
+        self, sheet: Sheet, layers: tuple[Bytes, Bytes], name: str, about: Picture,
+        rows: tuple[float, float] | None = None,
+    ) -> Picture:  # fmt: skip
         """Write some inches of a figure, or all of it, as WebP: its letters, its photographs."""
         across, high = sheet.figure.get_size_inches()
         top, bottom = rows or (0.0, high)
-        letters, photographs = _layers(sheet)
+        letters, photographs = layers
         cut = slice(*(round(inches / high * len(letters)) for inches in (top, bottom)))
         files = [f"{name}.webp", ""]
         self.write(files[0], _webp(letters[cut]))
@@ -258,7 +261,7 @@ class Shelf:
             files[1] = f"{name}-photographs.webp"
             self.write(files[1], _webp(photographs[cut]))
         size = round(across * 96), round((bottom - top) * 96)
-        return [replace(about, file=files[0], photographs=files[1], width=size[0], height=size[1])]
+        return replace(about, file=files[0], photographs=files[1], width=size[0], height=size[1])
 
     def _vector(self, sheet: Sheet, name: str, about: Picture) -> list[Picture]:
         """Write a figure as SVG, without a ground of its own."""
@@ -308,18 +311,19 @@ def _cut(sheet: Sheet) -> list[float]:
     return [*heights, whole - top]
 
 
-def _rendered(sheet: Sheet) -> npt.NDArray[np.float64]:
-    """Return a figure as it is painted, [H, W, 3] in 0..1."""
+def _rendered(sheet: Sheet) -> Bytes:
+    """Return a figure as it is painted, [H, W, 3]."""
     content = io.BytesIO()
+    across, high = sheet.figure.get_size_inches()
     # A matplotlib figure's size in pixels is bounded by the renderer, and WebP's by its format.
-    most = 16_000 / max(sheet.figure.get_size_inches())
     dots = max(DOTS_AN_INCH, sheet.figure.dpi)  # its own, where pixels are squares of whole dots
-    sheet.figure.savefig(content, format="png", dpi=min(dots, most))
-    with Image.open(content) as opened:
-        return np.asarray(opened.convert("RGB"), dtype=np.float64) / 255
+    dots = min(dots, 16_000 / max(across, high))
+    sheet.figure.savefig(content, format="rgba", dpi=dots)
+    painted = np.frombuffer(content.getbuffer(), dtype=np.uint8)
+    return painted.reshape(-1, int(across * dots), 4)[..., :3]
 
 
-def _layers(sheet: Sheet) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def _layers(sheet: Sheet) -> tuple[Bytes, Bytes]:
     """Return a figure's letters and lines, and its photographs, as [H, W, 4] each.
 
     Letters and lines are as transparent as their ground is white, so that they can be turned
@@ -327,19 +331,23 @@ def _layers(sheet: Sheet) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
     """
     painted = _rendered(sheet)
     height, width = painted.shape[:2]
-    inside, around = np.zeros((2, height, width, 1), dtype=bool)
+    inside, around = np.zeros((2, height, width), dtype=bool)
     for box in _photographs(sheet):
         top, bottom = (round((1 - y) * height) for y in (box.y1, box.y0))
         left, right = round(box.x0 * width), round(box.x1 * width)
         inside[top:bottom, left:right] = True
         around[max(0, top - EDGE) : bottom + EDGE, max(0, left - EDGE) : right + EDGE] = True
-    opacity = 1 - painted.min(-1, keepdims=True)
-    ink = (painted - (1 - opacity)) / np.where(opacity > 0, opacity, 1)
-    letters = np.concatenate([ink, np.where(around, 0, opacity)], -1)
-    kept = np.where(inside, 1, np.where(around, opacity, 0))
-    photographs = np.concatenate([np.where(inside, painted, ink), kept], -1)
-    as_bytes = [np.rint(layer * 255).astype(np.uint8) for layer in (letters, photographs)]
-    return as_bytes[0], as_bytes[1]
+    # Channel by channel: numpy's own minimum along an axis of three is ten times slower.
+    white = np.minimum(np.minimum(painted[..., 0], painted[..., 1]), painted[..., 2])
+    opacity = 255 - white
+    share = np.float32(255) / np.maximum(opacity, 1)
+    letters, photographs = np.empty((2, height, width, 4), dtype=np.uint8)
+    for channel in range(3):
+        letters[..., channel] = np.rint((painted[..., channel] - white) * share)
+    photographs[..., :3] = np.where(inside[..., None], painted, letters[..., :3])
+    letters[..., 3] = np.where(around, 0, opacity)
+    photographs[..., 3] = np.where(inside, 255, np.where(around, opacity, 0))
+    return letters, photographs
 
 
 def _photographs(sheet: Sheet) -> Iterator[Bbox]:
@@ -356,7 +364,7 @@ def _photographs(sheet: Sheet) -> Iterator[Bbox]:
             yield whole.transformed(to_shares)
 
 
-def _webp(picture: npt.NDArray[np.uint8]) -> bytes:
+def _webp(picture: Bytes) -> bytes:
     file = io.BytesIO()
     shown = Image.fromarray(picture)
     shown.save(file, "webp", lossless=True, method=2)
