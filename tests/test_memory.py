@@ -1,10 +1,14 @@
-"""Freed memory that stays in the process, so that a training step finds it again."""
+"""What work leaves behind: maps that nobody reads any more, and freed memory."""
 
+import gc
 import platform
 import subprocess
 import sys
 
 import pytest
+import torch
+
+import convscope as cs
 
 ROUNDS, MEGABYTES = 5, 64
 
@@ -43,3 +47,38 @@ def faults(how):
 def test_freed_memory_is_found_again():
     pages = MEGABYTES * 2**20 // 4096
     assert faults("kept") < 2 * pages < faults("handed back")
+
+
+@pytest.fixture(scope="module")
+def net():
+    return cs.load("base")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda net, images: net(images),
+        cs.project,
+        lambda net, images: cs.occlude(net, images[:1], patch=8, stride=8),
+        lambda net, images: cs.checkerboard(net, images, budget=2),
+        lambda net, images: cs.scan(net, images, "features.relu4", top=2),
+        lambda net, images: cs.diagnose(net, images, budget=2),
+    ],
+    ids=["forward", "project", "occlude", "checkerboard", "scan", "diagnose"],
+)
+def test_maps_are_freed_as_soon_as_nobody_reads_them(net, work):
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    net.graph  # noqa: B018 - traced beforehand
+    gc.collect()
+    gc.disable()
+    try:
+        result = work(net, images)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = [thing.shape for thing in gc.garbage if isinstance(thing, torch.Tensor)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert result is not None
+    assert left == []

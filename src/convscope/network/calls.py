@@ -53,15 +53,7 @@ class Call:
 
     def run(self, inputs: Sequence[Tensor], batch: int) -> Tensor:
         """Run the operation on *inputs*, each of leading dimension ``batch * input_shape[0]``."""
-
-        def fill(argument: Any) -> Any:
-            if isinstance(argument, Input):
-                return inputs[argument.position]
-            if isinstance(argument, BatchSize):
-                return argument.at(batch)
-            return [*map(fill, argument)] if isinstance(argument, list | tuple) else argument
-
-        filled = {name: fill(argument) for name, argument in self._filled.items()}
+        filled = {name: _filled(value, inputs, batch) for name, value in self._filled.items()}
         output = self.target(**{**self.arguments, **filled})
         result: Tensor = output if self.item is None else output[self.item]
         return result if result.dim() else result[None]  # a single number has one row as well
@@ -86,3 +78,18 @@ class Call:
     def elements(self) -> int:
         """Return the number of output values for one image."""
         return math.prod(self.shape)
+
+
+def _filled(argument: Any, inputs: Sequence[Tensor], batch: int) -> Any:
+    """Return an argument with the inputs and the sizes that parts of it stand for.
+
+    Within :meth:`Call.run` this would be a function that refers to itself and to *inputs*: a ring,
+    that keeps every map of a walk until Python looks for rings.
+    """
+    if isinstance(argument, Input):
+        return inputs[argument.position]
+    if isinstance(argument, BatchSize):
+        return argument.at(batch)
+    if isinstance(argument, list | tuple):
+        return [_filled(part, inputs, batch) for part in argument]
+    return argument
