@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         TrainError,
         UnitError,
     )
-    from convscope.explorer.server import explore
+    from convscope.explorer.explore import explore
     from convscope.images import Preprocess
     from convscope.loading import load
     from convscope.methods.checkerboard import checkerboard
@@ -178,7 +178,7 @@ _HOMES = {
     "convscope.display": "Display DisplayScale",
     "convscope.errors": "ConvscopeError DataError ImageError Interrupted ModelError OutputError "
     "RuleError TraceError TrainError UnitError",
-    "convscope.explorer.server": "explore",
+    "convscope.explorer.explore": "explore",
     "convscope.images": "Preprocess",
     "convscope.loading": "load",
     "convscope.methods.checkerboard": "checkerboard",

@@ -7,7 +7,7 @@ import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import Memory
-from convscope.cli.printing import print_line
+from convscope.cli.printing import print_line, progress_bar
 
 
 @network_options()
@@ -20,12 +20,25 @@ def explore(
     port: Annotated[int, typer.Option(help="The next free one is taken.")] = 8420,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     memory: Memory = "1GB",
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the page as files instead, computed ahead."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the files: a layer (repeat for more); by default one a block."),
+    ] = None,
+    top: Annotated[int | None, typer.Option(help="Of the files: channels of a layer; 12.")] = None,
+    patch: Annotated[int | None, typer.Option(help="Of the files: the patch's side.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Of the files: pixels from one patch to the next.")
+    ] = None,
 ) -> None:
     """Open a live page: feature maps, projections, a patch to drag, channels to switch off.
 
-    It is served to this machine alone, until Ctrl-C; nothing is written to disk.
+    It is served to this machine alone, until Ctrl-C; nothing is written to disk but by --export.
     """
-    from convscope.explorer.server import explore as serve
+    from convscope.explorer.explore import explore as show
     from convscope.images import decode_image
     from convscope.methods.budget import parse_bytes
     from convscope.samples import SAMPLES
@@ -34,4 +47,8 @@ def explore(
     net = network.load()
     shown = [*images] if images else [decode_image(one.content(), one.file) for one in SAMPLES]
     titles = None if images else [one.title for one in SAMPLES]
-    serve(net, shown, titles=titles, port=port, browser=browser, memory=memory, ready=print_line)
+    with progress_bar("computing ahead") as advance:
+        show(
+            net, shown, titles=titles, port=port, browser=browser, memory=memory, export=export,
+            layer=layer, top=top, patch=patch, stride=stride, ready=print_line, progress=advance,
+        )  # fmt: skip

@@ -7,7 +7,6 @@ import secrets
 import socket
 import webbrowser
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import PurePath
 
 import anyio
@@ -21,13 +20,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convscope.errors import ConvscopeError
 from convscope.explorer.answers import QUESTIONS, answer, text, whole
+from convscope.explorer.page import ASSETS
 from convscope.explorer.session import Session
-from convscope.methods import budget
-from convscope.methods.pictures import Images
-from convscope.network import Network
 
 HOST = "127.0.0.1"
-PORT = 8420
 PORTS = 50
 """How many ports after the first are tried where it is taken."""
 
@@ -39,7 +35,6 @@ WAITING = 64
 
 COOKIE = "convscope"
 BINARY = "application/octet-stream"
-ASSETS = files("convscope.explorer") / "assets"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 """What the page's own files are, by how their names end."""
 
@@ -207,39 +202,15 @@ def free_socket(port: int) -> socket.socket:
     raise ConvscopeError(f"no port from {port} on is free: give another")
 
 
-def explore(
-    net: Network,
-    images: Images,
-    *,
-    titles: list[str] | None = None,
-    port: int = PORT,
-    browser: bool = True,
-    memory: int | str = budget.DEFAULT,
-    ready: Callable[[str], None] = print,
-) -> None:
-    """Serve a page on this machine where a network can be touched, until Ctrl-C.
-
-    The page shows feature maps, projections and the network's answer, and a patch that is dragged
-    over the image is answered at once, each from a kept walk up; see :func:`convscope.look`. It
-    answers to this machine alone, and to who has its address, which holds a key.
-
-    Args:
-        net: the network.
-        images: picture files, Pillow images, or [N, C, H, W] in the network's input space.
-        titles: one an image; by default the names of the files.
-        port: where to serve; the next free one where it is taken.
-        browser: whether to open the page.
-        memory: bytes, or a text such as ``"2GB"``, for the work besides the maps that are kept.
-        ready: called with the page's address once it can be opened.
+def serve(session: Session, port: int, browser: bool, ready: Callable[[str], None]) -> None:
+    """Serve the page on this machine, until Ctrl-C; see :func:`convscope.explore`.
 
     Raises:
-        ImageError: if an image does not fit.
         ConvscopeError: if no port is free.
 
     """
     if not 0 <= port < 2**16:
         raise ConvscopeError(f"a port is 0 to {2**16 - 1}, not {port}")
-    session = Session(net, images, titles, memory)
     with free_socket(port) as bound:
         number = bound.getsockname()[1]
         token = secrets.token_urlsafe(24)

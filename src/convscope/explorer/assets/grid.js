@@ -1,6 +1,6 @@
 // A layer's feature maps, live, as a grid to choose a channel from.
 
-import { $, here, sides, state, writeAddress } from "./state.js";
+import { $, here, isLeftOut, sides, state, writeAddress } from "./state.js";
 import { element, fail, markChosen, roving, short } from "./tools.js";
 import { chooseChannel } from "./unit.js";
 
@@ -33,7 +33,7 @@ function drawGrid() {
     ? String(number).startsWith(wanted) : facts.names[number].toLowerCase().includes(wanted));
   box.replaceChildren(...order.filter(isWanted).map((number) => tile(sides[0].grid, number)));
   markChosen(box, (part) => Number(part.dataset.channel) === state.channel);
-  roving(box, "button");
+  roving(box, "button:enabled");
 }
 
 function tile({ facts, url }, number) {
@@ -52,6 +52,7 @@ function tile({ facts, url }, number) {
   const name = element("span", { className: "name", textContent: number });
   const button = element("button", { type: "button", role: "option", title, "aria-label": title }, map, name);
   button.dataset.channel = number;
+  button.disabled = isLeftOut(state.layer, number);
   button.addEventListener("click", () => {
     markChosen($("grid"), (part) => part === button);
     chooseChannel(number).catch(fail);

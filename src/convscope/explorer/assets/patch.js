@@ -85,13 +85,13 @@ async function fillIn() {
 
 async function fillInOf(side, own) {
   const [height, width] = side.about.size, stride = Math.max(1, Math.round(state.patch / 2));
-  const places = [];
-  for (let row = 0; row <= height - state.patch + stride - 1; row += stride) {
-    for (let column = 0; column <= width - state.patch + stride - 1; column += stride) {
-      const place = [Math.min(row, height - state.patch), Math.min(column, width - state.patch)];
-      if (!side.heat.has(place.join(","))) places.push(place);
-    }
-  }
+  const firsts = (side) => Array.from(
+    { length: Math.ceil((side - state.patch) / stride) + 1 },
+    (_, number) => Math.min(number * stride, side - state.patch),
+  );
+  const { rows = firsts(height), columns = firsts(width) } = side.about.ahead ?? {};
+  const places = rows.flatMap((row) => columns.map((column) => [row, column]))
+    .filter((place) => !side.heat.has(place.join(",")));
   const total = places.length;
   while (places.length && own === filling && side.clean) {
     const part = places.splice(0, 8);
@@ -104,9 +104,11 @@ async function fillInOf(side, own) {
 }
 
 function placePatch(side, row, column) {
-  const [height, width] = side.about.size;
-  state.top = Math.max(0, Math.min(Math.round(row), height - state.patch));
-  state.left = Math.max(0, Math.min(Math.round(column), width - state.patch));
+  const [height, width] = side.about.size, { ahead } = side.about;
+  const near = (places, to) => places.reduce((a, b) => (Math.abs(b - to) < Math.abs(a - to) ? b : a), places[0]);
+  const within = (to, side) => Math.max(0, Math.min(Math.round(to), side - state.patch));
+  state.top = ahead ? near(ahead.rows, row) : within(row, height);
+  state.left = ahead ? near(ahead.columns, column) : within(column, width);
   writeAddress(false);
   moved();
 }

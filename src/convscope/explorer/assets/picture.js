@@ -14,7 +14,7 @@ function drawPictures() {
     button.addEventListener("click", () => chooseImage(number).catch(fail));
     return button;
   });
-  const more = element("button", { type: "button", textContent: "Add a picture" });
+  const more = element("button", { type: "button", textContent: "Add a picture", disabled: Boolean(here.about.ahead) });
   more.addEventListener("click", () => $("file").click());
   $("pictures").replaceChildren(...buttons, more);
 }

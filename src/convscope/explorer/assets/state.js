@@ -57,5 +57,11 @@ export function writeAddress(step) {
   history[step ? "pushState" : "replaceState"](null, "", address);
 }
 
+// Whether a page of files has no answers of a layer, or of a channel of it.
+export function isLeftOut(layer, channel) {
+  const own = here.about.ahead?.channels[layer];
+  return Boolean(here.about.ahead) && !(channel === undefined ? own : own?.includes(channel));
+}
+
 export const watched = () => (state.layer && state.channel !== null
   ? { layer: state.layer, channel: state.channel } : {});

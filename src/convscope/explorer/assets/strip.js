@@ -3,14 +3,14 @@
 import { readClean } from "./classes.js";
 import { showLayer } from "./grid.js";
 import { moved } from "./patch.js";
-import { $, here, state, writeAddress } from "./state.js";
+import { $, here, isLeftOut, state, writeAddress } from "./state.js";
 import { element, fail, roving } from "./tools.js";
 import { showUnit } from "./unit.js";
 
 export function drawStrip() {
   const most = Math.log2(Math.max(...here.about.size) + 1);
   $("strip").replaceChildren(...here.about.layers.map((layer) => volume(layer, most)));
-  roving($("strip"), "button");
+  roving($("strip"), "button:enabled");
 }
 
 function volume(layer, most) {
@@ -22,6 +22,7 @@ function volume(layer, most) {
   const name = element("span", { className: "name", textContent: layer.name });
   const button = element("button", { type: "button", role: "option", title, "aria-label": title }, drawn, name);
   button.dataset.layer = layer.name;
+  button.disabled = isLeftOut(layer.name);
   button.addEventListener("click", () => chooseLayer(layer.name).catch(fail));
   return button;
 }

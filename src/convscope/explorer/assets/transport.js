@@ -1,19 +1,32 @@
-// How the page asks: over HTTP, by relative addresses, so that it also works behind a proxy's path.
+// How the page asks. Each way of asking has an `ask` of its own, from which all else here follows.
 
 export class Overtaken extends Error {}
 
-async function checked(response) {
-  if (response.status === 204) throw new Overtaken("overtaken by a newer question");
-  if (response.ok) return response;
-  const { error } = await response.json().catch(() => ({ error: response.statusText }));
-  throw new Error(error);
+export class Transport {
+  // ask(path, given, kind, body) answers with bytes; of a kind only the newest question counts.
+
+  async json(path, given = {}, kind = "", body = undefined) {
+    return JSON.parse(new TextDecoder().decode(await this.ask(path, given, kind, body)));
+  }
+
+  // A picture with what is known of it: four bytes of length, JSON, and a PNG.
+  async picture(path, given = {}, kind = "") {
+    const bytes = await this.ask(path, given, kind);
+    const length = new DataView(bytes).getUint32(0);
+    const facts = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
+    const png = new Blob([new Uint8Array(bytes, 4 + length)], { type: "image/png" });
+    return { facts, bitmap: await createImageBitmap(png), png };
+  }
+
+  send(path, given, body, kind = "") { return this.json(path, given, kind, body); }
 }
 
-export class Http {
+// Over HTTP, by relative addresses, so that it also works behind a proxy's path.
+export class Http extends Transport {
   #turn = 0;
   #tab = Math.random().toString(36).slice(2);
 
-  #ask(path, given, kind, sent = {}) {
+  async ask(path, given, kind, body) {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(given)) {
       if (value !== undefined && value !== null && value !== "") query.set(name, value);
@@ -22,23 +35,11 @@ export class Http {
       query.set("kind", `${this.#tab}-${kind}`);
       query.set("turn", ++this.#turn);
     }
-    return fetch(`${path}?${query}`, { credentials: "same-origin", ...sent }).then(checked);
-  }
-
-  async json(path, given = {}, kind = "") {
-    return (await this.#ask(path, given, kind)).json();
-  }
-
-  // A picture with what is known of it: four bytes of length, JSON, and a PNG.
-  async picture(path, given = {}, kind = "") {
-    const bytes = await (await this.#ask(path, given, kind)).arrayBuffer();
-    const length = new DataView(bytes).getUint32(0);
-    const facts = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
-    const png = new Blob([new Uint8Array(bytes, 4 + length)], { type: "image/png" });
-    return { facts, bitmap: await createImageBitmap(png), png };
-  }
-
-  async send(path, given, body, kind = "") {
-    return (await this.#ask(path, given, kind, { method: "POST", body })).json();
+    const method = body === undefined ? "GET" : "POST";
+    const response = await fetch(`${path}?${query}`, { credentials: "same-origin", method, body });
+    if (response.status === 204) throw new Overtaken("overtaken by a newer question");
+    if (response.ok) return response.arrayBuffer();
+    const { error } = await response.json().catch(() => ({ error: response.statusText }));
+    throw new Error(error);
   }
 }

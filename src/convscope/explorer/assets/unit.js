@@ -85,6 +85,7 @@ function drawMap(side) {
 
 // A position of null is that of the channel's peak.
 function choosePosition(side, row, column) {
+  if (side.about.ahead) return;
   const [rows, columns] = side.grid.facts.map;
   state.row = row === null ? null : Math.max(0, Math.min(row, rows - 1));
   state.column = row === null ? null : Math.max(0, Math.min(column, columns - 1));
@@ -120,12 +121,14 @@ function changeTo(scale, only) {
 
 function multiply(factor) {
   const kept = scales();
+  if (here.about.ahead) kept.clear();
   if (factor === 1) kept.delete(state.channel); else kept.set(state.channel, factor);
   changeTo([...kept].map(([channel, by]) => `${channel}:${by}`).join(";"), state.only);
 }
 
 function showChange() {
   const factor = scales().get(state.channel) ?? 1;
+  if (here.about.ahead) [$("factor").max, $("factor").step] = [1, 1];
   $("factor").value = factor;
   $("factor-value").textContent = factor === 0 ? "off" : `× ${factor}`;
   $("only").setAttribute("aria-pressed", state.only === String(state.channel));
@@ -138,7 +141,7 @@ function showChange() {
 function drawWatch() {
   const options = [];
   if (here.about.answer) options.push(["answer", "the answer"]);
-  if (state.channel !== null) options.push(["channel", "this channel"]);
+  if (state.channel !== null && !here.about.ahead) options.push(["channel", "this channel"]);
   if (!options.some(([value]) => value === state.watch)) state.watch = options[0]?.[0] ?? "answer";
   $("watch").replaceChildren(...options.map(([value, words]) => new Option(words, value)));
   $("watch").value = state.watch;

@@ -1,0 +1,72 @@
+"""The live page of a network: served, or written as files."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from convscope.explorer.export import write_page
+from convscope.explorer.server import serve
+from convscope.explorer.session import Session
+from convscope.methods import budget
+from convscope.methods.pictures import Images
+from convscope.network import Network
+from convscope.network.layers import LayerName
+
+PORT = 8420
+
+
+def explore(
+    net: Network,
+    images: Images,
+    *,
+    titles: list[str] | None = None,
+    port: int = PORT,
+    browser: bool = True,
+    memory: int | str = budget.DEFAULT,
+    export: str | Path | None = None,
+    layer: LayerName | Sequence[LayerName] | None = None,
+    top: int | None = None,
+    patch: int | None = None,
+    stride: int | None = None,
+    ready: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Serve a page on this machine where a network can be touched, until Ctrl-C.
+
+    The page shows feature maps, projections and the network's answer, and a patch that is dragged
+    over the image is answered at once, each from a kept walk up; see :func:`convscope.look`. It
+    answers to this machine alone, and to who has its address, which holds a key.
+
+    With *export* the page is written as files instead, which open from a disk or any web host. They
+    hold what was computed ahead: the options from *layer* on say of what.
+
+    Args:
+        net: the network.
+        images: picture files, Pillow images, or [N, C, H, W] in the network's input space.
+        titles: one an image; by default the names of the files.
+        port: where to serve; the next free one where it is taken.
+        browser: whether to open the page.
+        memory: bytes, or a text such as ``"2GB"``, for the work besides the maps that are kept.
+        export: a new or empty folder, to write the page to as files.
+        layer: a name, a module, or several, whose maps and channels are exported; by default the
+            last of each block.
+        top: how many channels of each, those that reach most in any of the images, above what they
+            typically reach where that is known; 12.
+        patch: the side of the patch in the export, in pixels; by default about a seventh of the
+            image's.
+        stride: pixels from one place of it to the next; by default so many that there are about 28
+            places each way.
+        ready: called with the page's address once it can be opened; of an export with its path.
+        progress: called with the parts of an export that are done, and all.
+
+    Raises:
+        ImageError: if an image does not fit.
+        UnitError: if there is no such layer.
+        OutputError: if the folder to export to holds other files, or cannot be written.
+        ConvscopeError: if no port is free, or *top*, *patch* or *stride* do not fit.
+
+    """
+    session = Session(net, images, titles, memory)
+    if export is not None:
+        ready(str(write_page(session, export, layer, top, patch, stride, progress)))
+        return
+    serve(session, port, browser, ready)

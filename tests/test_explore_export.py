@@ -1,0 +1,157 @@
+"""The live page as files: they open from a disk, and show what the library finds."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import convscope as cs
+from browsing import CHROMIUM
+from convscope.display import Display, to_display
+from convscope.samples import SAMPLES
+
+LAYERS = ["features.relu2", "features.relu4"]
+PATCH, STRIDE = 8, 6
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "<b>cat.jpg"
+    path.write_bytes(SAMPLES[0].content())
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, picture) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "page"
+    command = [sys.executable, "-m", "convscope", "explore", "base", str(picture), "--export"]
+    layers = [part for layer in LAYERS for part in ("--layer", layer)]
+    given = ["--top", "5", "--patch", str(PATCH), "--stride", str(STRIDE)]
+    done = subprocess.run(
+        [*command, str(folder), *layers, *given], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(folder / "index.html")
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
+def net() -> cs.Network:
+    return cs.load("base")
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["wide", "narrow"])
+def page(request, exported):
+    playwright = pytest.importorskip("playwright.sync_api")
+    width, colours = request.param
+    complaints, requests = [], []
+    with playwright.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colours)
+        tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(exported.as_uri())
+        tab.wait_for_selector("body[data-ready]")
+        yield tab
+        assert tab.text_content("#error") == ""
+        assert complaints == []
+        folder = exported.parent.as_uri()
+        assert [url for url in requests if not url.startswith((folder, "blob:"))] == []
+        assert tab.evaluate("() => document.documentElement.scrollWidth") <= width
+        browser.close()
+
+
+SAYS = "([what, words]) => document.querySelector(what).textContent.startsWith(words)"
+FIRST = "words => document.querySelector('#classes .value').textContent === words"
+SHOWN = """([rule, width, expected]) => {
+    const canvas = document.querySelector(`[data-rule="${rule}"] canvas`);
+    const times = canvas.width / width;
+    if (times < 1 || !Number.isInteger(times)) return false;
+    const drawn = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    return expected.every((value, place) => {
+        const pixel = Math.floor(place / 3), row = Math.floor(pixel / width);
+        const at = row * times * canvas.width + (pixel % width) * times;
+        return drawn[4 * at + (place % 3)] === value;
+    });
+}"""
+
+
+def choose(page, layer: str) -> list[int]:
+    """Choose a layer and return the channels of it that can be chosen."""
+    page.click(f'#strip [data-layer="{layer}"]')
+    page.wait_for_function(SAYS, arg=["#layer-name", layer])
+    enabled = page.locator("#grid button:enabled")
+    return [int(own) for own in enabled.evaluate_all("all => all.map(b => b.dataset.channel)")]
+
+
+def test_files_show_what_project_returns(page, net, picture):
+    display = Display()
+    for layer in LAYERS:
+        best = cs.project(net, picture, layer, top=5, rank="relative").channels[0].tolist()
+        channels = choose(page, layer)
+        assert channels == sorted(best)
+        for channel in channels:
+            page.click(f'#grid [data-channel="{channel}"]')
+            page.wait_for_function(SAYS, arg=["#unit-name", f"{layer}, channel {channel}"])
+            for rule in ("deconvnet", "guided", "gradient"):
+                found = cs.project(net, picture, layer, [channel], rule=rule).shown(0, 0, display)
+                expected = to_display(found, display.scale_of(found))
+                pixels = [rule, expected.shape[1], expected.ravel().tolist()]
+                page.wait_for_function(SHOWN, arg=pixels)
+
+
+def test_files_show_what_occlude_returns(page, net, picture):
+    kept = cs.look(net, picture)
+    best = kept.read().probability.topk(5).indices.tolist()
+    box = page.locator("#image").bounding_box()
+    corners = [(row, column) for row in (0, 12, 24) for column in (0, 6, 12, 18)]
+    for row, column in corners:
+        middle = [(own + PATCH / 2 + 1) / 32 for own in (column, row)]  # a pixel off the place
+        page.mouse.click(box["x"] + middle[0] * box["width"], box["y"] + middle[1] * box["height"])
+        page.wait_for_function("p => location.hash.includes(p)", arg=f"top={row}&left={column}")
+        expected = kept.occlude(row, column, PATCH).probability
+        words = {net.classes[n]: f"{expected[n].item():.3f}" for n in best}
+        page.wait_for_function(
+            """words => [...document.querySelectorAll('#classes > div')].every(line =>
+                words[line.querySelector('.name').textContent] ===
+                line.querySelector('.value').textContent)""",
+            arg=words,
+        )
+
+
+def test_what_was_not_computed_is_grey_and_says_so(page):
+    assert "not computed ahead" in page.locator("#ahead").inner_text()
+    assert page.locator("#patch").is_disabled()
+    assert page.locator("#fill").is_disabled()
+    assert page.get_by_role("button", name="Add a picture").is_disabled()
+    names = page.locator("#strip button:enabled").evaluate_all(
+        "all => all.map(b => b.dataset.layer)"
+    )
+    assert names == LAYERS
+    assert page.locator("#grid button:disabled").count() > 0
+    assert page.locator("#pictures button").first.inner_text() == "<b>cat.jpg"
+
+
+def test_a_channel_is_switched_off_in_files_and_kept_alone(page, net, picture):
+    channel = choose(page, LAYERS[1])[0]
+    page.click(f'#grid [data-channel="{channel}"]')
+    page.wait_for_function(SAYS, arg=["#unit-name", f"{LAYERS[1]}, channel {channel}"])
+    kept = cs.look(net, picture)
+    clean = kept.read().probability
+    page.fill("#factor", "0")
+    off = kept.with_units(LAYERS[1], {channel: 0.0}).probability
+    page.wait_for_function(FIRST, arg=f"{off[clean.argmax()].item():.3f}")
+    page.click("#undo")
+    page.wait_for_function(FIRST, arg=f"{clean.max().item():.3f}")
+    page.click("#only")
+    alone = kept.with_units(LAYERS[1], only=[channel]).probability
+    page.wait_for_function(FIRST, arg=f"{alone[clean.argmax()].item():.3f}")
+
+
+def test_a_folder_of_other_files_is_left_alone(exported, net, picture, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(exported.parent / "assets", mine)
+    with pytest.raises(cs.OutputError, match="holds other files"):
+        cs.explore(net, picture, export=mine)
