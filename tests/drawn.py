@@ -30,6 +30,9 @@ from convscope.network.rules import RULES
 EXACT = 1e-9
 """How far a projection may be off, as a share of its largest pixel, in float64."""
 
+SIGNALS = sorted(name for name, rule in RULES.items() if rule.composite is None)
+"""The rules that bring a signal down; those that share relevance have an account of their own."""
+
 
 class Branches(nn.Module):
     """Several ways through, whose outputs are joined by *join*."""
@@ -380,5 +383,5 @@ def drawn_case(rng: random.Random, traced: Traced, most: int = 12) -> Case:
     memory = rng.choice([8, 2**30, 2**30, int(8 * 8 * largest * rng.uniform(0.3, count))])
     way = rng.choice(["units", "units", "units", "peak", "map"])
     rectified = any(isinstance(s.operation, Rectifier) for s in traced.net.graph.steps)
-    rule = rng.choice(sorted(RULES)) if rectified else "gradient"  # the others mean nothing there
+    rule = rng.choice(SIGNALS) if rectified else "gradient"  # the others mean nothing there
     return Case(traced, images, layer, rule, memory, way, places)

@@ -22,6 +22,9 @@ from convscope.network.ops import MAPS
 from convscope.network.rules import RULES
 from convscope.network.walk import Ascent, ascend, descend
 
+TRIED = ["deconvnet", "guided", "gradient", "epsilon-gamma-box", "alpha2-beta1"]
+"""Of the rules that share relevance, those with the most in each part."""
+
 EXACT = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
@@ -53,7 +56,7 @@ def units_of(net: Network, start: int, images: int) -> Units:
 
 def by_windows(net: Network, ascent: Ascent, units: Units, rule: str, limit: int) -> Tensor:
     cones = Cones(
-        net.graph, net.receptive_fields, units.start, units.rows.numpy(), units.columns.numpy()
+        ascent.graph, net.receptive_fields, units.start, units.rows.numpy(), units.columns.numpy()
     )
     maps = ascent.maps[units.start]
     pixels = maps.new_zeros(len(units.owners), *net.graph.steps[0].shape[1:])
@@ -68,7 +71,7 @@ def by_maps(net: Network, ascent: Ascent, units: Units, rule: str) -> Tensor:
     unit = units.owners, units.channels, units.rows, units.columns
     signal = torch.zeros(len(count), *maps.shape[1:], dtype=maps.dtype)
     signal[count, *unit[1:]] = maps[unit]
-    return descend(net.graph, ascent, units.start, signal, units.owners, RULES[rule], 2**30)
+    return descend(ascent, units.start, signal, units.owners, RULES[rule], 2**30)
 
 
 def assert_the_same(net: Network, images: Tensor, start: int, rule: str, limit: int) -> None:
@@ -88,7 +91,7 @@ def starts_of(net: Network) -> list[int]:
     return [i for i in range(1, len(graph.steps)) if graph.axes[i] == MAPS and graph.is_map(i)]
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", TRIED)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_layer_of_every_architecture(name, rule):
     net, images = architecture(name)
@@ -106,7 +109,7 @@ def test_batches_of_any_size(name, monkeypatch):
     assert_the_same(net, images, start, "guided", 2**30)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", TRIED)
 def test_batches_that_are_split_after_their_windows_were_whole_maps(rule):
     # Halves then get windows of their own, which stick out of the maps: a signal is zero there.
     torch.manual_seed(0)
@@ -127,7 +130,7 @@ def test_batches_that_are_split_after_their_windows_were_whole_maps(rule):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", TRIED)
 def test_single_precision(rule):
     module = build("plain").float()
     images = images_for(module, size=(61, 70))
@@ -207,7 +210,7 @@ def plain_nets(draw) -> nn.Module:
 
 
 @settings(max_examples=6, deadline=None)
-@given(plain_nets(), st.sampled_from(sorted(RULES)), st.sampled_from([1, 2**30]))
+@given(plain_nets(), st.sampled_from(TRIED), st.sampled_from([1, 2**30]))
 def test_plain_nets_of_any_geometry(module, rule, limit):
     images = torch.randn(2, 2, 26, 29, generator=torch.Generator().manual_seed(0)).double()
     with torch.no_grad():

@@ -17,7 +17,7 @@ from convscope.network.rules import RULES
 from convscope.study.evolve import evolve
 from convscope.study.filters import strongest_filters
 from convscope.study.tracker import Tracker
-from drawn import Account, Traced, differences, drawn_case, drawn_network, trained
+from drawn import SIGNALS, Account, Traced, differences, drawn_case, drawn_network, trained
 
 SIZES = st.sampled_from([16, 24, 32, 48])
 
@@ -58,7 +58,7 @@ def base() -> tuple[Traced, Tensor]:
     return trained("base", 32), torch.randn(2, 3, 32, 32, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", SIGNALS)
 def test_peaks_of_the_bundled_network_at_the_defaults(rule):
     # As a user asks: two images, three channels each. This was off by a seventh of the peak pixel.
     traced, images = base()

@@ -77,7 +77,7 @@ def write_atlas(
     Args:
         scan: what :func:`.scan` found, with its network and images at hand.
         folder: where to write, made if missing.
-        rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
+        rule: a name in :data:`convscope.network.rules.RULES`.
         model: how the command line names the network and the images, for the commands on the pages.
         memory: bytes, or a text such as ``"2GB"``: a quarter for the walks, half for the tiles that
             wait to be written, an eighth for images. One image's maps are held whatever it is.

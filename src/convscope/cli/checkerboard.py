@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Rank, Reference, Width
+from convscope.cli.options import AsJson, Caption, Memory, Output, Rank, Reference, Rule, Width
 from convscope.cli.printing import finish, kept, progress_bar
 
 
@@ -28,7 +28,7 @@ def checkerboard(
     top: Annotated[
         int, typer.Option(help="How many of the strongest feature maps are measured.")
     ] = 8,
-    rule: Annotated[str, typer.Option(help="deconvnet, guided or gradient.")] = "deconvnet",
+    rule: Rule = "deconvnet",
     budget: Annotated[
         str | None,
         typer.Option(metavar="SECONDS", help="Begin no projection after this long, such as 60."),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AsJson, Caption, Output, Width
+from convscope.cli.options import AsJson, Caption, Output, Rule, Width
 from convscope.cli.printing import finish, kept, progress_bar
 
 
@@ -20,7 +20,7 @@ def evolve(
         typer.Option(help="One a layer, in the same order; by default the strongest."),
     ] = None,
     sample: Annotated[int, typer.Option(help="How many training images to look at.")] = 1_000,
-    rule: Annotated[str, typer.Option(help="deconvnet, guided or gradient.")] = "deconvnet",
+    rule: Rule = "deconvnet",
     device: Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")] = "cpu",
     width: Width = "text",
     caption: Caption = "short",

@@ -63,7 +63,7 @@ def occlude(
         str, typer.Option(help="tile: each map on its own scale; shared: all on one.")
     ] = "tile",
     rule: Annotated[
-        str, typer.Option(help="Of the watched map's projection: deconvnet, guided or gradient.")
+        str, typer.Option(help="Of the watched map's projection: deconvnet, guided, ...")
     ] = "deconvnet",
     memory: Memory = "1GB",
     width: Width = "text",

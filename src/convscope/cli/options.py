@@ -22,6 +22,10 @@ Output = Annotated[
         help="A figure (.png, .svg, .pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).",
     ),
 ]
+Rule = Annotated[
+    str,
+    typer.Option(help="How the signal comes down: deconvnet, guided, gradient, epsilon-plus, ..."),
+]
 Rank = Annotated[
     str | None,
     typer.Option(

@@ -13,6 +13,7 @@ from convscope.cli.options import (
     Output,
     Rank,
     Reference,
+    Rule,
     Width,
 )
 from convscope.cli.printing import finish, progress_bar
@@ -29,7 +30,7 @@ def project(
         list[int] | None,
         typer.Option(help="A channel (repeat for more); by default the strongest."),
     ] = None,
-    rule: Annotated[str, typer.Option(help="deconvnet, guided or gradient.")] = "deconvnet",
+    rule: Rule = "deconvnet",
     select: Annotated[
         str, typer.Option(help="peak: the strongest activation; map: the whole feature map.")
     ] = "peak",

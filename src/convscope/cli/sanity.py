@@ -16,7 +16,9 @@ def sanity(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")],
     rule: Annotated[
         list[str] | None,
-        typer.Option(help="deconvnet, guided or gradient (repeat for more); all three."),
+        typer.Option(
+            help="deconvnet, guided, gradient, epsilon-plus, ... (repeat); the first three."
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="A class, by number or name; the most probable one.")

@@ -11,7 +11,7 @@ import typer
 
 from convscope.arguments import misshapen
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Width, open_images, say_least
+from convscope.cli.options import AsJson, Caption, Memory, Rule, Width, open_images, say_least
 from convscope.cli.printing import finish, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
@@ -47,7 +47,7 @@ def scan(
         list[Path] | None,
         typer.Option(metavar="ATLAS...", help="Merge atlases of parts: --merge A B -o C."),
     ] = None,
-    rule: Annotated[str, typer.Option(help="deconvnet, guided or gradient.")] = "deconvnet",
+    rule: Rule = "deconvnet",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a scan.")] = False,
     memory: Memory = "1GB",
     width: Width = "text",

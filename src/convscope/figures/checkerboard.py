@@ -23,6 +23,7 @@ from convscope.figures.sheet import (
 from convscope.figures.style import Style
 from convscope.methods.gridding.result import Checkerboard
 from convscope.methods.gridding.structure import Alternative, StridedLayer
+from convscope.methods.projection import shown_values
 from convscope.methods.ranking import RANKS
 from convscope.network.rules import RULES
 
@@ -108,7 +109,7 @@ def figure(found: Checkerboard, style: Style) -> Sheet:
 
     """
     layout = _Layout.of((found.image.shape[-2], found.image.shape[-1]), style.width)
-    shown = presentable(found.preprocess.difference_to_pixels(found.pixels))
+    shown = presentable(shown_values(found.preprocess, found.rule, found.pixels))
     scales = [display_scale(tile) for tile in shown]
     table = _table(found, style.width)
     lines = -(-(len(found.layers) + 1) // layout.columns)

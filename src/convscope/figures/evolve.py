@@ -20,6 +20,7 @@ from convscope.figures.sheet import (
 )
 from convscope.figures.style import Style
 from convscope.figures.tile import Tile
+from convscope.methods.projection import shown_values
 from convscope.network.rules import RULES
 from convscope.study.evolve import Evolution, FilterEvolution
 from convscope.wording import counted
@@ -67,7 +68,7 @@ class Row:
         """Return what is shown of a filter at some moments."""
         at = list(moments)
         pictures = picture_of(found.preprocess.to_pixels(own.images[at].cpu()))
-        pixels = presentable(found.preprocess.difference_to_pixels(own.pixels[at].cpu()))
+        pixels = presentable(shown_values(found.preprocess, found.rule, own.pixels[at].cpu()))
         tiles = [
             Tile.of(picture, values[:, top:bottom, left:right], (top, left, bottom, right),
                     own.receptive_field)

@@ -30,6 +30,7 @@ from convscope.figures.sheet import (
 )
 from convscope.figures.style import Style
 from convscope.methods.occlude.result import Occlusion, Occlusions
+from convscope.methods.projection import shown_values
 from convscope.network.rules import RULES
 
 NARROWEST, LARGEST = 1.5, 3.0
@@ -371,7 +372,7 @@ def _agreement(o: Occlusion) -> str:
 
 def _shown_projection(o: Occlusion) -> tuple[Tensor, DisplayScale]:
     assert o.projection is not None
-    shown = presentable(o.preprocess.difference_to_pixels(o.projection))
+    shown = presentable(shown_values(o.preprocess, str(o.rule), o.projection))
     return shown, display_scale(shown)
 
 

@@ -297,7 +297,7 @@ def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str
     words = [p.network, rule.name, *([ranking.RANKS[p.rank]] if p.rank else []), *display.words()]
     typical = f" (×: over the channel's median peak in {p.reference})" if p.reference else ""
     return [
-        f"{', '.join(words)}: what in this image drives each unit, given the switches.",
+        f"{', '.join(words)}: {rule.shows}.",
         f"From {part}{typical}. Rule: {rule.name} ({rule.source}).",
         shown,
         f"Colours: {displays.COLOURS[display.colour]}; contrast: "

@@ -22,6 +22,7 @@ from convscope.figures.sheet import (
     picture_of,
 )
 from convscope.figures.style import Style
+from convscope.methods.projection import shown_values
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import MEASURES
 from convscope.network.rules import RULES
@@ -180,7 +181,7 @@ def _draw_tiles(
         for place, column in enumerate(columns):
             pixels = found.pictures[row, column]
             corner = MARGIN + SIDE + place * (tile + GAP)
-            shown = presentable(found.preprocess.difference_to_pixels(pixels))
+            shown = presentable(shown_values(found.preprocess, rule, pixels))
             scale = display_scale(shown)
             sheet.picture(to_display(shown, scale), corner, top, tile)
             foot = [(f"±{number(scale.limit)}" if scale.limit else "nothing arrives", INK)]

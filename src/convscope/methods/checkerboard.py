@@ -75,7 +75,7 @@ def checkerboard(
         rank: which feature maps are the strongest, ``"relative"`` or ``"raw"``, and...
         reference: ...over what; see :func:`convscope.project`.
         top: how many of the strongest feature maps are measured.
-        rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``; see :mod:`convscope.network.rules`.
+        rule: a name in :data:`convscope.network.rules.RULES`.
         titles: one an image; by default the names of the files, or numbers.
         budget: seconds after which no further projection is begun, as a number or a text such as
             ``"90s"``; None for no limit.

@@ -80,18 +80,18 @@ def bring_down(
         turned: filters for quick convolutions, where it is pictures that are wanted.
 
     """
-    graph = net.graph
+    graph = ascent.graph
     limit = budget.tensor_limit(memory, ascent.maps[units.start])
     if select == "peak" and graph.axes[units.start] == MAPS and graph.batched:
         rows, columns = units.rows.numpy(force=True), units.columns.numpy(force=True)
         cones = Cones(graph, net.receptive_fields, units.start, rows, columns)
-        descend_units(cones, ascent, units, rule, limit, pixels, advance, turned)
+        quick = turned if graph is net.graph else None  # which knows the plain transpose alone
+        descend_units(cones, ascent, units, rule, limit, pixels, advance, quick)
         return
-    _descend_maps(graph, ascent, units, rule, limit, pixels, select, advance)
+    _descend_maps(ascent, units, rule, limit, pixels, select, advance)
 
 
 def _descend_maps(
-    graph: Graph,
     ascent: Ascent,
     units: Units,
     rule: Rule,
@@ -103,8 +103,8 @@ def _descend_maps(
     """Bring whole maps down, as many at once as the limit allows."""
     maps = ascent.maps[units.start]
     one_signal = maps[0].numel() * maps.element_size()
-    at_once = max(1, limit // one_signal) if graph.batched else 1
-    down = partial(descend, graph, ascent, units.start, rule=rule, limit=limit)
+    at_once = max(1, limit // one_signal) if ascent.graph.batched else 1
+    down = partial(descend, ascent, units.start, rule=rule, limit=limit)
     for begin in range(0, len(units.owners), at_once):
         part = units.part(slice(begin, begin + at_once))
         signal = _starting_signal(maps, part, select)

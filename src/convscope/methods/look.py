@@ -120,7 +120,7 @@ class Look:
             layer: its name, or a module.
             channel: a feature map of the layer.
             position: row and column in that map; None for its peak.
-            rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
+            rule: a name in :data:`convscope.network.rules.RULES`.
             select: ``"peak"`` keeps that one activation, ``"map"`` the whole map.
 
         Raises:
@@ -140,9 +140,11 @@ class Look:
                     f"position {tuple(position)} does not lie in a map of {tuple(extent)}"
                 )
             places = torch.tensor([[position]])
-        channels = torch.tensor([[channel]])
+        channels, ascent = torch.tensor([[channel]]), self._ascent
+        if request.rule.composite is not None:
+            ascent = ascend(self.net.graph, self.image[None], request.kept(), request.rule)
         return descended(
-            request, self._ascent, self.image[None], [self.title], self.memory, channels,
+            request, ascent, self.image[None], [self.title], self.memory, channels,
             positions=places,
         )  # fmt: skip
 

@@ -69,7 +69,9 @@ def project(
             list; None for the end of each block of the network. A block is what lies between two
             changes of resolution: VGG16 has five, as in the 2018 study.
         channels: of each layer named; or [N, K], each image its own; None for the strongest.
-        rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``; see :mod:`convscope.network.rules`.
+        rule: how the signal comes down, a name in :data:`convscope.network.rules.RULES`:
+            ``"deconvnet"``, ``"guided"``, ``"gradient"``, or one that shares relevance, such as
+            ``"epsilon-plus"``, after which a pixel's value is its share in the activation.
         select: ``"peak"`` keeps the single strongest activation of the channel, ``"map"`` all.
         rank: which channels are the strongest where none is given: ``"raw"``, those with the
             largest peaks; ``"relative"``, those whose peaks are the largest over what the channel
@@ -200,7 +202,10 @@ def chosen_rule(net: Network, name: str) -> Rule:
             f"{net.name} has no rectifier (ReLU or the like), and rule {name!r} differs from the "
             f"gradient there only: use rule 'gradient'"
         )
-    return rule
+    # The inputs of black and of white pixels.
+    extremes = torch.tensor([0.0, 1.0], dtype=net.dtype).view(2, 1, 1, 1)
+    low, high = net.preprocess.to_inputs(extremes.expand(2, net.input_shape[0], 1, 1))[:, None]
+    return replace(rule, bounds=(low, high))
 
 
 @dataclass(frozen=True)
@@ -274,11 +279,12 @@ class Request:
         graph = self.net.graph
         steps = [graph.steps[i] for i in sorted({*self.steps, *graph.needed_for(self.steps)})]
         notes = list(self.net.notes)
-        if self.rule.needs_rectifier:
+        if self.rule.needs_rectifier or self.rule.composite:
             names = {
                 s.operation.kind if s.operation.tabled else s.call.name
                 for s in steps
-                if s.call and not s.operation.published
+                if s.call
+                and not (s.operation.tabled if self.rule.composite else s.operation.published)
             }
             if names:
                 notes.append(f"derivative instead of a rule at: {', '.join(sorted(names))}")
@@ -289,7 +295,7 @@ class Request:
                 and isinstance(s.operation, Rectifier)
                 and not isinstance(s.operation, ReLU)
             }
-            if smooth:
+            if smooth and self.rule.needs_rectifier:
                 notes.append(f"taken as rectifiers: {', '.join(sorted(smooth))}")
         return tuple(notes)
 

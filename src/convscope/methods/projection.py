@@ -9,6 +9,7 @@ from torch import Tensor
 
 from convscope.display import Display, DisplayScale
 from convscope.images import Preprocess
+from convscope.network.rules import rule_named
 from convscope.results import Result
 
 
@@ -32,7 +33,7 @@ class Projection(Result):
         names: what each image's units are called, [N][K]: ``"channel 3"``, or a class's name.
         layers: [K], the name of each unit's layer.
         receptive_fields: [K], height and width of what each signal can come from, borders apart.
-        rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
+        rule: a name in :data:`convscope.network.rules.RULES`.
         select: ``"peak"``, the strongest activation alone, or ``"map"``, the whole feature map.
         rank: how the strongest channels were found, ``"relative"`` or ``"raw"``; empty where they
             were given.
@@ -75,10 +76,13 @@ class Projection(Result):
         return self.receptive_fields[0]
 
     def cropped(self, n: int, k: int) -> Tensor:
-        """Return unit *k* of image *n* in its window, [C, h, w], in units of pixels in 0..1."""
+        """Return unit *k* of image *n* in its window, [C, h, w], in units of pixels in 0..1.
+
+        Of relevance, a pixel's share in the unit's activation, the sum over channels, [1, h, w].
+        """
         top, left, bottom, right = self.window[n, k].tolist()
-        shown = self.preprocess.difference_to_pixels(self.pixels[n, k].cpu())
-        return shown[:, top:bottom, left:right]
+        own = self.pixels[n, k].cpu()[:, top:bottom, left:right]
+        return shown_values(self.preprocess, self.rule, own)
 
     def shown(self, n: int, k: int, display: Display) -> Tensor:
         """Return unit *k* of image *n* in its window, [1 or 3, h, w], in the colours asked for."""
@@ -175,3 +179,13 @@ class Projection(Result):
                 f"±{scale.limit:.3g}, {scale.clipped:.2%} clipped"
             )
         return "\n".join(lines)
+
+
+def shown_values(preprocess: Preprocess, rule: str, pixels: Tensor) -> Tensor:
+    """Return what came down to pixels [..., C, H, W] as it is shown.
+
+    A signal is shown in units of pixels; of relevance a pixel has one number, the channels' sum.
+    """
+    if rule_named(rule).composite is None:
+        return preprocess.difference_to_pixels(pixels)
+    return pixels.sum(-3, keepdim=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ Progress = Callable[[int, int], None]
 """Called with the projections done so far and the projections in all."""
 
 REMEMBERS_ALL = RULES["guided"]
-"""What a walk up remembers under this rule is enough to come down under any."""
+"""What a walk up remembers under this rule serves all that differ at rectifiers only."""
 
 COLUMNS_RANDOM = 4
 """How many stages of the randomisation are kept as pictures."""
@@ -273,17 +274,23 @@ class _Work:
             "edges_randomised": _Test(count, (seeds,), seeds),
         }
 
-    def ascent(self, graph: Graph, image: Tensor) -> Ascent:
-        return ascend(graph, image, [self.start], REMEMBERS_ALL)
+    def ascents(self, graph: Graph, image: Tensor) -> list[Ascent]:
+        """Return the walk up for each rule; those that share no relevance go by the same."""
+        up = cache(lambda rule: ascend(graph, image, [self.start], rule))
+        return [up(REMEMBERS_ALL if rule.composite is None else rule) for rule in self.rules]
 
-    def projections(self, graph: Graph, ascent: Ascent, signal: Tensor) -> list[Tensor]:
-        """Return the projection under each rule, cut to what the unit reads, on the CPU."""
+    def projections(self, ascents: Sequence[Ascent], signal: Tensor) -> list[Tensor]:
+        """Return the projection under each rule, cut to what the unit reads, on the CPU.
+
+        Relevance starts as the share of the unit's own value, whose sign it goes by.
+        """
         top, left, bottom, right = self.unit.window
         limit = budgets.tensor_limit(self.memory, self.image)
         owner = torch.zeros(1, dtype=torch.int64, device=self.image.device)
         found = []
-        for rule in self.rules:
-            pixels = descend(graph, ascent, self.start, signal.clone(), owner, rule, limit)
+        for rule, ascent in zip(self.rules, ascents, strict=True):
+            own = signal * ascent.maps[self.start] if rule.composite else signal.clone()
+            pixels = descend(ascent, self.start, own, owner, rule, limit)
             found.append(pixels[0, :, top:bottom, left:right].cpu())
             self.done += 1
         if self.progress:
@@ -304,8 +311,8 @@ class _Work:
         """
         graph, unit = self.net.graph, self.unit
         self.signal = unit.signal(self.image, self.shape, unit.channel)
-        ascent = self.ascent(graph, self.image)
-        originals = self.projections(graph, ascent, self.signal)
+        ascents = self.ascents(graph, self.image)
+        originals = self.projections(ascents, self.signal)
         self.originals = [_Reference(pixels, self.seeds[0]) for pixels in originals]
         self.steep = [_Reference(self.edge_map[None], self.seeds[0])] * len(self.rules)
         self.columns["as it is"] = originals, torch.full((len(self.rules), 2), NAN)
@@ -314,7 +321,7 @@ class _Work:
             if place and deadline.passed:
                 break
             signal = unit.signal(self.image, self.shape, channel)
-            found = self.projections(graph, ascent, signal)
+            found = self.projections(ascents, signal)
             told = self.tests["units"].add(self.originals, found, place)
             if not place:
                 name = class_title(self.net, channel) if unit.class_name else f"channel {channel}"
@@ -325,13 +332,15 @@ class _Work:
             if place and deadline.passed:
                 break
             positive = torch.rand(self.shape, generator=generator).to(self.image)
-            found = self.projections(graph, ascent, positive)
+            found = self.projections(ascents, positive)
             told = signals.add(self.originals, found, place)
             self.columns.setdefault(SIGNAL, (found, told))
         if self.pools:
-            saved = self.ascent(graph, self.swapped).saved
-            mixed = {**ascent.saved, **{index: saved[index] for index in self.pools}}
-            found = self.projections(graph, replace(ascent, saved=mixed), self.signal)
+            mixed = [
+                replace(own, saved={**own.saved, **{i: other.saved[i] for i in self.pools}})
+                for own, other in zip(ascents, self.ascents(graph, self.swapped), strict=True)
+            ]
+            found = self.projections(mixed, self.signal)
             told = self.tests["switches"].add(self.originals, found)
             self.columns["other switches"] = found, told
         return all(test.done == test.similarity.shape[2] for test in (self.tests["units"], signals))
@@ -354,7 +363,7 @@ class _Work:
                     return False
                 constants = {k: v for own in replaced[: stage + 1] for k, v in own.items()}
                 other = self.net.with_constants(constants).graph
-                found = self.projections(other, self.ascent(other, self.image), self.signal)
+                found = self.projections(self.ascents(other, self.image), self.signal)
                 told = self.tests["randomised"].add(self.originals, found, place, stage)
                 if not place and stage in self.shown:
                     self.columns[self._title(stage)] = found, told

@@ -245,13 +245,15 @@ class _ConeDescent:
     ) -> Saved:
         saved, owners = self.ascent.saved[index], self.owners[batch.begin : batch.end]
         step = self.graph.steps[index]
-        if step.operation.saves_output:
-            return tuple(windows_of(v, owners, self._axes(index), placement) for v in saved)
-        return tuple(
-            self._whole(value, owners)
-            if below is None
-            else windows_of(value, owners, self._axes(source), below)
-            for value, source, below in zip(saved, step.inputs, found, strict=False)
+        outputs, inputs = saved[: (n := step.operation.outputs_saved)], saved[n:]
+        return (
+            *(windows_of(value, owners, self._axes(index), placement) for value in outputs),
+            *(
+                self._whole(value, owners)
+                if below is None
+                else windows_of(value, owners, self._axes(source), below)
+                for value, source, below in zip(inputs, step.inputs, found, strict=False)
+            ),
         )
 
     def _whole(self, value: Tensor, owners: Tensor) -> Tensor:

@@ -1,15 +1,19 @@
-"""Rules: how a signal that comes down a network passes a rectifier.
+"""Rules: how a signal that comes down a network passes its operations.
 
-The three rules treat every other operation alike: a convolution by the transposed convolution with
-the same weights, max pooling by its switches, batch norm by its scale. They differ at the rectifier
-only, as Springenberg et al. (arXiv 1412.6806, fig. 1) lay out side by side.
-
-A rule is given the signal coming down and the rectifier's own derivative at the value that went up.
+Three rules treat every operation but the rectifier alike: a convolution by the transposed
+convolution with the same weights, max pooling by its switches, batch norm by its scale. They differ
+at the rectifier only, as Springenberg et al. (arXiv 1412.6806, fig. 1) lay out side by side. Such a
+rule is given the signal coming down and the rectifier's own derivative at the value that went up.
 For ReLU the derivative is 1 where the unit was active and 0 elsewhere. For other activation
 functions (ReLU6, leaky ReLU, ELU, GELU, SiLU, Hardswish, Mish, Softplus, ...) it is whatever their
 formula gives, so that the gradient rule stays the exact gradient, guided backprop stays "active on
 the way up and positive on the way down", and the deconvnet, which never looks at the way up, stays
 what it is.
+
+The others see the values that went up: they share a unit's relevance among what it read, by how
+much each contributed. What a contribution is, a :class:`Sharing` says for a layer with weights, and
+a :class:`Composite` says which layers go by which. :mod:`convscope.network.relevance` has what
+happens everywhere else.
 """
 
 from collections.abc import Callable
@@ -20,25 +24,147 @@ from torch import Tensor
 
 from convscope.errors import RuleError, near_matches
 
+Change = Callable[[Tensor], Tensor]
+
+
+def whole(values: Tensor) -> Tensor:
+    """Return the values as they are."""
+    return values
+
+
+def positive(values: Tensor) -> Tensor:
+    """Return the positive values, and zero in the place of others."""
+    return values.clamp(min=0)
+
+
+def negative(values: Tensor) -> Tensor:
+    """Return the negative values, and zero in the place of others."""
+    return values.clamp(max=0)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A layer run on changed inputs with changed weights: a part of what an output is made of.
+
+    Attributes:
+        inputs: of its inputs, :func:`whole`, :func:`positive`, :func:`negative` or ``ones_like``.
+        weights: what is done to the weights, and to the bias if that counts.
+        bias: whether the bias counts.
+        bound: 0, or -1 and 1 for the lowest and highest input there can be in the inputs' place.
+
+    """
+
+    inputs: Change = whole
+    weights: Change = whole
+    bias: bool = True
+    bound: int = 0
+
+    @property
+    def sign(self) -> int:
+        """Whether the term is added or, as what the bounds make, taken away."""
+        return -1 if self.bound else 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """Terms that share relevance in proportion to what each adds to their sum.
+
+    Attributes:
+        terms: the terms.
+        factor: how much of the relevance they share.
+        where: 1 or -1 for the outputs of that sign alone; 0 for all.
+
+    """
+
+    terms: tuple[Term, ...]
+    factor: float = 1.0
+    where: int = 0
+
+
+Sharing = tuple[Part, ...]
+"""How a layer with weights shares its relevance."""
+
+EPSILON: Sharing = (Part((Term(),)),)
+FLAT: Sharing = (Part((Term(torch.ones_like, torch.ones_like, False),)),)
+Z_BOX: Sharing = (
+    Part((Term(), Term(weights=positive, bound=-1), Term(weights=negative, bound=1))),
+)
+_FOR, _AGAINST = (
+    # The bias goes with the positive inputs, as that of a unit which is always one.
+    (Term(positive, positive), Term(negative, negative, False)),
+    (Term(positive, negative), Term(negative, positive, False)),
+)
+Z_PLUS: Sharing = (Part(_FOR),)
+ALPHA2_BETA1: Sharing = (Part(_FOR, 2.0), Part(_AGAINST, -1.0))
+EXCITATION: Sharing = (Part((Term(positive, positive, False), Term(negative, negative, False))),)
+
+
+def _gamma(gamma: float) -> Sharing:
+    """Return the sharing that favours, by *gamma*, what has the output's own sign."""
+
+    def upward(weights: Tensor) -> Tensor:
+        return weights + gamma * weights.clamp(min=0)
+
+    def downward(weights: Tensor) -> Tensor:
+        return weights + gamma * weights.clamp(max=0)
+
+    return (
+        Part((Term(positive, upward), Term(negative, downward, False)), where=1),
+        Part((Term(positive, downward), Term(negative, upward, False)), where=-1),
+    )
+
+
+GAMMA = _gamma(0.25)
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Which layers share their relevance by what.
+
+    Attributes:
+        convolution: convolutions, also transposed ones.
+        linear: linear layers.
+        first: the layers with weights that no other such layer comes before; None for no exception.
+
+    """
+
+    convolution: Sharing
+    linear: Sharing
+    first: Sharing | None = None
+
 
 @dataclass(frozen=True)
 class Rule:
-    """What happens at a rectifier on the way down.
+    """How a signal passes the operations of a network on its way down.
 
     Attributes:
         name: the name used in calls and on the command line.
         source: where it was published.
-        rectifier: ``(signal, derivative) -> signal``; it may work in place on the signal.
+        promise: what its pictures keep to, in words.
+        rectifier: ``(signal, derivative) -> signal``; it may work in place on the signal. A rule
+            that shares relevance hands it on in any case.
         needs_derivative: whether the rectifier's derivative must be remembered on the way up.
         needs_rectifier: whether the rule means nothing on a network without rectifiers.
+        composite: how layers share relevance; None for a rule that differs at rectifiers only.
+        bounds: the lowest and highest input there can be, [1, C, 1, 1] each, where known.
 
     """
 
     name: str
     source: str
+    promise: str
     rectifier: Callable[[Tensor, Tensor | None], Tensor]
-    needs_derivative: bool
-    needs_rectifier: bool
+    needs_derivative: bool = False
+    needs_rectifier: bool = False
+    composite: Composite | None = None
+    bounds: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def shows(self) -> str:
+        """What its pictures show, in words that follow the rule's name."""
+        if self.composite is not None:
+            return "each pixel's share in each unit's activation"
+        return "what in this image drives each unit, given the switches"
 
 
 def _deconvnet(signal: Tensor, derivative: Tensor | None) -> Tensor:
@@ -63,16 +189,60 @@ def _gradient(signal: Tensor, derivative: Tensor | None) -> Tensor:
     return signal
 
 
+MONTAVON = "Montavon et al. 2019, doi 10.1007/978-3-030-28954-6_10"
+KOHLBRENNER = "Kohlbrenner et al. 2020, arXiv 1910.09840"
+SUM = "adds up to the activation"
+LESS_BIAS = "adds up to the activation less what biases absorb"
+BOTH_SIGNS = "adds up so where units have contributions of either sign"
+
+
+def _relevance(
+    name: str, source: str, convolution: Sharing, linear: Sharing = EPSILON,
+    first: Sharing | None = None, promise: str = LESS_BIAS,
+) -> Rule:  # fmt: skip
+    return Rule(name, source, promise, _gradient, composite=Composite(convolution, linear, first))
+
+
 RULES = {
     rule.name: rule
     for rule in (
         Rule(
-            "deconvnet", "Zeiler & Fergus 2014, arXiv 1311.2901, sec. 2.1", _deconvnet, False, True
+            "deconvnet", "Zeiler & Fergus 2014, arXiv 1311.2901, sec. 2.1",
+            "what drives the unit, given the switches", _deconvnet, False, True,
         ),
-        Rule("guided", "Springenberg et al. 2015, arXiv 1412.6806, sec. 3.4", _guided, True, True),
-        Rule("gradient", "Simonyan et al. 2014, arXiv 1312.6034, sec. 3", _gradient, True, False),
+        Rule(
+            "guided", "Springenberg et al. 2015, arXiv 1412.6806, sec. 3.4",
+            "what drives the unit, given what was active", _guided, True, True,
+        ),
+        Rule(
+            "gradient", "Simonyan et al. 2014, arXiv 1312.6034, sec. 3",
+            "the activation times its derivative by each pixel", _gradient, True, False,
+        ),
+        _relevance(
+            "epsilon", "Bach et al. 2015, doi 10.1371/journal.pone.0130140, eq. 58", EPSILON
+        ),
+        _relevance("gamma", f"{MONTAVON}, sec. 10.2.3", GAMMA, GAMMA),
+        _relevance("z-plus", "Montavon et al. 2017, arXiv 1512.02479, sec. 5.2", Z_PLUS, Z_PLUS),
+        _relevance(
+            "alpha2-beta1", "Bach et al. 2015, doi 10.1371/journal.pone.0130140, eq. 60",
+            ALPHA2_BETA1, ALPHA2_BETA1, promise=BOTH_SIGNS,
+        ),
+        _relevance("epsilon-plus", f"{KOHLBRENNER}, sec. III", Z_PLUS),
+        _relevance("epsilon-plus-flat", f"{KOHLBRENNER}, sec. III", Z_PLUS, first=FLAT),
+        _relevance("epsilon-gamma-box", f"{MONTAVON}, sec. 10.3", GAMMA, first=Z_BOX),
+        _relevance(
+            "epsilon-alpha2-beta1", f"{KOHLBRENNER}, sec. III", ALPHA2_BETA1, promise=BOTH_SIGNS
+        ),
+        _relevance(
+            "epsilon-alpha2-beta1-flat", f"{KOHLBRENNER}, sec. III", ALPHA2_BETA1, first=FLAT,
+            promise=BOTH_SIGNS,
+        ),
+        _relevance(
+            "excitation", "Zhang et al. 2016, arXiv 1608.00507, sec. 3.2", EXCITATION, EXCITATION,
+            promise=SUM,
+        ),
     )
-}
+}  # fmt: skip
 
 
 def rule_named(name: str) -> Rule:

@@ -10,6 +10,7 @@ from torch import Tensor
 from convscope.network.graph import Graph
 from convscope.network.ops import Saved
 from convscope.network.ops.base import in_dtype
+from convscope.network.relevance import sharing_graph
 from convscope.network.rules import Rule
 from convscope.network.visit import walk_up
 
@@ -19,11 +20,13 @@ class Ascent:
     """What a walk up left behind.
 
     Attributes:
+        graph: what it went up, whose operations reverse as its rule says.
         maps: step -> its output, for the steps that were asked for; [N, ...].
         saved: step -> what its reverse wants, one row an image.
 
     """
 
+    graph: Graph
     maps: dict[int, Tensor]
     saved: dict[int, Saved]
 
@@ -39,10 +42,13 @@ def ascend(graph: Graph, images: Tensor, keep: Iterable[int], rule: Rule | None 
 
     """
     keep = list(keep)
+    if rule is not None:
+        graph = sharing_graph(graph, rule, keep)
     if graph.batched or len(images) == 1:
         return _ascend(graph, images, keep, rule)
     parts = [_ascend(graph, image[None], keep, rule) for image in images]
     return Ascent(
+        graph,
         {index: torch.cat([part.maps[index] for part in parts]) for index in keep},
         {
             index: tuple(map(torch.cat, zip(*(part.saved[index] for part in parts), strict=True)))
@@ -66,7 +72,7 @@ def _ascend(graph: Graph, images: Tensor, keep: Sequence[int], rule: Rule | None
             maps[index] = values
 
     walk_up(images, graph.needed_for(keep), lambda i: graph.steps[i].inputs, run, show)
-    return Ascent({index: maps[index] for index in keep}, saved)
+    return Ascent(graph, {index: maps[index] for index in keep}, saved)
 
 
 @torch.no_grad()
@@ -94,7 +100,6 @@ def resume(
 
 
 def descend(
-    graph: Graph,
     ascent: Ascent,
     start: int,
     signal: Tensor,
@@ -106,12 +111,11 @@ def descend(
     """Bring a signal at a layer down to the images.
 
     Args:
-        graph: the network.
         ascent: the walk up, with the same rule.
         start: the step at whose output the signal starts.
         signal: [B, ...], the shape of that output.
         owners: [B], int64: which image of the ascent each signal belongs to.
-        rule: what happens at the rectifiers.
+        rule: how the signal passes each operation.
         limit: bytes that one signal tensor may take; a larger batch goes on in halves.
         channels: [B], int64, if each signal has one channel and is zero elsewhere: the first
             convolution then costs one channel's share.
@@ -120,6 +124,7 @@ def descend(
         [B, C, H, W], the signal at the images.
 
     """
+    graph = ascent.graph
     steps = [start, *reversed([i for i in graph.needed_for([start]) if i != start])]
     batch = _Batch({start: signal}, owners, channels)
     return _Descent(graph, ascent, steps, rule, limit).walk(batch, 0)

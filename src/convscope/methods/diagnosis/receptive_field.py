@@ -64,7 +64,7 @@ def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, limit: i
     signal = torch.zeros_like(maps)
     signal[:, :, row, column] = signs.to(maps)
     owners = torch.arange(len(images), device=images.device)
-    pixels = descend(net.graph, ascent, layer.step, signal, owners, rule, limit)
+    pixels = descend(ascent, layer.step, signal, owners, rule, limit)
     effect = pixels.double().square().sum(1).mean(0).sqrt()
     top, left, bottom, right = net.receptive_fields.window(layer.step, row, column)
     beyond = effect > BEYOND * effect.max()

@@ -254,7 +254,7 @@ class Scan(Result):
                 more than three of their nine images with one before; ``"random"`` any that are
                 ever active.
             seed: of a random choice.
-            rule: ``"deconvnet"``, ``"guided"`` or ``"gradient"``.
+            rule: a name in :data:`convscope.network.rules.RULES`.
             memory: bytes, or a text such as ``"2GB"``, for the walks.
 
         Raises:

@@ -15,6 +15,7 @@ from torch import Tensor
 from convscope.display import DisplayScale, averaged, beyond, display_scale, presentable, to_display
 from convscope.images import Preprocess
 from convscope.methods.descents import images_at_once, project_units
+from convscope.methods.projection import shown_values
 from convscope.methods.scanning.image_pass import single_threads
 from convscope.methods.scanning.result import LayerScan
 from convscope.network import Network
@@ -218,7 +219,11 @@ class _TileWork:
         window = net.receptive_fields.window(net.step(layer.read_at), row, column)
         top, left, bottom, right = window
         inside = projected[:, top:bottom, left:right]
-        values = presentable(net.preprocess.difference_to_pixels(inside)).movedim(0, -1).numpy()
+        values = (
+            presentable(shown_values(net.preprocess, self._rule.name, inside))
+            .movedim(0, -1)
+            .numpy()
+        )
         height, width = shown.shape[:2]
         rows = beyond(top, bottom, height, field[0])
         columns = beyond(left, right, width, field[1])

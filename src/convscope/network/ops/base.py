@@ -50,8 +50,8 @@ class Operation:
     """Whether :meth:`axes` may put rows and columns elsewhere than an input has them."""
     takes_statistics = False
     """Whether it treats every place alike but for the means and deviations of whole maps."""
-    saves_output = False
-    """Whether what it remembers lies as its output does, not as its inputs."""
+    outputs_saved = 0
+    """How many of the first tensors that it remembers lie as its output does, not as its inputs."""
     published = False
     """Whether the deconvnet's papers say how to reverse it; if not, its derivative stands in."""
 

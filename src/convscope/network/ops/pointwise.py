@@ -65,7 +65,7 @@ class Rectifier(Pointwise):
     keeps_channels = True
 
     published = True
-    saves_output = True
+    outputs_saved = 1
 
     def has_windows(self, call: Call, axes: Axes) -> bool:
         """Return True: what was remembered is a number a position."""

@@ -35,7 +35,7 @@ class MaxPool(Operation):
     tabled = True
     published = True
     kind = "max pool"
-    saves_output = True
+    outputs_saved = 1
 
     def geometry(self, call: Call) -> tuple[list[int], list[int], list[int], list[int]]:
         """Return kernel, stride, padding and dilation, each for rows and columns."""

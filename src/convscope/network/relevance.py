@@ -1,0 +1,363 @@
+"""Relevance: a graph whose operations share what comes down by what each input contributed.
+
+Under a rule that sees values, the walks go over another graph: the same steps, in most of which an
+operation stands that runs as before and reverses by the rule. A batch norm behind a convolution is
+one linear layer with it, as the papers have it: the convolution shares by the merged weights, and
+the batch norm hands on what it gets.
+
+Every linear operation shares alike: an input's relevance is the input times the transpose of the
+operation on ``relevance / what went out``. Layers with weights do so with their inputs and weights
+changed as the rule says; sums, averages and resizing as they are. Activation functions, norms and
+what has constants alone beside its input hand on all they get. A gate gives all of it to what it
+lets through (Arras et al. 2017, arXiv 1706.07206, sec. 3), a max pool to its maxima, and what the
+table does not know shares by its derivative.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from convscope.network.calls import Call
+from convscope.network.graph import Graph, Step
+from convscope.network.ops import (
+    AdaptiveMaxPool,
+    AveragePool,
+    BatchNorm,
+    Convolution,
+    MaxPool,
+    Operation,
+    Rectifier,
+    Saved,
+    Window,
+)
+from convscope.network.ops.arrangement import Arrangement, Concatenation
+from convscope.network.ops.base import Signals, with_arguments
+from convscope.network.ops.pointwise import Add, FullyConnected, Norm, Pointwise
+from convscope.network.ops.pooling import Interpolation, Mean, Resize
+from convscope.network.rules import EPSILON, Part, Rule, Sharing, Term, negative
+
+aten = torch.ops.aten
+STABILISER = 1e-6
+"""What a denominator is moved away from zero by: the usual value."""
+
+GATES = {"sigmoid", "hardsigmoid", "tanh", "softmax", "_softmax"}
+SPREADING = {"expand", "repeat"}
+NEVER_LOWER = (MaxPool, AdaptiveMaxPool, AveragePool, Mean, Resize, Arrangement, Concatenation)
+"""Operations that make nothing negative of what is not."""
+
+
+def sharing_graph(graph: Graph, rule: Rule, keep: Collection[int]) -> Graph:
+    """Return *graph* with operations that reverse as *rule* says; itself where they do already.
+
+    Args:
+        graph: the network.
+        rule: the rule.
+        keep: the steps whose outputs are looked at, which are not merged with what follows.
+
+    """
+    if rule.composite is None:
+        return graph
+    norms = {
+        step.inputs[0]: index
+        for index, step in enumerate(graph.steps)
+        if isinstance(step.operation, BatchNorm) and _merges(graph, step.inputs[0], keep)
+    }
+    steps, above_zero, first = list(graph.steps), _above_zero(graph), _first(graph)
+    for index, step in enumerate(graph.steps):
+        entry: Any = None
+        if _has_weights(step):
+            convolves, own = isinstance(step.operation, Convolution), rule.composite.convolution
+            sharing = own if convolves else rule.composite.linear
+            if index in first and rule.composite.first and _fits(graph, step, rule):
+                sharing = rule.composite.first
+            if above_zero[step.inputs[0]]:
+                sharing = _without_negative(sharing)
+            norm = graph.steps[norms[index]].call if index in norms else None
+            entry = Shared(step.operation, sharing, _merged(step, norm), norm, rule.bounds)
+        elif takers := _takers(graph, step):
+            entry = HandedOn(step.operation, takers)
+        elif _shares_plainly(step):
+            entry = Shared(step.operation, EPSILON, step.call)
+        if entry is not None:
+            steps[index] = replace(step, operation=cast(Operation, entry))
+    found = replace(graph, steps=tuple(steps))
+    found.__dict__.update(axes=graph.axes, readers=graph.readers)  # which took some time to find
+    return found
+
+
+class HandedOn:
+    """An operation that hands on all of its relevance, to some of its inputs in equal shares.
+
+    Whatever else is asked of it, the operation itself answers.
+    """
+
+    outputs_saved = 0
+
+    def __init__(self, own: Operation, takers: Sequence[int]) -> None:
+        self.own, self.takers = own, takers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.own, name)
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call*."""
+        return call.run(inputs, batch), ()
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return *signal*, summed where an input was broadcast."""
+        batch = len(signal) // call.shape[0]
+        found: list[Tensor | None] = [None] * len(call.input_shapes)
+        for taker in self.takers:
+            first, *rest = call.input_shapes[taker]
+            share = signal if len(self.takers) == 1 else signal / len(self.takers)
+            found[taker] = share.sum_to_size(batch * first, *rest)
+        return tuple(found)
+
+    def reverse_channels(self, call: Call, maps: Tensor, channels: Tensor) -> Tensor | None:
+        """Return None."""
+        return None
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Return the window."""
+        return self.reverse(window.call, signal, saved, rule)
+
+
+class Shared(HandedOn):
+    """A linear operation that shares its relevance among its inputs by what they contributed.
+
+    Args:
+        own: the operation.
+        sharing: how.
+        call: the operation with the weights that count.
+        norm: the batch norm that is merged into it.
+        bounds: the lowest and the highest input.
+
+    """
+
+    def __init__(
+        self,
+        own: Operation,
+        sharing: Sharing,
+        call: Call,
+        norm: Call | None = None,
+        bounds: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        super().__init__(own, ())
+        self.sharing, self.call, self.norm = sharing, call, norm
+        self.bounds = bounds or (torch.zeros(()), torch.ones(()))  # pixels as they are
+        self.outputs_saved = len(sharing)
+
+    @cached_property
+    def changes(self) -> dict[Term, dict[str, Tensor | None]]:
+        """The weights and the bias of each term, by the call's names for them."""
+        names, found = _weights(self.call), {}
+        for term in {term for part in self.sharing for term in part.terms}:
+            values = [self.call.arguments[name] for name in names]
+            found[term] = {
+                name: None if value is None else term.weights(value)
+                for name, value in zip(names, values, strict=True)
+            }
+            if len(names) > 1 and values[1] is not None and not term.bias:
+                found[term][names[1]] = torch.zeros_like(values[1])
+        return found
+
+    def inputs(self, term: Term, values: Tensor) -> Tensor:
+        """Return what a term has in the place of an input, fit to meet it."""
+        if term.bound:
+            return self.bounds[term.bound > 0].to(values)
+        return term.inputs(values)
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call*, and keep the inputs and by what relevance is multiplied in each part."""
+        output = call.run(inputs, batch)
+        total = output if self.norm is None else self.norm.run([output], batch)
+        kept = [self._multiplier(part, total, inputs, batch) for part in self.sharing]
+        return output, (*kept, *inputs)
+
+    def _multiplier(
+        self, part: Part, total: Tensor, inputs: Sequence[Tensor], batch: int
+    ) -> Tensor:
+        if part.terms != (Term(),):
+            found = torch.zeros_like(total)
+            for term in part.terms:
+                changed = [self.inputs(term, own).expand_as(own) for own in inputs]
+                run = with_arguments(self.call, **self.changes[term]).run(changed, batch)
+                found.add_(run, alpha=term.sign)
+        else:
+            found = total
+        found = part.factor / (found + torch.where(found < 0, -STABILISER, STABILISER))
+        return found if part.where == 0 else found * (total * part.where > 0)
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return what each input contributed, times what that is worth."""
+        return self._shares(signal, saved, lambda s, term: self.own.reverse(
+            with_arguments(call, **self.changes[term]), s, self._remembered(saved), rule
+        ))  # fmt: skip
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Return the same for what the window reads."""
+
+        def reverse(s: Tensor, term: Term) -> Signals:
+            changed = with_arguments(window.call, **self.changes[term])
+            own = Window(changed, window.corner)
+            whole = with_arguments(call, **self.changes[term])
+            return self.own.reverse_window(whole, own, s, self._remembered(saved), rule)
+
+        return self._shares(signal, saved, reverse)
+
+    def _remembered(self, saved: Saved) -> Saved:
+        return saved[self.outputs_saved :] if self.own.remembers_inputs else ()
+
+    def _shares(self, signal: Tensor, saved: Saved, reverse: Any) -> Signals:
+        inputs = saved[self.outputs_saved :]
+        found: list[Tensor | None] = [None] * len(inputs)
+        for part, multiplier in zip(self.sharing, saved, strict=False):
+            for term in part.terms:
+                down = reverse(signal * multiplier, term)
+                for place, (values, own) in enumerate(zip(inputs, down, strict=True)):
+                    if own is not None:
+                        share = own * self.inputs(term, values) * term.sign
+                        earlier = found[place]
+                        found[place] = share if earlier is None else earlier + share
+        return tuple(found)
+
+
+def _weights(call: Call) -> tuple[str, ...]:
+    """Return what a layer's weights and its bias are called; nothing of one without weights."""
+    if call.target is aten.addmm.default:
+        return "mat2", "self"
+    return ("weight", "bias") if "weight" in call.arguments else ()
+
+
+def _has_weights(step: Step) -> bool:
+    """Return whether a step is a convolution or a linear layer."""
+    if isinstance(step.operation, Convolution | FullyConnected):
+        return True
+    return step.operation.tabled and step.made_by is not None and step.call.name == "addmm"
+
+
+def _merges(graph: Graph, index: int, keep: Collection[int]) -> bool:
+    """Return whether a step is a layer with weights that nothing but its batch norm looks at."""
+    step = graph.steps[index]
+    grouped = isinstance(step.operation, Convolution) and step.operation.transposed
+    if index in keep or not _has_weights(step) or len(graph.readers[index]) != 1:
+        return False
+    return not grouped or step.call.arguments["groups"] == 1
+
+
+def _merged(step: Step, norm: Call | None) -> Call:
+    """Return a layer with the batch norm behind it in its weights."""
+    if norm is None:
+        return step.call
+    given = norm.arguments
+    scale = torch.rsqrt(given["running_var"] + given["eps"])
+    scale = scale if given["weight"] is None else scale * given["weight"]
+    shift = -given["running_mean"] * scale
+    shift = shift if given["bias"] is None else shift + given["bias"]
+    weights, bias = _weights(step.call)
+    values, own = step.call.arguments[weights], step.call.arguments[bias]
+    second = weights == "mat2" or getattr(step.operation, "transposed", False)
+    lies = (1, -1, *(1,) * (values.dim() - 2)) if second else (-1, *(1,) * (values.dim() - 1))
+    shift = shift if own is None else own * scale + shift
+    return with_arguments(step.call, **{weights: values * scale.view(lies), bias: shift})
+
+
+def _first(graph: Graph) -> set[int]:
+    """Return the layers with weights that no other such layer comes before."""
+    found, behind = set(), [False] * len(graph.steps)
+    for index, step in enumerate(graph.steps):
+        behind[index] = any(behind[source] for source in step.inputs)
+        if _has_weights(step):
+            found |= set() if behind[index] else {index}
+            behind[index] = True
+    return found
+
+
+def _fits(graph: Graph, step: Step, rule: Rule) -> bool:
+    """Return whether a first layer reads the images as they are, if a rule goes by their bounds."""
+    assert rule.composite is not None
+    if not any(term.bound for part in rule.composite.first or () for term in part.terms):
+        return True
+    source = step.inputs[0]
+    while source and not graph.steps[source].operation.is_layer:
+        source = graph.steps[source].inputs[0]
+    channels = [shape[1] for shape in (step.call.input_shapes[0], graph.steps[0].shape)]
+    return not source and len(step.call.input_shapes[0]) == 4 and channels[0] == channels[1]
+
+
+def _above_zero(graph: Graph) -> list[bool]:
+    """Return for each step whether none of its values can be negative."""
+    found: list[bool] = []
+    for step in graph.steps:
+        operation, sources = step.operation, [found[source] for source in step.inputs]
+        if isinstance(operation, Rectifier):
+            found.append(operation.never_negative(step.call))
+        elif isinstance(operation, Add):
+            added = operation.sign * step.call.arguments["alpha"] > 0
+            found.append(added and len(sources) == 2 and all(sources))
+        else:
+            known = isinstance(operation, NEVER_LOWER) and not (
+                isinstance(operation, Interpolation) and operation.before < 0
+            )
+            found.append(known and bool(sources) and all(sources))
+    return found
+
+
+def _without_negative(sharing: Sharing) -> Sharing:
+    """Return a sharing without the terms of negative inputs, of which there are none."""
+    return tuple(
+        replace(part, terms=tuple(term for term in part.terms if term.inputs is not negative))
+        for part in sharing
+    )
+
+
+def _takers(graph: Graph, step: Step) -> tuple[int, ...]:
+    """Return which inputs take all of a step's relevance; none where it is shared, or goes on."""
+    operation = step.operation
+    if isinstance(operation, Norm | Rectifier | BatchNorm):
+        return (0,)
+    if not isinstance(operation, Pointwise):
+        return ()
+    if len(step.inputs) == 1:
+        return (0,)
+    if isinstance(operation, Add):
+        return ()
+    if step.call.target is aten.div.Tensor:
+        return (step.call.arguments["self"].position,)
+    every = tuple(range(len(step.inputs)))
+    let_through = tuple(
+        place
+        for place in every
+        if step.call.input_shapes[place] == step.shape and not _opens(graph, step.inputs[place])
+    )
+    return let_through or every
+
+
+def _opens(graph: Graph, index: int) -> bool:
+    """Return whether a step's values say how far a gate is open."""
+    while index:
+        step = graph.steps[index]
+        if step.operation.is_layer and step.call.name not in SPREADING:
+            return step.call.name in GATES
+        index = step.inputs[0] if step.inputs else 0
+    return False
+
+
+def _shares_plainly(step: Step) -> bool:
+    """Return whether a step's inputs have shares that no weights decide on."""
+    outside = type(step.operation) is Operation and step.dtype.is_floating_point
+    return step.made_by is not None and (
+        outside or isinstance(step.operation, Add | AveragePool | Mean | Resize)
+    )
