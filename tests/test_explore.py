@@ -205,6 +205,39 @@ def test_uploads_are_bounded(served):
     assert len(served.client.get("state").json()["images"]) == before
 
 
+@pytest.mark.parametrize(
+    ("what", "given", "content"),
+    [
+        ("stroke", {"image": 0, "fill": "gray", "patch": 5}, bytes(32 * 32 - 1)),
+        ("stroke", {"image": 0, "fill": "gray", "patch": 5}, bytes(32 * 32)),
+        ("stroke", {"image": 999, "fill": "gray", "patch": 5}, b"1" * 32 * 32),
+        ("stroke", {"image": 0, "fill": "../x", "patch": 5}, b"1" * 32 * 32),
+        ("stroke", {"image": 0, "fill": "gray", "patch": 0}, b"1" * 32 * 32),
+        ("frame", {}, bytes(32 * 32 * 3)),
+        ("frame", {"image": 0}, bytes(32 * 32 * 4)),  # what was given is not replaced
+        ("frame", {"image": 999}, bytes(32 * 32 * 4)),
+    ],
+)
+def test_a_wrong_stroke_or_frame_is_refused(served, what, given, content):
+    answer = served.client.post(what, params=given, content=content)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+def test_of_images_made_on_the_page_the_newest_are_kept(served):
+    given = {"image": 0, "fill": "black", "patch": 5}
+    made = [
+        served.client.post("stroke", params=given, content=b"1" * 32 * 32).json()["image"]
+        for _ in range(66)
+    ]
+    assert served.client.get("picture", params={"image": made[-1]}).status_code == 200
+    gone = served.client.get("picture", params={"image": made[0]})
+    assert gone.status_code == 400
+    assert "no longer kept" in gone.json()["error"]
+    titles = served.client.get("state").json()["images"]
+    assert {titles[number] for number in made} == {None}
+
+
 def test_a_picture_that_is_dropped_is_read_as_a_file_is(served, net, tmp_path):
     sample = SAMPLES[3].content()
     answer = served.client.post("picture", content=sample, params={"title": "my cup"})
@@ -238,7 +271,7 @@ def test_no_parameter_is_a_path(served, path):
 @pytest.mark.parametrize(
     ("path", "given"),
     [
-        ("maps", {"image": 9, "layer": LAYER}),
+        ("maps", {"image": 999, "layer": LAYER}),
         ("maps", {"image": -1, "layer": LAYER}),
         ("maps", {"image": 0}),
         ("unit", {"image": 0, "layer": LAYER, "channel": 10**8}),
@@ -250,6 +283,8 @@ def test_no_parameter_is_a_path(served, path):
         ("reading", {"image": 0, "places": "0,0;" * 65 + "0,0"}),
         ("intervention", {"image": 0, "layer": LAYER, "scale": "a:b"}),
         ("intervention", {"image": 0, "layer": LAYER, "only": "-1"}),
+        ("state", {"network": 1}),
+        ("picture", {"image": 0, "network": "-1"}),
     ],
 )
 def test_a_wrong_question_gets_one_sentence(served, path, given):

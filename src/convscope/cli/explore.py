@@ -1,5 +1,6 @@
 """``convscope explore``: a live page of one network."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,10 @@ def explore(
     images: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[IMAGE...]", help="Picture files; by default the samples."),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="Another network, side by side (repeat for more)."),
     ] = None,
     port: Annotated[int, typer.Option(help="The next free one is taken.")] = 8420,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
@@ -45,10 +50,12 @@ def explore(
 
     parse_bytes(memory)
     net = network.load()
+    others = [replace(network, model=model, weights="default").load() for model in against or ()]
     shown = [*images] if images else [decode_image(one.content(), one.file) for one in SAMPLES]
     titles = None if images else [one.title for one in SAMPLES]
     with progress_bar("computing ahead") as advance:
         show(
-            net, shown, titles=titles, port=port, browser=browser, memory=memory, export=export,
-            layer=layer, top=top, patch=patch, stride=stride, ready=print_line, progress=advance,
+            net, shown, against=others, titles=titles, port=port, browser=browser, memory=memory,
+            export=export, layer=layer, top=top, patch=patch, stride=stride, ready=print_line,
+            progress=advance,
         )  # fmt: skip

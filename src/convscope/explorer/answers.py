@@ -15,21 +15,37 @@ PLACES = 64
 Given = Mapping[str, str]
 
 
-def answer(session: Session, question: str, given: Given) -> bytes:
+def answer(session: Session, question: str, given: Given, small: bool = False) -> bytes:
     """Return a question's answer: JSON, or a picture after what is known of it.
 
     A picture's answer begins with the length of its JSON in 4 bytes, then has the JSON, then a PNG.
+
+    Args:
+        session: what is asked.
+        question: a key of :data:`QUESTIONS`.
+        given: its parameters.
+        small: whether to take longer for smaller pictures.
 
     Raises:
         ConvscopeError: if a parameter is missing or wrong.
 
     """
-    found = QUESTIONS[question](session, given)
+    found = QUESTIONS[question](session.of(whole(given, "network", 0)), given)
     if not isinstance(found, tuple):
         return json.dumps(found).encode()
     facts, pixels = found
     told = json.dumps(facts).encode()
-    return len(told).to_bytes(4, "big") + told + png(pixels)
+    return len(told).to_bytes(4, "big") + told + png(pixels, small)
+
+
+def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
+    """Take in what the page sends, and return the number of the image that it makes, as JSON.
+
+    Raises:
+        ConvscopeError: if it is not what it should be.
+
+    """
+    return json.dumps({"image": TAKEN[what](session, given, content)}).encode()
 
 
 def _unit(session: Session, given: Given) -> tuple[dict[str, Any], Pixels]:
@@ -99,9 +115,22 @@ def wholes(value: str, name: str) -> list[int]:
 
 QUESTIONS: dict[str, Callable[[Session, Given], Any]] = {
     "state": lambda session, _: session.describe(),
-    "picture": lambda session, given: ({}, session.picture(whole(given, "image"))),
+    "picture": lambda session, given: session.picture(whole(given, "image")),
     "maps": lambda session, given: session.maps(whole(given, "image"), text(given, "layer")),
     "unit": _unit,
     "reading": _reading,
     "intervention": _intervention,
 }
+
+TAKEN: dict[str, Callable[[Session, Given, bytes], int]] = {
+    "picture": lambda session, given, content: session.add(
+        content, text(given, "title", "picture")[:100]
+    ),
+    "stroke": lambda session, given, content: session.paint(
+        whole(given, "image"), content, text(given, "fill"), whole(given, "patch")
+    ),
+    "frame": lambda session, given, content: session.frame(
+        content, whole(given, "image") if "image" in given else None
+    ),
+}
+"""What makes a new image of bytes that are sent, and returns its number."""

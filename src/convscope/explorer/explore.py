@@ -18,6 +18,7 @@ def explore(
     net: Network,
     images: Images,
     *,
+    against: Sequence[Network] = (),
     titles: list[str] | None = None,
     port: int = PORT,
     browser: bool = True,
@@ -42,6 +43,7 @@ def explore(
     Args:
         net: the network.
         images: picture files, Pillow images, or [N, C, H, W] in the network's input space.
+        against: networks that stand beside it on the page where that is asked for.
         titles: one an image; by default the names of the files.
         port: where to serve; the next free one where it is taken.
         browser: whether to open the page.
@@ -65,7 +67,8 @@ def explore(
         ConvscopeError: if no port is free, or *top*, *patch* or *stride* do not fit.
 
     """
-    session = Session(net, images, titles, memory)
+    others = [Session(other, images, titles, memory) for other in against]
+    session = Session(net, images, titles, memory, others)
     if export is not None:
         ready(str(write_page(session, export, layer, top, patch, stride, progress)))
         return

@@ -54,7 +54,7 @@ def write_page(
     _write(folder / "assets/files.js", script("files.js"))
     for name in ("explore.css", "icon.svg"):
         _write(folder / "assets" / name, (ASSETS / name).read_text("utf-8"))
-    total = len(session.images) * (1 + len(work.layers))
+    total = len(work.facts["images"]) * (1 + len(work.layers))
     for number, (name, answers) in enumerate(work.parts()):
         content = json.dumps(answers, separators=(",", ":"))
         _write(folder / f"answers/{name}.js", f'convscope["{name}"] = {content};\n')
@@ -104,7 +104,7 @@ class _Ahead:
 
     def parts(self) -> Any:
         """Yield each file's name and its answers: an image's, then each of its layers'."""
-        for image in range(len(self.session.images)):
+        for image in range(len(self.facts["images"])):
             yield str(image), self._image(image)
             for layer, number in self.layers.items():
                 yield f"{image}-{number}", self._layer(image, layer)
@@ -114,7 +114,7 @@ class _Ahead:
 
         All images have the same ones, to be compared by.
         """
-        found = [self.session.maps(image, layer)[0] for image in range(len(self.session.images))]
+        found = [self.session.maps(image, layer)[0] for image in range(len(self.facts["images"]))]
         reached = [
             max(own)
             for own in zip(*(one["relative"] or one["peaks"] for one in found), strict=True)
@@ -123,7 +123,7 @@ class _Ahead:
 
     def _ask(self, question: str, given: dict[str, Any]) -> bytes:
         texts: Given = {name: str(value) for name, value in given.items()}
-        return answer(self.session, question, texts)
+        return answer(self.session, question, texts, small=True)
 
     def _image(self, image: int) -> dict[str, Any]:
         (clean,) = json.loads(self._ask("reading", {"image": image}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
 import webbrowser
@@ -19,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convscope.errors import ConvscopeError
-from convscope.explorer.answers import QUESTIONS, answer, text, whole
+from convscope.explorer.answers import QUESTIONS, TAKEN, answer, take, whole
 from convscope.explorer.page import ASSETS
 from convscope.explorer.session import Session
 
@@ -146,21 +145,22 @@ def application(session: Session, token: str, port: int) -> Starlette:
         content = (ASSETS / name).read_bytes()
         return Response(content, media_type=kind, headers=HEADERS)
 
-    async def upload(request: Request) -> Response:
-        content = bytearray()
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > UPLOAD:
-                return _error(f"a picture has at most {UPLOAD // 2**20} MB", 413)
-        title = text(request.query_params, "title", "picture")[:100]
-        return await desk.answer(
-            request, lambda: json.dumps({"image": session.add(bytes(content), title)}).encode()
-        )
+    def taking(what: str) -> Route:
+        async def endpoint(request: Request) -> Response:
+            content = bytearray()
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > UPLOAD:
+                    return _error(f"a picture has at most {UPLOAD // 2**20} MB", 413)
+            given = request.query_params
+            return await desk.answer(request, lambda: take(session, what, given, bytes(content)))
+
+        return Route(f"/{what}", endpoint, methods=["POST"])
 
     routes = [
         Route("/", page),
         Route("/assets/{name}", asset),
-        Route("/picture", upload, methods=["POST"]),
+        *map(taking, TAKEN),
         *map(route, QUESTIONS),
     ]
     return Starlette(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from convscope.display import Display, to_display
-from convscope.errors import ConvscopeError, UnitError
+from convscope.errors import ConvscopeError, ImageError, UnitError
+from convscope.explorer.album import Album, Leaf
 from convscope.images import decode_image
 from convscope.methods import budget
 from convscope.methods.look import Look, Reading, look
+from convscope.methods.occlude.patches import pair_of
 from convscope.methods.pictures import Images, channel_names, read
 from convscope.network import Network
 from convscope.network.rules import RULES
@@ -45,6 +49,7 @@ class Session:
         images: pictures, or [N, C, H, W] in the network's input space.
         titles: one an image.
         memory: bytes for what a look does besides its maps, or a text such as ``"1GB"``.
+        against: sessions of other networks, of the same images.
 
     """
 
@@ -54,14 +59,25 @@ class Session:
         images: Images,
         titles: Sequence[str] | None = None,
         memory: int | str = budget.DEFAULT,
+        against: Sequence[Session] = (),
     ) -> None:
         self.net, self.memory = net, budget.parse_bytes(memory)
         checked, names = read(net, images, titles)
-        self.images: list[tuple[str, Tensor]] = [
-            (name, image[None]) for name, image in zip(names, checked, strict=True)
-        ]
+        self.album = Album((name, image[None]) for name, image in zip(names, checked, strict=True))
+        self.sessions = (self, *against)
         self._looks: OrderedDict[int, Look] = OrderedDict()
         self._lock = threading.RLock()
+
+    def of(self, network: int) -> Session:
+        """Return the session of a network by its number, of which this one's is 0.
+
+        Raises:
+            ConvscopeError: if there is no such network.
+
+        """
+        if not 0 <= network < len(self.sessions):
+            raise ConvscopeError(f"there is no network {network}")
+        return self.sessions[network]
 
     def describe(self) -> dict[str, Any]:
         """Return what the page needs to know of the network and the images."""
@@ -76,7 +92,8 @@ class Session:
             "network": net.name,
             "size": [height, width],
             "layers": layers,
-            "images": [title for title, _ in self.images],
+            "networks": [session.net.name for session in self.sessions],
+            "images": self.album.titles,
             "rules": list(RULES),
             "answer": None if net.answer is None else net.answer.kind,
             "notes": list(net.notes),
@@ -91,10 +108,69 @@ class Session:
 
         """
         picture = decode_image(content, title, PIXELS)
-        image = self.net.checked(self.net.preprocess(picture))
+        return self._added(lambda own: Leaf(title, own.net.checked(own.net.preprocess(picture))))
+
+    def frame(self, content: bytes, number: int | None) -> int:
+        """Take in what a camera sees and return the number of that image.
+
+        Args:
+            content: red, green, blue and opacity of each pixel, at the size of the network's input.
+            number: the image of the frame before, which this one replaces.
+
+        Raises:
+            ImageError: if it is not of that size.
+
+        """
+        height, width = self.net.input_shape[1:]
+        if len(content) != 4 * height * width:
+            raise ImageError(f"a frame has {4 * height * width} bytes, not {len(content)}")
+        picture = Image.frombytes("RGBA", (width, height), content).convert("RGB")
+
+        def leaf(own: Session) -> Leaf:
+            squeezed = dataclasses.replace(own.net.preprocess, resize=None, range=None)
+            return Leaf("camera", own.net.checked(squeezed(picture)))
+
+        if number is None:
+            return self._added(leaf)
         with self._lock:
-            self.images.append((title, image))
-            return len(self.images) - 1
+            for own in self.sessions:
+                own.album.renew(number, leaf(own).values)
+                own._looks.pop(number, None)
+        return number
+
+    def paint(self, image: int, content: bytes, fill: str, patch: int) -> int:
+        """Paint on an image and return the number of what that makes.
+
+        Args:
+            image: the image.
+            content: a byte a pixel of the network's input, row by row: not 0 where the brush was.
+            fill: what hides the pixels there, as of :func:`convscope.occlude`; or ``"erase"``.
+            patch: the side of a patch, by which ``"blur"`` knows how far to blur.
+
+        Raises:
+            ImageError: if there are not as many bytes, none is set, or there is no such fill.
+
+        """
+        height, width = self.net.input_shape[1:]
+        if len(content) != height * width:
+            raise ImageError(f"a stroke has {height * width} bytes, not {len(content)}")
+        mask = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(1, 1, height, width)
+
+        def leaf(own: Session) -> Leaf:
+            size = own.net.input_shape[1:]
+            fitting = functional.interpolate(mask, list(size))[0, 0].bool()
+            side = pair_of(patch, "patch")[0]
+            return own.album.painted(image, fitting, fill, own.net.preprocess, side)
+
+        return self._added(leaf)
+
+    def _added(self, leaf: Callable[[Session], Leaf]) -> int:
+        """Take in an image, which every network sees its own way, and return its number."""
+        with self._lock:
+            leaves = [leaf(own) for own in self.sessions]
+            numbers = {own.album.add(one) for own, one in zip(self.sessions, leaves, strict=True)}
+        (number,) = numbers
+        return number
 
     def look_at(self, image: int) -> Look:
         """Return the look at an image, which goes up the network where none is kept.
@@ -103,21 +179,21 @@ class Session:
             ConvscopeError: if there is no such image.
 
         """
-        if not 0 <= image < len(self.images):
-            raise ConvscopeError(f"there is no image {image}")
         if image not in self._looks:
-            title, values = self.images[image]
-            self._looks[image] = look(self.net, values, title=title, memory=self.memory)
+            leaf = self.album[image]
+            self._looks[image] = look(self.net, leaf.values, title=leaf.title, memory=self.memory)
             while len(self._looks) > LOOKS:
                 self._looks.popitem(last=False)
         self._looks.move_to_end(image)
         return self._looks[image]
 
-    def picture(self, image: int) -> Pixels:
-        """Return an image as its pixels, [H, W, 3]."""
+    def picture(self, image: int) -> tuple[dict[str, Any], Pixels]:
+        """Return an image as its pixels, [H, W, 3], and what it was painted on."""
         with self._lock:
-            pixels = self.net.preprocess.to_pixels(self.look_at(image).image.cpu())
-        return _grey_to_rgb((pixels.clamp(0, 1) * 255).round().byte())
+            leaf = self.album[image]
+        pixels = self.net.preprocess.to_pixels(leaf.values[0].cpu())
+        shown = _grey_to_rgb((pixels.clamp(0, 1) * 255).round().byte())
+        return {"title": leaf.title, "parent": leaf.parent, "origin": leaf.origin}, shown
 
     def maps(self, image: int, layer: str) -> tuple[dict[str, Any], Pixels]:
         """Return a layer's feature maps side by side, each on a scale of its own, and their peaks.
@@ -154,7 +230,7 @@ class Session:
             "names": channel_names(self.net, [step] * len(maps), numbers),
             "signed": signed,
         }
-        return facts, np.repeat(sheet[..., None], 3, axis=2)
+        return facts, sheet
 
     def unit(
         self, image: int, layer: str, channel: int, position: tuple[int, int] | None, rule: str
@@ -233,7 +309,7 @@ class Session:
 
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-"""uint8 [H, W, 3]."""
+"""uint8 [H, W, 3], or [H, W] of greys."""
 
 
 def averaged(maps: Tensor, most: int) -> Tensor:

@@ -60,14 +60,19 @@ def image_source(content: bytes, kind: str = "png") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def png(picture: npt.NDArray[np.uint8]) -> bytes:
-    r"""Return a picture, uint8 [H, W, 3 or 4], as the bytes of a PNG file.
+def png(picture: npt.NDArray[np.uint8], small: bool = True) -> bytes:
+    r"""Return a picture, uint8 [H, W] or [H, W, 3 or 4], as the bytes of a PNG file.
+
+    Args:
+        picture: the picture.
+        small: whether to take ten times as long for a smaller file.
 
     >>> png(np.zeros((1, 1, 3), np.uint8))[:4]
     b'\x89PNG'
+
     """
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "png", optimize=True)
+    Image.fromarray(picture).save(file, "png", optimize=small, compress_level=9 if small else 1)
     return file.getvalue()
 
 

@@ -7,7 +7,7 @@ export const classesOf = (side) => side.clean.classes.map((one) => one.number).j
 
 export async function readClean() {
   for (const side of sides) {
-    const given = { ...side.given, ...watched() };
+    const given = { ...side.given, ...watched(side) };
     [side.clean] = await here.ask.json("reading", given, side.kind("clean"));
     showReading(side, side.clean);
   }
@@ -39,7 +39,8 @@ export function showReading(side, reading) {
   if (reading.name) parts.push(`most probable: ${reading.name}`);
   if (reading.activation !== null) {
     const before = clean.activation;
-    const left = before ? `, ${Math.round((100 * reading.activation) / before)} % of the clean` : "";
+    const left = before && reading !== clean
+      ? `, ${Math.round((100 * reading.activation) / before)} % of the clean` : "";
     parts.push(`this channel's sum ${short(reading.activation)}${left}`);
   }
   side.$("said").textContent = parts.join("; ");

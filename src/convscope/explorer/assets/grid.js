@@ -1,20 +1,20 @@
 // A layer's feature maps, live, as a grid to choose a channel from.
 
 import { $, here, isLeftOut, sides, state, writeAddress } from "./state.js";
-import { element, fail, markChosen, roving, short } from "./tools.js";
+import { drawMap, element, fail, markChosen, roving, short } from "./tools.js";
 import { chooseChannel } from "./unit.js";
 
 export async function showLayer() {
   markChosen($("strip"), (part) => part.dataset.layer === state.layer);
   $("strip").querySelector('[aria-selected="true"]')?.scrollIntoView({ inline: "center", block: "nearest" });
   for (const side of sides) {
+    if (!side.layer) { side.grid = null; continue; }
     const given = { ...side.given, layer: state.layer };
-    const { facts, bitmap, png } = await here.ask.picture("maps", given, side.kind("maps"));
-    if (side.grid) URL.revokeObjectURL(side.grid.url);
-    side.grid = { facts, bitmap, url: URL.createObjectURL(png), layer: state.layer };
+    const { facts, bitmap } = await here.ask.picture("maps", given, side.kind("maps"));
+    const position = side.grid?.layer === state.layer ? side.grid.position : null;
+    side.grid = { facts, bitmap, layer: state.layer, position };
   }
-  const { facts } = sides[0].grid;
-  const layer = here.about.layers.find((one) => one.name === state.layer);
+  const [{ grid: { facts }, layer }] = sides;
   $("layer-name").textContent = `${state.layer}: ${layer.shape[0]} channels`;
   $("layer-note").textContent =
     `${layer.op}, maps of ${facts.map.join(" x ")}, a unit reads ${layer.field.join(" x ")} pixels; ` +
@@ -31,26 +31,19 @@ function drawGrid() {
   const wanted = $("find").value.trim().toLowerCase();
   const isWanted = (number) => (/^\d+$/.test(wanted)
     ? String(number).startsWith(wanted) : facts.names[number].toLowerCase().includes(wanted));
-  box.replaceChildren(...order.filter(isWanted).map((number) => tile(sides[0].grid, number)));
+  const shown = order.filter(isWanted);
+  // Before a camera the channels keep their places, and their buttons.
+  if (!here.live || box.children.length !== shown.length) {
+    box.replaceChildren(...shown.map(tile));
+    roving(box, "button:enabled");
+  }
+  for (const button of box.children) drawTile(button, sides[0].grid);
   markChosen(box, (part) => Number(part.dataset.channel) === state.channel);
-  roving(box, "button:enabled");
 }
 
-function tile({ facts, url }, number) {
-  const [height, width] = facts.tile, times = Math.max(1, Math.floor(56 / Math.max(height, width)));
-  const title = `${facts.names[number]}, peak ${short(facts.peaks[number])}` +
-    (facts.relative ? `, ${short(facts.relative[number])} times its typical peak` : "");
-  const map = element("span", { className: "tile" });
-  const row = Math.floor(number / facts.columns), column = number % facts.columns;
-  Object.assign(map.style, {
-    width: `${width * times}px`,
-    height: `${height * times}px`,
-    backgroundImage: `url(${url})`,
-    backgroundSize: `${facts.columns * width * times}px ${facts.rows * height * times}px`,
-    backgroundPosition: `${-column * width * times}px ${-row * height * times}px`,
-  });
+function tile(number) {
   const name = element("span", { className: "name", textContent: number });
-  const button = element("button", { type: "button", role: "option", title, "aria-label": title }, map, name);
+  const button = element("button", { type: "button", role: "option" }, element("canvas"), name);
   button.dataset.channel = number;
   button.disabled = isLeftOut(state.layer, number);
   button.addEventListener("click", () => {
@@ -58,6 +51,14 @@ function tile({ facts, url }, number) {
     chooseChannel(number).catch(fail);
   });
   return button;
+}
+
+function drawTile(button, grid) {
+  const number = Number(button.dataset.channel), { facts } = grid;
+  drawMap(button.firstElementChild, grid, number, 56);
+  button.title = `${facts.names[number]}, peak ${short(facts.peaks[number])}` +
+    (facts.relative ? `, ${short(facts.relative[number])} times its typical peak` : "");
+  button.setAttribute("aria-label", button.title);
 }
 
 export function listenToGrid() {

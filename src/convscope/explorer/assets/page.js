@@ -1,33 +1,33 @@
 // The page as a whole: it starts by any transport.
 
+import { listenToUndo } from "./brush.js";
+import { listenToCamera } from "./camera.js";
 import { listenToGrid } from "./grid.js";
-import { listenToPatch, listenToPatchControls, showPatchControls } from "./patch.js";
-import { listenToPictures, showImage } from "./picture.js";
-import { $, defaults, here, isLeftOut, readAddress, sides, state } from "./state.js";
+import { listenToPatchControls, showPatchControls } from "./patch.js";
+import { listenToPictures, showImages } from "./picture.js";
+import { arrange, listenToSide, listenToTools, showTool } from "./sides.js";
+import { $, defaults, here, readAddress, sides } from "./state.js";
 import { drawStrip } from "./strip.js";
 import { fail } from "./tools.js";
-import { listenToChanges, listenToMap } from "./unit.js";
-
-// The middle of the network is where maps can be looked at and units already know something.
-function firstLayer() {
-  const layers = here.about.layers.filter((one) => !isLeftOut(one.name));
-  const maps = layers.filter((one) => one.shape.length === 3 && one.shape[1] >= 8);
-  return (maps[Math.floor(maps.length / 2)] ?? layers[0]).name;
-}
+import { listenToChanges } from "./unit.js";
 
 async function show() {
   readAddress();
-  if (!here.about.layers.some((one) => one.name === state.layer)) state.layer = firstLayer();
+  arrange();
+  drawStrip();
+  showTool();
   showPatchControls();
-  await showImage();
+  await showImages();
 }
 
 export async function begin(ask) {
   here.ask = ask;
-  here.about = await ask.json("state");
-  const { network, notes, answer, patch, ahead } = here.about;
-  document.title = `${network}: convscope`;
-  $("network").textContent = network;
+  const about = await ask.json("state");
+  const others = about.networks.slice(1).map((_, number) => ask.json("state", { network: number + 1 }));
+  here.networks = [about, ...await Promise.all(others)];
+  const { networks, notes, answer, patch, ahead } = about;
+  document.title = `${networks.join(", ")}: convscope`;
+  $("network").textContent = networks.join(" and ");
   $("notes").textContent = notes.join("; ");
   $("notes").hidden = !notes.length;
   // Where the network gives no answer, nothing shows what a changed channel does.
@@ -36,9 +36,9 @@ export async function begin(ask) {
   // Of files what was not answered ahead is grey.
   $("ahead").hidden = !ahead;
   for (const part of here.root.querySelectorAll("[data-live]")) part.disabled = Boolean(ahead);
-  drawStrip();
-  for (const side of sides) { listenToPatch(side); listenToMap(side); }
-  for (const listen of [listenToPatchControls, listenToGrid, listenToChanges, listenToPictures]) listen();
+  listenToSide(sides[0]);
+  for (const listen of [listenToTools, listenToPatchControls, listenToGrid, listenToChanges]) listen();
+  for (const listen of [listenToPictures, listenToUndo, listenToCamera]) listen();
   window.addEventListener("popstate", () => show().catch(fail));
   await show();
 }

@@ -2,7 +2,7 @@
 
 import { classesOf, showReading } from "./classes.js";
 import { $, here, sides, state, watched, writeAddress } from "./state.js";
-import { ARROWS, fail, latest, pixelAt } from "./tools.js";
+import { ARROWS, fail, latest } from "./tools.js";
 
 let filling = 0; // which run of filling in the heat map is the latest
 
@@ -15,7 +15,7 @@ export const moved = latest(async () => {
 
 async function hidden(side) {
   if (state.top === null) { showReading(side, side.clean); return; }
-  const place = [state.top, state.left];
+  const place = [side.scaled(state.top), side.scaled(state.left)];
   const [reading] = await ask(side, [place], side.kind("patch"));
   if (state.top === null || !side.clean) return;
   showReading(side, reading);
@@ -24,6 +24,7 @@ async function hidden(side) {
 }
 
 async function intervened(side) {
+  if (!side.layer) return;
   const reading = await here.ask.json("intervention", {
     ...side.given, layer: state.layer, scale: state.scale,
     only: state.only === "" ? undefined : state.only, classes: classesOf(side),
@@ -32,8 +33,8 @@ async function intervened(side) {
 }
 
 const ask = (side, places, kind) => here.ask.json("reading", {
-  ...side.given, places: places.map((place) => place.join(",")).join(";"), patch: state.patch,
-  fill: state.fill, classes: classesOf(side), ...watched(),
+  ...side.given, places: places.map((place) => place.join(",")).join(";"), patch: side.scaled(state.patch),
+  fill: state.fill, classes: classesOf(side), ...watched(side),
 }, kind);
 
 const dropOf = (side, reading) => (state.watch === "channel"
@@ -56,11 +57,12 @@ function drawHeat(side) {
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
   if (!side.heat.size) return;
+  const patch = side.scaled(state.patch);
   const sum = new Float32Array(width * height), count = new Uint16Array(width * height);
   for (const [place, drop] of side.heat) {
     const [top, left] = place.split(",").map(Number);
-    for (let row = Math.max(top, 0); row < Math.min(top + state.patch, height); row += 1) {
-      for (let column = Math.max(left, 0); column < Math.min(left + state.patch, width); column += 1) {
+    for (let row = Math.max(top, 0); row < Math.min(top + patch, height); row += 1) {
+      for (let column = Math.max(left, 0); column < Math.min(left + patch, width); column += 1) {
         sum[row * width + column] += drop;
         count[row * width + column] += 1;
       }
@@ -84,10 +86,11 @@ async function fillIn() {
 }
 
 async function fillInOf(side, own) {
-  const [height, width] = side.about.size, stride = Math.max(1, Math.round(state.patch / 2));
+  const [height, width] = side.about.size, patch = side.scaled(state.patch);
+  const stride = Math.max(1, Math.round(patch / 2));
   const firsts = (side) => Array.from(
-    { length: Math.ceil((side - state.patch) / stride) + 1 },
-    (_, number) => Math.min(number * stride, side - state.patch),
+    { length: Math.ceil((side - patch) / stride) + 1 },
+    (_, number) => Math.min(number * stride, side - patch),
   );
   const { rows = firsts(height), columns = firsts(width) } = side.about.ahead ?? {};
   const places = rows.flatMap((row) => columns.map((column) => [row, column]))
@@ -103,8 +106,9 @@ async function fillInOf(side, own) {
   }
 }
 
-function placePatch(side, row, column) {
-  const [height, width] = side.about.size, { ahead } = side.about;
+// By the first side's pixels.
+function placePatch(row, column) {
+  const { size: [height, width], ahead } = sides[0].about;
   const near = (places, to) => places.reduce((a, b) => (Math.abs(b - to) < Math.abs(a - to) ? b : a), places[0]);
   const within = (to, side) => Math.max(0, Math.min(Math.round(to), side - state.patch));
   state.top = ahead ? near(ahead.rows, row) : within(row, height);
@@ -133,11 +137,12 @@ export function showMarks(side) {
     const [top, left, bottom, right] = side.window;
     box(left, top, right - left, bottom - top, "field");
   }
-  if (state.top !== null) box(state.left, state.top, state.patch, state.patch, "patch");
+  if (state.top === null || state.tool !== "patch") return;
+  box(...[state.left, state.top, state.patch, state.patch].map((own) => side.scaled(own)), "patch");
 }
 
 export function showPatchControls() {
-  const most = Math.max(1, Math.min(...here.about.size) - 1);
+  const most = Math.max(1, Math.min(...sides[0].about.size) - 1);
   $("patch").max = most;
   state.patch = Math.min(state.patch, most);
   $("patch").value = state.patch;
@@ -145,39 +150,28 @@ export function showPatchControls() {
   $("fill").value = state.fill;
 }
 
-// The mouse and the keys over a side's image.
-export function listenToPatch(side) {
-  const image = side.$("image");
-  let dragging = false;
-  const drag = (event) => {
-    const [row, column] = pixelAt(event, image, side.about.size);
-    placePatch(side, row - state.patch / 2, column - state.patch / 2);
-  };
-  image.addEventListener("pointerdown", (event) => {
-    dragging = true;
-    image.setPointerCapture(event.pointerId);
-    drag(event);
-  });
-  image.addEventListener("pointermove", (event) => dragging && drag(event));
-  image.addEventListener("pointerup", () => { dragging = false; });
-  image.addEventListener("keydown", (event) => {
+// What the mouse and the keys do on a side's image where the patch is the tool.
+export const patchTool = {
+  press: (side, at) => patchTool.move(side, at),
+  move: (_, [row, column]) => placePatch(row - state.patch / 2, column - state.patch / 2),
+  release: () => {},
+  key: (_, event) => {
     const step = Math.max(1, Math.round(state.patch / (event.shiftKey ? 16 : 4)));
-    const move = ARROWS[event.key];
+    const move = ARROWS[event.key], [height, width] = sides[0].about.size;
     if (event.key === "Escape") takeOff();
     if (!move) return;
     event.preventDefault();
-    const [height, width] = side.about.size;
-    if (state.top === null) placePatch(side, (height - state.patch) / 2, (width - state.patch) / 2);
-    else placePatch(side, state.top + step * move[0], state.left + step * move[1]);
-  });
-}
+    if (state.top === null) placePatch((height - state.patch) / 2, (width - state.patch) / 2);
+    else placePatch(state.top + step * move[0], state.left + step * move[1]);
+  },
+};
 
 export function listenToPatchControls() {
   $("patch").addEventListener("input", () => {
     state.patch = Number($("patch").value);
     forgetHeat();
     showPatchControls();
-    if (state.top !== null) placePatch(sides[0], state.top, state.left);
+    if (state.top !== null) placePatch(state.top, state.left);
     writeAddress(false);
   });
   for (const name of ["fill", "watch"]) {

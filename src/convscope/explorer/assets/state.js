@@ -3,16 +3,23 @@
 export const here = {
   ask: null, // the transport: json(path, given, kind), picture(path, given, kind), send(path, given, body)
   root: document, // where the page's parts lie
-  about: null, // what is known of the network
+  networks: [], // what is known of each network
+  live: false, // whether a camera changes the image all the time
+
+  get about() { return this.networks[0]; },
 };
 
-// What is not given is the network's own choice.
+// What is not given is the network's own choice. The other image and network are those of the
+// second side, which is there if one of them is.
 export const state = {
-  image: 0, layer: "", channel: null, row: null, column: null, patch: 32, fill: "gray",
-  top: null, left: null, sort: "number", watch: "answer", scale: "", only: "",
+  image: 0, network: 0, other: null, against: null, layer: "", channel: null, row: null, column: null,
+  tool: "patch", patch: 32, fill: "gray", top: null, left: null, sort: "number", watch: "answer",
+  scale: "", only: "",
 };
 export const defaults = { ...state };
-const NUMBERS = new Set(["image", "channel", "row", "column", "patch", "top", "left"]);
+const NUMBERS = new Set(
+  ["image", "network", "other", "against", "channel", "row", "column", "patch", "top", "left"],
+);
 
 export const $ = (id) => here.root.getElementById(id);
 
@@ -22,13 +29,27 @@ export class Side {
   grid = null; // the maps of the layer that is shown
   heat = new Map(); // "row,column" of a patch -> how much it took away
   window = null; // the pixels that the unit reads
+  picture = {}; // what is known of the image
 
   constructor(number) { this.number = number; }
 
-  get about() { return here.about; }
+  get image() { return (this.number ? state.other : null) ?? state.image; }
+
+  set image(value) { state[this.number ? "other" : "image"] = value; }
+
+  get network() { return (this.number ? state.against : null) ?? state.network; }
+
+  set network(value) { state[this.number ? "against" : "network"] = value; }
+
+  get about() { return here.networks[this.network]; }
+
+  get layer() { return this.about.layers.find((one) => one.name === state.layer); }
 
   // What every question of this side says of itself.
-  get given() { return { image: state.image }; }
+  get given() { return { image: this.image, network: this.network || undefined }; }
+
+  // The first side's network tells how large a patch is; another may take larger images.
+  scaled(pixels) { return Math.round((pixels * this.about.size[0]) / sides[0].about.size[0]); }
 
   $(id) { return $(this.number ? `${id}-${this.number + 1}` : id); }
 
@@ -63,5 +84,5 @@ export function isLeftOut(layer, channel) {
   return Boolean(here.about.ahead) && !(channel === undefined ? own : own?.includes(channel));
 }
 
-export const watched = () => (state.layer && state.channel !== null
+export const watched = (side) => (side.layer && state.channel !== null
   ? { layer: state.layer, channel: state.channel } : {});

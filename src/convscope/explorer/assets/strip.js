@@ -3,13 +3,21 @@
 import { readClean } from "./classes.js";
 import { showLayer } from "./grid.js";
 import { moved } from "./patch.js";
-import { $, here, isLeftOut, state, writeAddress } from "./state.js";
+import { $, isLeftOut, sides, state, writeAddress } from "./state.js";
 import { element, fail, roving } from "./tools.js";
 import { showUnit } from "./unit.js";
 
+// The middle of the network is where maps can be looked at and units already know something.
+function firstLayer(about) {
+  const layers = about.layers.filter((one) => !isLeftOut(one.name));
+  const maps = layers.filter((one) => one.shape.length === 3 && one.shape[1] >= 8);
+  return (maps[Math.floor(maps.length / 2)] ?? layers[0]).name;
+}
+
 export function drawStrip() {
-  const most = Math.log2(Math.max(...here.about.size) + 1);
-  $("strip").replaceChildren(...here.about.layers.map((layer) => volume(layer, most)));
+  if (!sides[0].layer) state.layer = firstLayer(sides[0].about);
+  const most = Math.log2(Math.max(...sides[0].about.size) + 1);
+  $("strip").replaceChildren(...sides[0].about.layers.map((layer) => volume(layer, most)));
   roving($("strip"), "button:enabled");
 }
 

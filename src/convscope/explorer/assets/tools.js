@@ -41,6 +41,16 @@ export function paint(canvas, bitmap, width) {
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
 }
 
+// A channel's map, each of its pixels enlarged as often as fits.
+export function drawMap(canvas, { facts, bitmap }, number, side) {
+  const [height, width] = facts.tile, times = Math.max(1, Math.floor(side / Math.max(height, width)));
+  Object.assign(canvas, { width: width * times, height: height * times });
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  const row = Math.floor(number / facts.columns), column = number % facts.columns;
+  context.drawImage(bitmap, column * width, row * height, width, height, 0, 0, canvas.width, canvas.height);
+}
+
 export const short = (value) => (value === 0 ? "0" : Number(value.toPrecision(3)).toString());
 
 // Arrow keys move among the parts of a box, which the tab key enters and leaves as one.

@@ -3,7 +3,7 @@
 import { readClean } from "./classes.js";
 import { forgetHeat, moved, showMarks } from "./patch.js";
 import { $, here, sides, state, writeAddress } from "./state.js";
-import { ARROWS, element, fail, paint, pixelAt, short } from "./tools.js";
+import { ARROWS, drawMap, element, fail, paint, pixelAt, short } from "./tools.js";
 import { Overtaken } from "./transport.js";
 
 export async function chooseChannel(number) {
@@ -19,8 +19,12 @@ export async function showUnit() {
   drawWatch();
   $("unit").hidden = state.channel === null;
   for (const side of sides) {
-    side.window = null;
-    if (state.channel === null) showMarks(side); else await showUnitOf(side);
+    if (state.channel !== null && side.layer) await showUnitOf(side); else side.window = null;
+    showMarks(side);
+    if (!side.layer) {
+      side.$("unit-note").textContent = `${side.about.network} has no layer ${state.layer}`;
+      side.$("rules").replaceChildren();
+    }
   }
 }
 
@@ -34,15 +38,18 @@ async function showUnitOf(side) {
       return figure;
     }));
   }
-  drawMap(side);
+  drawUnitMap(side);
   // Black is minus the number beneath, mid-grey zero, white plus it.
+  // Before a camera the first rule is quick enough, and the others would show a frame long gone.
   for (const [number, rule] of rules.entries()) {
-    const [canvas, caption] = box.children[number].children;
+    const figure = box.children[number], [canvas, caption] = figure.children;
+    figure.hidden = here.live && number > 0;
+    if (figure.hidden) continue;
     try {
       const { facts, bitmap } = await here.ask.picture("unit", {
         ...side.given, layer: state.layer, channel: state.channel, rule, ...place,
       }, side.kind(`unit-${rule}`));
-      if (own.channel !== state.channel || own.layer !== state.layer || own.row !== state.row) return;
+      if (["channel", "layer", "row", "column"].some((name) => own[name] !== state[name])) return;
       paint(canvas, bitmap, 180);
       caption.textContent = `${rule}, ±${short(facts.limit)}`;
       showFacts(side, facts);
@@ -52,7 +59,6 @@ async function showUnitOf(side) {
       caption.textContent = `${rule}: ${error.message}`;
     }
   }
-  drawMap(side);
 }
 
 function showFacts(side, facts) {
@@ -64,19 +70,21 @@ function showFacts(side, facts) {
     (facts.notes.length ? `; ${facts.notes.join("; ")}` : "");
   side.window = facts.window;
   side.grid.position = facts.position;
+  drawUnitMap(side);
+  const seen = side.$("seen"), [height, width] = [bottom - top, right - left];
+  const times = Math.max(1, Math.floor(180 / Math.max(height, width)));
+  Object.assign(seen, { width: width * times, height: height * times });
+  const context = seen.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.drawImage(side.$("image"), left, top, width, height, 0, 0, seen.width, seen.height);
   showMarks(side);
 }
 
-function drawMap(side) {
-  if (!side.grid || side.grid.layer !== state.layer) return;
-  const { facts, bitmap, position } = side.grid, [height, width] = facts.tile;
-  const canvas = side.$("map"), times = Math.max(1, Math.floor(180 / Math.max(height, width)));
-  [canvas.width, canvas.height] = [width * times, height * times];
-  const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  const row = Math.floor(state.channel / facts.columns), column = state.channel % facts.columns;
-  context.drawImage(bitmap, column * width, row * height, width, height, 0, 0, canvas.width, canvas.height);
+function drawUnitMap(side) {
+  const canvas = side.$("map"), { facts, position } = side.grid;
+  drawMap(canvas, side.grid, state.channel, 180);
   if (!position) return;
+  const context = canvas.getContext("2d");
   const [down, across] = [canvas.height / facts.map[0], canvas.width / facts.map[1]];
   context.strokeStyle = "#ff8c1a";
   context.lineWidth = 2;
@@ -140,7 +148,7 @@ function showChange() {
 // What the heat map may be of.
 function drawWatch() {
   const options = [];
-  if (here.about.answer) options.push(["answer", "the answer"]);
+  if (sides[0].about.answer) options.push(["answer", "the answer"]);
   if (state.channel !== null && !here.about.ahead) options.push(["channel", "this channel"]);
   if (!options.some(([value]) => value === state.watch)) state.watch = options[0]?.[0] ?? "answer";
   $("watch").replaceChildren(...options.map(([value, words]) => new Option(words, value)));

@@ -1,0 +1,116 @@
+"""The images of the live page: those that it was given, and those that are made on it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from convscope.errors import ConvscopeError, ImageError
+from convscope.images import Preprocess
+from convscope.methods.occlude.patches import Cover, boxes_of, fill_for
+
+MADE = 64
+"""How many images that were made on the page are kept: the newest."""
+
+ERASE = "erase"
+"""What a brush paints with that brings back the image below."""
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """An image of the page.
+
+    Attributes:
+        title: what it is called.
+        values: [1, C, H, W], in the network's input space.
+        parent: the image that a stroke of the brush was added to; None where there is none.
+        origin: the image below all strokes; None where there is none.
+
+    """
+
+    title: str
+    values: Tensor
+    parent: int | None = None
+    origin: int | None = None
+
+
+class Album:
+    """Images by number, of which those that are made on the page do not pile up for ever."""
+
+    def __init__(self, images: Iterable[tuple[str, Tensor]]) -> None:
+        self._given = [Leaf(title, values) for title, values in images]
+        self._made: OrderedDict[int, Leaf] = OrderedDict()
+        self._next = len(self._given)
+
+    def __getitem__(self, number: int) -> Leaf:
+        """Return an image.
+
+        Raises:
+            ConvscopeError: if there is none of the number, or it is no longer kept.
+
+        """
+        if 0 <= number < len(self._given):
+            return self._given[number]
+        if number in self._made:
+            return self._made[number]
+        gone = len(self._given) <= number < self._next
+        raise ConvscopeError(
+            f"image {number} is no longer kept" if gone else f"there is no image {number}"
+        )
+
+    @property
+    def titles(self) -> list[str | None]:
+        """One an image, by number; None where it is painted, or no longer kept."""
+        made = (self._made.get(number) for number in range(len(self._given), self._next))
+        return [
+            None if leaf is None or leaf.parent is not None else leaf.title
+            for leaf in (*self._given, *made)
+        ]
+
+    def add(self, leaf: Leaf) -> int:
+        """Take in an image that was made on the page, and return its number."""
+        number, self._next = self._next, self._next + 1
+        self._made[number] = leaf
+        while len(self._made) > MADE:
+            self._made.popitem(last=False)
+        return number
+
+    def renew(self, number: int, values: Tensor) -> None:
+        """Put other values in the place of an image that was made on the page."""
+        leaf = self[number]
+        if number not in self._made:
+            raise ConvscopeError(f"image {number} was given, and is not replaced")
+        self._made[number] = replace(leaf, values=values)
+        self._made.move_to_end(number)
+
+    def painted(
+        self, number: int, mask: Tensor, fill: str, preprocess: Preprocess, side: int
+    ) -> Leaf:
+        """Return what an image becomes that is painted on.
+
+        Args:
+            number: the image.
+            mask: [H, W], bool, where the brush was.
+            fill: what hides the pixels there, as of :func:`convscope.occlude`; or ``"erase"``.
+            preprocess: the network's.
+            side: of a patch, by which ``"blur"`` knows how far to blur.
+
+        Raises:
+            ImageError: if there is no such fill, or the brush was nowhere.
+
+        """
+        leaf = self[number]
+        origin = number if leaf.origin is None else leaf.origin
+        below = self[origin].values
+        if not mask.any():
+            raise ImageError("the brush touched nothing")
+        masks = mask[None, None].to(below.device)
+        behind = below
+        if fill != ERASE:
+            chosen = fill_for(fill, below[0], preprocess, (side, side))
+            behind = Cover(boxes_of(masks), chosen, masks).behind(below[0])
+        return Leaf(leaf.title, torch.where(masks, behind, leaf.values), number, origin)
