@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from convscope.methods.scanning.result import LayerScan, Scan
     from convscope.methods.scanning.sources import Images
     from convscope.methods.scanning.unit import AtlasUnit
+    from convscope.methods.visualization import Visualization
+    from convscope.methods.visualize import visualize
     from convscope.models.plain import NetConfig
     from convscope.network import Layer, Network
     from convscope.pages.demo import Demo, demo
@@ -146,6 +148,7 @@ __all__ = [
     "TrainProgress",
     "UnitError",
     "VariantResult",
+    "Visualization",
     "__version__",
     "checkerboard",
     "compare",
@@ -171,6 +174,7 @@ __all__ = [
     "strided_layers",
     "structural_findings",
     "train",
+    "visualize",
 ]
 
 _HOMES = {
@@ -210,6 +214,8 @@ _HOMES = {
     "convscope.methods.scanning.result": "LayerScan Scan",
     "convscope.methods.scanning.unit": "AtlasUnit",
     "convscope.methods.scanning.sources": "Images",
+    "convscope.methods.visualization": "Visualization",
+    "convscope.methods.visualize": "visualize",
     "convscope.models.plain": "NetConfig",
     "convscope.network": "Layer Network",
     "convscope.pages.demo": "Demo demo",

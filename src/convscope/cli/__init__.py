@@ -29,6 +29,7 @@ from convscope.cli.scan import scan
 from convscope.cli.study import study
 from convscope.cli.train import train
 from convscope.cli.unit import unit
+from convscope.cli.visualize import visualize
 
 app = typer.Typer(
     name="convscope",
@@ -38,7 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    *(demo, explore, report, compare, draw, layers, project, occlude, scan, unit, plate),
+    *(demo, explore, report, compare, draw, layers, project, occlude, scan, unit, plate, visualize),
     *(checkerboard, diagnose, sanity, invariance, correspondence),
     *(data, train, evolve, study),
 )

@@ -1,0 +1,285 @@
+"""Visualize: pictures that drive channels as far as they go, found by optimisation."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from PIL import Image as PilImage
+from torch import Tensor
+from torch.nn import functional
+
+from convscope.errors import Interrupted, UnitError, near_matches
+from convscope.images import Preprocess
+from convscope.methods import budget
+from convscope.methods.pictures import channel_names
+from convscope.methods.plate import Plate
+from convscope.methods.visualization import Visualization
+from convscope.network import Network
+from convscope.network.layers import LayerName
+from convscope.network.ops import Rectifier
+from convscope.network.shield import shielded
+from convscope.network.unit_pass import UnitPass
+from convscope.samples import SAMPLES
+
+SELECTIONS = ("peak", "map")
+FREQUENCIES = ("free", "natural")
+Progress = Callable[[int, int], None]
+"""Called with the steps done so far and the steps in all."""
+
+RATE = 0.05
+"""Of Adam, as Olah et al. (2017) have it."""
+
+MARGIN = 8
+"""The canvas is larger than what the unit reads by a part in so many on each side, to be moved."""
+
+TURN, ENLARGED = 5.0, 0.05
+"""Degrees and share by which a canvas is turned and scaled at most, either way, in a step."""
+
+COLOURS = torch.tensor([[0.56, 0.19, 0.04], [0.58, 0.00, -0.11], [0.58, -0.19, 0.06]])
+"""How the colours of ImageNet's pixels go together: a root of their covariance (Olah et al.)."""
+
+LOUDNESS = 0.25
+"""Of the frequencies, so that a step of the ascent moves a picture by little."""
+
+PHOTOGRAPHS = tuple(sample for sample in SAMPLES if sample.file.endswith(".jpg"))
+
+START = 0.01
+"""Deviation of the random picture that each begins with, before it is squeezed into 0..1."""
+
+VALUES_HELD = 3
+"""Tensors alive at once for each value of a walk up: itself, its copy in a window, its gradient."""
+
+
+class Strongest(Protocol):
+    """What tells the strongest patches of channels: a :class:`.Scan`, or an :class:`.Atlas`."""
+
+    def plate(self, **options: object) -> Plate:
+        """Return the channels named, each with its strongest patches."""
+        ...
+
+
+@shielded
+def visualize(
+    net: Network,
+    layer: LayerName,
+    channels: Sequence[int],
+    *,
+    select: str = "peak",
+    frequencies: str = "free",
+    atlas: Strongest | None = None,
+    steps: int = 128,
+    seed: int = 0,
+    memory: int | str = budget.DEFAULT,
+    progress: Progress | None = None,
+) -> Visualization:
+    """Find a picture that drives each channel as far as it goes.
+
+    By gradient ascent on the picture (Olah et al. 2017, "Feature visualization", distill.pub): its
+    frequencies are what is moved, each by its share in natural pictures, and its colours apart; it
+    is moved, turned and scaled a little before each step, so that what remains does not hang on
+    single pixels. A unit at one position reads its receptive field alone, so no more than that is
+    drawn, and many units are drawn at once.
+
+    A picture that was optimised misleads where it stands alone: give an *atlas*, and the strongest
+    real patches stand beside it, with the activation of either.
+
+    Args:
+        net: the network.
+        layer: its name, or a module.
+        channels: numbers of feature maps, or of classes where the layer has no maps.
+        select: ``"peak"`` for one unit, in the middle of the map; ``"map"`` for the mean of the
+            whole map, whose picture is as large as the network's input.
+        frequencies: ``"free"``; or ``"natural"``, each as strong as in photographs, so that only
+            their phases are found (MaCo, Fel et al. 2023, arXiv 2306.06805, sec. 3).
+        atlas: a scan of the network or an atlas, with the layer in it.
+        steps: of the ascent.
+        seed: of the pictures that it begins with, and of how they are moved.
+        memory: bytes, or a text such as ``"2GB"``; it decides how many channels go at once.
+        progress: called with the steps done and the steps in all.
+
+    Raises:
+        UnitError: if there is no such layer or channel, or the network's input is no picture.
+        Interrupted: on Ctrl-C, with the channels that are done as its ``result``.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> convolution = nn.Conv2d(1, 1, 3, bias=False)
+    >>> _ = convolution.weight.data.copy_(torch.tensor([-1.0, 2, -1]))  # a bright line
+    >>> net = Network(nn.Sequential(convolution, nn.ReLU()), torch.zeros(1, 1, 9, 9))
+    >>> found = visualize(net, "1", [0])
+    >>> (found.pixels[0, 0] > 0.5).int().tolist()
+    [[0, 1, 0], [0, 1, 0], [0, 1, 0]]
+
+    """
+    for name, given, known in (
+        ("select", select, SELECTIONS), ("frequencies", frequencies, FREQUENCIES)
+    ):  # fmt: skip
+        if given not in known:
+            first, second = known
+            hint = near_matches(given, known)
+            raise UnitError(f"{name} is {first!r} or {second!r}, not {given!r}{hint}")
+    if steps < 1:
+        raise UnitError(f"the number of steps must be at least 1, not {steps}")
+    step, chosen = net.step(layer), [int(channel) for channel in channels]
+    if not chosen:
+        raise UnitError("no channel was named")
+    net.check_units(step, chosen)
+    name = net.graph.steps[step].name
+    beside = () if atlas is None else atlas.plate(channels={name: chosen}).units
+    work = _Ascent(net, step, select, frequencies, seed)
+    pictures: list[Tensor] = []
+    at_once = max(1, budget.parse_bytes(memory) // work.bytes_a_unit)
+    parts = [chosen[begin : begin + at_once] for begin in range(0, len(chosen), at_once)]
+    partial = ""
+    try:
+        for number, part in enumerate(parts):
+            for done in work.run(part, steps, pictures):
+                if progress:
+                    progress(number * steps + done, len(parts) * steps)
+    except KeyboardInterrupt:
+        if not pictures:
+            raise
+        partial = "interrupted"
+    pixels = torch.cat(pictures)
+    chosen = chosen[: len(pixels)]
+    typical = None if net.typical is None else net.typical.of(net.graph, step)
+    found = Visualization(
+        pixels=pixels,
+        activation=work.activation(pixels, chosen),
+        typical=torch.full((len(chosen),), math.nan) if typical is None else typical[chosen],
+        channels=tuple(chosen),
+        names=tuple(channel_names(net, [step] * len(chosen), chosen)),
+        strongest=tuple(beside[: len(chosen)]),
+        layer=name,
+        select=select,
+        frequencies=frequencies,
+        steps=steps,
+        seed=seed,
+        network=net.name,
+        notes=net.notes,
+        partial=partial,
+    )
+    if partial:
+        raise Interrupted("the visualization was stopped", found)
+    return found
+
+
+class _Ascent:
+    """Gradient ascent for channels of one layer."""
+
+    def __init__(self, net: Network, step: int, select: str, frequencies: str, seed: int) -> None:
+        graph, shape = net.graph, net.graph.steps[step].shape
+        axes = graph.axes[step]
+        place = None
+        if select == "peak" and axes is not None:
+            place = shape[axes[0]] // 2, shape[axes[1]] // 2
+        self._read = UnitPass(graph, net.receptive_fields, step, place)
+        # What is behind a rectifier has no slope while it is off, but what goes into it has.
+        behind = graph.steps[step]
+        self._pulled = self._read
+        if isinstance(behind.operation, Rectifier):
+            self._pulled = UnitPass(graph, net.receptive_fields, behind.inputs[0], place)
+        self._preprocess: Preprocess = net.preprocess
+        self._home = torch.empty(0, dtype=net.dtype, device=net.device)
+        self._seed = seed
+        self.size = self._read.size
+        self._canvas = [side + 2 * max(1, round(side / MARGIN)) for side in self.size]
+        self._natural = self._amplitudes() if frequencies == "natural" else None
+        self.bytes_a_unit = VALUES_HELD * self._pulled.values * torch.finfo(net.dtype).bits // 8
+
+    def run(self, channels: Sequence[int], steps: int, pictures: list[Tensor]) -> Iterator[int]:
+        """Yield the number of steps done; append the pictures of the channels in the end."""
+        # Of its own for each channel: its picture does not hang on what goes with it.
+        self._draws = [torch.Generator().manual_seed(self._seed + 2**32 * c) for c in channels]
+        spectrum = self._begun().requires_grad_()
+        optimizer = torch.optim.Adam([spectrum], lr=RATE)
+        rows = torch.arange(len(channels))
+        for done in range(1, steps + 1):
+            with torch.enable_grad():
+                windows = self._moved(self._painted(spectrum))
+                answers = self._pulled(self._preprocess.to_inputs(windows))[rows, list(channels)]
+                (spectrum.grad,) = torch.autograd.grad(-answers.sum(), spectrum)
+            optimizer.step()
+            yield done
+        with torch.no_grad():
+            pictures.append(self._middle(self._painted(spectrum)).detach())
+
+    def activation(self, pixels: Tensor, channels: Sequence[int]) -> Tensor:
+        """Return what each channel answers to its picture, [U]."""
+        with torch.no_grad():
+            inputs = self._preprocess.to_inputs(pixels)
+            return torch.cat([
+                self._read(one[None])[:, channel]
+                for one, channel in zip(inputs, channels, strict=True)
+            ])  # fmt: skip
+
+    def _chances(self, draw: Callable[..., Tensor], shape: Sequence[int]) -> Tensor:
+        """Return random numbers of that shape for each channel."""
+        drawn = [draw(shape, generator=own) for own in self._draws]
+        return torch.stack(drawn).to(self._home)
+
+    def _begun(self) -> Tensor:
+        """Return random frequencies, [U, C, H, W // 2 + 1, 2], or their phases alone."""
+        height, width = self._canvas
+        shape = self._preprocess.channels, height, width // 2 + 1
+        if self._natural is not None:
+            return self._chances(torch.rand, shape) * 2 * math.pi
+        return self._chances(torch.randn, (*shape, 2)) * START
+
+    def _amplitudes(self) -> Tensor:
+        """Return the mean amplitude of each frequency in photographs, [C, H, W // 2 + 1]."""
+        height, width = self._canvas
+        fitting = Preprocess.identity(self._preprocess.channels, (2 * height, 2 * width))
+        pixels = fitting.batch(PilImage.open(io.BytesIO(own.content())) for own in PHOTOGRAPHS)
+        crops = pixels.unfold(2, height, max(1, height // 2)).unfold(3, width, max(1, width // 2))
+        crops = crops.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).clamp(0.02, 0.98).logit()
+        if crops.shape[1] == len(COLOURS):
+            crops = torch.einsum("uchw,dc->udhw", crops, COLOURS.inverse())
+        found: Tensor = torch.fft.rfft2(crops).abs().mean(0)
+        found[:, 0, 0] = 0.0  # three photographs say nothing of the colour of all others
+        return found.to(self._home)
+
+    def _painted(self, spectrum: Tensor) -> Tensor:
+        """Return pictures in 0..1, [U, C, H, W], of their frequencies."""
+        height, width = self._canvas
+        if self._natural is None:
+            rows, columns = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
+            frequency = (rows**2 + columns**2).sqrt().clamp(min=1 / max(height, width))
+            # Natural pictures have amplitudes that fall as one over the frequency (Field 1987).
+            share = (LOUDNESS * math.sqrt(height * width) / frequency).to(spectrum)
+            complexes = torch.view_as_complex(spectrum) * share
+        else:
+            complexes = torch.polar(self._natural.expand_as(spectrum), spectrum)
+        values: Tensor = torch.fft.irfft2(complexes, s=(height, width))
+        if values.shape[1] == len(COLOURS):
+            values = torch.einsum("uchw,dc->udhw", values, COLOURS.to(values))
+        return values.sigmoid()
+
+    def _moved(self, canvas: Tensor) -> Tensor:
+        """Return the middle of each canvas, moved, turned and scaled by chance."""
+        count, (height, width) = len(canvas), self.size
+        chance = self._chances(torch.rand, (4,)).T * 2 - 1
+        angle, scale = chance[0] * math.radians(TURN), 1 + chance[1] * ENLARGED
+        whole_h, whole_w = self._canvas
+        down, across = (
+            chance[2 + axis] * (1 - part / whole) / 2
+            for axis, (part, whole) in enumerate(zip(self.size, self._canvas, strict=True))
+        )
+        # From the window's coordinates, -1 to 1, to the canvas's, which turn in pixels, not shares.
+        cosine, sine = scale * angle.cos(), scale * angle.sin()
+        theta = torch.stack([
+            torch.stack([cosine * width / whole_w, -sine * height / whole_w, across], 1),
+            torch.stack([sine * width / whole_h, cosine * height / whole_h, down], 1),
+        ], 1)  # fmt: skip
+        grid = functional.affine_grid(
+            theta, [count, canvas.shape[1], height, width], align_corners=False
+        )
+        return functional.grid_sample(canvas, grid, padding_mode="reflection", align_corners=False)
+
+    def _middle(self, canvas: Tensor) -> Tensor:
+        (top, left) = ((w - p) // 2 for w, p in zip(self._canvas, self.size, strict=True))
+        return canvas[:, :, top : top + self.size[0], left : left + self.size[1]]

@@ -1,0 +1,131 @@
+"""The walk up to one unit, from what it reads of an image alone; gradients go through it."""
+
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from convscope.network.cones import Cones, Placement, read
+from convscope.network.graph import Graph
+from convscope.network.layers import ReceptiveFields
+from convscope.network.visit import walk_up
+from convscope.network.windows import Padded, Relation, Sliding
+
+
+def _slides(relation: Relation) -> bool:
+    constant = isinstance(relation, Padded) and relation.mode == "constant"
+    return constant or isinstance(relation, Sliding)
+
+
+class _Rising(Cones):
+    """Cones whose windows can be made from one another on the way up, not only on the way down."""
+
+    def windowed(self, index: int) -> bool:
+        """Return whether a step can be run on windows."""
+        step, axes = self.graph.steps[index], self.graph.axes[index]
+        if not super().windowed(index):
+            return False
+        relations = [r for p in range(len(step.inputs)) for r in self.relations(index, p)]
+        return (
+            all(map(_slides, relations))
+            and step.operation.on_windows(step.call, axes, (1, 1)) is not None
+        )
+
+
+class UnitPass:
+    """Runs the network from what one unit reads of the image up to it.
+
+    Args:
+        graph: the network.
+        fields: its receptive fields.
+        step: the layer.
+        place: the unit's row and column; None for the mean of each channel's whole map.
+
+    Attributes:
+        size: height and width of what the unit reads of the image, in pixels; of the whole image
+            where some operation on the way cannot run on a part of its map.
+        values: how many values the walk makes of one such window.
+
+    """
+
+    def __init__(
+        self, graph: Graph, fields: ReceptiveFields, step: int, place: tuple[int, int] | None
+    ) -> None:
+        self.graph, self.step = graph, step
+        whole = place is None or graph.axes[step] is None
+        row, column = np.array([(0, 0) if whole else place], dtype=np.int64).T
+        self._cones = _Rising(graph, fields, step, row, column)
+        if whole:
+            self._cones.whole[:] = True
+        self._placements = self._cones.placements(0, 1)
+        self._needed = [i for i in graph.needed_for([step]) if i in self._placements]
+        self.size = self._placements[0].size
+        self.values = sum(
+            prod(self._placements[i].size) * graph.steps[i].shape[1] for i in self._needed
+        )
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """Return what each of the layer's channels answers, [B, C].
+
+        Args:
+            windows: [B, C, *size], of the network's inputs; each stands where the unit reads.
+
+        """
+        found: list[Tensor] = []
+
+        def run(index: int, inputs: list[Tensor]) -> Tensor:
+            with torch.enable_grad():
+                return self._run(index, inputs, len(windows))
+
+        def show(index: int, values: Tensor) -> None:
+            if index == self.step:
+                found.append(values)
+
+        steps = self.graph.steps
+        with torch.enable_grad():  # as walks up hold images, so that no copy of theirs cuts it off
+            windows = windows.contiguous(memory_format=torch.channels_last)
+        walk_up(windows, self._needed, lambda index: steps[index].inputs, run, show)
+        with torch.enable_grad():
+            return found[0].reshape(len(windows), found[0].shape[1], -1).mean(2)
+
+    def _run(self, index: int, inputs: list[Tensor], batch: int) -> Tensor:
+        step, here = self.graph.steps[index], self._placements[index]
+        if here.whole or not self._cones.windowed(index):
+            output = step.call.run(inputs, batch)
+            return output if here.whole else self._cut(index, output, self._whole(index), here, 0.0)
+        call = step.operation.on_windows(step.call, self.graph.axes[index], here.size)
+        assert call is not None
+        for position, source in enumerate(step.inputs):
+            relations = self._cones.relations(index, position)
+            ranges = [
+                read(relation, origins, origins + size - 1)
+                for relation, origins, size in zip(relations, here.origins, here.size, strict=True)
+            ]
+            height, width = (int(last[0] - first[0]) + 1 for first, last in ranges)
+            wanted = Placement(np.stack([first for first, _ in ranges]), (height, width), False)
+            held = self._placements[source]
+            beyond = step.operation.beyond(step.call)
+            inputs[position] = self._cut(source, inputs[position], held, wanted, beyond)
+        return call.run(inputs, batch)
+
+    def _whole(self, index: int) -> Placement:
+        height, width = self._cones.size[self._cones.place[index]].tolist()
+        return Placement(np.zeros((2, 1), dtype=np.int64), (height, width), True)
+
+    def _cut(
+        self, index: int, values: Tensor, held: Placement, wanted: Placement, beyond: float
+    ) -> Tensor:
+        """Return the *wanted* window of a map, of which a window is *held*."""
+        axes = self.graph.axes[index]
+        assert axes is not None
+        before = (held.origins - wanted.origins)[:, 0].tolist()
+        after = [w - h - b for w, h, b in zip(wanted.size, held.size, before, strict=True)]
+        if not any((*before, *after)):
+            return values
+        (top, left), (bottom, right) = before, after  # where they are negative, rows are cut off
+        moved = values.movedim(axes, (-2, -1))
+        return functional.pad(moved, (left, right, top, bottom), value=beyond).movedim(
+            (-2, -1), axes
+        )

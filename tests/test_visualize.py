@@ -1,0 +1,211 @@
+"""Pictures found by optimisation: what they drive, and that a part of the image is enough."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from typer.testing import CliRunner
+
+import convscope as cs
+from convscope.cli import app
+
+SIDE = 40
+
+
+class Branches(nn.Module):
+    """Two ways that read differently much, meet, and are pooled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(3, 4, 1)
+        self.wide = nn.Conv2d(3, 4, 3, padding=2, dilation=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.end = nn.Conv2d(4, 5, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        met = functional.relu(self.norm(self.narrow(x) + self.wide(x)))
+        return functional.relu(self.end(functional.max_pool2d(met, 2)))
+
+
+class Gated(Branches):
+    """The same behind a gate that reads the whole map: no part of the image is enough."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * torch.sigmoid(x.mean((2, 3), keepdim=True)))
+
+
+def made(module: nn.Module, side: int = SIDE) -> cs.Network:
+    torch.manual_seed(0)
+    module = module.double().eval().requires_grad_(requires_grad=False)
+    for own in module.modules():
+        if isinstance(own, nn.BatchNorm2d):
+            nn.init.uniform_(own.running_mean, -1, 1)
+            nn.init.uniform_(own.running_var, 0.5, 2)
+    example = torch.zeros(1, 3, side, side, dtype=torch.float64)
+    return cs.Network(module, example, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
+
+
+@pytest.mark.parametrize("kind", [Branches, Gated])
+def test_the_activation_is_that_of_the_whole_network_with_the_picture_in_its_place(kind):
+    module = kind()
+    net = made(module)
+    layer = [*net.layers][-1]
+    found = cs.visualize(net, layer, [0, 3], steps=3)
+    height, width = found.pixels.shape[2:]
+    row = column = net.layers[layer].shape[1] // 2
+    top, left, bottom, right = net.receptive_fields.window(net.step(layer), row, column)
+    if kind is Gated:
+        assert (height, width) == (SIDE, SIDE)
+        top = left = 0
+    else:
+        assert (height, width) == (bottom - top, right - left)
+    for picture, channel, activation in zip(
+        found.pixels, found.channels, found.activation, strict=True
+    ):
+        image = torch.rand(1, 3, SIDE, SIDE, dtype=torch.float64)  # what lies around is not read
+        image[0, :, top : top + height, left : left + width] = picture
+        answer = module(net.preprocess.to_inputs(image))[0, channel, row, column].detach()
+        assert float(answer) == pytest.approx(float(activation), rel=1e-9, abs=1e-12)
+
+
+def test_a_field_larger_than_the_image_meets_its_padding():
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 5, padding=2)
+    )
+    net = made(module, side=10)
+    found = cs.visualize(net, "3", [1], steps=2)
+    assert found.pixels.shape[2:] == (10, 10)
+    answer = module(net.preprocess.to_inputs(found.pixels))[0, 1, 2, 2].detach()
+    assert float(answer) == pytest.approx(float(found.activation[0]), rel=1e-9)
+
+
+def test_the_picture_of_a_linear_unit_is_its_kernel_in_black_and_white():
+    convolution = nn.Conv2d(1, 2, 5, bias=False)
+    net = cs.Network(nn.Sequential(convolution, nn.ReLU()), torch.zeros(1, 1, 11, 11))
+    stripes = torch.tensor([-1.0, -1, 2, 2, -1]).expand(5, 5)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.stack([stripes, stripes.T])[:, None])
+    found = cs.visualize(net, "1", [0, 1], steps=200)
+    for picture, weights in zip(found.pixels[:, 0], (stripes, stripes.T), strict=True):
+        assert torch.equal(picture > 0.5, weights > 0)
+    best = float(stripes.clamp(min=0).sum())
+    assert (found.activation > 0.8 * best).all()
+    assert (found.activation <= best).all()
+
+
+def test_a_channel_has_the_same_picture_alone_and_among_others():
+    net = made(Branches())
+    together = cs.visualize(net, "end", [4, 0, 2], steps=5)
+    split = cs.visualize(net, "end", [4, 0, 2], steps=5, memory=1)
+    alone = cs.visualize(net, "end", [0], steps=5)
+    torch.testing.assert_close(together.pixels, split.pixels, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(together.pixels[1:2], alone.pixels, rtol=1e-9, atol=1e-9)
+    other = cs.visualize(net, "end", [0], steps=5, seed=1)
+    assert (other.pixels - alone.pixels).abs().max() > 0.01
+
+
+def test_more_steps_drive_further_and_a_map_drives_its_mean():
+    module = Branches()
+    net = made(module)
+    few, many = (cs.visualize(net, "end", [1], steps=steps).activation for steps in (2, 60))
+    assert many[0] > few[0]
+    found = cs.visualize(net, "end", [1], select="map", steps=40)
+    assert found.pixels.shape == (1, 3, SIDE, SIDE)
+    mean = (
+        module.end(
+            functional.max_pool2d(
+                functional.relu(
+                    module.norm(
+                        module.narrow(x := net.preprocess.to_inputs(found.pixels)) + module.wide(x)
+                    )
+                ),
+                2,
+            )
+        )[0, 1]
+        .mean()
+        .detach()
+    )
+    assert float(found.activation[0]) == pytest.approx(float(mean), rel=1e-9)
+
+
+def test_a_class_is_driven_too():
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    net = made(module, side=12)
+    gray = module(net.preprocess.to_inputs(torch.full((1, 3, 12, 12), 0.5, dtype=torch.float64)))
+    found = cs.visualize(net, "4", [2], steps=30)
+    assert float(found.activation[0]) > float(gray[0, 2])
+    assert float(module(net.preprocess.to_inputs(found.pixels))[0, 2]) == pytest.approx(
+        float(found.activation[0]), rel=1e-9
+    )
+
+
+def test_natural_frequencies_keep_their_strength():
+    net = made(Branches())
+    one, other = (
+        cs.visualize(net, "end", [0], select="map", frequencies="natural", steps=steps).pixels
+        for steps in (1, 20)
+    )
+    # On the canvas they are the same to rounding; what is seen is its middle, so nearly.
+    strengths = [torch.fft.rfft2(p.logit()).abs().mean((0, 1))[1:5, 1:5] for p in (one, other)]
+    assert (one - other).abs().max() > 0.1
+    torch.testing.assert_close(*strengths, rtol=0.6, atol=0.0)
+
+
+def test_real_patches_stand_beside_it(tmp_path: Path):
+    net = made(Branches())
+    torch.manual_seed(1)
+    scan = cs.scan(net, [torch.randn(3, SIDE, SIDE, dtype=torch.float64) for _ in range(4)])
+    found = cs.visualize(net, "end", [2, 1], steps=2, atlas=scan)
+    peaks = scan.layers["end"].peak
+    assert [row["real"] for row in found.table()] == [float(peaks[2, 0]), float(peaks[1, 0])]
+    found.save(tmp_path / "v.png")
+    found.save(tmp_path / "v.safetensors")
+    again = cs.Visualization.load(tmp_path / "v.safetensors")
+    assert torch.equal(again.pixels, found.pixels)
+    assert again.to_json() == found.to_json()
+
+
+def test_ctrl_c_hands_out_the_channels_that_are_done():
+    net = made(Branches())
+
+    def stop(done: int, _: int) -> None:
+        if done == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(cs.Interrupted) as stopped:
+        cs.visualize(net, "end", [3, 1, 2], steps=2, memory=1, progress=stop)
+    assert stopped.value.result.channels == (3, 1)
+    assert stopped.value.result.partial == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"channels": []}, "no channel was named"),
+        ({"channels": [5]}, "5"),
+        ({"select": "pek"}, "did you mean"),
+        ({"frequencies": "loud"}, "'free' or 'natural'"),
+        ({"steps": 0}, "at least 1"),
+    ],
+)
+def test_mistakes_get_a_sentence(options, text):
+    with pytest.raises(cs.UnitError, match=text):
+        cs.visualize(made(Branches()), "end", options.pop("channels", [0]), **options)
+
+
+def test_the_command_writes_the_picture(tmp_path: Path):
+    given = ["visualize", "alexnet", "--weights", "random", "--layer", "features.1", "--channel"]
+    output = str(tmp_path / "v.png")
+    done = CliRunner().invoke(app, [*given, "1", "--steps", "2", "-o", output, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    net = cs.load("alexnet", weights="random")
+    expected = cs.visualize(net, "features.1", [1], steps=2)
+    assert found["rows"][0]["activation"] == pytest.approx(float(expected.activation[0]), rel=1e-4)
+    assert (tmp_path / "v.png").stat().st_size > 1000
