@@ -204,7 +204,7 @@ def test_the_command_writes_the_picture(tmp_path: Path):
     output = str(tmp_path / "v.png")
     done = CliRunner().invoke(app, [*given, "1", "--steps", "2", "-o", output, "--json"])
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
+    found = json.loads(done.stdout)
     net = cs.load("alexnet", weights="random")
     expected = cs.visualize(net, "features.1", [1], steps=2)
     assert found["rows"][0]["activation"] == pytest.approx(float(expected.activation[0]), rel=1e-4)
