@@ -1,4 +1,4 @@
-"""Units of VGG16's conv3_3 drawn by gradient ascent: convscope beside the same loop on whole images.
+"""Units of VGG16's conv3_3 drawn by gradient ascent, beside the same loop on whole images.
 
     python benchmarks/visualize.py [--units 64] [--steps 128] [--rounds 3]
 
