@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 
 setup:  ## make a fresh virtual environment with convscope and all it is developed with
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet -e '.[dev]' $(if $(TORCH),torch==$(TORCH))
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[dev]' $(if $(TORCH),torch==$(TORCH))
 
 test:  ## everything that must hold before a change goes in
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from convscope.figures.sheet import (
     FOOT_POINTS,
     FRAME_POINTS,
     MARGIN,
+    Bare,
     Sheet,
     number,
     picture_of,
@@ -162,7 +163,7 @@ def _draw_layer(
                 fill=False, edgecolor=FRAME_COLOUR, linewidth=0.8,
             )
         )  # fmt: skip
-        close = sheet.axes(left, below + GAP / 2, layout.side)
+        close = sheet.axes(left, below + GAP / 2, layout.side, kind=Bare)
         _show(close, tile[:, row : end[0], column : end[1]], scale, (row, column, *end))
         for spine in close.spines.values():
             spine.set(edgecolor=FRAME_COLOUR, linewidth=FRAME_POINTS)

@@ -16,6 +16,7 @@ from convscope.figures.sheet import (
     LINE_SPACING,
     MARGIN,
     PALE,
+    Bare,
     Sheet,
     frame_tile,
     number,
@@ -297,7 +298,7 @@ def _draw_filters(
 
 
 def _draw_filter(sheet: Sheet, weights: Tensor, left: float, top: float, colour: str) -> None:
-    axes = sheet.axes(left, top, FILTER)
+    axes = sheet.axes(left, top, FILTER, kind=Bare)
     axes.imshow(to_display(weights, display_scale(weights, 1.0)), interpolation="nearest")
     height, width = weights.shape[1:]
     frame_tile(axes, (0, 0, height, width), colour)

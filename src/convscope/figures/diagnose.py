@@ -193,16 +193,11 @@ def _draw_filters(sheet: Sheet, layout: _Layout, found: Diagnosis, top: float) -
         left = MARGIN + column * (layout.tile + TILE_GAP)
         high = top + row * (2 * layout.tile + 3 * TILE_GAP)
         shown = presentable(found.filters[channel].double())
-        axes = sheet.axes(left, high, layout.tile)
-        axes.imshow(to_display(shown, display_scale(shown)), interpolation="nearest")
-        axes.set_axis_off()
-        axes = sheet.axes(left, high + layout.tile + TILE_GAP / 2, layout.tile)
+        sheet.picture(to_display(shown, display_scale(shown)), left, high, layout.tile)
         spectrum = found.spectra[channel].numpy()
-        axes.imshow(
-            np.sqrt(spectrum / max(float(spectrum.max()), 1e-30)), cmap="gray", vmin=0, vmax=1,
-            interpolation="nearest",
-        )  # fmt: skip
-        axes.set_axis_off()
+        shares = np.sqrt(spectrum / max(float(spectrum.max()), 1e-30))
+        below = high + layout.tile + TILE_GAP / 2
+        axes = sheet.picture(shares, left, below, layout.tile, cmap="gray", vmin=0, vmax=1)
         if max(found.stride) > 1:
             axes.add_patch(
                 Rectangle(

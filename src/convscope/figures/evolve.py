@@ -13,6 +13,7 @@ from convscope.figures.sheet import (
     INK,
     LINE_SPACING,
     MARGIN,
+    Bare,
     Sheet,
     line_of,
     number,
@@ -226,7 +227,7 @@ def _name_curves(sheet: Sheet, found: Evolution, left: float, top: float, room: 
         at, across = top + (place + 0.5) * LINE, left
         for curve, name in line:
             colour, style = line_of(curve + 1)
-            axes = sheet.axes(across, at - 0.03, SAMPLE - 0.08, 0.06)
+            axes = sheet.axes(across, at - 0.03, SAMPLE - 0.08, 0.06, Bare)
             axes.plot([0, 1], [0, 0], color=colour, linestyle=style)
             axes.set_axis_off()
             sheet.write(name, across + SAMPLE, at, FOOT_POINTS, ha="left", va="center")

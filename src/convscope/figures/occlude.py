@@ -24,6 +24,7 @@ from convscope.figures.sheet import (
     MARGIN,
     NOTE_POINTS,
     PALE,
+    Bare,
     Sheet,
     number,
     picture_of,
@@ -228,7 +229,7 @@ class Panel:
 
     def draw(self, sheet: Sheet, left: float, top: float, layout: _Layout) -> None:
         """Draw it with its picture's left and top, in inches, there."""
-        axes = sheet.axes(left, top, layout.tile)
+        axes = sheet.axes(left, top, layout.tile, kind=Bare)
         axes.set_axis_off()
         lines = self.title.split("\n")
         for number_of, line in enumerate(reversed(lines)):
@@ -252,7 +253,7 @@ class Panel:
             )  # fmt: skip
         for number_of, (name, colour_of) in enumerate(self.legend):
             low = top + layout.tile + 0.05 + number_of * TITLE_LINE
-            square = sheet.axes(left, low + 0.01, 0.09)
+            square = sheet.axes(left, low + 0.01, 0.09, kind=Bare)
             square.set(facecolor=colour_of, xticks=[], yticks=[], frame_on=True)
             square.spines[:].set_visible(False)
             text = shortened(name, layout.tile - 0.15, FOOT_POINTS)

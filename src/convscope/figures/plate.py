@@ -3,7 +3,7 @@
 import numpy as np
 
 from convscope.figures.lettering import one_line, shortened
-from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Sheet
+from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Bare, Sheet
 from convscope.figures.style import Style
 from convscope.methods.plate import Plate
 from convscope.methods.scanning.tiles import fitted
@@ -76,7 +76,7 @@ def _draw(sheet: Sheet, unit: AtlasUnit, left: float, top: float, side: int, row
             mosaic[y : y + side, x : x + side] = fitted(
                 tiles[rank].numpy(), unit.enlarged, side, signed=start > 0
             )
-    axes = sheet.axes(left, top, wide / DOTS, high / DOTS)
+    axes = sheet.axes(left, top, wide / DOTS, high / DOTS, Bare)
     axes.imshow(mosaic, interpolation="none", aspect="auto")
     axes.set_axis_off()
     name = shortened(one_line(unit.name), wide / DOTS, FOOT_POINTS)

@@ -251,9 +251,7 @@ def _draw_image(
     framed: Sequence[tuple[Tile, tuple[str, str]]],
     title: str,
 ) -> None:
-    axes = sheet.axes(MARGIN, top, side)
-    axes.imshow(picture, interpolation="antialiased")
-    axes.set_axis_off()
+    axes = sheet.picture(picture, MARGIN, top, side, interpolation="antialiased")
     for tile, (colour, style) in framed:
         first_row, first_column, end_row, end_column = tile.window
         axes.add_patch(

@@ -40,6 +40,16 @@ MOST_PIXELS = 65_535
 """Height or width of a picture in pixels beyond which renderers and viewers give up."""
 
 
+class Bare(Axes):
+    """Axes for a picture. To make the ticks that none shows takes longer than all the rest."""
+
+    def _init_axis(self) -> None:
+        super()._init_axis()  # type: ignore[misc]
+        for axis in (self.xaxis, self.yaxis):
+            axis.majorTicks = axis.minorTicks = []
+            axis.reset_ticks = lambda: None  # type: ignore[method-assign]
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A figure on which everything is placed in inches from the upper left corner.
@@ -124,7 +134,10 @@ class Sheet:
                 file, format=ending[1:], metadata={place: self.words} if place else None
             )
 
-    def axes(self, left: float, top: float, width: float, height: float | None = None) -> Axes:
+    def axes(
+        self, left: float, top: float, width: float, height: float | None = None,
+        kind: type[Axes] = Axes,
+    ) -> Axes:  # fmt: skip
         """Return axes, square ones where no height is given, on whole dots."""
         dots = self.figure.dpi
         left, top, width, high = (
@@ -133,7 +146,7 @@ class Sheet:
         )
         across, whole = self.figure.get_size_inches()
         return self.figure.add_axes(
-            (left / across, 1 - (top + high) / whole, width / across, high / whole)
+            (left / across, 1 - (top + high) / whole, width / across, high / whole), axes_class=kind
         )
 
     def chart(
@@ -157,8 +170,8 @@ class Sheet:
         **options: Any,
     ) -> Axes:  # fmt: skip
         """Draw a picture as it is, pixel by pixel, with its title above; return its axes."""
-        axes = self.axes(left, top, side)
-        axes.imshow(shown, interpolation="nearest", **options)
+        axes = self.axes(left, top, side, kind=Bare)
+        axes.imshow(shown, **{"interpolation": "nearest", **options})
         axes.set_axis_off()
         if title:
             text = shortened(one_line(title), side, LETTERS)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from convscope.display import Display, DisplayScale, beyond, to_display
 from convscope.figures.lettering import PROOF_DOTS
-from convscope.figures.sheet import Sheet, frame_tile
+from convscope.figures.sheet import Bare, Sheet, frame_tile
 from convscope.methods.projection import Projection
 
 Box = tuple[int, int, int, int]
@@ -113,7 +113,7 @@ class Tile:
         high, wide = fitted(room, self.size, sheet.figure.dpi)
         down = down if high < room else 0.5
         factor = whole_factor(room * sheet.figure.dpi, max(self.size))
-        axes = sheet.axes(left + (room - wide) / 2, top + (room - high) * down, wide, high)
+        axes = sheet.axes(left + (room - wide) / 2, top + (room - high) * down, wide, high, Bare)
         first_row, first_column, end_row, end_column = self.window
         axes.imshow(
             shown,

@@ -130,9 +130,7 @@ def _draw_unit(
             (left, entry.patch, _below_patch(entry, side)),
             (right, entry.projection, f"±{number(entry.limit)}" if entry.limit else "nothing"),
         ):
-            axes = sheet.axes(start + across, high, side)
-            axes.imshow(picture, interpolation="nearest")
-            axes.set_axis_off()
+            sheet.picture(picture, start + across, high, side)
             middle = start + across + side / 2
             sheet.write(below, middle, high + side + 0.02, FOOT_POINTS, ha="center", va="top", warns=False)  # fmt: skip # noqa: E501
 
