@@ -14,7 +14,6 @@ from convscope.methods.descents import project_units
 from convscope.methods.occlude import occlude
 from convscope.methods.occlude.passes import Question, WindowedPasses
 from convscope.network import Network
-from convscope.network import windowed as windowed_module
 from convscope.network import winograd as module
 from convscope.network.cone_descent import Units
 from convscope.network.rules import RULES
@@ -271,7 +270,7 @@ def test_a_huge_fill_does_no_harm(monkeypatch, patch):
 def test_maps_with_outliers_are_convolved_plainly(monkeypatch):
     image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     net, counted = Network(Wide(), image), used(monkeypatch)
-    monkeypatch.setattr(windowed_module, "is_even", lambda maps: False)
+    monkeypatch.setattr(module, "is_even", lambda maps: False)
     occlude(net, image, 8, 4, target=3)
     assert not counted
 
@@ -279,10 +278,10 @@ def test_maps_with_outliers_are_convolved_plainly(monkeypatch):
 def test_for_a_few_windows_the_filters_are_not_made_ready(monkeypatch):
     image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     net, counted = Network(Wide(), image), used(monkeypatch)
-    monkeypatch.setattr(windowed_module, "FEWEST_WINDOWS", 17)
+    monkeypatch.setattr(module, "FEWEST_WINDOWS", 17)
     occlude(net, image, 8, 8, target=3)
     assert not counted
-    monkeypatch.setattr(windowed_module, "FEWEST_WINDOWS", 16)
+    monkeypatch.setattr(module, "FEWEST_WINDOWS", 16)
     occlude(net, image, 8, 8, target=3)
     assert counted
 
@@ -311,7 +310,7 @@ def test_the_walk_is_given_a_fourth_of_the_memory():
     image = torch.zeros(1, 3, 32, 32)
     net = Network(Wide(), image)
     passes = WindowedPasses(Question(net, image[0], net.answer, None, 0), 4000)
-    assert passes.walk.filters_left == 1000
+    assert passes.walk.turned.room == 1000
 
 
 def test_pictures_come_down_by_it_as_by_plain_convolutions():

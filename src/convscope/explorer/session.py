@@ -20,7 +20,8 @@ from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.explorer.album import Album, Leaf
 from convscope.images import decode_image
 from convscope.methods import budget
-from convscope.methods.look import Look, Reading, look
+from convscope.methods.look import Look, Reading
+from convscope.methods.occlude.passes import filters_within
 from convscope.methods.occlude.patches import pair_of
 from convscope.methods.pictures import Images, channel_names, read
 from convscope.network import Network
@@ -61,11 +62,12 @@ class Session:
         memory: int | str = budget.DEFAULT,
         against: Sequence[Session] = (),
     ) -> None:
-        self.net, self.memory = net, budget.parse_bytes(memory)
+        self.net, self.memory = net.laid_out(), budget.parse_bytes(memory)
         checked, names = read(net, images, titles)
         self.album = Album((name, image[None]) for name, image in zip(names, checked, strict=True))
         self.sessions = (self, *against)
         self._looks: OrderedDict[int, Look] = OrderedDict()
+        self._turned = filters_within(self.memory)
         self._lock = threading.RLock()
 
     def of(self, network: int) -> Session:
@@ -181,7 +183,7 @@ class Session:
         """
         if image not in self._looks:
             leaf = self.album[image]
-            self._looks[image] = look(self.net, leaf.values, title=leaf.title, memory=self.memory)
+            self._looks[image] = Look(self.net, leaf.values, leaf.title, self.memory, self._turned)
             while len(self._looks) > LOOKS:
                 self._looks.popitem(last=False)
         self._looks.move_to_end(image)

@@ -11,7 +11,7 @@ from torch import Tensor
 from convscope.errors import ImageError, UnitError
 from convscope.images import Picture
 from convscope.methods import budget
-from convscope.methods.occlude.passes import Question, WindowedPasses
+from convscope.methods.occlude.passes import Question, WindowedPasses, filters_within
 from convscope.methods.occlude.patches import (
     Cover,
     FillValue,
@@ -28,10 +28,11 @@ from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.rules import RULES
 from convscope.network.shield import shielded
-from convscope.network.walk import Ascent, ascend, resume
+from convscope.network.walk import Ascent, resume
+from convscope.network.winograd import TurnedFilters
 
 EVERY_RULE = RULES["gradient"]
-"""A walk up that remembers derivatives serves all rules: the deconvnet does not look at them."""
+"""What remembers derivatives serves all rules: the deconvnet does not look at them."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,18 @@ class Look:
 
     """
 
-    def __init__(self, net: Network, image: Tensor, title: str, memory: int) -> None:
+    def __init__(
+        self,
+        net: Network,
+        image: Tensor,
+        title: str,
+        memory: int,
+        turned: TurnedFilters | None = None,
+    ) -> None:
         self.net, self.image, self.title, self.memory = net, image[0], title, memory
+        self._turned = turned or filters_within(memory)
         self._passes: dict[tuple[int | None, int], WindowedPasses] = {}
+        self._checked = self._differs = False
 
     def __repr__(self) -> str:
         """Return the network's name and the image's."""
@@ -79,7 +89,7 @@ class Look:
     @cached_property
     def _ascent(self) -> Ascent:
         graph = self.net.graph
-        return ascend(graph, self.image[None], [0, *self._every], EVERY_RULE)
+        return Ascent.kept(graph, self.image[None], self._every, EVERY_RULE)
 
     @cached_property
     def _every(self) -> list[int]:
@@ -207,7 +217,8 @@ class Look:
         cover = Cover(corners, fill_for(fill, self.image, self.net.preprocess, own))
         question = self._question(layer, channel)
         readings: dict[int, Reading] = {}
-        for answers in self._passes_of(question).answers(cover):
+        passes = self._passes_of(question)
+        for answers in passes.answers(cover):
             for place, number in enumerate(answers.patches.tolist()):
                 values, sums = answers.values, answers.activation
                 found: dict[int, Tensor] = {}
@@ -215,13 +226,19 @@ class Look:
                     found[question.answer.step] = values[place : place + 1]
                 activation = None if sums is None else float(sums[place])
                 readings[number] = _reading(question, found, activation)
+        self._checked, self._differs = passes.checked, passes.differs
         return [readings[number] for number in range(len(places))]
 
     def _passes_of(self, question: Question) -> WindowedPasses:
         """Return the walk of patches for a question, which is kept for the latest alone."""
         key = (question.layer, question.channel)
         if key not in self._passes:
-            self._passes = {key: WindowedPasses(question, self.memory, clean=self._ascent.maps)}
+            passes = WindowedPasses(
+                question, self.memory, clean=self._ascent.maps, turned=self._turned
+            )
+            # That windows answer as the whole network does is seen once.
+            passes.checked, passes.differs = self._checked, self._differs
+            self._passes = {key: passes}
         return self._passes[key]
 
     @shielded
@@ -316,6 +333,6 @@ def look(
     if isinstance(image, Tensor) and image.dim() == 4 and len(image) > 1:
         raise ImageError(f"a look is at one image, not at {len(image)}")
     allowed = budget.parse_bytes(memory)
-    net = net.fitting(image)
+    net = net.fitting(image).laid_out()
     checked, names = read(net, image, None if title is None else [title])
     return Look(net, checked, names[0], allowed)

@@ -70,7 +70,7 @@ class Call:
             if any(isinstance(leaf, Input | BatchSize) for leaf in pytree.tree_leaves(argument))
         }
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The operation's bare name, such as ``"silu"``."""
         return str(self.target).removeprefix("aten.").split(".")[0]

@@ -18,6 +18,7 @@ from convscope.network.export import export, leaves
 from convscope.network.graph import Graph
 from convscope.network.inputs import inputs_of
 from convscope.network.layers import Layer, ReceptiveFields, layers_of
+from convscope.network.ops import Convolution
 from convscope.network.randomness import CHOICES, REFUSE
 from convscope.network.shield import shielded, without_autocast
 from convscope.network.trace import IMAGES, graph_of
@@ -357,6 +358,26 @@ class Network:
         twin.graph = with_constants(self.graph, replaced)
         twin.typical = None
         twin.notes = (*self.notes, *notes)
+        return twin
+
+    def laid_out(self) -> "Network":
+        """Return the network with its kernels laid out as convolutions of maps read them.
+
+        PyTorch lays them out anew in every convolution otherwise, which takes longer than to
+        convolve a small window. They take their room once more; what lies so is shared.
+        """
+        kernels = {
+            weight
+            for step in self.graph.steps
+            if step.made_by is not None and isinstance(step.operation, Convolution)
+            if isinstance(weight := step.call.arguments["weight"], Tensor) and weight.dim() == 4
+        }
+        laid = {one: one.detach().contiguous(memory_format=torch.channels_last) for one in kernels}
+        laid = {one: new for one, new in laid.items() if new.stride() != one.stride()}
+        if not laid:
+            return self
+        twin = copy.copy(self)
+        twin.graph = with_constants(self.graph, laid)
         return twin
 
     def step(self, layer: str | nn.Module) -> int:

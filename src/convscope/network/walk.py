@@ -28,7 +28,32 @@ class Ascent:
 
     graph: Graph
     maps: dict[int, Tensor]
-    saved: dict[int, Saved]
+    saved: Mapping[int, Saved]
+
+    @classmethod
+    def kept(cls, graph: Graph, image: Tensor, steps: Iterable[int], rule: Rule) -> "Ascent":
+        """Walk up with one image and keep the maps of *steps*, all that are read among them.
+
+        What the reverse of a step wants is made of these once it is asked for.
+        """
+        maps = ascend(graph, image, [0, *steps]).maps
+        return cls(maps, _Remembered(graph, maps, rule))
+
+
+class _Remembered(dict[int, Saved]):
+    """What the reverse of each step wants, made of the maps of one image when it is asked for."""
+
+    def __init__(self, graph: Graph, maps: Mapping[int, Tensor], rule: Rule) -> None:
+        super().__init__()
+        self.graph, self.maps, self.rule = graph, maps, rule
+
+    @torch.no_grad()
+    def __missing__(self, index: int) -> Saved:
+        step = self.graph.steps[index]
+        inputs = [self.maps[source] for source in step.inputs]
+        nothing = not step.operation.remembers_inputs
+        self[index] = () if nothing else step.operation.remember(step.call, inputs, 1, self.rule)[1]
+        return self[index]
 
 
 def ascend(graph: Graph, images: Tensor, keep: Iterable[int], rule: Rule | None = None) -> Ascent:

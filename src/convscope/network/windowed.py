@@ -19,25 +19,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope.network.calls import Call
+from convscope.network.cone_descent import paste
 from convscope.network.graph import Graph
-from convscope.network.ops import Generated
+from convscope.network.ops import MAPS, Generated
+from convscope.network.ops.base import resized
 from convscope.network.projective import ProjectiveFields, Spans
 from convscope.network.walk import ascend
 from convscope.network.windows import Padded, Relation, Sliding
-from convscope.network.winograd import (
-    WinogradConvolution,
-    bytes_needed,
-    is_even,
-    is_suited,
-    padding_of,
-    pays,
-)
+from convscope.network.winograd import TurnedFilters
 
 Origins = npt.NDArray[np.int64]
 SAME = Sliding()
-
-FEWEST_WINDOWS = 24
-"""Windows from which a step's filters are worth being made ready for Winograd's convolution."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +87,7 @@ class WindowedWalk:
         graph: the network; it must be batched, or be given one patch at a time.
         image: [1, C, H, W], the clean image.
         targets: the steps whose outputs are wanted.
-        filters_memory: bytes for filters made ready for Winograd's convolution, which the first
-            steps use that it pays for and that find room; 0 for none.
+        turned: filters for quick convolutions; None for none.
         clean: every map of the clean image by its step, where it went up already.
 
     """
@@ -106,7 +97,7 @@ class WindowedWalk:
         graph: Graph,
         image: Tensor,
         targets: Iterable[int],
-        filters_memory: int = 0,
+        turned: TurnedFilters | None = None,
         clean: Mapping[int, Tensor] | None = None,
     ) -> None:
         self.graph, self.targets, self.precision = graph, tuple(targets), image.dtype
@@ -118,10 +109,9 @@ class WindowedWalk:
             self.windowable[index] = self._is_windowable(index)
         self.sizes = np.array([_map_size(graph, index) for index in range(len(graph.steps))])
         self.image = image
-        self.filters_left = filters_memory
-        self.winograd: dict[int, WinogradConvolution | None] = {}
-        self.met: dict[int, int] = {}
+        self.turned = turned
         self.kept = clean
+        self.on_windows: dict[tuple[int, int, int], Call | None] = {}
 
     @cached_property
     def clean(self) -> Mapping[int, Tensor]:
@@ -221,7 +211,10 @@ class WindowedWalk:
                 inputs.append(self._read(source, wanted, 0.0, plan, values))
             return self._run(index, call, inputs, len(plan))
         axes, here = self.graph.axes[index], plan.placements[index]
-        on_windows = step.operation.on_windows(call, axes, (here.height, here.width))
+        key = (index, here.height, here.width)
+        if key not in self.on_windows:
+            self.on_windows[key] = step.operation.on_windows(call, axes, key[1:])
+        on_windows = self.on_windows[key]
         assert on_windows is not None
         for position, source in enumerate(step.inputs):
             wanted = self._read_by(index, position, here)
@@ -230,27 +223,10 @@ class WindowedWalk:
 
     def _run(self, index: int, call: Call, inputs: list[Tensor], batch: int) -> Tensor:
         """Run a step, by Winograd's convolution where that is faster and there is room for it."""
-        if is_suited(call) and pays(call, inputs[0].shape) and is_even(inputs[0]):
-            quick = self._winograd(index, call, len(inputs[0]))
-            if quick is not None:
-                return quick.run(inputs[0], padding_of(call))
-        return call.run(inputs, batch)
-
-    def _winograd(self, index: int, call: Call, windows: int) -> WinogradConvolution | None:
-        """Return a step's convolution with its filters ready, if there is room for them.
-
-        Getting them ready takes as long as some windows, so it waits until a step has met those.
-        """
-        if index not in self.winograd:
-            self.met[index] = self.met.get(index, 0) + windows
-            if self.met[index] < FEWEST_WINDOWS:
-                return None
-            needed, quick = bytes_needed(call), None
-            if needed <= self.filters_left:
-                self.filters_left -= needed
-                quick = WinogradConvolution.of(call.arguments["weight"], call.arguments["bias"])
-            self.winograd[index] = quick
-        return self.winograd[index]
+        quick = None
+        if self.turned is not None:
+            quick = self.turned.convolved(index, call, inputs[0])
+        return call.run(inputs, batch) if quick is None else quick
 
     def _read_by(self, index: int, position: int, here: Placement) -> Placement:
         """Return what windows of a step, placed *here*, read of an input."""
@@ -297,6 +273,8 @@ class WindowedWalk:
     ) -> Tensor:
         """Return windows read from the *held* ones, the clean map and what lies beyond it."""
         batch = len(held)
+        if batch == 1:
+            return self._gather_one(source, held, axes, placement, wanted, beyond)
         surrounding, row_offset, width, column_offset = self._surrounding(
             source, axes, wanted, beyond
         )
@@ -320,6 +298,28 @@ class WindowedWalk:
         index = torch.from_numpy(places.reshape(-1)).to(held.device)
         found = table.index_select(0, index)
         return found.view(batch, wanted.height, wanted.width, *rest).movedim((1, 2), axes)
+
+    def _gather_one(
+        self,
+        source: int,
+        held: Tensor,
+        axes: tuple[int, int],
+        placement: Placement,
+        wanted: Placement,
+        beyond: float,
+    ) -> Tensor:
+        """Return a single window, for which only what it reads of the clean map is copied."""
+        clean, size = self.clean[source], (wanted.height, wanted.width)
+        maps = axes == MAPS and held.dim() == 4
+        layout = torch.channels_last if maps else torch.contiguous_format
+        shape = resized(tuple(held.shape), axes, size)
+        found = torch.empty(shape, dtype=held.dtype, device=held.device, memory_format=layout)
+        found.fill_(beyond)
+        top, left = int(wanted.rows[0]), int(wanted.columns[0])
+        paste(clean, found, axes, [-top, -left])
+        own = [int(placement.rows[0]) - top, int(placement.columns[0]) - left]
+        paste(held, found, axes, own)
+        return found
 
     def _surrounding(
         self, source: int, axes: tuple[int, int], wanted: Placement, beyond: float

@@ -51,6 +51,9 @@ processor's caches."""
 FILTERS_AT_ONCE = 2**17
 """How many filters' channels are turned at once, in double precision."""
 
+FEWEST_WINDOWS = 24
+"""Windows of a step from which its filters are worth being made ready for the way up."""
+
 LARGEST = 300.0
 """How many times the mean magnitude of maps their largest value may be."""
 
@@ -143,10 +146,11 @@ class WinogradConvolution:
 
 
 class TurnedFilters:
-    """Filters of convolutions ready for the way down, which many walks share, and threads.
+    """Filters of convolutions ready for many walks, which share them, and threads.
 
-    What these give serves to be looked at: an output errs by a millionth of the largest signal of
-    its tile, which is nothing beside a grey, but may be much beside a faint signal.
+    What these give on the way down serves to be looked at: an output errs by a millionth of the
+    largest signal of its tile, which is nothing beside a grey, but may be much beside a faint
+    signal.
 
     Args:
         room: bytes that they may take.
@@ -154,9 +158,33 @@ class TurnedFilters:
     """
 
     def __init__(self, room: int) -> None:
-        self._room = room
-        self._ready: dict[int, WinogradConvolution | None] = {}
+        self.room = room
+        self._ready: dict[tuple[int, bool], WinogradConvolution | None] = {}
+        self._met: dict[int, int] = {}
         self._lock = Lock()
+
+    def convolved(self, index: int, call: Call, maps: Tensor) -> Tensor | None:
+        """Return the convolution of windows on their way up, [B, C, H, W].
+
+        Args:
+            index: of the step, which the filters are kept by.
+            call: the convolution.
+            maps: what it reads.
+
+        Returns:
+            None where the plain one is faster, or errs less, or there is no room.
+
+        """
+        if not (is_suited(call) and pays(call, maps.shape) and is_even(maps)):
+            return None
+        if (index, False) not in self._ready:
+            # Getting them ready takes as long as some windows, so it waits until a step has met
+            # those; where windows come one by one, no two steps keep the same one waiting.
+            self._met[index] = self._met.get(index, 0) + len(maps)
+            if self._met[index] < FEWEST_WINDOWS + len(self._ready):
+                return None
+        ready = self._of(index, call)
+        return None if ready is None else ready.run(maps, padding_of(call))
 
     def reversed(self, index: int, call: Call, signal: Tensor) -> Tensor | None:
         """Return the transposed convolution of a signal, [B, K, H, W], as [B, C, H + 2, W + 2].
@@ -173,17 +201,21 @@ class TurnedFilters:
         around = [KERNEL - 1, KERNEL - 1]
         if not is_suited(call) or not pays(with_arguments(call, padding=around), signal.shape):
             return None
-        with self._lock:
-            if index not in self._ready:
-                needed = bytes_needed(call)
-                self._room -= needed
-                weight: Tensor = call.arguments["weight"]
-                turned = weight.flip(2, 3).transpose(0, 1)
-                fits = self._room >= 0
-                self._ready[index] = WinogradConvolution.of(turned, None) if fits else None
-                self._room += 0 if fits else needed
-            ready = self._ready[index]
+        ready = self._of(index, call, down=True)
         return None if ready is None else ready.run(signal, (KERNEL - 1, KERNEL - 1))
+
+    def _of(self, index: int, call: Call, down: bool = False) -> WinogradConvolution | None:
+        """Return a step's convolution with its filters ready, if there is room for them."""
+        with self._lock:
+            if (index, down) not in self._ready:
+                weight, bias = call.arguments["weight"], call.arguments["bias"]
+                if down:
+                    weight, bias = weight.flip(2, 3).transpose(0, 1), None
+                needed = bytes_needed(call)
+                fits = needed <= self.room
+                self.room -= needed if fits else 0
+                self._ready[index, down] = WinogradConvolution.of(weight, bias) if fits else None
+            return self._ready[index, down]
 
 
 def turned_inputs(maps: Tensor, padding: tuple[int, int]) -> Tensor:

@@ -19,6 +19,7 @@ from convscope.network.differences import DifferenceWalk
 from convscope.network.grouping import costs_of, grouped, shares
 from convscope.network.walk import ascend
 from convscope.network.windowed import Placement, Plan, WindowedWalk, Windows
+from convscope.network.winograd import TurnedFilters
 
 Indices = npt.NDArray[np.int64]
 
@@ -121,6 +122,11 @@ def _windows_of(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return image[:, rows[:, :, None], columns[:, None, :]].movedim(0, 1)
 
 
+def filters_within(memory: int) -> TurnedFilters:
+    """Return room for filters of quick convolutions, its share of so many bytes."""
+    return TurnedFilters(int(memory * FILTERS_SHARE))
+
+
 class FullPasses:
     """Recomputes the whole network for every patch: the oracle."""
 
@@ -166,6 +172,7 @@ class WindowedPasses:
         precision: what the changes that a patch makes are rounded to; None to compute with the
             values themselves, unrounded.
         clean: every map of the clean image by its step, where it went up already.
+        turned: filters for quick convolutions, where some are kept already.
 
     Attributes:
         differs: whether windows gave another answer than the whole network.
@@ -178,6 +185,7 @@ class WindowedPasses:
         memory: int,
         precision: torch.dtype | None = None,
         clean: Mapping[int, Tensor] | None = None,
+        turned: TurnedFilters | None = None,
     ) -> None:
         self.question = question
         graph = question.net.graph
@@ -191,7 +199,7 @@ class WindowedPasses:
             trunk.append(self.junction)
         image = question.image[None]
         self.walk = (
-            WindowedWalk(graph, image, trunk, int(memory * FILTERS_SHARE), clean)
+            WindowedWalk(graph, image, trunk, turned or filters_within(memory), clean)
             if precision is None
             else DifferenceWalk(graph, image, trunk, precision)
         )
@@ -200,13 +208,14 @@ class WindowedPasses:
         self.memory = memory
         self.whole = FullPasses(question, memory) if precision is None else None
         self.checked = self.differs = False
+        self.kept = clean is not None
 
     def answers(self, cover: Cover) -> Iterator[Answers]:
         """Yield the answers with each part covered."""
         if self.whole is None:
             yield from self._by_windows(cover)
             return
-        if not self.differs and self._pays(cover.corners):
+        if not self.differs and (self.kept or self._pays(cover.corners)):
             for answers in self._by_windows(cover):
                 self.differs = not self.checked and not self._agrees(answers, cover)
                 self.checked = True
@@ -264,6 +273,9 @@ class WindowedPasses:
 
     def _planned(self, patches: Corners) -> Iterator[tuple[Indices, Plan]]:
         """Yield which patches go up together, and how."""
+        if len(patches) == 1:
+            yield np.arange(1), self.walk.plan(*self.walk.spans(patches))
+            return
         each = PLAN_BYTES * len(self.question.net.graph.steps)
         at_once = max(FEWEST_PLANNED, self.memory // 8 // each)
         random = np.random.default_rng(0)
