@@ -28,7 +28,7 @@ from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.rules import RULES
 from convscope.network.shield import shielded
-from convscope.network.walk import Ascent, resume
+from convscope.network.walk import Ascent, ascend, resume
 from convscope.network.winograd import TurnedFilters
 
 EVERY_RULE = RULES["gradient"]
@@ -80,6 +80,7 @@ class Look:
         self.net, self.image, self.title, self.memory = net, image[0], title, memory
         self._turned = turned or filters_within(memory)
         self._passes: dict[tuple[int | None, int], WindowedPasses] = {}
+        self._shared: dict[tuple[str, int], Ascent] = {}
         self._checked = self._differs = False
 
     def __repr__(self) -> str:
@@ -88,8 +89,8 @@ class Look:
 
     @cached_property
     def _ascent(self) -> Ascent:
-        graph = self.net.graph
-        return Ascent.kept(graph, self.image[None], self._every, EVERY_RULE)
+        found = ascend(self.net.graph, self.image[None], [0, *self._every])
+        return found.remembering(EVERY_RULE)
 
     @cached_property
     def _every(self) -> list[int]:
@@ -150,13 +151,19 @@ class Look:
                     f"position {tuple(position)} does not lie in a map of {tuple(extent)}"
                 )
             places = torch.tensor([[position]])
-        channels, ascent = torch.tensor([[channel]]), self._ascent
-        if request.rule.composite is not None:
-            ascent = ascend(self.net.graph, self.image[None], request.kept(), request.rule)
         return descended(
-            request, ascent, self.image[None], [self.title], self.memory, channels,
-            positions=places,
+            request, self._ascent_by(request), self.image[None], [self.title], self.memory,
+            torch.tensor([[channel]]), positions=places,
         )  # fmt: skip
+
+    def _ascent_by(self, request: Request) -> Ascent:
+        """Return the walk up with what a rule wants; of those that see values, the latest's."""
+        if request.rule.composite is None:
+            return self._ascent
+        key = (request.rule.name, request.steps[0])
+        if key not in self._shared:
+            self._shared = {key: self._ascent.remembering(request.rule, request.kept())}
+        return self._shared[key]
 
     @shielded
     def read(self, layer: LayerName | None = None, channel: int = 0) -> Reading:

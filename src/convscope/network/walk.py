@@ -1,14 +1,14 @@
 """Walks over the graph: up from images to maps, down from a layer's signal to the images."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from convscope.network.graph import Graph
-from convscope.network.ops import Saved
+from convscope.network.ops import Operation, Saved
 from convscope.network.ops.base import in_dtype
 from convscope.network.relevance import sharing_graph
 from convscope.network.rules import Rule
@@ -30,14 +30,18 @@ class Ascent:
     maps: dict[int, Tensor]
     saved: Mapping[int, Saved]
 
-    @classmethod
-    def kept(cls, graph: Graph, image: Tensor, steps: Iterable[int], rule: Rule) -> "Ascent":
-        """Walk up with one image and keep the maps of *steps*, all that are read among them.
+    def remembering(self, rule: Rule, looked_at: Collection[int] = ()) -> "Ascent":
+        """Return it as if it had gone up for a rule, if every map of one image was kept.
 
-        What the reverse of a step wants is made of these once it is asked for.
+        What the reverse of a step wants is made of the maps once it is asked for.
+
+        Args:
+            rule: the rule.
+            looked_at: the steps whose outputs are looked at.
+
         """
-        maps = ascend(graph, image, [0, *steps]).maps
-        return cls(maps, _Remembered(graph, maps, rule))
+        graph = sharing_graph(self.graph, rule, looked_at)
+        return Ascent(graph, self.maps, _Remembered(graph, self.maps, rule))
 
 
 class _Remembered(dict[int, Saved]):
@@ -51,9 +55,13 @@ class _Remembered(dict[int, Saved]):
     def __missing__(self, index: int) -> Saved:
         step = self.graph.steps[index]
         inputs = [self.maps[source] for source in step.inputs]
-        nothing = not step.operation.remembers_inputs
-        self[index] = () if nothing else step.operation.remember(step.call, inputs, 1, self.rule)[1]
-        return self[index]
+        saved: Saved = tuple(inputs)
+        if type(step.operation).remember is not Operation.remember:
+            _, saved = step.operation.remember(step.call, inputs, 1, self.rule)
+        elif not step.operation.remembers_inputs:
+            saved = ()
+        self[index] = saved
+        return saved
 
 
 def ascend(graph: Graph, images: Tensor, keep: Iterable[int], rule: Rule | None = None) -> Ascent:
