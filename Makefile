@@ -6,17 +6,23 @@ TORCH ?=
 VENV ?= .venv$(if $(TORCH),-torch-$(TORCH))
 BIN = $(VENV)/bin
 
-.PHONY: setup test docs
+.PHONY: setup test lint types suite docs
 
 setup:  ## make a fresh virtual environment with convscope and all it is developed with
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile -e '.[dev]' $(if $(TORCH),torch==$(TORCH))
 
-test:  ## everything that must hold before a change goes in
+test: lint types suite  ## everything that must hold before a change goes in
+
+lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types:
+	$(BIN)/mypy
+
+suite:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 docs:  ## the pages, the notebook with its pictures and the reference, in build/docs

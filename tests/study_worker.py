@@ -1,6 +1,6 @@
 """A small training for the tests of the study; run as a script, one that can be killed.
 
-python study_worker.py OUT [--resume] [--pause SECONDS] [--optimizer sgd]
+python study_worker.py OUT [--pause SECONDS] [--optimizer sgd]
 """
 
 import argparse
@@ -46,7 +46,6 @@ def main() -> None:
     """Train as the command line says."""
     parser = argparse.ArgumentParser()
     parser.add_argument("out")
-    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--optimizer", default="muon")
     options = parser.parse_args()
@@ -57,7 +56,6 @@ def main() -> None:
         small(optimizer=options.optimizer),
         pictures(),
         options.out,
-        resume=options.resume,
         progress=lambda _: time.sleep(options.pause),
         device="cpu",
         precision="float32",

@@ -11,22 +11,25 @@ ROUNDING = 1e-3
 
 
 @pytest.fixture(scope="module", params=letters.drawn())
-def result(request):
-    return letters.RESULTS[request.param]()
+def files(request, tmp_path_factory):
+    """A figure at every width: its files, by the widths' names."""
+    result, folder = letters.RESULTS[request.param](), tmp_path_factory.mktemp("letters")
+    files = {width: folder / f"{width}.pdf" for width in WIDTHS}
+    for width, file in files.items():
+        result.save(file, width=width, caption="full")
+    return files
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_no_letter_is_under_seven_points(tmp_path, result, width):
-    result.save(tmp_path / "it.pdf", width=width, caption="full")
-    smallest, inches = letters.letters(tmp_path / "it.pdf")
+def test_no_letter_is_under_seven_points(files, width):
+    smallest, inches = letters.letters(files[width])
     assert smallest >= letters.SMALLEST - ROUNDING
     assert inches == pytest.approx(WIDTHS[width])
 
 
 @pytest.mark.skipif(not shutil.which("pdffonts"), reason="needs poppler-utils, for pdffonts")
-def test_no_font_is_of_type_3(tmp_path, result):
-    result.save(tmp_path / "it.pdf")
-    assert letters.kinds_of_fonts(tmp_path / "it.pdf") == {"CID TrueType"}
+def test_no_font_is_of_type_3(files):
+    assert letters.kinds_of_fonts(files["text"]) == {"CID TrueType"}
 
 
 def test_letters_are_measured_as_they_are_printed(tmp_path):
