@@ -61,6 +61,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "default of device": "Python takes the one that the module is on",
     },
     "explore": {
+        "atlas": "a folder among the images is one",
         "titles": "the file's name stands on the page",
         "ready": "prints the address",
     },

@@ -16,7 +16,10 @@ def explore(
     network: NamedNetwork,
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IMAGE...]", help="Picture files; by default the samples."),
+        typer.Argument(
+            metavar="[IMAGE...] [ATLAS]",
+            help="Picture files, by default the samples; and a folder that `convscope scan` made.",
+        ),
     ] = None,
     against: Annotated[
         list[str] | None,
@@ -51,11 +54,13 @@ def explore(
     parse_bytes(memory)
     net = network.load()
     others = [replace(network, model=model, weights="default").load() for model in against or ()]
+    atlas = next((own for own in images or () if own.is_dir()), None)
+    images = [own for own in images or () if own != atlas]
     shown = [*images] if images else [decode_image(one.content(), one.file) for one in SAMPLES]
     titles = None if images else [one.title for one in SAMPLES]
     with progress_bar("computing ahead") as advance:
         show(
-            net, shown, against=others, titles=titles, port=port, browser=browser, memory=memory,
-            export=export, layer=layer, top=top, patch=patch, stride=stride, ready=print_line,
-            progress=advance,
+            net, shown, against=others, atlas=atlas, titles=titles, port=port, browser=browser,
+            memory=memory, export=export, layer=layer, top=top, patch=patch, stride=stride,
+            ready=print_line, progress=advance,
         )  # fmt: skip

@@ -120,7 +120,18 @@ QUESTIONS: dict[str, Callable[[Session, Given], Any]] = {
     "unit": _unit,
     "reading": _reading,
     "intervention": _intervention,
+    "kernel": lambda session, given: session.kernel(text(given, "layer"), whole(given, "channel")),
+    "patches": lambda session, given: session.patches(
+        text(given, "layer"), whole(given, "channel")
+    ),
+    "faults": lambda session, given: session.faults(text(given, "layer"), whole(given, "channel")),
+    "trust": lambda session, given: session.trust(
+        whole(given, "image"), text(given, "layer"), whole(given, "channel")
+    ),
 }
+
+LONG = ("faults", "trust")
+"""Questions whose answers take seconds, while others are answered."""
 
 TAKEN: dict[str, Callable[[Session, Given, bytes], int]] = {
     "picture": lambda session, given, content: session.add(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convscope.atlas.atlas import Atlas
 from convscope.explorer.export import write_page
 from convscope.explorer.server import serve
 from convscope.explorer.session import Session
@@ -19,6 +20,7 @@ def explore(
     images: Images,
     *,
     against: Sequence[Network] = (),
+    atlas: str | Path | None = None,
     titles: list[str] | None = None,
     port: int = PORT,
     browser: bool = True,
@@ -44,6 +46,8 @@ def explore(
         net: the network.
         images: picture files, Pillow images, or [N, C, H, W] in the network's input space.
         against: networks that stand beside it on the page where that is asked for.
+        atlas: an atlas folder of the network, as :func:`.scan` makes them: the strongest patches of
+            each channel stand on the page, and faults are found by its images.
         titles: one an image; by default the names of the files.
         port: where to serve; the next free one where it is taken.
         browser: whether to open the page.
@@ -64,11 +68,13 @@ def explore(
         ImageError: if an image does not fit.
         UnitError: if there is no such layer.
         OutputError: if the folder to export to holds other files, or cannot be written.
+        DataError: if the atlas is none, or one of another network.
         ConvscopeError: if no port is free, or *top*, *patch* or *stride* do not fit.
 
     """
     others = [Session(other, images, titles, memory) for other in against]
-    session = Session(net, images, titles, memory, others)
+    own = None if atlas is None else Atlas(atlas)
+    session = Session(net, images, titles, memory, others, own)
     if export is not None:
         ready(str(write_page(session, export, layer, top, patch, stride, progress)))
         return

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convscope.errors import ConvscopeError
-from convscope.explorer.answers import QUESTIONS, TAKEN, answer, take, whole
+from convscope.explorer.answers import LONG, QUESTIONS, TAKEN, answer, take, whole
 from convscope.explorer.page import ASSETS
 from convscope.explorer.session import Session
 
@@ -94,12 +94,14 @@ class Desk:
     """
 
     def __init__(self) -> None:
-        self.limiter = anyio.CapacityLimiter(1)
+        self.limiters = {long: anyio.CapacityLimiter(1) for long in (False, True)}
         self.latest: dict[str, int] = {}
         self.waiting = 0
 
-    async def answer(self, request: Request, work: Callable[[], bytes]) -> Response:
-        """Return what *work* returns once it is its turn."""
+    async def answer(
+        self, request: Request, work: Callable[[], bytes], long: bool = False
+    ) -> Response:
+        """Return what *work* returns once it is its turn; one that takes long holds up no other."""
         given = request.query_params
         kind, number = given.get("kind", ""), whole(given, "turn", 0)
         kind = kind[:80]
@@ -117,7 +119,7 @@ class Desk:
 
         self.waiting += 1
         try:
-            return await anyio.to_thread.run_sync(run, limiter=self.limiter)
+            return await anyio.to_thread.run_sync(run, limiter=self.limiters[long])
         finally:
             self.waiting -= 1
 
@@ -129,7 +131,9 @@ def application(session: Session, token: str, port: int) -> Starlette:
     def route(question: str) -> Route:
         async def endpoint(request: Request) -> Response:
             given = request.query_params
-            return await desk.answer(request, lambda: answer(session, question, given))
+            return await desk.answer(
+                request, lambda: answer(session, question, given), long=question in LONG
+            )
 
         return Route(f"/{question}", endpoint)
 
@@ -227,4 +231,8 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
                 if browser:
                     webbrowser.open(address)
 
-        Announced(config).run(sockets=[bound])
+        try:
+            Announced(config).run(sockets=[bound])
+        finally:
+            for one in session.sessions:
+                one.closed = True

@@ -15,9 +15,19 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from convscope.atlas.atlas import Atlas
 from convscope.display import Display, to_display
 from convscope.errors import ConvscopeError, ImageError, UnitError
 from convscope.explorer.album import Album, Leaf
+from convscope.explorer.channel import (
+    SIDE_BY_SIDE,
+    Faults,
+    checked_atlas,
+    convolutions,
+    kernel,
+    patches,
+    trust,
+)
 from convscope.images import decode_image
 from convscope.methods import budget
 from convscope.methods.look import Look, Reading
@@ -51,6 +61,7 @@ class Session:
         titles: one an image.
         memory: bytes for what a look does besides its maps, or a text such as ``"1GB"``.
         against: sessions of other networks, of the same images.
+        atlas: one of the network, whose patches are shown.
 
     """
 
@@ -61,11 +72,15 @@ class Session:
         titles: Sequence[str] | None = None,
         memory: int | str = budget.DEFAULT,
         against: Sequence[Session] = (),
+        atlas: Atlas | None = None,
     ) -> None:
         self.net, self.memory = net.laid_out(), budget.parse_bytes(memory)
         checked, names = read(net, images, titles)
         self.album = Album((name, image[None]) for name, image in zip(names, checked, strict=True))
         self.sessions = (self, *against)
+        self.atlas = None if atlas is None else checked_atlas(atlas, net)
+        self.closed = False
+        self._faults = Faults(net, [*checked], self.atlas, self.memory)
         self._looks: OrderedDict[int, Look] = OrderedDict()
         self._turned = filters_within(self.memory)
         self._lock = threading.RLock()
@@ -83,9 +98,15 @@ class Session:
 
     def describe(self) -> dict[str, Any]:
         """Return what the page needs to know of the network and the images."""
-        net = self.net
+        net, own = self.net, convolutions(self.net)
         layers = [
-            {"name": name, "op": one.op, "shape": one.shape, "field": one.receptive_field}
+            {
+                "name": name,
+                "op": one.op,
+                "shape": one.shape,
+                "field": one.receptive_field,
+                "convolution": own.get(name),
+            }
             for name, one in net.layers.items()
             if len(one.shape) in (1, 3)
         ]
@@ -96,7 +117,11 @@ class Session:
             "layers": layers,
             "networks": [session.net.name for session in self.sessions],
             "images": self.album.titles,
-            "rules": list(RULES),
+            "rules": SIDE_BY_SIDE,
+            "more": [rule for rule in RULES if rule not in SIDE_BY_SIDE],
+            "atlas": []
+            if self.atlas is None
+            else [one["name"] for one in self.atlas.facts["layers"]],
             "answer": None if net.answer is None else net.answer.kind,
             "notes": list(net.notes),
             "patch": max(1, round(min(height, width) / 7)),
@@ -285,6 +310,36 @@ class Session:
         with self._lock:
             found = self.look_at(image).with_units(layer, scale, only)
         return self._said(found, classes)
+
+    def kernel(self, layer: str, channel: int) -> tuple[dict[str, Any], Pixels]:
+        """Return a channel's kernel; see :func:`.channel.kernel`."""
+        return kernel(self.net, layer, channel)
+
+    def patches(self, layer: str, channel: int) -> tuple[dict[str, Any], Pixels]:
+        """Return a channel's strongest patches and their projections.
+
+        Raises:
+            ConvscopeError: if there is no atlas, or it has no such layer or channel.
+
+        """
+        if self.atlas is None:
+            raise ConvscopeError("no atlas was given")
+        return patches(self.atlas, layer, channel)
+
+    def faults(self, layer: str, channel: int) -> dict[str, Any]:
+        """Return what a diagnosis says of a layer. It takes long, and holds up nobody else."""
+        return self._faults.of(layer, channel, self._go_on)
+
+    def trust(self, image: int, layer: str, channel: int) -> dict[str, Any]:
+        """Return what the pictures of a unit depend on. It takes long, and holds up nobody else."""
+        with self._lock:
+            values = self.album[image].values
+        return trust(self.net, values, layer, channel, self.memory, self._go_on)
+
+    def _go_on(self, done: int, total: int) -> None:
+        """Let what takes long end where nobody waits for it any more."""
+        if self.closed:
+            raise ConvscopeError("the page was closed")
 
     def _said(self, found: Reading, classes: Sequence[int]) -> dict[str, Any]:
         values = found.probability if found.probability is not None else found.number

@@ -45,7 +45,7 @@ def kernels_of(net: Network, layer: ScannedLayer) -> Kernels:
     """Return the kernels of a scanned layer."""
     call = _call(net, layer.convolution)
     channels = call.shape[1]
-    rows = _rows(call, channels)
+    rows = channel_kernels(net, layer).flatten(1).numpy()
     norm = _norm_behind(net, layer)
     if norm is None:
         offset = _numbers(call.arguments.get("bias"), 0.0, channels)
@@ -83,13 +83,17 @@ def _call(net: Network, step: int) -> Call:
     return net.graph.steps[step].call
 
 
-def _rows(call: Call, channels: int) -> Doubles:
-    weight = call.arguments["weight"].detach().to("cpu", torch.float64)
-    if len(weight) != channels:  # of a transposed convolution: [inputs, outputs / groups, ...]
+def channel_kernels(net: Network, layer: ScannedLayer) -> Tensor:
+    """Return the weights of a scanned layer, [C, inputs, height, width], float64 on the CPU.
+
+    Of one in groups the inputs are those of a channel's own group.
+    """
+    call = _call(net, layer.convolution)
+    weight = weight_tensor(net, layer)
+    if len(weight) != call.shape[1]:  # of a transposed convolution: [inputs, outputs / groups, ...]
         groups = call.arguments["groups"]
-        weight = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
-    rows: Doubles = weight.flatten(1).numpy()
-    return rows
+        weight = weight.view(groups, -1, *weight.shape[1:]).transpose(1, 2).flatten(0, 1)
+    return weight
 
 
 def _norm_behind(net: Network, layer: ScannedLayer) -> Call | None:

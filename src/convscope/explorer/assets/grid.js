@@ -55,7 +55,7 @@ function tile(number) {
 
 function drawTile(button, grid) {
   const number = Number(button.dataset.channel), { facts } = grid;
-  drawMap(button.firstElementChild, grid, number, 56);
+  drawMap(button.firstElementChild, grid, number, 64);
   button.title = `${facts.names[number]}, peak ${short(facts.peaks[number])}` +
     (facts.relative ? `, ${short(facts.relative[number])} times its typical peak` : "");
   button.setAttribute("aria-label", button.title);

@@ -9,13 +9,14 @@ import { arrange, listenToSide, listenToTools, showTool } from "./sides.js";
 import { $, defaults, here, readAddress, sides } from "./state.js";
 import { drawStrip } from "./strip.js";
 import { fail } from "./tools.js";
-import { listenToChanges } from "./unit.js";
+import { drawRules, listenToChanges } from "./unit.js";
 
 async function show() {
   readAddress();
   arrange();
   drawStrip();
   showTool();
+  drawRules();
   showPatchControls();
   await showImages();
 }

@@ -1,6 +1,7 @@
 // One side or two: two images, or two networks, of which the patch and the unit are one.
 
 import { brushTool } from "./brush.js";
+import { listenToQuestions } from "./channel.js";
 import { patchTool } from "./patch.js";
 import { showImages } from "./picture.js";
 import { $, here, Side, sides, state, writeAddress } from "./state.js";
@@ -23,6 +24,7 @@ export function listenToSide(side) {
   image.addEventListener("pointerup", () => { pressed = false; tool().release(); });
   image.addEventListener("keydown", (event) => tool().key(side, event));
   listenToMap(side);
+  listenToQuestions(side);
   const choose = side.$("choose");
   choose.replaceChildren(...here.networks.map(({ network }, number) => new Option(network, number)));
   choose.addEventListener("change", () => {

@@ -14,7 +14,7 @@ export const here = {
 export const state = {
   image: 0, network: 0, other: null, against: null, layer: "", channel: null, row: null, column: null,
   tool: "patch", patch: 32, fill: "gray", top: null, left: null, sort: "number", watch: "answer",
-  scale: "", only: "",
+  rule: "", scale: "", only: "",
 };
 export const defaults = { ...state };
 const NUMBERS = new Set(

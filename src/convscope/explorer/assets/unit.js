@@ -1,5 +1,6 @@
 // One channel, large: its map, a unit of it brought down by every rule, and how to change it.
 
+import { showChannel } from "./channel.js";
 import { readClean } from "./classes.js";
 import { forgetHeat, moved, showMarks } from "./patch.js";
 import { $, here, sides, state, writeAddress } from "./state.js";
@@ -29,15 +30,16 @@ export async function showUnit() {
 }
 
 async function showUnitOf(side) {
-  const own = { ...state }, { rules } = side.about, box = side.$("rules");
+  const own = { ...state }, box = side.$("rules");
+  const rules = [...side.about.rules, ...(state.rule ? [state.rule] : [])];
   const place = state.row === null ? {} : { row: state.row, column: state.column };
   if (box.children.length !== rules.length) {
     box.replaceChildren(...rules.map((rule) => {
-      const figure = element("figure", {}, element("canvas"), element("figcaption"));
-      figure.dataset.rule = rule;
-      return figure;
+      const canvas = element("canvas", { role: "img", "aria-label": `what drives the unit, by ${rule}` });
+      return element("figure", {}, canvas, element("figcaption"));
     }));
   }
+  rules.forEach((rule, number) => { box.children[number].dataset.rule = rule; });
   drawUnitMap(side);
   // Black is minus the number beneath, mid-grey zero, white plus it.
   // Before a camera the first rule is quick enough, and the others would show a frame long gone.
@@ -59,6 +61,7 @@ async function showUnitOf(side) {
       caption.textContent = `${rule}: ${error.message}`;
     }
   }
+  await showChannel(side);
 }
 
 function showFacts(side, facts) {
@@ -145,6 +148,12 @@ function showChange() {
   $("changed").textContent = parts.length ? `Changed in ${state.layer}: ${parts.join(", ")}` : "";
 }
 
+export function drawRules() {
+  const options = [new Option("none", ""), ...(here.about.more ?? []).map((rule) => new Option(rule))];
+  $("rule").replaceChildren(...options);
+  $("rule").value = state.rule;
+}
+
 // What the heat map may be of.
 function drawWatch() {
   const options = [];
@@ -157,6 +166,11 @@ function drawWatch() {
 }
 
 export function listenToChanges() {
+  $("rule").addEventListener("change", () => {
+    state.rule = $("rule").value;
+    writeAddress(true);
+    showUnit().catch(fail);
+  });
   $("factor").addEventListener("input", () => multiply(Number($("factor").value)));
   $("only").addEventListener("click", () => {
     const own = String(state.channel);

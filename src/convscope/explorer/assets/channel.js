@@ -1,0 +1,86 @@
+// What is known of a channel beyond the image: its kernel, its strongest patches, and on demand its
+// layer's faults and how far its pictures are to be trusted.
+
+import { here, state } from "./state.js";
+import { element, fail, paint, short } from "./tools.js";
+
+const given = (side) => ({ ...side.given, layer: state.layer, channel: state.channel });
+
+export async function showChannel(side) {
+  const own = `${side.network}/${state.layer}/${state.channel}/${state.row}/${state.column}/${side.image}`;
+  if (side.channel !== own) side.$("told").replaceChildren();
+  side.channel = own;
+  if (here.about.ahead || here.live) return;
+  await Promise.all([showKernel(side), showPatches(side)]);
+}
+
+async function showKernel(side) {
+  const figure = side.$("kernel"), [box, caption] = figure.children;
+  figure.hidden = !side.layer.convolution;
+  if (figure.hidden) return;
+  const { facts, bitmap } = await here.ask.picture("kernel", given(side), side.kind("kernel"));
+  const { size: [height, width], inputs, of, limit, convolution } = facts;
+  const names = inputs.length ? inputs : [""];
+  box.replaceChildren(...names.map((name, place) => {
+    const canvas = element("canvas", { role: "img", "aria-label": `kernel of input channel ${name}` });
+    const times = Math.max(1, Math.floor((inputs.length ? 48 : 96) / Math.max(height, width)));
+    Object.assign(canvas, { width: width * times, height: height * times });
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.drawImage(bitmap, place * width, 0, width, height, 0, 0, canvas.width, canvas.height);
+    return element("span", {}, canvas, element("span", { className: "name", textContent: name }));
+  }));
+  const what = inputs.length && of > inputs.length ? `, the ${inputs.length} strongest of ${of} inputs` : "";
+  caption.textContent = `kernel of ${convolution}, ${height} x ${width}${what}; ±${short(limit)}`;
+}
+
+async function showPatches(side) {
+  const figure = side.$("patches"), [{ children: halves }, caption] = figure.children;
+  figure.hidden = !side.about.atlas.includes(side.layer.convolution);
+  if (figure.hidden) return;
+  const asked = { ...given(side), layer: side.layer.convolution };
+  const { facts, bitmap } = await here.ask.picture("patches", asked, side.kind("patches"));
+  const width = bitmap.width / 2;
+  for (const [place, canvas] of [...halves].entries()) {
+    paint(canvas, await createImageBitmap(bitmap, place * width, 0, width, bitmap.height), 180);
+    const what = place ? `projections by ${facts.rule}` : "strongest patches";
+    canvas.setAttribute("aria-label", `${what}: ${facts.titles.join(", ")}`);
+  }
+  caption.textContent = facts.count
+    ? `its strongest in ${facts.images.toLocaleString("en")} images of ${facts.data}, and their projections`
+    : `off in all of ${facts.images.toLocaleString("en")} images of ${facts.data}`;
+}
+
+// What takes seconds, and is then of the channel that was asked about.
+async function tell(side, question, drawn) {
+  const own = side.channel, box = side.$("told");
+  box.replaceChildren(line("Measuring", "quiet"));
+  try {
+    const found = await here.ask.json(question, given(side), side.kind(question));
+    if (own === side.channel) box.replaceChildren(...drawn(found));
+  } catch (error) {
+    if (own === side.channel) box.replaceChildren();
+    fail(error);
+  }
+}
+
+const line = (textContent, className = "") => element("p", { textContent, className });
+
+function trustTable({ changes, rules, note }) {
+  const row = (kind, cells) => element("tr", {}, ...cells.map((textContent, place) => (
+    element(place ? kind : "th", { textContent, scope: place ? "col" : "row" }))));
+  const rows = Object.entries(rules).map(([rule, cells]) => row("td", [rule, ...cells]));
+  return [...(rows.length ? [element("table", {}, row("th", ["", ...changes]), ...rows)] : []), line(note, "quiet")];
+}
+
+const faultLines = ({ faults, elsewhere, note }) => [
+  ...faults.map(({ sentence, own }) => line(own ? `This channel too. ${sentence}` : sentence)),
+  ...(faults.length ? [] : [line("No fault found in this layer.")]),
+  ...(elsewhere.length ? [line(`Faults elsewhere: ${elsewhere.join(", ")}.`)] : []),
+  line(note, "quiet"),
+];
+
+export function listenToQuestions(side) {
+  side.$("ask-trust").addEventListener("click", () => tell(side, "trust", trustTable));
+  side.$("ask-faults").addEventListener("click", () => tell(side, "faults", faultLines));
+}

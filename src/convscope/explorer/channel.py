@@ -1,0 +1,215 @@
+"""What the page says of a channel beyond an image: kernel, patches, faults, how far to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.atlas.atlas import Atlas, scanned_images
+from convscope.display import Display, to_display
+from convscope.errors import ConvscopeError, DataError
+from convscope.methods.diagnose import diagnose
+from convscope.methods.diagnosis.result import Diagnosis
+from convscope.methods.kernels import channel_kernels
+from convscope.methods.project import chosen_rule
+from convscope.methods.sanity import sanity
+from convscope.methods.scanning.units import scanned_layers
+from convscope.network import Network
+from convscope.wording import counted
+
+SIDE_BY_SIDE = ("deconvnet", "guided", "gradient")
+"""The rules that the page shows of every unit."""
+
+KERNELS = 9
+"""Input channels whose kernels are shown: the strongest."""
+
+ACROSS = 3
+"""Patches of an atlas in a row; as many rows of them at most."""
+
+GREY = 128
+SECONDS = 20
+"""How long the checks of one unit, or the slow part of a diagnosis, take at most."""
+
+SEEDS, OTHERS = 2, 5
+"""Random networks, and other units, that a unit is compared with."""
+
+Facts = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+
+def convolutions(net: Network) -> dict[str, str]:
+    """Return the convolution of each layer that one has: itself, or where its units are read."""
+    try:
+        layers = scanned_layers(net)
+    except ConvscopeError:  # there is none
+        return {}
+    return {name: one.name for one in layers for name in (one.name, one.read_at)}
+
+
+def kernel(net: Network, layer: str, channel: int) -> tuple[Facts, np.ndarray[Any, Any]]:
+    """Return a channel's kernel: in colour if it reads three maps, else the strongest of it.
+
+    Those of single input channels lie side by side, on one scale.
+
+    Raises:
+        UnitError: if the layer is no convolution's, or has no such channel.
+
+    """
+    (scanned,) = scanned_layers(net, layer)
+    net.check_units(scanned.step, (channel,))
+    own = channel_kernels(net, scanned)[channel]
+    inputs, height, width = own.shape
+    strongest = own.flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:KERNELS]
+    shown = own[None] if inputs == ACROSS else own[strongest][:, None]
+    scale = Display().scale_of(shown)
+    facts = {
+        "convolution": scanned.name,
+        "size": [height, width],
+        "inputs": [] if inputs == ACROSS else strongest.tolist(),
+        "of": inputs,
+        "limit": scale.limit,
+    }
+    return facts, np.hstack([*to_display(shown, scale)])
+
+
+def trust(
+    net: Network, image: Tensor, layer: str, channel: int, memory: int, progress: Progress
+) -> Facts:
+    """Return how much of a unit's picture stays, rule by rule, when what it claims to show changes.
+
+    Raises:
+        ConvscopeError: if *progress* does.
+
+    """
+    rules = []
+    for rule in SIDE_BY_SIDE:
+        try:
+            chosen_rule(net, rule)
+        except ConvscopeError:  # it means nothing on this network
+            continue
+        rules.append(rule)
+    try:
+        found = sanity(
+            net, image, None, layer, channel, rules=rules, seeds=SEEDS, others=OTHERS,
+            memory=memory, budget=SECONDS, progress=progress,
+        )  # fmt: skip
+    except ConvscopeError as error:
+        return {"changes": [], "rules": {}, "note": str(error)}
+    last = len(found.layers) - 1
+    tests = {"random weights": ("randomised", last), "another unit": ("units", None)}
+    if found.other is not None:
+        tests["other switches"] = ("switches", None)
+    kept = {rule: [found.kept(rule, *test) for test in tests.values()] for rule in rules}
+    note = (
+        f"What stays of the picture when this is changed, beyond what noise keeps: the less, the "
+        f"more it shows. {counted(len(found.seeds), 'random network')}, "
+        f"{counted(len(found.other_units), 'other unit')}"
+    )
+    if found.partial:
+        note += f"; stopped after {SECONDS} seconds"
+    return {
+        "changes": list(tests),
+        "rules": {
+            rule: [f"{one.share:.0%}" if one.word else "noise" if one.known else "" for one in own]
+            for rule, own in kept.items()
+        },
+        "note": note,
+    }
+
+
+class Faults:
+    """What a diagnosis says of each layer; it is made once, when it is first asked for.
+
+    Args:
+        net: the network.
+        images: what it is made from, where there is no atlas; [C, H, W] each.
+        atlas: the folder of one.
+        memory: bytes for the maps.
+
+    """
+
+    def __init__(self, net: Network, images: list[Tensor], atlas: Atlas | None, memory: int):
+        self.net, self.images, self.atlas, self.memory = net, images, atlas, memory
+        self._found: Diagnosis | None = None
+
+    def of(self, layer: str, channel: int, progress: Progress) -> Facts:
+        """Return the faults of a layer, and whether they are those of a channel too."""
+        found = self._diagnosis(progress)
+        name = convolutions(self.net).get(layer, layer)
+        said = [
+            {"sentence": one.sentence, "own": channel in one.channels}
+            for one in found.findings
+            if one.layer in (name, layer)
+        ]
+        elsewhere = sorted({one.layer for one in found.findings} - {name, layer})
+        few = found.images < found.thresholds.images
+        note = f"from {found.images} images of {found.data}" + (
+            ": too few to call a unit dead" if few else ""
+        )
+        return {"faults": said, "elsewhere": elsewhere, "note": note}
+
+    def _diagnosis(self, progress: Progress) -> Diagnosis:
+        if self._found is None:
+            images: Any = self.images
+            scanned = None
+            if self.atlas is not None:
+                scanned, folder = scanned_images(self.atlas.folder)
+                images = scanned if folder is None else folder
+            self._found = diagnose(
+                self.net, images, scanned=scanned, budget=SECONDS, memory=self.memory,
+                progress=progress,
+            )  # fmt: skip
+        return self._found
+
+
+def checked_atlas(atlas: Atlas, net: Network) -> Atlas:
+    """Return an atlas if it is one of a network.
+
+    Raises:
+        DataError: if it is one of another.
+
+    """
+    channels = {one.name: one.shape[0] for one in scanned_layers(net)}
+    own = {one["name"]: one["channels"] for one in atlas.facts["layers"]}
+    if not own.items() <= channels.items():
+        raise DataError(
+            f"{atlas.folder} is an atlas of {atlas.facts['network']}, whose layers are not those "
+            f"of {net.name}"
+        )
+    return atlas
+
+
+def patches(atlas: Atlas, layer: str, channel: int) -> tuple[Facts, np.ndarray[Any, Any]]:
+    """Return a channel's strongest patches, three in a row, and right of them their projections.
+
+    Raises:
+        UnitError: if the atlas has no such layer or channel.
+        DataError: if its files are damaged.
+
+    """
+    unit = atlas.unit(layer, channel)
+    count = min(len(unit.patches), ACROSS**2)
+    facts = {
+        "count": count,
+        "images": unit.images,
+        "data": unit.data,
+        "rule": unit.rule,
+        "titles": list(unit.titles[:count]),
+        "peaks": unit.peak[:count].tolist(),
+    }
+    halves = [_mosaic(tiles[:count]) for tiles in (unit.patches, unit.projections)]
+    return facts, np.hstack(halves)
+
+
+def _mosaic(tiles: Tensor) -> np.ndarray[Any, Any]:
+    """Return tiles [n, H, W, 3] in rows of three."""
+    count, height, width, _ = tiles.shape
+    rows = -(-max(count, 1) // ACROSS)
+    padded = torch.full((rows * ACROSS, height, width, 3), GREY, dtype=torch.uint8)
+    padded[:count] = tiles
+    cells = padded.view(rows, ACROSS, height, width, 3).transpose(1, 2)
+    return cells.reshape(rows * height, ACROSS * width, 3).numpy()

@@ -1,0 +1,198 @@
+"""The channel on the live page: its kernel, its patches in an atlas, its faults, its trust."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from pathlib import Path
+from queue import Queue
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from typer.testing import CliRunner
+
+import convscope as cs
+from browsing import CHROMIUM
+from convscope.atlas.atlas import Atlas
+from convscope.cli import app
+from convscope.display import Display, to_display
+from convscope.errors import DataError
+
+FACTORY = """
+import torch
+from torch import nn
+
+def network():
+    torch.manual_seed(1)
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 12, 3, padding=1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(768, 4),
+    ).eval()
+    with torch.no_grad():
+        module[0].bias[:2] = -100.0
+    return module
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with a network's file, pictures, and their atlas."""
+    folder = tmp_path_factory.mktemp("channel")
+    (folder / "net.py").write_text(FACTORY)
+    (folder / "photos").mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(60):
+        coarse = Image.fromarray(generator.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        coarse.resize((16, 16), Image.Resampling.BICUBIC).save(folder / f"photos/{number:02d}.png")
+    made = ["scan", f"{folder}/net.py:network", f"{folder}/photos", "-o", f"{folder}/atlas"]
+    made += ["--size", "3,16,16"]
+    assert CliRunner().invoke(app, made, catch_exceptions=False).exit_code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def net(home) -> cs.Network:
+    return cs.load(f"{home}/net.py:network", size=(3, 16, 16))
+
+
+@pytest.fixture(scope="module")
+def address(net, home) -> str:
+    ready: Queue[str] = Queue()
+    given = {"atlas": home / "atlas", "port": 0, "browser": False, "ready": ready.put}
+    picture = home / "photos/00.png"
+    threading.Thread(target=lambda: cs.explore(net, picture, **given), daemon=True).start()
+    return ready.get(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    with httpx.Client(base_url=address.partition("?")[0], timeout=60) as opened:
+        assert opened.get(address).status_code == 303
+        yield opened
+
+
+def picture(client, question: str, **given: object) -> tuple[dict, np.ndarray]:
+    answer = client.get(question, params=given)
+    assert answer.status_code == 200, answer.text
+    length = int.from_bytes(answer.content[:4], "big")
+    png = Image.open(io.BytesIO(answer.content[4 + length :]))
+    return json.loads(answer.content[4 : 4 + length]), np.asarray(png)
+
+
+def test_a_first_kernel_is_shown_in_the_colours_it_reads(client, net):
+    weight = net.module[0].weight[4:5].double()
+    for layer in ("0", "1"):  # by the convolution, and by where its units are read
+        facts, shown = picture(client, "kernel", layer=layer, channel=4)
+        assert (shown == to_display(weight, Display().scale_of(weight))[0]).all()
+        assert facts["limit"] == pytest.approx(weight.abs().max().item())
+        assert (facts["convolution"], facts["size"], facts["of"]) == ("0", [3, 3], 3)
+
+
+def test_a_deeper_kernel_is_shown_by_its_strongest_inputs(client, home, tmp_path):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 20, 1), nn.ReLU(), nn.Conv2d(20, 4, 3, padding=1)).eval()
+    weight = module[2].weight[1].double()
+    order = weight.flatten(1).norm(dim=1).argsort(descending=True)[:9]
+    own = cs.Network(module, torch.zeros(1, 3, 16, 16))
+    ready: Queue[str] = Queue()
+    given = {"port": 0, "browser": False, "ready": ready.put}
+    image = torch.rand(1, 3, 16, 16)
+    threading.Thread(target=lambda: cs.explore(own, image, **given), daemon=True).start()
+    address = ready.get(timeout=60)
+    with httpx.Client(base_url=address.partition("?")[0], timeout=60) as opened:
+        opened.get(address)
+        facts, shown = picture(opened, "kernel", layer="2", channel=1)
+        no_atlas = opened.get("patches", params={"layer": "2", "channel": 1})
+    assert facts["inputs"] == order.tolist()
+    scale = Display().scale_of(weight[order][:, None])
+    expected = np.hstack([*to_display(weight[order][:, None], scale)])
+    assert (shown == expected).all()
+    assert "no atlas was given" in no_atlas.json()["error"]
+
+
+def test_patches_are_those_of_the_atlas(client, home):
+    unit = Atlas(home / "atlas").unit("3", 7)
+    facts, shown = picture(client, "patches", layer="3", channel=7)
+    assert facts["count"] == 9
+    assert facts["titles"] == list(unit.titles)
+    height, width = unit.patches.shape[1:3]
+    for rank in range(9):
+        row, column = divmod(rank, 3)
+        for half, tiles in enumerate((unit.patches, unit.projections)):
+            top, left = row * height, (3 * half + column) * width
+            cut = shown[top : top + height, left : left + width]
+            assert (cut == tiles[rank].numpy()).all()
+
+
+def test_an_atlas_of_another_network_is_refused(home):
+    with pytest.raises(DataError, match="is an atlas of"):
+        cs.explore(cs.load("base"), home / "photos/00.png", atlas=home / "atlas", port=0)
+
+
+def test_faults_are_those_of_the_diagnosis(client, net, home):
+    expected = cs.diagnose(net, home / "photos")
+    own = [one for one in expected.findings if one.layer == "0"]
+    assert any(one.kind == "dead units" and one.channels == (0, 1) for one in own)
+    for channel, is_own in ((1, True), (5, False)):
+        said = client.get("faults", params={"layer": "1", "channel": channel}).json()
+        assert [one["sentence"] for one in said["faults"]] == [one.sentence for one in own]
+        assert {one["own"] for one in said["faults"]} >= {is_own}
+        assert said["note"] == "from 60 images of photos"
+
+
+def test_trust_is_what_the_sanity_check_says(client, net, home):
+    image = home / "photos/00.png"
+    found = cs.sanity(net, image, layer="4", channel=7, seeds=2, others=5)
+    said = client.get("trust", params={"image": 0, "layer": "4", "channel": 7}).json()
+    assert said["changes"] == ["random weights", "another unit", "other switches"]
+    for rule in ("deconvnet", "guided", "gradient"):
+        tests = [("randomised", len(found.layers) - 1), ("units", None), ("switches", None)]
+        kept = [found.kept(rule, *test) for test in tests]
+        assert all(one.known for one in kept)
+        assert said["rules"][rule] == [f"{one.share:.0%}" if one.word else "noise" for one in kept]
+
+
+def test_what_cannot_be_checked_says_why(client):
+    for given in ({"layer": "x", "channel": 0}, {"layer": "2", "channel": 0}):
+        assert client.get("kernel", params=given).status_code == 400
+    said = client.get("trust", params={"image": 0, "layer": "4", "channel": 99}).json()
+    assert (said["rules"], "99" in said["note"]) == ({}, True)
+
+
+@pytest.mark.parametrize(("width", "colours"), [(1280, "light"), (390, "dark")])
+def test_the_page_shows_them(address, width, colours):
+    playwright = pytest.importorskip("playwright.sync_api")
+    complaints = []
+    with playwright.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colours)
+        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{address}#layer=1&channel=1")
+        page.wait_for_selector("body[data-ready]")
+        page.wait_for_selector("#kernel:not([hidden])")
+        assert "kernel of 0, 3 x 3" in page.text_content("#kernel figcaption")
+        assert "off in all of 60 images" in page.text_content("#patches figcaption")
+        page.click("#ask-faults")
+        page.get_by_text("This channel too. 0: dead units.").wait_for()
+        page.click("#grid [data-channel='5']")
+        page.get_by_text("This channel too").wait_for(state="detached")
+        page.wait_for_function(
+            "() => document.querySelector('#patches figcaption').textContent.includes('strongest')"
+        )
+        page.click("#ask-trust")
+        page.wait_for_selector("#told table")
+        assert page.locator("#told tr").count() == 4
+        page.select_option("#rule", "epsilon")
+        page.wait_for_selector("#rules figure:nth-child(4)[data-rule=epsilon]")
+        page.click("#strip [data-layer='2']")
+        page.click("#grid [data-channel='1']")
+        page.wait_for_function("() => document.querySelector('#kernel').hidden")
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        browser.close()
+    assert complaints == []
