@@ -27,6 +27,7 @@ WITHOUT_A_CALL = {
     "data": "fetches CIFAR-10 for `train`, `evolve` and `study`",
     "layers": "prints what `net.layers` holds",
     "plate": "draws channels of an atlas that `scan` wrote",
+    "rules": "lists `convscope.methods.attribution.METHODS`",
     "unit": "draws one channel of an atlas that `scan` wrote",
 }
 NETWORK = {name for name in NamedNetwork.__dataclass_fields__ if name != "notes"}
@@ -40,6 +41,9 @@ PYTHON_ONLY = {
     "progress": "the command line has a bar",
 }
 EXCEPTIONS: dict[str, dict[str, str]] = {
+    "attribute": {
+        "titles": "the file's name stands on pictures",
+    },
     "checkerboard": {
         "titles": "the file's name stands on pictures",
     },

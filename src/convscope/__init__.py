@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from convscope.explorer.explore import explore
     from convscope.images import Preprocess
     from convscope.loading import load
+    from convscope.methods.attribute import attribute
+    from convscope.methods.attribution import Attribution
     from convscope.methods.checkerboard import checkerboard
     from convscope.methods.compare import compare
     from convscope.methods.compare_matching import LayerMatch
@@ -91,6 +93,7 @@ __all__ = [
     "Architecture",
     "Atlas",
     "AtlasUnit",
+    "Attribution",
     "Augmentation",
     "Checkerboard",
     "Comparison",
@@ -150,6 +153,7 @@ __all__ = [
     "VariantResult",
     "Visualization",
     "__version__",
+    "attribute",
     "checkerboard",
     "compare",
     "correspondence",
@@ -185,6 +189,8 @@ _HOMES = {
     "convscope.explorer.explore": "explore",
     "convscope.images": "Preprocess",
     "convscope.loading": "load",
+    "convscope.methods.attribute": "attribute",
+    "convscope.methods.attribution": "Attribution",
     "convscope.methods.checkerboard": "checkerboard",
     "convscope.methods.compare": "compare",
     "convscope.methods.compare_matching": "LayerMatch",

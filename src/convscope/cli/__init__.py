@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from convscope import __version__
+from convscope.cli.attribute import attribute
 from convscope.cli.checkerboard import checkerboard
 from convscope.cli.compare import compare
 from convscope.cli.console import answered
@@ -24,6 +25,7 @@ from convscope.cli.occlude import occlude
 from convscope.cli.plate import plate
 from convscope.cli.project import project
 from convscope.cli.report import report
+from convscope.cli.rules import rules
 from convscope.cli.sanity import sanity
 from convscope.cli.scan import scan
 from convscope.cli.study import study
@@ -39,8 +41,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    *(demo, explore, report, compare, draw, layers, project, occlude, scan, unit, plate, visualize),
-    *(checkerboard, diagnose, sanity, invariance, correspondence),
+    *(demo, explore, report, compare, draw, layers, rules, project, attribute, occlude),
+    *(scan, unit, plate, visualize, checkerboard, diagnose, sanity, invariance, correspondence),
     *(data, train, evolve, study),
 )
 for command in COMMANDS:

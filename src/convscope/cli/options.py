@@ -22,9 +22,16 @@ Output = Annotated[
         help="A figure (.png, .svg, .pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).",
     ),
 ]
+Scale = Annotated[
+    str, typer.Option(help="tile: each picture on its own scale; shared: all on one.")
+]
+Colour = Annotated[str, typer.Option(help="Of the projections: signed, luminance or normalised.")]
+Contrast = Annotated[
+    str, typer.Option(help="linear; root: the square root, which shows what is faint.")
+]
 Rule = Annotated[
     str,
-    typer.Option(help="How the signal comes down: deconvnet, guided, gradient, epsilon-plus, ..."),
+    typer.Option(help="How the signal comes down, as `convscope rules` lists."),
 ]
 Rank = Annotated[
     str | None,

@@ -9,11 +9,14 @@ from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
     AsJson,
     Caption,
+    Colour,
+    Contrast,
     Memory,
     Output,
     Rank,
     Reference,
     Rule,
+    Scale,
     Width,
 )
 from convscope.cli.printing import finish, progress_bar
@@ -39,15 +42,9 @@ def project(
     top: Annotated[
         int | None, typer.Option(help="How many of the strongest channels, where none is named.")
     ] = None,
-    scale: Annotated[
-        str, typer.Option(help="tile: each picture on its own scale; shared: all on one.")
-    ] = "tile",
-    colour: Annotated[
-        str, typer.Option(help="Of the projections: signed, luminance or normalised.")
-    ] = "signed",
-    contrast: Annotated[
-        str, typer.Option(help="linear; root: the square root, which shows what is faint.")
-    ] = "linear",
+    scale: Scale = "tile",
+    colour: Colour = "signed",
+    contrast: Contrast = "linear",
     memory: Memory = "1GB",
     width: Width = "text",
     caption: Caption = "short",

@@ -28,7 +28,6 @@ from convscope.figures.style import Style
 from convscope.figures.tile import Tile, fitted, proof_dots
 from convscope.methods import ranking
 from convscope.methods.projection import Projection
-from convscope.network.rules import RULES
 
 # Everything is placed in inches, so that no text meets another whatever the number of tiles.
 GAP = 0.09
@@ -280,12 +279,12 @@ def _foot(p: Projection, n: int, k: int, tile: Tile) -> tuple[str, str]:
         shown = "nothing arrives" if peak > 0 else "not active"
     relative = p.relative[n, k].item()
     times = "" if isnan(relative) else f" ({relative:.{1 if relative < 10 else 0}f}×)"
-    return f"peak {number(peak)}{times}", shown
+    return f"{p.measure} {number(peak)}{times}", shown
 
 
 def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str]:
     """Return the short caption, and what else must be known to read the figure."""
-    rule = RULES[p.rule]
+    rule = p.how
     share, quantile = max(tile.scale.clipped for tile in tiles), tiles[0].scale.quantile
     part = "the strongest activation" if p.select == "peak" else "the whole feature map"
     shown = "Above, the patch of the receptive field; below, the projection cropped to it."

@@ -64,6 +64,13 @@ class Projection(Result):
 
     figure: ClassVar[str] = "project"
     tabular: ClassVar[bool] = True
+    measure: ClassVar[str] = "peak"
+    """What the activation is called."""
+
+    @property
+    def how(self) -> Any:
+        """The rule, with its name, its source, what it shows and what it keeps to."""
+        return rule_named(self.rule)
 
     @property
     def layer(self) -> str:

@@ -35,14 +35,23 @@ from convscope.network.ops import (
     Window,
 )
 from convscope.network.ops.arrangement import Arrangement, Concatenation
-from convscope.network.ops.base import Signals, with_arguments
+from convscope.network.ops.base import (
+    LinearOperation,
+    Signals,
+    vector_jacobian_product,
+    with_arguments,
+)
 from convscope.network.ops.pointwise import Add, FullyConnected, Norm, Pointwise
 from convscope.network.ops.pooling import Interpolation, Mean, Resize
 from convscope.network.rules import EPSILON, Part, Rule, Sharing, Term, negative
+from convscope.network.visit import walk_up
 
 aten = torch.ops.aten
 STABILISER = 1e-6
 """What a denominator is moved away from zero by: the usual value."""
+
+ALIKE = 1e-10
+"""Inputs this close to the reference's have no slope between them, as in captum."""
 
 GATES = {"sigmoid", "hardsigmoid", "tanh", "softmax", "_softmax"}
 SPREADING = {"expand", "repeat"}
@@ -59,6 +68,8 @@ def sharing_graph(graph: Graph, rule: Rule, keep: Collection[int]) -> Graph:
         keep: the steps whose outputs are looked at, which are not merged with what follows.
 
     """
+    if rule.secant:
+        return _secant_graph(graph, rule)
     if rule.composite is None:
         return graph
     norms = {
@@ -232,6 +243,88 @@ class Shared(HandedOn):
                         earlier = found[place]
                         found[place] = share if earlier is None else earlier + share
         return tuple(found)
+
+
+class Secant(HandedOn):
+    """A function, value by value, with the slope from a reference in place of its derivative.
+
+    Args:
+        own: the operation.
+        before: its input for the reference.
+        after: its output for that.
+
+    """
+
+    outputs_saved = 1
+
+    def __init__(self, own: Operation, before: Tensor, after: Tensor) -> None:
+        super().__init__(own, ())
+        self.before, self.after = before, after
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call* and keep the slope; where the reference is alike, the derivative."""
+        output, away = call.run(inputs, batch), inputs[0] - self.before
+        (derivative,) = vector_jacobian_product(call, torch.ones_like(output), inputs)
+        assert derivative is not None
+        return output, (torch.where(away.abs() < ALIKE, derivative, (output - self.after) / away),)
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return the signal times the slope."""
+        return (signal * saved[0],)
+
+
+class SecantPool(Secant):
+    """Max pooling, which shares the change of each maximum between the two places it was at."""
+
+    def has_windows(self, call: Call, axes: Any) -> bool:
+        """Return False: the reference's maxima are of whole maps."""
+        return False
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Pool, and keep both switches and how far the inputs and the maxima are apart."""
+        output, switches = self.own.remember(call, inputs, batch, rule)
+        _, others = self.own.remember(call, [self.before], 1, rule)
+        higher = output.maximum(self.after)
+        return output, (
+            *switches, *(other.expand_as(output) for other in others),
+            higher - self.after, output - higher, inputs[0] - self.before,
+        )  # fmt: skip
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return what each input's share is worth for each unit that it changed by."""
+        switches, others, risen, fallen, away = saved
+        (own,) = self.own.reverse(call, signal * risen, (switches,), rule)
+        (other,) = self.own.reverse(call, signal * fallen, (others,), rule)
+        (plain,) = self.own.reverse(call, signal, (switches,), rule)
+        assert own is not None
+        assert other is not None
+        assert plain is not None
+        return (torch.where(away.abs() < ALIKE, plain, (own + other) / away),)
+
+
+def _secant_graph(graph: Graph, rule: Rule) -> Graph:
+    """Return *graph* with slopes from the rule's reference at functions and max pools."""
+    steps, maps = list(graph.steps), dict[int, Tensor]()
+    assert rule.reference is not None
+    walk_up(
+        rule.reference, range(1, len(steps)), lambda index: steps[index].inputs,
+        lambda index, inputs: steps[index].call.run(inputs, 1), maps.__setitem__,
+    )  # fmt: skip
+    maps[0] = rule.reference
+    for index, step in enumerate(graph.steps):
+        kind: Any = None
+        if isinstance(step.operation, MaxPool):
+            kind = SecantPool
+        elif isinstance(step.operation, Pointwise) and len(step.inputs) == 1:
+            kind = None if isinstance(step.operation, LinearOperation | BatchNorm | Add) else Secant
+        if kind is not None:
+            entry = kind(step.operation, maps[step.inputs[0]], maps[index])
+            steps[index] = replace(step, operation=cast(Operation, entry))
+    return replace(graph, steps=tuple(steps))
 
 
 def _weights(call: Call) -> tuple[str, ...]:

@@ -145,6 +145,8 @@ class Rule:
             that shares relevance hands it on in any case.
         needs_derivative: whether the rectifier's derivative must be remembered on the way up.
         needs_rectifier: whether the rule means nothing on a network without rectifiers.
+        secant: whether a function's derivative is taken over the way from a reference.
+        reference: the image, [1, C, H, W], that a secant starts from.
         composite: how layers share relevance; None for a rule that differs at rectifiers only.
         bounds: the lowest and highest input there can be, [1, C, 1, 1] each, where known.
 
@@ -157,6 +159,8 @@ class Rule:
     needs_derivative: bool = False
     needs_rectifier: bool = False
     composite: Composite | None = None
+    secant: bool = False
+    reference: Tensor | None = None
     bounds: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -189,6 +193,10 @@ def _gradient(signal: Tensor, derivative: Tensor | None) -> Tensor:
     return signal
 
 
+DEEPLIFT = Rule(
+    "deeplift", "Shrikumar et al. 2017, arXiv 1704.02685, sec. 3.5.2 (rescale)",
+    "adds up to the score less that of the baseline", _gradient, True, secant=True,
+)  # fmt: skip
 MONTAVON = "Montavon et al. 2019, doi 10.1007/978-3-030-28954-6_10"
 KOHLBRENNER = "Kohlbrenner et al. 2020, arXiv 1910.09840"
 SUM = "adds up to the activation"

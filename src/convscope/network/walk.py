@@ -140,8 +140,9 @@ def descend(
     rule: Rule,
     limit: int,
     channels: Tensor | None = None,
+    stop: int = 0,
 ) -> Tensor:
-    """Bring a signal at a layer down to the images.
+    """Bring a signal at a layer down to the images, or to a layer on the way.
 
     Args:
         ascent: the walk up, with the same rule.
@@ -152,15 +153,19 @@ def descend(
         limit: bytes that one signal tensor may take; a larger batch goes on in halves.
         channels: [B], int64, if each signal has one channel and is zero elsewhere: the first
             convolution then costs one channel's share.
+        stop: the step at whose output the signal is wanted; 0 for the images.
 
     Returns:
-        [B, C, H, W], the signal at the images.
+        [B, ...], the signal there: zero where none arrives.
 
     """
     graph = ascent.graph
-    steps = [start, *reversed([i for i in graph.needed_for([start]) if i != start])]
+    turned = graph.steps[stop] if stop in graph.shown.values() else None  # which nothing reads
+    target = stop if turned is None else turned.inputs[0]
+    steps = [start, *reversed([i for i in graph.needed_for([start]) if target < i < start])]
     batch = _Batch({start: signal}, owners, channels)
-    return _Descent(graph, ascent, steps, rule, limit).walk(batch, 0)
+    found = _Descent(graph, ascent, steps, rule, limit, target).walk(batch, 0)
+    return found if turned is None else turned.call.run([found], len(owners))
 
 
 @dataclass
@@ -199,6 +204,7 @@ class _Descent:
     steps: list[int]
     rule: Rule
     limit: int
+    stop: int
 
     @torch.no_grad()
     def walk(self, batch: _Batch, position: int) -> Tensor:
@@ -206,16 +212,17 @@ class _Descent:
         first = next(iter(batch.pending.values()))
         for place in range(position, len(self.steps)):
             index = self.steps[place]
-            if index not in batch.pending:
+            if index not in batch.pending or index == self.stop:
                 continue
             if len(batch.owners) > 1 and self._too_large(index, batch):
                 # The maps grow on the way down: a batch that filled the memory well near the top is
                 # too large further down, so each half goes on alone.
                 return torch.cat([self.walk(half, place) for half in batch.halves()])
             self._reverse(index, batch)
-        if 0 in batch.pending:
-            return batch.pending[0]
-        return first.new_zeros(len(batch.owners), *self.graph.steps[0].shape[1:])
+        if self.stop in batch.pending:
+            return batch.pending[self.stop]
+        rows, *shape = self.graph.steps[self.stop].shape
+        return first.new_zeros(len(batch.owners) * rows, *shape)
 
     def _too_large(self, index: int, batch: _Batch) -> bool:
         step = self.graph.steps[index]

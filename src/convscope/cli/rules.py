@@ -1,0 +1,25 @@
+"""``convscope rules``: how signals come down, and what scores are attributed by."""
+
+from convscope.cli.options import AsJson
+from convscope.cli.printing import print_json, print_line
+
+
+def rules(as_json: AsJson = False) -> None:
+    """List the rules of `project` and the methods of `attribute`: source, what each keeps to."""
+    from convscope.methods.attribution import METHODS
+    from convscope.network.rules import RULES
+
+    rows = [
+        {"name": name, "command": "project, attribute" if name in RULES else "attribute",
+         "shows": method.shows, "promise": method.promise, "source": method.source}
+        for name, method in sorted(METHODS.items(), key=lambda item: item[0] not in RULES)
+    ]  # fmt: skip
+    if as_json:
+        print_json(rows)
+        return
+    for title, of in (("project and attribute", True), ("attribute alone", False)):
+        print_line(f"{title}:")
+        for row in rows:
+            if (row["name"] in RULES) == of:
+                print_line(f"  {row['name']:<27}{row['promise']}")
+                print_line(f"  {'':<27}{row['source']}")

@@ -1,0 +1,216 @@
+"""Attribution: against captum, against torch's own derivatives on paper, and what it promises."""
+
+import copy
+
+import captum.attr
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.errors import ConvscopeError, RuleError, UnitError
+from convscope.methods.attribution import CAMS, METHODS
+
+SHAPE = (3, 16, 16)
+NOISY = pytest.mark.filterwarnings("ignore::UserWarning")  # captum tells of its hooks
+
+
+def plain(pool: nn.Module | None = None) -> nn.Sequential:
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), pool or nn.AvgPool2d(2), nn.Conv2d(8, 12, 3),
+        nn.ReLU(), nn.Conv2d(12, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 10), nn.ReLU(),
+        nn.Linear(10, 4),
+    ).double().eval()  # fmt: skip
+
+
+class Written(nn.Module):
+    """The same ReLU in two places, a skip, a channels-last layer: what hooks do not see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.mix, self.head = nn.Linear(6, 5), nn.Linear(5, 4)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x))
+        return F.relu(x + F.relu(self.second(F.max_pool2d(x, 3, 1, 1))))
+
+    def ending(self, maps: Tensor) -> Tensor:
+        return self.head(self.mix(maps.permute(0, 2, 3, 1)).mean((1, 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ending(self.features(x))
+
+
+def images(seed: int = 0) -> Tensor:
+    return torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def close(found: Tensor, expected: Tensor) -> bool:
+    return bool((found - expected).abs().max() <= 1e-8 * expected.abs().max())
+
+
+@NOISY
+def test_integrated_gradients_as_captum_has_them():
+    module, baseline = plain(), images(5)[:1]
+    net = cs.Network(module, (1, *SHAPE))
+    found = cs.attribute(
+        net, images(), 2, method="integrated-gradients", baseline=baseline, steps=20, memory="1MB"
+    )
+    expected = captum.attr.IntegratedGradients(module).attribute(
+        images().requires_grad_(), baseline, target=2, n_steps=20
+    )
+    assert close(found.pixels[:, 0], expected)
+    assert (found.missing.abs() < 0.1 * found.expected.abs()).all()
+
+
+@NOISY
+def test_deeplift_as_captum_has_it():
+    module, baseline = plain(), images(5)[:1]
+    net = cs.Network(module, (1, *SHAPE))
+    found = cs.attribute(net, images(), 2, method="deeplift", baseline=baseline)
+    lifted = captum.attr.DeepLift(copy.deepcopy(module))
+    expected = lifted.attribute(images().requires_grad_(), baseline.expand(2, *SHAPE), target=2)
+    assert close(found.pixels[:, 0], expected)
+
+
+@pytest.mark.parametrize("module", [plain(nn.MaxPool2d(3, 2, 1)), Written().double().eval()])
+def test_deeplift_adds_up_to_the_change_of_the_score(module):
+    # With max pools captum 0.9 does not, though its formula for them is the one used here.
+    net = cs.Network(module, (1, *SHAPE))
+    found = cs.attribute(net, images(), [0, 3], method="deeplift", baseline=images(5)[:1])
+    with torch.no_grad():
+        change = module(images()) - module(images(5)[:1])
+    torch.testing.assert_close(found.pixels.sum((2, 3, 4)), change[:, [0, 3]], rtol=1e-10, atol=0)
+    torch.testing.assert_close(found.expected, change[:, [0, 3]])
+
+
+@NOISY
+@pytest.mark.parametrize("layer", ["2", "4", "6"])
+def test_guided_grad_cam_as_captum_has_it(layer):
+    module = plain()
+    net = cs.Network(module, (1, *SHAPE))
+    found = cs.attribute(net, images(), 1, method="guided-grad-cam", layer=layer)
+    guided = captum.attr.GuidedGradCam(module, module[int(layer)])
+    expected = guided.attribute(images().requires_grad_(), target=1, interpolate_mode="bilinear")
+    assert close(found.pixels[:, 0], expected)
+
+
+def on_paper(method: str, values: Tensor, slopes: Tensor) -> Tensor:
+    """Return a class activation map, [h, w], channel by channel."""
+    total = torch.zeros_like(values[0])
+    for a, g in zip(values, slopes, strict=True):
+        if method == "grad-cam":
+            total += g.mean() * a
+        elif method == "hires-cam":
+            total += g * a
+        elif method == "layer-cam":
+            total += g.relu() * a
+        else:
+            share = g**2 / (2 * g**2 + a.sum() * g**3 + 1e-6)
+            total += (share * g.relu()).sum() * a
+    return total.relu()
+
+
+@pytest.mark.parametrize("method", [name for name in CAMS if name != "guided-grad-cam"])
+def test_class_activation_maps_of_a_network_as_written(method):
+    module = Written().double().eval()
+    net = cs.Network(module, (1, *SHAPE))
+    layer = next(name for name in net.layers if name.endswith("relu@2"))
+    found = cs.attribute(net, images(), [0, 2], method=method, layer=layer)
+    for n, image in enumerate(images()):
+        for k, number in enumerate((0, 2)):
+            maps = module.features(image[None]).detach().requires_grad_()
+            (slopes,) = torch.autograd.grad(module.ending(maps)[0, number], maps)
+            expected = on_paper(method, maps.detach()[0], slopes[0])
+            torch.testing.assert_close(found.maps[n, k], expected, rtol=1e-9, atol=1e-12)
+    assert found.pixels.shape == (2, 2, 1, *SHAPE[1:])
+    assert found.layers == (layer,) * 2
+
+
+def test_a_layer_whose_channels_come_last():
+    module = Written().double().eval()
+    net = cs.Network(module, (1, *SHAPE))
+    found = cs.attribute(net, images(), 1, method="hires-cam", layer="mix")
+    mixed = module.mix(module.features(images()).permute(0, 2, 3, 1)).detach().requires_grad_()
+    (slopes,) = torch.autograd.grad(module.head(mixed.mean((1, 2)))[:, 1].sum(), mixed)
+    torch.testing.assert_close(found.maps[:, 0], (mixed * slopes).sum(3).relu().detach())
+
+
+def test_smoothgrad_is_the_mean_derivative_in_noise():
+    module = Written().double().eval()
+    net = cs.Network(module, (1, *SHAPE))
+    still = cs.attribute(net, images(), 1, method="smoothgrad", noise=0.0, steps=3)
+    inputs = images().requires_grad_()
+    (slopes,) = torch.autograd.grad(module(inputs)[:, 1].sum(), inputs)
+    torch.testing.assert_close(still.pixels[:, 0], slopes)
+    one = cs.attribute(net, images(), 1, method="smoothgrad", seed=4, steps=5)
+    same = cs.attribute(net, images(), 1, method="smoothgrad", seed=4, steps=5, memory="1MB")
+    torch.testing.assert_close(one.pixels, same.pixels)
+
+
+def test_expected_gradients_add_up_on_average():
+    net = cs.Network(Written().double().eval(), (1, *SHAPE))
+    few, many = (
+        cs.attribute(net, images()[:1], 1, method="expected-gradients", baseline=images(5),
+                     steps=steps).missing.abs().item()
+        for steps in (10, 2000)
+    )  # fmt: skip
+    assert many < few / 4
+
+
+@pytest.mark.parametrize("rule", ["gradient", "epsilon-plus"])
+def test_a_rule_brings_the_score_itself_down(rule):
+    module = plain()
+    net = cs.Network(module, (1, *SHAPE))
+    found = cs.attribute(net, images(), [1, 2], method=rule)
+    projected = cs.project(net, images(), "10", [1, 2], rule=rule)
+    signal = projected.activation if rule == "gradient" else torch.ones(2, 2)
+    torch.testing.assert_close(
+        found.pixels * signal[..., None, None, None], projected.pixels, rtol=1e-9, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "integrated-gradients", "epsilon-plus"])
+def test_it_is_a_result(tmp_path, method):
+    net = cs.Network(plain(), (1, *SHAPE), classes=["cat", "dog", "bird", "car"])
+    found = cs.attribute(net, images(), ["dog", "car"], method=method, steps=3)
+    assert found.channels.tolist() == [[1, 3]] * 2
+    assert found.names == (("1 dog", "3 car"),) * 2
+    assert len(repr(found)) < 1_000
+    assert [row["name"] for row in found.table()] == ["1 dog", "3 car"] * 2
+    found.save(tmp_path / "a.png")
+    found.save(tmp_path / "a.safetensors")
+    again = cs.Attribution.load(tmp_path / "a.safetensors")
+    assert torch.equal(again.pixels, found.pixels)
+    assert (again.maps is None) == (method not in CAMS)
+    text = "".join(t.get_text() for t in found.plot().texts)
+    assert method in text
+    assert "score" in text
+
+
+def test_the_most_probable_class_by_default():
+    module = plain()
+    net = cs.Network(module, (1, *SHAPE))
+    found = cs.attribute(net, images())
+    with torch.no_grad():
+        assert found.channels[:, 0].tolist() == module(images()).argmax(1).tolist()
+
+
+def test_what_makes_no_sense_is_refused():
+    net = cs.Network(plain(), (1, *SHAPE))
+    with pytest.raises(RuleError, match="did you mean 'grad-cam'"):
+        cs.attribute(net, images(), method="gradcam")
+    with pytest.raises(UnitError, match="leave the layer out"):
+        cs.attribute(net, images(), method="epsilon", layer="4")
+    with pytest.raises(ConvscopeError, match="needs baselines"):
+        cs.attribute(net, images(), method="expected-gradients")
+    with pytest.raises(UnitError, match="not one number"):
+        cs.attribute(cs.Network(nn.Conv2d(3, 2, 3), (1, *SHAPE)), torch.rand(1, *SHAPE))
+
+
+def test_every_method_says_its_source_and_promise():
+    assert all(method.source and method.promise and method.shows for method in METHODS.values())
