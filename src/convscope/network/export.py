@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from convscope.network.advice import why_not
 from convscope.network.inputs import Inputs
-from convscope.network.shield import without_autocast
+from convscope.network.shield import default_device, without_autocast
 
 TRACING = threading.RLock()
 """Held while torch traces: it keeps what it does in variables that all threads share."""
@@ -62,7 +62,7 @@ def undisturbed() -> Iterator[None]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(without_autocast())
-        if torch.get_default_device().type != "cpu":
+        if default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
 
