@@ -509,7 +509,9 @@ def test_a_program_of_any_image_size_or_two_inputs(tmp_path):
 
     images = torch.rand(2, 3, 9, 8)
     free = torch.export.export(
-        nn.Conv2d(3, 4, 3), (images,), dynamic_shapes=({2: torch.export.Dim("height", min=4, max=64)},)
+        nn.Conv2d(3, 4, 3),
+        (images,),
+        dynamic_shapes=({2: torch.export.Dim("height", min=4, max=64)},),
     )
     torch.export.save(free, tmp_path / "free.pt2")
     refused(tmp_path / "free.pt2", "images of any size")

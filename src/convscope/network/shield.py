@@ -18,7 +18,7 @@ Found = TypeVar("Found")
 
 
 def default_device() -> torch.device:
-    """Return where torch makes tensors; its own word for it fails in 2.9 once the device is unset."""
+    """Return where torch makes tensors; it cannot say so itself in 2.9 once that was unset."""
     return torch.empty(0).device
 
 
