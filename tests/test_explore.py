@@ -144,7 +144,9 @@ def test_the_maps_on_the_page_are_those_of_the_network(served, net, pictures):
         ({"Cookie": "convscope=guess"}, 403),
     ],
 )
-@pytest.mark.parametrize("path", ["", "state", "assets/explore.js", "maps?image=0&layer=x"])
+@pytest.mark.parametrize(
+    "path", ["", "state", "events", "assets/explore.js", "maps?image=0&layer=x"]
+)
 def test_strangers_are_refused(served, headers, status, path):
     if "Cookie" not in headers:
         token = served.client.cookies["convscope"]
@@ -257,6 +259,7 @@ PATHS = ["../../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "/etc/passwd", "C:\
 def test_no_parameter_is_a_path(served, path):
     for query in (
         {"layer": path}, {"image": path}, {"channel": path}, {"rule": path}, {"row": path},
+        {"checkpoint": path},
     ):  # fmt: skip
         given = {"image": 0, "layer": LAYER, "channel": 0, **query}
         answer = served.client.get("unit", params=given)

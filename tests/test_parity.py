@@ -113,6 +113,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "--seed": "in `config`",
         "--batch_norm": "in `config`",
         "--padding": "in `config`",
+        "--explore": "`cs.explore(run)`, in a process of its own",
         "test": "in the folder --data",
     },
 }

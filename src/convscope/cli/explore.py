@@ -50,9 +50,12 @@ def explore(
     from convscope.images import decode_image
     from convscope.methods.budget import parse_bytes
     from convscope.samples import SAMPLES
+    from convscope.study.network import is_run
+    from convscope.study.run import Run
 
     parse_bytes(memory)
-    net = network.load()
+    run = is_run(network.model) and network == NamedNetwork(network.model)
+    net = Run.load(network.model) if run else network.load()
     others = [replace(network, model=model, weights="default").load() for model in against or ()]
     atlas = next((own for own in images or () if own.is_dir()), None)
     images = [own for own in images or () if own != atlas]

@@ -1,6 +1,10 @@
 """``convscope train``: train a network of the study on CIFAR-10."""
 
+import os
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +15,7 @@ from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, print_line
 
 if TYPE_CHECKING:
+    from convscope.study.run import Run
     from convscope.study.trainer import TrainProgress
 
 
@@ -27,6 +32,9 @@ def train(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Open the live page, which follows the training.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a plain ConvNet on CIFAR-10, keeping checkpoints from its first moments on.
@@ -41,19 +49,26 @@ def train(
     config = presets.variant_of(
         presets.preset(preset, seed=seed, **length), batch_norm=batch_norm, padding=padding
     )
-    try:
-        run = train_network(
-            config,
-            data,
-            out,
-            resume=resume,
-            device=device,
-            precision=precision,
-            progress=_Line(config.epochs).show,
-        )
-    except Interrupted as stopped:
-        typer.echo(f"\n{stopped} (--resume)", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    line = _Line(config.epochs)
+    with _followed(out, explore) as opened:
+
+        def show(progress: "TrainProgress") -> None:
+            opened()
+            line.show(progress)
+
+        try:
+            run = train_network(
+                config, data, out, resume=resume, device=device, precision=precision, progress=show
+            )
+        except Interrupted as stopped:
+            typer.echo(f"\n{stopped} (--resume)", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        _print_run(run, preset, as_json)
+        opened()
+
+
+def _print_run(run: "Run", preset: str, as_json: bool) -> None:
+    """Print what a finished training reached."""
     assert run.test_accuracy is not None
     numbers = {
         "run": str(run.folder),
@@ -71,6 +86,34 @@ def train(
         f"test accuracy {run.test_accuracy:.2%}, validation {run.epochs[-1].accuracy:.2%}; "
         f"{run.seconds['training']:.0f} s of training, {run.network['parameters']:,} parameters"
     )
+
+
+@contextmanager
+def _followed(run: Path, explore: bool) -> Iterator[Callable[[], None]]:
+    """Yield what opens the live page of a training, once; it stays open after it until Ctrl-C.
+
+    The page has a process of its own, so that neither waits for the other.
+    """
+    page: list[subprocess.Popen[bytes]] = []
+
+    def opened() -> None:
+        first = os.environ.get("RANK", "0") == "0"
+        if explore and first and not page:
+            command = [sys.executable, "-m", "convscope", "explore", str(run)]
+            page.append(subprocess.Popen(command, stdout=sys.stderr))
+
+    try:
+        yield opened
+        if page:
+            typer.echo("the page stays open until Ctrl-C", err=True)
+            page[0].wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for process in page:
+            # Ctrl-C in a terminal has reached it already, but not one sent to this process alone.
+            process.terminate()
+            process.wait()
 
 
 class _Line:

@@ -30,7 +30,12 @@ def answer(session: Session, question: str, given: Given, small: bool = False) -
         ConvscopeError: if a parameter is missing or wrong.
 
     """
-    found = QUESTIONS[question](session.of(whole(given, "network", 0)), given)
+    session = session.of(whole(given, "network", 0))
+    if "checkpoint" in given:
+        session = session.at(whole(given, "checkpoint"))
+    elif question != "state":
+        session = session.at(None)
+    found = QUESTIONS[question](session, given)
     if not isinstance(found, tuple):
         return json.dumps(found).encode()
     facts, pixels = found

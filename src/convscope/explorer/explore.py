@@ -7,16 +7,18 @@ from convscope.atlas.atlas import Atlas
 from convscope.explorer.export import write_page
 from convscope.explorer.server import serve
 from convscope.explorer.session import Session
+from convscope.explorer.training import TrainingSession
 from convscope.methods import budget
 from convscope.methods.pictures import Images
 from convscope.network import Network
 from convscope.network.layers import LayerName
+from convscope.study.run import Run
 
 PORT = 8420
 
 
 def explore(
-    net: Network,
+    net: Network | Run,
     images: Images,
     *,
     against: Sequence[Network] = (),
@@ -43,7 +45,8 @@ def explore(
     hold what was computed ahead: the options from *layer* on say of what.
 
     Args:
-        net: the network.
+        net: the network; or a training, whose checkpoints get a slider, and which is followed
+            while it goes on.
         images: picture files, Pillow images, or [N, C, H, W] in the network's input space.
         against: networks that stand beside it on the page where that is asked for.
         atlas: an atlas folder of the network, as :func:`.scan` makes them: the strongest patches of
@@ -66,6 +69,7 @@ def explore(
 
     Raises:
         ImageError: if an image does not fit.
+        TrainError: if the training has no checkpoint yet.
         UnitError: if there is no such layer.
         OutputError: if the folder to export to holds other files, or cannot be written.
         DataError: if the atlas is none, or one of another network.
@@ -74,8 +78,12 @@ def explore(
     """
     others = [Session(other, images, titles, memory) for other in against]
     own = None if atlas is None else Atlas(atlas)
-    session = Session(net, images, titles, memory, others, own)
+    session = (
+        TrainingSession(net, images, titles, memory, others, own)
+        if isinstance(net, Run)
+        else Session(net, images, titles, memory, others, own)
+    )
     if export is not None:
-        ready(str(write_page(session, export, layer, top, patch, stride, progress)))
+        ready(str(write_page(session.at(None), export, layer, top, patch, stride, progress)))
         return
     serve(session, port, browser, ready)

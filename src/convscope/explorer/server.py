@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import PurePath
 
 import anyio
@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,6 +31,9 @@ UPLOAD = 20 * 2**20
 
 WAITING = 64
 """Requests that wait at most; more are sent away."""
+
+POLLED = 0.5
+"""Seconds after which a training's folder is looked into again."""
 
 COOKIE = "convscope"
 BINARY = "application/octet-stream"
@@ -124,9 +127,21 @@ class Desk:
             self.waiting -= 1
 
 
+async def tidings(session: Session) -> AsyncIterator[str]:
+    """Yield an event whenever a training has something new, until it is finished."""
+    known = None
+    while not session.closed and (found := await anyio.to_thread.run_sync(session.news)):
+        if found != known:
+            known = found
+            yield "data: new\n\n"
+        if found["finished"]:
+            break
+        await anyio.sleep(POLLED)
+
+
 def application(session: Session, token: str, port: int) -> Starlette:
     """Return the explorer's routes, behind the gate."""
-    desk = Desk()
+    desk, followers = Desk(), anyio.Semaphore(WAITING)
 
     def route(question: str) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -149,6 +164,17 @@ def application(session: Session, token: str, port: int) -> Starlette:
         content = (ASSETS / name).read_bytes()
         return Response(content, media_type=kind, headers=HEADERS)
 
+    async def events(_: Request) -> Response:
+        if followers.value == 0:
+            return _error("too many pages follow this training", 503)
+
+        async def followed() -> AsyncIterator[str]:
+            async with followers:
+                async for event in tidings(session):
+                    yield event
+
+        return StreamingResponse(followed(), media_type="text/event-stream", headers=HEADERS)
+
     def taking(what: str) -> Route:
         async def endpoint(request: Request) -> Response:
             content = bytearray()
@@ -164,6 +190,7 @@ def application(session: Session, token: str, port: int) -> Starlette:
     routes = [
         Route("/", page),
         Route("/assets/{name}", asset),
+        Route("/events", events),
         *map(taking, TAKEN),
         *map(route, QUESTIONS),
     ]
@@ -219,10 +246,6 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
         number = bound.getsockname()[1]
         token = secrets.token_urlsafe(24)
         address = f"http://{HOST}:{number}/?token={token}"
-        config = uvicorn.Config(
-            application(session, token, number), log_level="error", timeout_graceful_shutdown=1,
-            lifespan="off", server_header=False,
-        )  # fmt: skip
 
         class Announced(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -231,8 +254,13 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
                 if browser:
                     webbrowser.open(address)
 
-        try:
-            Announced(config).run(sockets=[bound])
-        finally:
-            for one in session.sessions:
-                one.closed = True
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                for one in session.sessions:
+                    one.closed = True
+                await super().shutdown(sockets)
+
+        config = uvicorn.Config(
+            application(session, token, number), log_level="error", timeout_graceful_shutdown=1,
+            lifespan="off", server_header=False,
+        )  # fmt: skip
+        Announced(config).run(sockets=[bound])

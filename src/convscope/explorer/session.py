@@ -81,7 +81,7 @@ class Session:
         self.atlas = None if atlas is None else checked_atlas(atlas, net)
         self.closed = False
         self._faults = Faults(net, [*checked], self.atlas, self.memory)
-        self._looks: OrderedDict[int, Look] = OrderedDict()
+        self._looks: OrderedDict[int, tuple[Leaf, Look]] = OrderedDict()
         self._turned = filters_within(self.memory)
         self._lock = threading.RLock()
 
@@ -95,6 +95,21 @@ class Session:
         if not 0 <= network < len(self.sessions):
             raise ConvscopeError(f"there is no network {network}")
         return self.sessions[network]
+
+    def at(self, step: int | None) -> Session:
+        """Return the session at a checkpoint, of a training.
+
+        Raises:
+            ConvscopeError: if there is none of that step.
+
+        """
+        if step is not None:
+            raise ConvscopeError("there are no checkpoints: this is no training")
+        return self
+
+    def news(self) -> dict[str, Any] | None:
+        """Return what may change by itself: a training's checkpoints; None where nothing does."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Return what the page needs to know of the network and the images."""
@@ -162,7 +177,6 @@ class Session:
         with self._lock:
             for own in self.sessions:
                 own.album.renew(number, leaf(own).values)
-                own._looks.pop(number, None)
         return number
 
     def paint(self, image: int, content: bytes, fill: str, patch: int) -> int:
@@ -206,13 +220,14 @@ class Session:
             ConvscopeError: if there is no such image.
 
         """
-        if image not in self._looks:
-            leaf = self.album[image]
-            self._looks[image] = Look(self.net, leaf.values, leaf.title, self.memory, self._turned)
+        leaf = self.album[image]
+        if image not in self._looks or self._looks[image][0] is not leaf:
+            made = Look(self.net, leaf.values, leaf.title, self.memory, self._turned)
+            self._looks[image] = leaf, made
             while len(self._looks) > LOOKS:
                 self._looks.popitem(last=False)
         self._looks.move_to_end(image)
-        return self._looks[image]
+        return self._looks[image][1]
 
     def picture(self, image: int) -> tuple[dict[str, Any], Pixels]:
         """Return an image as its pixels, [H, W, 3], and what it was painted on."""
@@ -338,7 +353,7 @@ class Session:
 
     def _go_on(self, done: int, total: int) -> None:
         """Let what takes long end where nobody waits for it any more."""
-        if self.closed:
+        if self.sessions[0].closed:
             raise ConvscopeError("the page was closed")
 
     def _said(self, found: Reading, classes: Sequence[int]) -> dict[str, Any]:

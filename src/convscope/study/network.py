@@ -29,6 +29,7 @@ def network_of_run(
     folder: str | Path,
     *,
     trained: bool = True,
+    checkpoint: Path | None = None,
     size: str | Sequence[int] | None = None,
     device: str | torch.device = "cpu",
 ) -> Network:
@@ -37,6 +38,7 @@ def network_of_run(
     Args:
         folder: what ``convscope train`` wrote.
         trained: False for the weights that its training began with, but for their seed: 0.
+        checkpoint: the file of other weights than the last ones.
         size: the input's size, "3,H,W" or three numbers; by default CIFAR-10's.
         device: where to run.
 
@@ -50,7 +52,7 @@ def network_of_run(
     channels, height, width = (3, SIDE, SIDE) if size is None else parse_size(size)
     if channels != 3:
         raise ModelError(f"the network takes 3 channels, not {channels}")
-    module = readied(run.module() if trained else build(run.config.net, 0), device)
+    module = readied(run.module(checkpoint) if trained else build(run.config.net, 0), device)
     notes = [] if trained else [RANDOM_NOTE]
     if trained and not run.finished:
         notes.append("the training is not finished")

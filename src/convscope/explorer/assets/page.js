@@ -8,6 +8,7 @@ import { listenToPictures, showImages } from "./picture.js";
 import { arrange, listenToSide, listenToTools, showTool } from "./sides.js";
 import { $, defaults, here, readAddress, sides } from "./state.js";
 import { drawStrip } from "./strip.js";
+import { listenToTraining, showTraining } from "./training.js";
 import { fail } from "./tools.js";
 import { drawRules, listenToChanges } from "./unit.js";
 
@@ -18,6 +19,7 @@ async function show() {
   showTool();
   drawRules();
   showPatchControls();
+  showTraining();
   await showImages();
 }
 
@@ -39,7 +41,7 @@ export async function begin(ask) {
   for (const part of here.root.querySelectorAll("[data-live]")) part.disabled = Boolean(ahead);
   listenToSide(sides[0]);
   for (const listen of [listenToTools, listenToPatchControls, listenToGrid, listenToChanges]) listen();
-  for (const listen of [listenToPictures, listenToUndo, listenToCamera]) listen();
+  for (const listen of [listenToPictures, listenToUndo, listenToCamera, listenToTraining]) listen();
   window.addEventListener("popstate", () => show().catch(fail));
   await show();
 }

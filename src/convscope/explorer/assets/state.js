@@ -12,14 +12,15 @@ export const here = {
 // What is not given is the network's own choice. The other image and network are those of the
 // second side, which is there if one of them is.
 export const state = {
-  image: 0, network: 0, other: null, against: null, layer: "", channel: null, row: null, column: null,
-  tool: "patch", patch: 32, fill: "gray", top: null, left: null, sort: "number", watch: "answer",
-  rule: "", scale: "", only: "",
+  image: 0, network: 0, other: null, against: null, checkpoint: null, layer: "", channel: null,
+  row: null, column: null, tool: "patch", patch: 32, fill: "gray", top: null, left: null,
+  sort: "number", watch: "answer", rule: "", scale: "", only: "",
 };
 export const defaults = { ...state };
-const NUMBERS = new Set(
-  ["image", "network", "other", "against", "channel", "row", "column", "patch", "top", "left"],
-);
+const NUMBERS = new Set([
+  "image", "network", "other", "against", "checkpoint", "channel", "row", "column", "patch", "top",
+  "left",
+]);
 
 export const $ = (id) => here.root.getElementById(id);
 
@@ -46,7 +47,10 @@ export class Side {
   get layer() { return this.about.layers.find((one) => one.name === state.layer); }
 
   // What every question of this side says of itself.
-  get given() { return { image: this.image, network: this.network || undefined }; }
+  get given() {
+    const checkpoint = state.checkpoint ?? this.about.checkpoints?.at(-1).step;
+    return { image: this.image, network: this.network || undefined, checkpoint };
+  }
 
   // The first side's network tells how large a patch is; another may take larger images.
   scaled(pixels) { return Math.round((pixels * this.about.size[0]) / sides[0].about.size[0]); }

@@ -18,6 +18,9 @@ export class Transport {
     return { facts, bitmap: await createImageBitmap(png), png };
   }
 
+  // Calls back whenever a training may have something new, until what it returns is called.
+  watch() { return () => {}; }
+
   send(path, given, body, kind = "") { return this.json(path, given, kind, body); }
 }
 
@@ -41,5 +44,11 @@ export class Http extends Transport {
     if (response.ok) return response.arrayBuffer();
     const { error } = await response.json().catch(() => ({ error: response.statusText }));
     throw new Error(error);
+  }
+
+  watch(told) {
+    const events = new EventSource("events");
+    events.onmessage = told;
+    return () => events.close();
   }
 }

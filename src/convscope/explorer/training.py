@@ -1,0 +1,82 @@
+"""A training as the explorer looks at it: each checkpoint a network of its own, by its step."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from convscope.atlas.atlas import Atlas
+from convscope.errors import ConvscopeError, TrainError
+from convscope.explorer.session import Session
+from convscope.methods import budget
+from convscope.methods.pictures import Images
+from convscope.study.checkpoints import checkpoint_path, checkpoint_step
+from convscope.study.network import network_of_run
+from convscope.study.run import Run
+
+KEPT = 8
+"""Checkpoints whose networks are kept at once; the others are read again."""
+
+
+class TrainingSession(Session):
+    """A session at the newest checkpoint of a training, which others can be asked for from.
+
+    Raises:
+        TrainError: if there is no checkpoint yet.
+
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        images: Images,
+        titles: Sequence[str] | None = None,
+        memory: int | str = budget.DEFAULT,
+        against: Sequence[Session] = (),
+        atlas: Atlas | None = None,
+    ) -> None:
+        self.run = run
+        super().__init__(network_of_run(run.folder), images, titles, memory, against, atlas)
+        self._sessions: OrderedDict[int, Session] = OrderedDict()
+
+    def at(self, step: int | None) -> Session:
+        """Return the session at a checkpoint, by default at the newest."""
+        steps = [checkpoint_step(path) for path in self.run.checkpoints]
+        step = steps[-1] if step is None and steps else step
+        if step not in steps:
+            raise ConvscopeError(f"there is no checkpoint of step {step}")
+        with self._lock:
+            if step not in self._sessions:
+                checkpoint = checkpoint_path(self.run.folder, step)
+                net = network_of_run(self.run.folder, checkpoint=checkpoint)
+                made = Session(net, self.album[0].values, None, self.memory)
+                made.album, made.sessions, made.atlas = self.album, self.sessions, self.atlas
+                self._sessions[step] = made
+                while len(self._sessions) > KEPT:
+                    self._sessions.popitem(last=False)
+            self._sessions.move_to_end(step)
+            return self._sessions[step]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the page needs to know, and what there is of the training."""
+        return {**self.at(None).describe(), **self.news()}
+
+    def news(self) -> dict[str, Any]:
+        """Return the checkpoints that there are by now, and whether more will come."""
+        with suppress(TrainError):  # the folder may be gone
+            self.run = Run.load(self.run.folder)
+        epochs = self.run.epochs
+        accuracy = {one.step: one.accuracy for one in epochs}
+        share = epochs[-1].epoch / epochs[-1].step if epochs else None
+        steps = [checkpoint_step(path) for path in self.run.checkpoints]
+        checkpoints = [
+            {
+                "step": step,
+                "epoch": None if share is None else step * share,
+                "accuracy": accuracy.get(step),
+            }
+            for step in steps
+        ]
+        return {"checkpoints": checkpoints, "finished": self.run.finished}
