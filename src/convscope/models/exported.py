@@ -12,6 +12,7 @@ is called here directly because the latter goes on to an older, unscreened forma
 import io
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ def load_exported(path: Path) -> tuple[ExportedProgram, tuple[int, int, int]]:
     content = path.read_bytes()
     try:
         _screen(content)
-        program = load_pt2(io.BytesIO(content)).exported_programs["model"]
+        with warnings.catch_warnings():  # torch 2.9 warns of its own reading of bytes
+            warnings.filterwarnings("ignore", "The given buffer is not writable")
+            program = load_pt2(io.BytesIO(content)).exported_programs["model"]
     except _UnsafeError as unsafe:
         raise ModelError(
             f"{path} is refused: it holds {unsafe}, which could run code; "
