@@ -3,7 +3,7 @@
 import { readClean } from "./classes.js";
 import { showLayer } from "./grid.js";
 import { forgetHeat, moved } from "./patch.js";
-import { drawImage, list, showImages } from "./picture.js";
+import { drawImage, drawPictures, list, showImages } from "./picture.js";
 import { $, here, sides, state, writeAddress } from "./state.js";
 import { fail } from "./tools.js";
 import { showUnit } from "./unit.js";
@@ -51,6 +51,7 @@ async function run(video, own) {
     if (image === undefined) {
       side.image = image = sent.image;
       side.picture = { parent: null, origin: null };
+      drawPictures(side);
       writeAddress(true);
     } else if (side.image !== image) break; // another image was chosen
     drawImage(side, canvas);

@@ -23,7 +23,7 @@ async function showKernel(side) {
   const names = inputs.length ? inputs : [""];
   box.replaceChildren(...names.map((name, place) => {
     const canvas = element("canvas", { role: "img", "aria-label": `kernel of input channel ${name}` });
-    const times = Math.max(1, Math.floor((inputs.length ? 48 : 96) / Math.max(height, width)));
+    const times = Math.max(1, Math.floor((inputs.length ? 40 : 96) / Math.max(height, width)));
     Object.assign(canvas, { width: width * times, height: height * times });
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = false;

@@ -24,6 +24,7 @@ export async function showLayer() {
 
 function drawGrid() {
   const { facts } = sides[0].grid, box = $("grid");
+  $("sort").value = state.sort;
   const order = facts.peaks.map((_, number) => number);
   // What channels typically reach is known of some networks and layers only.
   const by = { activation: facts.peaks, relative: facts.relative ?? facts.peaks }[state.sort];
@@ -62,7 +63,6 @@ function drawTile(button, grid) {
 }
 
 export function listenToGrid() {
-  $("sort").value = state.sort;
   $("sort").addEventListener("change", () => { state.sort = $("sort").value; writeAddress(true); drawGrid(); });
   $("find").addEventListener("input", drawGrid);
 }

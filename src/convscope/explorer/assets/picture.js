@@ -9,7 +9,7 @@ import { showUnit } from "./unit.js";
 
 let receiver = sides[0]; // the side that a chosen file is for
 
-function drawPictures(side) {
+export function drawPictures(side) {
   const shown = side.picture.origin ?? side.image;
   const buttons = here.about.images.flatMap((textContent, number) => {
     if (textContent === null) return [];

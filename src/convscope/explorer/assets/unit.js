@@ -22,10 +22,8 @@ export async function showUnit() {
   for (const side of sides) {
     if (state.channel !== null && side.layer) await showUnitOf(side); else side.window = null;
     showMarks(side);
-    if (!side.layer) {
-      side.$("unit-note").textContent = `${side.about.network} has no layer ${state.layer}`;
-      side.$("rules").replaceChildren();
-    }
+    side.$("unit-note").parentElement.classList.toggle("missing", !side.layer);
+    if (!side.layer) side.$("unit-note").textContent = `${side.about.network} has no layer ${state.layer}`;
   }
 }
 
