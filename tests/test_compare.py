@@ -291,9 +291,9 @@ def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     drawn = []
     original = Sheet.made_for.__func__
 
-    def kept(cls, width, height, caption, notes, *rest):
-        drawn.append(notes)
-        return original(cls, width, height, caption, notes, *rest)
+    def kept(cls, style, height, caption, notes, *rest):
+        drawn.append("; ".join(notes))
+        return original(cls, style, height, caption, notes, *rest)
 
     monkeypatch.setattr(Sheet, "made_for", classmethod(kept))
     page = write_comparison(found, tmp_path)

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import ConvscopeError, OutputError
 from convscope.figures.lettering import any_letters, shortened, width_of, wrapped
 from convscope.figures.project import check_fits
+from convscope.figures.sheet import Bare, Sheet, frame_tile
 from convscope.figures.style import Style, style
 from convscope.images import Preprocess
 from convscope.methods.projection import Projection
@@ -465,3 +467,18 @@ def test_lettering():
     assert "".join(lines).replace(" ", "") == "onetwothree" + "x" * 60
     assert all(width_of(line, 7) <= 1.0 for line in lines)
     assert wrapped("", 1.0, 7) == []
+
+
+def test_axes_without_ticks_are_drawn_as_axes_with_none():
+    """To the pixel, with the frame at the edges and what is hatched behind the picture."""
+
+    def painted(kind: type[Axes]) -> np.ndarray:
+        sheet = Sheet.made_for(Style(3), 2, [], [])
+        axes = sheet.axes(0.5, 0.25, 1.5, 1.2, kind)
+        axes.imshow([[0, 1], [2, 3]], extent=(0.5, 2.5, 2.5, 0.5), aspect="auto")
+        frame_tile(axes, (0, 0, 3, 4), "#0b5cad")
+        canvas = FigureCanvasAgg(sheet.figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())
+
+    np.testing.assert_array_equal(painted(Bare), painted(Axes))

@@ -17,6 +17,7 @@ import convscope as cs
 from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import DataError, OutputError, UnitError
 from convscope.figures.sheet import FOOT_POINTS, Sheet
+from convscope.figures.style import Style
 from convscope.images import Preprocess
 from convscope.methods.scanning.sources import SomeImages, images_of
 from convscope.pages import report as reporting
@@ -353,7 +354,7 @@ def test_letters_on_paper_can_be_read(made):
 
 def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     shelf = Shelf(tmp_path, {})
-    sheet = Sheet.made_for(8.4, 30, ["caption"], "random weights", [5, 10, 15, 20, 25, 30])
+    sheet = Sheet.made_for(Style(8.4), 30, ["caption"], ["random weights"], [5, 10, 15, 20, 25, 30])
     for row in range(6):
         sheet.axes(0.5, 5 * row + 0.1, 3).imshow([[row]], vmin=0, vmax=6)
     whole = sheet.figure.get_size_inches()[1]
@@ -373,7 +374,7 @@ def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     sheet.figure.savefig(buffer, format="png", dpi=144)
     expected = np.asarray(Image.open(buffer).convert("RGB"), dtype=float)
     np.testing.assert_allclose(painted[3], expected, atol=2)
-    short, _ = shelf.drawn(lambda style: Sheet.made_for(8.4, 5, [], "", [2.5]), "short", "Short.")
+    short, _ = shelf.drawn(lambda style: Sheet.made_for(style, 5, [], [], [2.5]), "short", "Short.")
     assert (short.file, short.photographs, short.part) == ("short.webp", "", "")
 
 

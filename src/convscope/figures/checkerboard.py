@@ -116,10 +116,8 @@ def figure(found: Checkerboard, style: Style) -> Sheet:
     lines = -(-(len(found.layers) + 1) // layout.columns)
     top = MARGIN + lines * layout.line
     height = top + (len(table) + 1) * ROW
-    sheet = Sheet.made_for(
-        style.width, height, _caption(found, layout, scales), one_line("; ".join(found.notes)),
-        [MARGIN + line * layout.line for line in range(1, lines + 1)], style.caption,
-    )  # fmt: skip
+    cuts = [MARGIN + line * layout.line for line in range(1, lines + 1)]
+    sheet = Sheet.made_for(style, height, _caption(found, layout, scales), found.notes, cuts)
     picture = picture_of(found.preprocess.to_pixels(found.image.cpu()[None]))[0]
     _draw_image(sheet, layout, picture, found.title)
     for place in range(len(found.layers)):
@@ -137,7 +135,7 @@ def _draw_image(
     axes.set_axis_off()
     axes.imshow(picture, interpolation="antialiased")
     text = shortened(one_line(title), layout.across, FOOT_POINTS + 0.5)
-    sheet.write(text, MARGIN, MARGIN + TITLE - 0.05, FOOT_POINTS + 0.5, ha="left", va="bottom", warns=False)  # fmt: skip # noqa: E501
+    sheet.write(text, MARGIN, MARGIN + TITLE - 0.05, FOOT_POINTS + 0.5, va="bottom")
 
 
 def _draw_layer(
@@ -175,11 +173,11 @@ def _draw_layer(
     channel = int(found.channels[place, 0, 0])
     name = shortened(one_line(found.layers[place]), layout.across, FOOT_POINTS + 0.5)
     heading = f"{name}\nchannel {channel}"
-    sheet.write(heading, left, top - 0.05, FOOT_POINTS + 0.5, ha="left", va="bottom", warns=False)
+    sheet.write(heading, left, top - 0.05, FOOT_POINTS + 0.5, va="bottom")
     for line, text in enumerate(_numbers(found, place, tile, scale)):
         fitted = shortened(text, layout.across + GAP / 2, FOOT_POINTS)
         height = below + 0.05 + line * LINE
-        sheet.write(fitted, left, height, FOOT_POINTS, ha="left", va="top", warns=False)
+        sheet.write(fitted, left, height)
 
 
 def _show(axes: Axes, tile: Tensor, scale: DisplayScale, place: tuple[int, int, int, int]) -> None:
@@ -269,7 +267,7 @@ def _draw_table(sheet: Sheet, top: float, rows: Sequence[tuple[str, ...]], width
     for place, row in enumerate(rows):
         for left, text in zip(columns, row, strict=False):
             height = top + place * ROW
-            sheet.write(text, MARGIN + left, height, FOOT_POINTS, ha="left", va="top", warns=False)
+            sheet.write(text, MARGIN + left, height)
 
 
 def _caption(found: Checkerboard, layout: _Layout, scales: Sequence[DisplayScale]) -> list[str]:

@@ -71,15 +71,12 @@ def figure(found: Comparison, style: Style) -> Sheet:
         *_chart_caption(found),
         *(_pairs_caption(found, found.shown) if found.shown else []),
     ]
-    sheet = Sheet.made_for(
-        style.width, pairs + len(lines) * layout.height, caption,
-        one_line("; ".join(found.notes)),
-        [pairs + n * layout.height for n in range(len(lines))], style.caption,
-    )  # fmt: skip
+    cuts = [pairs + n * layout.height for n in range(len(lines))]
+    sheet = Sheet.made_for(style, pairs + len(lines) * layout.height, caption, found.notes, cuts)
     for place, (line, colour) in enumerate(sides):
         top = MARGIN + place * LINE
-        sheet.write(line, MARGIN, top, FOOT_POINTS, ha="left", va="top", colour=colour)
-    axes = sheet.axes(MARGIN + CHART_SIDE, chart, room - CHART_SIDE, CHART)
+        sheet.write(line, MARGIN, top, colour=colour)
+    axes = sheet.chart(MARGIN + CHART_SIDE, chart, room - CHART_SIDE, CHART, up="correlation")
     _draw_chart(axes, found)
     axes.set_xticks(range(0, step * len(names), step), names, fontsize=FOOT_POINTS)
     for place, (shown, count) in enumerate(lines):
@@ -108,12 +105,6 @@ def _draw_chart(axes: Axes, found: Comparison) -> None:
                (m.first, m.second)),
     )  # fmt: skip
     axes.set_ylim(lowest - 0.03, 1.03)
-    axes.set_ylabel("correlation", fontsize=FOOT_POINTS, color=INK)
-    axes.tick_params(labelsize=FOOT_POINTS, colors=INK, length=2)
-    axes.grid(axis="y", color="#eeeeee")
-    axes.set_axisbelow(True)
-    for edge in ("top", "right"):
-        axes.spines[edge].set_visible(False)
 
 
 def _draw_channels(
@@ -182,9 +173,8 @@ def pairs_figure(found: Comparison, shown: MatchedPairs, style: Style) -> Sheet:
     count = len(shown.units[0].channels)
     lines = -(-count // layout.across)
     sheet = Sheet.made_for(
-        style.width, MARGIN + lines * layout.height, _pairs_caption(found, [shown]),
-        one_line("; ".join(found.notes)), (), style.caption,
-    )  # fmt: skip
+        style, MARGIN + lines * layout.height, _pairs_caption(found, [shown]), found.notes
+    )
     _draw_pairs(sheet, found, shown, MARGIN, layout, count)
     return sheet
 
@@ -213,10 +203,7 @@ def _draw_pairs(
         left = MARGIN + column * (layout.wide + PAIRS_APART)
         above = top + line * layout.height
         r = float(match.first.correlation[int(shown.units[0].channels[place, 0])])
-        sheet.write(
-            f"r {r:.2f}, by chance {match.first.chance_level:.2f}", left, above, FOOT_POINTS,
-            ha="left", va="top",
-        )  # fmt: skip
+        sheet.write(f"r {r:.2f}, by chance {match.first.chance_level:.2f}", left, above)
         for side, units in enumerate(shown.units):
             start = left + side * (2 * layout.tile + 3 * TILE_GAP)
             _draw_unit(sheet, units, place, (start, above + PAIR_HEAD), layout.tile, SIDES[side])
@@ -233,13 +220,13 @@ def _draw_unit(
         tile.draw(sheet, shown, (left + place * (side + TILE_GAP), top, side), (colour, "solid"))
     wide = 2 * side + TILE_GAP
     title = shortened(one_line(f"{p.layers[0]}, {p.names[k][0]}"), wide, FOOT_POINTS)
-    sheet.write(title, left, top - 0.04, FOOT_POINTS, ha="left", va="bottom", colour=colour)
+    sheet.write(title, left, top - 0.04, va="bottom", colour=colour)
     foot = f"peak {number(float(p.activation[k, 0]))}, ±{number(tile.scale.limit)}"
     # A long file name gives way, never a number; where little is left of it, all of it.
     room = wide - width_of(f"{foot}; ", FOOT_POINTS)
     if room > 0.7:
         foot = f"{foot}; {shortened(one_line(p.titles[k]), room, FOOT_POINTS)}"
-    sheet.write(foot, left, top + side + 0.04, FOOT_POINTS, ha="left", va="top")
+    sheet.write(foot, left, top + side + 0.04)
 
 
 def filters_figure(found: Comparison, style: Style) -> Sheet:
@@ -261,19 +248,15 @@ def filters_figure(found: Comparison, style: Style) -> Sheet:
     across = max(1, int((room + FILTER_GAP) / NARROWEST_FILTERS))
     cell = (room + FILTER_GAP) / across
     rows = -(-len(order) // across)
-    sheet = Sheet.made_for(
-        style.width,
-        MARGIN + rows * (FILTER + FILTER_FOOT),
-        [
-            f"Blue frame: filters of {one_line(names[0])}, {match.layers[0]}; orange: the filter "
-            f"of {one_line(names[1])}, {match.layers[1]}, that answers most like it; below: their "
-            f"channels and the correlation, grey where it is no better than chance "
-            f"({first.chance_level:.2f}).",
-            "Weights: zero is mid-grey, each filter on a symmetric scale of its own."
-            + (f" {hidden} more are not shown." if hidden else ""),
-        ],
-        one_line("; ".join(found.notes)), (), style.caption,
-    )  # fmt: skip
+    caption = [
+        f"Blue frame: filters of {one_line(names[0])}, {match.layers[0]}; orange: the filter "
+        f"of {one_line(names[1])}, {match.layers[1]}, that answers most like it; below: their "
+        f"channels and the correlation, grey where it is no better than chance "
+        f"({first.chance_level:.2f}).",
+        "Weights: zero is mid-grey, each filter on a symmetric scale of its own."
+        + (f" {hidden} more are not shown." if hidden else ""),
+    ]
+    sheet = Sheet.made_for(style, MARGIN + rows * (FILTER + FILTER_FOOT), caption, found.notes)
     for place, channel in enumerate(order):
         row, column = divmod(place, across)
         corner = MARGIN + column * cell, MARGIN + row * (FILTER + FILTER_FOOT)
@@ -294,7 +277,7 @@ def _draw_filters(
         _draw_filter(sheet, found.filters[1][partner], left + FILTER + 0.03, top, SIDES[1])
         text = f"{channel}, {partner}: {float(match.first.correlation[channel]):.2f}"
     colour = INK if bool(match.first.beyond_chance[channel]) else PALE
-    sheet.write(text, left, top + FILTER + 0.04, FOOT_POINTS, ha="left", va="top", colour=colour)
+    sheet.write(text, left, top + FILTER + 0.04, colour=colour)
 
 
 def _draw_filter(sheet: Sheet, weights: Tensor, left: float, top: float, colour: str) -> None:

@@ -81,9 +81,8 @@ def figure(found: Correspondence, style: Style) -> Sheet:
     charts = above + -(-len(handles) // layout.handles) * LEGEND_LINE + 0.1
     lines = -(-len(found.layers) // layout.charts)
     sheet = Sheet.made_for(
-        style.width, charts + lines * (HEAD + CHART + AXIS), _caption(found),
-        one_line("; ".join(found.notes)), (), style.caption,
-    )  # fmt: skip
+        style, charts + lines * (HEAD + CHART + AXIS), _caption(found), found.notes
+    )
     pictures = picture_of(found.preprocess.to_pixels(found.images))
     for n, (name, picture) in enumerate(zip(found.titles, pictures, strict=True)):
         line, column = divmod(n, layout.across)

@@ -115,18 +115,16 @@ def figure(found: Diagnosis, style: Style) -> Sheet:
     text = bars + FOUND_SPACE + sum(points for _, points, _ in lines) * LINE_SPACING / 72
     rows = -(-min(len(found.filters), MOST_FILTERS) // layout.tiles)
     height = text + (rows * (2 * layout.tile + 3 * TILE_GAP) + 0.35 if rows else 0)
-    sheet = Sheet.made_for(
-        style.width, height, _caption(found), "; ".join(map(one_line, found.notes)),
-        [MARGIN + TITLE + band * layout.band for band in range(1, bands + 1)], style.caption,
-    )  # fmt: skip
+    cuts = [MARGIN + TITLE + band * layout.band for band in range(1, bands + 1)]
+    sheet = Sheet.made_for(style, height, _caption(found), found.notes, cuts)
     title = f"{one_line(found.network)} over {counted(found.images, 'image')}: diagnosis"
     title = shortened(title, layout.room, NOTE_POINTS)
-    sheet.write(title, MARGIN, MARGIN, NOTE_POINTS, ha="left", va="top", warns=False)
+    sheet.write(title, MARGIN, MARGIN, NOTE_POINTS)
     for place, column in enumerate(columns):
         _draw_column(sheet, layout, found, place, column)
     top = bars + FOUND_SPACE
     for line, points, warns in lines:
-        sheet.write(line, MARGIN, top, points, ha="left", va="top", warns=warns)
+        sheet.write(line, MARGIN, top, points, warns=warns)
         top += points * LINE_SPACING / 72
     if rows:
         _draw_filters(sheet, layout, found, text)
@@ -158,10 +156,14 @@ def _draw_column(
     for row, layer in enumerate(found.layers if not across else ()):
         name = shortened(one_line(layer.name), layout.names - 0.1, FOOT_POINTS)
         sheet.write(
-            name, left - 0.08, top + (row + 0.5) * ROW, FOOT_POINTS, ha="right", va="center",
+            name,
+            left - 0.08,
+            top + (row + 0.5) * ROW,
+            ha="right",
+            va="center",
             warns=any(f.layer == layer.name for f in found.findings),
-        )  # fmt: skip
-    sheet.write(column.title, left, top - 0.05, FOOT_POINTS, ha="left", va="bottom", warns=False)
+        )
+    sheet.write(column.title, left, top - 0.05, va="bottom")
     shares = [column.share(layer) for layer in found.layers]
     bad = {f.layer for f in found.findings if f.kind in column.kinds}
     colours = [WARNING if layer.name in bad else BAR for layer in found.layers]
@@ -184,7 +186,7 @@ def _draw_filters(sheet: Sheet, layout: _Layout, found: Diagnosis, top: float) -
     first = next(row for row in found.layers if row.aliased is not None)
     title = f"{one_line(first.name)}: filters, and below what each passes"
     title = shortened(title, layout.room, NOTE_POINTS)
-    sheet.write(title, MARGIN, top + 0.05, NOTE_POINTS, ha="left", va="top", warns=False)
+    sheet.write(title, MARGIN, top + 0.05, NOTE_POINTS)
     top += 0.3
     side = found.spectra.shape[1]
     half = [side / step / 2 for step in found.stride]

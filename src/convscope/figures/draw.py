@@ -56,8 +56,7 @@ def figure(found: Architecture, style: Style) -> Sheet:
     rows = _legend_rows(_legend(found.volumes), width - 2 * MARGIN)
     high = drawing.top - drawing.bottom
     height = MARGIN + high + 0.15 + len(rows) * LEGEND_LINE
-    notes = one_line("; ".join(found.notes))
-    sheet = Sheet.made_for(width, height, _caption(found), notes, (), style.caption)
+    sheet = Sheet.made_for(Style(width, style.caption), height, _caption(found), found.notes)
     axes = _canvas(sheet)
     whole = sheet.figure.get_size_inches()[1]
     _Painter(axes, MARGIN, whole - MARGIN - drawing.top).paint(drawing)

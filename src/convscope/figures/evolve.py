@@ -10,7 +10,6 @@ from convscope.display import DisplayScale, presentable
 from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
     FOOT_POINTS,
-    INK,
     LINE_SPACING,
     MARGIN,
     Bare,
@@ -104,11 +103,10 @@ def figure(found: Evolution, style: Style) -> Sheet:
     high = ROW_HEAD + 2 * tile + GAP / 2 + ROW_FOOT
     curves = MARGIN + HEAD + len(rows) * high + 0.1
     names = name_lines(found, room)
+    cuts = [MARGIN + HEAD + n * high for n in range(1, len(rows) + 1)]
     sheet = Sheet.made_for(
-        style.width, curves + CURVES + AXIS + len(names) * LINE, caption(found, rows),
-        one_line("; ".join(found.notes)),
-        [MARGIN + HEAD + n * high for n in range(1, len(rows) + 1)], style.caption,
-    )  # fmt: skip
+        style, curves + CURVES + AXIS + len(names) * LINE, caption(found, rows), found.notes, cuts
+    )
     middles = [MARGIN + SIDE + (place + 0.5) * pitch for place in range(len(moments))]
     lines = [[f"{step:,}" for step in found.steps]]
     if found.epochs is not None:
@@ -116,9 +114,9 @@ def figure(found: Evolution, style: Style) -> Sheet:
     top = MARGIN + HEAD - 0.1 - len(lines) * LINE
     for place, (what, own) in enumerate(zip(("epoch", "step")[-len(lines) :], lines, strict=True)):
         at = top + place * LINE
-        sheet.write(what, MARGIN, at, FOOT_POINTS, ha="left", va="top")
+        sheet.write(what, MARGIN, at)
         for middle, moment in zip(middles, moments, strict=True):
-            sheet.write(own[moment], middle, at, FOOT_POINTS, ha="center", va="top")
+            sheet.write(own[moment], middle, at, ha="center")
     for place, row in enumerate(rows):
         _draw_row(sheet, row, MARGIN + HEAD + place * high, middles, tile)
     draw_distances(sheet, found, (MARGIN + SIDE, curves), (room, CURVES), moments)
@@ -139,16 +137,16 @@ def _draw_row(sheet: Sheet, row: Row, top: float, middles: Sequence[float], tile
     left = MARGIN
     room = middles[-1] + tile / 2 - left
     title = shortened(f"{row.layer}, channel {row.channel}", room, FOOT_POINTS)
-    sheet.write(title, left, top, FOOT_POINTS, ha="left", va="top")
+    sheet.write(title, left, top)
     below = top + ROW_HEAD + 2 * tile + GAP / 2 + 0.05
     for place, what in enumerate(("peak", "scale ±")):
-        sheet.write(what, left, below + place * LINE, FOOT_POINTS, ha="left", va="top")
+        sheet.write(what, left, below + place * LINE)
     for moment, middle in enumerate(middles):
         draw_pair(sheet, (middle - tile / 2, top + ROW_HEAD), tile, row, moment)
         numbers = (row.activations[moment], row.scales[moment].limit)
         for place, value in enumerate(numbers):
             at = below + place * LINE
-            sheet.write(number(value), middle, at, FOOT_POINTS, ha="center", va="top")
+            sheet.write(number(value), middle, at, ha="center")
 
 
 def draw_pair(
@@ -192,7 +190,8 @@ def draw_distances(
         until: the last moment drawn; the axes are the same whichever it is. By default all.
 
     """
-    axes = sheet.axes(*corner, *size)
+    title = "distance from the final filters, share of their norm"
+    axes = sheet.chart(*corner, *size, title, "step" if found.epochs is None else "epoch")
     # What is not named lies between its neighbours that are.
     places = np.interp(range(len(found.steps)), ticks, range(len(ticks)))
     drawn = len(found.steps) if until is None else until + 1
@@ -210,15 +209,6 @@ def draw_distances(
     axes.set_xlim(-0.5, len(ticks) - 0.5)
     farthest = max((float(d.nan_to_num(0).max()) for d in found.distance.values()), default=0.0)
     axes.set_ylim(0, 1.05 * farthest or 1)
-    axes.set_xlabel("step" if found.epochs is None else "epoch", fontsize=FOOT_POINTS, color=INK)
-    axes.set_title(
-        "distance from the final filters, share of their norm", fontsize=FOOT_POINTS, color=INK,
-        loc="left", pad=3,
-    )  # fmt: skip
-    axes.tick_params(labelsize=FOOT_POINTS, colors=INK, length=2)
-    axes.grid(axis="y", color="#e6e6e6")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     _name_curves(sheet, found, corner[0], corner[1] + size[1] + AXIS, size[0])
 
 
@@ -230,7 +220,7 @@ def _name_curves(sheet: Sheet, found: Evolution, left: float, top: float, room: 
             axes = sheet.axes(across, at - 0.03, SAMPLE - 0.08, 0.06, Bare)
             axes.plot([0, 1], [0, 0], color=colour, linestyle=style)
             axes.set_axis_off()
-            sheet.write(name, across + SAMPLE, at, FOOT_POINTS, ha="left", va="center")
+            sheet.write(name, across + SAMPLE, at, va="center")
             across += SAMPLE + width_of(name, FOOT_POINTS) + NAMES_APART
 
 

@@ -17,8 +17,9 @@ from convscope.figures.evolve import (
     name_lines,
 )
 from convscope.figures.film import Film, Frame
-from convscope.figures.lettering import any_letters, one_line, shortened
-from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Sheet, number
+from convscope.figures.lettering import any_letters, shortened
+from convscope.figures.sheet import MARGIN, NOTE_POINTS, Sheet, number
+from convscope.figures.style import Style
 from convscope.study.evolve import Evolution
 
 TILES_A_LINE = 8
@@ -53,11 +54,10 @@ def _frame(found: Evolution, rows: list[Row], moment: int) -> Sheet:
     room = width - 2 * MARGIN - SIDE
     names = len(name_lines(found, room)) * LINE
     sheet = Sheet.made_for(
-        width, curves + CURVES + AXIS + names, caption(found, rows),
-        one_line("; ".join(found.notes)), (), "short",
-    )  # fmt: skip
+        Style(width), curves + CURVES + AXIS + names, caption(found, rows), found.notes
+    )
     words = _moment_words(found, moment)
-    sheet.write(words, MARGIN, MARGIN, HEAD_POINTS, ha="left", va="top")
+    sheet.write(words, MARGIN, MARGIN, HEAD_POINTS)
     for place, row in enumerate(rows):
         line, column = divmod(place, TILES_A_LINE)
         corner = (MARGIN + column * (TILE + GAP), MARGIN + HEAD + line * TILES + TITLE)
@@ -87,7 +87,7 @@ def _draw_row(sheet: Sheet, row: Row, moment: int, corner: tuple[float, float]) 
     draw_pair(sheet, corner, TILE, row, moment)
     foot = f"{number(row.activations[moment])}, ±{number(row.scales[moment].limit)}"
     foot += "\nnew image" if row.changed[moment] else ""
-    sheet.write(foot, middle, top + 2 * TILE + GAP, FOOT_POINTS, ha="center", va="top")
+    sheet.write(foot, middle, top + 2 * TILE + GAP, ha="center")
 
 
 def _painted(sheet: Sheet) -> Frame:

@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 from convscope.errors import OutputError
 from convscope.figures.lettering import one_line, shortened
 from convscope.figures.sheet import (
-    FOOT_POINTS,
     LETTERS,
     MARGIN,
     NOTE_POINTS,
@@ -110,11 +109,10 @@ def figure(found: Invariance, style: Style) -> Sheet:
     charts = len(found.layers) + (found.probability is not None)
     layout = _Layout.of(style.width, charts)
     rows = len(found.transforms) * layout.row
+    cuts = [MARGIN + k * layout.row for k in range(1, len(found.transforms))]
     sheet = Sheet.made_for(
-        style.width, MARGIN + rows + LINE * (len(found.titles) + 1), _caption(found),
-        one_line("; ".join(found.notes)),
-        [MARGIN + k * layout.row for k in range(1, len(found.transforms))], style.caption,
-    )  # fmt: skip
+        style, MARGIN + rows + LINE * (len(found.titles) + 1), _caption(found), found.notes, cuts
+    )
     for k in range(len(found.transforms)):
         top = MARGIN + k * layout.row
         _draw_examples(sheet, found, k, layout.example, top + HEAD)
@@ -164,12 +162,12 @@ def _draw_examples(sheet: Sheet, found: Invariance, k: int, side: float, low: fl
     shown = [transformed(image, name, amount, found.fill, preprocess) for amount in chosen]
     pictures = picture_of(preprocess.to_pixels(torch.stack(shown)))
     title = f"{name}, {found.units[k]}"
-    sheet.write(title, MARGIN, low - 0.06, NOTE_POINTS, ha="left", va="bottom")
+    sheet.write(title, MARGIN, low - 0.06, NOTE_POINTS, va="bottom")
     for place, (amount, picture) in enumerate(zip(chosen, pictures, strict=True)):
         left = MARGIN + place * (side + GAP)
         sheet.picture(picture, left, low, side)
         middle = left + side / 2
-        sheet.write(f"{amount:.3g}", middle, low + side + 0.04, FOOT_POINTS, ha="center", va="top")
+        sheet.write(f"{amount:.3g}", middle, low + side + 0.04, ha="center")
 
 
 def _draw_lines(
@@ -199,9 +197,8 @@ def _draw_names(sheet: Sheet, found: Invariance, top: float) -> None:
         )
         room = width - 2 * MARGIN - 0.4
         sheet.write(
-            shortened(one_line(text), room, LETTERS), MARGIN + 0.4, at, LETTERS, ha="left",
-            va="center",
-        )  # fmt: skip
+            shortened(one_line(text), room, LETTERS), MARGIN + 0.4, at, LETTERS, va="center"
+        )
 
 
 def _caption(found: Invariance) -> list[str]:

@@ -137,13 +137,13 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
     layouts = [_Layout.of(style.width, [panel.below for panel in own]) for own in drawn]
     tops = list(accumulate((one.height + BETWEEN for one in layouts), initial=MARGIN))
     dots = PROOF_DOTS[0] if layouts[0].tile >= FINE else PROOF_DOTS[-1]
+    cuts = [top - BETWEEN for top in tops[1:]]
     sheet = Sheet.made_for(
-        style.width, tops[-1] - BETWEEN, _caption(rows, scale), one_line("; ".join(result.notes)),
-        [top - BETWEEN for top in tops[1:]], style.caption, dots,
-    )  # fmt: skip
+        style, tops[-1] - BETWEEN, _caption(rows, scale), result.notes, cuts, dots=dots
+    )
     for top, title, own, layout in zip(tops, _headings(rows), drawn, layouts, strict=False):
         text = shortened(title, style.width - 2 * MARGIN, NOTE_POINTS)
-        sheet.write(text, MARGIN, top, NOTE_POINTS, ha="left", va="top", warns=False)
+        sheet.write(text, MARGIN, top, NOTE_POINTS)
         for place, panel in enumerate(own):
             line, column = divmod(place, layout.across)
             high = top + TITLE + (line + 1) * HEAD + line * layout.tile + sum(layout.below[:line])
@@ -236,7 +236,7 @@ class Panel:
             text = shortened(line, layout.cell - 0.05, POINTS)
             colour = PALE if self.pale and number_of == 0 else None
             above = top - 0.05 - number_of * TITLE_LINE
-            sheet.write(text, left, above, POINTS, ha="left", va="bottom", colour=colour)
+            sheet.write(text, left, above, POINTS, va="bottom", colour=colour)
         if self.under is not None:
             axes.imshow(self.under, interpolation="antialiased")
         if self.colours is None:
@@ -257,7 +257,7 @@ class Panel:
             square.set(facecolor=colour_of, xticks=[], yticks=[], frame_on=True)
             square.spines[:].set_visible(False)
             text = shortened(name, layout.tile - 0.15, FOOT_POINTS)
-            sheet.write(text, left + 0.15, low, FOOT_POINTS, ha="left", va="top")
+            sheet.write(text, left + 0.15, low)
 
     def _draw_map(self, sheet: Sheet, axes: Axes, corner: tuple[float, float], tile: float) -> None:
         low, high = self.limits
@@ -277,7 +277,7 @@ class Panel:
             axes.plot(self.dots[:, 1], self.dots[:, 0], ".", color="white", markersize=1.5)
         if constant:
             text = f"constant: {number(low)}\n{self.unit}"
-            sheet.write(text, *corner, FOOT_POINTS, ha="left", va="top")
+            sheet.write(text, *corner)
             return
         drawn = sheet.figure.colorbar(
             ScalarMappable(norm, self.colours), cax=sheet.axes(*corner, tile, BAR),

@@ -48,13 +48,12 @@ def figure(found: Plate, style: Style) -> Sheet:
     for name, units in layers.items():
         tops[name], top = top, top + HEAD + -(-len(units) // across) * (high + FOOT) + REST
     sheet = Sheet.made_for(
-        style.width, top, _caption(found), "; ".join(map(one_line, found.notes)),
-        [*tops.values()][1:], style.caption, DOTS,
-    )  # fmt: skip
+        style, top, _caption(found), found.notes, [*tops.values()][1:], dots=DOTS
+    )
     for name, units in layers.items():
         height, width = units[0].receptive_field
         title = shortened(f"{one_line(name)}, reads {height} × {width} pixels", room, NOTE_POINTS)
-        sheet.write(title, MARGIN, tops[name], NOTE_POINTS, ha="left", va="top")
+        sheet.write(title, MARGIN, tops[name], NOTE_POINTS)
         for place, unit in enumerate(units):
             line, column = divmod(place, across)
             left = MARGIN + column * (block + apart)
@@ -67,7 +66,7 @@ def _draw(sheet: Sheet, unit: AtlasUnit, left: float, top: float, side: int, row
     half = ACROSS * (side + GAP) - GAP
     wide, high = 2 * half + HALVES, rows * (side + GAP) - GAP
     if not len(unit.peak):
-        sheet.write("never active", left, top, FOOT_POINTS, ha="left", va="top", warns=True)
+        sheet.write("never active", left, top, warns=True)
     mosaic = np.full((high, wide, 3), 255, dtype=np.uint8)
     for rank in range(min(SHOWN, len(unit.peak))):
         row, column = divmod(rank, ACROSS)
@@ -80,7 +79,7 @@ def _draw(sheet: Sheet, unit: AtlasUnit, left: float, top: float, side: int, row
     axes.imshow(mosaic, interpolation="none", aspect="auto")
     axes.set_axis_off()
     name = shortened(one_line(unit.name), wide / DOTS, FOOT_POINTS)
-    sheet.write(name, left, top + high / DOTS + 0.03, FOOT_POINTS, ha="left", va="top")
+    sheet.write(name, left, top + high / DOTS + 0.03)
 
 
 def _caption(found: Plate) -> list[str]:

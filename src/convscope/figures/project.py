@@ -155,14 +155,14 @@ def figure(
         tile = max(fitted(layout.tile, size, dots)[0] for size in sizes)
         layout = replace(layout, tile=min(tile, layout.tile))
     own = layout.height(1 if in_one else 2)
+    cuts = [MARGIN + n * own for n in range(1, len(tiles) + 1)]
     sheet = Sheet.made_for(
-        style.width,
+        style,
         MARGIN + len(tiles) * own,
         [*_caption(result, display, every), *_oddities(result, every, pixels)],
-        one_line("; ".join(result.notes)),
-        [MARGIN + n * own for n in range(1, len(tiles) + 1)],
-        style.caption,
-        dots,
+        result.notes,
+        cuts,
+        dots=dots,
     )
     for n in images:
         _draw(sheet, layout, MARGIN + n * own, result, n, pictures[n], tiles[n], feet[n])
@@ -227,7 +227,7 @@ def _draw(
             sheet.write(title, middle, top - 0.05, TITLE_POINTS, ha="center", va="bottom")
             odd = tile.scale.not_finite > 0
             low = top + layout.cell + 0.06
-            sheet.write(feet[unit], middle, low, FOOT_POINTS, ha="center", va="top", warns=odd)  # fmt: skip # noqa: E501
+            sheet.write(feet[unit], middle, low, ha="center", warns=odd)
             left += layout.step
         top += layout.cell + below
 

@@ -119,10 +119,10 @@ def figure(found: Sanity, style: Style) -> Sheet:
     above = MARGIN + HEAD + top + 0.2
     charts = above + layout.lines * grid + 0.1
     lines = -(-len(layout.measures) // layout.charts)
+    cuts = [above, charts]
     sheet = Sheet.made_for(
-        style.width, charts + lines * (HEAD + CHART + CHART_FOOT), _caption(found),
-        one_line("; ".join(found.notes)), [above, charts], style.caption,
-    )  # fmt: skip
+        style, charts + lines * (HEAD + CHART + CHART_FOOT), _caption(found), found.notes, cuts
+    )
     _draw_top(sheet, found, layout, words)
     for line in range(layout.lines):
         shown = layout.columns[line * layout.across :][: layout.across]
@@ -161,7 +161,7 @@ def _draw_top(sheet: Sheet, found: Sanity, layout: _Layout, words: list[tuple[st
     )  # fmt: skip
     at += high
     for sentence, high in sentences:
-        sheet.write(sentence, begin, at, LETTERS, ha="left", va="top")
+        sheet.write(sentence, begin, at, LETTERS)
         at += high
 
 
@@ -177,7 +177,7 @@ def _draw_tiles(
         sheet.write("\n".join(lines), middle, low, LETTERS, ha="center", va="bottom")
     for row, rule in enumerate(found.rules):
         top = above + TITLE + row * (tile + FOOT)
-        sheet.write(rule, MARGIN, top + tile / 2, LETTERS, ha="left", va="center")
+        sheet.write(rule, MARGIN, top + tile / 2, LETTERS, va="center")
         for place, column in enumerate(columns):
             pixels = found.pictures[row, column]
             corner = MARGIN + SIDE + place * (tile + GAP)
@@ -192,7 +192,7 @@ def _draw_tiles(
             for line, (text, colour) in enumerate(foot):
                 at = top + tile + 0.03 + line * LINE
                 middle = corner + tile / 2
-                sheet.write(text, middle, at, FOOT_POINTS, ha="center", va="top", colour=colour)
+                sheet.write(text, middle, at, ha="center", colour=colour)
 
 
 def _draw_charts(sheet: Sheet, found: Sanity, top: float, layout: _Layout) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from convscope.display import presentable
 from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, shortened, wrapped
+from convscope.figures.style import Style
 
 INK = "#222222"
 WARNING = "#b00020"
@@ -33,15 +34,18 @@ COLOURS = (
 )  # fmt: skip
 LINES = ("solid", "dashed", "dotted")
 
-PAPER = 8.5
-"""Inches of a figure's width up to which its letters can be read on a printed page of A4."""
-
 MOST_PIXELS = 65_535
 """Height or width of a picture in pixels beyond which renderers and viewers give up."""
 
 
 class Bare(Axes):
     """Axes for a picture. To make the ticks that none shows takes longer than all the rest."""
+
+    def __init__(self, *place: Any, **options: Any) -> None:
+        super().__init__(*place, **options)
+        # The ticks would have told the frame's lines to stand at the edges.
+        for spine in self.spines.values():
+            spine.set_position(("outward", 0.0))
 
     def _init_axis(self) -> None:
         super()._init_axis()  # type: ignore[misc]
@@ -67,24 +71,24 @@ class Sheet:
 
     @classmethod
     def made_for(
-        cls, width: float, height: float, caption: Sequence[str], notes: str,
-        cuts: Sequence[float] = (), kind: str = "full", dots: int = DOTS_AN_INCH,
+        cls, style: Style, height: float, caption: Sequence[str], notes: Iterable[str],
+        cuts: Sequence[float] = (), dots: int = DOTS_AN_INCH,
     ) -> "Sheet":  # fmt: skip
-        """Return a sheet *width* wide with the text below what is *height* high.
+        """Return a sheet with the text below what is *height* high.
 
         Args:
-            width: inches.
+            style: how wide, and with which caption.
             height: inches, without the text.
             caption: sentences or paragraphs; the first is the short caption.
             notes: what a picture of this must say whatever the caption.
             cuts: inches from the top at which the sheet can be cut.
-            kind: of the captions in :data:`~convscope.figures.style.CAPTIONS`.
             dots: an inch, fewer where the sheet would be too high for so many.
 
         """
-        room = width - 2 * MARGIN
-        lines = [(line, NOTE_POINTS, True) for line in wrapped(notes, room, NOTE_POINTS, "bold")]
-        shown = {"none": [], "short": caption[:1], "full": caption}[kind]
+        width, room = style.width, style.width - 2 * MARGIN
+        said = "; ".join(map(one_line, notes))
+        lines = [(line, NOTE_POINTS, True) for line in wrapped(said, room, NOTE_POINTS, "bold")]
+        shown = {"none": [], "short": caption[:1], "full": caption}[style.caption]
         for sentence in shown:
             found = wrapped(one_line(sentence), room, FOOT_POINTS)
             lines += [(line, FOOT_POINTS, False) for line in found]
@@ -96,10 +100,10 @@ class Sheet:
             dots = DOTS_AN_INCH
         whole = math.ceil(whole * dots) / dots
         figure = Figure(figsize=(width, whole), dpi=dots, facecolor="white")
-        words = " ".join(one_line(text) for text in (notes, *caption) if text)
+        words = " ".join(one_line(text) for text in (said, *caption) if text)
         sheet = cls(figure, tuple(cuts), words)
         for (line, points, warns), own in zip(lines, heights, strict=True):
-            sheet.write(line, MARGIN, top, points, ha="left", va="top", warns=warns)
+            sheet.write(line, MARGIN, top, points, warns=warns)
             top += own
         return sheet
 
@@ -159,7 +163,7 @@ class Sheet:
         axes.set_title(short, fontsize=LETTERS, loc="left", color=INK, parse_math=False)
         axes.set_xlabel(across, fontsize=FOOT_POINTS, color=INK)
         axes.set_ylabel(up, fontsize=FOOT_POINTS, color=INK)
-        axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
+        axes.tick_params(labelsize=FOOT_POINTS, colors=INK, length=2)
         axes.grid(axis="y", color="#e6e6e6")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -175,26 +179,20 @@ class Sheet:
         axes.set_axis_off()
         if title:
             text = shortened(one_line(title), side, LETTERS)
-            self.write(text, left, top - 0.05, LETTERS, ha="left", va="bottom")
+            self.write(text, left, top - 0.05, LETTERS, va="bottom")
         return axes
 
     def write(
-        self, text: str, left: float, top: float, points: float, *, ha: str, va: str,
-        warns: bool = False, colour: str | None = None,
+        self, text: str, left: float, top: float, points: float = FOOT_POINTS, *,
+        ha: str = "left", va: str = "top", warns: bool = False, colour: str | None = None,
     ) -> None:  # fmt: skip
         """Write one line or more; a dollar sign is a dollar sign."""
         width, height = self.figure.get_size_inches()
         self.figure.text(
-            left / width,
-            1 - top / height,
-            text,
-            fontsize=points,
-            ha=ha,
-            va=va,
+            left / width, 1 - top / height, text, fontsize=points, ha=ha, va=va,
             color=colour or (WARNING if warns else INK),
-            weight="bold" if warns else "normal",
-            parse_math=False,
-        )
+            weight="bold" if warns else "normal", parse_math=False,
+        )  # fmt: skip
 
 
 def number(value: float) -> str:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from convscope.errors import OutputError, near_matches
 from convscope.figures import study_filters
 from convscope.figures.lettering import wrapped
-from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, NOTE_POINTS, Sheet
+from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, Sheet
 from convscope.figures.style import Style
 from convscope.study.study_result import Study, VariantResult
 
@@ -62,14 +62,15 @@ def _accuracy(found: Study, style: Style) -> Sheet:
         f"the {found.held_out:,} held-out images after each epoch: {spread}. Neither axis starts "
         f"at zero.",
     ]
-    sheet = _sheet(found, style, top + block + legend - MARGIN, caption)
-    ends = sheet.axes(MARGIN + SIDE, MARGIN + HEAD, wide, CHART)
+    sheet = Sheet.made_for(style, top + block + legend, caption, found.notes)
+    ends = sheet.chart(MARGIN + SIDE, MARGIN + HEAD, wide, CHART, "Test accuracy")
     left = MARGIN + (room + SIDE) / 2 + SIDE if beside else MARGIN + SIDE
-    curves = sheet.axes(left, top + HEAD, style.width - MARGIN - left, CHART)
+    wide = style.width - MARGIN - left
+    title = "Held-out accuracy in training"
+    curves = sheet.chart(left, top + HEAD, wide, CHART, title, across="epoch")
     _draw_ends(ends, found, names)
     _draw_curves(curves, found)
-    for axes, title in ((ends, "Test accuracy"), (curves, "Held-out accuracy in training")):
-        _dress(axes, title)
+    _in_percent(ends, curves)
     _write_legend(sheet, curves, top + block, room)
     return sheet
 
@@ -83,9 +84,9 @@ def _dead(found: Study, style: Style) -> Sheet:
         f"Dead: zero behind the ReLU at every place of each of the {found.held_out:,} held-out "
         f"images. Bar: mean of n = {found.seeds}; dots: one a seed.",
     ]
-    block = HEAD + CHART + AXIS
-    sheet = _sheet(found, style, block + _legend_height(found, room), caption)
-    axes = sheet.axes(MARGIN + SIDE, MARGIN + HEAD, room - SIDE, CHART)
+    block = MARGIN + HEAD + CHART + AXIS
+    sheet = Sheet.made_for(style, block + _legend_height(found, room), caption, found.notes)
+    axes = sheet.chart(MARGIN + SIDE, MARGIN + HEAD, room - SIDE, CHART, "Dead filters")
     step = 0.8 / len(found.results)
     for place, result in enumerate(found.results):
         shift = (place - (len(found.results) - 1) / 2) * step
@@ -100,14 +101,9 @@ def _dead(found: Study, style: Style) -> Sheet:
             axes.plot([number + shift] * found.seeds, shares, "o", color=INK, markersize=2.5)
     axes.set_xticks(layers, [f"layer {number}" for number in layers])
     axes.set_ylim(0, max(0.05, 1.1 * axes.get_ylim()[1]))
-    _dress(axes, "Dead filters")
-    _write_legend(sheet, axes, MARGIN + block, room)
+    _in_percent(axes)
+    _write_legend(sheet, axes, block, room)
     return sheet
-
-
-def _sheet(found: Study, style: Style, height: float, caption: list[str]) -> Sheet:
-    notes = "; ".join(found.notes)
-    return Sheet.made_for(style.width, MARGIN + height, caption, notes, (), style.caption)
 
 
 def _legend_height(found: Study, room: float) -> float:
@@ -178,20 +174,13 @@ def _draw_curves(axes: Axes, found: Study) -> None:
             markersize=4, markerfacecolor=colour if FACES[result.variant.padding] else "white",
             label=result.variant.name,
         )  # fmt: skip
-    axes.set_xlabel("epoch", fontsize=FOOT_POINTS, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=found.config.epochs >= 2))
 
 
-def _dress(axes: Axes, title: str) -> None:
-    """Give a chart its title, and an axis in percent."""
-    axes.set_title(title, fontsize=NOTE_POINTS, color=INK, loc="left")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.tick_params(labelsize=FOOT_POINTS, colors=INK)
-    axes.grid(axis="y", color="#e6e6e6")
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+def _in_percent(*charts: Axes) -> None:
+    for axes in charts:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
 
 
 def _colour(result: VariantResult) -> str:

@@ -63,10 +63,7 @@ class _Blocks:
         """Return a sheet with room for all of them."""
         lines = -(-len(found.results) // self.across)
         cuts = [MARGIN + line * self.height for line in range(1, lines)]
-        notes = "; ".join(found.notes)
-        return Sheet.made_for(
-            style.width, MARGIN + lines * self.height, caption, notes, cuts, style.caption
-        )
+        return Sheet.made_for(style, MARGIN + lines * self.height, caption, found.notes, cuts)
 
     def headed(self, sheet: Sheet, found: Study) -> Iterator[tuple[VariantResult, float, float]]:
         """Write what each variant is; yield it with the left and the top of its block."""
@@ -74,7 +71,7 @@ class _Blocks:
             line, column = divmod(place, self.across)
             left, top = MARGIN + column * (self.width + BLOCK_GAP), MARGIN + line * self.height
             words = f"{result.variant.norm_words}\n{result.variant.padding_words}"
-            sheet.write(words, left, top, NOTE_POINTS, ha="left", va="top")
+            sheet.write(words, left, top, NOTE_POINTS)
             yield result, left, top
 
 
@@ -139,14 +136,14 @@ def _strongest(
     for (_, left, top), one, block_rows in each:
         for column, word in enumerate(words):
             middle = left + column * (tile + GAP) + tile / 2
-            sheet.write(word, middle, top + HEAD - 0.06, FOOT_POINTS, ha="center", va="bottom")
+            sheet.write(word, middle, top + HEAD - 0.06, ha="center", va="bottom")
         for k, row in enumerate(block_rows):
             above = top + HEAD + k * (tile + FOOT)
             for column, shown in enumerate(row):
                 _draw(sheet, (left + column * (tile + GAP), above), tile, shown)
             foot = f"channel {one.channels[k]}, peak {number(one.strength[k].item())}"
             fitted = shortened(foot, wide, FOOT_POINTS)
-            sheet.write(fitted, left, above + tile + 0.03, FOOT_POINTS, ha="left", va="top")
+            sheet.write(fitted, left, above + tile + 0.03)
     return sheet
 
 

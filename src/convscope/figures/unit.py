@@ -97,10 +97,7 @@ def units_sheet(
     high = HEAD + rows * (side + foot) + MARGIN
     lines = -(-len(units) // across)
     cuts = [MARGIN + line * high for line in range(1, lines + 1)]
-    sheet = Sheet.made_for(
-        style.width, MARGIN + lines * high, words, "; ".join(map(one_line, notes)), cuts,
-        style.caption,
-    )  # fmt: skip
+    sheet = Sheet.made_for(style, MARGIN + lines * high, words, notes, cuts)
     for place, unit in enumerate(units):
         line, column = divmod(place, across)
         corner = MARGIN + column * (wide + UNITS_APART), MARGIN + line * high
@@ -114,15 +111,15 @@ def _draw_unit(
     left, top = corner
     half = ACROSS * (side + GAP) - GAP
     title = shortened(one_line(unit.title), 2 * half + HALVES_APART, NOTE_POINTS)
-    sheet.write(title, left, top, NOTE_POINTS, ha="left", va="top", warns=False)
+    sheet.write(title, left, top, NOTE_POINTS)
     if not unit.entries:
         text = "never active: there is nothing to show"
-        sheet.write(text, left, top + HEAD, FOOT_POINTS, ha="left", va="top", warns=True)
+        sheet.write(text, left, top + HEAD, warns=True)
         return
     right = left + half + HALVES_APART
     for start, text in ((left, "strongest patches, peak"), (right, "what drives the unit there")):
         fitted = shortened(text, half, FOOT_POINTS)
-        sheet.write(fitted, start, top + HEAD - 0.04, FOOT_POINTS, ha="left", va="bottom", warns=False)  # fmt: skip # noqa: E501
+        sheet.write(fitted, start, top + HEAD - 0.04, va="bottom")
     for place, entry in enumerate(unit.entries):
         row, column = divmod(place, ACROSS)
         across, high = column * (side + GAP), top + HEAD + row * (side + foot)
@@ -132,7 +129,7 @@ def _draw_unit(
         ):
             sheet.picture(picture, start + across, high, side)
             middle = start + across + side / 2
-            sheet.write(below, middle, high + side + 0.02, FOOT_POINTS, ha="center", va="top", warns=False)  # fmt: skip # noqa: E501
+            sheet.write(below, middle, high + side + 0.02, ha="center")
 
 
 def _below_patch(entry: Entry, side: float) -> str:

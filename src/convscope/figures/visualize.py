@@ -32,17 +32,16 @@ def figure(found: Visualization, style: Style) -> Sheet:
     side = min(block / halves, 2 * SIDE) - (0.02 if found.strongest else 0)
     lines = -(-len(found.channels) // across)
     high = HEAD + side + FOOT
+    cuts = [MARGIN + k * high for k in range(1, lines)]
     sheet = Sheet.made_for(
-        style.width, MARGIN + lines * high, _caption(found),
-        "; ".join(map(one_line, found.notes)), [MARGIN + k * high for k in range(1, lines)],
-        style.caption, DOTS,
-    )  # fmt: skip
+        style, MARGIN + lines * high, _caption(found), found.notes, cuts, dots=DOTS
+    )
     pictures = picture_of(found.pixels)
     for place, row in enumerate(found.table()):
         line, column = divmod(place, across)
         left, top = MARGIN + column * (block + BETWEEN), MARGIN + line * high
         title = shortened(one_line(row["name"]), block, FOOT_POINTS)
-        sheet.write(title, left, top + 0.04, FOOT_POINTS, ha="left", va="top")
+        sheet.write(title, left, top + 0.04)
         top += HEAD
         axes = sheet.axes(left, top, side)
         axes.imshow(pictures[place], interpolation="none", aspect="auto")
@@ -55,7 +54,7 @@ def figure(found: Visualization, style: Style) -> Sheet:
             if row["real"] is not None:
                 below.append(f"strongest real {number(row['real'])}")
         text = "\n".join(shortened(one, block, FOOT_POINTS) for one in below)
-        sheet.write(text, left, top + side + 0.03, FOOT_POINTS, ha="left", va="top")
+        sheet.write(text, left, top + side + 0.03)
     return sheet
 
 
@@ -65,7 +64,7 @@ def _draw_patches(
     """Draw the nine strongest real patches of a channel in a square."""
     unit = found.strongest[place]
     if not len(unit.peak):
-        sheet.write("never active", left, top, FOOT_POINTS, ha="left", va="top", warns=True)
+        sheet.write("never active", left, top, warns=True)
         return
     dots = int(side * DOTS)
     small = (dots - (ACROSS - 1) * GAP) // ACROSS
