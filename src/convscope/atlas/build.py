@@ -6,14 +6,17 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from convscope.atlas import place
@@ -23,6 +26,7 @@ from convscope.atlas.similar import chained, neighbours, weight_similarity
 from convscope.atlas.sprites import (
     CELLS,
     SHOWN_IN_GRID,
+    Pairs,
     grid_sheet,
     grid_side,
     save_picture,
@@ -38,8 +42,7 @@ from convscope.methods.pictures import channel_names
 from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
 from convscope.methods.scanning.sources import Images
-from convscope.methods.scanning.strongest import NO_IMAGE
-from convscope.methods.scanning.tiles import LayerTiles, TileShape, drawn_tiles, picture
+from convscope.methods.scanning.tiles import Tile, TileShape, drawn_tiles, picture
 from convscope.network import Network
 from convscope.network.ops import Convolution
 from convscope.outputs import claim_folder, written_beside
@@ -55,6 +58,10 @@ PAINTING = 1e8
 
 TOLD_EVERY = 2.0
 """Seconds between two first pages that say how far the drawing is."""
+
+SOON, LATER = 2**28, 2**31
+"""Bytes of tiles that wait on disk for their layers to be whole: few at first, so that there is
+something to see soon; then many, since the images go up again for each band of layers."""
 
 SMALL_IMAGE = 64
 CLASSES_SHOWN = 5
@@ -79,8 +86,9 @@ def write_atlas(
         folder: where to write, made if missing.
         rule: a name in :data:`convscope.network.rules.RULES`.
         model: how the command line names the network and the images, for the commands on the pages.
-        memory: bytes, or a text such as ``"2GB"``: a quarter for the walks, half for the tiles that
-            wait to be written, an eighth for images. One image's maps are held whatever it is.
+        memory: bytes, or a text such as ``"2GB"``: a quarter for the walks, as much for filters made
+            ready for them, an eighth for images. One image's maps are held whatever it is. Up to
+            2 GiB of tiles wait in a file in the folder, which is gone at the end.
         progress: called with the entries drawn and the entries in all.
 
     Returns:
@@ -132,19 +140,45 @@ def _facts(net: Network, scan: Scan, rule: str, model: ModelNames | None) -> dic
     }
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some of a layer's channels, whose tiles wait in memory together."""
+class _Waiting:
+    """Tiles of some layers that wait in a file until all of a layer's are drawn.
 
-    layer: LayerScan
-    first: int
-    end: int
+    Args:
+        folder: where the file is, without a name: it goes with the process.
+        shapes: how large each layer's tiles are.
 
-    def entries(self) -> LayerScan:
-        """Return the layer with no entries but the part's."""
-        channels = np.arange(len(self.layer.image))[:, None]
-        inside = (channels >= self.first) & (channels < self.end)
-        return replace(self.layer, image=np.where(inside, self.layer.image, NO_IMAGE))
+    """
+
+    def __init__(self, folder: Path, shapes: dict[str, TileShape]) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 -- closed by __exit__
+        self._shapes = shapes
+        self._places: dict[str, dict[int, dict[int, int]]] = {name: {} for name in shapes}
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def put(self, name: str, channel: int, rank: int, tile: Tile) -> None:
+        """Let a tile of a layer's channel wait."""
+        self._places[name].setdefault(channel, {})[rank] = self._file.tell()
+        self._file.write(tile.patch.tobytes() + tile.projection.tobytes())
+
+    def of(self, name: str, channels: range) -> dict[int, Pairs]:
+        """Return some channels' tiles, after the last was put."""
+        shape = self._shapes[name]
+        both = (2, shape.height, shape.width, 3)
+        found: dict[int, Pairs] = {}
+        for channel in channels:
+            for rank, place in self._places[name].get(channel, {}).items():
+                with self._lock:
+                    self._file.seek(place)
+                    read = self._file.read(math.prod(both))
+                patch, projection = np.frombuffer(read, np.uint8).reshape(both)
+                found.setdefault(channel, {})[rank] = (patch, projection)
+        return found
 
 
 class _Watch:
@@ -281,59 +315,60 @@ class _Drawing:
         field = self._net.receptive_fields.size(self._net.step(layer.read_at))
         return TileShape.of(field, (self._net.input_shape[1], self._net.input_shape[2]))
 
-    def _bands(self, layers: list[LayerScan]) -> Iterator[list[_Part]]:
-        """Yield parts of layers whose tiles fit in memory; an image goes up once for each band."""
-        band: list[_Part] = []
-        taken = 0
+    def _bands(self, layers: list[LayerScan]) -> Iterator[list[LayerScan]]:
+        """Yield layers that are drawn together; an image goes up once for each band."""
+        band: list[LayerScan] = []
+        taken, limit = 0, SOON
         for layer in layers:
-            shape, channels = self._shape(layer), len(layer.image)
-            tiles = (layer.image >= 0).sum(1) * 2 * 3 * shape.height * shape.width
-            for first in range(0, channels, CELLS):
-                end = min(first + CELLS, channels)
-                own = int(tiles[first:end].sum())
-                if taken and taken + own > self._memory // 2:
-                    yield band
-                    band, taken = [], 0
-                taken += own
-                begun = band.pop().first if band and band[-1].layer is layer else first
-                band.append(_Part(layer, begun, end))
+            shape = self._shape(layer)
+            own = _entries(layer) * 2 * 3 * shape.height * shape.width
+            if taken and taken + own > limit:
+                yield band
+                band, taken, limit = [], 0, LATER
+            taken += own
+            band.append(layer)
         if band:
             yield band
 
-    def _draw(self, band: list[_Part]) -> Iterator[LayerScan]:
-        """Write the sprites of a band, and the data of the layers that end in it.
+    def _draw(self, band: list[LayerScan]) -> Iterator[LayerScan]:
+        """Write the sprites, the data and the pages of a band.
 
         Yields the layer of each entry that is drawn.
         """
-        tiles: dict[str, LayerTiles] = {part.layer.name: {} for part in band}
-        rule = chosen_rule(self._net, self._rule)
-        layers = [part.entries() for part in band]
-        room = self._memory // 4
-        for name, channel, rank, tile in drawn_tiles(self._net, layers, self._load, rule, room):
-            tiles[name].setdefault(channel, {})[rank] = tile
-            yield self._scan.layers[name]
-        for part in band:
-            self._write_sprites(part, tiles.pop(part.layer.name))
-            if part.end == len(part.layer.image):
-                self._write_data(part.layer)
-                self._ready.add(part.layer.name)
+        rule, room = chosen_rule(self._net, self._rule), self._memory // 2
+        shapes = {layer.name: self._shape(layer) for layer in band}
+        with (
+            _Waiting(self._folder, shapes) as waiting,
+            ThreadPoolExecutor(torch.get_num_threads()) as writers,
+        ):
+            for name, channel, rank, tile in drawn_tiles(self._net, band, self._load, rule, room):
+                waiting.put(name, channel, rank, tile)
+                self._scales[name, channel, rank] = tile.scale
+                yield self._scan.layers[name]
+            for layer in band:
+                self._write_sprites(layer, waiting, writers)
+                self._write_data(layer)
+                self._ready.add(layer.name)
 
     def _folder_of(self, layer: LayerScan) -> Path:
         return place.layers_folder(self._folder) / self._slug(layer)
 
-    def _write_sprites(self, part: _Part, tiles: LayerTiles) -> None:
+    def _write_sprites(
+        self, layer: LayerScan, waiting: _Waiting, writers: ThreadPoolExecutor
+    ) -> None:
         """Write what of a layer is drawn."""
-        layer = part.layer
         folder, shape = self._folder_of(layer), self._shape(layer)
         folder.mkdir(exist_ok=True)
-        for channel, own in tiles.items():
-            for rank, tile in own.items():
-                self._scales[layer.name, channel, rank] = tile.scale
-            path = folder / f"unit-{channel}{strip_suffix(shape)}"
-            save_picture(path, strip(own, layer.image.shape[1], shape))
-        for first in range(part.first, part.end, CELLS):
+
+        def write(first: int) -> None:
+            tiles = waiting.of(layer.name, range(first, first + CELLS))
+            for channel, own in tiles.items():
+                path = folder / f"unit-{channel}{strip_suffix(shape)}"
+                save_picture(path, strip(own, layer.image.shape[1], shape))
             sheet = grid_sheet(tiles, first, shape)
             save_picture(folder / sheet_name(first // CELLS), sheet, quality=82)
+
+        list(writers.map(write, range(0, len(layer.image), CELLS)))
 
     def _write_data(self, layer: LayerScan) -> None:
         """Write what a layer's page shows, and the page."""

@@ -8,9 +8,7 @@ import numpy as np
 from PIL import Image
 
 from convscope.methods.scanning.tiles import (
-    LayerTiles,
     Picture,
-    Tile,
     TileShape,
     fitted,
     hatched,
@@ -26,6 +24,9 @@ SHOWN_IN_GRID = ACROSS * ACROSS
 CELLS_ACROSS, CELLS_DOWN = 4, 8
 CELLS = CELLS_ACROSS * CELLS_DOWN
 GROUND = (0x80, 0x80, 0x80)
+
+Pairs = dict[int, tuple[Picture, Picture]]
+"""Rank -> patch and projection of one of a channel's strongest entries."""
 
 
 def grid_side(shape: TileShape) -> int:
@@ -54,19 +55,19 @@ def sheet_name(number: int) -> str:
     return f"sheet-{number}.jpg"
 
 
-def grid_sheet(tiles: LayerTiles, first: int, shape: TileShape) -> Picture:
+def grid_sheet(tiles: dict[int, Pairs], first: int, shape: TileShape) -> Picture:
     """Return the sheet of the channels from *first* on: their patches and projections, 3 by 3."""
     side = grid_side(shape)
     whole = mosaic(side)
     sheet = np.full((CELLS_DOWN * whole, CELLS_ACROSS * 2 * whole, 3), GROUND, dtype=np.uint8)
     for channel in range(first, first + CELLS):
-        for rank, tile in tiles.get(channel, {}).items():
+        for rank, (patch, projection) in tiles.get(channel, {}).items():
             if rank >= SHOWN_IN_GRID:
                 continue
             top, left = cell(channel, side)
             row, column = divmod(rank, ACROSS)
             top, left = top + row * (side + GAP), left + column * (side + GAP)
-            for shown, offset in ((tile.patch, 0), (tile.projection, whole)):
+            for shown, offset in ((patch, 0), (projection, whole)):
                 small = fitted(shown, shape.factor, side, signed=offset > 0)
                 sheet[top : top + side, left + offset : left + offset + side] = small
     return sheet
@@ -82,12 +83,11 @@ def cell(channel: int, side: int) -> tuple[int, int]:
     return row * mosaic(side), column * 2 * mosaic(side)
 
 
-def strip(tiles: dict[int, Tile], top: int, shape: TileShape) -> Picture:
+def strip(tiles: Pairs, top: int, shape: TileShape) -> Picture:
     """Return a channel's tiles: its patches in one row, its projections in the next."""
     empty = hatched(shape.height, shape.width)
-    patches = [tiles[rank].patch if rank in tiles else empty for rank in range(top)]
-    projections = [tiles[rank].projection if rank in tiles else empty for rank in range(top)]
-    return np.vstack([np.hstack(patches), np.hstack(projections)])
+    pairs = [tiles.get(rank, (empty, empty)) for rank in range(top)]
+    return np.vstack([np.hstack(row) for row in zip(*pairs, strict=True)])
 
 
 def strip_suffix(shape: TileShape) -> str:
