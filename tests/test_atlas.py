@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -224,10 +225,19 @@ def test_parts_merge_into_the_same_tables(home):
 def test_resumed_at_its_end_nothing_is_drawn_again(home, monkeypatch):
     before = {path: path.read_bytes() for path in (home / "whole").rglob("*") if path.is_file()}
     monkeypatch.setattr(build._Drawing, "_draw", lambda *_: pytest.fail("drawn again"))
-    again = ("-o", home / "whole", "--resume", "--json")
-    found = json.loads(run("scan", f"{home}/net.py:network", home / "photos", *SIZE, *again))
+    again = (
+        "scan",
+        f"{home}/net.py:network",
+        home / "photos",
+        *SIZE,
+        "-o",
+        home / "whole",
+        "--resume",
+    )
+    found = json.loads(run(*again, "--json"))
     assert found["bad"][0]["image"] == "cat/broken.png"
     assert {path: path.read_bytes() for path in before} == before
+    assert re.search(r"^scanning took \d s, drawing \d s$", run(*again), re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -474,7 +484,7 @@ def test_pages_fit_a_phone_and_name_their_pictures(home, page):
 
 
 def test_another_memory_draws_the_same_atlas(tmp_path):
-    """A wide layer is drawn in parts, a few channels at a time."""
+    """With little of it, layers are drawn one after the other, and images go up anew for each."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 40, 3), nn.ReLU(), nn.Conv2d(40, 6, 3), nn.ReLU())
     images = list(torch.rand(12, 3, 16, 16))

@@ -191,7 +191,8 @@ def averaged(picture: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[
     [[30, 70]]
     """
     rows, columns = _overlaps(picture.shape[0], height), _overlaps(picture.shape[1], width)
-    mean = np.einsum("yh,hwc,xw->yxc", rows, picture.astype(np.float32), columns, optimize=True)
+    values = picture.astype(np.float32).reshape(len(picture), -1)
+    mean = columns @ (rows @ values).reshape(height, *picture.shape[1:])
     whole = np.issubdtype(picture.dtype, np.integer)
     found: npt.NDArray[Any] = (np.rint(mean) if whole else mean).astype(picture.dtype)
     return found

@@ -59,9 +59,9 @@ PAINTING = 1e8
 TOLD_EVERY = 2.0
 """Seconds between two first pages that say how far the drawing is."""
 
-SOON, LATER = 2**28, 2**31
-"""Bytes of tiles that wait on disk for their layers to be whole: few at first, so that there is
-something to see soon; then many, since the images go up again for each band of layers."""
+SOON, LATER = 1 / 4, 2
+"""Tiles that wait on disk for their layers to be whole, as shares of the memory: few at first, so
+that there is something to see soon; then many, since images go up again for each band of layers."""
 
 SMALL_IMAGE = 64
 CLASSES_SHOWN = 5
@@ -86,9 +86,9 @@ def write_atlas(
         folder: where to write, made if missing.
         rule: a name in :data:`convscope.network.rules.RULES`.
         model: how the command line names the network and the images, for the commands on the pages.
-        memory: bytes, or a text such as ``"2GB"``: a quarter for the walks, as much for filters made
-            ready for them, an eighth for images. One image's maps are held whatever it is. Up to
-            2 GiB of tiles wait in a file in the folder, which is gone at the end.
+        memory: bytes, or a text such as ``"2GB"``: a quarter for the walks, as much for filters
+            made ready for them, an eighth for images. One image's maps are held whatever it is.
+            Twice as much of tiles waits in a file in the folder, which is gone at the end.
         progress: called with the entries drawn and the entries in all.
 
     Returns:
@@ -172,9 +172,9 @@ class _Waiting:
         both = (2, shape.height, shape.width, 3)
         found: dict[int, Pairs] = {}
         for channel in channels:
-            for rank, place in self._places[name].get(channel, {}).items():
+            for rank, first in self._places[name].get(channel, {}).items():
                 with self._lock:
-                    self._file.seek(place)
+                    self._file.seek(first)
                     read = self._file.read(math.prod(both))
                 patch, projection = np.frombuffer(read, np.uint8).reshape(both)
                 found.setdefault(channel, {})[rank] = (patch, projection)
@@ -318,13 +318,13 @@ class _Drawing:
     def _bands(self, layers: list[LayerScan]) -> Iterator[list[LayerScan]]:
         """Yield layers that are drawn together; an image goes up once for each band."""
         band: list[LayerScan] = []
-        taken, limit = 0, SOON
+        taken, limit = 0, SOON * self._memory
         for layer in layers:
             shape = self._shape(layer)
             own = _entries(layer) * 2 * 3 * shape.height * shape.width
             if taken and taken + own > limit:
                 yield band
-                band, taken, limit = [], 0, LATER
+                band, taken, limit = [], 0, LATER * self._memory
             taken += own
             band.append(layer)
         if band:

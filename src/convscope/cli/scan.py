@@ -1,6 +1,7 @@
 """``convscope scan``: an atlas of what every channel of a network looks for."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import typer
 from convscope.arguments import misshapen
 from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import AsJson, Caption, Memory, Rule, Width, open_images, say_least
-from convscope.cli.printing import finish, progress_bar
+from convscope.cli.printing import finish, print_line, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
 if TYPE_CHECKING:
@@ -94,10 +95,16 @@ def scan(
     say_least(net, room)
     source = open_images(images, net)
     names = ModelNames(network.model, network.given(), str(images))
+    began = time.monotonic()
     with _made(output):
         found = _scanned(net, source, layer, output, top, share, room, resume)
-    if found is not None:
-        written.write(found, names)
+    if found is None:
+        return
+    scanned = time.monotonic()
+    written.write(found, names)
+    if not (output.suffix or as_json):
+        drawing = time.monotonic() - scanned
+        print_line(f"scanning took {scanned - began:,.0f} s, drawing {drawing:,.0f} s")
 
 
 @dataclass(frozen=True)

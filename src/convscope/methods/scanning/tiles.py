@@ -287,10 +287,11 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
         shown = pixels.repeat(times, axis=0).repeat(times, axis=1)
     else:
         size = [max(1, n * side // longest) for n in (height, width)]
-        shown = averaged(pixels, *size)
         if signed and longest > side:
             values = np.moveaxis(averaged(pixels - np.float32(OUTSIDE), *size), -1, 0)
             shown = to_display(values, display_scale(values))
+        else:
+            shown = averaged(pixels, *size)
     if shown.shape[:2] == (side, side):
         return shown
     square = np.full((side, side, 3), OUTSIDE, dtype=np.uint8)
