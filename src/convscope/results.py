@@ -295,7 +295,7 @@ class Result:
             options: those of :meth:`plot`.
 
         """
-        if "IPython" in sys.modules and _in_notebook():
+        if in_notebook():
             import_module("IPython.display").display(self.plot(**options) if self.figure else self)
             return
         place = Path(tempfile.mkdtemp(), "figure.png" if self.figure else "page")
@@ -303,6 +303,7 @@ class Result:
         webbrowser.open((place if self.figure else place / "index.html").as_uri())
 
 
-def _in_notebook() -> bool:
-    shell = import_module("IPython").get_ipython()
-    return shell is not None and shell.has_trait("kernel")
+def in_notebook() -> bool:
+    """Return whether a notebook's kernel runs this."""
+    shell = import_module("IPython").get_ipython() if "IPython" in sys.modules else None
+    return shell is not None and bool(shell.has_trait("kernel"))

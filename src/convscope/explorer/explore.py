@@ -1,9 +1,12 @@
 """The live page of a network: served, or written as files."""
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from convscope.atlas.atlas import Atlas
+from convscope.errors import ConvscopeError
 from convscope.explorer.export import write_page
 from convscope.explorer.server import serve
 from convscope.explorer.session import Session
@@ -12,6 +15,7 @@ from convscope.methods import budget
 from convscope.methods.pictures import Images
 from convscope.network import Network
 from convscope.network.layers import LayerName
+from convscope.results import in_notebook
 from convscope.study.run import Run
 
 PORT = 8420
@@ -34,12 +38,14 @@ def explore(
     stride: int | None = None,
     ready: Callable[[str], None] = print,
     progress: Callable[[int, int], None] | None = None,
-) -> None:
+) -> Any:
     """Serve a page on this machine where a network can be touched, until Ctrl-C.
 
     The page shows feature maps, projections and the network's answer, and a patch that is dragged
     over the image is answered at once, each from a kept walk up; see :func:`convscope.look`. It
     answers to this machine alone, and to who has its address, which holds a key.
+
+    In a notebook it returns a widget that shows the page there, which the kernel answers instead.
 
     With *export* the page is written as files instead, which open from a disk or any web host. They
     hold what was computed ahead: the options from *layer* on say of what.
@@ -85,5 +91,18 @@ def explore(
     )
     if export is not None:
         ready(str(write_page(session.at(None), export, layer, top, patch, stride, progress)))
-        return
+        return None
+    if in_notebook():
+        return _widget(session)
     serve(session, port, browser, ready)
+    return None
+
+
+def _widget(session: Session) -> Any:
+    try:
+        return import_module("convscope.explorer.widget").Widget(session)
+    except ModuleNotFoundError as error:
+        raise ConvscopeError(
+            f"in a notebook the page needs {error.name}: install it with "
+            "`pip install 'convscope[notebook]'`"
+        ) from None

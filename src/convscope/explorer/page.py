@@ -5,6 +5,7 @@ from importlib.resources import files
 
 ASSETS = files("convscope.explorer") / "assets"
 MODULES = '<script type="module" src="assets/explore.js"></script>'
+ICON = '<link rel="icon" href="assets/icon.svg">'
 STYLE = '<link rel="stylesheet" href="assets/explore.css">'
 
 IMPORT = re.compile(r'^import [^;]*? from "\./([\w-]+\.js)";\n', re.MULTILINE)
@@ -33,6 +34,13 @@ def script(entry: str) -> str:
 
     add(entry)
     return f'"use strict";\n(() => {{\nlet {", ".join(names)};\n{"".join(blocks)}}})();\n'
+
+
+def inlined(entry: str) -> str:
+    """Return the page as one text, which needs no other file, begun by a module of it."""
+    page = (ASSETS / "index.html").read_text("utf-8").replace(ICON, "")
+    page = page.replace(STYLE, f"<style>\n{(ASSETS / 'explore.css').read_text('utf-8')}</style>")
+    return page.replace(MODULES, f'<script type="module">\n{script(entry)}</script>')
 
 
 def _assigned(export: re.Match[str]) -> str:

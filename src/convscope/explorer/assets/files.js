@@ -2,7 +2,7 @@
 
 import { begin } from "./page.js";
 import { element, fail } from "./tools.js";
-import { Transport } from "./transport.js";
+import { texts, Transport } from "./transport.js";
 
 window.convscope = {}; // a part's name -> question -> answer, which the scripts fill in
 
@@ -37,10 +37,9 @@ class Files extends Transport {
 }
 
 const encoded = (value) => new TextEncoder().encode(JSON.stringify(value)).buffer;
-const isGiven = ([, value]) => value !== undefined && value !== null && value !== "";
 
 function key(path, given) {
-  const parts = Object.entries(given).filter(isGiven).sort().map(([name, value]) => `${name}=${value}`);
+  const parts = Object.entries(texts(given)).sort().map(([name, value]) => `${name}=${value}`);
   return `${path}?${parts.join("&")}`;
 }
 

@@ -73,6 +73,7 @@ export function readAddress() {
 
 // A step is one that the back button returns to.
 export function writeAddress(step) {
+  if (location.protocol === "about:") return; // a notebook's frame has no address
   const kept = new URLSearchParams();
   for (const [name, value] of Object.entries(state)) {
     if (value !== defaults[name] && value !== null) kept.set(name, value);

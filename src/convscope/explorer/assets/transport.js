@@ -2,6 +2,11 @@
 
 export class Overtaken extends Error {}
 
+// What is given in a question, as text.
+export const texts = (values) => Object.fromEntries(Object.entries(values)
+  .filter(([, value]) => value !== undefined && value !== null && value !== "")
+  .map(([name, value]) => [name, String(value)]));
+
 export class Transport {
   // ask(path, given, kind, body) answers with bytes; of a kind only the newest question counts.
 
@@ -30,10 +35,7 @@ export class Http extends Transport {
   #tab = Math.random().toString(36).slice(2);
 
   async ask(path, given, kind, body) {
-    const query = new URLSearchParams();
-    for (const [name, value] of Object.entries(given)) {
-      if (value !== undefined && value !== null && value !== "") query.set(name, value);
-    }
+    const query = new URLSearchParams(texts(given));
     if (kind) {
       query.set("kind", `${this.#tab}-${kind}`);
       query.set("turn", ++this.#turn);

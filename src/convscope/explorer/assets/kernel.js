@@ -1,0 +1,56 @@
+// The page in a notebook's frame, whose questions the notebook passes on to its kernel.
+
+import { begin } from "./page.js";
+import { fail } from "./tools.js";
+import { Overtaken, texts, Transport } from "./transport.js";
+
+const POLLED = 2000; // milliseconds after which a training is asked about again
+
+class Kernel extends Transport {
+  #port;
+  #frame = Math.random().toString(36).slice(2); // of several that one kernel answers
+  #waiting = []; // a kernel answers in turn: of what it has not been asked yet, the oldest first
+  #asked = null;
+  #count = 0;
+
+  constructor() {
+    super();
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.onmessage = ({ data }) => this.#answered(data);
+    window.parent.postMessage("convscope", "*", [port2]);
+    const root = document.documentElement;
+    new ResizeObserver(() => port1.postMessage({ height: root.offsetHeight })).observe(root);
+  }
+
+  async ask(path, given, kind, sent) {
+    const body = sent === undefined ? undefined : await new Response(sent).arrayBuffer();
+    return new Promise((resolve, reject) => {
+      const older = this.#waiting.findIndex((one) => kind && one.kind === kind);
+      if (older >= 0) this.#waiting.splice(older, 1)[0].reject(new Overtaken("overtaken by a newer question"));
+      const id = `${this.#frame}-${++this.#count}`;
+      this.#waiting.push({ kind, resolve, reject, question: { id, path, given: texts(given), body } });
+      this.#next();
+    });
+  }
+
+  #next() {
+    if (this.#asked || !this.#waiting.length) return;
+    this.#asked = this.#waiting.shift();
+    this.#port.postMessage(this.#asked.question);
+  }
+
+  #answered({ id, error, content }) {
+    if (this.#asked?.question.id !== id) return;
+    if (error) this.#asked.reject(new Error(error)); else this.#asked.resolve(content);
+    this.#asked = null;
+    this.#next();
+  }
+
+  watch(told) {
+    const timer = setInterval(told, POLLED);
+    return () => clearInterval(timer);
+  }
+}
+
+begin(new Kernel()).then(() => { document.body.dataset.ready = "yes"; }).catch(fail);

@@ -1,0 +1,165 @@
+"""The live page in a notebook: a widget whose questions the kernel answers."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import convscope as cs
+from browsing import CHROMIUM
+from convscope.display import Display, to_display
+from convscope.samples import SAMPLES
+
+LAYER, CHANNEL = "features.relu4", 7
+
+# A page that does what a notebook does for a widget.
+NOTEBOOK = """<!doctype html><div id="cell"></div><script type="module">
+  const { default: widget } = await import(URL.createObjectURL(
+    new Blob([await (await fetch("module.js")).text()], { type: "text/javascript" })));
+  const heard = [];
+  const model = {
+    get: () => window.page, on: (_, call) => heard.push(call), off: () => {},
+    send: async (question, _, [body]) => {
+      const bytes = body ? [...new Uint8Array(body)] : null;
+      const [answer, content] = await window.asked(question, bytes);
+      const buffers = content ? [new DataView(Uint8Array.from(content).buffer)] : [];
+      for (const call of heard) call(answer, buffers);
+    },
+  };
+  window.page = await (await fetch("page.html")).text();
+  widget.render({ model, el: document.querySelector("#cell") });
+</script>"""
+
+SHOWN = """([width, expected]) => {
+    const canvas = document.querySelector('[data-rule="deconvnet"] canvas');
+    const times = canvas ? canvas.width / width : 0;
+    if (times < 1 || !Number.isInteger(times)) return false;
+    const drawn = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    return expected.every((value, place) => {
+        const pixel = Math.floor(place / 3), row = Math.floor(pixel / width);
+        const at = row * times * canvas.width + (pixel % width) * times;
+        return drawn[4 * at + (place % 3)] === value;
+    });
+}"""
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "cat.jpg"
+    path.write_bytes(SAMPLES[0].content())
+    return path
+
+
+@pytest.fixture(scope="module")
+def net() -> cs.Network:
+    return cs.load("base")
+
+
+@pytest.fixture(scope="module")
+def player():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as player:
+        yield player
+
+
+def check(frame, net: cs.Network, picture: Path) -> None:
+    """Use the page in a frame: choose a unit, move the patch; all as the library finds."""
+    frame.wait_for_selector("body[data-ready]", timeout=120_000)
+    frame.click(f'#strip [data-layer="{LAYER}"]')
+    starts = "words => document.querySelector('#layer-name').textContent.startsWith(words)"
+    frame.wait_for_function(starts, arg=LAYER)
+    frame.click(f'#grid [data-channel="{CHANNEL}"]')
+    display = Display()
+    found = cs.project(net, picture, LAYER, [CHANNEL]).shown(0, 0, display)
+    expected = to_display(found, display.scale_of(found))
+    frame.wait_for_function(SHOWN, arg=[expected.shape[1], expected.ravel().tolist()])
+    frame.focus("#image")
+    frame.press("#image", "ArrowRight")
+    kept, patch = cs.look(net, picture), round(32 / 7)
+    corner = round((32 - patch) / 2)
+    best = int(kept.read().probability.argmax())
+    value = f"{kept.occlude(corner, corner, patch).probability[best].item():.3f}"
+    says = "words => document.querySelector('#classes .value').textContent === words"
+    frame.wait_for_function(says, arg=value)
+    assert frame.text_content("#error") == ""
+
+
+def test_a_widget_answers_as_the_library_does(player, net, picture, monkeypatch):
+    explore = sys.modules[cs.explore.__module__]
+    monkeypatch.setattr(explore, "in_notebook", lambda: True)
+    widget = cs.explore(net, picture)
+    sent: list[tuple[dict, list[bytes]]] = []
+    monkeypatch.setattr(widget, "send", lambda facts, bodies=(): sent.append((facts, [*bodies])))
+
+    def asked(question: dict, body: list[int] | None) -> list:
+        widget._handle_custom_msg(question, [bytes(body)] if body else [])
+        facts, bodies = sent.pop()
+        return [facts, [*bodies[0]] if bodies else None]
+
+    files = {"/": NOTEBOOK, "/page.html": widget.page, "/module.js": widget._esm}
+    complaints: list[str] = []
+    browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    tab = browser.new_page()
+    tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.expose_function("asked", asked)
+
+    def serve(route, request) -> None:
+        path = "/" + request.url.split("/", 3)[3]
+        kind = "text/javascript" if path.endswith(".js") else "text/html"
+        route.fulfill(body=str(files[path]), content_type=kind)
+
+    tab.route("http://notebook.test/**", serve)
+    tab.goto("http://notebook.test/")
+    frame = tab.wait_for_selector("iframe").content_frame()
+    check(frame, net, picture)
+    frame.set_input_files("#file", picture)
+    frame.wait_for_function("() => document.querySelectorAll('#pictures button').length === 3")
+    assert tab.locator("iframe").bounding_box()["height"] > 600
+    browser.close()
+    assert complaints == []
+
+
+def test_a_mistake_in_a_widget_is_one_sentence(net, picture, monkeypatch):
+    monkeypatch.setattr(sys.modules[cs.explore.__module__], "in_notebook", lambda: True)
+    widget = cs.explore(net, picture)
+    sent: list[dict] = []
+    monkeypatch.setattr(widget, "send", lambda facts, bodies=(): sent.append(facts))
+    widget._handle_custom_msg({"id": "a-1", "path": "maps", "given": {"image": "9"}}, [])
+    assert sent == [{"id": "a-1", "error": "layer is missing"}]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("jupyterlab"), reason="needs JupyterLab")
+def test_a_click_in_jupyterlab_answers(player, net, picture, tmp_path):
+    cell = "import convscope as cs\ncs.explore(cs.load('base'), 'cat.jpg')"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "page.ipynb")
+    (tmp_path / "cat.jpg").write_bytes(picture.read_bytes())
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--port", "0", "--allow-root"]
+    command += ["--ServerApp.token=", "--ServerApp.password=", f"--notebook-dir={tmp_path}"]
+    lab = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        assert lab.stderr is not None
+        address = next(
+            found[0] for line in lab.stderr if (found := re.search(r"http://localhost:\d+", line))
+        )
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1400, "height": 1000})
+        tab.goto(f"{address}/lab/tree/page.ipynb")
+        tab.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
+        tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
+        tab.click(".jp-Notebook .jp-CodeCell .cm-content")
+        tab.keyboard.press("Shift+Enter")
+        frame = tab.wait_for_selector("iframe[title=convscope]", timeout=120_000).content_frame()
+        check(frame, net, picture)
+        tab.screenshot(path=tmp_path / "lab.png")
+        browser.close()
+    finally:
+        lab.terminate()
+        lab.wait(30)
