@@ -8,6 +8,9 @@ import copy
 import math
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -225,21 +228,29 @@ def test_a_kept_look_and_the_sanity_check_take_the_rules():
 # zennit works on modules with hooks, so its networks have one ReLU a place and name their sums.
 
 
-@pytest.fixture(scope="module")
-def zennit():
-    if "torchvision" not in sys.modules:  # it only wants the names of two blocks
-        blocks = {name: type(name, (nn.Module,), {}) for name in ("Bottleneck", "BasicBlock")}
-        resnet = types.ModuleType("torchvision.models.resnet")
-        resnet.__dict__.update(blocks)
-        for name in ("torchvision", "torchvision.models"):
-            sys.modules[name] = types.ModuleType(name)
-        sys.modules["torchvision.models.resnet"] = resnet
+@contextmanager
+def without_torchvision() -> Iterator[None]:
+    """Let zennit be imported where torchvision is missing: it only wants the names of two blocks.
+
+    `pip install --no-deps zennit` is all that these tests need.
+    """
+    names = ["torchvision", "torchvision.models", "torchvision.models.resnet"]
+    missing = [name for name in names if find_spec("torchvision") is None]
+    for name in missing:
+        sys.modules[name] = types.ModuleType(name)
+        for block in ("Bottleneck", "BasicBlock"):
+            setattr(sys.modules[name], block, type(block, (nn.Module,), {}))
     try:
-        yield pytest.importorskip("zennit.composites")
+        yield
     finally:
-        for name in [*sys.modules]:
-            if name.startswith("torchvision") and not hasattr(sys.modules[name], "__file__"):
-                del sys.modules[name]
+        for name in missing:
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def zennit() -> Iterator[types.ModuleType]:
+    with without_torchvision():
+        yield pytest.importorskip("zennit.composites")
 
 
 def vgg(normalised: bool) -> nn.Module:

@@ -104,30 +104,24 @@ def attribute(
         raise ConvscopeError("expected-gradients needs baselines: images as of the training data")
     if baselines is None:
         baselines = torch.zeros_like(checked[:1])
-    work = _Work(net, method, answer, stop, baselines, steps, noise, budget.parse_bytes(memory))
-    rows = answers(net, checked)
-    best = answer.best(rows).tolist()
-    found = [class_numbers(net, target, own) for own in best]
-    classes = torch.tensor([[own] if isinstance(own, int) else own for own in found])
+    allowed = budget.parse_bytes(memory)
+    work = _Work(net, method, answer, stop, baselines, steps, noise, target, allowed)
     parts = []
     for n, image in enumerate(checked):
-        generator = torch.Generator().manual_seed(seed)
-        parts.append(work.of_image(image[None], classes[n], generator))
+        parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
         if progress:
-            progress((n + 1) * classes.shape[1], classes.numel())
-    pixels, maps, expected = (
-        None if part[0] is None else torch.stack(part) for part in zip(*parts, strict=True)
+            progress((n + 1) * len(parts[0].classes), len(checked) * len(parts[0].classes))
+    scores, classes, pixels, expected = (
+        torch.stack([getattr(part, name) for part in parts])
+        for name in ("scores", "classes", "pixels", "expected")
     )
-    assert pixels is not None
-    assert expected is not None
-    scores = rows.reshape(len(rows), -1).gather(1, classes.to(rows.device))
     height, width = net.input_shape[1:]
     units = [answer.step] * classes.shape[1]
     return Attribution(
         images=checked,
         pixels=pixels,
-        activation=scores,
-        relative=torch.full_like(scores, torch.nan),
+        activation=scores.gather(1, classes.to(scores.device)),
+        relative=torch.full_like(expected, torch.nan),
         position=torch.zeros(*classes.shape, 2, dtype=torch.int64),
         window=torch.tensor([0, 0, height, width]).expand(*classes.shape, 4).clone(),
         channels=classes,
@@ -140,9 +134,9 @@ def attribute(
         reference="",
         network=net.name,
         preprocess=net.preprocess,
-        titles=with_answers(net, names, rows),
+        titles=with_answers(net, names, scores),
         notes=net.notes,
-        maps=maps,
+        maps=torch.stack([p.maps for p in parts if p.maps is not None]) if stop else None,
         expected=expected,
     )
 
@@ -158,6 +152,26 @@ def _last_maps(net: Network, answer: Answer) -> int:
 
 
 @dataclass(frozen=True)
+class _Found:
+    """What was found in one image.
+
+    Attributes:
+        scores: of all classes.
+        classes: [K], those asked for.
+        pixels: [K, C, H, W].
+        expected: [K], what these should add up to.
+        maps: [K, h, w], of class activation maps.
+
+    """
+
+    scores: Tensor
+    classes: Tensor
+    pixels: Tensor
+    expected: Tensor
+    maps: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class _Work:
     """One method on one network."""
 
@@ -168,6 +182,7 @@ class _Work:
     baselines: Tensor
     steps: int
     noise: float
+    target: Target | Sequence[Target] | None
     memory: int
 
     @cached_property
@@ -195,39 +210,41 @@ class _Work:
         signal = signal.view(-1, *maps.shape[1:])
         return descend(ascent, self.answer.step, signal, owners, rule, limit, stop=stop)
 
-    def score(self, images: Tensor, classes: Tensor) -> Tensor:
-        """Return the mean score of each class over images, [K]."""
-        rows = answers(self.net, images).reshape(len(images), -1)
-        return rows[:, classes].mean(0)
+    @cached_property
+    def usual(self) -> Tensor:
+        """The mean scores over the baselines, [all classes]."""
+        return answers(self.net, self.baselines).reshape(len(self.baselines), -1).mean(0)
 
-    def of_image(
-        self, image: Tensor, classes: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return pixels [K, C, H, W], maps [K, h, w] and what the pixels should add up to, [K]."""
-        unknown = image.new_full((len(classes),), torch.nan)
+    def of_image(self, image: Tensor, generator: torch.Generator) -> "_Found":
+        """Return what the scores of the classes asked for hang on in an image."""
+        walks = self.method in CAMS or self.method in RULES or self.method == "deeplift"
+        ascent = self.up(image, self.rule) if walks else None
+        rows = answers(self.net, image) if ascent is None else ascent.maps[self.answer.step]
+        scores = rows.reshape(-1)
+        chosen = class_numbers(self.net, self.target, int(self.answer.best(rows)))
+        classes = torch.tensor([chosen] if isinstance(chosen, int) else chosen)
         owners = torch.zeros(len(classes), dtype=torch.int64, device=image.device)
-        if self.method in CAMS:
-            maps = self._cams(image, classes, owners)
-            whole = functional.interpolate(maps[:, None], image.shape[2:], **SAME_SCALE)  # type: ignore[arg-type]
+        expected = scores.new_full((len(classes),), torch.nan)
+        if ascent is None:
+            pixels = image.new_zeros(len(classes), *image.shape[1:])
+            for points, weights in self._points(image, generator):
+                pixels += self._slopes(points, classes, weights)
+            if self.method != "smoothgrad":
+                expected = scores[classes] - self.usual[classes]
+            return _Found(scores, classes, pixels, expected)
+        if self.stop:
+            maps = self._cams(ascent, classes, owners)
+            pixels = functional.interpolate(maps[:, None], image.shape[2:], **SAME_SCALE)  # type: ignore[arg-type]
             if self.method == "guided-grad-cam":
                 guided = RULES["guided"]
-                whole = whole * self.down(self.up(image, guided), classes, owners, guided)
-            return whole, maps, unknown
-        if self.method in RULES or self.method == "deeplift":
-            pixels = self.down(self.up(image, self.rule), classes, owners, self.rule)
-            expected = unknown
-            if self.rule.composite is not None:
-                expected = self.score(image, classes)
-            elif self.method == "deeplift":
-                pixels = pixels * (image - self.baselines)
-                expected = self.score(image, classes) - self.score(self.baselines, classes)
-            return pixels, None, expected
-        pixels = image.new_zeros(len(classes), *image.shape[1:])
-        for points, weights in self._points(image, generator):
-            pixels += self._slopes(points, classes, weights)
-        if self.method == "smoothgrad":
-            return pixels, None, unknown
-        return pixels, None, self.score(image, classes) - self.score(self.baselines, classes)
+                pixels = pixels * self.down(self.up(image, guided), classes, owners, guided)
+            return _Found(scores, classes, pixels, expected, maps)
+        pixels = self.down(ascent, classes, owners, self.rule)
+        if self.method == "deeplift":
+            change = scores[classes] - self.usual[classes]
+            return _Found(scores, classes, pixels * (image - self.baselines), change)
+        shares = self.rule.composite is not None
+        return _Found(scores, classes, pixels, scores[classes] if shares else expected)
 
     def _points(self, image: Tensor, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images whose derivatives count, as many as fit, and how much each counts."""
@@ -260,9 +277,8 @@ class _Work:
             for own in classes
         ])  # fmt: skip
 
-    def _cams(self, image: Tensor, classes: Tensor, owners: Tensor) -> Tensor:
+    def _cams(self, ascent: Ascent, classes: Tensor, owners: Tensor) -> Tensor:
         """Return the class activation map of each class, [K, h, w]."""
-        ascent = self.up(image, self.rule)
         values = ascent.maps[self.stop]
         slopes = self.down(ascent, classes, owners, self.rule, self.stop)
         if self.method == "hires-cam":

@@ -49,8 +49,14 @@ def project_units(
         yield pixels
 
 
-def images_at_once(graph: Graph, steps: Sequence[int], images: Tensor, memory: int) -> int:
-    """Return how many images can go up together if every map of the walk were kept."""
+def images_at_once(
+    graph: Graph, steps: Sequence[int], images: Tensor, memory: int, rule: Rule | None = None
+) -> int:
+    """Return how many images can go up together if every map of the walk were kept.
+
+    A rule that sees values keeps by what relevance is multiplied besides.
+    """
+    memory //= 1 if rule is None or rule.composite is None else 3
     elements = sum(torch.Size(graph.steps[i].shape).numel() for i in graph.needed_for(steps))
     return max(1, memory // 2 // (elements * images.element_size()))
 
