@@ -48,8 +48,8 @@ CHUNK_BYTES = 2**23
 """What one tensor of turned tiles may take, unless a single image's do: more would leave the
 processor's caches."""
 
-FILTERS_AT_ONCE = 2**17
-"""How many filters' channels are turned at once, in double precision."""
+FILTERS_AT_ONCE = 2**14
+"""How many filters' channels are turned at once, in double precision: what stays in the caches."""
 
 FEWEST_WINDOWS = 24
 """Windows of a step from which its filters are worth being made ready for the way up."""
@@ -175,7 +175,7 @@ class TurnedFilters:
             None where the plain one is faster, or errs less, or there is no room.
 
         """
-        if not (is_suited(call) and pays(call, maps.shape) and is_even(maps)):
+        if not (is_suited(call) and pays(call, maps.shape)):
             return None
         if (index, False) not in self._ready:
             # Getting them ready takes as long as some windows, so it waits until a step has met
@@ -183,7 +183,7 @@ class TurnedFilters:
             self._met[index] = self._met.get(index, 0) + len(maps)
             if self._met[index] < FEWEST_WINDOWS + len(self._ready):
                 return None
-        ready = self._of(index, call)
+        ready = self._of(index, call) if is_even(maps) else None
         return None if ready is None else ready.run(maps, padding_of(call))
 
     def reversed(self, index: int, call: Call, signal: Tensor) -> Tensor | None:
