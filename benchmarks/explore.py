@@ -4,7 +4,9 @@
 
 Each line is a kind of question: the median and the 95th percentile of the time from question to
 answer, in milliseconds, and the median as a share of a plain forward pass of the same network,
-which is timed in the same run, in turns with the questions.
+which is timed in the same run, in turns with the questions. The last column is what the question's
+windows need of the pass's multiply-adds, on average over the places that are asked for: the share
+that arithmetic alone would take, at the rate of the pass.
 """
 
 import argparse
@@ -13,14 +15,18 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import numpy as np
 import torch
 from torch import nn
 
 import convscope as cs
+from convscope.network.cones import Cones
+from convscope.network.windowed import WindowedWalk
 from convscope.samples import SAMPLES
 from timing import clock
 
@@ -30,6 +36,17 @@ NETWORKS = {
     "base": ("features.relu5", "features.relu3"),
 }
 PATCH = {"vgg16_features": 32, "squeezenet1_1": 32, "base": 5}
+COUNTED = 100
+"""Places that multiply-adds are averaged over."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A kind of question: in words, how it is asked, and its share of a pass's multiply-adds."""
+
+    words: str
+    ask: Callable[[], object]
+    counted: float
 
 
 def measured(name: str, turns: int) -> None:
@@ -49,20 +66,18 @@ def measured(name: str, turns: int) -> None:
         assert address
         with httpx.Client(base_url=address[0].partition("?")[0], timeout=300) as client:
             client.get(address[0])
-            for words, ask in questions(client, net, name):
-                ask()
+            for question in questions(client, net, name):
+                question.ask()
                 times, passes = [], []
                 for _ in range(turns):
                     passes.append(clock(plain))
-                    times.append(clock(ask))
-                report(name, words, times, passes)
+                    times.append(clock(question.ask))
+                report(name, question, times, passes)
         process.terminate()
 
 
-def questions(
-    client: httpx.Client, net: cs.Network, name: str
-) -> list[tuple[str, Callable[[], object]]]:
-    """Return what is asked, in words, and the asking."""
+def questions(client: httpx.Client, net: cs.Network, name: str) -> list[Question]:
+    """Return what is asked."""
     draw, (height, width), size = random.Random(0), net.input_shape[1:], PATCH[name]
     layers = NETWORKS[name]
 
@@ -85,23 +100,81 @@ def questions(
         number = sent.json()["image"]
         client.get("maps", params={"image": number, "layer": layers[-1]}).raise_for_status()
 
+    def frame(image: list[int] = []) -> None:  # noqa: B006 (the number of the frame before)
+        given = {"image": image[0]} if image else {}
+        image[:] = [client.post("frame", params=given, content=pixels).json()["image"]]
+        client.get("maps", params={"image": image[0], "layer": layers[-1]})
+        client.get("reading", params={"image": image[0]})
+        client.get("unit", params={"image": image[0], "layer": layers[-1], "channel": 1})
+
+    pixels = draw.randbytes(4 * height * width)
     watched = {"layer": layers[0], "channel": 1} if net.answer is None else {}
-    asked: list[tuple[str, Callable[[], object]]] = [
-        (f"patch of {size}", lambda: patch(**watched)),
-        *((f"unit of {layer}", lambda layer=layer: unit(layer)) for layer in layers),
-        (f"new image, maps of {layers[-1]}", new_image),
+    target = net.step(layers[0]) if net.answer is None else net.graph.output
+    lowest = of_units(net, layers[-1])
+    return [
+        Question(f"patch of {size}", lambda: patch(**watched), of_patches(net, size, target)),
+        *(
+            Question(f"unit of {own}", lambda own=own: unit(own), of_units(net, own))
+            for own in layers
+        ),
+        Question(f"new image, maps of {layers[-1]}", new_image, 1.0),
+        Question(f"camera, maps, answer and unit of {layers[-1]}", frame, 1 + lowest),
     ]
-    return asked
 
 
-def report(name: str, words: str, times: list[float], passes: list[float]) -> None:
+def of_patches(net: cs.Network, size: int, target: int) -> float:
+    """Return the share of a pass's multiply-adds that a patch's windows need on average."""
+    walk = WindowedWalk(net.graph, torch.zeros(1, *net.input_shape), [target])
+    corners = np.random.default_rng(0).integers(
+        0, np.array(net.input_shape[1:]) - size, (COUNTED, 2)
+    )
+    rows, columns = walk.spans(np.concatenate([corners, corners + size], 1))
+    shares = []
+    for place in range(COUNTED):
+        plan = walk.plan(rows[:, [place]], columns[:, [place]])
+        areas = {
+            index: 1.0 if plan.whole[index] else own.height * own.width / walk.sizes[index].prod()
+            for index, own in enumerate(plan.placements)
+        }
+        shares.append(share(net, {index: areas[index] for index in walk.needed}))
+    return statistics.mean(shares)
+
+
+def of_units(net: cs.Network, layer: str) -> float:
+    """Return the share of a pass's multiply-adds that bringing a unit down needs on average."""
+    start = net.step(layer)
+    rows, columns = (
+        np.random.default_rng(0).integers(0, net.layers[layer].shape[1:], (COUNTED, 2)).T
+    )
+    shares = []
+    for row, column in zip(rows, columns, strict=True):
+        cones = Cones(net.graph, net.receptive_fields, start, row[None], column[None])
+        areas = {
+            index: np.prod(own.size) / cones.size[cones.place[index]].prod()
+            for index, own in cones.placements(0, 1).items()
+        }
+        shares.append(share(net, areas))
+    return statistics.mean(shares)
+
+
+def share(net: cs.Network, areas: Mapping[int, float]) -> float:
+    """Return the share of a pass's multiply-adds, given that of each step's map."""
+    counts = {
+        index: step.operation.multiply_adds(step.call)
+        for index, step in enumerate(net.graph.steps)
+        if index
+    }
+    return sum(area * counts.get(index, 0) for index, area in areas.items()) / sum(counts.values())
+
+
+def report(name: str, question: Question, times: list[float], passes: list[float]) -> None:
     """Print one line."""
     p95 = sorted(times)[int(0.95 * len(times))]
     shares = [own / whole for own, whole in zip(times, passes, strict=True)]
     low, *_, high = statistics.quantiles(shares, n=4)
     print(
-        f"| {name} | {words} | {1000 * statistics.median(times):.0f} | {1000 * p95:.0f} | "
-        f"{statistics.median(shares):.2f} ({low:.2f} to {high:.2f}) |",
+        f"| {name} | {question.words} | {1000 * statistics.median(times):.0f} | {1000 * p95:.0f} | "
+        f"{statistics.median(shares):.2f} ({low:.2f} to {high:.2f}) | {question.counted:.2f} |",
         flush=True,
     )
 
@@ -112,8 +185,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=40)
     parser.add_argument("--network", choices=NETWORKS, action="append")
     options = parser.parse_args()
-    print("| network | question | median ms | 95th ms | of a pass, median (quartiles) |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| network | question | median ms | 95th ms | of a pass, median (quartiles) | counted |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for name in options.network or NETWORKS:
         measured(name, options.turns)
 
