@@ -26,13 +26,12 @@ from convscope.methods.project import Request, descended
 from convscope.methods.projection import Projection
 from convscope.network import Network
 from convscope.network.layers import LayerName
-from convscope.network.rules import RULES
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, resume
 from convscope.network.winograd import TurnedFilters
 
-EVERY_RULE = RULES["gradient"]
-"""What remembers derivatives serves all rules: the deconvnet does not look at them."""
+RULES_KEPT = 4
+"""For how many rules at most what they want on the way down is kept."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Look:
         self.net, self.image, self.title, self.memory = net, image[0], title, memory
         self._turned = turned or filters_within(memory)
         self._passes: dict[tuple[int | None, int], WindowedPasses] = {}
-        self._shared: dict[tuple[str, int], Ascent] = {}
+        self._ascents: dict[tuple[str, int], Ascent] = {}
         self._checked = self._differs = False
 
     def __repr__(self) -> str:
@@ -89,8 +88,7 @@ class Look:
 
     @cached_property
     def _ascent(self) -> Ascent:
-        found = ascend(self.net.graph, self.image[None], [0, *self._every])
-        return found.remembering(EVERY_RULE)
+        return ascend(self.net.graph, self.image[None], [0, *self._every])
 
     @cached_property
     def _every(self) -> list[int]:
@@ -157,13 +155,14 @@ class Look:
         )  # fmt: skip
 
     def _ascent_by(self, request: Request) -> Ascent:
-        """Return the walk up with what a rule wants; of those that see values, the latest's."""
-        if request.rule.composite is None:
-            return self._ascent
-        key = (request.rule.name, request.steps[0])
-        if key not in self._shared:
-            self._shared = {key: self._ascent.remembering(request.rule, request.kept())}
-        return self._shared[key]
+        """Return the walk up with what a rule wants, which is kept for the latest few."""
+        rule, step = request.rule, request.steps[0]
+        key = (str(rule.needs_derivative), 0) if rule.composite is None else (rule.name, step)
+        if key not in self._ascents:
+            if len(self._ascents) == RULES_KEPT:
+                del self._ascents[next(iter(self._ascents))]
+            self._ascents[key] = self._ascent.remembering(rule, request.kept())
+        return self._ascents[key]
 
     @shielded
     def read(self, layer: LayerName | None = None, channel: int = 0) -> Reading:

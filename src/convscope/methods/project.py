@@ -334,7 +334,7 @@ def _joined(parts: Sequence[Projection]) -> Projection:
 def _not_finite(request: Request, ascent: Ascent, images: Tensor) -> set[str]:
     """Return what a picture must say where the network makes NaN or infinity of images."""
     graph, steps = request.net.graph, request.steps
-    if all(ascent.maps[step].isfinite().all() for step in steps):
+    if all(map(ascent.is_finite, steps)):
         return set()
     names = {first_not_finite(graph, image[None], steps) for image in images}
     return {f"values are not finite from layer {name!r} on" for name in names if name}
@@ -449,17 +449,16 @@ def _of_layer(
         for own in (maps, ascent.maps[clamped(graph, step)])
     )
     width = maps.shape[3] if maps.dim() == 4 else 1
-    highest, places = unclamped.max(dim=2)
     typical = None if request.typical is None else request.typical.of(graph, step)
     if channels is None:
         divisor = typical if request.rank == "relative" else None
-        channels = strongest(flat.amax(dim=2), highest, divisor, request.count(step))
+        channels = strongest(flat.amax(2), unclamped.amax(2), divisor, request.count(step))
     channels = channels.to(maps.device)
+    image = torch.arange(len(channels), device=maps.device)[:, None]
     if positions is None:
-        place = places.gather(1, channels)
+        place = unclamped[image, channels].max(dim=2).indices
     else:
         place = (positions[..., 0] * width + positions[..., 1]).to(maps.device)
-    image = torch.arange(len(channels), device=maps.device)[:, None]
     activation = flat[image, channels, place]
     relative = torch.full_like(activation, nan)
     if typical is not None:

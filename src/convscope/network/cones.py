@@ -67,6 +67,7 @@ class Cones:
         self.anchor = np.zeros(shape, np.int64)
         self.first, self.last = np.full(shape, NOTHING), np.full(shape, -NOTHING)
         self._phases: list[Rows] = []
+        self._windowed: dict[int, bool] = {}
         self._reached = {start}
         self.anchor[0] = self.first[0] = self.last[0] = [rows, columns]
         for index in self.steps[:-1]:
@@ -82,6 +83,11 @@ class Cones:
 
     def windowed(self, index: int) -> bool:
         """Return whether a step can be reversed on windows."""
+        if index not in self._windowed:
+            self._windowed[index] = self._is_windowed(index)
+        return self._windowed[index]
+
+    def _is_windowed(self, index: int) -> bool:
         step = self.graph.steps[index]
         if step.made_by is None or self.whole[self.place[index]]:
             return False

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -29,6 +30,16 @@ class Ascent:
     graph: Graph
     maps: dict[int, Tensor]
     saved: Mapping[int, Saved]
+
+    @cached_property
+    def _finite(self) -> dict[int, bool]:
+        return {}
+
+    def is_finite(self, step: int) -> bool:
+        """Return whether the maps of a step are, which a look asks for again and again."""
+        if step not in self._finite:
+            self._finite[step] = bool(self.maps[step].isfinite().all())
+        return self._finite[step]
 
     def remembering(self, rule: Rule, looked_at: Collection[int] = ()) -> "Ascent":
         """Return it as if it had gone up for a rule, if every map of one image was kept.
