@@ -62,6 +62,36 @@ def test_a_projection_is_that_of_project(request, network, rule):
             assert own.notes == expected.notes
 
 
+@pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient"])
+def test_one_projection_is_that_of_project_to_the_bit(base, rule):
+    net, image = base
+    kept = cs.look(net, image)
+    for channel in range(10):
+        expected = cs.project(net, image, "features.relu4", [channel], rule=rule)
+        assert torch.equal(
+            kept.project("features.relu4", channel, rule=rule).pixels, expected.pixels
+        )
+
+
+def test_a_patch_that_is_dragged_for_long_answers_as_the_module():
+    torch.manual_seed(0)
+    wide = [
+        nn.Conv2d(3, 192, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(192, 192, 3, padding=1),
+        nn.ReLU(),
+    ]
+    module = nn.Sequential(*wide, nn.MaxPool2d(8), nn.Flatten(), nn.Linear(192 * 16, 4))
+    image = torch.rand(1, 3, 32, 32)
+    kept = cs.look(cs.Network(module, (1, 3, 32, 32), preprocess="none"), image)
+    for turn in range(30):
+        row, column = turn % 25, 7 * turn % 25
+        covered = image.clone()
+        covered[:, :, row : row + 8, column : column + 8] = 0
+        said = kept.occlude(row, column, 8, "black")
+        torch.testing.assert_close(said.logit, module(covered)[0].detach(), rtol=1e-4, atol=1e-5)
+
+
 def test_a_position_is_the_gradient_there(branches):
     net, image = branches
     kept = cs.look(net, image)
