@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from convscope import downloads
 from convscope.errors import DataError, OutputError
-from convscope.study import data, fetch
+from convscope.study import data
 from convscope.study.fetch import fetch_cifar10
 
 SIZE = 3000  # of each file; the real one would make these tests slow
@@ -98,7 +99,7 @@ def test_it_fetches_checks_and_unpacks_once(tmp_path, server):
 
 
 def test_a_broken_download_goes_on_where_it_stopped(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(fetch, "CHUNK", 16)
+    monkeypatch.setattr(downloads, "CHUNK", 16)
     server.breaks_at = 100
     with pytest.raises(DataError, match="broke off"):
         fetch_cifar10(tmp_path, url=server.url, md5=server.md5)

@@ -420,16 +420,18 @@ RIGHT = hashlib.sha256(CONTENT).hexdigest()[:8]
 
 @contextmanager
 def serving(status: int = 200, sent: int | None = None) -> Iterator[tuple[str, list[str]]]:
-    """A server of CONTENT; gives its address and the paths asked for. ``sent``: stop midway."""
+    """A server of CONTENT; gives its address and what was asked for. ``sent``: stop there."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(CONTENT)))
+            wanted = self.headers.get("Range", "bytes=0-")
+            asked.append(f"{self.path} {wanted}")
+            first = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            self.send_response(206 if first else status)
+            self.send_header("Content-Length", str(len(CONTENT) - first))
             self.end_headers()
-            self.wfile.write(CONTENT[:sent])
+            self.wfile.write(CONTENT[first:sent])
 
         def log_message(self, *_: object) -> None:
             pass
@@ -459,15 +461,33 @@ def test_fetched_once_into_torch_hubs_cache(cache):
         assert path == cache / f"net-{RIGHT}.pth"
         assert path.read_bytes() == CONTENT
         assert fetch(official) == path
-    assert asked == [f"/net-{RIGHT}.pth"]
+    assert asked == [f"/net-{RIGHT}.pth bytes=0-"]
+    assert list(cache.iterdir()) == [path]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(cache):
+    with (
+        serving(sent=5000) as (address, _),
+        pytest.raises(ModelError, match=r"broke off.* try again to go on") as caught,
+    ):
+        fetch(OfficialWeights(f"{address}/net-{RIGHT}.pth"))
+    assert str(cache) in str(caught.value)
+    part = cache / f"net-{RIGHT}.pth.part"
+    had = part.stat().st_size
+    assert part.read_bytes() == CONTENT[:had]
+    with serving() as (address, asked):
+        path = fetch(OfficialWeights(f"{address}/net-{RIGHT}.pth"))
+    assert asked == [f"/net-{RIGHT}.pth bytes={had}-"]
+    assert 0 < had <= 5000
+    assert path.read_bytes() == CONTENT
+    assert list(cache.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
     ("options", "name", "words"),
     [
-        ({}, "net-00000000.pth", "invalid hash"),
+        ({}, "net-00000000.pth", "SHA-256 of another beginning"),
         ({"status": 404}, f"net-{RIGHT}.pth", "404"),
-        ({"sent": 5000}, f"net-{RIGHT}.pth", "invalid hash"),
     ],
 )
 def test_a_failed_fetch_leaves_no_file(cache, options, name, words):

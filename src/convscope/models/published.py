@@ -3,12 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 
 import torch
 
-from convscope.errors import ModelError
-from convscope.models.weight_files import first_line
+from convscope.downloads import download
+from convscope.errors import DataError, ModelError
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ OFFICIAL = {
 def fetch(official: OfficialWeights) -> Path:
     """Return the path of an official weight file, downloading it the first time.
 
-    The cache is torch.hub's, so that a file torchvision has fetched is not fetched again.
+    The cache is torch.hub's, so that a file torchvision has fetched is not fetched again. A
+    download that breaks off is kept as ``.part``, and goes on from there at the next call.
 
     Raises:
         ModelError: if it cannot be fetched, or the cached or fetched file has another hash.
@@ -59,27 +59,40 @@ def fetch(official: OfficialWeights) -> Path:
                 f"{official.hash_prefix}; delete it, or pass another file with --weights"
             )
         return path
+    part = path.with_name(f"{path.name}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            official.url, str(path), hash_prefix=official.hash_prefix, progress=True
-        )
-    # An unreachable host is an OSError, a wrong hash a RuntimeError, a bad reply an HTTPException.
-    except Exception as error:
-        reason = _why_unfetched(error)
+        _download(official, part)
+        if not _sha256(part).startswith(official.hash_prefix):
+            part.unlink()  # no further download could put it right
+            raise DataError(f"what {official.url} sent has a SHA-256 of another beginning")
+        part.replace(path)
+    except (DataError, OSError) as error:
         raise ModelError(
-            f"cannot fetch {official.file} from {official.url} ({reason}); put it into {folder}, "
-            f"or pass a file of weights with --weights"
+            f"{error}; or put {official.file} into {folder}, or pass a file with --weights"
         ) from error
     return path
 
 
-def _why_unfetched(error: Exception) -> str:
-    """Say why a download failed, on one line."""
-    if isinstance(error, HTTPError):
-        error.close()  # it is the server's reply, and holds its connection
-        return str(error)
-    return str(error.reason) if isinstance(error, URLError) else first_line(error)
+def _download(official: OfficialWeights, part: Path) -> None:
+    """Fetch an official file into *part*, with a bar on a terminal."""
+    # Whoever loads other weights should not wait for these.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = TextColumn(official.file), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(official.file)
+        download(
+            official.url, part, lambda had, total: bar.update(task, completed=had, total=total)
+        )
 
 
 def _sha256(path: Path) -> str:
