@@ -1,7 +1,7 @@
 """How the study that ships with convscope is made of one in a folder.
 
-    convscope data cifar10 --out data
-    convscope study --data data --out study --seeds 1
+    convscope data cifar10 -o data
+    convscope study --data data -o study --seeds 1
     python benchmarks/bundle_study.py data study src/convscope/models/bundled
 
 writes study.json, every number of the study, and study.safetensors, the four networks and the

@@ -141,14 +141,13 @@ def said(line: str, words: dict[str, str]) -> str:
 def given(line: str, memory: str | None) -> list[str]:
     """Return the arguments of a command, with a place of its own for what it writes."""
     command = line.split(maxsplit=1)[0]
-    option = "--out" if command == "train" else "-o"
     folder = command in ("scan", "compare", "report", "train")
     place = (
         f"out-{command}" if folder else f"out-{command}.{'html' if command == 'demo' else 'png'}"
     )
     if folder and memory:
         place += f"-{memory}-{time.monotonic_ns()}"
-    return [*line.split(), option, place, *(["--memory", memory] if memory else [])]
+    return [*line.split(), "-o", place, *(["--memory", memory] if memory else [])]
 
 
 def megabytes(arguments: list[str]) -> float:

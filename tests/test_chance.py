@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from convscope.methods.chance import Chance, by_chance, noise_like
+from convscope.methods.chance import Chance, noise_like
 from convscope.methods.similarity import rank_correlation
+from noise import by_chance
 
 
 def faded(seed: int) -> Tensor:

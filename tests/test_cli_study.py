@@ -19,10 +19,10 @@ def convscope(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
     ("arguments", "sentence"),
     [
         (["data", "cifar11"], "there is no data set 'cifar11'; did you mean 'cifar10'?"),
-        (["train", "--data", "nowhere", "--out", "run"], "nowhere"),
-        (["train", "--data", ".", "--out", "run", "--preset", "tinny"], "did you mean 'tiny'"),
-        (["train", "--data", ".", "--out", "run", "--padding", "some"], "'same' or 'valid'"),
-        (["train", "--data", ".", "--out", "run", "--epochs", "0"], "epochs cannot be 0"),
+        (["train", "--data", "nowhere", "-o", "run"], "nowhere"),
+        (["train", "--data", ".", "-o", "run", "--preset", "tinny"], "did you mean 'tiny'"),
+        (["train", "--data", ".", "-o", "run", "--padding", "some"], "'same' or 'valid'"),
+        (["train", "--data", ".", "-o", "run", "--epochs", "0"], "epochs cannot be 0"),
         (["evolve", "run", "--data", ".", "--sample", "0"], "at least 1 image, not 0"),
         (["evolve", "run", "--data", ".", "--layer", "a", "--channel", "1", "--channel", "2"],
          "1 layers need as many channels, not 2"),
@@ -41,7 +41,7 @@ def test_mistakes_are_one_sentence(tmp_path, monkeypatch, answer, arguments, sen
 def test_from_the_images_to_the_evolution(tmp_path, data):
     unpack = [sys.executable, str(data / "cifar10" / "unpack.py"), str(tmp_path)]
     subprocess.run(unpack, check=True, capture_output=True)
-    train = ["train", "--data", str(tmp_path), "--out", "run", "--epochs", "0.2", "--json"]
+    train = ["train", "--data", str(tmp_path), "-o", "run", "--epochs", "0.2", "--json"]
     found = convscope(*train, folder=tmp_path)
     assert found.returncode == 0, found.stderr
     numbers = json.loads(found.stdout)

@@ -15,7 +15,7 @@ from torch import nn
 
 import convscope as cs
 from architectures import ARCHITECTURES, build, images_for
-from convscope.figures.drawing import Measures, texts_of
+from convscope.figures.drawing import Measures
 from convscope.figures.placing import PITCH, place
 from convscope.figures.style import WIDTHS
 from convscope.models.architectures import ARCHITECTURES as OWN
@@ -200,7 +200,11 @@ def test_the_trunk_is_what_every_path_passes(links):
 
 def check_placing(drawing) -> None:
     """Nothing stands on anything else: texts on no text and no front; fronts on no front."""
-    edges = [edge for _, edge in texts_of(drawing)]
+    edges = [
+        (text.x - wide / 2, text.y - high, text.x + wide / 2, text.y)
+        for text in drawing.texts
+        for wide, high in [text.size]
+    ]
     fronts = [(b.left, b.bottom, b.left + b.width, b.middle + b.height / 2) for b in drawing.boxes]
     for one, other in combinations([*edges, *fronts], 2):
         assert not overlap(one, other), (one, other)

@@ -171,7 +171,7 @@ def cifar(tmp_path) -> Path:
 @pytest.mark.slow
 def test_train_opens_the_page_and_ctrl_c_ends_both_to_be_resumed(cifar, tmp_path):
     command = [sys.executable, "-m", "convscope", "train", "--data", str(cifar)]
-    command += ["--out", str(tmp_path / "run"), "--epochs", "0.2"]
+    command += ["-o", str(tmp_path / "run"), "--epochs", "0.2"]
     environment = {**os.environ, "BROWSER": "true"}
     process = subprocess.Popen(
         [*command, "--explore"], env=environment, stderr=subprocess.PIPE, text=True

@@ -26,13 +26,14 @@ from convscope.figures.sanity import _caption, _draw_curve
 from convscope.figures.sheet import INK, PALE
 from convscope.methods import sanity as module_under_test
 from convscope.methods.budget import far_apart
-from convscope.methods.chance import Chance, by_chance
+from convscope.methods.chance import Chance
 from convscope.methods.randomisation import INITIALISATIONS, randomised, stages_of
 from convscope.methods.sanity import sanity
 from convscope.methods.sanity_result import Kept, Sanity
 from convscope.methods.similarity import MEASURES, Prepared, similarities
 from convscope.network import Network
 from convscope.network.constants import learned_constants
+from noise import by_chance
 
 RULES = ("deconvnet", "guided", "gradient")
 

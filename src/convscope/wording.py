@@ -1,5 +1,7 @@
 """Words that sentences need wherever they are made."""
 
+from collections.abc import Iterable
+
 
 def counted(count: int, what: str) -> str:
     """Return how many there are of something whose plural takes an s.
@@ -21,3 +23,8 @@ def share(part: int, whole: int) -> str:
     ('71.0%', '13 of 15')
     """
     return f"{part / whole:.1%}" if whole >= FEWEST else f"{part} of {whole}"
+
+
+def times(sizes: Iterable[object]) -> str:
+    """Return sizes as they are written: ``64×28×28``."""
+    return "×".join(map(str, sizes))

@@ -13,7 +13,9 @@ SETS = ("cifar10",)
 
 def data(
     name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10")],
-    out: Annotated[Path, typer.Option(help="The folder to put it in.")] = Path("data"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to put it in.")] = Path(
+        "data"
+    ),
 ) -> None:
     """Fetch a data set, check it and unpack it; what is there already is not fetched again."""
     if name not in SETS:
@@ -23,4 +25,4 @@ def data(
     from convscope.study.fetch import fetch_cifar10
 
     with progress_bar("fetching") as advance:
-        print_line(str(fetch_cifar10(out, progress=advance)))
+        print_line(str(fetch_cifar10(output, progress=advance)))

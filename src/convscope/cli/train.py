@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 def train(
     data: Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")],
-    out: Annotated[Path, typer.Option(help="The RUN folder to make.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The RUN folder to make.")],
     preset: Annotated[str, typer.Option(help="tiny, base, study or vgg16.")] = "tiny",
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
     batch_norm: Annotated[bool, typer.Option(help="Normalise each convolution's maps.")] = True,
     padding: Annotated[str, typer.Option(help="same or valid.")] = "same",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training in OUT.")
+        bool, typer.Option("--resume", help="Go on with the training in OUTPUT.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
@@ -50,7 +50,7 @@ def train(
         presets.preset(preset, seed=seed, **length), batch_norm=batch_norm, padding=padding
     )
     line = _Line(config.epochs)
-    with _followed(out, explore) as opened:
+    with _followed(output, explore) as opened:
 
         def show(progress: "TrainProgress") -> None:
             opened()
@@ -58,7 +58,13 @@ def train(
 
         try:
             run = train_network(
-                config, data, out, resume=resume, device=device, precision=precision, progress=show
+                config,
+                data,
+                output,
+                resume=resume,
+                device=device,
+                precision=precision,
+                progress=show,
             )
         except Interrupted as stopped:
             typer.echo(f"\n{stopped} (--resume)", err=True)

@@ -16,6 +16,7 @@ from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, Sheet
 from convscope.figures.style import Style
 from convscope.methods.draw import Architecture
 from convscope.network.volumes import Volume
+from convscope.wording import times
 
 COLOURS = {
     "input": "#e4e4df",
@@ -65,7 +66,7 @@ def figure(found: Architecture, style: Style) -> Sheet:
 
 
 def _caption(found: Architecture) -> list[str]:
-    shape = "×".join(map(str, found.input_shape))
+    shape = times(found.input_shape)
     return [
         f"{one_line(found.network)}: input {shape}, {found.parameters:,} parameters, "
         f"{found.multiply_adds:,} multiply-adds an image.",

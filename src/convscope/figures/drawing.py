@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from convscope.figures.lettering import shortened, width_of
@@ -229,10 +229,3 @@ def content(volume: Volume) -> str:
     """Return a volume's window and channels, as they stand below its name."""
     words = " ".join(word for word in (WORDS.get(volume.kind, ""), volume.detail) if word)
     return f"{words}, {volume.channels:,}" if words else f"{volume.channels:,}"
-
-
-def texts_of(drawing: Drawing) -> Iterator[tuple[Text, Edges]]:
-    """Yield the texts with their edges: left, bottom, right, top."""
-    for text in drawing.texts:
-        wide, high = text.size
-        yield text, (text.x - wide / 2, text.y - high, text.x + wide / 2, text.y)

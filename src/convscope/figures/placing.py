@@ -31,8 +31,6 @@ from convscope.network.outline import Block, Group, narrow, outline
 from convscope.network.volumes import Volume
 
 ROW_GAP = 0.26
-LONGEST_LABEL = 2.5
-"""A turned label may be so long before its middle is left out."""
 PITCH = 2 * LINE + 0.05
 """From the middle of a box to that of the next, at least: each has two turned lines below."""
 

@@ -5,7 +5,6 @@ any measure whatever they show. A similarity says something only where it exceed
 same support and envelope reaches.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,37 +106,3 @@ class Chance:
     def exceeded_by(self, similarity: Tensor) -> Tensor:
         """Return whether similarities are above the level, by an effect that is worth a word."""
         return (similarity > self.level) & (self.effect(similarity) >= LEAST_EFFECT)
-
-
-def by_chance(
-    similarity: Callable[[Tensor, Tensor], Tensor],
-    one: Tensor,
-    other: Tensor,
-    seed: int = 0,
-    draws: int = DRAWS,
-    reach: int = REACH,
-) -> Chance:
-    """Return how alike two pictures would be if either were noise of its support and envelope.
-
-    Args:
-        similarity: measures two pictures, and returns a tensor of any shape.
-        one: [..., C, H, W], finite.
-        other: the same shape; it and *one* take turns in being noise.
-        seed: of the noise.
-        draws: how many times.
-        reach: see :func:`noise_like`.
-
-    >>> picture = torch.zeros(1, 8, 8)
-    >>> picture[:, 2:5, 2:5] = torch.randn(1, 3, 3)
-    >>> by_chance(lambda a, b: ((a != 0) == (b != 0)).all(), picture, picture).mean.item()
-    1.0
-
-    """
-    generator = torch.Generator().manual_seed(seed)
-    found = []
-    for n in range(draws):
-        if n % 2:
-            found.append(similarity(noise_like(one, generator, reach), other))
-        else:
-            found.append(similarity(one, noise_like(other, generator, reach)))
-    return Chance(torch.stack(found, -1).double())

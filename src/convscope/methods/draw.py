@@ -9,7 +9,7 @@ from convscope.network import Network
 from convscope.network.shield import shielded
 from convscope.network.volumes import Volume, volumes_of
 from convscope.results import Result
-from convscope.wording import counted
+from convscope.wording import counted, times
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,7 +48,7 @@ class Architecture(Result):
 
     def summary(self) -> str:
         """Return what it takes, and what it costs."""
-        shape = "×".join(map(str, self.input_shape))
+        shape = times(self.input_shape)
         return (
             f"{self.network}: input {shape}, {self.parameters:,} parameters, "
             f"{self.multiply_adds:,} multiply-adds an image, {counted(len(self.volumes), 'volume')}"

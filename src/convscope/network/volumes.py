@@ -11,6 +11,8 @@ from typing import Any
 from convscope.network.calls import Call
 from convscope.network.graph import Graph, Step
 from convscope.network.ops import Generated
+from convscope.network.ops.base import pair
+from convscope.wording import times
 
 INPUT = "input"
 FOLDED = frozenset(
@@ -154,10 +156,10 @@ def detail_of(kind: str, call: Call) -> str:
     arguments = call.arguments
     if kind in ("convolution", "transposed convolution"):
         return _convolution(kind, call)
-    if "kernel_size" in arguments and len(_pair(arguments["kernel_size"])) == 2:
-        kernel = _pair(arguments["kernel_size"])
-        stride = _pair(arguments.get("stride") or kernel)
-        return _times(kernel) + ("" if stride == [1, 1] else f" /{_both(stride)}")
+    if "kernel_size" in arguments and len(pair(arguments["kernel_size"])) == 2:
+        kernel = pair(arguments["kernel_size"])
+        stride = pair(arguments.get("stride") or kernel)
+        return times(kernel) + ("" if stride == [1, 1] else f" /{_both(stride)}")
     if kind in ("max pool", "average pool") and set(call.shape[2:]) <= {1}:
         return "global"
     return ""
@@ -166,8 +168,8 @@ def detail_of(kind: str, call: Call) -> str:
 def _convolution(kind: str, call: Call) -> str:
     arguments = call.arguments
     weight = arguments["weight"]
-    text = _times(list(weight.shape[2:]))
-    stride, dilation = _pair(arguments["stride"]), _pair(arguments["dilation"])
+    text = times(list(weight.shape[2:]))
+    stride, dilation = pair(arguments["stride"]), pair(arguments["dilation"])
     if stride != [1, 1]:
         text += f" {'×' if kind.startswith('transposed') else '/'}{_both(stride)}"
     if dilation != [1, 1]:
@@ -178,15 +180,5 @@ def _convolution(kind: str, call: Call) -> str:
     return text
 
 
-def _pair(value: Any) -> list[int]:
-    if isinstance(value, int):
-        return [value, value]
-    return list(value) * (2 if len(value) == 1 else 1)
-
-
-def _times(sizes: list[int]) -> str:
-    return "×".join(map(str, sizes))
-
-
 def _both(values: list[int]) -> str:
-    return str(values[0]) if values[0] == values[1] else _times(values)
+    return str(values[0]) if values[0] == values[1] else times(values)

@@ -15,7 +15,7 @@ from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
 from convscope.pages.section import Finding, Picture, Section, Shelf, Table
-from convscope.wording import counted, share
+from convscope.wording import counted, share, times
 
 PARTS = "parts"
 HEALTHY = "Nothing is wrong with either network, by the thresholds of the diagnosis."
@@ -114,7 +114,7 @@ def _answers(found: Comparison, names: tuple[str, str]) -> Section:
 
     sides = found.sides
     rows = [
-        both("input", ["×".join(map(str, side.architecture.input_shape)) for side in sides]),
+        both("input", [times(side.architecture.input_shape) for side in sides]),
         both("layers", [str(len(side.layers)) for side in sides]),
         both("parameters", [f"{side.parameters:,}" for side in sides]),
         both("multiply-adds an image", [f"{side.multiply_adds:,}" for side in sides]),

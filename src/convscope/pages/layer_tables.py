@@ -8,6 +8,7 @@ from convscope.methods.diagnosis.finding import named
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
 from convscope.network import Layer, Network
 from convscope.pages.section import Finding, Table
+from convscope.wording import times
 
 MOST_NAMED = 4
 HEAD = ("layer", "kind", "output", "stride", "receptive field", "parameters", "multiply-adds")
@@ -167,8 +168,3 @@ def shortly(text: str) -> str:
     names, _, why = rest.rpartition(": ")
     count = names.count(", ") + 1
     return f"{what} of {count} layers: {why}" if count > MOST_NAMED else text
-
-
-def times(sizes: Sequence[int]) -> str:
-    """Return sizes as they are written: ``64×28×28``."""
-    return "×".join(map(str, sizes))

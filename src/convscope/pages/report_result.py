@@ -13,10 +13,9 @@ from torch import Tensor
 
 from convscope.outputs import claim_folder
 from convscope.pages.document import Document
-from convscope.pages.layer_tables import times
 from convscope.pages.section import Section, Shelf
 from convscope.results import Result
-from convscope.wording import counted
+from convscope.wording import counted, times
 
 FEW = 50
 """Images below which a diagnosis that finds nothing says little."""
