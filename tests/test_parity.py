@@ -114,6 +114,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "--batch_norm": "in `config`",
         "--padding": "in `config`",
         "--explore": "`cs.explore(run)`, in a process of its own",
+        "folder": "--output",
         "test": "in the folder --data",
     },
 }

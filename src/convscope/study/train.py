@@ -21,7 +21,7 @@ from convscope.study.trainer import Trainer, TrainProgress
 def train(
     config: TrainConfig,
     data: ImageSet | str | Path,
-    out: str | Path,
+    folder: str | Path,
     *,
     test: ImageSet | None = None,
     resume: bool = False,
@@ -33,16 +33,16 @@ def train(
 
     Interrupted by Ctrl-C, SIGTERM or a crash, the same call with ``resume=True`` goes on and ends
     with the same weights, bit for bit, as without the interruption, on the same machine with the
-    same number of threads. Under ``torchrun`` the processes share each batch; *out* must then be
+    same number of threads. Under ``torchrun`` the processes share each batch; *folder* must then be
     one folder that all of them see.
 
     Args:
         config: what to train and how.
         data: the training images, of which ``config.held_out`` are kept apart; or CIFAR-10's
             folder, whose test images are then read too, once, at the end.
-        out: the RUN folder, made if missing.
+        folder: the RUN folder, made if missing.
         test: images to test the final weights on, once, where *data* is an :class:`ImageSet`.
-        resume: go on with the training in *out*; where there is none, start one.
+        resume: go on with the training in *folder*; where there is none, start one.
         progress: called after every step, in the first process only.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         precision: ``"float32"``, ``"bfloat16"`` (mixed), or ``"auto"``: bfloat16 on GPUs and
@@ -53,11 +53,11 @@ def train(
         The finished run.
 
     Raises:
-        TrainError: *out* holds a training and *resume* is off, or one of another configuration or
+        TrainError: *folder* holds a training and *resume* is off, or one of another configuration or
             of other images or another precision; the loss or the weights stop being finite (the
             step and the last good checkpoint are named); there is no such device.
         DataError: the images are missing, damaged, or too few to hold some out.
-        OutputError: *out* cannot be written; what was in it is still whole.
+        OutputError: *folder* cannot be written; what was in it is still whole.
         Interrupted: on Ctrl-C or SIGTERM, after saving the state; a ``KeyboardInterrupt``.
 
     """
@@ -65,8 +65,8 @@ def train(
     images = data if isinstance(data, ImageSet) else load_cifar10(data)
     if not isinstance(data, ImageSet):
         require_cifar10(data, "test")
-    fabric = make_fabric(device, _precision(Path(out), precision, resume))
-    run = _opened(config, images, Path(out), resume, fabric)
+    fabric = make_fabric(device, _precision(Path(folder), precision, resume))
+    run = _opened(config, images, Path(folder), resume, fabric)
     if run.finished:
         return run
     training, held_out = split(images, config.held_out, config.split_seed)
