@@ -53,7 +53,7 @@ def train(
         The finished run.
 
     Raises:
-        TrainError: *folder* holds a training and *resume* is off, or one of another configuration or
+        TrainError: *folder* holds a training and *resume* is off, or one of another configuration,
             of other images or another precision; the loss or the weights stop being finite (the
             step and the last good checkpoint are named); there is no such device.
         DataError: the images are missing, damaged, or too few to hold some out.
