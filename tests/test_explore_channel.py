@@ -179,9 +179,9 @@ def test_the_page_shows_them(address, width, colours):
         assert "kernel of 0, 3 x 3" in page.text_content("#kernel figcaption")
         assert "off in all of 60 images" in page.text_content("#patches figcaption")
         page.click("#ask-faults")
-        page.get_by_text("This channel too. 0: dead units.").wait_for()
+        page.get_by_text("0: dead units.").get_by_text("Channel 1 is one of them").wait_for()
         page.click("#grid [data-channel='5']")
-        page.get_by_text("This channel too").wait_for(state="detached")
+        page.get_by_text("is one of them").wait_for(state="detached")
         page.wait_for_function(
             "() => document.querySelector('#patches figcaption').textContent.includes('strongest')"
         )

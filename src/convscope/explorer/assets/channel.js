@@ -7,7 +7,7 @@ import { element, fail, paint, short } from "./tools.js";
 const given = (side) => ({ ...side.given, layer: state.layer, channel: state.channel });
 
 export async function showChannel(side) {
-  const own = `${side.network}/${state.layer}/${state.channel}/${state.row}/${state.column}/${side.image}`;
+  const own = `${side.network}/${state.layer}/${state.channel}/${state.row}/${state.column}/${side.image}/${state.checkpoint}`;
   if (side.channel !== own) side.$("told").replaceChildren();
   side.channel = own;
   if (here.about.ahead || here.live) return;
@@ -74,7 +74,7 @@ function trustTable({ changes, rules, note }) {
 }
 
 const faultLines = ({ faults, elsewhere, note }) => [
-  ...faults.map(({ sentence, own }) => line(own ? `This channel too. ${sentence}` : sentence)),
+  ...faults.map(({ sentence, own }) => line(own ? `${sentence} Channel ${state.channel} is one of them.` : sentence)),
   ...(faults.length ? [] : [line("No fault found in this layer.")]),
   ...(elsewhere.length ? [line(`Faults elsewhere: ${elsewhere.join(", ")}.`)] : []),
   line(note, "quiet"),
