@@ -344,3 +344,15 @@ def test_as_zennit_has_it(zennit, build, rule):
         relevance[:, 2] = answers[:, 2].detach()
         (expected,) = torch.autograd.grad(answers, inputs, relevance)
     assert (found - expected).abs().max() <= 1e-8 * expected.abs().max()
+
+
+def test_a_score_below_zero_does_not_turn_the_sign_of_what_speaks_for_it():
+    torch.manual_seed(0)
+    module, image = Written().eval(), torch.rand(1, 2, 9, 8)
+    module.last.bias.data.fill_(-100.0)
+    net = cs.Network(module, (1, 2, 9, 8))
+    tested = cs.sanity(net, image, 1, rules=["z-plus", "epsilon"], seeds=1, others=1)
+    with torch.no_grad():
+        assert module(image)[0, 1] < 0
+    assert tested.pictures[0, 0].min() >= 0
+    assert tested.pictures[1, 0].min() < 0

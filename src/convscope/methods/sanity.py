@@ -282,14 +282,18 @@ class _Work:
     def projections(self, ascents: Sequence[Ascent], signal: Tensor) -> list[Tensor]:
         """Return the projection under each rule, cut to what the unit reads, on the CPU.
 
-        Relevance starts as the share of the unit's own value, whose sign it goes by.
+        Relevance starts as the unit's own value, whose sign it goes by if the rule does: a score
+        below zero must not turn the picture's sign, no more than other weights may.
         """
         top, left, bottom, right = self.unit.window
         limit = budgets.tensor_limit(self.memory, self.image)
         owner = torch.zeros(1, dtype=torch.int64, device=self.image.device)
         found = []
         for rule, ascent in zip(self.rules, ascents, strict=True):
-            own = signal * ascent.maps[self.start] if rule.composite else signal.clone()
+            own = signal.clone()
+            if rule.composite is not None:
+                value = ascent.maps[self.start]
+                own *= value if rule.composite.follows_sign else value.abs()
             pixels = descend(ascent, self.start, own, owner, rule, limit)
             found.append(pixels[0, :, top:bottom, left:right].cpu())
             self.done += 1

@@ -132,6 +132,11 @@ class Composite:
     linear: Sharing
     first: Sharing | None = None
 
+    @property
+    def follows_sign(self) -> bool:
+        """Whether what a score below zero is made of gets relevance of another sign than above."""
+        return self.linear in (EPSILON, GAMMA)
+
 
 @dataclass(frozen=True)
 class Rule:
