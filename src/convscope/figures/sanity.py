@@ -45,7 +45,11 @@ CHART, CHART_FOOT, CHART_SIDE = 1.5, 0.5, 0.46
 CURVES = (
     ("#0b5cad", "-"), ("#d2691e", (0, (5, 2))), ("#2a7f3f", (0, (1.5, 1.5))), ("#7b3294", "-."),
 )  # fmt: skip
-"""Colours and dashes of the rules, in their order."""
+"""Colours and dashes of the rules, in their order; from the fifth on, other pairs of them."""
+FEW = 5
+"""So many rules are named inside a chart; more above all of them."""
+ACROSS, NAMED = 2.2, 0.16
+"""Inches of width for a rule's name there, and of height for a line of them."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class _Layout:
         """How many lines of projections there are."""
         return -(-len(self.columns) // self.across)
 
+    def legend(self, rules: int) -> tuple[int, float]:
+        """Return how many names lie side by side above the charts, and how high they are."""
+        across = int((self.width - 2 * MARGIN) / ACROSS)
+        return across, 0.0 if rules <= FEW else NAMED * -(-(rules + 1) // across) + 0.1
+
     @property
     def words(self) -> tuple[float, float]:
         """Where the words begin, from the left, and how wide they may be."""
@@ -117,7 +126,7 @@ def figure(found: Sanity, style: Style) -> Sheet:
     high, spoken = TOP_TILE, sum(height for _, height in words)
     top = max(high, spoken) if layout.width >= BESIDE else high + 0.1 + spoken
     above = MARGIN + HEAD + top + 0.2
-    charts = above + layout.lines * grid + 0.1
+    charts = above + layout.lines * grid + 0.1 + layout.legend(len(found.rules))[1]
     lines = -(-len(layout.measures) // layout.charts)
     cuts = [above, charts]
     sheet = Sheet.made_for(
@@ -177,7 +186,8 @@ def _draw_tiles(
         sheet.write("\n".join(lines), middle, low, LETTERS, ha="center", va="bottom")
     for row, rule in enumerate(found.rules):
         top = above + TITLE + row * (tile + FOOT)
-        sheet.write(rule, MARGIN, top + tile / 2, LETTERS, va="center")
+        name = "\n".join(wrapped(rule.replace("-", "- "), SIDE - 0.05, LETTERS))
+        sheet.write(name.replace("- ", "-"), MARGIN, top + tile / 2, LETTERS, va="center")
         for place, column in enumerate(columns):
             pixels = found.pictures[row, column]
             corner = MARGIN + SIDE + place * (tile + GAP)
@@ -216,10 +226,24 @@ def _draw_charts(sheet: Sheet, found: Sanity, top: float, layout: _Layout) -> No
         axes.set_xlim(0, len(found.layers))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if place == 1:  # between curves that stay at one and at zero
-            axes.legend(
-                fontsize=FOOT_POINTS, loc="center left", handlelength=1.8, facecolor="white",
-                edgecolor="none", borderaxespad=0.2,
-            )  # fmt: skip
+            _draw_legend(sheet, axes, top, layout, len(found.rules))
+
+
+def _draw_legend(sheet: Sheet, axes: Axes, top: float, layout: _Layout, rules: int) -> None:
+    """Name the curves of a chart inside it, or above all charts."""
+    across, high = layout.legend(rules)
+    if not high:
+        axes.legend(
+            fontsize=FOOT_POINTS, loc="center left", handlelength=1.8, facecolor="white",
+            edgecolor="none", borderaxespad=0.2,
+        )  # fmt: skip
+        return
+    width, whole = sheet.figure.get_size_inches()
+    sheet.figure.legend(
+        *axes.get_legend_handles_labels(), fontsize=FOOT_POINTS, loc="upper left", ncols=across,
+        bbox_to_anchor=(MARGIN / width, 1 - (top - high) / whole), handlelength=2.4,
+        edgecolor="none", borderaxespad=0, borderpad=0, labelspacing=0.3,
+    )  # fmt: skip
 
 
 def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
@@ -227,7 +251,9 @@ def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
     known = np.isfinite(mean)
     stages = np.arange(1, len(mean) + 1)[known]
     mean, deviation = mean[known], deviation[known]
-    colour, dashes = CURVES[list(RULES).index(rule) % len(CURVES)]
+    place = list(RULES).index(rule)
+    colour, _ = CURVES[place % len(CURVES)]
+    _, dashes = CURVES[(place + place // len(CURVES)) % len(CURVES)]
     several = np.isfinite(deviation)
     low, high = mean - deviation, mean + deviation
     axes.fill_between(stages, low, high, several, color=colour, alpha=0.18, linewidth=0)
