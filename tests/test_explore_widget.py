@@ -162,4 +162,4 @@ def test_a_click_in_jupyterlab_answers(player, net, picture, tmp_path):
         browser.close()
     finally:
         lab.terminate()
-        lab.wait(30)
+        lab.communicate(timeout=60)
