@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -546,6 +547,42 @@ def test_names_are_text_and_channels_are_found(page):
     labels = page.locator("#grid .name").all_text_contents()
     assert labels
     assert all(label.startswith("12") for label in labels)
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """What a notebook server does for a port: `/proxy/PORT/...` is that port's `/...`."""
+
+    def do_GET(self) -> None:
+        _, _, port, rest = self.path.split("/", 3)
+        headers = {"Cookie": self.headers.get("Cookie", "")}
+        answer = httpx.get(f"http://127.0.0.1:{port}/{rest}", headers=headers, timeout=60)
+        self.send_response(answer.status_code)
+        for name in ("content-type", "set-cookie", "location", "content-security-policy"):
+            if name in answer.headers:
+                self.send_header(name, answer.headers[name])
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_page_works_behind_a_proxy(browser, served):
+    address = urlsplit(served.address)
+    complaints = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        tab = browser.new_page()
+        tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        root = f"http://127.0.0.1:{proxy.server_port}/proxy/{address.port}/"
+        tab.goto(f"{root}?{address.query}")
+        tab.wait_for_selector("body[data-ready]")
+        assert tab.url.startswith(root)
+        choose(tab, LAYER, 7)
+        tab.wait_for_function("() => document.querySelector('#rules canvas').width > 100")
+        tab.close()
+        proxy.shutdown()
+    assert complaints == []
 
 
 @pytest.mark.slow
