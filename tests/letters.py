@@ -80,6 +80,9 @@ RESULTS: dict[str, Callable[[], cs.Result]] = {
     "Sanity": lambda: cs.sanity(NET, pictures()[0], seeds=1, others=2),
     "Scan": lambda: cs.scan(NET, images()),
     "Study": study,
+    "Visualization": lambda: cs.visualize(
+        NET, "features.conv2", [0, 1], steps=1, atlas=cs.scan(NET, images(), "features.conv2")
+    ),
 }  # fmt: skip
 """How a result of each kind is made, as small as it may be and with all that its figure shows."""
 

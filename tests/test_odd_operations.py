@@ -117,6 +117,7 @@ class Odd(nn.Module):
         return self.b(self.operation(F.relu(self.a(x)))).mean((2, 3))
 
 
+@pytest.mark.filterwarnings("ignore:torch.searchsorted")  # of torch 2.15, to itself
 @pytest.mark.parametrize(
     "operation", [*COMPLEX.values(), *REAL.values()], ids=[*COMPLEX, *REAL]
 )  # fmt: skip

@@ -24,6 +24,7 @@ INSIDE = {
         "Partners",
         "Section",
         "Sheet",
+        "TurnedFilters",
         "Shown",
         "Summary",
         "Tally",

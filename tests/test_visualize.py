@@ -1,7 +1,6 @@
 """Pictures found by optimisation: what they drive, and that a part of the image is enough."""
 
 import json
-import signal
 from pathlib import Path
 
 import pytest
@@ -176,7 +175,7 @@ def test_ctrl_c_hands_out_the_channels_that_are_done():
 
     def stop(done: int, _: int) -> None:
         if done == 5:
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
 
     with pytest.raises(cs.Interrupted) as stopped:
         cs.visualize(net, "end", [3, 1, 2], steps=2, memory=1, progress=stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any
 
 import torch
 from PIL import Image as PilImage
@@ -16,7 +16,6 @@ from convscope.errors import Interrupted, UnitError, near_matches
 from convscope.images import Preprocess
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
-from convscope.methods.plate import Plate
 from convscope.methods.visualization import Visualization
 from convscope.network import Network
 from convscope.network.layers import LayerName
@@ -54,14 +53,6 @@ VALUES_HELD = 3
 """Tensors alive at once for each value of a walk up: itself, its copy in a window, its gradient."""
 
 
-class Strongest(Protocol):
-    """What tells the strongest patches of channels: a :class:`.Scan`, or an :class:`.Atlas`."""
-
-    def plate(self, **options: object) -> Plate:
-        """Return the channels named, each with its strongest patches."""
-        ...
-
-
 @shielded
 def visualize(
     net: Network,
@@ -70,7 +61,7 @@ def visualize(
     *,
     select: str = "peak",
     frequencies: str = "free",
-    atlas: Strongest | None = None,
+    atlas: Any = None,
     steps: int = 128,
     seed: int = 0,
     memory: int | str = budget.DEFAULT,
@@ -95,7 +86,7 @@ def visualize(
             whole map, whose picture is as large as the network's input.
         frequencies: ``"free"``; or ``"natural"``, each as strong as in photographs, so that only
             their phases are found (MaCo, Fel et al. 2023, arXiv 2306.06805, sec. 3).
-        atlas: a scan of the network or an atlas, with the layer in it.
+        atlas: a :class:`.Scan` of the network or an :class:`.Atlas`, with the layer in it.
         steps: of the ascent.
         seed: of the pictures that it begins with, and of how they are moved.
         memory: bytes, or a text such as ``"2GB"``; it decides how many channels go at once.
