@@ -68,6 +68,7 @@ CLASSES_SHOWN = 5
 CALL = "convscopeLayer("
 
 
+@budget.holding
 def write_atlas(
     scan: Scan,
     folder: str | os.PathLike[str],

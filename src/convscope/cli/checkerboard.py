@@ -45,7 +45,7 @@ def checkerboard(
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
     from convscope.figures.style import style
-    from convscope.methods.budget import Deadline, parse_bytes
+    from convscope.methods.budget import Deadline
     from convscope.methods.checkerboard import checkerboard as look_for_grids
     from convscope.methods.gridding.result import Checkerboard
     from convscope.methods.ranking import check_rank
@@ -55,7 +55,6 @@ def checkerboard(
     style(width, caption)
     rule_named(rule)
     check_rank(rank)
-    parse_bytes(memory)
     Deadline(budget)
     net = network.load()
     with progress_bar("projecting") as advance:

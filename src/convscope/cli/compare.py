@@ -50,7 +50,7 @@ def compare(
     by then is written, marked as partial.
     """
     from convscope.figures.style import style
-    from convscope.methods.budget import Deadline, parse_bytes
+    from convscope.methods.budget import Deadline
     from convscope.methods.compare import compare as measure
     from convscope.methods.compare_result import Comparison
     from convscope.outputs import check_folder
@@ -61,7 +61,6 @@ def compare(
         check_folder(output, Comparison.folder, images)
     seconds = None if budget == "none" else budget
     Deadline(seconds)
-    parse_bytes(memory)
     given = [*(weights or []), "default", "default"]
     if len(weights or []) > 2:
         raise ConvscopeError("--weights is given at most twice: for A, and for B")

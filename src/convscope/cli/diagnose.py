@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Width, open_images, say_least
+from convscope.cli.options import AsJson, Caption, Memory, Output, Width, open_images
 from convscope.cli.printing import finish, kept, progress_bar
 from convscope.errors import ConvscopeError
 
@@ -63,7 +63,6 @@ def diagnose(
     limits = Thresholds.named(_numbers(threshold or []))
     Deadline(budget, or_zero=True)
     net = replace(network, random="freeze").load()  # randomness is a finding
-    say_least(net, memory)
     scan, folder = scanned_images(images)
     given = scan if folder is None else open_images(folder, net)
     with progress_bar("diagnosing") as advance:

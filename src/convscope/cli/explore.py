@@ -48,12 +48,10 @@ def explore(
     """
     from convscope.explorer.explore import explore as show
     from convscope.images import decode_image
-    from convscope.methods.budget import parse_bytes
     from convscope.samples import SAMPLES
     from convscope.study.network import is_run
     from convscope.study.run import Run
 
-    parse_bytes(memory)
     run = is_run(network.model) and network == NamedNetwork(network.model)
     net = Run.load(network.model) if run else network.load()
     others = [replace(network, model=model, weights="default").load() for model in against or ()]

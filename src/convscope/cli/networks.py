@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Command = Callable[..., None]
 
+NO_OPTIONS = ("notes", "memory")
+"""What a :class:`NamedNetwork` keeps beside the options that name it."""
+
 
 @dataclass(frozen=True)
 class NamedNetwork:
@@ -85,12 +88,15 @@ class NamedNetwork:
     notes: dict[str, None] = field(default_factory=dict, compare=False)
     """What pictures of the networks that were loaded must say, each once."""
 
+    memory: str | None = field(default=None, compare=False)
+    """What the command is given for its work, if it has such an option."""
+
     def given(self) -> dict[str, Any]:
         """Return what is not as by default, but for the model and the device, by its name."""
         return {
             own.name: value
             for own in fields(self)
-            if own.name not in ("model", "device", "notes")
+            if own.name not in ("model", "device", *NO_OPTIONS)
             and (value := getattr(self, own.name)) != own.default
         }
 
@@ -114,7 +120,21 @@ class NamedNetwork:
                 head=self.head, random=self.random, **options,
             )  # fmt: skip
         self.notes.update(dict.fromkeys(net.notes))
+        if self.memory is not None:
+            self._say_least(net, self.memory)
         return net
+
+    def _say_least(self, net: "Network", memory: str) -> None:
+        """Say what the work on one picture takes, where that is more than was given."""
+        from convscope.methods.budget import parse_bytes
+        from convscope.methods.scanning.image_pass import least_memory
+
+        least = least_memory(net)
+        if least > parse_bytes(memory):
+            self.notes[
+                f"--memory {memory} is below the least that {net.name} needs for one picture, "
+                f"about {least / 2**20:,.0f} MB; it takes that much"
+            ] = None
 
 
 def network_options(*left_out: str, says_notes: bool = True) -> Callable[[Command], Command]:
@@ -134,7 +154,7 @@ def network_options(*left_out: str, says_notes: bool = True) -> Callable[[Comman
                 default=Parameter.empty if own.default is MISSING else own.default,
             )
             for own in fields(NamedNetwork)
-            if own.name not in (*left_out, "notes")
+            if own.name not in (*left_out, *NO_OPTIONS)
         ]  # fmt: skip
         others = [
             parameter.replace(kind=Parameter.KEYWORD_ONLY)
@@ -148,7 +168,12 @@ def network_options(*left_out: str, says_notes: bool = True) -> Callable[[Comman
         @wraps(command)
         def run(**given: Any) -> None:
             chosen = {p.name: given.pop(p.name) for p in of_network}
-            network = NamedNetwork(**{"model": "", **chosen})
+            memory = given.get("memory")
+            if memory is not None:
+                from convscope.methods.budget import parse_bytes
+
+                parse_bytes(memory)  # before the network is loaded
+            network = NamedNetwork(**{"model": "", **chosen}, memory=memory)
             command(network=network, **given)
             # Only now: a mistake that is found later gets its own sentence alone.
             for note in network.notes if says_notes else ():

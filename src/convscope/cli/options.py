@@ -48,20 +48,6 @@ Budget = Annotated[str | None, typer.Option(metavar="SECONDS", help="Stop after 
 Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
 
 
-def say_least(net: "Network", memory: int | str) -> None:
-    """Say what one image takes, where that is more than the memory given."""
-    from convscope.methods.budget import parse_bytes
-    from convscope.methods.scanning.image_pass import least_memory
-
-    least = least_memory(net)
-    if least > parse_bytes(memory):
-        typer.echo(
-            f"convscope: note: one image alone takes about {least / 2**20:,.0f} MB of {net.name}, "
-            f"more than --memory gives: the work takes that much, one image at a time",
-            err=True,
-        )
-
-
 def open_images(images: Path, net: "Network") -> "Images":
     """Return the images of a folder: pictures, or CIFAR-10's test images."""
     from convscope.methods.scanning.sources import images_of

@@ -60,7 +60,6 @@ def project(
     from convscope.figures.project import check_fits
     from convscope.figures.style import style
     from convscope.methods import project as method
-    from convscope.methods.budget import parse_bytes
     from convscope.methods.projection import Projection
     from convscope.results import FIGURES
 
@@ -68,7 +67,6 @@ def project(
     drawn = style(width, caption)
     Display(scale, colour, contrast)
     method.check_choices(rule, select, layer, channel, top, rank)
-    parse_bytes(memory)
     net = network.load()
     if output.suffix.lower() in FIGURES:
         layers = method.layers_shown(net, layer, channel, top)

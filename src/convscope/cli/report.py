@@ -10,7 +10,6 @@ from convscope.cli.options import (
     AsJson,
     Memory,
     open_images,
-    say_least,
 )
 from convscope.cli.printing import finish, kept, progress_bar
 
@@ -48,17 +47,15 @@ def report(
 
     What is done is kept: the same command again goes on where it was, or where the time ran out.
     """
-    from convscope.methods.budget import Deadline, parse_bytes
+    from convscope.methods.budget import Deadline
     from convscope.outputs import check_folder
     from convscope.pages.report import report as make
     from convscope.pages.report_result import Report
 
     seconds = None if budget == "none" else budget
     Deadline(seconds)
-    parse_bytes(memory)
     folder = None if Report.check(output).suffix else check_folder(output, Report.folder, images)
     net = network.load()
-    say_least(net, memory)
     source = open_images(images, net)
     with progress_bar("reporting") as advance:
         found = kept(

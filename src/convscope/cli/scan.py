@@ -12,7 +12,7 @@ import typer
 
 from convscope.arguments import misshapen
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Rule, Width, open_images, say_least
+from convscope.cli.options import AsJson, Caption, Memory, Rule, Width, open_images
 from convscope.cli.printing import finish, print_line, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
@@ -92,7 +92,6 @@ def scan(
     network = replace(network, model=model)
     net = network.load()
     chosen_rule(net, rule)
-    say_least(net, room)
     source = open_images(images, net)
     names = ModelNames(network.model, network.given(), str(images))
     began = time.monotonic()

@@ -1,13 +1,20 @@
 """Budgets: memory as a person writes it, such as ``2GB``, and time."""
 
+import inspect
 import math
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from torch import Tensor
 
 from convscope.errors import ConvscopeError
+from convscope.network import freed
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 DEFAULT = 2**30
 REUSED_BLOCK = 32 * 2**20
@@ -34,6 +41,19 @@ def parse_bytes(memory: int | str) -> int:
     if match is None or not float(match[1]):
         raise ConvscopeError(f"memory {memory!r} is not an amount such as 512MB or 2GB")
     return int(float(match[1]) * 2 ** UNITS[match[2].lower()])
+
+
+def holding(function: Callable[Given, Found]) -> Callable[Given, Found]:
+    """Return *function* as one that hands freed memory back above its option ``memory``."""
+    default = inspect.signature(function).parameters["memory"].default
+
+    @wraps(function)
+    def call(*arguments: Given.args, **options: Given.kwargs) -> Found:
+        memory: int | str = options.get("memory", default)  # type: ignore[assignment]
+        with freed.held(parse_bytes(memory)):
+            return function(*arguments, **options)
+
+    return call
 
 
 def tensor_limit(memory: int, near: Tensor) -> int:

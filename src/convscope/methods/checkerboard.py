@@ -45,6 +45,7 @@ Progress = Callable[[int, int], None]
 
 
 @shielded
+@budgets.holding
 def checkerboard(
     net: Network,
     images: Images,

@@ -87,6 +87,7 @@ class _Answered:
 
 
 @shielded
+@budgets.holding
 def compare(
     first: Network,
     second: Network,

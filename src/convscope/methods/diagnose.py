@@ -67,6 +67,7 @@ ONE_ANSWER = 0.9
 
 
 @shielded
+@budgets.holding
 def diagnose(
     net: Network,
     images: Any,

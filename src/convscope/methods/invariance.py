@@ -42,6 +42,7 @@ AT_ONCE = 8
 
 
 @shielded
+@budgets.holding
 def invariance(
     net: Network,
     images: Images,

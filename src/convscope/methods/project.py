@@ -41,6 +41,7 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @shielded
+@budget.holding
 def project(
     net: Network,
     images: Images,

@@ -48,6 +48,7 @@ NAN = float("nan")
 
 
 @shielded
+@budgets.holding
 def sanity(
     net: Network,
     image: Tensor | Picture,

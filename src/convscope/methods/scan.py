@@ -31,6 +31,7 @@ SAVING_SHARE = 0.05
 
 
 @shielded
+@budget.holding
 def scan(
     net: Network,
     images: Any,

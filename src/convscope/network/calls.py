@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from convscope.network import freed
+
 Shape = tuple[int, ...]
 
 
@@ -56,6 +58,7 @@ class Call:
         filled = {name: _filled(value, inputs, batch) for name, value in self._filled.items()}
         output = self.target(**{**self.arguments, **filled})
         result: Tensor = output if self.item is None else output[self.item]
+        freed.look(result)
         return result if result.dim() else result[None]  # a single number has one row as well
 
     @cached_property

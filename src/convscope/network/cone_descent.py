@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convscope.network import freed
 from convscope.network.calls import Call, Shape
 from convscope.network.cones import Cones, Placement, Rows, read
 from convscope.network.graph import Graph
@@ -127,6 +128,7 @@ class _ConeDescent:
                 for begin, end in ((batch.begin, middle), (middle, batch.end)):
                     self.walk(self._part(batch, begin, end), place)
                 return
+            freed.look(batch.pending[index])
             self._reverse(index, batch)
         self._arrive(batch)
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from convscope.network import freed
 from convscope.network.graph import Graph
 from convscope.network.ops import Operation, Saved
 from convscope.network.ops.base import in_dtype
@@ -229,6 +230,7 @@ class _Descent:
                 # The maps grow on the way down: a batch that filled the memory well near the top is
                 # too large further down, so each half goes on alone.
                 return torch.cat([self.walk(half, place) for half in batch.halves()])
+            freed.look(batch.pending[index])
             self._reverse(index, batch)
         if self.stop in batch.pending:
             return batch.pending[self.stop]

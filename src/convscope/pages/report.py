@@ -64,6 +64,7 @@ TASKS = (
 
 
 @shielded
+@budgets.holding
 def report(
     net: Network,
     images: Any,

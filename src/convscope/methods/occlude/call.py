@@ -136,6 +136,7 @@ def occlude(
 
 
 @shielded
+@budgets.holding
 def occlude_all(
     net: Network,
     images: Images,

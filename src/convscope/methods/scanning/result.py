@@ -229,6 +229,7 @@ class Scan(Result):
             )
         return self.net, self.source
 
+    @budget.holding
     def plate(
         self,
         layer: LayerName | Sequence[LayerName] | None = None,
