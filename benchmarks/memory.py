@@ -1,7 +1,7 @@
 """What every command takes of memory at two settings of --memory, beside what it takes at rest.
 
     python benchmarks/memory.py [--networks base vgg16] [--settings 256MB 1GB] [--only NAME...]
-        [--cifar FOLDER] [--write docs/memory.md]
+        [--cifar FOLDER] [--jobs N] [--write docs/memory.md]
 
 Each command runs in a process of its own, of which the system tells the highest resident memory
 (getrusage). Printed is what that is beyond the same process at rest: `convscope layers`, which
@@ -17,14 +17,14 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-IMAGES = 24
+IMAGES = 16
 PARTS = "image,part,left,top,right,bottom\n" + "".join(
     f"images/{number:04}.jpg,nose,40,40,120,120\n" for number in range(1, 4)
 )
@@ -43,12 +43,14 @@ WITH_MEMORY = {
     "diagnose": "diagnose MODEL images --budget 20",
     "compare": "compare MODEL MODEL images --budget 20",
     "report": "report MODEL images --budget 30",
+    "explore, as files": "explore MODEL images/0001.jpg --top 4 --export OUT",
 }
 """Commands by what they are called in the table, with words that stand for the network's own."""
 
 WITHOUT = {
     "correspondence": "correspondence MODEL parts.csv --repeats 2",
     "draw": "draw MODEL",
+    "plate": "plate ATLAS",
 }
 ALONE = {
     "demo": "demo",
@@ -68,6 +70,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=list(MODELS), default=["base", "vgg16"])
     parser.add_argument("--settings", nargs=2, default=["256MB", "1GB"])
     parser.add_argument("--only", nargs="+", help="commands by their names in the table")
+    parser.add_argument("--jobs", type=int, default=1, help="commands side by side")
     parser.add_argument("--cifar", type=whole, help="CIFAR-10's files, for train and evolve")
     parser.add_argument(
         "--write", type=whole, help="a page whose table this one takes the place of"
@@ -105,16 +108,27 @@ def write_images(folder: Path) -> None:
 def rows_of(network: str, options: argparse.Namespace) -> list[list[str]]:
     rest = megabytes(["layers", *MODELS[network].split()])
     deep, middle, patch, stride = LAYERS[network]
-    rows = []
-    for name, line in {**WITH_MEMORY, **WITHOUT}.items():
-        if options.only and name not in options.only:
-            continue
-        words = {"MODEL MODEL": f"{MODELS[network]} {network}", "MODEL": MODELS[network]}
-        words |= {"DEEP": deep, "MIDDLE": middle, "40%": str(patch), "20%": str(stride)}
+    words = {"MODEL MODEL": f"{MODELS[network]} {network}", "MODEL": MODELS[network]}
+    words |= {"DEEP": deep, "MIDDLE": middle, "40%": str(patch), "20%": str(stride)}
+    words |= {"ATLAS": f"{network}-scan-{options.settings[-1]}"}
+
+    def row(line: tuple[str, str]) -> list[str]:
+        name, command = line
         settings = options.settings if name in WITH_MEMORY else [None]
-        found = [megabytes(given(said(line, words), setting)) - rest for setting in settings]
-        rows.append([network, name, f"{rest:.0f}", *(f"{max(0, work):.0f}" for work in found)])
-        print(*rows[-1], file=sys.stderr, flush=True)
+        places = [f"{network}-{name}-{setting}".replace(" ", "-") for setting in settings]
+        found = [
+            megabytes(given(said(command, words | {"OUT": place}), setting, place)) - rest
+            for setting, place in zip(settings, places, strict=True)
+        ]
+        row = [network, name, f"{rest:.0f}", *(f"{max(0, work):.0f}" for work in found)]
+        print(*row, file=sys.stderr, flush=True)
+        return row
+
+    rows = []
+    for commands in (WITH_MEMORY, WITHOUT):  # of which the second may read what the first wrote
+        chosen = [line for line in commands.items() if line[0] in (options.only or commands)]
+        with ThreadPoolExecutor(options.jobs) as workers:
+            rows += workers.map(row, chosen)
     return rows
 
 
@@ -124,8 +138,8 @@ def rows_alone(options: argparse.Namespace) -> list[list[str]]:
     for name, line in ALONE.items():
         if ("CIFAR" in line and not options.cifar) or (options.only and name not in options.only):
             continue
-        words = {"CIFAR": str(options.cifar), "RUN": "out-train"}
-        work = megabytes(given(said(line, words), None)) - rest
+        words = {"CIFAR": str(options.cifar), "RUN": "train"}
+        work = megabytes(given(said(line, words), None, name)) - rest
         rows.append(["", name, f"{rest:.0f}", f"{work:.0f}"])
         print(*rows[-1], file=sys.stderr, flush=True)
     return rows
@@ -138,16 +152,13 @@ def said(line: str, words: dict[str, str]) -> str:
     return line
 
 
-def given(line: str, memory: str | None) -> list[str]:
+def given(line: str, memory: str | None, place: str) -> list[str]:
     """Return the arguments of a command, with a place of its own for what it writes."""
     command = line.split(maxsplit=1)[0]
-    folder = command in ("scan", "compare", "report", "train")
-    place = (
-        f"out-{command}" if folder else f"out-{command}.{'html' if command == 'demo' else 'png'}"
-    )
-    if folder and memory:
-        place += f"-{memory}-{time.monotonic_ns()}"
-    return [*line.split(), "-o", place, *(["--memory", memory] if memory else [])]
+    if command not in ("scan", "compare", "report", "train"):
+        place += ".html" if command == "demo" else ".png"
+    where = [] if command == "explore" else ["-o", place]
+    return [*line.split(), *where, *(["--memory", memory] if memory else [])]
 
 
 def megabytes(arguments: list[str]) -> float:

@@ -1,12 +1,16 @@
 """What work leaves behind: maps that nobody reads any more, and freed memory."""
 
 import gc
+import os
 import platform
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import convscope as cs
 
@@ -82,3 +86,50 @@ def test_maps_are_freed_as_soon_as_nobody_reads_them(net, work):
         gc.enable()
     assert result is not None
     assert left == []
+
+
+AROUND = 80
+"""Megabytes for what no setting bounds, such as libraries that load when work begins."""
+
+COMMANDS = [
+    "project base images/0.png --layer features.relu7 --top 64",
+    "occlude base images/0.png --stride 2",
+    "scan base images --top 2",
+    "project vgg16_features images/0.png --layer features.29 --top 48",
+    "sanity vgg16_features images/0.png --layer features.22 --channel 5 --seeds 1 --budget 60",
+    "scan vgg16_features images --layer features.19 --top 2",
+]
+
+
+def peak(command, folder):
+    """Return the megabytes that a command takes at the most, and what it says."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "convscope", *command.split()],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, said
+    return usage.ru_maxrss / 1024, said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can hand memory back")
+@pytest.mark.parametrize("setting", [256, 1])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_work_takes_no_more_than_memory_gives_or_the_least_that_is_said(
+    command, setting, tmp_path
+):
+    (tmp_path / "images").mkdir()
+    chance = np.random.default_rng(0)
+    for number in range(8):
+        pixels = chance.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
+    out = "atlas" if command.startswith("scan") else "out.npz"  # no figure
+    rest, _ = peak(f"layers {command.split()[1]}", tmp_path)
+    taken, said = peak(f"{command} -o {out} --memory {setting}MB", tmp_path)
+    least = re.search(r"needs for one picture, about ([\d,]+) MB", said)
+    allowed = max(setting, int(least[1].replace(",", "")) if least else 0)
+    print(f"{command}: {taken - rest:.0f} MB of {allowed} MB")
+    assert taken - rest <= allowed + AROUND

@@ -193,6 +193,7 @@ class _Work:
         layers: Layers | None, memory: int, progress: Progress | None,
     ) -> None:  # fmt: skip
         self.nets, self.sources, self._progress = nets, sources, progress
+        self.memory = memory
         if layers is None:
             self.pairs = corresponding(scanned_layers(nets[0]), scanned_layers(nets[1]))
         else:
@@ -275,9 +276,9 @@ class _Work:
         titles = [whole.title(number) for number in numbers]
         given = (net, images, read_at[side].read_at, channels[:, None])
         try:
-            found = project(*given, titles=titles)
+            found = project(*given, titles=titles, memory=self.memory)
         except RuleError:  # the deconvnet means nothing where there is no rectifier
-            found = project(*given, rule="gradient", titles=titles)
+            found = project(*given, rule="gradient", titles=titles, memory=self.memory)
         return replace(found, titles=tuple(titles))  # without what the image is taken for
 
     def _without_numbers(self) -> str:

@@ -39,9 +39,13 @@ NOT_FINITE = "the network's activations are not finite"
 
 
 def least_memory(net: Network) -> int:
-    """Return about how many bytes a scan and the drawing of its pictures take for one image."""
+    """Return about how many bytes the work on one image takes, however little is given.
+
+    On the way up a scan holds some maps; for the way down all maps are kept, and of the largest
+    there are a signal, what it is made of and what it becomes.
+    """
     maps = sum(int(np.prod(step.shape)) * step.dtype.itemsize for step in net.graph.steps)
-    return max(MAPS_ALIVE * _largest(net), 4 * maps)
+    return max(MAPS_ALIVE * _largest(net), maps + 3 * _largest(net))
 
 
 def images_at_once(net: Network, memory: int) -> int:
