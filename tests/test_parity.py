@@ -13,7 +13,7 @@ import typer
 
 import convscope as cs
 from convscope.cli import app
-from convscope.cli.networks import NamedNetwork
+from convscope.cli.networks import NO_OPTIONS, NamedNetwork
 from convscope.methods.budget import parse_bytes
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ WITHOUT_A_CALL = {
     "rules": "lists `convscope.methods.attribution.METHODS`",
     "unit": "draws one channel of an atlas that `scan` wrote",
 }
-NETWORK = {name for name in NamedNetwork.__dataclass_fields__ if name != "notes"}
+NETWORK = {field.name for field in fields(NamedNetwork)} - {*NO_OPTIONS}
 """What names and loads a network on the command line; in Python, :func:`convscope.load` does."""
 
 RESULT = {"output", "json", "width", "caption"}
