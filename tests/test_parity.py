@@ -30,7 +30,7 @@ WITHOUT_A_CALL = {
     "rules": "lists `convscope.methods.attribution.METHODS`",
     "unit": "draws one channel of an atlas that `scan` wrote",
 }
-NETWORK = {field.name for field in fields(NamedNetwork)} - {*NO_OPTIONS}
+NETWORK = {*NamedNetwork.__dataclass_fields__} - {*NO_OPTIONS}
 """What names and loads a network on the command line; in Python, :func:`convscope.load` does."""
 
 RESULT = {"output", "json", "width", "caption"}
