@@ -103,13 +103,13 @@ COMMANDS = [
 
 def peak(command, folder):
     """Return the megabytes that a command takes at the most, and what it says."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "convscope", *command.split()],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    ) as process:  # fmt: skip
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, said
     return usage.ru_maxrss / 1024, said
 
