@@ -1,6 +1,7 @@
 """What several tests need: the real data where there is some, and a free photograph."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from convscope.methods.occlude.passes import WindowedPasses
 
 # Autograd counts the devices once a process, when it first goes backwards.
 standin.install()
+# A shell's background jobs ignore Ctrl-C, and so would the commands that tests start from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
