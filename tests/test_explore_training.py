@@ -184,6 +184,7 @@ def test_train_opens_the_page_and_ctrl_c_ends_both_to_be_resumed(cifar, tmp_path
         assert client.get("state").json()["checkpoints"]
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
+        process.stderr.close()
         assert process.wait(60) in (0, 130)
         with pytest.raises(httpx.ConnectError):
             client.get("state")
