@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import standin
 from convscope import cli
@@ -16,6 +17,10 @@ from convscope.methods.occlude.passes import WindowedPasses
 standin.install()
 # A shell's background jobs ignore Ctrl-C, and so would the commands that tests start from there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example may take says nothing on a busy machine. The examples
+# are the same in every run, so that a failure tells of a change and not of another draw.
+settings.register_profile("patient", deadline=None, derandomize=True)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

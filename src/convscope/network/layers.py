@@ -28,8 +28,9 @@ LayerName = str | nn.Module
 FAR = 5040
 """A row so far along, and divisible by so much, that a fractional stride shows exactly."""
 
-PHASES = 8
-"""How many neighbouring rows are tried where a transposed convolution makes windows alternate."""
+PHASES = 64
+"""How many neighbouring rows are tried where transposed convolutions or resizing by broken factors
+make windows alternate."""
 
 
 @dataclass(frozen=True)
