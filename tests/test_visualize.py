@@ -37,6 +37,11 @@ class Gated(Branches):
         return super().forward(x * torch.sigmoid(x.mean((2, 3), keepdim=True)))
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def made(module: nn.Module, side: int = SIDE) -> cs.Network:
     torch.manual_seed(0)
     module = module.double().eval().requires_grad_(requires_grad=False)
