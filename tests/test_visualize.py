@@ -49,6 +49,7 @@ def made(module: nn.Module, side: int = SIDE) -> cs.Network:
         if isinstance(own, nn.BatchNorm2d):
             nn.init.uniform_(own.running_mean, -1, 1)
             nn.init.uniform_(own.running_var, 0.5, 2)
+            nn.init.ones_(own.bias)  # so that no channel behind it is dead
     example = torch.zeros(1, 3, side, side, dtype=torch.float64)
     return cs.Network(module, example, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
 
@@ -152,13 +153,13 @@ def test_a_class_is_driven_too():
 def test_natural_frequencies_keep_their_strength():
     net = made(Branches())
     one, other = (
-        cs.visualize(net, "end", [0], select="map", frequencies="natural", steps=steps).pixels
-        for steps in (1, 20)
+        cs.visualize(net, "end", range(5), select="map", frequencies="natural", steps=steps).pixels
+        for steps in (1, 8)
     )
     # On the canvas they are the same to rounding; what is seen is its middle, so nearly.
     strengths = [torch.fft.rfft2(p.logit()).abs().mean((0, 1))[1:5, 1:5] for p in (one, other)]
     assert (one - other).abs().max() > 0.1
-    torch.testing.assert_close(*strengths, rtol=0.6, atol=0.0)
+    torch.testing.assert_close(*strengths, rtol=0.5, atol=0.0)
 
 
 def test_real_patches_stand_beside_it(tmp_path: Path):
