@@ -51,7 +51,7 @@ def held(memory: int) -> Iterator[None]:
     finally:
         _allowances.remove(own)
         if not _allowances and _resident() > before + own.step:
-            _hand_back()
+            hand_back()
 
 
 def look(made: Tensor) -> None:
@@ -59,14 +59,15 @@ def look(made: Tensor) -> None:
     if not _allowances or made.nbytes < WORTH:
         return
     if _resident() > min(own.now for own in tuple(_allowances)):
-        _hand_back()
+        hand_back()
         # What is still there is in use: looking at every step would not change it.
         resident = _resident()
         for own in tuple(_allowances):
             own.now = max(own.first, resident + own.step)
 
 
-def _hand_back() -> None:
+def hand_back() -> None:
+    """Give freed memory back to the system, of which the C library keeps gigabytes in pieces."""
     trim = _trim()
     if trim is not None:
         trim(0)

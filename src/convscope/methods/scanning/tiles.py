@@ -1,10 +1,8 @@
 """Tiles: the patch that a unit reads in an image and what drives it there, side by side."""
 
-import ctypes
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,7 +18,7 @@ from convscope.methods.descents import images_at_once, project_units
 from convscope.methods.projection import shown_values
 from convscope.methods.scanning.image_pass import single_threads
 from convscope.methods.scanning.result import LayerScan
-from convscope.network import Network
+from convscope.network import Network, freed
 from convscope.network.cone_descent import Units
 from convscope.network.rules import Rule
 from convscope.network.winograd import TurnedFilters
@@ -129,15 +127,9 @@ def drawn_tiles(
             running.append(pool.submit(work.tiles, pixels, group))
             if len(running) > workers:
                 yield from running.popleft().result()
-                _give_back()
+                freed.hand_back()
         while running:
             yield from running.popleft().result()
-
-
-def _give_back() -> None:
-    """Give freed memory back to the system: the C library of Linux keeps gigabytes in pieces."""
-    with suppress(AttributeError, OSError):  # other systems' libraries have no such call
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 Entries = dict[int, list[tuple[str, int, int]]]
