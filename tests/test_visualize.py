@@ -214,3 +214,29 @@ def test_the_command_writes_the_picture(tmp_path: Path):
     expected = cs.visualize(net, "features.1", [1], steps=2)
     assert found["rows"][0]["activation"] == pytest.approx(float(expected.activation[0]), rel=1e-4)
     assert (tmp_path / "v.png").stat().st_size > 1000
+
+
+class Doubled(nn.Module):
+    """A unit that is off until all it reads is bright, behind its rectifier joined with another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 2, 3)
+        nn.init.ones_(self.convolution.weight)
+        nn.init.constant_(self.convolution.bias, -8.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rectified = functional.relu(self.convolution(x))
+        return torch.cat([rectified, rectified], 1)
+
+
+def test_a_unit_that_is_off_at_first_is_reached_through_what_follows_its_rectifier():
+    net = cs.Network(Doubled().eval(), torch.zeros(1, 1, 7, 7))
+    found = cs.visualize(net, [*net.layers][-1], [0, 3], steps=150)
+    assert (found.activation > 0.5).all()  # of 1 at the most
+    assert (found.pixels > 0.8).all()
+
+
+def test_trained_units_behind_joined_rectifiers_go_beyond_their_typical_peaks():
+    found = cs.visualize(cs.load("squeezenet1_1"), "features.7", [142, 0, 43], steps=60)
+    assert (found.activation > 2 * found.typical).all()

@@ -12,6 +12,7 @@ from PIL import Image as PilImage
 from torch import Tensor
 from torch.nn import functional
 
+from convscope.arguments import check_seed
 from convscope.errors import Interrupted, UnitError, near_matches
 from convscope.images import Preprocess
 from convscope.methods import budget
@@ -19,7 +20,6 @@ from convscope.methods.pictures import channel_names
 from convscope.methods.visualization import Visualization
 from convscope.network import Network
 from convscope.network.layers import LayerName
-from convscope.network.ops import Rectifier
 from convscope.network.shield import shielded
 from convscope.network.unit_pass import UnitPass
 from convscope.samples import SAMPLES
@@ -54,6 +54,7 @@ VALUES_HELD = 3
 
 
 @shielded
+@budget.holding
 def visualize(
     net: Network,
     layer: LayerName,
@@ -106,15 +107,7 @@ def visualize(
     [[0, 1, 0], [0, 1, 0], [0, 1, 0]]
 
     """
-    for name, given, known in (
-        ("select", select, SELECTIONS), ("frequencies", frequencies, FREQUENCIES)
-    ):  # fmt: skip
-        if given not in known:
-            first, second = known
-            hint = near_matches(given, known)
-            raise UnitError(f"{name} is {first!r} or {second!r}, not {given!r}{hint}")
-    if steps < 1:
-        raise UnitError(f"the number of steps must be at least 1, not {steps}")
+    _check(select, frequencies, steps, seed)
     step, chosen = net.step(layer), [int(channel) for channel in channels]
     if not chosen:
         raise UnitError("no channel was named")
@@ -122,25 +115,12 @@ def visualize(
     name = net.graph.steps[step].name
     beside = () if atlas is None else atlas.plate(channels={name: chosen}).units
     work = _Ascent(net, step, select, frequencies, seed)
-    pictures: list[Tensor] = []
-    at_once = max(1, budget.parse_bytes(memory) // work.bytes_a_unit)
-    parts = [chosen[begin : begin + at_once] for begin in range(0, len(chosen), at_once)]
-    partial = ""
-    try:
-        for number, part in enumerate(parts):
-            for done in work.run(part, steps, pictures):
-                if progress:
-                    progress(number * steps + done, len(parts) * steps)
-    except KeyboardInterrupt:
-        if not pictures:
-            raise
-        partial = "interrupted"
-    pixels = torch.cat(pictures)
-    chosen = chosen[: len(pixels)]
+    pictures, partial = _pictures(work, chosen, steps, budget.parse_bytes(memory), progress)
+    chosen = chosen[: len(pictures)]
     typical = None if net.typical is None else net.typical.of(net.graph, step)
     found = Visualization(
-        pixels=pixels,
-        activation=work.activation(pixels, chosen),
+        pixels=pictures,
+        activation=work.activation(pictures, chosen),
         typical=torch.full((len(chosen),), math.nan) if typical is None else typical[chosen],
         channels=tuple(chosen),
         names=tuple(channel_names(net, [step] * len(chosen), chosen)),
@@ -159,6 +139,39 @@ def visualize(
     return found
 
 
+def _check(select: str, frequencies: str, steps: int, seed: int) -> None:
+    """Refuse options that mean nothing."""
+    for name, given, known in (
+        ("select", select, SELECTIONS), ("frequencies", frequencies, FREQUENCIES)
+    ):  # fmt: skip
+        if given not in known:
+            first, second = known
+            hint = near_matches(given, known)
+            raise UnitError(f"{name} is {first!r} or {second!r}, not {given!r}{hint}")
+    if steps < 1:
+        raise UnitError(f"the number of steps must be at least 1, not {steps}")
+    check_seed(seed)
+
+
+def _pictures(
+    work: _Ascent, channels: list[int], steps: int, memory: int, progress: Progress | None
+) -> tuple[Tensor, str]:
+    """Return the pictures of the channels, [U, C, H, W], and why some are missing, if they are."""
+    at_once = max(1, memory // work.bytes_a_unit)
+    parts = [channels[begin : begin + at_once] for begin in range(0, len(channels), at_once)]
+    pictures: list[Tensor] = []
+    try:
+        for number, part in enumerate(parts):
+            for done in work.run(part, steps, pictures):
+                if progress:
+                    progress(number * steps + done, len(parts) * steps)
+    except KeyboardInterrupt:
+        if not pictures:
+            raise
+        return torch.cat(pictures), "interrupted"
+    return torch.cat(pictures), ""
+
+
 class _Ascent:
     """Gradient ascent for channels of one layer."""
 
@@ -169,18 +182,13 @@ class _Ascent:
         if select == "peak" and axes is not None:
             place = shape[axes[0]] // 2, shape[axes[1]] // 2
         self._read = UnitPass(graph, net.receptive_fields, step, place)
-        # What is behind a rectifier has no slope while it is off, but what goes into it has.
-        behind = graph.steps[step]
-        self._pulled = self._read
-        if isinstance(behind.operation, Rectifier):
-            self._pulled = UnitPass(graph, net.receptive_fields, behind.inputs[0], place)
         self._preprocess: Preprocess = net.preprocess
         self._home = torch.empty(0, dtype=net.dtype, device=net.device)
         self._seed = seed
         self.size = self._read.size
         self._canvas = [side + 2 * max(1, round(side / MARGIN)) for side in self.size]
         self._natural = self._amplitudes() if frequencies == "natural" else None
-        self.bytes_a_unit = VALUES_HELD * self._pulled.values * torch.finfo(net.dtype).bits // 8
+        self.bytes_a_unit = VALUES_HELD * self._read.values * torch.finfo(net.dtype).bits // 8
 
     def run(self, channels: Sequence[int], steps: int, pictures: list[Tensor]) -> Iterator[int]:
         """Yield the number of steps done; append the pictures of the channels in the end."""
@@ -188,16 +196,32 @@ class _Ascent:
         self._draws = [torch.Generator().manual_seed(self._seed + 2**32 * c) for c in channels]
         spectrum = self._begun().requires_grad_()
         optimizer = torch.optim.Adam([spectrum], lr=RATE)
-        rows = torch.arange(len(channels))
         for done in range(1, steps + 1):
             with torch.enable_grad():
                 windows = self._moved(self._painted(spectrum))
-                answers = self._pulled(self._preprocess.to_inputs(windows))[rows, list(channels)]
-                (spectrum.grad,) = torch.autograd.grad(-answers.sum(), spectrum)
+            slopes = self._slopes(windows.detach(), channels)
+            (spectrum.grad,) = torch.autograd.grad(windows, spectrum, -slopes)
             optimizer.step()
             yield done
         with torch.no_grad():
             pictures.append(self._middle(self._painted(spectrum)).detach())
+
+    def _slopes(self, windows: Tensor, channels: Sequence[int], *, leaks: bool = False) -> Tensor:
+        """Return how each channel's answer changes with the pixels of its window, [U, C, H, W].
+
+        Of one that is off, all round, it would be zero: there a little leaks through rectifiers
+        (Olah et al. redirect gradients so, too), until the channel answers.
+        """
+        windows = windows.requires_grad_()
+        with torch.enable_grad():
+            answers = self._read(self._preprocess.to_inputs(windows), leaks=leaks)
+            own = answers[torch.arange(len(channels)), list(channels)]
+            (slopes,) = torch.autograd.grad(own.sum(), windows)
+        off = [] if leaks else (slopes.flatten(1).abs().amax(1) == 0).nonzero().flatten().tolist()
+        if off:
+            dead = [channels[place] for place in off]
+            slopes[off] = self._slopes(windows.detach()[off], dead, leaks=True)
+        return slopes
 
     def activation(self, pixels: Tensor, channels: Sequence[int]) -> Tensor:
         """Return what each channel answers to its picture, [U]."""

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from convscope.network.calls import Call
 from convscope.network.cones import Cones, Placement, read
 from convscope.network.graph import Graph
 from convscope.network.layers import ReceptiveFields
+from convscope.network.ops import Rectifier
 from convscope.network.visit import walk_up
 from convscope.network.windows import Padded, Relation, Sliding
 
@@ -32,6 +34,10 @@ class _Rising(Cones):
             all(map(_slides, relations))
             and step.operation.on_windows(step.call, axes, (1, 1)) is not None
         )
+
+
+LEAK = 0.1
+"""Of the slope that is put in at every rectifier where a unit is to be reached that is off."""
 
 
 class UnitPass:
@@ -66,18 +72,19 @@ class UnitPass:
             prod(self._placements[i].size) * graph.steps[i].shape[1] for i in self._needed
         )
 
-    def __call__(self, windows: Tensor) -> Tensor:
+    def __call__(self, windows: Tensor, *, leaks: bool = False) -> Tensor:
         """Return what each of the layer's channels answers, [B, C].
 
         Args:
             windows: [B, C, *size], of the network's inputs; each stands where the unit reads.
+            leaks: whether gradients, and these alone, also leak through rectifiers that are off.
 
         """
         found: list[Tensor] = []
 
         def run(index: int, inputs: list[Tensor]) -> Tensor:
             with torch.enable_grad():
-                return self._run(index, inputs, len(windows))
+                return self._run(index, inputs, len(windows), leaks)
 
         def show(index: int, values: Tensor) -> None:
             if index == self.step:
@@ -90,10 +97,11 @@ class UnitPass:
         with torch.enable_grad():
             return found[0].reshape(len(windows), found[0].shape[1], -1).mean(2)
 
-    def _run(self, index: int, inputs: list[Tensor], batch: int) -> Tensor:
+    def _run(self, index: int, inputs: list[Tensor], batch: int, leaks: bool) -> Tensor:
         step, here = self.graph.steps[index], self._placements[index]
+        leak = LEAK if leaks and isinstance(step.operation, Rectifier) else 0.0
         if here.whole or not self._cones.windowed(index):
-            output = step.call.run(inputs, batch)
+            output = _called(step.call, inputs, batch, leak)
             return output if here.whole else self._cut(index, output, self._whole(index), here, 0.0)
         call = step.operation.on_windows(step.call, self.graph.axes[index], here.size)
         assert call is not None
@@ -108,7 +116,7 @@ class UnitPass:
             held = self._placements[source]
             beyond = step.operation.beyond(step.call)
             inputs[position] = self._cut(source, inputs[position], held, wanted, beyond)
-        return call.run(inputs, batch)
+        return _called(call, inputs, batch, leak)
 
     def _whole(self, index: int) -> Placement:
         height, width = self._cones.size[self._cones.place[index]].tolist()
@@ -129,3 +137,9 @@ class UnitPass:
         return functional.pad(moved, (left, right, top, bottom), value=beyond).movedim(
             (-2, -1), axes
         )
+
+
+def _called(call: Call, inputs: list[Tensor], batch: int, leak: float) -> Tensor:
+    """Run a call; its gradient, not its value, also gets a share of what goes in."""
+    output = call.run(inputs, batch)
+    return output + leak * (inputs[0] - inputs[0].detach()) if leak else output
