@@ -1,5 +1,7 @@
 """Attribution of a class's score: class activation maps, gradients along paths, any rule."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +35,7 @@ STEEPNESS = 1e-6
 
 
 @shielded
+@budget.holding
 def attribute(
     net: Network,
     images: Images,
@@ -85,25 +88,15 @@ def attribute(
     True
 
     """
-    method_named(method)
-    check_seed(seed)
-    if steps < 1:
-        raise ConvscopeError(f"the number of steps must be at least 1, not {steps}")
-    if layer is not None and method not in CAMS:
-        raise UnitError(f"{method} goes down to the pixels: leave the layer out")
+    _check(method, layer, baseline, steps, seed)
     net = net.fitting(images)
     checked, names = read(net, images, titles)
     answer = answer_of(net)
-    stop = (
-        0 if method not in CAMS else _last_maps(net, answer) if layer is None else net.step(layer)
-    )
-    if stop:
+    stop = 0
+    if method in CAMS:
+        stop = _last_maps(net, answer) if layer is None else net.step(layer)
         net.check_units(stop, maps_only=True)
-    baselines = None if baseline is None else read(net, baseline, None)[0]
-    if method == "expected-gradients" and baselines is None:
-        raise ConvscopeError("expected-gradients needs baselines: images as of the training data")
-    if baselines is None:
-        baselines = torch.zeros_like(checked[:1])
+    baselines = torch.zeros_like(checked[:1]) if baseline is None else read(net, baseline, None)[0]
     allowed = budget.parse_bytes(memory)
     work = _Work(net, method, answer, stop, baselines, steps, noise, target, allowed)
     parts = []
@@ -111,6 +104,28 @@ def attribute(
         parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
         if progress:
             progress((n + 1) * len(parts[0].classes), len(checked) * len(parts[0].classes))
+    return _attribution(work, parts, checked, names)
+
+
+def _check(
+    method: str, layer: LayerName | None, baseline: Images | None, steps: int, seed: int
+) -> None:
+    """Refuse options that mean nothing."""
+    method_named(method)
+    check_seed(seed)
+    if steps < 1:
+        raise ConvscopeError(f"the number of steps must be at least 1, not {steps}")
+    if layer is not None and method not in CAMS:
+        raise UnitError(f"{method} goes down to the pixels: leave the layer out")
+    if method == "expected-gradients" and baseline is None:
+        raise ConvscopeError("expected-gradients needs baselines: images as of the training data")
+
+
+def _attribution(
+    work: _Work, parts: Sequence[_Found], images: Tensor, names: Sequence[str]
+) -> Attribution:
+    """Return as one what was found in each image."""
+    net, answer, stop = work.net, work.answer, work.stop
     scores, classes, pixels, expected = (
         torch.stack([getattr(part, name) for part in parts])
         for name in ("scores", "classes", "pixels", "expected")
@@ -118,7 +133,7 @@ def attribute(
     height, width = net.input_shape[1:]
     units = [answer.step] * classes.shape[1]
     return Attribution(
-        images=checked,
+        images=images,
         pixels=pixels,
         activation=scores.gather(1, classes.to(scores.device)),
         relative=torch.full_like(expected, torch.nan),
@@ -128,7 +143,7 @@ def attribute(
         names=tuple(channel_names(net, units, row) for row in classes.tolist()),
         layers=(net.graph.steps[stop].name if stop else f"{answer.noun} score",) * classes.shape[1],
         receptive_fields=((height, width),) * classes.shape[1],
-        rule=method,
+        rule=work.method,
         select="map",
         rank="",
         reference="",
@@ -215,7 +230,7 @@ class _Work:
         """The mean scores over the baselines, [all classes]."""
         return answers(self.net, self.baselines).reshape(len(self.baselines), -1).mean(0)
 
-    def of_image(self, image: Tensor, generator: torch.Generator) -> "_Found":
+    def of_image(self, image: Tensor, generator: torch.Generator) -> _Found:
         """Return what the scores of the classes asked for hang on in an image."""
         walks = self.method in CAMS or self.method in RULES or self.method == "deeplift"
         ascent = self.up(image, self.rule) if walks else None
