@@ -9,6 +9,15 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENS = [(1360, "light"), (390, "dark")]
 
 
+def watched(tab) -> tuple[list[str], list[str]]:
+    """Return lists that fill with what a tab complains of, and with what it asks for."""
+    complaints, requests = [], []
+    tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    return complaints, requests
+
+
 def check_in_browser(path: Path, width: int, colours: str, pictures: int) -> None:
     """Open a page and look for what is broken, fetched, too wide, or leads nowhere."""
     playwright = pytest.importorskip("playwright.sync_api")

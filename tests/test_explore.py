@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 import convscope as cs
-from browsing import CHROMIUM
+from browsing import CHROMIUM, watched
 from convscope.display import Display, to_display
 from convscope.samples import SAMPLES
 
@@ -365,10 +365,7 @@ def page(request, browser, served):
     width, colours = request.param
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=colours)
     tab = context.new_page()
-    complaints, requests = [], []
-    tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("request", lambda request: requests.append(request.url))
+    complaints, requests = watched(tab)
     tab.goto(served.address)
     tab.wait_for_selector("body[data-ready]")
     yield tab

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import convscope as cs
-from browsing import CHROMIUM
+from browsing import CHROMIUM, watched
 from convscope.display import Display, to_display
 from convscope.samples import SAMPLES
 
@@ -45,13 +45,10 @@ def net() -> cs.Network:
 def page(request, exported):
     playwright = pytest.importorskip("playwright.sync_api")
     width, colours = request.param
-    complaints, requests = [], []
     with playwright.sync_playwright() as player:
         browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colours)
-        tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
+        complaints, requests = watched(tab)
         tab.goto(exported.as_uri())
         tab.wait_for_selector("body[data-ready]")
         yield tab

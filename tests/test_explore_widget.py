@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 import convscope as cs
-from browsing import CHROMIUM
+from browsing import CHROMIUM, watched
 from convscope.display import Display, to_display
 from convscope.samples import SAMPLES
 
@@ -101,11 +101,9 @@ def test_a_widget_answers_as_the_library_does(player, net, picture, monkeypatch)
         return [facts, [*bodies[0]] if bodies else None]
 
     files = {"/": NOTEBOOK, "/page.html": widget.page, "/module.js": widget._esm}
-    complaints: list[str] = []
     browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
     tab = browser.new_page()
-    tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints, _ = watched(tab)
     tab.expose_function("asked", asked)
 
     def serve(route, request) -> None:
