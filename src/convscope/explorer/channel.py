@@ -27,6 +27,9 @@ SIDE_BY_SIDE = ("deconvnet", "guided", "gradient")
 KERNELS = 9
 """Input channels whose kernels are shown: the strongest."""
 
+COLOURS = 3
+"""Input channels whose kernel is shown as a colour picture: those of an image."""
+
 ACROSS = 3
 """Patches of an atlas in a row; as many rows of them at most."""
 
@@ -64,12 +67,12 @@ def kernel(net: Network, layer: str, channel: int) -> tuple[Facts, np.ndarray[An
     own = channel_kernels(net, scanned)[channel]
     inputs, height, width = own.shape
     strongest = own.flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:KERNELS]
-    shown = own[None] if inputs == ACROSS else own[strongest][:, None]
+    shown = own[None] if inputs == COLOURS else own[strongest][:, None]
     scale = Display().scale_of(shown)
     facts = {
         "convolution": scanned.name,
         "size": [height, width],
-        "inputs": [] if inputs == ACROSS else strongest.tolist(),
+        "inputs": [] if inputs == COLOURS else strongest.tolist(),
         "of": inputs,
         "limit": scale.limit,
     }
