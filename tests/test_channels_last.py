@@ -93,3 +93,19 @@ def test_layers_are_listed_once_and_the_whole_map_goes_down(net):
     (hooked("gelu", leaf)[:, 3].square().sum() / 2).backward()
     assert torch.allclose(p.pixels[:, 0], leaf.grad, rtol=0, atol=1e-12)
     assert F.mse_loss(net(IMAGES), MODULE(IMAGES)) < 1e-24
+
+
+@pytest.mark.parametrize("layer", ["narrow", "relu"])
+def test_a_channel_is_switched_off_wherever_the_network_has_it(net, layer):
+    def off(module, inputs, output):
+        kept = output.permute(LAYERS[layer]).clone()
+        kept[:, 1] = 0
+        return kept.permute(*sorted(range(4), key=LAYERS[layer].__getitem__))
+
+    handle = getattr(MODULE, layer).register_forward_hook(off)
+    expected = MODULE(IMAGES)
+    handle.remove()
+    assert torch.allclose(net.with_units(layer, off=[1])(IMAGES), expected, rtol=0, atol=1e-14)
+    said = cs.look(net, IMAGES[:1]).with_units(layer, off=[1])
+    assert torch.allclose(said.logit, expected[0], rtol=0, atol=1e-14)
+    assert not torch.allclose(expected, net(IMAGES))

@@ -115,7 +115,7 @@ def test_a_changed_channel_is_that_of_the_look(served, net, pictures):
     kept = cs.look(net, pictures[0])
     given = {"image": 0, "layer": LAYER, "scale": "3:0;7:2.5", "classes": "3"}
     said = served.client.get("intervention", params=given).json()
-    expected = kept.with_units(LAYER, {3: 0.0, 7: 2.5}).probability[3].item()
+    expected = kept.with_units(LAYER, scale={3: 0.0, 7: 2.5}).probability[3].item()
     assert said["classes"] == [{"number": 3, "name": "cat", "value": expected}]
     only = served.client.get("intervention", params={"image": 0, "layer": LAYER, "only": "3,7"})
     expected = kept.with_units(LAYER, only=[3, 7]).probability
@@ -476,7 +476,7 @@ def test_a_channel_is_switched_off_and_kept_alone(page, net, pictures):
     clean = kept.read()
     choose(page, LAYER, 7)
     page.fill("#factor", "0")
-    until(page, shown(net, clean, kept.with_units(LAYER, {7: 0.0})))
+    until(page, shown(net, clean, kept.with_units(LAYER, off=[7])))
     assert "7 off" in page.text_content("#changed")
     page.fill("#factor", "1")
     page.click("#only")

@@ -138,7 +138,7 @@ def test_a_channel_is_switched_off_in_files_and_kept_alone(page, net, picture):
     kept = cs.look(net, picture)
     clean = kept.read().probability
     page.fill("#factor", "0")
-    off = kept.with_units(LAYERS[1], {channel: 0.0}).probability
+    off = kept.with_units(LAYERS[1], off=[channel]).probability
     page.wait_for_function(FIRST, arg=f"{off[clean.argmax()].item():.3f}")
     page.click("#undo")
     page.wait_for_function(FIRST, arg=f"{clean.max().item():.3f}")

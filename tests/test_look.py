@@ -144,7 +144,7 @@ def test_a_patch_may_stick_out_of_the_image(branches):
 )
 def test_channels_are_scaled_as_a_hook_does(branches, scale, only, factors):
     net, image = branches
-    said = cs.look(net, image).with_units("left", scale, only)
+    said = cs.look(net, image).with_units("left", scale=scale, only=only)
     weights = torch.tensor(factors, dtype=torch.float64).view(1, -1, 1, 1)
     hook = net.module.left.register_forward_hook(lambda _, __, maps: maps * weights)
     expected = net.module(image)[0].detach()
@@ -179,7 +179,7 @@ def test_a_look_takes_a_picture_and_what_has_no_classes():
         (lambda kept: kept.project("lift", 0), cs.UnitError, "no layer 'lift'"),
         (lambda kept: kept.occlude(24, 0, 4), cs.ImageError, "does not touch the image"),
         (lambda kept: kept.occlude(0, 0, 4, "grey-ish"), cs.ImageError, "grey-ish"),
-        (lambda kept: kept.with_units("left", {8: 0.0}), cs.UnitError, "channels 0 to 7"),
+        (lambda kept: kept.with_units("left", off=[8]), cs.UnitError, "channels 0 to 7"),
     ],
 )
 def test_what_does_not_exist_is_refused(branches, ask, error, words):

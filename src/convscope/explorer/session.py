@@ -323,7 +323,7 @@ class Session:
     ) -> dict[str, Any]:
         """Return what the network says with channels of a layer scaled, off, or alone."""
         with self._lock:
-            found = self.look_at(image).with_units(layer, scale, only)
+            found = self.look_at(image).with_units(layer, scale=scale, only=only)
         return self._said(found, classes)
 
     def kernel(self, layer: str, channel: int) -> tuple[dict[str, Any], Pixels]:

@@ -25,6 +25,7 @@ from convscope.methods.pictures import read
 from convscope.methods.project import Request, descended
 from convscope.methods.projection import Projection
 from convscope.network import Network
+from convscope.network.channels import along_channels
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, resume
@@ -251,29 +252,20 @@ class Look:
     def with_units(
         self,
         layer: LayerName,
+        *,
+        off: Sequence[int] = (),
         scale: Mapping[int, float] | None = None,
         only: Sequence[int] | None = None,
     ) -> Reading:
-        """Return what the network says where channels of a layer are scaled or switched off.
-
-        Args:
-            layer: its name, or a module.
-            scale: channel -> what its map is multiplied by; 0 switches it off.
-            only: the channels to keep, where all others are to be switched off.
+        """Return what :meth:`.Network.with_units` says, from the kept maps of the layer on.
 
         Raises:
             UnitError: if there is no such layer or channel.
 
         """
-        step = self.net.step(layer)
-        self.net.check_units(step, [*(scale or {}), *(only or ())])
-        maps = self._ascent.maps[step]
-        factors = torch.ones(maps.shape[1]) if only is None else torch.zeros(maps.shape[1])
-        factors[list(only or ())] = 1.0
-        for channel, factor in (scale or {}).items():
-            factors[channel] *= factor
-        shape = [1, -1, *(1,) * (maps.dim() - 2)]
-        changed = {step: maps * factors.to(maps).view(shape)}
+        step, factors = self.net.unit_factors(layer, off, scale, only)
+        made, shaped = along_channels(self.net.graph, step, factors.to(self.net.device))
+        changed = {made: self._ascent.maps[made] * shaped}
         question = self._question(None, 0)
         return _reading(
             question, resume(self.net.graph, self._ascent.maps, changed, question.targets)

@@ -155,7 +155,7 @@ def _feature_map(graph: Graph, stage: list[int]) -> int:
     """Return the step of a stage that makes its feature maps."""
     rectified = [index for index in stage if isinstance(graph.steps[index].operation, Rectifier)]
     if rectified:
-        return rectified[-1]
+        return graph.changed.get(rectified[-1], rectified[-1])
     same = [i for i in stage if graph.steps[i].shape[2:] == graph.steps[stage[0]].shape[2:]]
     return same[-1]
 

@@ -103,7 +103,8 @@ class DifferenceWalk(WindowedWalk):
         reads = list(zip(step.inputs, wanted, strict=True))
         changes = [self._changes(source, place, plan, values) for source, place in reads]
         if self.linear[index] is not None:
-            return call.run(changes, len(plan))
+            # A product with constants is as wide as these are.
+            return call.run(changes, len(plan)).to(self.precision)
         if isinstance(step.operation, ReLU):
             return _rectified(changes[0], self._negated(*reads[0]))
         clean = [self._clean(source, place, beyond) for source, place in reads]

@@ -59,6 +59,8 @@ class Graph:
         random: where it was random though in evaluation mode, before that was frozen.
         shown: step whose maps lie otherwise than [N, C, H, W] -> one that nothing reads, which
             gives them so.
+        changed: step -> the next one, which gives its maps with channels off or scaled, and has its
+            name.
 
     """
 
@@ -69,6 +71,7 @@ class Graph:
     outputs: dict[str, int] = field(default_factory=dict)
     random: tuple[RandomUse, ...] = ()
     shown: dict[int, int] = field(default_factory=dict)
+    changed: dict[int, int] = field(default_factory=dict)
 
     def with_maps_shown(self) -> "Graph":
         """Return the graph with a step besides for each layer whose channels are not first."""

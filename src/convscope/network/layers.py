@@ -247,14 +247,17 @@ def layers_of(graph: Graph) -> dict[str, Layer]:
     return {
         step.name: _layer(graph, fields, local, index)
         for index, step in enumerate(graph.steps)
-        if step.made_by is not None and step.operation.is_layer
+        if step.made_by is not None
+        and step.operation.is_layer
+        and index not in graph.changed.values()
     }
 
 
 def _layer(graph: Graph, fields: ReceptiveFields, local: ReceptiveFields, index: int) -> Layer:
     step = graph.steps[index]
     rows, columns = (fields.along(index, axis) for axis in (0, 1))
-    shape = graph.steps[graph.shown.get(index, index)].shape
+    own = graph.changed.get(index, index)
+    shape = graph.steps[graph.shown.get(own, own)].shape
     return Layer(
         name=step.name,
         op=step.operation.kind if step.operation.tabled else step.call.name,

@@ -13,6 +13,7 @@ from convscope.arguments import described
 from convscope.errors import ImageError, TraceError, UnitError, near_matches
 from convscope.network.advice import check_module, unwrapped
 from convscope.network.answer import Answer, answer_of, count_of
+from convscope.network.channels import along_channels, factors_of, told, with_factors
 from convscope.network.constants import with_constants
 from convscope.network.export import export, leaves
 from convscope.network.graph import Graph
@@ -360,6 +361,58 @@ class Network:
         twin.notes = (*self.notes, *notes)
         return twin
 
+    def with_units(
+        self,
+        layer: str | nn.Module,
+        *,
+        off: Sequence[int] = (),
+        scale: Mapping[int, float] | None = None,
+        only: Sequence[int] | None = None,
+    ) -> "Network":
+        """Return a network in which channels of a layer are off or scaled; this one stays.
+
+        It goes on as with a forward hook that multiplies the layer's maps, and every method takes
+        it as any other network. Nothing is traced anew.
+
+        Args:
+            layer: its name, or a module.
+            off: the channels to switch off.
+            scale: channel -> what its map is multiplied by.
+            only: the channels to keep, where all others are to be switched off.
+
+        Raises:
+            UnitError: if there is no such layer or channel.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> net = Network(nn.Sequential(nn.ReLU(), nn.Flatten()), (1, 3, 1, 1))
+        >>> net.with_units("0", off=[0], scale={2: 0.5})(torch.ones(1, 3, 1, 1))
+        tensor([[0.0000, 1.0000, 0.5000]])
+
+        """
+        step, factors = self.unit_factors(layer, off, scale, only)
+        twin = self.with_constants({}, told(self.graph.steps[step].name, factors))
+        made, shaped = along_channels(self.graph, step, factors.to(self.device))
+        twin.graph = with_factors(self.graph, made, shaped)
+        twin.traced = with_factors(self.traced, made, torch.ones_like(shaped))
+        twin.typical = self.typical  # of the whole network, which these are to be measured by
+        return twin
+
+    def unit_factors(
+        self,
+        layer: str | nn.Module,
+        off: Sequence[int] = (),
+        scale: Mapping[int, float] | None = None,
+        only: Sequence[int] | None = None,
+    ) -> tuple[int, Tensor]:
+        """Return a layer's step, and by what each of its channels is multiplied, float64.
+
+        See :meth:`with_units`.
+        """
+        step = self.step(layer)
+        self.check_units(step, [*off, *(scale or {}), *(only or ())])
+        return step, factors_of(self.graph.steps[step].shape[1], off, scale or {}, only)
+
     def laid_out(self) -> "Network":
         """Return the network with its kernels laid out as convolutions of maps read them.
 
@@ -407,6 +460,7 @@ class Network:
         )
         found = next(named, self.graph.modules.get(layer))
         if found is not None:
+            found = self.graph.changed.get(found, found)
             return self.graph.shown.get(found, found)
         known = [*self.layers, *self.graph.modules]
         hint = near_matches(layer, known) or f" (`convscope layers` lists its {len(self.layers)})"

@@ -82,31 +82,33 @@ def scanned_layers(
     given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
     if not given:
         raise UnitError("no layer was named")
-    steps = {net.step(one): one for one in given}
-    known = {step for own in found for step in (own.convolution, own.step)}
-    for step, one in steps.items():
-        if step not in known:
-            name = one if isinstance(one, str) else net.graph.steps[step].name
-            raise UnitError(f"{name} of {net.name} is no convolution, nor what follows one")
-    return [own for own in found if {own.convolution, own.step} & steps.keys()]
+    names = {net.graph.steps[net.step(one)].name: one for one in given}
+    known = {name for own in found for name in (own.name, own.read_at)}
+    for name, one in names.items():
+        if name not in known:
+            shown = one if isinstance(one, str) else name
+            raise UnitError(f"{shown} of {net.name} is no convolution, nor what follows one")
+    return [own for own in found if {own.name, own.read_at} & names.keys()]
 
 
 def _all_layers(net: Network) -> list[ScannedLayer]:
     graph = net.graph
+    whole = {changed: own for own, changed in graph.changed.items()}
     found = []
     for index in graph.needed_for([graph.output]):
         step = graph.steps[index]
         if not isinstance(step.operation, Convolution) or not graph.is_map(index):
             continue
         end = _end(graph, index)
-        shape, call = graph.steps[end].shape, graph.steps[end].call
-        operation = graph.steps[end].operation
+        shape, made = graph.steps[end].shape, whole.get(end, end)
+        call, operation = graph.steps[made].call, graph.steps[made].operation
+        floored = isinstance(operation, Rectifier) and operation.never_negative(call)
         found.append(
             ScannedLayer(
                 name=step.name,
                 read_at=graph.steps[end].name,
                 rectified=isinstance(operation, Rectifier),
-                never_negative=isinstance(operation, Rectifier) and operation.never_negative(call),
+                never_negative=floored and made == end,  # a factor may be
                 convolution=index,
                 step=end,
                 shape=(shape[1], shape[2], shape[3]),
@@ -117,15 +119,15 @@ def _all_layers(net: Network) -> list[ScannedLayer]:
 
 def _end(graph: Graph, index: int) -> int:
     """Return the rectifier behind a convolution; else the norm, or the convolution itself."""
-    end, normed = index, index
+    end = normed = convolved = graph.changed.get(index, index)
     while len(graph.readers[end]) == 1 and end != graph.output:
-        (end,) = graph.readers[end]
-        step = graph.steps[end]
+        (reader,) = graph.readers[end]
+        step, end = graph.steps[reader], graph.changed.get(reader, reader)
         if isinstance(step.operation, Rectifier):
             # Behind a permutation it may not see the channels where the convolution has them.
             return end if _has_channels_of(graph, end, index) else normed
         if _is_norm(step):
-            follows = step.inputs[0] == index and _has_channels_of(graph, end, index)
+            follows = step.inputs[0] == convolved and _has_channels_of(graph, end, index)
             normed = end if follows else normed
         elif not isinstance(step.operation, MaxPool) and not _is_permutation(step):
             break
