@@ -6,7 +6,7 @@ TORCH ?=
 VENV ?= .venv$(if $(TORCH),-torch-$(TORCH))
 BIN = $(VENV)/bin
 
-.PHONY: setup test lint types suite docs
+.PHONY: setup test lint types suite slow docs
 
 setup:  ## make a fresh virtual environment with convscope and all it is developed with
 	$(PYTHON) -m venv --clear $(VENV)
@@ -24,6 +24,9 @@ types:
 
 suite:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+slow:  ## what takes minutes: real data, killed processes, all figures and pages
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 docs:  ## the pages, the notebook with its pictures and the reference, in build/docs
 	OMP_NUM_THREADS=1 $(BIN)/python docs/build.py build/docs

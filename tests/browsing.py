@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SCREENS = [(1360, "light"), (390, "dark")]
+SCREENS = [(390, "dark"), pytest.param(1360, "light", marks=pytest.mark.slow)]
+"""A page of a result is narrow in the quick suite, where most goes wrong."""
+SIZES = [
+    pytest.param((1280, "light"), id="wide"),
+    pytest.param((390, "dark"), id="narrow", marks=pytest.mark.slow),
+]
+"""The explorer's page, which test_explore.py opens at both."""
 
 
 def watched(tab) -> tuple[list[str], list[str]]:

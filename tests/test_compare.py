@@ -325,6 +325,7 @@ def test_the_page_is_whole_in_a_browser(page, width, colours):
     check_in_browser(page[1], width, colours, pictures=7)
 
 
+@pytest.mark.slow
 def test_the_command_compares(tmp_path, monkeypatch, answer):
     rng = np.random.default_rng(0)
     from PIL import Image

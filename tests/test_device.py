@@ -187,6 +187,7 @@ COMMANDS = {
     "compare": ["compare", "NET", "NET", "in", "--budget", "20"],
     "report": ["report", "NET", "in", "--budget", "20"],
 }
+LONG = ("compare", "report", "sanity")
 
 
 @pytest.fixture
@@ -204,7 +205,16 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # The stand-in is slow, and these call what the others call.
+        pytest.param(
+            name, marks=pytest.mark.slow if name in ("compare", "report", "sanity") else ()
+        )
+        for name in COMMANDS
+    ],
+)
 def test_a_command_writes_there_what_it_writes_on_the_cpu(name, folder):
     told = []
     for device in ("cpu", standin.NAME):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import convscope as cs
-from browsing import CHROMIUM, watched
+from browsing import CHROMIUM, SIZES, watched
 from convscope.display import Display, to_display
 from convscope.samples import SAMPLES
 
@@ -41,7 +41,7 @@ def net() -> cs.Network:
     return cs.load("base")
 
 
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["wide", "narrow"])
+@pytest.fixture(params=SIZES)
 def page(request, exported):
     playwright = pytest.importorskip("playwright.sync_api")
     width, colours = request.param

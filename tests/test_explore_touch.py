@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import convscope as cs
-from browsing import CHROMIUM, watched
+from browsing import CHROMIUM, SIZES, watched
 from convscope.display import Display, to_display
 from convscope.images import decode_image
 from convscope.samples import SAMPLES
@@ -49,7 +49,7 @@ def browser() -> Iterator[object]:
         yield player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
 
 
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["wide", "narrow"])
+@pytest.fixture(params=SIZES)
 def page(request, browser, address):
     width, colours = request.param
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=colours)

@@ -129,6 +129,7 @@ def test_a_page_follows_a_training_and_goes_back_in_it(training, address, pictur
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_each_checkpoint_answers_as_its_network_does(training, address, picture):
     with httpx.Client(base_url=address.partition("?")[0], timeout=60) as client:
         client.get(address)

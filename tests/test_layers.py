@@ -37,7 +37,10 @@ def bounds(flags: Tensor) -> tuple[int, int, int, int]:
     return rows[0].item(), columns[0].item(), rows[-1].item() + 1, columns[-1].item() + 1
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n == "residual" else ()) for n in ARCHITECTURES],
+)
 def test_every_units_window_is_what_it_reads(name):
     module = made_positive(build(name))
     image = images_for(module, 1, SIZE).abs()

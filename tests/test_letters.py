@@ -10,7 +10,17 @@ from convscope.figures.style import WIDTHS
 ROUNDING = 1e-3
 
 
-@pytest.fixture(scope="module", params=letters.drawn())
+QUICK = ("Attribution", "Occlusion", "Projection")
+"""Figures of several kinds; the slow suite draws all."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in letters.drawn()
+    ],
+)
 def files(request, tmp_path_factory):
     """A figure at every width: its files, by the widths' names."""
     result, folder = letters.RESULTS[request.param](), tmp_path_factory.mktemp("letters")

@@ -148,7 +148,7 @@ def test_every_ending_holds_the_occlusions(run, tmp_path):
     for result in (found, found[1]):
         for ending in type(result).endings():
             if ending != ".mp4":
-                result.save(tmp_path / f"it{ending}")
+                result.save(tmp_path / f"it{ending}", width="column")
                 assert (tmp_path / f"it{ending}").stat().st_size > 100, ending
         again = type(result).load(tmp_path / "it.safetensors")
         assert again.to_json() == result.to_json()

@@ -133,17 +133,16 @@ def test_what_cannot_be_meant_is_refused(tmp_path):
 
 def test_an_atlas_on_the_command_line(tmp_path):
     atlas, out = tmp_path / "atlas", tmp_path / "p.json"
-    net = cs.load("base")
-    cs.scan(net, CAT.parent).save(atlas)
-    run = CliRunner().invoke(
-        app, ["project", "base", str(CAT), "--reference", str(atlas), "-o", str(out)]
-    )
+    cs.scan(cs.load("base"), CAT.parent, "features.relu1").save(atlas)
+    command = ["project", "base", str(CAT), "--layer", "features.relu1", "-o", str(out)]
+    run = CliRunner().invoke(app, [*command, "--reference", str(atlas)])
     assert run.exit_code == 0, run.output
     found = json.loads(out.read_text())
     assert found["rank"] == "relative"
     assert found["reference"] == "4 images of samples"
     assert np.array(found["relative"]).min() > 0
-    run = CliRunner().invoke(app, ["project", "base", str(CAT), "--rank", "raw", "-o", str(out)])
+    run = CliRunner().invoke(app, [*command, "--rank", "raw"])
+    assert run.exit_code == 0, run.output
     assert json.loads(out.read_text())["rank"] == "raw"
 
 

@@ -352,6 +352,7 @@ def test_letters_on_paper_can_be_read(made):
             assert FOOT_POINTS * shown >= 6, (name, picture)
 
 
+@pytest.mark.slow
 def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     shelf = Shelf(tmp_path, {})
     sheet = Sheet.made_for(Style(8.4), 30, ["caption"], ["random weights"], [5, 10, 15, 20, 25, 30])
