@@ -66,6 +66,8 @@ class Cones:
         # the range where borders do not cut it, the same for all units of a batch.
         self.anchor = np.zeros(shape, np.int64)
         self.first, self.last = np.full(shape, NOTHING), np.full(shape, -NOTHING)
+        # What must be equal for two units to share a batch: at steps whose rows alternate, where in
+        # the pattern a unit stands; where paths meet, by how far their anchors differ.
         self._phases: list[Rows] = []
         self._windowed: dict[int, bool] = {}
         self._reached = {start}
@@ -128,8 +130,10 @@ class Cones:
         if period(relation) > 1:
             self._phases.append(self.anchor[above] % period(relation))
         first, last = read(relation, self.first[above], self.last[above])
+        # Padding is read but holds no signal. The anchor is not cut: it must move as the unit does.
         first, last = np.maximum(first, 0), np.minimum(last, self.size[below] - 1)
         empty = (first > last) | (self.first[above] > self.last[above])
+        # Two paths lead here. The window holds both ranges, by the anchor of the first.
         if source in self._reached:
             self._phases.append(anchor - self.anchor[below])
             anchor = self.anchor[below]
@@ -140,6 +144,7 @@ class Cones:
     def _in_order(self, rows: Rows, columns: Rows) -> Rows:
         """Return the units, those that may share a batch side by side, neighbours nearest."""
         phases = np.array(self._phases).reshape(-1, len(rows))
+        # Rows of equal phases part nobody; mostly none is left, and all units are one group.
         moves = phases[(phases != phases[:, :1]).any(axis=1)]
         group = np.zeros(len(rows), np.int64)
         if len(moves):
@@ -172,6 +177,7 @@ class Cones:
         lowest = self._offsets[0][:, :, begin:end].min(axis=2)
         sizes = self._offsets[1][:, :, begin:end].max(axis=2) - lowest + 1
         found: dict[int, Placement] = {}
+        # Relative to the anchor all units' windows lie the same, so one size and one distance do.
         whole = self.whole.copy()
         for place, index in enumerate(self.steps):
             if index not in self._reached:
@@ -180,6 +186,8 @@ class Cones:
             if not whole[place] and (height < 1 or width < 1):
                 continue
             area = self.size[place].prod()
+            # A single unit's window is never larger than the map. Several units' may be, and then
+            # the map itself costs less, here and everywhere below, where windows only grow.
             if whole[place] or (end - begin > 1 and height * width >= area):
                 for source in self.graph.steps[index].inputs:
                     whole[self.place[source]] = True
@@ -212,6 +220,8 @@ def _halved(units: Rows, positions: Rows) -> Rows:
     """Return *units* such that each half of the row, and each half of that, lies close together."""
     if len(units) < 3:
         return units
+    # As in a k-d tree: a batch is split in the middle when it is too large, and its halves should
+    # have small windows.
     spread = np.ptp(positions[:, units], axis=1)
     units = units[positions[int(spread.argmax()), units].argsort(kind="stable")]
     middle = len(units) // 2

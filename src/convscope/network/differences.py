@@ -65,6 +65,7 @@ class DifferenceWalk(WindowedWalk):
             if weight.dim() == 4:
                 weight = weight.contiguous(memory_format=torch.channels_last)
             return with_arguments(call, weight=weight, bias=None)
+        # Of (x - mean) * scale + bias only the scale meets a difference.
         if isinstance(step.operation, BatchNorm):
             mean = torch.zeros_like(call.arguments["running_mean"])
             return with_arguments(call, bias=None, running_mean=mean)
@@ -73,6 +74,8 @@ class DifferenceWalk(WindowedWalk):
         zeros = [
             self.clean[0].new_zeros(shape, dtype=self.precision) for shape in call.input_shapes
         ]
+        # The table does not say which of the others add a constant, so they are asked: what is
+        # linear answers zeros with zeros.
         try:
             # A constant that is added, or padded with, is no part of a difference.
             return None if call.run(zeros, 1).any() else call
@@ -82,6 +85,7 @@ class DifferenceWalk(WindowedWalk):
     @torch.no_grad()
     def run(self, plan: Plan, image_windows: Tensor) -> dict[int, Windows]:
         """Return what the targets change by; see :meth:`.WindowedWalk.run`."""
+        # Subtracted in full precision: of rounded images much of the difference is rounding.
         changes = image_windows - self._clean(0, plan.placements[0], 0.0)
         return super().run(plan, changes.to(self.precision))
 
@@ -105,6 +109,7 @@ class DifferenceWalk(WindowedWalk):
         if self.linear[index] is not None:
             # A product with constants is as wide as these are.
             return call.run(changes, len(plan)).to(self.precision)
+        # The most frequent of what is not linear, in three passes through memory instead of six.
         if isinstance(step.operation, ReLU):
             return _rectified(changes[0], self._negated(*reads[0]))
         clean = [self._clean(source, place, beyond) for source, place in reads]
@@ -112,6 +117,8 @@ class DifferenceWalk(WindowedWalk):
 
     def _twice(self, call: Call, clean: Sequence[Tensor], changes: Sequence[Tensor]) -> Tensor:
         """Return what the output of any operation changes by."""
+        # The clean value goes through again beside the changed one, in the same windows and batch:
+        # both are rounded alike, and what did not change cancels to the bit.
         batch = len(changes[0]) // call.input_shapes[0][0]
         before = [
             one.repeat(batch, *(1,) * (one.dim() - 1)) if len(one) < len(other) else one
@@ -220,6 +227,7 @@ def can_take_differences(graph: Graph) -> bool:
 
 def _rectified(changes: Tensor, negated: Tensor) -> Tensor:
     """Return max(c + d, 0) - max(c, 0) of changes d where *negated* holds -c, in few steps."""
+    # max(c + d, 0) = max(d, -c) + c, and c - max(c, 0) = -max(-c, 0): the map itself falls out.
     return torch.maximum(changes, negated).sub_(negated.clamp_min(0))
 
 

@@ -73,6 +73,8 @@ def transforms() -> tuple[Floats, Floats, Floats]:
     outputs, filters = np.zeros((OUTPUTS, TILE)), np.zeros((TILE, KERNEL))
     inputs = np.zeros((TILE, TILE))
     for row, point in enumerate(POINTS):
+        # A polynomial of degree five is known by its values at five points and its highest power:
+        # outputs and filters are evaluated there, and Lagrange's basis brings products back.
         others = [other for other in POINTS if other != point]
         outputs[:, row] = point ** np.arange(OUTPUTS)
         filters[row] = point ** np.arange(KERNEL) / np.prod(np.subtract(point, others))
@@ -108,6 +110,7 @@ class WinogradConvolution:
 
         They take four times the room of the plain ones.
         """
+        # In double precision, as this is done once and its error would be in every output.
         _, both, _ = both_ways(torch.float64)
         taps = weight.detach().permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
         turned = taps.new_empty(PRODUCTS, taps.shape[1])
@@ -238,6 +241,8 @@ def turned_inputs(maps: Tensor, padding: tuple[int, int]) -> Tensor:
     padded[:, :, top : top + height, left + width :] = 0
     padded[:, :, top : top + height, left : left + width] = maps
     tiles = padded.unfold(2, TILE, OUTPUTS).unfold(3, TILE, OUTPUTS)  # [B, C, rows, columns, 6, 6]
+    # The 36 numbers of a tile come first, so that turning all tiles is one matrix product, and what
+    # it gives are 36 matrices of tiles by channels, ready to be multiplied with the filters'.
     by_place = tiles.permute(4, 5, 0, 2, 3, 1).reshape(PRODUCTS, -1)
     return (both_ways(maps.dtype)[2] @ by_place).view(PRODUCTS, -1, channels)
 
@@ -249,6 +254,7 @@ def put_outputs(found: Tensor, products: Tensor) -> None:
     outputs = both_ways(products.dtype)[0] @ products.view(len(products), -1)
     blocks = outputs.view(OUTPUTS, OUTPUTS, batch, rows, columns, kernels)
     blocks = blocks.permute(2, 3, 0, 4, 1, 5)
+    # Where no tile sticks out, one pass through memory writes all; else the rest is cut off first.
     if (rows * OUTPUTS, columns * OUTPUTS) == (down, across):
         found.view(blocks.shape).copy_(blocks)
     else:
@@ -303,6 +309,8 @@ def is_even(maps: Tensor) -> bool:
     """
     values = maps.permute(0, 2, 3, 1).reshape(-1)  # as they lie in memory
     # PyTorch's norm of order infinity takes ten times as long.
+    # A NaN anywhere makes both of them NaN, which is not finite: the plain convolution keeps it at
+    # its place, where turning would spread it over a tile.
     low, high = map(float, torch.aminmax(values))
     largest = max(-low, high)
     mean = float(values.abs().sum()) / len(values)

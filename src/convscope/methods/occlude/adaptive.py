@@ -99,6 +99,7 @@ class Sampling:
 
         Where it is known which lattice will be computed, they are part of that one.
         """
+        # A lattice of every so many of a lattice's positions is part of it: nothing is lost.
         planned = COARSEST
         if self.budget.seconds is None:
             nothing = np.zeros(self.shape, dtype=np.bool_)
@@ -116,6 +117,7 @@ class Sampling:
         if spacing is None:
             return np.empty(0, dtype=np.int64)
         missing = np.flatnonzero(self.lattice(spacing) & ~computed)
+        # In any order, so that where time runs out the gaps lie everywhere and not in one corner.
         return np.random.default_rng(0).permutation(missing)[:left]
 
     def _affordable(self, computed: Mask, left: int) -> int | None:
@@ -148,6 +150,8 @@ def estimated(values: Floats, computed: Mask, reach: tuple[float, float]) -> Flo
         reach: the patch's height and width, in positions.
 
     """
+    # The covariance depends on the distance alone, so a product with it is a convolution. Twice the
+    # size keeps the Fourier transform's copies apart: what leaves on one side may not come back.
     size = [2 * side for side in values.shape]
     away = [
         np.minimum(np.arange(side), side - np.arange(side)) / max(far, 1.0)
@@ -163,6 +167,8 @@ def estimated(values: Floats, computed: Mask, reach: tuple[float, float]) -> Flo
     mean = values[computed].mean()
     residual = np.where(computed, values - mean, 0.0)
     enough = TOLERANCE**2 * (residual**2).sum()
+    # Rows and columns of positions that were not computed are left out of the system by a mask: the
+    # iteration never leaves the others, and no matrix of them is ever written down.
     weights, direction, before = np.zeros_like(residual), residual.copy(), (residual**2).sum()
     for _ in range(MOST_ROUNDS):
         if before <= enough:
