@@ -18,7 +18,7 @@ def convscope(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["data", "cifar11"], "there is no data set 'cifar11'; did you mean 'cifar10'?"),
+        (["data", "cifar11"], "unknown data set 'cifar11'; did you mean 'cifar10'?"),
         (["train", "--data", "nowhere", "-o", "run"], "nowhere"),
         (["train", "--data", ".", "-o", "run", "--preset", "tinny"], "did you mean 'tiny'"),
         (["train", "--data", ".", "-o", "run", "--padding", "some"], "'same' or 'valid'"),

@@ -691,7 +691,7 @@ def test_progress_ends_at_its_total():
 
 
 MISTAKES = [
-    ({"thresholds": {"ded": 0.1}}, "there is no threshold 'ded'; did you mean 'dead'"),
+    ({"thresholds": {"ded": 0.1}}, "unknown threshold 'ded'; did you mean 'dead'"),
     ({"thresholds": {"dead": 2}}, "'dead' is a share from 0 to 1, not 2"),
     ({"thresholds": {"dead": "0.2"}}, "'dead' is a share from 0 to 1, not '0.2'"),
     ({"thresholds": {"images": None}}, "'images' is a number from 0 up, not None"),
@@ -814,7 +814,7 @@ def test_the_commands_thresholds_are_options(run):
     assert "left out: importance of all layers" in out
     for text, message in (
         ("dead", "--threshold is NAME=NUMBER, such as dead=0.2, not 'dead'"),
-        ("dea=1", "there is no threshold 'dea'; did you mean 'dead'"),
+        ("dea=1", "unknown threshold 'dea'; did you mean 'dead'"),
     ):
         status, out, err = run(*arguments, "--threshold", text)
         assert (status, out) == (2, "")

@@ -64,6 +64,34 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
+def check_known(
+    what: str, name: object, known: Iterable[str], error: type[ConvscopeError] = ConvscopeError,
+    also: str = "",
+) -> None:  # fmt: skip
+    """Refuse a name that is not among those known.
+
+    Args:
+        what: it is the name of.
+        name: the name.
+        known: all that there are.
+        error: what to raise.
+        also: what would do besides.
+
+    Raises:
+        ConvscopeError: *error*, with near matches.
+
+    >>> check_known("model", "vgg61", ["vgg16", "alexnet"])
+    Traceback (most recent call last):
+        ...
+    convscope.errors.ConvscopeError: unknown model 'vgg61'; did you mean 'vgg16'? (known: vgg16, alexnet)
+
+    """  # noqa: E501
+    known = list(known)
+    if name not in known:
+        hint = near_matches(name, known)
+        raise error(f"unknown {what} {name!r}{hint} (known: {', '.join(known)}{also})")
+
+
 def near_matches(name: object, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'a' or 'b'?"`` for the known names nearest to *name*, or ``""``.
 

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from convscope.arguments import described
-from convscope.errors import ImageError, near_matches
+from convscope.errors import ImageError, check_known, near_matches
 from convscope.images import Preprocess
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -183,11 +183,7 @@ def _attributes(given: Any) -> dict[str, Any]:
 def _named(name: str, shape: Shape) -> Preprocess:
     if name == "none":
         return Preprocess.identity(shape[0], shape[1:])
-    if name not in NAMES:
-        raise ImageError(
-            f"there is no preprocessing {name!r}{near_matches(name, NAMES)} (known: "
-            f"{', '.join(NAMES)})"
-        )
+    check_known("preprocessing", name, NAMES, ImageError)
     mean, std = IMAGENET if name == "imagenet" else CIFAR10
     resize = round(min(shape[1:]) * 256 / 224) if name == "imagenet" else None
     return Preprocess(mean, std, shape[1:], resize)

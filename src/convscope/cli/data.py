@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.printing import print_line, progress_bar
-from convscope.errors import DataError, near_matches
+from convscope.errors import DataError, check_known
 
 SETS = ("cifar10",)
 
@@ -18,10 +18,7 @@ def data(
     ),
 ) -> None:
     """Fetch a data set, check it and unpack it; what is there already is not fetched again."""
-    if name not in SETS:
-        raise DataError(
-            f"there is no data set {name!r}{near_matches(name, SETS)}; there is {', '.join(SETS)}"
-        )
+    check_known("data set", name, SETS, DataError)
     from convscope.study.fetch import fetch_cifar10
 
     with progress_bar("fetching") as advance:

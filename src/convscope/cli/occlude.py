@@ -58,7 +58,6 @@ def occlude(
         str | None,
         typer.Option(metavar="SECONDS", help="For adaptive: compute positions for so long."),
     ] = None,
-    precision: Annotated[str, typer.Option(help="float32, or for adaptive bfloat16.")] = "float32",
     scale: Annotated[
         str, typer.Option(help="tile: each map on its own scale; shared: all on one.")
     ] = "tile",
@@ -103,8 +102,8 @@ def occlude(
         found = kept(
             lambda: occlude_all(
                 net, images, sizes, steps, _fill(fill), targets, layer, channel, masks=masks,
-                method=method, positions=positions, budget=budget, precision=precision, rule=rule,
-                memory=memory, progress=advance,
+                method=method, positions=positions, budget=budget, rule=rule, memory=memory,
+                progress=advance,
             )
         )  # fmt: skip
     finish(found, output, as_json, width, caption, scale=scale)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import ConvscopeError, near_matches
+from convscope.errors import check_known
 from convscope.network.constants import learned_constants
 from convscope.network.graph import Graph
 
@@ -87,11 +87,7 @@ def initialisation_named(name: str) -> Callable[[Tensor, torch.Generator], Tenso
         ConvscopeError: if there is none of that name.
 
     """
-    if name not in INITIALISATIONS:
-        raise ConvscopeError(
-            f"unknown init {name!r}{near_matches(name, INITIALISATIONS)} "
-            f"(known: {', '.join(INITIALISATIONS)})"
-        )
+    check_known("init", name, INITIALISATIONS)
     return INITIALISATIONS[name]
 
 

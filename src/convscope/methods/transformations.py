@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.errors import ImageError, near_matches
+from convscope.errors import ImageError, check_known
 from convscope.images import Preprocess
 from convscope.methods.occlude.patches import FILLS, fill_for
 
@@ -63,11 +63,7 @@ def check_transformation(kind: str) -> None:
         ImageError: if there is none of that name.
 
     """
-    if kind not in SOURCES:
-        raise ImageError(
-            f"unknown transformation {kind!r}{near_matches(kind, SOURCES)} "
-            f"(known: {', '.join(SOURCES)})"
-        )
+    check_known("transformation", kind, SOURCES, ImageError)
 
 
 def check_outside(fill: str) -> None:
@@ -79,11 +75,8 @@ def check_outside(fill: str) -> None:
     """
     if fill in VARYING:
         raise ImageError(f"the fill {fill!r} is for patches: beyond the image use reflect or gray")
-    if fill not in OUTSIDE and not fill.startswith("#"):
-        raise ImageError(
-            f"unknown fill {fill!r}{near_matches(fill, OUTSIDE)} (known: {', '.join(OUTSIDE)}, or "
-            f"a colour such as #808080)"
-        )
+    if not fill.startswith("#"):
+        check_known("fill", fill, OUTSIDE, ImageError, ", or a colour such as #808080")
 
 
 def transformed(

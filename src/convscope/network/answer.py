@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convscope.errors import TraceError, near_matches
+from convscope.errors import TraceError, check_known
 from convscope.network.graph import Graph
 from convscope.network.ops import BatchNorm, Convolution
 from convscope.network.walk import ascend
@@ -112,10 +112,8 @@ def answer_of(
         TraceError: if there is no such kind, or the output is not of it.
 
     """
-    if kind is not None and kind not in ANSWERS:
-        raise TraceError(
-            f"unknown answer {kind!r}{near_matches(kind, ANSWERS)} (known: {', '.join(ANSWERS)})"
-        )
+    if kind is not None:
+        check_known("answer", kind, ANSWERS, TraceError)
     count = count_of(graph)
     if not count:
         if kind is not None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from convscope.arguments import LARGEST_SEED
-from convscope.errors import TrainError, near_matches
+from convscope.errors import TrainError, check_known
 from convscope.models.architectures import VGG16_BLOCKS
 from convscope.models.plain import NetConfig
 
@@ -230,11 +230,7 @@ def preset(name: str, **changes: Any) -> TrainConfig:
     3
 
     """
-    if name not in PRESETS:
-        raise TrainError(
-            f"there is no preset {name!r}{near_matches(name, PRESETS)}; "
-            f"the presets are {', '.join(PRESETS)}"
-        )
+    check_known("preset", name, PRESETS, TrainError)
     try:
         return replace(PRESETS[name], **changes)
     except TypeError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Real
 
-from convscope.errors import ConvscopeError, near_matches
+from convscope.errors import ConvscopeError, check_known
 
 NO_SHARES = ("images", "dominating", "dominating_activation", "exploding", "aliased")
 
@@ -86,9 +86,5 @@ class Thresholds:
         """
         known = [field.name for field in fields(cls)]
         for name in given:
-            if name not in known:
-                raise ConvscopeError(
-                    f"there is no threshold {name!r}{near_matches(name, known)} "
-                    f"(known: {', '.join(known)})"
-                )
+            check_known("threshold", name, known)
         return cls(**given)  # type: ignore[arg-type]

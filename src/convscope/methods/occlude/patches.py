@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.errors import ImageError, near_matches
+from convscope.errors import ImageError, check_known
 from convscope.images import Picture, Preprocess, read_image
 
 Corners = npt.NDArray[np.int64]
@@ -235,11 +235,7 @@ def fill_for(
     if isinstance(value, str):
         if value.startswith("#"):
             return Fill(value, _spread(_colour(value, image, preprocess), image))
-        if value not in FILLS:
-            raise ImageError(
-                f"unknown fill {value!r}{near_matches(value, FILLS)} (known: {', '.join(FILLS)}, "
-                f"or a colour such as #808080)"
-            )
+        check_known("fill", value, FILLS, ImageError, ", or a colour such as #808080")
         return Fill(value, FILLS[value](image, preprocess, patch))
     tensor = torch.as_tensor(value, dtype=image.dtype, device=image.device)
     if not tensor.isfinite().all():
