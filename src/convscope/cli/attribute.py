@@ -6,18 +6,26 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Colour, Contrast, Memory, Output, Scale, Width
-from convscope.cli.printing import finish, progress_bar
+from convscope.cli.options import (
+    Colour,
+    Contrast,
+    Memory,
+    Pictures,
+    Scale,
+    Shown,
+    Targets,
+    result_options,
+)
+from convscope.cli.printing import kept
 
 
 @network_options()
+@result_options("attribution.png")
 def attribute(
     network: NamedNetwork,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help="A class, by number or name (repeat for more); the most probable one."),
-    ] = None,
+    shown: Shown,
+    images: Pictures,
+    target: Targets = None,
     method: Annotated[str, typer.Option(help="As `convscope rules` lists.")] = "grad-cam",
     layer: Annotated[
         str | None, typer.Option(help="Of a class activation map; the last feature maps.")
@@ -33,28 +41,18 @@ def attribute(
     colour: Colour = "signed",
     contrast: Contrast = "linear",
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("attribution.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Show what a class's score hangs on: class activation maps, paths, rules."""
     from convscope.display import Display
-    from convscope.figures.style import style
     from convscope.methods.attribute import attribute as measure
     from convscope.methods.attribution import Attribution, method_named
 
-    Attribution.check(output)
+    shown.check(Attribution)
     method_named(method)
-    style(width, caption)
     Display(scale, colour, contrast)
     net = network.load()
-    with progress_bar("attributing") as advance:
-        found = measure(
-            net, images, target or None, method=method, layer=layer, baseline=baseline or None,
-            steps=steps, noise=noise, seed=seed, memory=memory, progress=advance,
-        )  # fmt: skip
-    finish(
-        found, output, as_json, width=width, caption=caption, scale=scale, colour=colour,
-        contrast=contrast,
+    found = kept(
+        "attributing", measure, net, images, target or None, method=method, layer=layer,
+        baseline=baseline or None, steps=steps, noise=noise, seed=seed, memory=memory,
     )  # fmt: skip
+    shown.finish(found, scale=scale, colour=colour, contrast=contrast)

@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Rank, Reference, Rule, Width
-from convscope.cli.printing import finish, kept, progress_bar
+from convscope.cli.options import Memory, Rank, Reference, Rule, Shown, result_options
+from convscope.cli.printing import kept
 
 
 @network_options()
+@result_options("checkerboard.png")
 def checkerboard(
     network: NamedNetwork,
+    shown: Shown,
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; the first one is shown.")
     ],
@@ -34,43 +36,25 @@ def checkerboard(
         typer.Option(metavar="SECONDS", help="Begin no projection after this long, such as 60."),
     ] = None,
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("checkerboard.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Show the projection from each layer, and measure the grids that strides leave in them.
 
     Names the layers whose kernel and stride leave a grid, and kernels or strides that would not.
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
-    from convscope.figures.style import style
     from convscope.methods.budget import Deadline
     from convscope.methods.checkerboard import checkerboard as look_for_grids
     from convscope.methods.gridding.result import Checkerboard
     from convscope.methods.ranking import check_rank
     from convscope.network.rules import rule_named
 
-    Checkerboard.check(output)
-    style(width, caption)
+    shown.check(Checkerboard)
     rule_named(rule)
     check_rank(rank)
     Deadline(budget)
     net = network.load()
-    with progress_bar("projecting") as advance:
-        found = kept(
-            lambda: look_for_grids(
-                net,
-                images,
-                layer,
-                channel,
-                rank=rank,
-                reference=reference,
-                top=top,
-                rule=rule,
-                budget=budget,
-                memory=memory,
-                progress=advance,
-            )
-        )
-    finish(found, output, as_json, width, caption)
+    found = kept(
+        "projecting", look_for_grids, net, images, layer, channel, rank=rank, reference=reference,
+        top=top, rule=rule, budget=budget, memory=memory,
+    )  # fmt: skip
+    shown.finish(found)

@@ -1,31 +1,26 @@
 """``convscope compare``: two networks, or two trainings, side by side."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Width, open_images
-from convscope.cli.printing import finish, kept, progress_bar
+from convscope.cli.options import Memory, PictureFolder, Shown, open_images, result_options
+from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
 
 @network_options("model", "weights")
+@result_options("comparison")
 def compare(
     network: NamedNetwork,
+    shown: Shown,
     first: Annotated[
         str, typer.Argument(metavar="A", help="A model, as for `convscope project`, or a RUN.")
     ],
     second: Annotated[str, typer.Argument(metavar="B", help="Another model or RUN.")],
-    images: Annotated[
-        Path,
-        typer.Argument(
-            metavar="IMAGES",
-            help="A folder of pictures, in class folders or not, or CIFAR-10's (its test images).",
-        ),
-    ],
+    images: PictureFolder,
     layer: Annotated[
         list[str] | None,
         typer.Option(metavar="A,B", help="Match these layers' channels (repeat for more)."),
@@ -39,26 +34,20 @@ def compare(
         typer.Option(help="A file of weights or 'random', for A; given twice, for A and B."),
     ] = None,
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("comparison"),
-    as_json: AsJson = False,
 ) -> None:
     """Compare two networks: answers, cost, layers, faults, and channels that answer alike.
 
     An output without an ending is a folder, for the page of all of it. Ctrl-C stops; what is done
     by then is written, marked as partial.
     """
-    from convscope.figures.style import style
     from convscope.methods.budget import Deadline
     from convscope.methods.compare import compare as measure
     from convscope.methods.compare_result import Comparison
     from convscope.outputs import check_folder
 
-    Comparison.check(output)
-    style(width, caption)
-    if not output.suffix:
-        check_folder(output, Comparison.folder, images)
+    shown.check(Comparison)
+    if not shown.output.suffix:
+        check_folder(shown.output, Comparison.folder, images)
     seconds = None if budget == "none" else budget
     Deadline(seconds)
     given = [*(weights or []), "default", "default"]
@@ -70,14 +59,11 @@ def compare(
         for model, own in zip((first, second), given, strict=False)
     )
     sources = tuple(open_images(images, net) for net in nets)
-    with progress_bar("comparing") as advance:
-        found = kept(
-            lambda: measure(
-                nets[0], nets[1], sources, pairs, sample=sample, budget=seconds, memory=memory,
-                progress=advance,
-            )
-        )  # fmt: skip
-    finish(found, output, as_json, width, caption)
+    found = kept(
+        "comparing", measure, nets[0], nets[1], sources, pairs, sample=sample, budget=seconds,
+        memory=memory,
+    )  # fmt: skip
+    shown.finish(found)
 
 
 def _pair(text: str) -> tuple[str, str]:

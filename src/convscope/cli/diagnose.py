@@ -7,14 +7,16 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Width, open_images
-from convscope.cli.printing import finish, kept, progress_bar
+from convscope.cli.options import Memory, Shown, open_images, result_options
+from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
 
 @network_options("random")
+@result_options("diagnosis.png")
 def diagnose(
     network: NamedNetwork,
+    shown: Shown,
     images: Annotated[
         Path,
         typer.Argument(
@@ -42,37 +44,28 @@ def diagnose(
         ),
     ] = None,
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("diagnosis.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Find what is wrong with a network's layers, with the evidence and what to change.
 
     A healthy network gets no finding.
     """
     from convscope.atlas.atlas import scanned_images
-    from convscope.figures.style import style
     from convscope.methods.budget import Deadline
     from convscope.methods.diagnose import diagnose as examine
     from convscope.methods.diagnosis.result import Diagnosis
     from convscope.methods.diagnosis.thresholds import Thresholds
 
-    Diagnosis.check(output)
-    style(width, caption)
+    shown.check(Diagnosis)
     limits = Thresholds.named(_numbers(threshold or []))
     Deadline(budget, or_zero=True)
     net = replace(network, random="freeze").load()  # randomness is a finding
     scan, folder = scanned_images(images)
     given = scan if folder is None else open_images(folder, net)
-    with progress_bar("diagnosing") as advance:
-        found = kept(
-            lambda: examine(
-                net, given, scanned=scan, thresholds=limits, sample=sample, budget=budget,
-                memory=memory, progress=advance,
-            )
-        )  # fmt: skip
-    finish(found, output, as_json, width, caption)
+    found = kept(
+        "diagnosing", examine, net, given, scanned=scan, thresholds=limits, sample=sample,
+        budget=budget, memory=memory,
+    )  # fmt: skip
+    shown.finish(found)
 
 
 def _numbers(options: list[str]) -> dict[str, float]:

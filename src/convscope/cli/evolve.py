@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AsJson, Caption, Output, Rule, Width
-from convscope.cli.printing import finish, kept, progress_bar
+from convscope.cli.options import Cifar10, Rule, Shown, result_options
+from convscope.cli.printing import kept
 
 
+@result_options("evolution.png")
 def evolve(
+    shown: Shown,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `train` made.")],
-    data: Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")],
+    data: Cifar10,
     layer: Annotated[
         list[str] | None, typer.Option(help="A layer (repeat for more); by default all rectifiers.")
     ] = None,
@@ -22,27 +24,18 @@ def evolve(
     sample: Annotated[int, typer.Option(help="How many training images to look at.")] = 1_000,
     rule: Rule = "deconvnet",
     device: Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")] = "cpu",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("evolution.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Show how one filter of each layer forms during training (Zeiler & Fergus, fig. 4).
 
     A .gif or .mp4 is a film, a frame a moment. Ctrl-C stops; what is done by then is written,
     marked as partial.
     """
-    from convscope.figures.style import style
     from convscope.study.evolve import Evolution
     from convscope.study.evolve import evolve as follow
 
-    Evolution.check(output)
-    style(width, caption)
-    with progress_bar("checkpoints") as advance:
-        found = kept(
-            lambda: follow(
-                run, data, layer=layer or None, channels=channel or None, sample=sample, rule=rule,
-                device=device, progress=advance,
-            )
-        )  # fmt: skip
-    finish(found, output, as_json, width, caption)
+    shown.check(Evolution)
+    found = kept(
+        "checkpoints", follow, run, data, layer=layer or None, channels=channel or None,
+        sample=sample, rule=rule, device=device,
+    )  # fmt: skip
+    shown.finish(found)

@@ -1,23 +1,29 @@
 """``convscope invariance``: images moved, enlarged and turned, and what becomes of the features."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Budget, Caption, Memory, Output, Width
-from convscope.cli.printing import finish, kept, progress_bar
+from convscope.cli.options import (
+    Budget,
+    DefaultLayers,
+    Memory,
+    Pictures,
+    Shown,
+    one_or_all,
+    result_options,
+)
+from convscope.cli.printing import kept
 
 
 @network_options()
+@result_options("invariance.png")
 def invariance(
     network: NamedNetwork,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(help="A layer (repeat for more); the first block's, the middle's, the last."),
-    ] = None,
+    shown: Shown,
+    images: Pictures,
+    layer: DefaultLayers = None,
     transform: Annotated[
         list[str] | None,
         typer.Option(help="translation, scale or rotation (repeat for more); all three."),
@@ -32,32 +38,21 @@ def invariance(
     ] = "reflect",
     budget: Budget = None,
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("invariance.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Move, enlarge and turn images, and show how far features and answer follow.
 
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
     from convscope.figures.invariance import check_fits
-    from convscope.figures.style import style
     from convscope.methods.invariance import invariance as measure
     from convscope.methods.invariance_result import Invariance
-    from convscope.results import FIGURES
 
-    Invariance.check(output)
-    style(width, caption)
-    if output.suffix.lower() in FIGURES:
+    shown.check(Invariance)
+    if shown.drawn:
         check_fits(len(images))
     net = network.load()
-    targets = None if not target else target[0] if len(target) == 1 else target
-    with progress_bar("transforming") as advance:
-        found = kept(
-            lambda: measure(
-                net, images, layer, transform, targets, steps=steps, fill=fill, memory=memory,
-                budget=budget, progress=advance,
-            )
-        )  # fmt: skip
-    finish(found, output, as_json, width, caption)
+    found = kept(
+        "transforming", measure, net, images, layer, transform, one_or_all(target), steps=steps,
+        fill=fill, memory=memory, budget=budget,
+    )  # fmt: skip
+    shown.finish(found)

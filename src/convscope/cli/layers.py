@@ -1,13 +1,10 @@
 """``convscope layers``: a network's layers as a table."""
 
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson
+from convscope.cli.options import AsJson, NotNeeded
 from convscope.cli.printing import print_json
 
 if TYPE_CHECKING:
@@ -17,15 +14,11 @@ if TYPE_CHECKING:
 @network_options("weights", "device", says_notes=False)
 def layers(
     network: NamedNetwork,
-    weights: Annotated[
-        str | None, typer.Option(help="A .safetensors or .pth file; the table needs none.")
-    ] = None,
+    weights: NotNeeded = None,
     as_json: AsJson = False,
 ) -> None:
     """List the layers: shape, stride, padding offset, receptive field, parameters, cost."""
-    # An exported program brings its weights; for all else random ones save a download.
-    own = "default" if network.model.endswith(".pt2") else "random"
-    net = replace(network, weights=own if weights is None else weights).load()
+    net = network.shaped(weights)
     rows = list(net.layers.values())
     if as_json:
         from dataclasses import asdict

@@ -3,20 +3,17 @@
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import MISSING, dataclass, field, fields
-from functools import wraps
-from inspect import Parameter, signature
+from dataclasses import dataclass, field, fields, replace
 from math import inf
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.cli.options import Command, as_if_taking, options_of, parameters_of
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
     from convscope.network import Network
-
-Command = Callable[..., None]
 
 NO_OPTIONS = ("notes", "memory")
 """What a :class:`NamedNetwork` keeps beside the options that name it."""
@@ -100,6 +97,12 @@ class NamedNetwork:
             and (value := getattr(self, own.name)) != own.default
         }
 
+    def shaped(self, weights: str | None) -> "Network":
+        """Load it for what its weights do not change, with those given, if any."""
+        # An exported program brings its weights; for all else random ones save a download.
+        own = "default" if self.model.endswith(".pt2") else "random"
+        return replace(self, weights=own if weights is None else weights).load()
+
     def load(self) -> "Network":
         """Load it; ``random`` weights are drawn, and what pictures must say is said once."""
         from convscope.loading import load
@@ -147,25 +150,12 @@ def network_options(*left_out: str, says_notes: bool = True) -> Callable[[Comman
     """
 
     def decorated(command: Command) -> Command:
-        hints = get_type_hints(NamedNetwork, include_extras=True)
-        of_network = [
-            Parameter(
-                own.name, Parameter.KEYWORD_ONLY, annotation=hints[own.name],
-                default=Parameter.empty if own.default is MISSING else own.default,
-            )
-            for own in fields(NamedNetwork)
-            if own.name not in (*left_out, *NO_OPTIONS)
-        ]  # fmt: skip
-        others = [
-            parameter.replace(kind=Parameter.KEYWORD_ONLY)
-            for name, parameter in signature(command).parameters.items()
-            if name != "network"
-        ]
+        of_network = options_of(NamedNetwork, (*left_out, *NO_OPTIONS))
+        others = [p for p in parameters_of(command) if p.name != "network"]
         # The model comes first, then what is the command's own, then how the network is loaded.
         model = [p for p in of_network if p.name == "model"]
         parameters = [*model, *others, *(p for p in of_network if p.name != "model")]
 
-        @wraps(command)
         def run(**given: Any) -> None:
             chosen = {p.name: given.pop(p.name) for p in of_network}
             memory = given.get("memory")
@@ -179,9 +169,7 @@ def network_options(*left_out: str, says_notes: bool = True) -> Callable[[Comman
             for note in network.notes if says_notes else ():
                 typer.echo(f"convscope: note: {note}", err=True)
 
-        run.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        return run
+        return as_if_taking(run, command, parameters)
 
     return decorated
 

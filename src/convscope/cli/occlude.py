@@ -1,20 +1,25 @@
 """``convscope occlude``: where the answer hangs on the image."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Width
-from convscope.cli.printing import finish, kept, progress_bar
+from convscope.cli.options import Memory, Pictures, Shown, Targets, one_or_all, result_options
+from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
 
 @network_options()
+@result_options(
+    "occlusion.png",
+    "A figure (.png, .svg, .pdf), a film of the patch (.gif, .mp4), numbers (.json, "
+    ".csv) or arrays (.npz, .safetensors).",
+)
 def occlude(
     network: NamedNetwork,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
+    shown: Shown,
+    images: Pictures,
     patch: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,10 +44,7 @@ def occlude(
             "#rrggbb, or a number in the network's input space."
         ),
     ] = "gray",
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help="A class, by number or name (repeat for more); the most probable one."),
-    ] = None,
+    target: Targets = None,
     layer: Annotated[
         str | None, typer.Option(help="A layer whose feature map is watched too.")
     ] = None,
@@ -65,18 +67,6 @@ def occlude(
         str, typer.Option(help="Of the watched map's projection: deconvnet, guided, ...")
     ] = "deconvnet",
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            help="A figure (.png, .svg, .pdf), a film of the patch (.gif, .mp4), numbers (.json, "
-            ".csv) or arrays (.npz, .safetensors).",
-        ),
-    ] = Path("occlusion.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Slide a patch over images and show where the network's answer hangs on them.
 
@@ -84,29 +74,22 @@ def occlude(
     """
     from convscope.display import Display
     from convscope.figures.occlude import check_fits
-    from convscope.figures.style import style
     from convscope.methods.occlude import occlude_all
     from convscope.methods.occlude.result import Occlusions
-    from convscope.results import FIGURES
 
-    Occlusions.check(output)
-    drawn = style(width, caption)
+    style = shown.check(Occlusions)
     Display(scale)
     sizes = [_size(text, "--patch") for text in patch] if patch else [None]
     steps = None if stride is None else _size(stride, "--stride")
-    targets = None if not target else target[0] if len(target) == 1 else target
-    if output.suffix.lower() in FIGURES:
-        check_fits(len(images) * len(sizes) * len(target or [""]), drawn)
+    if shown.drawn:
+        check_fits(len(images) * len(sizes) * len(target or [""]), style)
     net = network.load()
-    with progress_bar("occluding") as advance:
-        found = kept(
-            lambda: occlude_all(
-                net, images, sizes, steps, _fill(fill), targets, layer, channel, masks=masks,
-                method=method, positions=positions, budget=budget, rule=rule, memory=memory,
-                progress=advance,
-            )
-        )  # fmt: skip
-    finish(found, output, as_json, width, caption, scale=scale)
+    found = kept(
+        "occluding", occlude_all, net, images, sizes, steps, _fill(fill), one_or_all(target),
+        layer, channel, masks=masks, method=method, positions=positions, budget=budget,
+        rule=rule, memory=memory,
+    )  # fmt: skip
+    shown.finish(found, scale=scale)
 
 
 def _size(text: str, option: str) -> int | tuple[int, int]:

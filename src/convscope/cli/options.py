@@ -1,14 +1,48 @@
 """The options that commands share, each under one name everywhere."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from convscope.cli.printing import finish
+
 if TYPE_CHECKING:
+    from convscope.figures.style import Style
     from convscope.methods.scanning.sources import Images
     from convscope.network import Network
+    from convscope.results import Result
 
+Command = Callable[..., None]
+
+Pictures = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")]
+PictureFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IMAGES",
+        help="A folder of pictures, in class folders or not, or CIFAR-10's (its test images).",
+    ),
+]
+AtlasFolder = Annotated[Path, typer.Argument(metavar="ATLAS", help="A folder that `scan` made.")]
+Cifar10 = Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")]
+Epochs = Annotated[float | None, typer.Option(help="Passes over the training images.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(help="A class, by number or name (repeat for more); the most probable one."),
+]
+DefaultLayers = Annotated[
+    list[str] | None,
+    typer.Option(help="A layer (repeat for more); the first block's, the middle's, the last."),
+]
+NotNeeded = Annotated[
+    str | None, typer.Option(help="A .safetensors or .pth file; without, random ones do.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
 Width = Annotated[
     str, typer.Option(help="Of the figure: column, text, slide, or inches; letters stay legible.")
@@ -46,6 +80,94 @@ Reference = Annotated[
 ]
 Budget = Annotated[str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")]
 Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where and how a command shows its result."""
+
+    width: Width = "text"
+    caption: Caption = "short"
+    output: Output = Path()
+    as_json: AsJson = False
+
+    def check(self, kind: "type[Result]") -> "Style":
+        """Refuse, before any work, what a kind of result cannot be written or drawn as."""
+        from convscope.figures.style import style
+
+        kind.check(self.output)
+        return style(self.width, self.caption)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a figure is written."""
+        from convscope.results import FIGURES
+
+        return self.output.suffix.lower() in FIGURES
+
+    def finish(self, found: "Result", **options: Any) -> None:
+        """Write a result, and print what is to be known of it."""
+        finish(found, self.output, self.as_json, self.width, self.caption, **options)
+
+
+def result_options(output: str, written: str | None = None) -> Callable[[Command], Command]:
+    """Give a command the options of :class:`Shown` in the place of its parameter ``shown``.
+
+    Args:
+        output: the file or folder that is written by default.
+        written: what *output* may be, where it is not what most results are written as.
+
+    """
+
+    def decorated(command: Command) -> Command:
+        own = {one.name: one for one in options_of(Shown)}
+        kind = own["output"].annotation
+        if written is not None:
+            kind = Annotated[Path, typer.Option("-o", "--output", help=written)]
+        own["output"] = own["output"].replace(annotation=kind, default=Path(output))
+        others = [p for p in parameters_of(command) if p.name != "shown"]
+
+        def run(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in own}
+            command(shown=Shown(**chosen), **given)
+
+        return as_if_taking(run, command, [*others, *own.values()])
+
+    return decorated
+
+
+def options_of(kind: Any, left_out: Iterable[str] = ()) -> list[Parameter]:
+    """Return the fields of a dataclass as a command's parameters."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        Parameter(
+            own.name, Parameter.KEYWORD_ONLY, annotation=hints[own.name],
+            default=Parameter.empty if own.default is MISSING else own.default,
+        )
+        for own in fields(kind)
+        if own.name not in left_out
+    ]  # fmt: skip
+
+
+def parameters_of(command: Command) -> list[Parameter]:
+    """Return a command's own parameters, all by name."""
+    own = signature(command).parameters.values()
+    return [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own]
+
+
+def as_if_taking(
+    run: Callable[..., None], command: Command, parameters: list[Parameter]
+) -> Command:
+    """Return *run* under a command's name, with the parameters that the parser is to see."""
+    shown = wraps(command)(run)
+    shown.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
+    shown.__annotations__ = {p.name: p.annotation for p in parameters}
+    return shown
+
+
+def one_or_all(names: list[str] | None) -> str | list[str] | None:
+    """Return what an option was given: nothing, one name for all, or several."""
+    return names[0] if names and len(names) == 1 else names or None
 
 
 def open_images(images: Path, net: "Network") -> "Images":

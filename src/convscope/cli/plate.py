@@ -1,17 +1,17 @@
 """``convscope plate``: channels of several layers of an atlas, as one picture."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AsJson, Caption, Output, Width
-from convscope.cli.printing import finish
+from convscope.cli.options import AtlasFolder, Shown, result_options
 from convscope.errors import UnitError
 
 
+@result_options("plate.png")
 def plate(
-    atlas: Annotated[Path, typer.Argument(metavar="ATLAS", help="A folder that `scan` made.")],
+    shown: Shown,
+    atlas: AtlasFolder,
     layer: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,22 +33,16 @@ def plate(
         ),
     ] = "consistent",
     seed: Annotated[int, typer.Option(help="Of a random choice.")] = 0,
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("plate.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Draw channels of several layers: their strongest patches beside what drives them there."""
     from convscope.atlas.atlas import Atlas
-    from convscope.figures.style import style
     from convscope.methods.plate import Plate
 
-    Plate.check(output)
-    style(width, caption)
+    shown.check(Plate)
     found = Atlas(atlas).plate(
         layer=layer, channels=_channels(channel), count=count, choose=choose, seed=seed
     )
-    finish(found, output, as_json, width, caption)
+    shown.finish(found)
 
 
 def _channels(given: list[str] | None) -> list[int] | dict[str, list[int]] | None:

@@ -1,6 +1,7 @@
 """What commands print: lines, JSON, and a progress bar on anything that takes a while."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,14 +29,15 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(finite(value), allow_nan=False))
 
 
-def kept(call: Callable[[], Any]) -> Any:
-    """Return what a method found; after Ctrl-C what it had by then, marked as partial."""
-    try:
-        return call()
-    except Interrupted as stopped:
-        if stopped.result is None:
-            raise
-        return stopped.result
+def kept(label: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return what a method found, under a bar; after Ctrl-C what it had by then, as partial."""
+    with progress_bar(label) as advance:
+        try:
+            return call(*arguments, progress=advance, **options)
+        except Interrupted as stopped:
+            if stopped.result is None:
+                raise
+            return stopped.result
 
 
 def finish(
@@ -49,6 +51,34 @@ def finish(
         return
     print_line(str(page if (page := output / "index.html").exists() else output))
     print_line(result.summary())
+
+
+class StatusLine:
+    """One line on the screen that tells how far a training is, or one an epoch in a log."""
+
+    def __init__(self) -> None:
+        self._shown: object = None
+        self._width = 0
+
+    def show(self, text: str, epoch: object, seconds_left: float, ended: bool) -> None:
+        """Show how far it is, in place on a terminal.
+
+        Args:
+            text: what is to be known.
+            epoch: of which a log has one line.
+            seconds_left: how long it will go on.
+            ended: whether no more of this will come.
+
+        """
+        terminal = sys.stderr.isatty()
+        if not terminal and epoch == self._shown:
+            return
+        self._shown = epoch
+        minutes, seconds = divmod(round(seconds_left), 60)
+        text = f"{text}, {minutes}:{seconds:02} left"
+        self._width = max(self._width, len(text))
+        shown = f"\r{text:{self._width}}" if terminal else text
+        typer.echo(shown, err=True, nl=ended or not terminal)
 
 
 @contextmanager

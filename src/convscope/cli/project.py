@@ -1,31 +1,31 @@
 """``convscope project``: what in an image drives feature maps."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
 from convscope.cli.options import (
-    AsJson,
-    Caption,
     Colour,
     Contrast,
     Memory,
-    Output,
+    Pictures,
     Rank,
     Reference,
     Rule,
     Scale,
-    Width,
+    Shown,
+    result_options,
 )
-from convscope.cli.printing import finish, progress_bar
+from convscope.cli.printing import kept
 
 
 @network_options()
+@result_options("projection.png")
 def project(
     network: NamedNetwork,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
+    shown: Shown,
+    images: Pictures,
     layer: Annotated[
         list[str] | None, typer.Option(help="A layer (repeat for more); by default one a block.")
     ] = None,
@@ -46,10 +46,6 @@ def project(
     colour: Colour = "signed",
     contrast: Contrast = "linear",
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("projection.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Show what in an image drives feature maps: the deconvnet and its sibling rules.
 
@@ -58,25 +54,18 @@ def project(
     """
     from convscope.display import Display
     from convscope.figures.project import check_fits
-    from convscope.figures.style import style
     from convscope.methods import project as method
     from convscope.methods.projection import Projection
-    from convscope.results import FIGURES
 
-    Projection.check(output)
-    drawn = style(width, caption)
+    style = shown.check(Projection)
     Display(scale, colour, contrast)
     method.check_choices(rule, select, layer, channel, top, rank)
     net = network.load()
-    if output.suffix.lower() in FIGURES:
+    if shown.drawn:
         layers = method.layers_shown(net, layer, channel, top)
-        check_fits(len(images), layers, select, drawn)
-    with progress_bar("projecting") as advance:
-        found = method.project(
-            net, images, layer, channel, rule=rule, select=select, rank=rank, reference=reference,
-            top=top, memory=memory, progress=advance,
-        )  # fmt: skip
-    finish(
-        found, output, as_json, width=width, caption=caption, scale=scale, colour=colour,
-        contrast=contrast,
+        check_fits(len(images), layers, select, style)
+    found = kept(
+        "projecting", method.project, net, images, layer, channel, rule=rule, select=select,
+        rank=rank, reference=reference, top=top, memory=memory,
     )  # fmt: skip
+    shown.finish(found, scale=scale, colour=colour, contrast=contrast)

@@ -6,24 +6,14 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import (
-    AsJson,
-    Memory,
-    open_images,
-)
-from convscope.cli.printing import finish, kept, progress_bar
+from convscope.cli.options import AsJson, Memory, PictureFolder, open_images
+from convscope.cli.printing import finish, kept
 
 
 @network_options()
 def report(
     network: NamedNetwork,
-    images: Annotated[
-        Path,
-        typer.Argument(
-            metavar="IMAGES",
-            help="A folder of pictures, in class folders or not, or CIFAR-10's (its test images).",
-        ),
-    ],
+    images: PictureFolder,
     output: Annotated[
         Path,
         typer.Option(
@@ -57,11 +47,7 @@ def report(
     folder = None if Report.check(output).suffix else check_folder(output, Report.folder, images)
     net = network.load()
     source = open_images(images, net)
-    with progress_bar("reporting") as advance:
-        found = kept(
-            lambda: make(
-                net, source, picture, folder=folder, budget=seconds, memory=memory,
-                progress=advance,
-            )
-        )  # fmt: skip
+    found = kept(
+        "reporting", make, net, source, picture, folder=folder, budget=seconds, memory=memory
+    )
     finish(found, output, as_json)

@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Budget, Caption, Memory, Output, Width
-from convscope.cli.printing import finish, kept, progress_bar
+from convscope.cli.options import Budget, Memory, Shown, result_options
+from convscope.cli.printing import kept
 
 
 @network_options()
+@result_options("sanity.png")
 def sanity(
     network: NamedNetwork,
+    shown: Shown,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")],
     rule: Annotated[
         list[str] | None,
@@ -44,29 +46,19 @@ def sanity(
     ] = None,
     budget: Budget = None,
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("sanity.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Measure what projections depend on: weights, unit, switches, the image's edges.
 
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
-    from convscope.figures.style import style
     from convscope.methods.sanity import sanity as measure
     from convscope.methods.sanity_result import Sanity
 
-    Sanity.check(output)
-    style(width, caption)
+    shown.check(Sanity)
     net = network.load()
     rules = rule or ["deconvnet", "guided", "gradient"]
-    with progress_bar(f"testing {image.name}") as advance:
-        found = kept(
-            lambda: measure(
-                net, image, target, layer, channel, seeds=seeds, seed=seed, init=init,
-                others=others, other=other, rules=rules, memory=memory, budget=budget,
-                progress=advance,
-            )
-        )  # fmt: skip
-    finish(found, output, as_json, width, caption)
+    found = kept(
+        f"testing {image.name}", measure, net, image, target, layer, channel, seeds=seeds,
+        seed=seed, init=init, others=others, other=other, rules=rules, memory=memory, budget=budget,
+    )  # fmt: skip
+    shown.finish(found)

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +12,8 @@ import typer
 
 from convscope.arguments import misshapen
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Rule, Width, open_images
-from convscope.cli.printing import finish, print_line, progress_bar
+from convscope.cli.options import Memory, Rule, Shown, open_images, result_options
+from convscope.cli.printing import print_line, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
 if TYPE_CHECKING:
@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 
 
 @network_options("model")
+@result_options(
+    "atlas",
+    "The folder to write; or a figure of the last layer's strongest channels (.png, .svg, .pdf), "
+    "numbers (.json, .csv) or arrays (.npz, .safetensors).",
+)
 def scan(
     network: NamedNetwork,
+    shown: Shown,
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="As for `convscope project`.")
     ] = None,
@@ -51,18 +57,6 @@ def scan(
     rule: Rule = "deconvnet",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a scan.")] = False,
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            help="The folder to write; or a figure of the last layer's strongest channels (.png, "
-            ".svg, .pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).",
-        ),
-    ] = Path("atlas"),
-    as_json: AsJson = False,
 ) -> None:
     """Find the images that drive every channel most, and show what in them does.
 
@@ -76,12 +70,12 @@ def scan(
     from convscope.methods.project import chosen_rule
     from convscope.network.rules import rule_named
 
-    style(width, caption)
-    written = _Written(output, rule, memory, width, caption, as_json)
+    style(shown.width, shown.caption)
+    output = shown.output
     if merge:
         # The parser gives --merge one value; the others stand where MODEL and IMAGES do.
         more = [Path(name) for name in (model, images) if name is not None]
-        _merge([*merge, *more], written)
+        _merge([*merge, *more], shown)
         return
     if model is None or images is None:
         raise ConvscopeError("a scan needs a MODEL and IMAGES: `scan vgg16 photos -o atlas`")
@@ -100,35 +94,19 @@ def scan(
     if found is None:
         return
     scanned = time.monotonic()
-    written.write(found, names)
-    if not (output.suffix or as_json):
+    _write(found, shown, rule, names, memory)
+    if not (output.suffix or shown.as_json):
         drawing = time.monotonic() - scanned
         print_line(f"scanning took {scanned - began:,.0f} s, drawing {drawing:,.0f} s")
 
 
-@dataclass(frozen=True)
-class _Written:
-    """Where a scan is written, and how."""
-
-    output: Path
-    rule: str
-    memory: str
-    width: str
-    caption: str
-    as_json: bool
-
-    def write(self, found: "Scan", names: "ModelNames") -> None:
-        """Write an atlas, or a file."""
-        from convscope.results import FIGURES
-
-        options: dict[str, Any] = (
-            {"rule": self.rule} if self.output.suffix.lower() in FIGURES else {}
-        )
-        with progress_bar("drawing") as advance:
-            if not self.output.suffix:
-                options = {"rule": self.rule, "model": names, "memory": self.memory}
-                options["progress"] = advance
-            finish(found, self.output, self.as_json, self.width, self.caption, **options)
+def _write(found: "Scan", shown: Shown, rule: str, names: "ModelNames", memory: int | str) -> None:
+    """Write an atlas, or a file."""
+    options: dict[str, Any] = {"rule": rule} if shown.drawn else {}
+    with progress_bar("drawing") as advance:
+        if not shown.output.suffix:
+            options = {"rule": rule, "model": names, "memory": memory, "progress": advance}
+        shown.finish(found, **options)
 
 
 def _part(part: str | None) -> tuple[int, int]:
@@ -221,7 +199,7 @@ def _scanned(
     return whole
 
 
-def _merge(parts: list[Path], written: _Written) -> None:
+def _merge(parts: list[Path], shown: Shown) -> None:
     """Merge atlases, drawing the pictures from the images that they were made of."""
     from convscope.atlas.atlas import Atlas
     from convscope.atlas.commands import ModelNames
@@ -240,11 +218,11 @@ def _merge(parts: list[Path], written: _Written) -> None:
     if wrong := misshapen(facts["model"], {"model": str, "options": dict, "images": str}):
         raise DataError(f"{parts[0]} does not say rightly what network it is of: {wrong}")
     names = ModelNames(**facts["model"])
-    _check(written.output, Path(names.images), resume=False)
+    _check(shown.output, Path(names.images), resume=False)
     net = NamedNetwork(names.model, **names.options).load()
     source = open_images(Path(names.images), net)
     if source.fingerprint() != facts["data"]["fingerprint"]:
         raise DataError(f"{names.images} has changed since it was scanned")
     whole = replace(whole, net=net, source=source)
-    with _made(written.output):
-        replace(written, rule=facts["rule"], memory=str(DEFAULT)).write(whole, names)
+    with _made(shown.output):
+        _write(whole, shown, facts["rule"], names, DEFAULT)

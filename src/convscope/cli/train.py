@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convscope.cli.console import INTERRUPTED
-from convscope.cli.options import AsJson
-from convscope.cli.printing import print_json, print_line
+from convscope.cli.options import AsJson, Cifar10, Device, Epochs, Precision
+from convscope.cli.printing import StatusLine, print_json, print_line
 
 if TYPE_CHECKING:
     from convscope.study.run import Run
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")],
+    data: Cifar10,
     output: Annotated[Path, typer.Option("-o", "--output", help="The RUN folder to make.")],
     preset: Annotated[str, typer.Option(help="tiny, base, study or vgg16.")] = "tiny",
-    epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
+    epochs: Epochs = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
     batch_norm: Annotated[bool, typer.Option(help="Normalise each convolution's maps.")] = True,
     padding: Annotated[str, typer.Option(help="same or valid.")] = "same",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the training in OUTPUT.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
     explore: Annotated[
         bool, typer.Option("--explore", help="Open the live page, which follows the training.")
     ] = False,
@@ -49,23 +49,23 @@ def train(
     config = presets.variant_of(
         presets.preset(preset, seed=seed, **length), batch_norm=batch_norm, padding=padding
     )
-    line = _Line(config.epochs)
+    line = StatusLine()
     with _followed(output, explore) as opened:
 
         def show(progress: "TrainProgress") -> None:
             opened()
-            line.show(progress)
+            accuracy = "" if progress.accuracy is None else f", accuracy {progress.accuracy:.1%}"
+            line.show(
+                f"epoch {progress.epoch:.2f} of {config.epochs:g}, loss {progress.loss:.3f}"
+                f"{accuracy}, {progress.images_per_second:.0f} images/s",
+                int(progress.epoch), progress.seconds_left, progress.step == progress.steps,
+            )  # fmt: skip
 
         try:
             run = train_network(
-                config,
-                data,
-                output,
-                resume=resume,
-                device=device,
-                precision=precision,
+                config, data, output, resume=resume, device=device, precision=precision,
                 progress=show,
-            )
+            )  # fmt: skip
         except Interrupted as stopped:
             typer.echo(f"\n{stopped} (--resume)", err=True)
             raise typer.Exit(INTERRUPTED) from None
@@ -120,26 +120,3 @@ def _followed(run: Path, explore: bool) -> Iterator[Callable[[], None]]:
             # Ctrl-C in a terminal has reached it already, but not one sent to this process alone.
             process.terminate()
             process.wait()
-
-
-class _Line:
-    """One line on the screen that tells how far a training is, or one an epoch in a log."""
-
-    def __init__(self, epochs: float) -> None:
-        self._epochs = epochs
-        self._shown = -1
-
-    def show(self, progress: "TrainProgress") -> None:
-        """Show it, in place on a terminal."""
-        terminal = sys.stderr.isatty()
-        if not terminal and int(progress.epoch) == self._shown:
-            return
-        self._shown = int(progress.epoch)
-        accuracy = "" if progress.accuracy is None else f", accuracy {progress.accuracy:.1%}"
-        minutes, seconds = divmod(round(progress.seconds_left), 60)
-        text = (
-            f"epoch {progress.epoch:.2f} of {self._epochs:g}, loss {progress.loss:.3f}{accuracy}, "
-            f"{progress.images_per_second:.0f} images/s, {minutes}:{seconds:02} left"
-        )
-        ended = progress.step == progress.steps
-        typer.echo(f"\r{text:78}" if terminal else text, err=True, nl=ended or not terminal)
