@@ -80,6 +80,7 @@ RESULTS: dict[str, Callable[[], cs.Result]] = {
     "Sanity": lambda: cs.sanity(NET, pictures()[0], seeds=1, others=2),
     "Scan": lambda: cs.scan(NET, images()),
     "Study": study,
+    "UnitTrace": lambda: cs.trace_unit(NET, pictures()[0], "features.conv3", 0, top=2),
     "Visualization": lambda: cs.visualize(
         NET, "features.conv2", [0, 1], steps=1, atlas=cs.scan(NET, images(), "features.conv2")
     ),

@@ -150,6 +150,7 @@ __all__ = [
     "TrainError",
     "TrainProgress",
     "UnitError",
+    "UnitTrace",
     "VariantResult",
     "Visualization",
     "__version__",
@@ -177,6 +178,7 @@ __all__ = [
     "scan",
     "strided_layers",
     "structural_findings",
+    "trace_unit",
     "train",
     "visualize",
 ]
@@ -220,6 +222,7 @@ _HOMES = {
     "convscope.methods.scanning.result": "LayerScan Scan",
     "convscope.methods.scanning.unit": "AtlasUnit",
     "convscope.methods.scanning.sources": "Images",
+    "convscope.methods.trace_unit": "UnitTrace trace_unit",
     "convscope.methods.visualization": "Visualization",
     "convscope.methods.visualize": "visualize",
     "convscope.models.plain": "NetConfig",

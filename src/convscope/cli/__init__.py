@@ -29,6 +29,7 @@ from convscope.cli.rules import rules
 from convscope.cli.sanity import sanity
 from convscope.cli.scan import scan
 from convscope.cli.study import study
+from convscope.cli.trace_unit import trace_unit
 from convscope.cli.train import train
 from convscope.cli.unit import unit
 from convscope.cli.visualize import visualize
@@ -41,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    *(demo, explore, report, compare, draw, layers, rules, project, attribute, occlude),
+    *(demo, explore, report, compare, draw, layers, rules, project, attribute, trace_unit, occlude),
     *(scan, unit, plate, visualize, checkerboard, diagnose, sanity, invariance, correspondence),
     *(data, train, evolve, study),
 )

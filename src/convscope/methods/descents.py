@@ -9,7 +9,6 @@ from torch import Tensor
 from convscope.methods import budget
 from convscope.network import Network
 from convscope.network.cone_descent import Units, descend_units
-from convscope.network.cones import Cones
 from convscope.network.graph import Graph
 from convscope.network.ops import MAPS
 from convscope.network.rules import Rule
@@ -71,30 +70,32 @@ def bring_down(
     select: str = "peak",
     advance: Advance = lambda _: None,
     turned: TurnedFilters | None = None,
+    stop: int = 0,
 ) -> None:
-    """Bring units down to the images.
+    """Bring units down to the images, or to a layer on the way.
 
     Args:
         net: the network.
         ascent: the walk up, with the same rule and the layer's maps kept.
         units: the units; where *select* is ``"map"``, their places do not matter.
         rule: what happens at the rectifiers.
-        pixels: [U, C, H, W], zeros, where the signals at the images are written.
+        pixels: [U, C, H, W], zeros, where the signals at the images, or at that layer, are written.
         memory: bytes that the walk may hold besides.
         select: ``"peak"`` starts with the unit alone, ``"map"`` with its channel's whole map.
         advance: called with the number of units that have arrived.
         turned: filters for quick convolutions, where it is pictures that are wanted.
+        stop: the step at whose output the signals are wanted; 0 for the images.
 
     """
     graph = ascent.graph
     limit = budget.tensor_limit(memory, ascent.maps[units.start])
-    if select == "peak" and graph.axes[units.start] == MAPS and graph.batched:
-        rows, columns = units.rows.numpy(force=True), units.columns.numpy(force=True)
-        cones = Cones(graph, net.receptive_fields, units.start, rows, columns)
+    maps = graph.axes[units.start] == graph.axes[stop] == MAPS and stop not in graph.shown.values()
+    if select == "peak" and maps and graph.batched:
+        cones = units.cones(graph, net.receptive_fields, stop)
         quick = turned if graph is net.graph else None  # which knows the plain transpose alone
         descend_units(cones, ascent, units, rule, limit, pixels, advance, quick)
         return
-    _descend_maps(ascent, units, rule, limit, pixels, select, advance)
+    _descend_maps(ascent, units, rule, limit, pixels, select, advance, stop)
 
 
 def _descend_maps(
@@ -105,12 +106,13 @@ def _descend_maps(
     pixels: Tensor,
     select: str,
     advance: Advance,
+    stop: int,
 ) -> None:
     """Bring whole maps down, as many at once as the limit allows."""
     maps = ascent.maps[units.start]
     one_signal = maps[0].numel() * maps.element_size()
     at_once = max(1, limit // one_signal) if ascent.graph.batched else 1
-    down = partial(descend, ascent, units.start, rule=rule, limit=limit)
+    down = partial(descend, ascent, units.start, rule=rule, limit=limit, stop=stop)
     for begin in range(0, len(units.owners), at_once):
         part = units.part(slice(begin, begin + at_once))
         signal = _starting_signal(maps, part, select)
@@ -126,7 +128,9 @@ def _starting_signal(maps: Tensor, units: Units, select: str) -> Tensor:
         (len(owners), *maps.shape[1:]), dtype=maps.dtype, device=maps.device, memory_format=layout
     ).zero_()
     unit = torch.arange(len(owners), device=maps.device)
-    if select == "map" or maps.dim() == 2:
+    if units.signals is not None:
+        signal[unit, channels] = units.signals.view(len(owners), *maps.shape[2:])
+    elif select == "map" or maps.dim() == 2:
         signal[unit, channels] = maps[owners, channels]
     else:
         rows, columns = units.rows, units.columns

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import ImageError, UnitError
+from convscope.errors import ImageError
 from convscope.images import Picture
 from convscope.methods import budget
 from convscope.methods.occlude.passes import Question, WindowedPasses, filters_within
@@ -141,14 +141,7 @@ class Look:
         request = Request.of(self.net, layer, [channel], rule, select, None)
         places = None
         if position is not None:
-            extent = self.maps(layer).shape[1:]
-            inside = len(extent) == 2 and all(
-                0 <= own < whole for own, whole in zip(position, extent, strict=True)
-            )
-            if not inside:
-                raise UnitError(
-                    f"position {tuple(position)} does not lie in a map of {tuple(extent)}"
-                )
+            self.net.check_units(request.steps[0], position=position)
             places = torch.tensor([[position]])
         return descended(
             request, self._ascent_by(request), self.image[None], [self.title], self.memory,

@@ -12,6 +12,7 @@ from convscope.network import freed
 from convscope.network.calls import Call, Shape
 from convscope.network.cones import Cones, Placement, Rows, read
 from convscope.network.graph import Graph
+from convscope.network.layers import ReceptiveFields
 from convscope.network.ops import Generated, Saved, Window
 from convscope.network.ops.base import Signals, in_dtype, resized
 from convscope.network.rules import Rule
@@ -36,6 +37,10 @@ class Units:
         channels: [U], int64.
         rows: [U], int64.
         columns: [U], int64.
+        signals: [U, H, W], what starts in each unit's channel, where it is not its activation
+            alone; rows and columns then tell where most of it is, or are all the same.
+        windows: [U, 4], top, left, bottom, right (the last two excluded) of what is wanted of each
+            in the end; None for all of it.
 
     """
 
@@ -44,11 +49,25 @@ class Units:
     channels: Tensor
     rows: Tensor
     columns: Tensor
+    signals: Tensor | None = None
+    windows: Tensor | None = None
 
     def part(self, part: slice) -> "Units":
         """Return some of the units."""
-        fields = (self.owners, self.channels, self.rows, self.columns)
-        return Units(self.start, *(field[part] for field in fields))
+        fields = (self.owners, self.channels, self.rows, self.columns, self.signals, self.windows)
+        return Units(self.start, *(f if f is None else f[part] for f in fields))  # type: ignore[arg-type]
+
+    def cones(self, graph: Graph, fields: ReceptiveFields, stop: int) -> Cones:
+        """Return where the signals lie on the way down to the output of *stop*."""
+        extent = seen = None
+        if self.signals is not None:
+            there = [(self.signals != 0).any(across).int() for across in (2, 1)]
+            ends = [[own.argmax(1), own.shape[1] - 1 - own.flip(1).argmax(1)] for own in there]
+            extent = np.stack([[end.numpy(force=True) for end in axis] for axis in ends], 1)
+        if self.windows is not None:
+            seen = self.windows.numpy(force=True).T.reshape(2, 2, -1) - [[[0]], [[1]]]
+        rows, columns = (place.numpy(force=True) for place in (self.rows, self.columns))
+        return Cones(graph, fields, self.start, rows, columns, extent, seen, stop)
 
 
 def descend_units(
@@ -63,7 +82,7 @@ def descend_units(
 ) -> None:
     """Bring single units down to the images, the same as ``walk.descend`` does with whole maps.
 
-    The signal of a unit starts as its activation.
+    The signal of a unit starts as its activation, if it has no other.
 
     Args:
         cones: where the units' signals lie.
@@ -71,7 +90,8 @@ def descend_units(
         units: the units.
         rule: what happens at the rectifiers.
         limit: bytes that one tensor of signals may take; a larger batch goes on in halves.
-        pixels: [U, C, H, W], zeros, where the signals at the images are written.
+        pixels: [U, C, H, W], zeros, where the signals at the images are written, or those at the
+            step where the cones end.
         advance: called with the number of units that have arrived.
         turned: filters for quick convolutions, where it is pictures that are wanted.
 
@@ -79,15 +99,23 @@ def descend_units(
     order = torch.from_numpy(cones.order).to(pixels.device)
     owners, channels = units.owners[order], units.channels[order]
     maps = ascent.maps[units.start]
-    values = maps[owners, channels, units.rows[order], units.columns[order]]
+    if units.signals is None:
+        starting = maps[owners, channels, units.rows[order], units.columns[order]][:, None, None]
+    else:
+        starting = units.signals[order]
     descent = _ConeDescent(cones.graph, cones, ascent, owners, rule, limit, pixels, advance, turned)
     for begin, end in cones.ranges():
+        placements, own = cones.placements(begin, end), starting[begin:end, None]
+        here = placements[units.start]
+        if units.signals is not None:
+            height, width = own.shape[2:]
+            old = Placement(np.zeros((2, end - begin), np.int64), (height, width), True)
+            own = _moved(own, (2, 3), old, here, slice(None))
         signal = torch.zeros(
-            (end - begin, maps.shape[1], 1, 1), dtype=maps.dtype, device=maps.device
+            (end - begin, maps.shape[1], *here.size), dtype=maps.dtype, device=maps.device
         ).contiguous(memory_format=torch.channels_last)
-        unit = torch.arange(end - begin, device=maps.device)
-        signal[unit, channels[begin:end], 0, 0] = values[begin:end]
-        batch = _Batch(begin, end, cones.placements(begin, end), {units.start: signal})
+        signal[torch.arange(end - begin, device=maps.device), channels[begin:end]] = own[:, 0]
+        batch = _Batch(begin, end, placements, {units.start: signal})
         descent.walk(batch, 0)
 
 
@@ -311,9 +339,10 @@ class _ConeDescent:
                     window.narrow(axis, size - beyond, beyond).zero_()
 
     def _arrive(self, batch: _Batch) -> None:
-        signal = batch.pending.get(0)
+        stop = self.cones.steps[-1]
+        signal = batch.pending.get(stop)
         if signal is not None:
-            origins = batch.placements[0].origins.T.tolist()
+            origins = batch.placements[stop].origins.T.tolist()
             for unit, number in enumerate(self.cones.order[batch.begin : batch.end].tolist()):
                 pixels = self.pixels[number : number + 1]
                 paste(signal[unit : unit + 1], pixels, (2, 3), origins[unit])

@@ -1,8 +1,9 @@
 """Cones: where the signals of single units lie in every map between their layer and the image.
 
 Going down from one unit, the signal spreads over the windows that the unit reads and is exactly
-zero outside. So a window may be chosen freely as long as it holds the unit's own range of rows and
-columns, cut at the map's borders. The windows of a batch have one size and lie the same way below
+zero outside; so it does from several side by side. So a window may be chosen freely as long as it
+holds the unit's own range of rows and columns, cut at the map's borders, or at those of what is
+wanted in the end. The windows of a batch have one size and lie the same way below
 each other for every unit; only their origins differ. Where units of a batch stand differently to
 the borders, their windows are as large as the largest needs, and stick out of the map elsewhere.
 """
@@ -10,6 +11,7 @@ the borders, their windows are as large as the largest needs, and stick out of t
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,14 +52,20 @@ class Cones:
         start: the step of the layer, which gives maps.
         rows: [U], the row of each unit.
         columns: [U], its column.
+        extent: [2, 2, U], the first and last row and column, where a signal starts at several
+            units; then *rows* and *columns* are any that lie alike to what is wanted of each.
+        seen: [2, 2, U], the first and last row and column that are wanted of each in the end.
+        stop: the step at whose output the signals end.
 
     """
 
     def __init__(
-        self, graph: Graph, fields: ReceptiveFields, start: int, rows: Rows, columns: Rows
-    ) -> None:
+        self, graph: Graph, fields: ReceptiveFields, start: int, rows: Rows, columns: Rows,
+        extent: Rows | None = None, seen: Rows | None = None, stop: int = 0,
+    ) -> None:  # fmt: skip
         self.graph, self.fields, self.start = graph, fields, start
-        self.steps = [start, *reversed([i for i in graph.needed_for([start]) if i != start]), 0]
+        between = [i for i in graph.needed_for([start]) if stop < i < start]
+        self.steps = [start, *reversed(between), stop]
         self.place = {index: place for place, index in enumerate(self.steps)}
         shape = len(self.steps), 2, len(rows)
         self.size = np.array([self._map_size(index) for index in self.steps])
@@ -71,7 +79,17 @@ class Cones:
         self._phases: list[Rows] = []
         self._windowed: dict[int, bool] = {}
         self._reached = {start}
+        # What can reach the wanted part, or else the map.
+        self.low = np.zeros(shape, np.int64)
+        self.high = np.broadcast_to(self.size[:, :, None] - 1, shape).copy()
+        if seen is not None:
+            self.low[-1], self.high[-1] = seen
+            for index in reversed(self.steps[:-1]):
+                self._narrow(index)
         self.anchor[0] = self.first[0] = self.last[0] = [rows, columns]
+        if extent is not None:
+            self.first[0] = np.maximum(extent[0], self.low[0])
+            self.last[0] = np.minimum(extent[1], self.high[0])
         for index in self.steps[:-1]:
             if index in self._reached:
                 self._spread(index)
@@ -109,6 +127,26 @@ class Cones:
         """Return what the rows and the columns of a step read of its input number *position*."""
         return self.fields.relation(index, position, 0), self.fields.relation(index, position, 1)
 
+    def _narrow(self, index: int) -> None:
+        """Leave out of a step what reaches nothing that is wanted of what it reads."""
+        sources = [s if s in self.place else None for s in self.graph.steps[index].inputs]
+        for axis in (0, 1):
+            low, high = (
+                np.full_like(self.low[0, 0], NOTHING),
+                np.full_like(self.low[0, 0], -NOTHING),
+            )
+            for position, source in enumerate(sources):
+                if source is None:
+                    continue
+                relation, below = self.relations(index, position)[axis], (self.place[source], axis)
+                touched: Any = (0, NOTHING)
+                if isinstance(relation, Sliding | Transposed | Resized):
+                    touched = relation.touches((self.low[below], self.high[below]))
+                low, high = np.minimum(low, touched[0]), np.maximum(high, touched[1])
+            above = self.place[index], axis
+            self.low[above] = np.maximum(low, self.low[above])
+            self.high[above] = np.minimum(high, self.high[above])
+
     def _spread(self, index: int) -> None:
         """Hand the ranges of one step on to what it reads."""
         step = self.graph.steps[index]
@@ -116,6 +154,8 @@ class Cones:
             return
         windowed = self.windowed(index)
         for position, source in enumerate(step.inputs):
+            if source not in self.place:
+                continue
             relations = self.relations(index, position)
             if not windowed or any(isinstance(r, Whole) for r in relations):
                 self.whole[self.place[source]] = True
@@ -131,7 +171,7 @@ class Cones:
             self._phases.append(self.anchor[above] % period(relation))
         first, last = read(relation, self.first[above], self.last[above])
         # Padding is read but holds no signal. The anchor is not cut: it must move as the unit does.
-        first, last = np.maximum(first, 0), np.minimum(last, self.size[below] - 1)
+        first, last = np.maximum(first, self.low[below]), np.minimum(last, self.high[below])
         empty = (first > last) | (self.first[above] > self.last[above])
         # Two paths lead here. The window holds both ranges, by the anchor of the first.
         if source in self._reached:
@@ -187,10 +227,11 @@ class Cones:
                 continue
             area = self.size[place].prod()
             # A single unit's window is never larger than the map. Several units' may be, and then
-            # the map itself costs less, here and everywhere below, where windows only grow.
+            # the map itself costs less, here and everywhere below, where windows mostly grow.
             if whole[place] or (end - begin > 1 and height * width >= area):
                 for source in self.graph.steps[index].inputs:
-                    whole[self.place[source]] = True
+                    if source in self.place:
+                        whole[self.place[source]] = True
                 origins = np.zeros((2, end - begin), np.int64)
                 found[index] = Placement(origins, tuple(self.size[place].tolist()), True)
             else:

@@ -466,16 +466,20 @@ class Network:
         hint = near_matches(layer, known) or f" (`convscope layers` lists its {len(self.layers)})"
         raise UnitError(f"{self.name} has no layer {layer!r}{hint}")
 
-    def check_units(self, step: int, channels: Iterable[int] = (), maps_only: bool = False) -> None:
+    def check_units(
+        self, step: int, channels: Iterable[int] = (), maps_only: bool = False,
+        position: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
         """Make sure that a layer has units of its own, and these channels.
 
         Args:
             step: the layer's index in the graph.
             channels: the channels asked for.
             maps_only: whether single values instead of feature maps are not enough.
+            position: a row and column asked for.
 
         Raises:
-            UnitError: if it has none, or not one of the channels.
+            UnitError: if it has none, or not one of the channels, or not that position.
 
         """
         shape, name = self.graph.steps[step].shape, self.graph.steps[step].name
@@ -485,6 +489,12 @@ class Network:
         for channel in channels:
             if not 0 <= channel < shape[1]:
                 raise UnitError(f"layer {name!r} has channels 0 to {shape[1] - 1}, not {channel}")
+        extent = shape[2:]
+        if position is not None and not (
+            len(position) == len(extent) == 2
+            and all(0 <= own < whole for own, whole in zip(position, extent, strict=True))
+        ):
+            raise UnitError(f"position {tuple(position)} does not lie in a map of {tuple(extent)}")
 
 
 def _home(module: nn.Module | ExportedProgram, example: Tensor) -> tuple[torch.dtype, torch.device]:

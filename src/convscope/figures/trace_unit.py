@@ -1,0 +1,168 @@
+"""Trees of channels drawn: the unit at the left, what feeds it to its right, and so on."""
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
+
+from convscope.display import Display
+from convscope.figures.lettering import one_line, shortened
+from convscope.figures.sheet import (
+    COLOURS,
+    FOOT_POINTS,
+    FRAME_POINTS,
+    MARGIN,
+    NOTE_POINTS,
+    Bare,
+    Sheet,
+    number,
+    picture_of,
+)
+from convscope.figures.style import Style
+from convscope.methods.trace_unit import UnitTrace
+
+DOTS = 240
+HEAD, LINE, GAP = 0.24, 0.15, 0.06
+GROWS = (1.0, 1.2, 2.0, 3.0)
+"""How much larger nodes are, layer by layer up from the last one."""
+
+LARGEST, APART = 0.42, 0.3
+"""Inches of a node of the last layer at the most, and between two layers at the least."""
+
+THICKEST, THREAD = 3.0, "#9aa5ad"
+PALE, AGAINST = 0.8, (0.1, 0.25, 0.65)
+"""How pale a patch is where it has no relevance, and the colour of relevance below zero."""
+
+
+class _Layout:
+    """Where nodes are placed, in inches.
+
+    Attributes:
+        depth: which layer each node is of, the first one 0.
+        sides: of a node of each layer.
+        lefts: where each layer begins.
+        feeders: the nodes that feed each node.
+        places: the left and the top of each node.
+        bottom: of all of them.
+
+    """
+
+    def __init__(self, found: UnitTrace, width: float) -> None:
+        self.levels = list(dict.fromkeys(found.layers))
+        self.depth = [self.levels.index(layer) for layer in found.layers]
+        self.feeders = [found.feeders(n) for n in range(len(self.depth))]
+        self.last = len(self.levels) - 1
+        strip = max(map(len, self.feeders)) if self.last > 1 else 1
+        grows = np.array([GROWS[min(self.last - level, 3)] for level in range(self.last + 1)])
+        room = width - 2 * MARGIN - (strip - 1) * GAP
+        side = (room - self.last * APART) / (grows.sum() + strip - 1)
+        self.sides = grows * min(side, LARGEST)
+        apart = (room - self.sides.sum() - (strip - 1) * self.sides[-1]) / max(self.last, 1)
+        self.lefts = MARGIN + np.cumsum([0, *self.sides[:-1] + apart])
+        self.places: dict[int, tuple[float, float]] = {}
+        begin = MARGIN + HEAD
+        self.bottom = self._stack(0, begin)
+        # The whole image stands above the unit's own node.
+        down = max(0.0, begin + self.sides[0] + HEAD - self.places[0][1])
+        self.bottom += down
+        self.places = {n: (left, top + down) for n, (left, top) in self.places.items()}
+
+    def in_strip(self, node: int) -> bool:
+        """Return whether what feeds a node stands in a row, as that of the last layer does."""
+        return self.last > 1 and self.depth[node] == self.last - 1
+
+    def _stack(self, node: int, top: float) -> float:
+        """Place a node amid what feeds it; return where the next may begin."""
+        side, bottom = self.sides[self.depth[node]], top
+        for feeder in () if self.in_strip(node) else self.feeders[node]:
+            bottom = self._stack(feeder, bottom)
+        bottom = max(bottom, float(top + side + LINE + GAP))
+        middle = (top + bottom - LINE - GAP) / 2
+        self.places[node] = self.lefts[self.depth[node]], middle - side / 2
+        for rank, feeder in enumerate(self.feeders[node] if self.in_strip(node) else ()):
+            left = self.lefts[-1] + rank * (self.sides[-1] + GAP)
+            self.places[feeder] = left, middle - self.sides[-1] / 2
+        return bottom
+
+
+def figure(found: UnitTrace, style: Style) -> Sheet:
+    """Draw a tree.
+
+    Args:
+        found: the tree.
+        style: how wide, and with which caption.
+
+    """
+    layout = _Layout(found, style.width)
+    sheet = Sheet.made_for(style, layout.bottom, _caption(found), found.notes, dots=DOTS)
+    picture = picture_of(found.preprocess.to_pixels(found.images.cpu()))[0]
+    side, begin = layout.sides[0], MARGIN + HEAD
+    axes = sheet.picture(picture, MARGIN, begin, side, interpolation="antialiased")
+    top, left, bottom, right = found.window[0, 0].tolist()
+    frame = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False)
+    frame.set(edgecolor=COLOURS[0], linewidth=FRAME_POINTS)
+    axes.add_patch(frame)
+    for left, layer in zip(layout.lefts, layout.levels, strict=True):
+        wide = layout.lefts[1] - MARGIN - GAP if layout.last else style.width - 2 * MARGIN
+        sheet.write(shortened(one_line(layer), wide, NOTE_POINTS), left, MARGIN, NOTE_POINTS)
+    _threads(sheet, layout, found.share.tolist())
+    for node, (left, top) in layout.places.items():
+        side = layout.sides[layout.depth[node]]
+        axes = sheet.axes(left, top, side, kind=Bare)
+        axes.imshow(_lit(found, node, picture), interpolation="antialiased", aspect="auto")
+        axes.set_axis_off()
+        last = layout.depth[node] == layout.last  # where others stand beside it
+        room = side if last else side + APART
+        name = one_line(found.names[0][node])
+        said = f"{name.removeprefix('channel ')} {found.share[node]:.{0 if last else 1}%}"
+        if not node:
+            said = f"{name}: {number(float(found.activation[0, 0]))}"
+        sheet.write(shortened(said, room, FOOT_POINTS), left, top + side + 0.02)
+    return sheet
+
+
+def _threads(sheet: Sheet, layout: _Layout, shares: list[float]) -> None:
+    """Draw a line from each node to what feeds it, or to the row of that, as thick as its share."""
+    width, height = sheet.figure.get_size_inches()
+    axes = sheet.axes(0, 0, width, height, Bare)
+    axes.set(xlim=(0, width), ylim=(height, 0), zorder=-1)
+    axes.set_axis_off()
+    most = max(map(abs, shares[1:]), default=1.0)
+    for node, feeders in enumerate(layout.feeders):
+        left, top = layout.places[node]
+        side = layout.sides[layout.depth[node]]
+        begin = left + side, top + side / 2
+        for feeder in feeders[:1] if layout.in_strip(node) else feeders:
+            below = layout.places[feeder]
+            end = below[0], below[1] + layout.sides[layout.depth[feeder]] / 2
+            middle = (begin[0] + end[0]) / 2
+            curve = Path([begin, (middle, begin[1]), (middle, end[1]), end], [1, 4, 4, 4])
+            thick = THICKEST * abs(shares[feeder]) / most
+            colour = THREAD if shares[feeder] > 0 else AGAINST
+            axes.add_patch(
+                PathPatch(curve, fill=False, edgecolor=colour, linewidth=max(thick, 0.3))
+            )
+
+
+def _lit(found: UnitTrace, node: int, picture: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return what a node reads, [h, w, 3], in its colours where it has relevance, or else pale."""
+    top, left, bottom, right = found.window[0, node].tolist()
+    patch, values = picture[top:bottom, left:right], found.cropped(0, node)[0].double().numpy()
+    limit = Display().scale_of(values).limit or 1.0
+    strength = np.sqrt(np.clip(np.abs(values) / limit, 0, 1))[..., None]
+    pale = PALE + (1 - PALE) * patch.mean(2, keepdims=True)
+    coloured = np.where(values[..., None] < 0, np.array(AGAINST), patch)
+    lit: npt.NDArray[np.float64] = pale + strength * (coloured - pale)
+    return lit
+
+
+def _caption(found: UnitTrace) -> list[str]:
+    """Return what must be known to read the figure; the first line is the short one."""
+    rule = found.how
+    return [
+        f"{found.network}: the channels that feed a unit most, and what feeds them; with shares of "
+        f"the relevance of the channel they feed.",
+        f"Each in the window of its strongest place, in colours where it has relevance (root of "
+        f"its size, each on its own scale). Concept relevance propagation (Achtibat et al. 2022, "
+        f"arXiv 2206.03208), rule {rule.name} ({rule.source}); lines as thick as shares.",
+    ]
