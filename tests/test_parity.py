@@ -22,6 +22,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     **{name: getattr(cs, name) for name in COMMANDS if name in cs.__all__},
     "occlude": cs.occlude_all,
     "study": cs.run_study,
+    "trace-unit": cs.trace_unit,
 }
 WITHOUT_A_CALL = {
     "data": "fetches CIFAR-10 for `train`, `evolve` and `study`",
@@ -105,6 +106,9 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "measuring": "the command line has a bar",
         "shown": "the page shows all of them",
         "test": "in the folder --data",
+    },
+    "trace-unit": {
+        "title": "the file's name stands on pictures",
     },
     "train": {
         "config": "made of --preset and the four options after it",

@@ -164,5 +164,6 @@ def _caption(found: UnitTrace) -> list[str]:
         f"the relevance of the channel they feed.",
         f"Each in the window of its strongest place, in colours where it has relevance (root of "
         f"its size, each on its own scale). Concept relevance propagation (Achtibat et al. 2022, "
-        f"arXiv 2206.03208), rule {rule.name} ({rule.source}); lines as thick as shares.",
+        f"arXiv 2206.03208), rule {rule.name} ({rule.source}); lines as thick as shares, "
+        f"to a row as its first.",
     ]
