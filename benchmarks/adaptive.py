@@ -32,16 +32,19 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--stride", type=int, default=4)
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=0, help="of the speed on VGG16")
     parser.add_argument("--sample", type=int, default=16, help="positions timed of captum")
     options = parser.parse_args()
     if options.images:
-        print_similarity(options.data, options.images, options.patch, options.stride)
+        print_similarity(
+            options.data, options.images, options.patch, options.stride, options.precision
+        )
     if options.rounds:
-        print_speed(options.stride, options.rounds, options.sample)
+        print_speed(options.stride, options.rounds, options.sample, options.precision)
 
 
-def print_similarity(data: Path, images: int, patch: int, stride: int) -> None:
+def print_similarity(data: Path, images: int, patch: int, stride: int, precision: str) -> None:
     """Print a table of budgets for the real SqueezeNet."""
     net = cs.load(
         "squeezenet1_1", weights=data / "squeezenet1_1" / "squeezenet1_1-imagenet.safetensors"
@@ -61,6 +64,7 @@ def print_similarity(data: Path, images: int, patch: int, stride: int) -> None:
                 stride,
                 method="adaptive",
                 positions=positions,
+                precision=precision,
             )
             costs.setdefault(share, []).append(seconds / whole)
             for kind in KINDS:
@@ -87,14 +91,16 @@ def timed(net: cs.Network, image: Tensor, *args: Any, **options: Any) -> tuple[c
     return found, time.perf_counter() - began
 
 
-def print_speed(stride: int, rounds: int, sample: int) -> None:
+def print_speed(stride: int, rounds: int, sample: int, precision: str) -> None:
     """Print how many times faster than captum a whole adaptive map of VGG16 is."""
     image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     net = cs.load("vgg16", weights="random")
     ratios = []
     for _ in range(rounds):
         peer = peer_seconds(net.module, image, stride, sample, AT_ONCE)
-        found, own = timed(net, image, 16, stride, 0.0, target=0, method="adaptive")
+        found, own = timed(
+            net, image, 16, stride, 0.0, target=0, method="adaptive", precision=precision
+        )
         count = found.computed.numel()
         ratios.append(peer * count / own)
         print(f"VGG16: captum {peer:.4f} s a position (timed on {sample}, {AT_ONCE} a pass), ours "

@@ -17,6 +17,7 @@ from convscope.errors import ConvscopeError, ImageError, Interrupted, RuleError,
 from convscope.images import Preprocess
 from convscope.methods import budget as budgets
 from convscope.methods.occlude import adaptive as adaptive_module
+from convscope.methods.occlude import call as occlude_module
 from convscope.methods.occlude import occlude, occlude_all
 from convscope.methods.occlude import passes as passes_module
 from convscope.methods.occlude.adaptive import Budget, Sampling, estimated, nearest
@@ -24,6 +25,7 @@ from convscope.methods.occlude.passes import WindowedPasses
 from convscope.methods.occlude.patches import FILLS, grid
 from convscope.methods.occlude.result import Occlusion
 from convscope.network import Network
+from convscope.network.differences import can_take_differences
 from convscope.network.windowed import WindowedWalk
 
 WINDOWS_PAY = WindowedPasses._pays
@@ -108,6 +110,17 @@ def test_windows_are_equal_to_recomputing_in_single_precision(networks, name):
     exact = occlude(net, image.float(), 5, 3, layer=layer)
     full = occlude(net, image.float(), 5, 3, layer=layer, method="full")
     assert_equal(exact, full, 1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_differences_are_equal_to_recomputing(networks, monkeypatch, name):
+    # In the network's own precision nothing is rounded: what is left is whether it is right.
+    monkeypatch.setitem(occlude_module.PRECISIONS, "bfloat16", torch.float64)
+    _, net, image = networks(name)
+    layer = f"body.{LAYERS[name]}" if LAYERS[name] != "cat" else "body:cat"
+    options = {"patch": (6, 5), "stride": (4, 5), "fill": "noise", "layer": layer}
+    found = occlude(net, image, method="adaptive", positions=999, precision="bfloat16", **options)
+    assert_equal(found, occlude(net, image, method="full", **options), 1e-10)
 
 
 def test_the_map_is_an_independent_recomputation(networks):
@@ -398,7 +411,7 @@ class Mirrored(nn.Module):
         return answers.unflatten(0, (-1, 2)).mean(1)
 
 
-ODD = {
+UNROUNDED = {
     "normalised over channels": nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.ReLU(), nn.LocalResponseNorm(5), nn.AdaptiveAvgPool2d(1),
         nn.Flatten(), nn.Linear(8, 3),
@@ -408,14 +421,22 @@ ODD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_odd_values_on_the_way_go_up_in_windows_too(name):
-    """A norm over channels, whole numbers among the values, several values an image."""
+@pytest.mark.parametrize("name", UNROUNDED)
+def test_what_cannot_be_rounded_is_not(name):
+    """Operations without bfloat16, whole numbers among the values, several values an image."""
     image = torch.rand(1, 3, 14, 14, generator=torch.Generator().manual_seed(2))
-    net = Network(ODD[name].eval(), image)
-    full = occlude(net, image, 4, 2, method="full")
-    assert full.drop().abs().max() > 0
-    torch.testing.assert_close(occlude(net, image, 4, 2).logit, full.logit)
+    net = Network(UNROUNDED[name].eval(), image)
+    exact = occlude(net, image, 4, 2)
+    if not can_take_differences(net.graph):
+        with pytest.raises(ConvscopeError, match="leave the precision out"):
+            occlude(net, image, 4, 2, method="adaptive", precision="bfloat16")
+        return
+    o = occlude(
+        net, image, 4, 2, method="adaptive", positions=exact.computed.numel(), precision="bfloat16"
+    )
+    change = (exact.logit - exact.clean["logit"]).abs().max()
+    assert change > 0
+    assert (o.logit - exact.logit).abs().max() < 0.05 * change
 
 
 def test_a_unit_behind_what_mixes_the_whole_map():
@@ -462,26 +483,31 @@ def test_numbers_may_be_numpys_or_torchs(networks, number):
     assert occlude(net, image, 3, 9, target=torch.tensor([1, 3])).targets == (1, 3)
 
 
-def test_adaptive_tells_what_it_computed(networks):
+@pytest.mark.parametrize("rounded", [False, True])
+def test_adaptive_tells_what_it_computed(networks, rounded):
     _, net, image = networks("plain")
     net = Network(net.module.float(), image.float(), preprocess="none")
     exact = occlude(net, image, 6, 1)
-    o = occlude(net, image, 6, 1, method="adaptive", positions=120)
+    precision = "bfloat16" if rounded else "float32"
+    o = occlude(net, image, 6, 1, method="adaptive", positions=120, precision=precision)
     net.module.double()
     assert o.computed.sum() == 120
     change = (exact.logit - exact.clean["logit"]).abs().mean()
     off = (o.logit - exact.logit)[o.computed].abs().max() / change
-    assert off < 1e-4
+    assert off < (0.1 if rounded else 1e-3)
+    assert (off > 1e-4) == rounded
     assert o.logit.isfinite().all()
     assert (o.predicted >= 0).all()
-    assert o.notes == ("120 of 336 positions were computed, the others are estimated",)
+    notes = ["120 of 336 positions were computed, the others are estimated"]
+    notes += ["what a patch changes was computed in bfloat16"] * rounded
+    assert o.notes == tuple(notes)
     error = (o.heatmap("logit") - exact.heatmap("logit")).abs().mean()
     # White noise is the worst image for it: nothing is smooth but by the patches' overlap.
     assert error < 0.35 * exact.heatmap("logit").std()
 
 
 def test_adaptive_with_a_budget_for_everything_is_exact(networks):
-    _, net, image = networks("plain")
+    _, net, image = networks("plain")  # float64, which is never rounded
     everything = occlude(net, image, 6, 1, method="adaptive", positions=336)
     assert everything.computed.all()
     assert everything.notes == ()
@@ -621,6 +647,8 @@ def test_mistakes_are_named(networks):
         (ConvscopeError, "must be at least 1, not 0", {"method": "adaptive", "positions": 0}),
         (ConvscopeError, "not both", {"method": "adaptive", "positions": 9, "budget": 1}),
         (RuleError, "unknown rule 'deconv'", {"rule": "deconv"}),
+        (ConvscopeError, "unknown precision 'half'", {"precision": "half"}),
+        (ConvscopeError, "precision needs the method 'adaptive'", {"precision": "bfloat16"}),
         (ConvscopeError, "memory 'lots' is not an amount", {"memory": "lots"}),
     ]
     for kind, message, change in wrong:

@@ -60,6 +60,7 @@ def occlude(
         str | None,
         typer.Option(metavar="SECONDS", help="For adaptive: compute positions for so long."),
     ] = None,
+    precision: Annotated[str, typer.Option(help="float32, or for adaptive bfloat16.")] = "float32",
     scale: Annotated[
         str, typer.Option(help="tile: each map on its own scale; shared: all on one.")
     ] = "tile",
@@ -87,7 +88,7 @@ def occlude(
     found = kept(
         "occluding", occlude_all, net, images, sizes, steps, _fill(fill), one_or_all(target),
         layer, channel, masks=masks, method=method, positions=positions, budget=budget,
-        rule=rule, memory=memory,
+        precision=precision, rule=rule, memory=memory,
     )  # fmt: skip
     shown.finish(found, scale=scale)
 

@@ -100,7 +100,7 @@ class WindowedWalk:
         turned: TurnedFilters | None = None,
         clean: Mapping[int, Tensor] | None = None,
     ) -> None:
-        self.graph, self.targets = graph, tuple(targets)
+        self.graph, self.targets, self.precision = graph, tuple(targets), image.dtype
         self.needed = graph.needed_for(self.targets)
         self.changing = _reached_from_image(graph)
         self.fields = ProjectiveFields(graph)

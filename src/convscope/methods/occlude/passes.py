@@ -15,6 +15,7 @@ from convscope.methods.occlude.patches import Corners, Cover
 from convscope.network import Network
 from convscope.network.answer import Answer
 from convscope.network.blocks import narrow_steps
+from convscope.network.differences import DifferenceWalk
 from convscope.network.grouping import costs_of, grouped, shares
 from convscope.network.walk import ascend
 from convscope.network.windowed import Placement, Plan, WindowedWalk, Windows
@@ -168,6 +169,8 @@ class WindowedPasses:
     Args:
         question: what is asked.
         memory: bytes for the batches, and for filters made ready.
+        precision: what the changes that a patch makes are rounded to; None to compute with the
+            values themselves, unrounded.
         clean: every map of the clean image by its step, where it went up already.
         turned: filters for quick convolutions, where some are kept already.
 
@@ -180,6 +183,7 @@ class WindowedPasses:
         self,
         question: Question,
         memory: int,
+        precision: torch.dtype | None = None,
         clean: Mapping[int, Tensor] | None = None,
         turned: TurnedFilters | None = None,
     ) -> None:
@@ -194,16 +198,23 @@ class WindowedPasses:
         if self.junction is not None:
             trunk.append(self.junction)
         image = question.image[None]
-        self.walk = WindowedWalk(graph, image, trunk, turned or filters_within(memory), clean)
+        self.walk = (
+            WindowedWalk(graph, image, trunk, turned or filters_within(memory), clean)
+            if precision is None
+            else DifferenceWalk(graph, image, trunk, precision)
+        )
         self.costs = costs_of(self.walk)
         self.limit = tensor_limit(memory, question.image)
         self.memory = memory
-        self.whole = FullPasses(question, memory)
+        self.whole = FullPasses(question, memory) if precision is None else None
         self.checked = self.differs = False
         self.kept = clean is not None
 
     def answers(self, cover: Cover) -> Iterator[Answers]:
         """Yield the answers with each part covered."""
+        if self.whole is None:
+            yield from self._by_windows(cover)
+            return
         if not self.differs and (self.kept or self._pays(cover.corners)):
             for answers in self._by_windows(cover):
                 self.differs = not self.checked and not self._agrees(answers, cover)
@@ -294,7 +305,7 @@ class WindowedPasses:
                 # A reader gathers its halo with it.
                 positions = min((place.height + 2) * (place.width + 2), positions)
             most = max(most, math.prod(shape) // math.prod(map(int, walk.sizes[index])) * positions)
-        return max(1, self.limit // (most * self.question.image.element_size()))
+        return max(1, self.limit // (most * walk.precision.itemsize))
 
     def _finished(self, waiting: list[tuple[Indices, dict[int, Windows]]]) -> Answers:
         """Return the answers to batches whose windows have come to the end of the trunk.

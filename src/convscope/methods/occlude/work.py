@@ -115,12 +115,13 @@ class Work:
         job: Job,
         passes: Passes,
         method: str,
+        precision: str,
         count: Callable[[int, int], None],
         title: str,
         projection: tuple[Tensor, str] | None,
     ) -> None:
         self.asked, self.job, self.passes, self.method = asked, job, passes, method
-        self.count, self.title = count, title
+        self.precision, self.count, self.title = precision, count, title
         self.projection = projection
         self.done = np.zeros(job.count, dtype=bool)
         self.stopped = ""
@@ -256,6 +257,8 @@ class Work:
             notes.append(f"{done} of {count} positions were computed, the others are estimated")
         if isinstance(self.passes, WindowedPasses) and self.passes.differs:
             notes.append("computed in full: windows gave another answer (please report it)")
+        if self.precision != "float32":
+            notes.append("what a patch changes was computed in bfloat16")
         return tuple(notes)
 
 
