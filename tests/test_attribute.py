@@ -192,6 +192,32 @@ def test_it_is_a_result(tmp_path, method):
     assert "score" in text
 
 
+def test_a_class_activation_map_is_drawn_over_the_image_in_grey():
+    convolution, head = nn.Conv2d(3, 1, 1, bias=False), nn.Linear(1, 2)
+    for part in (convolution, head):
+        nn.init.ones_(part.weight)
+    module = nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    image = torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(0))
+    image[..., :8] *= -1  # where the ReLU is off
+    net = cs.Network(module, (1, *SHAPE), preprocess="imagenet")
+    found = cs.attribute(net, image, 1, method="hires-cam")
+    shown = torch.tensor(found.plot().axes[1].images[0].get_array().astype(int))
+    nothing, most = shown[:, :8].reshape(-1, 3), shown[found.pixels[0, 0, 0] == found.pixels.max()]
+    assert ((nothing.amax(-1) - nothing.amin(-1)) <= 3).all()  # grey
+    assert nothing.max() < 110  # dark, ...
+    assert nothing.float().std() > 1  # ... and the image seen through it
+    assert (most[..., 0] - most[..., 2] > 50).all()  # yellow
+
+
+@pytest.mark.parametrize("rule", ["z-plus", "guided", "epsilon-plus", "gradient"])
+def test_a_picture_says_where_it_hardly_depends_on_the_class(rule):
+    net = cs.Network(plain(), (1, *SHAPE))
+    text = "".join(t.get_text() for t in cs.attribute(net, images(), 1, method=rule).plot().texts)
+    assert ("hardly depends on the class" in text) == (rule in ("z-plus", "guided"))
+    unit = "".join(t.get_text() for t in cs.project(net, images(), "4", rule=rule).plot().texts)
+    assert ("hardly depends on the class" in unit) == (rule == "z-plus")
+
+
 def test_the_most_probable_class_by_default():
     module = plain()
     net = cs.Network(module, (1, *SHAPE))

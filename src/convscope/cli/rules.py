@@ -1,17 +1,24 @@
 """``convscope rules``: how signals come down, and what scores are attributed by."""
 
+from typing import Any
+
 from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, print_line
 
 
 def rules(as_json: AsJson = False) -> None:
-    """List the rules of `project` and the methods of `attribute`: source, what each keeps to."""
-    from convscope.methods.attribution import METHODS
-    from convscope.network.rules import RULES
+    """List the rules of `project` and the methods of `attribute`: source, what each keeps to.
 
-    rows = [
+    Of each rule it tells what its pictures keep on the bundled networks when what they should
+    depend on is changed: 0 % is as noise, 100 % the same picture.
+    """
+    from convscope.methods.attribution import METHODS
+    from convscope.network.rules import RULES, TESTS
+
+    rows: list[dict[str, Any]] = [
         {"name": name, "command": "project, attribute" if name in RULES else "attribute",
-         "shows": method.shows, "promise": method.promise, "source": method.source}
+         "shows": method.shows, "promise": method.promise, "source": method.source,
+         "kept": RULES[name].kept if name in RULES else {}}
         for name, method in sorted(METHODS.items(), key=lambda item: item[0] not in RULES)
     ]  # fmt: skip
     if as_json:
@@ -23,3 +30,9 @@ def rules(as_json: AsJson = False) -> None:
             if (row["name"] in RULES) == of:
                 print_line(f"  {row['name']:<27}{row['promise']}")
                 print_line(f"  {'':<27}{row['source']}")
+                for network, kept in row["kept"].items():
+                    shares = "".join(
+                        "   -" if own is None else f"{own:4.0%}" for own in kept.values()
+                    )
+                    print_line(f"  {'':<27}keeps {shares}  {network}")
+    print_line(f"keeps: of a picture, with {', '.join(TESTS)}; 0% as noise, 100% the same picture")

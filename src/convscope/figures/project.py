@@ -274,7 +274,7 @@ def _foot(p: Projection, n: int, k: int, tile: Tile) -> tuple[str, str]:
     if tile.scale.not_finite:
         return f"{tile.scale.not_finite} values", "not finite"
     peak = p.activation[n, k].item()
-    shown = f"±{number(tile.scale.limit)}"
+    shown = f"{'0 to ' if p.of_places else '±'}{number(tile.scale.limit)}"
     if not p.cropped(n, k).any():
         shown = "nothing arrives" if peak > 0 else "not active"
     relative = p.relative[n, k].item()
@@ -291,16 +291,20 @@ def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str
     if p.select == "map":
         shown = "The projection of each map, as large as the image."
     whose = "of a tile's values" if display.scale == "tile" else "of all values"
+    colours, zero, sign = displays.COLOURS[display.colour], "mid-grey", "± "
+    if p.of_places:
+        shown = "The layer's map, enlarged to the image."
+        colours, zero, sign = "dark to yellow, over the image in grey", "dark", "up to "
     words = [p.network, rule.name, *([ranking.RANKS[p.rank]] if p.rank else []), *display.words()]
     typical = f" (×: over the channel's median peak in {p.reference})" if p.reference else ""
     return [
-        f"{', '.join(words)}: {rule.shows}.",
+        f"{', '.join(words)}: {rule.shows}. {p.caution}".rstrip(),
         f"From {part}{typical}. Rule: {rule.name} ({rule.source}).",
         shown,
-        f"Colours: {displays.COLOURS[display.colour]}; contrast: "
-        f"{displays.CONTRASTS[display.contrast]}. Zero is mid-grey, "
-        f"{displays.SCALES[display.scale]}: ± the {quantile:.1%} quantile of |value|, given below "
-        f"each tile beside the peak; at most {share:.2%} {whose} are clipped.",
+        f"Colours: {colours}; contrast: "
+        f"{displays.CONTRASTS[display.contrast]}. Zero is {zero}, "
+        f"{displays.SCALES[display.scale]}: {sign}the {quantile:.1%} quantile of |value|, given "
+        f"below each tile beside the peak; at most {share:.2%} {whose} are clipped.",
     ]
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from convscope.display import Display, DisplayScale, beyond, to_display
+from convscope.display import (
+    LUMINANCE,
+    NOT_FINITE_COLOUR,
+    Display,
+    DisplayScale,
+    beyond,
+    to_display,
+)
 from convscope.figures.lettering import PROOF_DOTS
 from convscope.figures.sheet import Bare, Sheet, frame_tile
 from convscope.methods.projection import Projection
@@ -18,6 +26,8 @@ from convscope.methods.projection import Projection
 Box = tuple[int, int, int, int]
 Pixels = npt.NDArray[Any]
 
+PLACES, OPAQUE = "inferno", 0.6
+"""Colours of a map over its image, which is in grey, and how much of the map covers it."""
 ENOUGH = 0.85
 """How much of its room a tile should fill."""
 OVER = 1.04
@@ -84,7 +94,8 @@ class Tile:
         top, left, bottom, right = p.window[n, k].tolist()
         values = p.shown(n, k, display)
         scale = display.scale_of(values) if scale is None else scale
-        return cls.of(picture, values, (top, left, bottom, right), p.receptive_fields[k], scale)
+        tile = cls.of(picture, values, (top, left, bottom, right), p.receptive_fields[k], scale)
+        return replace(tile, projection=over(picture, values, scale)) if p.of_places else tile
 
     @property
     def size(self) -> tuple[int, int]:
@@ -136,6 +147,16 @@ class Tile:
         framed[rows, columns, :3] = shown if shown.dtype == np.uint8 else np.rint(255 * shown)
         framed[rows, columns, 3] = 255
         return framed
+
+
+def over(picture: Pixels, values: Tensor, scale: DisplayScale) -> Pixels:
+    """Paint values [1, H, W] from zero up over a picture [H, W, 3] in grey, as bytes [H, W, 3]."""
+    shares = (to_display(values, scale)[..., 0] / 127.5 - 1).clip(0)
+    colours = colormaps[PLACES](shares)[..., :3]
+    grey = (picture @ LUMINANCE)[..., None]
+    painted: Pixels = np.rint(255 * (OPAQUE * colours + (1 - OPAQUE) * grey))
+    painted[~np.isfinite(values[0].cpu().numpy())] = NOT_FINITE_COLOUR
+    return np.asarray(painted, np.uint8)
 
 
 def whole_factor(room: float, pixels: int) -> int:

@@ -29,7 +29,7 @@ class Method:
     promise: str
 
 
-_PLACES = "where in this image the layer speaks for the class"
+_PLACES = "where in this image the layer speaks for the class: dark nowhere, yellow the most"
 _PIXELS = "what each pixel adds to the class's score"
 CAMS = {
     method.name: method
@@ -105,6 +105,11 @@ class Attribution(Projection):
     expected: Tensor
 
     measure: ClassVar[str] = "score"
+
+    @property
+    def of_places(self) -> bool:  # type: ignore[override]
+        """Whether it is a class activation map, which is drawn over the image."""
+        return self.rule in CAMS and self.rule != "guided-grad-cam"
 
     @property
     def how(self) -> Any:

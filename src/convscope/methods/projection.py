@@ -9,7 +9,7 @@ from torch import Tensor
 
 from convscope.display import Display, DisplayScale
 from convscope.images import Preprocess
-from convscope.network.rules import rule_named
+from convscope.network.rules import RULES, rule_named
 from convscope.results import Result
 
 
@@ -66,11 +66,19 @@ class Projection(Result):
     tabular: ClassVar[bool] = True
     measure: ClassVar[str] = "peak"
     """What the activation is called."""
+    of_places: ClassVar[bool] = False
+    """Whether the pixels are a map of places, none below zero, to be drawn over the image."""
 
     @property
     def how(self) -> Any:
         """The rule, with its name, its source, what it shows and what it keeps to."""
         return rule_named(self.rule)
+
+    @property
+    def caution(self) -> str:
+        """What a picture must say of itself: that it is nearly the same whatever is asked for."""
+        rule = RULES.get(self.rule)
+        return rule.caution if rule and (rule.composite or self.measure == "score") else ""
 
     @property
     def layer(self) -> str:

@@ -10,13 +10,14 @@ from torch import Tensor
 from convscope.images import Preprocess
 from convscope.methods.chance import Chance
 from convscope.methods.similarity import MEASURES
+from convscope.network.rules import HARDLY
 from convscope.results import Result
 from convscope.wording import counted
 
 ALL_RANDOM, ONE_RANDOM, SIGNAL = "all layers random", "its layer random", "random signal"
 """What columns of pictures are called: those whose weights are all random, and the signal."""
 
-WORDS = ((0.8, "hardly depends"), (0.5, "depends only in part"), (0.2, "mostly depends"))
+WORDS = ((HARDLY, "hardly depends"), (0.5, "depends only in part"), (0.2, "mostly depends"))
 """What is said of a picture that keeps this share or more of itself; see :class:`Kept`."""
 
 

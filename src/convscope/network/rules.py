@@ -16,13 +16,22 @@ a :class:`Composite` says which layers go by which. :mod:`convscope.network.rele
 happens everywhere else.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 import torch
 from torch import Tensor
 
 from convscope.errors import RuleError, near_matches
+
+OTHER = "another class or unit"
+TESTS = ("the upper half of the layers random", "all layers random", OTHER, "other switches")
+"""What is changed to see whether pictures depend on it, as ``convscope sanity`` does."""
+HARDLY = 0.8
+"""A picture that keeps so much of itself hardly depends on what was changed."""
 
 Change = Callable[[Tensor], Tensor]
 
@@ -175,6 +184,27 @@ class Rule:
             return "each pixel's share in each unit's activation"
         return "what in this image drives each unit, given the switches"
 
+    @property
+    def kept(self) -> dict[str, dict[str, float | None]]:
+        """What its pictures keep on each bundled network when something in :data:`TESTS` changes.
+
+        0 is what noise keeps, 1 the same picture; None where nothing can be compared.
+        """
+        return {
+            network: dict(zip(TESTS, rules[self.name], strict=True))
+            for network, rules in _sanity().items()
+            if self.name in rules
+        }
+
+    @property
+    def caution(self) -> str:
+        """A sentence for pictures of classes if one hardly depends on the class asked for."""
+        shares = [(own[OTHER] or 0.0, network) for network, own in self.kept.items()]
+        share, network = max(shares, default=(0.0, ""))
+        if share < HARDLY:
+            return ""
+        return f"It hardly depends on the class: {share:.0%} stays for others on {network}."
+
 
 def _deconvnet(signal: Tensor, derivative: Tensor | None) -> Tensor:
     return signal.clamp_(min=0)
@@ -256,6 +286,15 @@ RULES = {
         ),
     )
 }  # fmt: skip
+
+
+@cache
+def _sanity() -> dict[str, dict[str, list[float | None]]]:
+    """Return what ``benchmarks/sanity_rules.py`` measured, of each network and rule."""
+    found: dict[str, dict[str, list[float | None]]] = json.loads(
+        (files("convscope.network") / "sanity.json").read_text()
+    )
+    return found
 
 
 def rule_named(name: str) -> Rule:
