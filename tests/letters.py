@@ -68,6 +68,7 @@ RESULTS: dict[str, Callable[[], cs.Result]] = {
         NET, [cs.Part(image, name, (4, left, 12, left + 8)) for image in range(4)
               for name, left in (("left eye", 4), ("right eye", 18))], pictures(),
     ),
+    "Ablation": lambda: cs.ablate(NET, images(), "features.relu7", sample=2),
     "Attribution": lambda: cs.attribute(NET, pictures(), ["cat", 3]),
     "Diagnosis": lambda: cs.diagnose(NET, images()),
     "Evolution": evolution,

@@ -112,3 +112,48 @@ def test_changes_add_up_and_leave_the_network_alone(net):
     assert torch.equal(net(IMAGES), before)
     with pytest.raises(cs.UnitError, match="channels 0 to 5"):
         net.with_units("norm", off=[6])
+
+
+def by_hooks(
+    hooked, layer: str, count: int, own: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how far each image's class falls with each channel off, and whether it still wins."""
+    scores, rows = MODULE(IMAGES), torch.arange(len(IMAGES))
+    falls, wins = [], []
+    for channel in range(count):
+        factors = torch.ones(count, dtype=torch.float64)
+        factors[channel] = 0
+        handle = getattr(MODULE, layer).register_forward_hook(times(factors))
+        off = MODULE(IMAGES)
+        handle.remove()
+        falls.append(scores[rows, own] - off[rows, own])
+        wins.append((scores.argmax(1) == own).double() - (off.argmax(1) == own).double())
+    return torch.stack(falls).detach(), torch.stack(wins)
+
+
+@pytest.mark.parametrize("layer", ["relu", "norm", "hidden", "head"])
+@pytest.mark.parametrize("memory", ["1GB", "20kB"])
+def test_a_channel_costs_what_a_hook_makes_it_cost(net, layer, memory):
+    labels = [0, 3, 3, 1, 0]
+    found = cs.ablate(net, IMAGES, layer, labels=labels, memory=memory)
+    own = torch.tensor(labels)
+    falls, wins = by_hooks(None, layer, len(found.channels), own)
+    assert found.classes == ("class 0", "class 1", "class 3")
+    assert found.counts.tolist() == [2, 1, 2]
+    for place, number in enumerate([0, 1, 3]):
+        of = own == number
+        assert torch.allclose(found.score[:, place], falls[:, of].mean(1), rtol=0, atol=1e-12)
+        assert torch.equal(found.accuracy[:, place], wins[:, of].mean(1))
+    assert torch.allclose(found.cost, falls.mean(1), rtol=0, atol=1e-12)
+    assert torch.allclose(found.error, falls.std(1) / 5**0.5, rtol=1e-6, atol=1e-12)
+    assert found.order[0] == falls.mean(1).argmax()
+
+
+def test_an_image_without_a_label_counts_for_what_it_is_taken_for(net):
+    found = cs.ablate(net, IMAGES, "relu")
+    own = MODULE(IMAGES).argmax(1)
+    falls, wins = by_hooks(None, "relu", 6, own)
+    assert found.labelled == 0
+    assert found.clean.tolist() == [1.0] * len(own.unique())
+    assert torch.allclose(found.cost, falls.mean(1), rtol=0, atol=1e-12)
+    assert torch.allclose(found.lost, wins.mean(1), rtol=0, atol=1e-12)

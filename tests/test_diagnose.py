@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope import cli
 from convscope.errors import ConvscopeError, DataError
-from convscope.methods.diagnosis.importance import Ablation
+from convscope.methods.diagnosis.importance import WithoutLayers
 from convscope.methods.diagnosis.receptive_field import receptive_fields
 from convscope.methods.diagnosis.spectra import ImageSpectrum, first_layer, response_of
 from convscope.methods.kernels import kernels_of
@@ -513,7 +513,7 @@ def test_an_ablation_is_the_network_with_that_layer_replaced():
     net = Network(module, torch.zeros(1, 3, 12, 12, dtype=torch.float64))
     images = noise(20, 3, 12, 12).double()
     layers = {layer.name: layer for layer in scanned_layers(net)}
-    ablation = Ablation(net, list(layers.values()), images, torch.full((20,), -1), 6)
+    ablation = WithoutLayers(net, list(layers.values()), images, torch.full((20,), -1), 6)
     with torch.no_grad():
         below = module.start(images).relu()
         below = below + module.idle(below).relu()

@@ -42,6 +42,9 @@ PYTHON_ONLY = {
     "progress": "the command line has a bar",
 }
 EXCEPTIONS: dict[str, dict[str, str]] = {
+    "ablate": {
+        "labels": "the class folders of the images, or CIFAR-10's own",
+    },
     "attribute": {
         "titles": "the file's name stands on pictures",
     },

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from convscope.explorer.explore import explore
     from convscope.images import Preprocess
     from convscope.loading import load
+    from convscope.methods.ablate import Ablation, ablate
     from convscope.methods.attribute import attribute
     from convscope.methods.attribution import Attribution
     from convscope.methods.checkerboard import checkerboard
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Ablation",
     "Alternative",
     "Architecture",
     "Atlas",
@@ -154,6 +156,7 @@ __all__ = [
     "VariantResult",
     "Visualization",
     "__version__",
+    "ablate",
     "attribute",
     "checkerboard",
     "compare",
@@ -191,6 +194,7 @@ _HOMES = {
     "convscope.explorer.explore": "explore",
     "convscope.images": "Preprocess",
     "convscope.loading": "load",
+    "convscope.methods.ablate": "Ablation ablate",
     "convscope.methods.attribute": "attribute",
     "convscope.methods.attribution": "Attribution",
     "convscope.methods.checkerboard": "checkerboard",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from convscope import __version__
+from convscope.cli.ablate import ablate
 from convscope.cli.attribute import attribute
 from convscope.cli.checkerboard import checkerboard
 from convscope.cli.compare import compare
@@ -43,8 +44,8 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, explore, report, compare, draw, layers, rules, project, attribute, trace_unit, occlude),
-    *(scan, unit, plate, visualize, checkerboard, diagnose, sanity, invariance, correspondence),
-    *(data, train, evolve, study),
+    *(scan, unit, plate, visualize, ablate, checkerboard),
+    *(diagnose, sanity, invariance, correspondence, data, train, evolve, study),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -26,7 +26,7 @@ from convscope.methods.diagnosis import (
 )
 from convscope.methods.diagnosis.examined import ExaminedLayer
 from convscope.methods.diagnosis.finding import Finding
-from convscope.methods.diagnosis.importance import Ablation, Agreement
+from convscope.methods.diagnosis.importance import Agreement, WithoutLayers
 from convscope.methods.diagnosis.measured import Measured
 from convscope.methods.diagnosis.receptive_field import Fields, receptive_fields
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis, no_filters
@@ -180,7 +180,7 @@ class _Work:
         self.left_out: list[str] = []
         self.stopped = ""
         self.slow = {layer.name: _Slow() for layer in self.layers}
-        self.ablation: Ablation | None = None
+        self.ablation: WithoutLayers | None = None
         self.response: Response | None = None
         self.kept = self.labels = torch.zeros(0)
         self.sampled = 0
@@ -307,7 +307,7 @@ class _Work:
 
             def task(slow: _Slow, layer: ScannedLayer = layer) -> _Slow:
                 if self.ablation is None:
-                    self.ablation = Ablation(
+                    self.ablation = WithoutLayers(
                         self.net, self.layers, self.kept, self.labels, self.size
                     )
                 without, skipping = self.ablation.without(layer), self.ablation.skipping(layer)

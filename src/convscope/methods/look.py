@@ -257,7 +257,7 @@ class Look:
 
         """
         step, factors = self.net.unit_factors(layer, off, scale, only)
-        made, shaped = along_channels(self.net.graph, step, factors.to(self.net.device))
+        made, _, shaped = along_channels(self.net.graph, step, factors.to(self.net.device))
         changed = {made: self._ascent.maps[made] * shaped}
         question = self._question(None, 0)
         return _reading(

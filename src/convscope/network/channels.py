@@ -58,8 +58,10 @@ def told(layer: str, factors: Tensor) -> str:
     return f"{layer}: {', '.join(words) or 'all channels as they are'}"
 
 
-def along_channels(graph: Graph, step: int, factors: Tensor) -> tuple[int, Tensor]:
-    """Return the step that makes a layer's maps, and *factors* shaped to multiply its output.
+def along_channels(graph: Graph, step: int, factors: Tensor) -> tuple[int, int, Tensor]:
+    """Return the step that makes a layer's maps, which dimension of its output the channels are.
+
+    And *factors* shaped to multiply that output.
 
     Args:
         graph: the network.
@@ -71,7 +73,7 @@ def along_channels(graph: Graph, step: int, factors: Tensor) -> tuple[int, Tenso
     shape, axes = graph.steps[made].shape, graph.axes[made]
     dimension = 1 if made == step or axes is None else ({1, 2, 3} - {*axes}).pop()
     lies = [-1 if d == dimension else 1 for d in range(len(shape))]
-    return made, factors.to(graph.steps[made].dtype).view(lies)
+    return made, dimension, factors.to(graph.steps[made].dtype).view(lies)
 
 
 def with_factors(graph: Graph, step: int, factors: Tensor) -> Graph:

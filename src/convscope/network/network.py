@@ -392,7 +392,7 @@ class Network:
         """
         step, factors = self.unit_factors(layer, off, scale, only)
         twin = self.with_constants({}, told(self.graph.steps[step].name, factors))
-        made, shaped = along_channels(self.graph, step, factors.to(self.device))
+        made, _, shaped = along_channels(self.graph, step, factors.to(self.device))
         twin.graph = with_factors(self.graph, made, shaped)
         twin.traced = with_factors(self.traced, made, torch.ones_like(shaped))
         twin.typical = self.typical  # of the whole network, which these are to be measured by

@@ -311,7 +311,7 @@ def _secant_graph(graph: Graph, rule: Rule) -> Graph:
     steps, maps = list(graph.steps), dict[int, Tensor]()
     assert rule.reference is not None
     walk_up(
-        rule.reference, range(1, len(steps)), lambda index: steps[index].inputs,
+        {0: rule.reference}, range(1, len(steps)), lambda index: steps[index].inputs,
         lambda index, inputs: steps[index].call.run(inputs, 1), maps.__setitem__,
     )  # fmt: skip
     maps[0] = rule.reference

@@ -93,7 +93,7 @@ class UnitPass:
         steps = self.graph.steps
         with torch.enable_grad():  # as walks up hold images, so that no copy of theirs cuts it off
             windows = windows.contiguous(memory_format=torch.channels_last)
-        walk_up(windows, self._needed, lambda index: steps[index].inputs, run, show)
+        walk_up({0: windows}, self._needed, lambda index: steps[index].inputs, run, show)
         with torch.enable_grad():
             return found[0].reshape(len(windows), found[0].shape[1], -1).mean(2)
 

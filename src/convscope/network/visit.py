@@ -1,6 +1,6 @@
 """The walk up: every step once, and no map kept longer than it is read."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ Visitor = Callable[[int, Tensor], None]
 
 @torch.no_grad()
 def walk_up(
-    images: Tensor,
+    begun: Mapping[int, Tensor],
     needed: Sequence[int],
     reads: Callable[[int], Sequence[int]],
     run: Callable[[int, list[Tensor]], Tensor],
@@ -22,15 +22,17 @@ def walk_up(
     """Run steps one after the other: the one loop that every walk up goes by.
 
     Args:
-        images: [N, C, H, W], the output of step 0.
-        needed: the steps, in the order they run.
+        begun: step -> its output, where that is known: of step 0 the images, [N, C, H, W].
+        needed: the other steps, in the order they run.
         reads: returns the steps whose outputs a step reads.
         run: makes a step's output from these.
         show: called with every step and its output.
 
     """
     last_reader = {source: index for index in needed for source in reads(index)}
-    values = {0: images.contiguous(memory_format=torch.channels_last)}
+    values = dict(begun)
+    if 0 in values:
+        values[0] = values[0].contiguous(memory_format=torch.channels_last)
     for index in needed:
         values[index] = run(index, [values[source] for source in reads(index)])
         for source in set(reads(index)):
@@ -74,7 +76,7 @@ def visit(
         elif index in wanted:
             visitor(index, values)
 
-    walk_up(images, graph.needed_for(wanted), lambda i: graph.steps[i].inputs, run, show)
+    walk_up({0: images}, graph.needed_for(wanted), lambda i: graph.steps[i].inputs, run, show)
 
 
 def first_not_finite(graph: Graph, image: Tensor, targets: Collection[int]) -> str | None:
@@ -117,43 +119,3 @@ def _runs_in_place(graph: Graph, index: int, wanted: Collection[int]) -> bool:
     fresh = isinstance(graph.steps[source].operation, Convolution | BatchNorm)
     shown = {source, graph.shown.get(source)}
     return fresh and len(graph.readers[source]) == 1 and shown.isdisjoint(wanted)
-
-
-def answer_with(
-    graph: Graph,
-    output: int,
-    images: Tensor,
-    step: int,
-    source: int,
-    stand_in: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """Return the output of a step for *images* with another map in the place of one step's.
-
-    Args:
-        graph: the network.
-        output: the step whose output is wanted.
-        images: [N, C, H, W].
-        step: the step whose output is replaced.
-        source: an earlier step, whose output decides what by.
-        stand_in: makes the replacement from the source's output; of the shape of the step's.
-
-    """
-
-    def reads(index: int) -> tuple[int, ...]:
-        return (source,) if index == step else graph.steps[index].inputs
-
-    def run(index: int, inputs: list[Tensor]) -> Tensor:
-        if index == step:
-            return stand_in(inputs[0])
-        return graph.steps[index].call.run(inputs, len(images))
-
-    needed = {output}
-    for index in range(output, 0, -1):
-        if index in needed:
-            needed.update(reads(index))
-    found = []
-    walk_up(
-        images, sorted(needed - {0}), reads, run,
-        lambda index, values: found.append(values) if index == output else None,
-    )  # fmt: skip
-    return found[0]

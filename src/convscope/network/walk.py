@@ -116,11 +116,32 @@ def _ascend(graph: Graph, images: Tensor, keep: Sequence[int], rule: Rule | None
         if index in keep:
             maps[index] = values
 
-    walk_up(images, graph.needed_for(keep), lambda i: graph.steps[i].inputs, run, show)
+    walk_up({0: images}, graph.needed_for(keep), lambda i: graph.steps[i].inputs, run, show)
     return Ascent(graph, {index: maps[index] for index in keep}, saved)
 
 
-@torch.no_grad()
+def anew(
+    graph: Graph, changed: Collection[int], targets: Iterable[int]
+) -> tuple[list[int], list[int]]:
+    """Return the steps that run anew where the outputs of some others change.
+
+    Args:
+        graph: the network.
+        changed: the steps whose outputs change.
+        targets: the steps whose outputs are wanted.
+
+    Returns:
+        those steps, in order, and what else they read, which stays as it is.
+
+    """
+    again: list[int] = []
+    for index in graph.needed_for(targets):
+        if index not in changed and not {*changed, *again}.isdisjoint(graph.steps[index].inputs):
+            again.append(index)
+    read = {source for index in again for source in graph.steps[index].inputs}
+    return again, sorted(read.difference(changed, again))
+
+
 def resume(
     graph: Graph, maps: Mapping[int, Tensor], changed: Mapping[int, Tensor], targets: Iterable[int]
 ) -> dict[int, Tensor]:
@@ -128,20 +149,26 @@ def resume(
 
     Args:
         graph: the network.
-        maps: every map of some images, by its step.
+        maps: the maps of some images by their steps, all that :func:`anew` names at least.
         changed: what takes the place of some of them.
         targets: the steps whose outputs are wanted.
 
     """
-    targets, values = list(targets), dict(changed)
-    for index in graph.needed_for(targets):
-        step = graph.steps[index]
-        if index not in values and any(source in values for source in step.inputs):
-            inputs = [values.get(source, maps[source]) for source in step.inputs]
-            values[index] = step.call.run(
-                inputs, len(inputs[0]) // graph.steps[step.inputs[0]].shape[0]
-            )
-    return {index: values.get(index, maps[index]) for index in targets}
+    targets, found = list(targets), dict(changed)
+    again, others = anew(graph, changed, targets)
+    step, values = next(iter(changed.items()))
+    batch = len(values) // graph.steps[step].shape[0]
+
+    def show(index: int, values: Tensor) -> None:
+        if index in targets:
+            found[index] = values
+
+    walk_up(
+        {**changed, **{index: maps[index] for index in others}}, again,
+        lambda index: graph.steps[index].inputs,
+        lambda index, inputs: graph.steps[index].call.run(inputs, batch), show,
+    )  # fmt: skip
+    return {index: found[index] if index in found else maps[index] for index in targets}
 
 
 def descend(

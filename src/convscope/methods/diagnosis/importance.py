@@ -14,7 +14,8 @@ from convscope.methods.scanning.units import ScannedLayer
 from convscope.methods.targets import answer_of
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
-from convscope.network.visit import answer_with, visit
+from convscope.network.visit import visit
+from convscope.network.walk import anew, ascend, resume
 
 KIND = "unneeded layer"
 
@@ -35,7 +36,7 @@ class Agreement:
     accuracy: float | None
 
 
-class Ablation:
+class WithoutLayers:
     """A classifier's answers to some images, and what they become without one layer.
 
     Args:
@@ -103,10 +104,12 @@ class Ablation:
         images: Tensor,
     ) -> Agreement:
         graph, answer = self._net.graph, self._answer
-        decided = [
-            answer.decided(answer_with(graph, answer.step, batch, layer.step, source, stand_in))
-            for batch in self._batches(images)
-        ]
+        decided = []
+        _, others = anew(graph, [layer.step], [answer.step])
+        for batch in self._batches(images):
+            kept = ascend(graph, batch, [source, *others]).maps
+            changed = {layer.step: stand_in(kept[source])}
+            decided.append(answer.decided(resume(graph, kept, changed, [answer.step])[answer.step]))
         found = torch.cat(decided).cpu().expand_as(self._answers)
         same = float((found == self._answers).double().mean())
         chance = self.commonest

@@ -1,0 +1,126 @@
+"""The figure of an ablation: what all channels cost, and of the costliest each class's share."""
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from convscope.figures.lettering import one_line, shortened
+from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, PALE, Sheet, number
+from convscope.figures.style import Style
+from convscope.methods.ablate import Ablation
+
+CHART, HEAD, AXIS = 1.1, 0.3, 0.5
+SIDE = 0.6
+ROW, COLUMN = 0.19, 0.34
+CHANNELS = 16
+"""Rows of the table, at most."""
+
+FEW = 10
+"""Images of a class below which its column is pale: so few say little."""
+
+COST = "#b2182b"
+NAME, BARS = 0.95, 0.2
+"""Inches of a row's name, and the share of the figure that its bar takes."""
+
+LABELS = 0.85
+SLANT = 40
+
+
+def figure(found: Ablation, style: Style) -> Sheet:
+    """Draw the cost of all channels, and class by class that of those that cost most.
+
+    Args:
+        found: what to draw.
+        style: how wide, and with which caption.
+
+    """
+    rows = found.order[:CHANNELS]
+    wide = BARS * style.width
+    room = style.width - 2 * MARGIN - NAME - wide - 0.15 - 0.45
+    columns = _columns(found, rows, max(1, int(room / COLUMN)))
+    top = MARGIN + HEAD + CHART + AXIS + LABELS
+    caption = _caption(found, len(rows), len(columns))
+    sheet = Sheet.made_for(style, top + len(rows) * ROW + AXIS - 0.1, caption, found.notes)
+    curve = sheet.chart(
+        MARGIN + SIDE, MARGIN + HEAD, style.width - 2 * MARGIN - SIDE, CHART,
+        f"all {len(found.channels)} channels of {found.layer}", "channels, the costliest first",
+        "fall of the score",
+    )  # fmt: skip
+    places = range(1, len(found.channels) + 1)
+    ranked = found.cost[found.order]
+    curve.axhline(0, color=PALE, linewidth=0.6)
+    curve.bar(places, ranked, 1.0, color=[COST if p <= len(rows) else PALE for p in places])
+    curve.set_xlim(0.5, len(ranked) + 0.5)
+    bars = sheet.chart(MARGIN + NAME, top, wide, len(rows) * ROW, across="fall of the score")
+    _draw_bars(bars, found, rows)
+    left = MARGIN + NAME + wide + 0.15
+    cells = sheet.axes(left, top, len(columns) * COLUMN, len(rows) * ROW)
+    _draw_cells(cells, found, rows, columns)
+    return sheet
+
+
+def _columns(found: Ablation, rows: Tensor, most: int) -> Tensor:
+    """Return the classes to show: those that the rows cost most, in their own order."""
+    hit = found.score[rows].abs().amax(0)
+    return hit.argsort(descending=True, stable=True)[:most].sort().values
+
+
+def _draw_bars(axes: Axes, found: Ablation, rows: Tensor) -> None:
+    places = range(len(rows))
+    errors = found.error[rows].nan_to_num(0)
+    axes.barh(places, found.cost[rows], 0.7, color=COST, xerr=errors,
+              error_kw={"linewidth": 0.8, "ecolor": INK}, capsize=1.5)  # fmt: skip
+    names = [
+        shortened(one_line(found.channels[c]), NAME - 0.08, FOOT_POINTS) for c in rows.tolist()
+    ]
+    axes.set_yticks(places, names)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.axvline(0, color=INK, linewidth=0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(2))
+
+
+def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> None:
+    """Draw what each channel costs each class, with the fall of its accuracy in points."""
+    values = found.score[rows][:, columns]
+    limit = float(values.abs().max()) or 1.0
+    axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    axes.set_xlabel(f"darkest: {number(limit)}", fontsize=FOOT_POINTS, color=INK)
+    axes.set_yticks([])
+    axes.tick_params(axis="x", top=True, bottom=False, labeltop=True, labelbottom=False, length=0)
+    counts = found.counts[columns].tolist()
+    names = [f"{found.classes[k]} ({n})" for k, n in zip(columns.tolist(), counts, strict=True)]
+    axes.set_xticks(
+        range(len(columns)), [shortened(one_line(name), 1.1, FOOT_POINTS) for name in names],
+        rotation=SLANT, ha="left", rotation_mode="anchor", fontsize=FOOT_POINTS,
+    )  # fmt: skip
+    for label, count in zip(axes.get_xticklabels(), counts, strict=True):
+        label.set_color(PALE if count < FEW else INK)
+    for y, row in enumerate(rows.tolist()):
+        for x, column in enumerate(columns.tolist()):
+            points = 100 * float(found.accuracy[row, column])
+            dark = abs(float(values[y, x])) > 0.6 * limit
+            axes.text(x, y, f"{points:.0f}" if abs(points) >= 0.5 else "·", ha="center",
+                      va="center", fontsize=6, color="white" if dark else INK)  # fmt: skip
+    axes.spines[:].set_visible(False)
+
+
+def _caption(found: Ablation, rows: int, columns: int) -> list[str]:
+    """Return the short caption, and what else must be known to read the figure."""
+    images, labelled = int(found.counts.sum()), found.labelled
+    right = float((found.clean * found.counts).sum() / images)
+    own = "its label" if labelled == images else "what the whole network takes it for"
+    if 0 < labelled < images:
+        own = f"its label, as {labelled:,} have, or {own}"
+    return [
+        f"{found.network}, {one_line(found.layer)}: what each channel costs when it is off, over "
+        f"{images:,} images of {one_line(found.data)}; in the cells, red where a class's score "
+        f"falls, and the points of accuracy that it loses.",
+        f"An image counts for its class, {own}; {right:.1%} are right with all channels on. A fall "
+        f"is of the mean score (logit) of a class over its images, whose number stands behind its "
+        f"name; pale below {FEW}. Whiskers: standard error over images. Shown are the {rows} "
+        f"costliest of {len(found.channels)} channels and {columns} of {len(found.classes)} "
+        f"classes, those hit most (cf. Zeiler & Fergus, arXiv 1311.2901, table 3). The network was "
+        f"not trained anew, and the falls of two channels do not add up.",
+    ]
