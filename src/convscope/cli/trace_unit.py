@@ -6,14 +6,16 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Rule, Width
-from convscope.cli.printing import finish, progress_bar
+from convscope.cli.options import Memory, Rule, Shown, result_options
+from convscope.cli.printing import kept
 from convscope.errors import UnitError
 
 
 @network_options()
+@result_options("trace.png")
 def trace_unit(
     network: NamedNetwork,
+    shown: Shown,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")],
     layer: Annotated[str, typer.Option(help="The unit's layer.")],
     channel: Annotated[int, typer.Option(help="Its feature map.")],
@@ -27,30 +29,19 @@ def trace_unit(
     top: Annotated[int, typer.Option(help="How many feeders to follow of each channel.")] = 5,
     rule: Rule = "epsilon-plus",
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("trace.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Trace a unit down to the channels that feed it, to those that feed them, and to pixels."""
-    from convscope.figures.style import style
     from convscope.methods.trace_unit import UnitTrace
     from convscope.methods.trace_unit import trace_unit as trace
 
-    UnitTrace.check(output)
-    style(width, caption)
-    place = None
-    if position is not None:
-        try:
-            row, column = map(int, position.split(","))
-        except ValueError:
-            message = f"--position is a row and a column, as 3,7, not {position!r}"
-            raise UnitError(message) from None
-        place = row, column
+    shown.check(UnitTrace)
+    place = None if position is None else position.split(",")
+    if place and not (len(place) == 2 and all(part.strip().isdecimal() for part in place)):
+        raise UnitError(f"--position is a row and a column, as 3,7, not {position!r}")
+    at = None if place is None else (int(place[0]), int(place[1]))
     net = network.load()
-    with progress_bar("tracing") as advance:
-        found = trace(
-            net, image, layer, channel, place, to=to or None, top=top, rule=rule, memory=memory,
-            progress=advance,
-        )  # fmt: skip
-    finish(found, output, as_json, width, caption)
+    found = kept(
+        "tracing", trace, net, image, layer, channel, at, to=to or None, top=top, rule=rule,
+        memory=memory,
+    )  # fmt: skip
+    shown.finish(found)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +13,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope.arguments import check_seed
-from convscope.errors import ConvscopeError, UnitError
+from convscope.errors import ConvscopeError, RuleError, UnitError
 from convscope.methods import budget
 from convscope.methods.attribution import CAMS, Attribution, method_named
 from convscope.methods.descents import images_at_once
-from convscope.methods.pictures import Images, channel_names, read, with_answers
+from convscope.methods.pictures import Images, read, with_answers
 from convscope.methods.project import chosen_rule
-from convscope.methods.targets import Target, answer_of, answers, class_numbers
+from convscope.methods.targets import AnyTarget, Goal, goals
 from convscope.network import Network
-from convscope.network.answer import Answer
+from convscope.network.blocks import feeds
 from convscope.network.layers import LayerName
 from convscope.network.rules import DEEPLIFT, RULES, Rule
 from convscope.network.shield import shielded
@@ -39,7 +40,7 @@ STEEPNESS = 1e-6
 def attribute(
     net: Network,
     images: Images,
-    target: Target | Sequence[Target] | None = None,
+    target: AnyTarget | Sequence[AnyTarget] | None = None,
     *,
     method: str = "grad-cam",
     layer: LayerName | None = None,
@@ -54,9 +55,11 @@ def attribute(
     """Show what a class's score hangs on: places of a layer, or pixels.
 
     Args:
-        net: the network, whose output is a row of scores.
+        net: the network.
         images: [N, C, H, W] in the network's input space, or picture files.
-        target: classes, by number or name; None for each image's most probable one.
+        target: classes, by number or name; None for each image's most probable one. Also a
+            :class:`~convscope.Target`, such as a difference of two classes or a box of maps, its
+            text as on the command line, or any function of the outputs.
         method: a class activation map, ``"grad-cam"``, ``"grad-cam++"``, ``"hires-cam"``,
             ``"layer-cam"`` or ``"guided-grad-cam"``; a path, ``"integrated-gradients"``,
             ``"expected-gradients"``, ``"smoothgrad"``, or ``"deeplift"``; or one of
@@ -74,7 +77,7 @@ def attribute(
         progress: called with the classes done and the classes in all.
 
     Raises:
-        UnitError: if there is no such class or layer, or the output is no row of scores.
+        UnitError: if there is no such target or layer.
         RuleError: if there is no such method, or it means nothing here.
         ImageError: if images do not fit.
         ConvscopeError: if another argument means nothing.
@@ -88,27 +91,37 @@ def attribute(
     True
 
     """
-    _check(method, layer, baseline, steps, seed)
+    _check(target, method, layer, baseline, steps, seed)
     net = net.fitting(images)
     checked, names = read(net, images, titles)
-    answer = answer_of(net)
+    if target is None and net.answer is None:
+        shape = [*net.graph.steps[net.graph.output].shape[1:]]
+        raise UnitError(
+            f"{net.name} gives {shape}, not one number a class: give a target, such as "
+            f"'3@10,20,40,60', class 3 in a box, or '3,10,20', one of the numbers"
+        )
     stop = 0
     if method in CAMS:
-        stop = _last_maps(net, answer) if layer is None else net.step(layer)
+        stop = _last_maps(net) if layer is None else net.step(layer)
         net.check_units(stop, maps_only=True)
     baselines = torch.zeros_like(checked[:1]) if baseline is None else read(net, baseline, None)[0]
     allowed = budget.parse_bytes(memory)
-    work = _Work(net, method, answer, stop, baselines, steps, noise, target, allowed)
+    work = _Work(net, method, stop, baselines, steps, noise, target, allowed)
     parts = []
     for n, image in enumerate(checked):
         parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
         if progress:
-            progress((n + 1) * len(parts[0].classes), len(checked) * len(parts[0].classes))
+            progress((n + 1) * len(parts[0].goals), len(checked) * len(parts[0].goals))
     return _attribution(work, parts, checked, names)
 
 
 def _check(
-    method: str, layer: LayerName | None, baseline: Images | None, steps: int, seed: int
+    target: Any,
+    method: str,
+    layer: LayerName | None,
+    baseline: Images | None,
+    steps: int,
+    seed: int,
 ) -> None:
     """Refuse options that mean nothing."""
     method_named(method)
@@ -117,6 +130,9 @@ def _check(
         raise ConvscopeError(f"the number of steps must be at least 1, not {steps}")
     if layer is not None and method not in CAMS:
         raise UnitError(f"{method} goes down to the pixels: leave the layer out")
+    several = target if isinstance(target, list | tuple) else [target]
+    if method == "deeplift" and any(map(callable, several)):
+        raise RuleError("deeplift compares outputs, not what a function makes of them")
     if method == "expected-gradients" and baseline is None:
         raise ConvscopeError("expected-gradients needs baselines: images as of the training data")
 
@@ -125,23 +141,25 @@ def _attribution(
     work: _Work, parts: Sequence[_Found], images: Tensor, names: Sequence[str]
 ) -> Attribution:
     """Return as one what was found in each image."""
-    net, answer, stop = work.net, work.answer, work.stop
-    scores, classes, pixels, expected = (
+    net, stop = work.net, work.stop
+    scores, pixels, expected = (
         torch.stack([getattr(part, name) for part in parts])
-        for name in ("scores", "classes", "pixels", "expected")
+        for name in ("scores", "pixels", "expected")
     )
+    classes = torch.tensor([[goal.channel for goal in part.goals] for part in parts])
     height, width = net.input_shape[1:]
-    units = [answer.step] * classes.shape[1]
+    noun = "output" if net.answer is None else net.answer.noun
+    rows = [part.answers for part in parts if part.answers is not None]
     return Attribution(
         images=images,
         pixels=pixels,
-        activation=scores.gather(1, classes.to(scores.device)),
+        activation=scores,
         relative=torch.full_like(expected, torch.nan),
         position=torch.zeros(*classes.shape, 2, dtype=torch.int64),
         window=torch.tensor([0, 0, height, width]).expand(*classes.shape, 4).clone(),
         channels=classes,
-        names=tuple(channel_names(net, units, row) for row in classes.tolist()),
-        layers=(net.graph.steps[stop].name if stop else f"{answer.noun} score",) * classes.shape[1],
+        names=tuple(tuple(goal.name for goal in part.goals) for part in parts),
+        layers=(net.graph.steps[stop].name if stop else f"{noun} score",) * classes.shape[1],
         receptive_fields=((height, width),) * classes.shape[1],
         rule=work.method,
         select="map",
@@ -149,19 +167,21 @@ def _attribution(
         reference="",
         network=net.name,
         preprocess=net.preprocess,
-        titles=with_answers(net, names, scores),
+        titles=with_answers(net, names, torch.cat(rows) if rows else None),
         notes=net.notes,
         maps=torch.stack([p.maps for p in parts if p.maps is not None]) if stop else None,
         expected=expected,
     )
 
 
-def _last_maps(net: Network, answer: Answer) -> int:
-    """Return the last step before the answer with feature maps of more than one place."""
-    graph = net.graph
-    for index in reversed(graph.needed_for([answer.step])):
+def _last_maps(net: Network) -> int:
+    """Return the last step before the output with feature maps of more than one place."""
+    graph, end = net.graph, net.graph.output if net.answer is None else net.answer.step
+    for index in reversed(graph.needed_for([end])):
         step = graph.steps[index]
-        if graph.is_map(index) and step.operation.is_layer and step.shape[2:] != (1, 1):
+        maps = graph.is_map(index) and step.operation.is_layer and step.shape[2:] != (1, 1)
+        # Where the output is itself maps, it is those that it is made of by weights.
+        if maps and (net.answer is not None or feeds(graph, index, end)):
             return graph.shown.get(index, index)
     raise UnitError(f"{net.name} has no feature maps to make a class activation map of")
 
@@ -171,16 +191,18 @@ class _Found:
     """What was found in one image.
 
     Attributes:
-        scores: of all classes.
-        classes: [K], those asked for.
+        goals: the targets asked for.
+        scores: [K], what each comes to.
+        answers: what ``net.answer`` reads; None where it reads nothing.
         pixels: [K, C, H, W].
         expected: [K], what these should add up to.
         maps: [K, h, w], of class activation maps.
 
     """
 
+    goals: list[Goal]
     scores: Tensor
-    classes: Tensor
+    answers: Tensor | None
     pixels: Tensor
     expected: Tensor
     maps: Tensor | None = None
@@ -192,12 +214,11 @@ class _Work:
 
     net: Network
     method: str
-    answer: Answer
     stop: int
     baselines: Tensor
     steps: int
     noise: float
-    target: Target | Sequence[Target] | None
+    target: AnyTarget | Sequence[AnyTarget] | None
     memory: int
 
     @cached_property
@@ -209,57 +230,66 @@ class _Work:
             return replace(DEEPLIFT, reference=self.baselines)
         return RULES["gradient"]
 
-    def up(self, images: Tensor, rule: Rule) -> Ascent:
-        return ascend(self.net.graph, images, [self.answer.step, self.stop], rule)
+    @cached_property
+    def outputs(self) -> list[int]:
+        """The steps that a target may read."""
+        answer, graph = self.net.answer, self.net.graph
+        return [graph.output if answer is None else answer.step, *graph.outputs.values()]
 
-    def down(
-        self, ascent: Ascent, classes: Tensor, owners: Tensor, rule: Rule, stop: int = 0
-    ) -> Tensor:
-        """Bring the score of a class down for each owner: one, or the score that is shared."""
-        maps = ascent.maps[self.answer.step]
-        signal = maps.new_zeros(len(owners), self.answer.count)
-        signal[torch.arange(len(owners)), classes] = 1.0
+    def up(self, images: Tensor, rule: Rule | None) -> Ascent:
+        return ascend(self.net.graph, images, [*self.outputs, self.stop], rule)
+
+    def down(self, ascent: Ascent, goal: Goal, rule: Rule, stop: int = 0) -> Tensor:
+        """Bring a target down in each image: its derivatives, or what makes it up to be shared."""
+        maps = ascent.maps
+        signals = goal.slopes(maps)
         if rule.composite is not None:
-            signal *= maps.reshape(-1, self.answer.count)[owners]
-        limit = budget.tensor_limit(self.memory, maps)
-        signal = signal.view(-1, *maps.shape[1:])
-        return descend(ascent, self.answer.step, signal, owners, rule, limit, stop=stop)
+            signals = {step: own * maps[step] for step, own in signals.items()}
+        start = max(signals)
+        owners = torch.arange(len(maps[start]), device=maps[start].device)
+        limit, first = budget.tensor_limit(self.memory, maps[start]), signals.pop(start)
+        return descend(ascent, start, first, owners, rule, limit, stop=stop, more=signals)
 
     @cached_property
-    def usual(self) -> Tensor:
-        """The mean scores over the baselines, [all classes]."""
-        return answers(self.net, self.baselines).reshape(len(self.baselines), -1).mean(0)
+    def _usual(self) -> Ascent:
+        return self.up(self.baselines, None)
+
+    def _change(self, scores: Tensor, chosen: Sequence[Goal]) -> Tensor:
+        """Return the scores, less their means over the baselines."""
+        return scores - torch.stack([goal.values(self._usual.maps).mean() for goal in chosen])
 
     def of_image(self, image: Tensor, generator: torch.Generator) -> _Found:
-        """Return what the scores of the classes asked for hang on in an image."""
+        """Return what the targets asked for hang on in an image."""
         walks = self.method in CAMS or self.method in RULES or self.method == "deeplift"
-        ascent = self.up(image, self.rule) if walks else None
-        rows = answers(self.net, image) if ascent is None else ascent.maps[self.answer.step]
-        scores = rows.reshape(-1)
-        chosen = class_numbers(self.net, self.target, int(self.answer.best(rows)))
-        classes = torch.tensor([chosen] if isinstance(chosen, int) else chosen)
-        owners = torch.zeros(len(classes), dtype=torch.int64, device=image.device)
-        expected = scores.new_full((len(classes),), torch.nan)
-        if ascent is None:
-            pixels = image.new_zeros(len(classes), *image.shape[1:])
+        ascent, answer = self.up(image, self.rule if walks else None), self.net.answer
+        rows = None if answer is None else ascent.maps[answer.step]
+        best = 0 if answer is None or rows is None else int(answer.best(rows))
+        chosen = goals(self.net, self.target, best)
+        scores = torch.cat([goal.values(ascent.maps) for goal in chosen])
+        found = partial(_Found, chosen, scores, rows)
+        expected = torch.full_like(scores, torch.nan)
+        if not walks:
+            pixels = image.new_zeros(len(chosen), *image.shape[1:])
             for points, weights in self._points(image, generator):
-                pixels += self._slopes(points, classes, weights)
-            if self.method != "smoothgrad":
-                expected = scores[classes] - self.usual[classes]
-            return _Found(scores, classes, pixels, expected)
+                own = self.up(points, self.rule)
+                for place, goal in enumerate(chosen):
+                    pixels[place] += (self.down(own, goal, self.rule) * weights).sum(0)
+            return found(
+                pixels, expected if self.method == "smoothgrad" else self._change(scores, chosen)
+            )
         if self.stop:
-            maps = self._cams(ascent, classes, owners)
+            maps = torch.cat([self._cam(ascent, goal) for goal in chosen])
             pixels = functional.interpolate(maps[:, None], image.shape[2:], **SAME_SCALE)  # type: ignore[arg-type]
             if self.method == "guided-grad-cam":
                 guided = RULES["guided"]
-                pixels = pixels * self.down(self.up(image, guided), classes, owners, guided)
-            return _Found(scores, classes, pixels, expected, maps)
-        pixels = self.down(ascent, classes, owners, self.rule)
+                own = self.up(image, guided)
+                pixels = pixels * torch.cat([self.down(own, goal, guided) for goal in chosen])
+            return found(pixels, expected, maps)
+        pixels = torch.cat([self.down(ascent, goal, self.rule) for goal in chosen])
         if self.method == "deeplift":
-            change = scores[classes] - self.usual[classes]
-            return _Found(scores, classes, pixels * (image - self.baselines), change)
+            return found(pixels * (image - self.baselines), self._change(scores, chosen))
         shares = self.rule.composite is not None
-        return _Found(scores, classes, pixels, scores[classes] if shares else expected)
+        return found(pixels, scores if shares else expected)
 
     def _points(self, image: Tensor, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images whose derivatives count, as many as fit, and how much each counts."""
@@ -280,22 +310,14 @@ class _Work:
             spread = self.noise * (image.max() - image.min())
             points = image + spread * torch.randn(count, *shape, generator=generator).to(image)
             weights = torch.full_like(points, 1 / count)
-        at_once = images_at_once(self.net.graph, [self.answer.step], image, self.memory)
+        at_once = images_at_once(self.net.graph, self.outputs, image, self.memory)
         for begin in range(0, count, at_once):
             yield points[begin : begin + at_once], weights[begin : begin + at_once]
 
-    def _slopes(self, points: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
-        """Return the weighed sum over points of the derivatives of each class, [K, C, H, W]."""
-        ascent, owners = self.up(points, self.rule), torch.arange(len(points), device=points.device)
-        return torch.stack([
-            (self.down(ascent, own.expand(len(points)), owners, self.rule) * weights).sum(0)
-            for own in classes
-        ])  # fmt: skip
-
-    def _cams(self, ascent: Ascent, classes: Tensor, owners: Tensor) -> Tensor:
-        """Return the class activation map of each class, [K, h, w]."""
+    def _cam(self, ascent: Ascent, goal: Goal) -> Tensor:
+        """Return the class activation map of a target, [1, h, w]."""
         values = ascent.maps[self.stop]
-        slopes = self.down(ascent, classes, owners, self.rule, self.stop)
+        slopes = self.down(ascent, goal, self.rule, self.stop)
         if self.method == "hires-cam":
             weights = slopes
         elif self.method == "layer-cam":

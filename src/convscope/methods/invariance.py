@@ -12,7 +12,7 @@ from convscope.methods import budget as budgets
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.pictures import Images, read
 from convscope.methods.randomisation import stages_of
-from convscope.methods.targets import Target, answer_of, class_numbers
+from convscope.methods.targets import ClassName, answer_of, class_numbers
 from convscope.methods.transformations import (
     SOURCES,
     UNITS,
@@ -48,7 +48,7 @@ def invariance(
     images: Images,
     layer: LayerName | Sequence[LayerName] | None = None,
     transform: str | Sequence[str] | None = None,
-    target: Target | Sequence[Target] | None = None,
+    target: ClassName | Sequence[ClassName] | None = None,
     *,
     amounts: Mapping[str, Sequence[float]] | None = None,
     steps: int = 25,
@@ -199,7 +199,7 @@ class _Work:
     def classifies(self) -> bool:
         return self.net.class_count > 0
 
-    def begin(self, target: Target | Sequence[Target] | None) -> None:
+    def begin(self, target: ClassName | Sequence[ClassName] | None) -> None:
         """Take the plain images' features and answers, and the class of each."""
         count, longest = len(self.images), max(map(len, self.grid))
         shape = len(self.kinds), len(self.layers), count, longest
@@ -226,7 +226,9 @@ class _Work:
         elif target is not None:
             raise UnitError(f"{self.net.name} is no classifier: it has no target classes")
 
-    def _numbers(self, target: Target | Sequence[Target] | None, best: list[int]) -> list[int]:
+    def _numbers(
+        self, target: ClassName | Sequence[ClassName] | None, best: list[int]
+    ) -> list[int]:
         """Return each image's class."""
         if target is None:
             return best

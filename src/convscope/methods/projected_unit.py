@@ -6,7 +6,7 @@ from torch import Tensor
 
 from convscope.errors import UnitError
 from convscope.methods.randomisation import stages_of
-from convscope.methods.targets import Target, answer_of, answers, class_number
+from convscope.methods.targets import ClassName, answer_of, answers, class_number
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
 from convscope.network.layers import LayerName
@@ -49,7 +49,7 @@ class ProjectedUnit:
 def projected_unit(
     net: Network,
     image: Tensor,
-    target: Target | None,
+    target: ClassName | None,
     layer: LayerName | None,
     channel: int | None,
 ) -> ProjectedUnit:
@@ -86,7 +86,7 @@ def projected_unit(
     return ProjectedUnit(start, channel, (row, column), window, None)
 
 
-def _class_unit(net: Network, image: Tensor, target: Target | None) -> ProjectedUnit:
+def _class_unit(net: Network, image: Tensor, target: ClassName | None) -> ProjectedUnit:
     graph, answer = net.graph, answer_of(net)
     best = int(answer.best(answers(net, image)))
     number = best if target is None else class_number(net, target)

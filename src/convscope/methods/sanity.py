@@ -25,7 +25,7 @@ from convscope.methods.randomisation import (
 )
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import MEASURES, Prepared, edges, similarities
-from convscope.methods.targets import Target
+from convscope.methods.targets import ClassName
 from convscope.network import Network
 from convscope.network.graph import Graph
 from convscope.network.layers import LayerName
@@ -52,7 +52,7 @@ NAN = float("nan")
 def sanity(
     net: Network,
     image: Tensor | Picture,
-    target: Target | None = None,
+    target: ClassName | None = None,
     layer: LayerName | None = None,
     channel: int | None = None,
     *,

@@ -22,12 +22,9 @@ from convscope.methods.project import chosen_rule
 from convscope.methods.projection import Projection
 from convscope.methods.ranking import clamped
 from convscope.network import Network
-from convscope.network.blocks import block_ends, feature_maps
+from convscope.network.blocks import block_ends, feature_maps, feeds
 from convscope.network.cone_descent import Units
-from convscope.network.graph import Graph
 from convscope.network.layers import LayerName
-from convscope.network.ops import Convolution
-from convscope.network.ops.pointwise import FullyConnected
 from convscope.network.rules import RULES, Rule
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend
@@ -175,25 +172,17 @@ def _steps(net: Network, start: int, to: LayerName | Sequence[LayerName] | None)
     graph = net.graph
     if to is None:
         for ends in (block_ends(graph), feature_maps(graph)):
-            if found := [end for end in ends if _feeds(graph, end, start)]:
+            if found := [end for end in ends if feeds(graph, end, start)]:
                 return found[: -DEEP - 1 : -1]
         return []
     given = [to] if isinstance(to, str | nn.Module) else to
     steps = sorted({net.step(one) for one in given}, reverse=True)
     for above, below in zip([start, *steps], steps, strict=False):
         net.check_units(below)
-        if not _feeds(graph, below, above):
+        if not feeds(graph, below, above):
             names = [graph.steps[step].name for step in (below, above)]
             raise UnitError(f"layer {names[0]!r} is no feeder of layer {names[1]!r}")
     return steps
-
-
-def _feeds(graph: Graph, below: int, above: int) -> bool:
-    """Return whether a step feeds another through a layer with weights."""
-    below = graph.steps[below].inputs[0] if below in graph.shown.values() else below
-    needed = graph.needed_for([above])
-    between = [graph.steps[i].operation for i in needed if below < i]
-    return below in needed and any(isinstance(o, Convolution | FullyConnected) for o in between)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from convscope.network.graph import Graph, Step
 from convscope.network.layers import ReceptiveFields
 from convscope.network.ops import BatchNorm, Convolution, Generated, Rectifier
+from convscope.network.relevance import has_weights
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,13 @@ def _ends_on(graph: Graph, fields: ReceptiveFields, path: Path) -> list[int]:
                 ends.pop()
             ends.append(index)
     return ends
+
+
+def feeds(graph: Graph, below: int, above: int) -> bool:
+    """Return whether a layer with weights lies on a way from one step up to another."""
+    below = graph.steps[below].inputs[0] if below in graph.shown.values() else below
+    needed = graph.needed_for([above])
+    return below in needed and any(has_weights(graph.steps[i]) for i in needed if below < i)
 
 
 def feature_maps(graph: Graph) -> list[int]:

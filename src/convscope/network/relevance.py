@@ -80,7 +80,7 @@ def sharing_graph(graph: Graph, rule: Rule, keep: Collection[int]) -> Graph:
     steps, above_zero, first = list(graph.steps), _above_zero(graph), _first(graph)
     for index, step in enumerate(graph.steps):
         entry: Any = None
-        if _has_weights(step):
+        if has_weights(step):
             convolves, own = isinstance(step.operation, Convolution), rule.composite.convolution
             sharing = own if convolves else rule.composite.linear
             if index in first and rule.composite.first and _fits(graph, step, rule):
@@ -334,7 +334,7 @@ def _weights(call: Call) -> tuple[str, ...]:
     return ("weight", "bias") if "weight" in call.arguments else ()
 
 
-def _has_weights(step: Step) -> bool:
+def has_weights(step: Step) -> bool:
     """Return whether a step is a convolution or a linear layer."""
     if isinstance(step.operation, Convolution | FullyConnected):
         return True
@@ -345,7 +345,7 @@ def _merges(graph: Graph, index: int, keep: Collection[int]) -> bool:
     """Return whether a step is a layer with weights that nothing but its batch norm looks at."""
     step = graph.steps[index]
     grouped = isinstance(step.operation, Convolution) and step.operation.transposed
-    if index in keep or not _has_weights(step) or len(graph.readers[index]) != 1:
+    if index in keep or not has_weights(step) or len(graph.readers[index]) != 1:
         return False
     return not grouped or step.call.arguments["groups"] == 1
 
@@ -372,7 +372,7 @@ def _first(graph: Graph) -> set[int]:
     found, behind = set(), [False] * len(graph.steps)
     for index, step in enumerate(graph.steps):
         behind[index] = any(behind[source] for source in step.inputs)
-        if _has_weights(step):
+        if has_weights(step):
             found |= set() if behind[index] else {index}
             behind[index] = True
     return found

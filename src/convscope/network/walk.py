@@ -180,6 +180,7 @@ def descend(
     limit: int,
     channels: Tensor | None = None,
     stop: int = 0,
+    more: Mapping[int, Tensor] | None = None,
 ) -> Tensor:
     """Bring a signal at a layer down to the images, or to a layer on the way.
 
@@ -193,6 +194,7 @@ def descend(
         channels: [B], int64, if each signal has one channel and is zero elsewhere: the first
             convolution then costs one channel's share.
         stop: the step at whose output the signal is wanted; 0 for the images.
+        more: signals that start below at the same time, by their steps.
 
     Returns:
         [B, ...], the signal there: zero where none arrives.
@@ -201,8 +203,9 @@ def descend(
     graph = ascent.graph
     turned = graph.steps[stop] if stop in graph.shown.values() else None  # which nothing reads
     target = stop if turned is None else turned.inputs[0]
-    steps = [start, *reversed([i for i in graph.needed_for([start]) if target < i < start])]
-    batch = _Batch({start: signal}, owners, channels)
+    needed = graph.needed_for([start, *(more or {})])
+    steps = [start, *reversed([i for i in needed if target < i < start])]
+    batch = _Batch({start: signal, **(more or {})}, owners, channels)
     found = _Descent(graph, ascent, steps, rule, limit, target).walk(batch, 0)
     return found if turned is None else turned.call.run([found], len(owners))
 

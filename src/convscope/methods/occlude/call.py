@@ -28,7 +28,7 @@ from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.occlude.work import Job, Preview, Work, ask
 from convscope.methods.pictures import Images, read
 from convscope.methods.project import project
-from convscope.methods.targets import Target
+from convscope.methods.targets import ClassName
 from convscope.network import Network
 from convscope.network.differences import can_take_differences
 from convscope.network.layers import LayerName
@@ -49,7 +49,7 @@ def occlude(
     patch: Size | None = None,
     stride: Size | None = None,
     fill: FillValue = "gray",
-    target: Target | Sequence[Target] | None = None,
+    target: ClassName | Sequence[ClassName] | None = None,
     layer: LayerName | None = None,
     channel: int | None = None,
     *,
@@ -143,7 +143,7 @@ def occlude_all(
     patches: Sequence[Size | None] = (None,),
     stride: Size | None = None,
     fill: FillValue = "gray",
-    target: Target | Sequence[Target] | None = None,
+    target: ClassName | Sequence[ClassName] | None = None,
     layer: LayerName | None = None,
     channel: int | None = None,
     *,

@@ -30,7 +30,7 @@ from convscope.methods.occlude.patches import (
     pair_of,
 )
 from convscope.methods.occlude.result import Occlusion
-from convscope.methods.targets import Target, answer_of, class_numbers
+from convscope.methods.targets import ClassName, answer_of, class_numbers
 from convscope.network import Network
 from convscope.network.answer import Answer
 from convscope.network.layers import LayerName
@@ -277,7 +277,7 @@ def _beside(found: Occlusion, projection: Tensor, rule: str) -> Occlusion:
 def ask(
     net: Network,
     image: Tensor,
-    target: Target | Sequence[Target] | None,
+    target: ClassName | Sequence[ClassName] | None,
     layer: LayerName | None,
     channel: int | None,
 ) -> Asked:

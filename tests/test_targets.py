@@ -1,0 +1,147 @@
+"""Targets beyond one class: against torch's own derivatives of what they stand for."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import convscope as cs
+
+SHAPE = (2, 12, 16)
+
+
+def double(seed: int, module: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    for weight in module.parameters():
+        weight.data = torch.randn(weight.shape, generator=generator) / 3
+    return module.double().eval()
+
+
+class Heads(nn.Module):
+    """Maps of 3 classes at half the size, boxes as a detector has them, and a row of logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.maps = nn.Conv2d(2, 5, 3, 2, 1), nn.Conv2d(5, 3, 1)
+        self.boxes, self.row = nn.Conv2d(5, 6, 3, 2, 1), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.first(x))
+        x = x + F.relu(x - 0.1)
+        boxes = self.boxes(x).flatten(2)
+        return {"maps": self.maps(x), "boxes": boxes, "row": self.row(x.mean((2, 3)))}
+
+
+MODULE = double(1, Heads())
+BOX = (2, 4, 8, 10)  # of the image's rows and columns: rows 1-3, columns 2-4 of the maps
+
+
+def image(seed: int = 0) -> Tensor:
+    return torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def mask() -> Tensor:
+    found = torch.zeros(SHAPE[1:], dtype=torch.bool)
+    found[1, 3] = found[4:7, 8] = True
+    return found
+
+
+def both(maps: Tensor, boxes: Tensor, row: Tensor) -> Tensor:
+    return row.softmax(1)[0, 1] * boxes[0, 2].max() + maps.square().mean()
+
+
+TARGETS = {
+    "a difference": ("row", cs.Target(2, minus=0), lambda o: o["row"][:, 2] - o["row"][:, 0]),
+    "a difference in words": ("row", "2-0", lambda o: o["row"][:, 2] - o["row"][:, 0]),
+    "maps": ("maps", 1, lambda o: o["maps"][:, 1].mean((1, 2))),
+    "a box": ("maps", cs.Target(1, box=BOX), lambda o: o["maps"][:, 1, 1:4, 2:5].mean((1, 2))),
+    "a box in words": ("maps", "1-2@2,4,8,10",
+                       lambda o: (o["maps"][:, 1] - o["maps"][:, 2])[:, 1:4, 2:5].mean((1, 2))),
+    # A quarter of one place lies inside, half of another, a quarter of a third.
+    "a mask": ("maps", cs.Target(0, mask=mask()), lambda o: (
+        o["maps"][:, 0, 0, 1] + 2 * o["maps"][:, 0, 2, 4] + o["maps"][:, 0, 3, 4]) / 4),
+    "an element": ("boxes", "4,9", lambda o: o["boxes"][:, 4, 9]),
+    "a function": ("row", both, lambda o: torch.stack([
+        both(*(o[name][n : n + 1] for name in ("maps", "boxes", "row")))
+        for n in range(len(o["row"]))
+    ])),
+}  # fmt: skip
+
+
+def slopes(made, inputs: Tensor) -> Tensor:
+    inputs = inputs.clone().requires_grad_()
+    return torch.autograd.grad(made(MODULE(inputs)).sum(), inputs)[0]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_as_torch_derives_them(name):
+    head, target, made = TARGETS[name]
+    net = cs.Network(MODULE, (1, *SHAPE), head=head)
+    found = cs.attribute(net, image(), target, method="gradient")
+    torch.testing.assert_close(found.pixels[0], slopes(made, image()), rtol=1e-9, atol=1e-14)
+    assert found.activation.item() == pytest.approx(made(MODULE(image())).item(), abs=1e-12)
+    path = cs.attribute(net, image(), target, method="integrated-gradients", steps=7)
+    places, shares = np.polynomial.legendre.leggauss(7)
+    expected = sum(
+        share / 2 * slopes(made, (1 + place) / 2 * image()) * image()
+        for place, share in zip(places, shares, strict=True)
+    )
+    torch.testing.assert_close(path.pixels[0], expected, rtol=1e-9, atol=1e-14)
+    change = made(MODULE(image())) - made(MODULE(torch.zeros(1, *SHAPE).double()))
+    torch.testing.assert_close(path.expected[0], change, rtol=1e-9, atol=1e-12)
+    assert len(cs.attribute(net, image(), [target, target], method="gradient").names[0]) == 2
+
+
+def test_relevance_and_deeplift_of_a_difference_are_those_of_both_classes():
+    net = cs.Network(MODULE, (1, *SHAPE), head="row", classes=["cat", "dog-like", "bird", "car"])
+    for method in ("epsilon", "deeplift", "gradient"):
+        found = cs.attribute(net, image(), ["dog-like-cat", "dog-like", "cat"], method=method)
+        less = found.pixels[0, 1] - found.pixels[0, 2]
+        torch.testing.assert_close(found.pixels[0, 0], less, rtol=1e-8, atol=1e-12)
+    assert found.names[0] == ("1 dog-like − 0 cat", "1 dog-like", "0 cat")
+    assert found.channels.tolist() == [[1, 1, 0]]
+
+
+def test_a_class_activation_map_of_a_box():
+    net = cs.Network(MODULE, (1, *SHAPE), head="maps")
+    found = cs.attribute(net, image(), cs.Target(1, box=BOX), method="hires-cam")
+    x = F.relu(MODULE.first(image()))
+    x = (x + F.relu(x - 0.1)).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(MODULE.maps(x)[0, 1, 1:4, 2:5].mean(), x)
+    torch.testing.assert_close(found.maps[0], (slope * x).sum(1).relu().detach())
+    assert found.names[0][0] == "class 1 in rows 2-7, columns 4-9"
+    assert found.plot()
+
+
+def test_one_number_of_a_regression():
+    module = double(2, nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(420, 1)))
+    net = cs.Network(module, (1, *SHAPE))
+    found = cs.attribute(net, image(), method="integrated-gradients")
+    assert found.missing.abs().item() < 1e-10
+    assert found.expected.item() != 0
+
+
+@pytest.mark.parametrize(
+    ("head", "target", "words"),
+    [
+        ("row", "1@0,0,4,4", "one number a class"),
+        ("maps", "7", "0 to 2, not 7"),
+        ("maps", "1@40,0,44,4", "holds nothing of the image"),
+        ("maps", cs.Target(1, mask=torch.ones(3, 3)), "as large as the image"),
+        ("maps", None, "give a target, such as"),
+        ("boxes", "4,99", "no place in an output"),
+        ("boxes", 4, "not one number a class"),
+        ("row", lambda *_: torch.ones(3), "one number"),
+        ("row", lambda *_: torch.ones(1), "no derivative"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_refused(head, target, words):
+    net = cs.Network(MODULE, (1, *SHAPE), head=head)
+    with pytest.raises(cs.UnitError, match=words):
+        cs.attribute(net, image(), target, method="gradient")
+
+
+def test_deeplift_of_a_function_is_refused():
+    with pytest.raises(cs.RuleError, match="what a function makes"):
+        cs.attribute(cs.Network(MODULE, (1, *SHAPE)), image(), both, method="deeplift")
