@@ -15,7 +15,7 @@ from convscope.methods.descents import images_at_once
 from convscope.methods.diagnosis.sample import Batch, Sample
 from convscope.methods.pictures import channel_names
 from convscope.methods.scanning.sources import fitted, images_of
-from convscope.methods.targets import Target, answer_of, class_number
+from convscope.methods.targets import ClassName, answer_of, class_number
 from convscope.network import Network
 from convscope.network.channels import along_channels
 from convscope.network.layers import LayerName
@@ -113,7 +113,7 @@ def ablate(
     images: Any,
     layer: LayerName,
     *,
-    labels: Sequence[Target] | None = None,
+    labels: Sequence[ClassName] | None = None,
     sample: int = 500,
     memory: int | str = budget.DEFAULT,
     progress: Progress | None = None,
@@ -162,7 +162,7 @@ def ablate(
     return work.found("the images" if given is not images else source.name)
 
 
-def labelled(net: Network, images: Any, labels: Sequence[Target] | None) -> Any:
+def labelled(net: Network, images: Any, labels: Sequence[ClassName] | None) -> Any:
     """Return images with the labels that were given for them, if any were.
 
     Raises:
