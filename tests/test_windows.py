@@ -12,7 +12,6 @@ from convscope.network.windows import (
     clip,
     ends,
     read_by,
-    touched_within,
     union,
 )
 
@@ -106,7 +105,7 @@ def test_what_a_resized_window_touches_is_what_reads_it(source, target, data):
         low, high = relation.reads((row, row))
         if low <= last and high >= first:
             readers.append(row)
-    found = touched_within(relation, (first, last), source, target)
+    found = relation.touched((first, last), source, target)
     assert found == (readers[0], readers[-1]) if readers else found[0] > found[1]
 
 
@@ -120,17 +119,17 @@ def test_padding_touches_where_torch_copies_to(mode, before, after, size, data):
     first = data.draw(st.integers(0, size - 1))
     last = data.draw(st.integers(first, size - 1))
     holding = [i for i, v in enumerate(padded.tolist()) if first + 1 <= v <= last + 1]
-    found = touched_within(Padded(before, mode), (first, last), size, len(padded))
+    found = Padded(before, mode).touched((first, last), size, len(padded))
     assert found == (holding[0], holding[-1])
 
 
 def test_all_rows_touch_all_rows():
     assert Whole().touches((1, 1)) is None
-    assert touched_within(Whole(), (1, 1), 7, 5) == (0, 4)
+    assert Whole().touched((1, 1), 7, 5) == (0, 4)
     assert Sliding(3).touches(None) is None
     assert Transposed(3, 2).touches(None) is None
     assert Resized(4, 2).touches(None) is None
     assert Padded(1, "reflect").touched(None, 5, 7) == (0, 6)
     # The rows between the kernels of a wide stride are read by nothing.
-    low, high = touched_within(Sliding(kernel=1, stride=3), (1, 2), 9, 3)
+    low, high = Sliding(kernel=1, stride=3).touched((1, 2), 9, 3)
     assert low > high

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from convscope.network.graph import Graph
 from convscope.network.layers import ReceptiveFields
-from convscope.network.windows import Relation, Sliding, touched_within
+from convscope.network.windows import Relation, Sliding
 
 Rows = tuple[int, int]
 Spans = npt.NDArray[np.int64]
@@ -46,7 +46,7 @@ class ProjectiveFields:
                 if before[0] <= before[1]:
                     # Most steps take each row to its own, and patches are many.
                     if relation is not None:
-                        before = touched_within(relation, before, source_size, size)
+                        before = relation.touched(before, source_size, size)
                     touched = _together(touched, before)
             found.append(touched if touched[0] <= touched[1] else NOTHING)
         return np.array(found)

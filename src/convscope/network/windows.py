@@ -11,7 +11,6 @@ touches; from the image up that gives the projective field of a patch.
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,24 +22,44 @@ Rows = Range | Array
 NO_ROWS = (0, -1)
 
 
-class Relation(Protocol):
+class Relation:
     """How the rows of an operation's output depend on the rows of its input."""
 
     def reads(self, rows: Range) -> Range:
         """Return a range that holds the input rows that the output rows *rows* depend on."""
-        ...
+        return None if rows is None else self._reads(*rows)
 
     def touches(self, rows: Range) -> Range:
         """Return a range that holds the output rows that depend on any of the rows *rows*."""
-        ...
+        return None if rows is None else self._touches(*rows)
+
+    def touched(self, rows: Range, size: int, target: int) -> tuple[int, int]:
+        """Return which of *target* output rows depend on the rows *rows* of a map of *size* rows.
+
+        Where none does, the range comes back empty, its last row before its first.
+
+        >>> Sliding(kernel=3, padding=1).touched((0, 0), size=8, target=8)
+        (0, 1)
+        """
+        return clip(self.touches(rows), target)
 
     def has_gaps(self, rows: tuple[int, int]) -> bool:
         """Return whether :meth:`reads` may hold rows that are not read."""
-        ...
+        return False
 
     def sources(self, rows: Array) -> Array:
         """Return exactly the input rows that some output rows depend on, borders apart."""
-        ...
+        raise NotImplementedError
+
+    def inside(self, rows: Array, size: int) -> Array:
+        """Return the rows of the map that stand for *rows*, some of which lie outside."""
+        return rows
+
+    def _reads(self, first: int, last: int) -> Range:
+        raise NotImplementedError
+
+    def _touches(self, first: int, last: int) -> Range:
+        raise NotImplementedError
 
 
 def read_by(relation: Relation, rows: Rows, size: int | None = None) -> Rows:
@@ -62,15 +81,14 @@ def read_by(relation: Relation, rows: Rows, size: int | None = None) -> Rows:
     """
     if rows is None or isinstance(relation, Whole):
         return None if size is None else (0, size - 1)
-    mapped = size is not None and isinstance(relation, Padded | Interpolated) and relation.maps
-    if isinstance(rows, tuple) and (rows[0] > rows[1] or not (mapped or relation.has_gaps(rows))):
+    mirrored = size is not None and isinstance(relation, Padded) and relation.mode != "constant"
+    if isinstance(rows, tuple) and (rows[0] > rows[1] or not (mirrored or relation.has_gaps(rows))):
         found = NO_ROWS if rows[0] > rows[1] else relation.reads(rows)
         return found if size is None else clip(found, size)
     listed = np.arange(rows[0], rows[1] + 1) if isinstance(rows, tuple) else rows
     read = relation.sources(listed)
     if size is not None:
-        if isinstance(relation, Padded | Interpolated):
-            read = relation.inside(read, size)
+        read = relation.inside(read, size)
         read = read[(read >= 0) & (read < size)]
     return _packed(read)
 
@@ -93,27 +111,16 @@ def ends(rows: Rows) -> Range:
     return (int(rows[0]), int(rows[-1])) if isinstance(rows, np.ndarray) else rows
 
 
-def touched_within(relation: Relation, rows: Range, size: int, target: int) -> tuple[int, int]:
-    """Return which of *target* output rows depend on the rows *rows* of a map of *size* rows.
-
-    Where none does, the range comes back empty, its last row before its first.
-
-    >>> touched_within(Sliding(kernel=3, padding=1), (0, 0), size=8, target=8)
-    (0, 1)
-    """
-    if isinstance(relation, Padded):
-        return relation.touched(rows, size, target)
-    return clip(relation.touches(rows), target)
-
-
 @dataclass(frozen=True)
-class Sliding:
+class Sliding(Relation):
     """A kernel that slides over the input: convolution, pooling, padding, cropping.
 
     Output row ``i`` reads input rows ``i * stride - padding + t * dilation``, ``0 <= t < kernel``.
 
     >>> Sliding(kernel=3, stride=2, padding=1).reads((0, 1))
     (-1, 3)
+    >>> Sliding(kernel=3, stride=2, padding=1).touches((4, 4))
+    (2, 2)
     """
 
     kernel: int = 1
@@ -121,21 +128,13 @@ class Sliding:
     padding: int = 0
     dilation: int = 1
 
-    def reads(self, rows: Range) -> Range:
-        """Return the input rows that the output rows *rows* depend on."""
-        if rows is None:
-            return None
-        first, last = rows
+    def _reads(self, first: int, last: int) -> tuple[int, int]:
         reach = self.dilation * (self.kernel - 1)
         return first * self.stride - self.padding, last * self.stride - self.padding + reach
 
-    def touches(self, rows: Range) -> Range:
-        """Return the output rows that depend on any of the input rows *rows*.
-
-        >>> Sliding(kernel=3, stride=2, padding=1).touches((4, 4))
-        (2, 2)
-        """
-        return Transposed(self.kernel, self.stride, self.padding, self.dilation).reads(rows)
+    def _touches(self, first: int, last: int) -> Range:
+        other = Transposed(self.kernel, self.stride, self.padding, self.dilation)
+        return other.reads((first, last))
 
     def has_gaps(self, rows: tuple[int, int]) -> bool:
         """Return whether it steps over rows."""
@@ -149,13 +148,15 @@ class Sliding:
 
 
 @dataclass(frozen=True)
-class Transposed:
+class Transposed(Relation):
     """A transposed convolution: a sliding kernel read the other way round.
 
     Input row ``i`` writes output rows ``i * stride - padding + t * dilation``.
 
     >>> Transposed(kernel=2, stride=2).reads((4, 5))
     (2, 2)
+    >>> Transposed(kernel=2, stride=2).touches((2, 2))
+    (4, 5)
     """
 
     kernel: int
@@ -163,24 +164,14 @@ class Transposed:
     padding: int = 0
     dilation: int = 1
 
-    def reads(self, rows: Range) -> Range:
-        """Return the input rows that the output rows *rows* depend on."""
-        if rows is None:
-            return None
-        first, last = rows
-        reach = self.dilation * (self.kernel - 1)
+    def _reads(self, first: int, last: int) -> tuple[int, int]:
+        first, last = first + self.padding, last + self.padding
         # Rounded up for the first row and down for the last; -(-a // b) is the ceiling of a / b.
-        return -(-(first + self.padding - reach) // self.stride), (
-            last + self.padding
-        ) // self.stride
+        return -(-(first - self.dilation * (self.kernel - 1)) // self.stride), last // self.stride
 
-    def touches(self, rows: Range) -> Range:
-        """Return the output rows that depend on any of the input rows *rows*.
-
-        >>> Transposed(kernel=2, stride=2).touches((2, 2))
-        (4, 5)
-        """
-        return Sliding(self.kernel, self.stride, self.padding, self.dilation).reads(rows)
+    def _touches(self, first: int, last: int) -> Range:
+        other = Sliding(self.kernel, self.stride, self.padding, self.dilation)
+        return other.reads((first, last))
 
     def has_gaps(self, rows: tuple[int, int]) -> bool:
         """Return whether some of what lies within its reach writes elsewhere."""
@@ -195,43 +186,32 @@ class Transposed:
 
 
 @dataclass(frozen=True)
-class Resized:
+class Resized(Relation):
     """Adaptive pooling from *source* to *target* rows, or copies of each row.
 
     >>> Resized(source=7, target=3).reads((1, 1))
     (2, 4)
+    >>> Resized(source=7, target=3).touches((2, 2))
+    (0, 1)
     """
 
     source: int
     target: int
 
-    def reads(self, rows: Range) -> Range:
-        """Return the input rows that the output rows *rows* depend on."""
-        if rows is None:
-            return None
-        first, last = rows
+    def _reads(self, first: int, last: int) -> tuple[int, int]:
         return first * self.source // self.target, -(-(last + 1) * self.source // self.target) - 1
 
-    def touches(self, rows: Range) -> Range:
-        """Return the output rows that depend on any of the input rows *rows*.
-
-        >>> Resized(source=7, target=3).touches((2, 2))
-        (0, 1)
-        """
-        return Resized(self.target, self.source).reads(rows)
-
-    def has_gaps(self, rows: tuple[int, int]) -> bool:
-        """Return False: neighbours read neighbours."""
-        return False
+    def _touches(self, first: int, last: int) -> Range:
+        return Resized(self.target, self.source).reads((first, last))
 
     def sources(self, rows: Array) -> Array:
         """Return exactly the input rows that some output rows depend on."""
-        ranges = [self.reads((row, row)) for row in rows.tolist()]
-        return np.concatenate([np.arange(r[0], r[1] + 1) for r in ranges if r])
+        ranges = [self._reads(row, row) for row in rows.tolist()]
+        return np.concatenate([np.arange(first, last + 1) for first, last in ranges])
 
 
 @dataclass(frozen=True)
-class Interpolated:
+class Interpolated(Relation):
     """Interpolation between rows: output row ``i`` lies at ``begin + i * step`` of the input.
 
     It reads the row at or before that place, and from there *before* to *after* rows further; where
@@ -249,20 +229,11 @@ class Interpolated:
     before: int = 0
     after: int = 1
 
-    maps = True
-
-    def reads(self, rows: Range) -> Range:
-        """Return a range that holds the input rows that the output rows *rows* depend on."""
-        if rows is None:
-            return None
-        found = self.sources(np.arange(rows[0], rows[1] + 1))
+    def _reads(self, first: int, last: int) -> Range:
+        found = self.sources(np.arange(first, last + 1))
         return int(found.min()), int(found.max())
 
-    def touches(self, rows: Range) -> Range:
-        """Return a range that holds the output rows that depend on any of the rows *rows*."""
-        if rows is None:
-            return None
-        first, last = rows
+    def _touches(self, first: int, last: int) -> Range:
         low = (first - self.after - self.begin) / self.step if self.step and first > 0 else 0
         above = last < self.source - 1 and self.step
         high = (last + 1 - self.before - self.begin) / self.step if above else self.target - 1
@@ -288,7 +259,7 @@ class Interpolated:
 
 
 @dataclass(frozen=True)
-class Flipped:
+class Flipped(Relation):
     """The *size* rows of a map in the opposite order.
 
     >>> Flipped(5).reads((0, 1))
@@ -297,17 +268,10 @@ class Flipped:
 
     size: int
 
-    def reads(self, rows: Range) -> Range:
-        """Return the input rows that the output rows *rows* are."""
-        return None if rows is None else (self.size - 1 - rows[1], self.size - 1 - rows[0])
+    def _reads(self, first: int, last: int) -> Range:
+        return self.size - 1 - last, self.size - 1 - first
 
-    def touches(self, rows: Range) -> Range:
-        """Return the output rows that the input rows *rows* become."""
-        return self.reads(rows)
-
-    def has_gaps(self, rows: tuple[int, int]) -> bool:
-        """Return False: neighbours stay neighbours."""
-        return False
+    _touches = _reads
 
     def sources(self, rows: Array) -> Array:
         """Return exactly the input rows that some output rows are."""
@@ -315,7 +279,7 @@ class Flipped:
 
 
 @dataclass(frozen=True)
-class Padded:
+class Padded(Relation):
     """Padding by *before* rows on top, and some below, with zeros or with rows of the map itself.
 
     *mode* is torch's word for what the padding holds: ``"constant"``, ``"reflect"``,
@@ -328,22 +292,11 @@ class Padded:
     before: int
     mode: str = "constant"
 
-    def reads(self, rows: Range) -> Range:
-        """Return the input rows that the output rows *rows* depend on, borders apart."""
-        return Sliding(padding=self.before).reads(rows)
+    def _reads(self, first: int, last: int) -> Range:
+        return first - self.before, last - self.before
 
-    def touches(self, rows: Range) -> Range:
-        """Return the output rows that depend on any of the input rows *rows*, borders apart."""
-        return Sliding(padding=self.before).touches(rows)
-
-    @property
-    def maps(self) -> bool:
-        """Whether rows outside of the map stand for rows of it."""
-        return self.mode != "constant"
-
-    def has_gaps(self, rows: tuple[int, int]) -> bool:
-        """Return False: borders apart, rows are moved alone."""
-        return False
+    def _touches(self, first: int, last: int) -> Range:
+        return first + self.before, last + self.before
 
     def sources(self, rows: Array) -> Array:
         """Return exactly the input rows that some output rows depend on, borders apart."""
@@ -374,28 +327,17 @@ class Padded:
 
 
 @dataclass(frozen=True)
-class Whole:
+class Whole(Relation):
     """Every output row depends on every input row.
 
     >>> Whole().reads((3, 3)) is None
     True
     """
 
-    def reads(self, rows: Range) -> Range:
-        """Return the input rows that the output rows *rows* depend on: all of them."""
+    def _reads(self, first: int, last: int) -> Range:
         return None
 
-    def touches(self, rows: Range) -> Range:
-        """Return the output rows that depend on any of the input rows *rows*: all of them."""
-        return None
-
-    def has_gaps(self, rows: tuple[int, int]) -> bool:
-        """Return False."""
-        return False
-
-    def sources(self, rows: Array) -> Array:
-        """Refuse: the rows of the map are not known here."""
-        raise NotImplementedError
+    _touches = _reads
 
 
 def union(one: Rows, other: Rows) -> Rows:
