@@ -130,7 +130,7 @@ def misshapen(value: Any, shape: Any, name: str = "it") -> str:
     return next(filter(None, faults), "")
 
 
-def check_seed(seed: int, name: str = "the seed") -> None:
+def check_seed(seed: int) -> None:
     """Refuse a seed that torch's and numpy's generators do not all take.
 
     Raises:
@@ -138,7 +138,7 @@ def check_seed(seed: int, name: str = "the seed") -> None:
 
     """
     if not 0 <= seed < LARGEST_SEED:
-        raise ConvscopeError(f"{name} must be from 0 to {LARGEST_SEED - 1:,}, not {seed}")
+        raise ConvscopeError(f"the seed must be from 0 to {LARGEST_SEED - 1:,}, not {seed}")
 
 
 _NAMES: Mapping[Any, str] = {

@@ -47,7 +47,7 @@ class PictureWarning(UserWarning):
     """What should be known of a picture that can be read."""
 
 
-def read_image(path: PicturePath, range: Range | None = None) -> Image.Image:
+def read_image(path: PicturePath) -> Image.Image:
     """Read an image file rightly, whatever its mode, as upright 8-bit RGB.
 
     Transparency is laid on white, 16 bits are scaled by 65535, floating point by the range it uses
@@ -56,7 +56,6 @@ def read_image(path: PicturePath, range: Range | None = None) -> Image.Image:
 
     Args:
         path: the file.
-        range: the values in it that are black and white; None for those of its format.
 
     Returns:
         a picture of mode "RGB".
@@ -72,7 +71,7 @@ def read_image(path: PicturePath, range: Range | None = None) -> Image.Image:
     (255, 127, 127)
 
     """
-    return _eight_bits(_planes_of(Path(path), range))
+    return _eight_bits(_planes_of(Path(path), None))
 
 
 def decode_image(content: bytes, name: str, pixels: int | None = None) -> Image.Image:

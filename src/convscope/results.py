@@ -74,6 +74,9 @@ class Result:
     folder: ClassVar[str] = ""
     """What a folder of this is marked as; empty if none can be written."""
 
+    seen_only: ClassVar[tuple[str, ...]] = ()
+    """The tensors that numbers leave out: images, and what else is to be seen and not read."""
+
     writer: ClassVar[str] = ""
     """The function that writes that folder, as ``"module:name"``, called with this and the path."""
 
@@ -91,14 +94,14 @@ class Result:
         return found
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
-        """Return the numbers and facts, fit for JSON but for values that are not finite.
+        """Return all but the pictures, fit for JSON but for values that are not finite.
 
         Args:
             options: those of :meth:`plot` that numbers depend on, such as a display scale.
 
         """
-        found: dict[str, Any] = plain_of(self, with_tensors=True)
-        return found
+        found = plain_of(self, with_tensors=True)
+        return {name: value for name, value in found.items() if name not in self.seen_only}
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as one line of JSON, with null for what is not finite."""

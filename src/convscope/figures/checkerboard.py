@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ from convscope.figures.sheet import (
     MARGIN,
     Bare,
     Sheet,
+    frame_box,
     number,
     picture_of,
 )
@@ -99,16 +99,7 @@ class _Layout:
 
 
 def figure(found: Checkerboard, style: Style) -> Sheet:
-    """Draw the projection from each layer, deepest first, with its numbers, and what would help.
-
-    Args:
-        found: what to draw.
-        style: how wide, and with which caption.
-
-    Raises:
-        OutputError: if the figure would be too high to draw.
-
-    """
+    """Draw the projection from each layer, deepest first, with its numbers, and what would help."""
     layout = _Layout.of((found.image.shape[-2], found.image.shape[-1]), style.width)
     shown = presentable(shown_values(found.preprocess, found.rule, found.pixels))
     scales = [display_scale(tile) for tile in shown]
@@ -134,8 +125,8 @@ def _draw_image(
     axes = sheet.axes(MARGIN, MARGIN + TITLE, layout.width, layout.height)
     axes.set_axis_off()
     axes.imshow(picture, interpolation="antialiased")
-    text = shortened(one_line(title), layout.across, FOOT_POINTS + 0.5)
-    sheet.write(text, MARGIN, MARGIN + TITLE - 0.05, FOOT_POINTS + 0.5, va="bottom")
+    top = MARGIN + TITLE - 0.05
+    sheet.write(title, MARGIN, top, FOOT_POINTS + 0.5, room=layout.across, va="bottom")
 
 
 def _draw_layer(
@@ -155,12 +146,7 @@ def _draw_layer(
     if layout.close and tile.any():
         row, column = busiest(tile, layout.close)
         end = row + layout.close, column + layout.close
-        axes.add_patch(
-            Rectangle(
-                (column - 0.5, row - 0.5), layout.close, layout.close,
-                fill=False, edgecolor=FRAME_COLOUR, linewidth=0.8,
-            )
-        )  # fmt: skip
+        frame_box(axes, (row, column, *end), FRAME_COLOUR, 0.8)
         close = sheet.axes(left, below + GAP / 2, layout.side, kind=Bare)
         _show(close, tile[:, row : end[0], column : end[1]], scale, (row, column, *end))
         for spine in close.spines.values():
@@ -175,9 +161,7 @@ def _draw_layer(
     heading = f"{name}\nchannel {channel}"
     sheet.write(heading, left, top - 0.05, FOOT_POINTS + 0.5, va="bottom")
     for line, text in enumerate(_numbers(found, place, tile, scale)):
-        fitted = shortened(text, layout.across + GAP / 2, FOOT_POINTS)
-        height = below + 0.05 + line * LINE
-        sheet.write(fitted, left, height)
+        sheet.write(text, left, below + 0.05 + line * LINE, room=layout.across + GAP / 2)
 
 
 def _show(axes: Axes, tile: Tensor, scale: DisplayScale, place: tuple[int, int, int, int]) -> None:

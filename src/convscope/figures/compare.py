@@ -47,16 +47,7 @@ MOST_FILTERS = 60
 
 
 def figure(found: Comparison, style: Style) -> Sheet:
-    """Draw how alike the channels of each pair of layers answer, and the best pairs.
-
-    Args:
-        found: the comparison.
-        style: how wide, and with which caption.
-
-    Raises:
-        OutputError: if the figure would be too large to draw.
-
-    """
+    """Draw how alike the channels of each pair of layers answer, and the best pairs."""
     room = style.width - 2 * MARGIN
     layout = _Pairs(room)
     # A line of pairs a pair of layers; the page shows more of them.
@@ -219,8 +210,8 @@ def _draw_unit(
     for place, shown in enumerate((tile.patch, tile.projection)):
         tile.draw(sheet, shown, (left + place * (side + TILE_GAP), top, side), (colour, "solid"))
     wide = 2 * side + TILE_GAP
-    title = shortened(one_line(f"{p.layers[0]}, {p.names[k][0]}"), wide, FOOT_POINTS)
-    sheet.write(title, left, top - 0.04, va="bottom", colour=colour)
+    title = f"{p.layers[0]}, {p.names[k][0]}"
+    sheet.write(title, left, top - 0.04, room=wide, va="bottom", colour=colour)
     foot = f"peak {number(float(p.activation[k, 0]))}, ±{number(tile.scale.limit)}"
     # A long file name gives way, never a number; where little is left of it, all of it.
     room = wide - width_of(f"{foot}; ", FOOT_POINTS)
@@ -230,13 +221,7 @@ def _draw_unit(
 
 
 def filters_figure(found: Comparison, style: Style) -> Sheet:
-    """Draw every first filter of one network beside its partner in the other.
-
-    Args:
-        found: the comparison, with :attr:`~.Comparison.filters`.
-        style: how wide, and with which caption.
-
-    """
+    """Draw every first filter of one network beside its partner in the other."""
     match, names = found.matches[0], found.names
     first = match.first
     order = sorted(

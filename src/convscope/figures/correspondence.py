@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 
 from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
@@ -14,6 +14,7 @@ from convscope.figures.sheet import (
     MARGIN,
     PALE,
     Sheet,
+    frame_box,
     picture_of,
 )
 from convscope.figures.style import Style
@@ -64,16 +65,7 @@ class _Layout:
 
 
 def figure(found: Correspondence, style: Style) -> Sheet:
-    """Draw the images with the parts that were hidden, and one chart a layer.
-
-    Args:
-        found: what to draw.
-        style: how wide, and with which caption.
-
-    Raises:
-        OutputError: if the figure would be too high to draw.
-
-    """
+    """Draw the images with the parts that were hidden, and one chart a layer."""
     layout = _Layout.of(style.width, found)
     high = layout.tile + TITLE + GAP
     above = MARGIN + -(-len(found.titles) // layout.across) * high
@@ -107,14 +99,9 @@ def _draw_charts(sheet: Sheet, found: Correspondence, top: float, layout: _Layou
 
 
 def _frame_parts(axes: Axes, found: Correspondence, image: int) -> None:
-    for own, part, top, left, bottom, right in found.boxes:
+    for own, part, *box in found.boxes:
         if own == image:
-            axes.add_patch(
-                Rectangle(
-                    (left - 0.5, top - 0.5), right - left, bottom - top, fill=False,
-                    edgecolor=_colour(part), linewidth=FRAME_POINTS,
-                )
-            )  # fmt: skip
+            frame_box(axes, box, _colour(part))
 
 
 def _colour(part: int) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from matplotlib.patches import Rectangle
 
 from convscope.display import display_scale, presentable, to_display
 from convscope.figures.lettering import one_line, shortened, wrapped
@@ -15,6 +14,7 @@ from convscope.figures.sheet import (
     NOTE_POINTS,
     WARNING,
     Sheet,
+    frame_box,
     number,
 )
 from convscope.figures.style import Style
@@ -99,10 +99,6 @@ class _Layout:
 def figure(found: Diagnosis, style: Style) -> Sheet:
     """Draw a row of bars a layer, the findings in words, and the first layer's filters.
 
-    Args:
-        found: the diagnosis.
-        style: how wide, and with which caption.
-
     Raises:
         OutputError: if the network has too many layers for a picture.
 
@@ -117,9 +113,8 @@ def figure(found: Diagnosis, style: Style) -> Sheet:
     height = text + (rows * (2 * layout.tile + 3 * TILE_GAP) + 0.35 if rows else 0)
     cuts = [MARGIN + TITLE + band * layout.band for band in range(1, bands + 1)]
     sheet = Sheet.made_for(style, height, _caption(found), found.notes, cuts)
-    title = f"{one_line(found.network)} over {counted(found.images, 'image')}: diagnosis"
-    title = shortened(title, layout.room, NOTE_POINTS)
-    sheet.write(title, MARGIN, MARGIN, NOTE_POINTS)
+    title = f"{found.network} over {counted(found.images, 'image')}: diagnosis"
+    sheet.write(title, MARGIN, MARGIN, NOTE_POINTS, room=layout.room)
     for place, column in enumerate(columns):
         _draw_column(sheet, layout, found, place, column)
     top = bars + FOUND_SPACE
@@ -154,15 +149,10 @@ def _draw_column(
     count, top = len(found.layers), MARGIN + TITLE + band * layout.band + HEAD
     left = MARGIN + layout.names + across * (layout.column + GAP)
     for row, layer in enumerate(found.layers if not across else ()):
-        name = shortened(one_line(layer.name), layout.names - 0.1, FOOT_POINTS)
         sheet.write(
-            name,
-            left - 0.08,
-            top + (row + 0.5) * ROW,
-            ha="right",
-            va="center",
-            warns=any(f.layer == layer.name for f in found.findings),
-        )
+            layer.name, left - 0.08, top + (row + 0.5) * ROW, room=layout.names - 0.1,
+            ha="right", va="center", warns=any(f.layer == layer.name for f in found.findings),
+        )  # fmt: skip
     sheet.write(column.title, left, top - 0.05, va="bottom")
     shares = [column.share(layer) for layer in found.layers]
     bad = {f.layer for f in found.findings if f.kind in column.kinds}
@@ -177,16 +167,14 @@ def _draw_column(
     axes.set_yticks([])
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.tick_params(labelsize=FOOT_POINTS, length=2, pad=1)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_filters(sheet: Sheet, layout: _Layout, found: Diagnosis, top: float) -> None:
     """Draw the first layer's filters, below each what it passes of the images."""
     first = next(row for row in found.layers if row.aliased is not None)
-    title = f"{one_line(first.name)}: filters, and below what each passes"
-    title = shortened(title, layout.room, NOTE_POINTS)
-    sheet.write(title, MARGIN, top + 0.05, NOTE_POINTS)
+    title = f"{first.name}: filters, and below what each passes"
+    sheet.write(title, MARGIN, top + 0.05, NOTE_POINTS, room=layout.room)
     top += 0.3
     side = found.spectra.shape[1]
     half = [side / step / 2 for step in found.stride]
@@ -201,12 +189,8 @@ def _draw_filters(sheet: Sheet, layout: _Layout, found: Diagnosis, top: float) -
         below = high + layout.tile + TILE_GAP / 2
         axes = sheet.picture(shares, left, below, layout.tile, cmap="gray", vmin=0, vmax=1)
         if max(found.stride) > 1:
-            axes.add_patch(
-                Rectangle(
-                    (side / 2 - half[1] - 0.5, side / 2 - half[0] - 0.5), 2 * half[1], 2 * half[0],
-                    fill=False, edgecolor=STRIDE, linewidth=0.8,
-                )
-            )  # fmt: skip
+            box = [side / 2 + sign * own for sign in (-1, 1) for own in half]
+            frame_box(axes, box, STRIDE, 0.8)
 
 
 def _caption(found: Diagnosis) -> Sequence[str]:

@@ -43,14 +43,6 @@ def figure(found: Architecture, style: Style) -> Sheet:
     """Draw a network's architecture.
 
     Letters keep their size, so that a block that finds no room in a row makes the figure wider.
-
-    Args:
-        found: the architecture.
-        style: how wide, and with which caption.
-
-    Raises:
-        OutputError: if it would be too large to draw.
-
     """
     drawing = place(found.volumes, style.width - 2 * MARGIN - ARROW)
     width = max(style.width, drawing.right + 2 * MARGIN)

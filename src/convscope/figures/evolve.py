@@ -86,14 +86,6 @@ def figure(found: Evolution, style: Style) -> Sheet:
     """Draw each filter's strongest patch and projection at every moment, and the curves below.
 
     Where there is no room for every moment, some are shown, the first and the last among them.
-
-    Args:
-        found: the evolution.
-        style: how wide, and with which caption.
-
-    Raises:
-        OutputError: if the figure would be too large to draw.
-
     """
     room = style.width - 2 * MARGIN - SIDE
     moments = _shown(len(found.steps), int(room / NARROWEST))
@@ -134,13 +126,11 @@ def _shown(count: int, most: int) -> list[int]:
 
 
 def _draw_row(sheet: Sheet, row: Row, top: float, middles: Sequence[float], tile: float) -> None:
-    left = MARGIN
-    room = middles[-1] + tile / 2 - left
-    title = shortened(f"{row.layer}, channel {row.channel}", room, FOOT_POINTS)
-    sheet.write(title, left, top)
+    room = middles[-1] + tile / 2 - MARGIN
+    sheet.write(f"{row.layer}, channel {row.channel}", MARGIN, top, room=room)
     below = top + ROW_HEAD + 2 * tile + GAP / 2 + 0.05
     for place, what in enumerate(("peak", "scale ±")):
-        sheet.write(what, left, below + place * LINE)
+        sheet.write(what, MARGIN, below + place * LINE)
     for moment, middle in enumerate(middles):
         draw_pair(sheet, (middle - tile / 2, top + ROW_HEAD), tile, row, moment)
         numbers = (row.activations[moment], row.scales[moment].limit)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from convscope.errors import OutputError
-from convscope.figures.lettering import one_line, shortened
+from convscope.figures.lettering import one_line
 from convscope.figures.sheet import (
     LETTERS,
     MARGIN,
@@ -96,10 +96,6 @@ def check_fits(images: int) -> None:
 
 def figure(found: Invariance, style: Style) -> Sheet:
     """Draw of each transformation examples, the distance at each layer, and the probability.
-
-    Args:
-        found: what to draw.
-        style: how wide, and with which caption.
 
     Raises:
         OutputError: if there are more than ten images, or the figure would be too high to draw.
@@ -196,9 +192,7 @@ def _draw_names(sheet: Sheet, found: Invariance, top: float) -> None:
             )
         )
         room = width - 2 * MARGIN - 0.4
-        sheet.write(
-            shortened(one_line(text), room, LETTERS), MARGIN + 0.4, at, LETTERS, va="center"
-        )
+        sheet.write(text, MARGIN + 0.4, at, LETTERS, room=room, va="center")
 
 
 def _caption(found: Invariance) -> list[str]:

@@ -12,20 +12,19 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from convscope.display import Display, DisplayScale, display_scale, presentable, to_display
-from convscope.figures.lettering import PROOF_DOTS, one_line, shortened
+from convscope.figures.lettering import PROOF_DOTS, one_line
 from convscope.figures.sheet import (
     FOOT_POINTS,
-    FRAME_POINTS,
     MARGIN,
     NOTE_POINTS,
     PALE,
     Bare,
     Sheet,
+    frame_box,
     number,
     picture_of,
 )
@@ -125,7 +124,6 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
 
     Raises:
         ConvscopeError: if there is no such scale.
-        OutputError: if the figure would be too high to draw.
 
     """
     Display(scale)
@@ -142,8 +140,7 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
         style, tops[-1] - BETWEEN, _caption(rows, scale), result.notes, cuts, dots=dots
     )
     for top, title, own, layout in zip(tops, _headings(rows), drawn, layouts, strict=False):
-        text = shortened(title, style.width - 2 * MARGIN, NOTE_POINTS)
-        sheet.write(text, MARGIN, top, NOTE_POINTS)
+        sheet.write(title, MARGIN, top, NOTE_POINTS, room=style.width - 2 * MARGIN)
         for place, panel in enumerate(own):
             line, column = divmod(place, layout.across)
             high = top + TITLE + (line + 1) * HEAD + line * layout.tile + sum(layout.below[:line])
@@ -233,10 +230,10 @@ class Panel:
         axes.set_axis_off()
         lines = self.title.split("\n")
         for number_of, line in enumerate(reversed(lines)):
-            text = shortened(line, layout.cell - 0.05, POINTS)
-            colour = PALE if self.pale and number_of == 0 else None
-            above = top - 0.05 - number_of * TITLE_LINE
-            sheet.write(text, left, above, POINTS, va="bottom", colour=colour)
+            sheet.write(
+                line, left, top - 0.05 - number_of * TITLE_LINE, POINTS, room=layout.cell - 0.05,
+                va="bottom", colour=PALE if self.pale and number_of == 0 else None,
+            )  # fmt: skip
         if self.under is not None:
             axes.imshow(self.under, interpolation="antialiased")
         if self.colours is None:
@@ -244,20 +241,13 @@ class Panel:
         else:
             self._draw_map(sheet, axes, (left, top + layout.tile + 0.05), layout.tile)
         if self.frame is not None:
-            above, before, below, after = self.frame
-            axes.add_patch(
-                Rectangle(
-                    (before - 0.5, above - 0.5), after - before, below - above,
-                    fill=False, edgecolor=PATCH_COLOUR, linewidth=FRAME_POINTS,
-                )
-            )  # fmt: skip
+            frame_box(axes, self.frame, PATCH_COLOUR)
         for number_of, (name, colour_of) in enumerate(self.legend):
             low = top + layout.tile + 0.05 + number_of * TITLE_LINE
             square = sheet.axes(left, low + 0.01, 0.09, kind=Bare)
             square.set(facecolor=colour_of, xticks=[], yticks=[], frame_on=True)
             square.spines[:].set_visible(False)
-            text = shortened(name, layout.tile - 0.15, FOOT_POINTS)
-            sheet.write(text, left + 0.15, low)
+            sheet.write(name, left + 0.15, low, room=layout.tile - 0.15)
 
     def _draw_map(self, sheet: Sheet, axes: Axes, corner: tuple[float, float], tile: float) -> None:
         low, high = self.limits
@@ -276,8 +266,7 @@ class Panel:
         if self.dots is not None:
             axes.plot(self.dots[:, 1], self.dots[:, 0], ".", color="white", markersize=1.5)
         if constant:
-            text = f"constant: {number(low)}\n{self.unit}"
-            sheet.write(text, *corner)
+            sheet.write(f"constant: {number(low)}\n{self.unit}", *corner)
             return
         drawn = sheet.figure.colorbar(
             ScalarMappable(norm, self.colours), cax=sheet.axes(*corner, tile, BAR),

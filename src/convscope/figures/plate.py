@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from convscope.figures.lettering import one_line, shortened
-from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Bare, Sheet
+from convscope.figures.lettering import one_line
+from convscope.figures.sheet import MARGIN, NOTE_POINTS, Bare, Sheet
 from convscope.figures.style import Style
 from convscope.methods.plate import Plate
 from convscope.methods.scanning.tiles import fitted
@@ -25,13 +25,7 @@ HEAD, FOOT, REST = 0.22, 0.19, 0.1
 
 
 def figure(found: Plate, style: Style) -> Sheet:
-    """Draw a plate: a row or more of channels a layer.
-
-    Args:
-        found: the plate.
-        style: how wide, and with which caption.
-
-    """
+    """Draw a plate: a row or more of channels a layer."""
     layers: dict[str, list[AtlasUnit]] = {}
     for unit in found.units:
         layers.setdefault(unit.layer, []).append(unit)
@@ -52,8 +46,8 @@ def figure(found: Plate, style: Style) -> Sheet:
     )
     for name, units in layers.items():
         height, width = units[0].receptive_field
-        title = shortened(f"{one_line(name)}, reads {height} × {width} pixels", room, NOTE_POINTS)
-        sheet.write(title, MARGIN, tops[name], NOTE_POINTS)
+        title = f"{name}, reads {height} × {width} pixels"
+        sheet.write(title, MARGIN, tops[name], NOTE_POINTS, room=room)
         for place, unit in enumerate(units):
             line, column = divmod(place, across)
             left = MARGIN + column * (block + apart)
@@ -78,8 +72,7 @@ def _draw(sheet: Sheet, unit: AtlasUnit, left: float, top: float, side: int, row
     axes = sheet.axes(left, top, wide / DOTS, high / DOTS, Bare)
     axes.imshow(mosaic, interpolation="none", aspect="auto")
     axes.set_axis_off()
-    name = shortened(one_line(unit.name), wide / DOTS, FOOT_POINTS)
-    sheet.write(name, left, top + high / DOTS + 0.03)
+    sheet.write(unit.name, left, top + high / DOTS + 0.03, room=wide / DOTS)
 
 
 def _caption(found: Plate) -> list[str]:

@@ -6,7 +6,6 @@ from math import isnan
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from convscope import display as displays
@@ -15,11 +14,11 @@ from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
     COLOURS,
     FOOT_POINTS,
-    FRAME_POINTS,
     LINES,
     MARGIN,
     NOTE_POINTS,
     Sheet,
+    frame_box,
     line_of,
     number,
     picture_of,
@@ -129,7 +128,6 @@ def figure(
 
     Raises:
         ConvscopeError: if there is no such scale, colour or contrast.
-        OutputError: if the figure would be too high to draw.
 
     """
     display = Display(scale, colour, contrast)
@@ -159,7 +157,7 @@ def figure(
     sheet = Sheet.made_for(
         style,
         MARGIN + len(tiles) * own,
-        [*_caption(result, display, every), *_oddities(result, every, pixels)],
+        [*_caption(result, display, every), *_oddities(every, pixels)],
         result.notes,
         cuts,
         dots=dots,
@@ -252,21 +250,9 @@ def _draw_image(
 ) -> None:
     axes = sheet.picture(picture, MARGIN, top, side, interpolation="antialiased")
     for tile, (colour, style) in framed:
-        first_row, first_column, end_row, end_column = tile.window
-        axes.add_patch(
-            Rectangle(
-                # Half a pixel outwards: a pixel's centre lies on its whole-numbered coordinates.
-                (first_column - 0.5, first_row - 0.5),
-                end_column - first_column,
-                end_row - first_row,
-                fill=False,
-                edgecolor=colour,
-                linestyle=style,
-                linewidth=FRAME_POINTS,
-            )
-        )
-    text = shortened(one_line(title), side, NOTE_POINTS)
-    sheet.write(text, MARGIN + side / 2, top - 0.05, NOTE_POINTS, ha="center", va="bottom")
+        frame_box(axes, tile.window, colour, style=style)
+    middle = MARGIN + side / 2
+    sheet.write(title, middle, top - 0.05, NOTE_POINTS, room=side, ha="center", va="bottom")
 
 
 def _foot(p: Projection, n: int, k: int, tile: Tile) -> tuple[str, str]:
@@ -308,7 +294,7 @@ def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str
     ]
 
 
-def _oddities(p: Projection, tiles: Sequence[Tile], pixels: Tensor) -> list[str]:
+def _oddities(tiles: Sequence[Tile], pixels: Tensor) -> list[str]:
     """Return what else must be known to read this very figure."""
     lines = []
     if any(tile.frame != tile.window for tile in tiles):

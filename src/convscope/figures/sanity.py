@@ -110,16 +110,7 @@ class _Layout:
 
 
 def figure(found: Sanity, style: Style) -> Sheet:
-    """Draw the image and its edges, the projections that are compared, and the similarity curves.
-
-    Args:
-        found: what to draw.
-        style: how wide, and with which caption.
-
-    Raises:
-        OutputError: if the figure would be too high to draw.
-
-    """
+    """Draw the image and its edges, the projections that are compared, and the curves."""
     layout = _Layout.of(style.width, found)
     grid = len(found.rules) * (layout.tile + FOOT) + TITLE
     words = _words(found, layout.words[1])

@@ -19,7 +19,7 @@ def figure(
     """Draw channels of layers: nine patches of each, and what drives it there.
 
     Args:
-        found: the scan, with its network and images at hand.
+        found: what to draw.
         style: how wide, and with which caption.
         layer: as for :meth:`.Scan.plate`, and so are...
         channels: ...these, and...

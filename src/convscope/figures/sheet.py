@@ -12,6 +12,7 @@ import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from convscope.display import presentable
@@ -178,15 +179,17 @@ class Sheet:
         axes.imshow(shown, **{"interpolation": "nearest", **options})
         axes.set_axis_off()
         if title:
-            text = shortened(one_line(title), side, LETTERS)
-            self.write(text, left, top - 0.05, LETTERS, va="bottom")
+            self.write(title, left, top - 0.05, LETTERS, room=side, va="bottom")
         return axes
 
     def write(
         self, text: str, left: float, top: float, points: float = FOOT_POINTS, *,
-        ha: str = "left", va: str = "top", warns: bool = False, colour: str | None = None,
+        room: float | None = None, ha: str = "left", va: str = "top", warns: bool = False,
+        colour: str | None = None,
     ) -> None:  # fmt: skip
-        """Write one line or more; a dollar sign is a dollar sign."""
+        """Write lines, or one cut to *room* inches; a dollar sign is a dollar sign."""
+        if room is not None:
+            text = shortened(one_line(text), room, points)
         width, height = self.figure.get_size_inches()
         self.figure.text(
             left / width, 1 - top / height, text, fontsize=points, ha=ha, va=va,
@@ -220,6 +223,20 @@ def line_of(place: int) -> tuple[str, str]:
 
     """
     return COLOURS[place % len(COLOURS)], LINES[place // len(COLOURS) % len(LINES)]
+
+
+def frame_box(
+    axes: Axes, box: Sequence[float], colour: str, width: float = FRAME_POINTS, style: str = "solid"
+) -> None:
+    """Frame the pixels of a picture from the top and left to the bottom and right of *box*."""
+    top, left, bottom, right = box
+    axes.add_patch(
+        # Half a pixel outwards: a pixel's centre lies on its whole-numbered coordinates.
+        Rectangle(
+            (left - 0.5, top - 0.5), right - left, bottom - top,
+            fill=False, edgecolor=colour, linestyle=style, linewidth=width,
+        )
+    )  # fmt: skip
 
 
 def frame_tile(

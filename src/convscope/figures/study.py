@@ -30,7 +30,7 @@ def figure(found: Study, style: Style, shown: str = "accuracy") -> Sheet:
     """Draw a study.
 
     Args:
-        found: the study.
+        found: what to draw.
         style: how wide, and with which caption.
         shown: ``"accuracy"``; ``"dead"``, the share of dead filters; ``"weights"``, all filters of
             the first layer; ``"first"`` or ``"last"``, what drives that layer's strongest filters.

@@ -11,9 +11,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from convscope.display import Display, display_scale, to_display
-from convscope.figures.lettering import shortened
 from convscope.figures.sheet import (
-    FOOT_POINTS,
     MARGIN,
     NOTE_POINTS,
     Sheet,
@@ -142,8 +140,7 @@ def _strongest(
             for column, shown in enumerate(row):
                 _draw(sheet, (left + column * (tile + GAP), above), tile, shown)
             foot = f"channel {one.channels[k]}, peak {number(one.strength[k].item())}"
-            fitted = shortened(foot, wide, FOOT_POINTS)
-            sheet.write(fitted, left, above + tile + 0.03)
+            sheet.write(foot, left, above + tile + 0.03, room=wide)
     return sheet
 
 

@@ -43,13 +43,7 @@ class Unit:
 
 
 def figure(found: AtlasUnit, style: Style) -> Sheet:
-    """Draw a channel of an atlas.
-
-    Args:
-        found: the channel.
-        style: how wide, and with which caption.
-
-    """
+    """Draw a channel of an atlas."""
     entries = [
         Entry(patch.numpy(), projection.numpy(), title, peak, limit)
         for patch, projection, title, peak, limit in zip(
@@ -110,16 +104,13 @@ def _draw_unit(
 ) -> None:
     left, top = corner
     half = ACROSS * (side + GAP) - GAP
-    title = shortened(one_line(unit.title), 2 * half + HALVES_APART, NOTE_POINTS)
-    sheet.write(title, left, top, NOTE_POINTS)
+    sheet.write(unit.title, left, top, NOTE_POINTS, room=2 * half + HALVES_APART)
     if not unit.entries:
-        text = "never active: there is nothing to show"
-        sheet.write(text, left, top + HEAD, warns=True)
+        sheet.write("never active: there is nothing to show", left, top + HEAD, warns=True)
         return
     right = left + half + HALVES_APART
     for start, text in ((left, "strongest patches, peak"), (right, "what drives the unit there")):
-        fitted = shortened(text, half, FOOT_POINTS)
-        sheet.write(fitted, start, top + HEAD - 0.04, va="bottom")
+        sheet.write(text, start, top + HEAD - 0.04, room=half, va="bottom")
     for place, entry in enumerate(unit.entries):
         row, column = divmod(place, ACROSS)
         across, high = column * (side + GAP), top + HEAD + row * (side + foot)

@@ -18,13 +18,7 @@ HEAD, FOOT, BETWEEN = 0.2, 0.34, 0.16
 
 
 def figure(found: Visualization, style: Style) -> Sheet:
-    """Draw a visualization.
-
-    Args:
-        found: what was found.
-        style: how wide, and with which caption.
-
-    """
+    """Draw a visualization."""
     halves = 2 if found.strongest else 1
     room = style.width - 2 * MARGIN
     across = max(1, min(len(found.channels), int((room + BETWEEN) / (halves * SIDE + BETWEEN))))
@@ -40,8 +34,7 @@ def figure(found: Visualization, style: Style) -> Sheet:
     for place, row in enumerate(found.table()):
         line, column = divmod(place, across)
         left, top = MARGIN + column * (block + BETWEEN), MARGIN + line * high
-        title = shortened(one_line(row["name"]), block, FOOT_POINTS)
-        sheet.write(title, left, top + 0.04)
+        sheet.write(row["name"], left, top + 0.04, room=block)
         top += HEAD
         axes = sheet.axes(left, top, side)
         axes.imshow(pictures[place], interpolation="none", aspect="auto")

@@ -22,9 +22,14 @@ An envelope is known from the picture alone: where it changes from each pixel to
 that was made with it is a little more alike than noise that is made like it."""
 
 REACH = 1
+"""How many pixels around its own, on either side, a pixel's envelope is the mean of.
+
+Tiles are as large. Three by three pixels leave to the noise all but the finest detail: what exceeds
+it is no matter of where a picture is strong.
+"""
 
 
-def noise_like(pictures: Tensor, generator: torch.Generator, reach: int = REACH) -> Tensor:
+def noise_like(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Return noise that has the support and the envelope of each picture, and nothing else of it.
 
     The support are the pixels that are not zero in all channels; the envelope is the mean magnitude
@@ -35,9 +40,6 @@ def noise_like(pictures: Tensor, generator: torch.Generator, reach: int = REACH)
     Args:
         pictures: [..., C, H, W], finite.
         generator: of the places and the signs.
-        reach: how many pixels around its own a pixel's envelope is the mean of, on either side;
-            the tiles are as large. Three by three pixels leave to the noise all but the finest
-            detail: what exceeds it is no matter of where a picture is strong.
 
     Returns:
         the same shape, float64, on the CPU, zero where *pictures* are.
@@ -51,9 +53,9 @@ def noise_like(pictures: Tensor, generator: torch.Generator, reach: int = REACH)
     channels, height, width = values.shape[-3:]
     flat = values.reshape(-1, channels, height * width)
     there = (flat != 0).any(1)
-    side = 2 * reach + 1
+    side = 2 * REACH + 1
     pair = torch.cat([flat.abs().mean(1), there.double()]).view(-1, 1, height, width)
-    total, weight = avg_pool2d(pair, side, 1, reach).flatten(1).chunk(2)
+    total, weight = avg_pool2d(pair, side, 1, REACH).flatten(1).chunk(2)
     envelope = torch.where(there, total / weight, 1.0)[:, None]
     shift = torch.randint(side, (2,), generator=generator)
     rows, columns = (

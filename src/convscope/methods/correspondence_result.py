@@ -61,6 +61,7 @@ class Correspondence(Result):
     titles: tuple[str, ...]
 
     figure: ClassVar[str] = "correspondence"
+    seen_only: ClassVar[tuple[str, ...]] = ("images",)
     tabular: ClassVar[bool] = True
 
     @property
@@ -105,9 +106,7 @@ class Correspondence(Result):
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the images, fit for JSON but for NaN, with what follows from it."""
-        found = super().to_dict()
-        del found["images"]
-        return {**found, "corresponds": self.corresponds.tolist()}
+        return {**super().to_dict(), "corresponds": self.corresponds.tolist()}
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a layer and part: its difference, and those of the controls."""

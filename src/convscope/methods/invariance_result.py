@@ -60,6 +60,7 @@ class Invariance(Result):
     predicted: Tensor | None = None
 
     figure: ClassVar[str] = "invariance"
+    seen_only: ClassVar[tuple[str, ...]] = ("images",)
     tabular: ClassVar[bool] = True
 
     def class_name(self, n: int) -> str:
@@ -96,12 +97,6 @@ class Invariance(Result):
         answers = self.predicted[k][:, self.changed(k)]
         kept = answers == torch.tensor(self.targets)[:, None]
         return int(kept.sum()), int((answers >= 0).sum())
-
-    def to_dict(self, **options: Any) -> dict[str, Any]:
-        """Return all but the images, fit for JSON but for NaN."""
-        found = super().to_dict()
-        del found["images"]
-        return found
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a transformed image: the distance at each layer, and the answer."""

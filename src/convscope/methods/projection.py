@@ -63,6 +63,7 @@ class Projection(Result):
     titles: tuple[str, ...]
 
     figure: ClassVar[str] = "project"
+    seen_only: ClassVar[tuple[str, ...]] = ("images", "pixels")
     tabular: ClassVar[bool] = True
     measure: ClassVar[str] = "peak"
     """What the activation is called."""
@@ -144,11 +145,6 @@ class Projection(Result):
             options: none besides.
 
         """
-        arrays = {
-            name: value.tolist()
-            for name, value in self.arrays().items()
-            if name not in ("images", "pixels")
-        }
         scales = self.scales(scale, colour, contrast)
         display = {
             "scale": scale,
@@ -158,7 +154,7 @@ class Projection(Result):
             "limits": [[tile.limit for tile in row] for row in scales],
             "clipped": [[tile.clipped for tile in row] for row in scales],
         }
-        return {**self.facts(), **arrays, "display": display}
+        return {**super().to_dict(), "display": display}
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a unit: image, layer, channel, its peak, where it lies and what it reads."""

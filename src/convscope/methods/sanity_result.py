@@ -144,6 +144,7 @@ class Sanity(Result):
     title: str
 
     figure: ClassVar[str] = "sanity"
+    seen_only: ClassVar[tuple[str, ...]] = ("image", "pictures", "edge_map")
     tabular: ClassVar[bool] = True
 
     @property
@@ -293,11 +294,13 @@ class Sanity(Result):
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON but for NaN."""
-        found = super().to_dict()
-        for name in ("image", "pictures", "edge_map"):
-            found.pop(name)
         noise = {
             test: {"mean": chance.mean.tolist(), "level": chance.level.tolist()}
             for test, chance in self.chance.items()
         }
-        return {**found, "chance": noise, "measures": MEASURES, "verdicts": self.verdicts()}
+        return {
+            **super().to_dict(),
+            "chance": noise,
+            "measures": MEASURES,
+            "verdicts": self.verdicts(),
+        }

@@ -52,7 +52,7 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
     document = Document(
         title=f"{names[0]} and {names[1]}",
         lead=_lead(found, names),
-        facts=_facts(found, names),
+        facts=_facts(found),
         notes=found.notes,
         sections=sections,
         missing=(*stopped, *map(shortly, found.left_out)),
@@ -95,7 +95,7 @@ def _difference_error(sides: tuple[Side, Side]) -> float:
     return float(total**0.5)
 
 
-def _facts(found: Comparison, names: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+def _facts(found: Comparison) -> tuple[tuple[str, str], ...]:
     first, second = found.sides
     facts = [("Images", f"{found.images:,}")]
     if first.accuracy is not None and second.accuracy is not None:
@@ -109,36 +109,35 @@ def _facts(found: Comparison, names: tuple[str, str]) -> tuple[tuple[str, str], 
 
 
 def _answers(found: Comparison, names: tuple[str, str]) -> Section:
-    def both(what: str, values: list[str]) -> tuple[str, ...]:
-        return (what, *values)
-
     sides = found.sides
-    rows = [
-        both("input", [times(side.architecture.input_shape) for side in sides]),
-        both("layers", [str(len(side.layers)) for side in sides]),
-        both("parameters", [f"{side.parameters:,}" for side in sides]),
-        both("multiply-adds an image", [f"{side.multiply_adds:,}" for side in sides]),
-        both(
-            "right answers",
-            [
-                f"{side.right:,} of {side.labelled:,}{f' ({own})' * ('%' in own)}"
-                if own
-                else "no labels"
-                for side, own in zip(sides, _right(found), strict=True)
-            ],
-        ),
-        both("dead channels", [f"{side.dead[0]:,} of {side.dead[1]:,}" for side in sides]),
-        both(
-            "findings",
-            [str(len(side.diagnosis.findings)) if side.diagnosis else UNKNOWN for side in sides],
-        ),
-    ]
+    rows = {
+        "input": [times(side.architecture.input_shape) for side in sides],
+        "layers": [str(len(side.layers)) for side in sides],
+        "parameters": [f"{side.parameters:,}" for side in sides],
+        "multiply-adds an image": [f"{side.multiply_adds:,}" for side in sides],
+        "right answers": [
+            f"{side.right:,} of {side.labelled:,}{f' ({own})' * ('%' in own)}"
+            if own
+            else "no labels"
+            for side, own in zip(sides, _right(found), strict=True)
+        ],
+        "dead channels": [f"{side.dead[0]:,} of {side.dead[1]:,}" for side in sides],
+        "findings": [
+            str(len(side.diagnosis.findings)) if side.diagnosis else UNKNOWN for side in sides
+        ],
+    }
     sentence = _cost(sides, names)
     return Section(
         "answers",
         "Answers and cost",
         sentences=(sentence,) if sentence else (),
-        tables=(Table("The two networks in numbers.", ("", *names), tuple(rows)),),
+        tables=(
+            Table(
+                "The two networks in numbers.",
+                ("", *names),
+                tuple((what, *own) for what, own in rows.items()),
+            ),
+        ),
     )
 
 

@@ -22,17 +22,8 @@ from convscope.errors import DataError
 from convscope.images import Preprocess
 
 CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
 FOLDER = "cifar-10-batches-bin"
 SIDE = 32
 RECORDS_PER_FILE = 10_000
@@ -173,21 +164,18 @@ class LabelledPictures:
         return self._set.fingerprint()
 
 
-def cifar_pictures(
-    folder: str | Path, preprocess: Preprocess, part: Part = "test"
-) -> LabelledPictures:
-    """Return CIFAR-10's images in their official order, as a scan takes them.
+def cifar_pictures(folder: str | Path, preprocess: Preprocess) -> LabelledPictures:
+    """Return CIFAR-10's test images in their official order, as a scan takes them.
 
     Args:
         folder: the folder of the ``.bin`` files, or the one that holds it.
         preprocess: how a picture becomes the network's input.
-        part: ``"train"`` or ``"test"``.
 
     Raises:
         DataError: if a file is missing or damaged.
 
     """
-    return LabelledPictures(load_cifar10(folder, part), preprocess, f"CIFAR-10's {part} images")
+    return LabelledPictures(load_cifar10(folder, "test"), preprocess, "CIFAR-10's test images")
 
 
 def split(data: ImageSet, held_out: int, seed: int) -> tuple[ImageSet, ImageSet]:

@@ -88,6 +88,7 @@ class Checkerboard(Result):
     preprocess: Preprocess
 
     figure: ClassVar[str] = "checkerboard"
+    seen_only: ClassVar[tuple[str, ...]] = ("image", "pixels")
     tabular: ClassVar[bool] = True
 
     @property
@@ -132,11 +133,6 @@ class Checkerboard(Result):
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pixels, fit for JSON, with what follows from it."""
-        arrays = {
-            name: value.tolist()
-            for name, value in self.arrays().items()
-            if name not in ("image", "pixels")
-        }
         derived = {
             "observed": self.observed.tolist(),
             "over_image": self.over_image.tolist(),
@@ -144,7 +140,7 @@ class Checkerboard(Result):
             "times": self.times.tolist(),
             "causes": [list(self._cause(place)) for place in range(len(self.layers))],
         }
-        return {**self.facts(), **arrays, **derived}
+        return {**super().to_dict(), **derived}
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a layer: how uneven its kernels and strides are, and what was seen."""

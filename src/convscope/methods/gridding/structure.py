@@ -139,7 +139,7 @@ def structural_findings(net: Network, least: float = LEAST) -> list[GridFinding]
     for index in strided_steps(net):
         layer = _layer(net, index)
         if layer.fixed and layer.alone >= least:
-            found.append(GridFinding(layer, _alternatives(net, index, layer)))
+            found.append(GridFinding(layer, _alternatives(net, index)))
     return found
 
 
@@ -191,7 +191,7 @@ def _reached(net: Network, index: int, changes: Changes, pools: bool = False) ->
     return _down(net, index, changes, pools).variation
 
 
-def _alternatives(net: Network, index: int, layer: StridedLayer) -> tuple[Alternative, ...]:
+def _alternatives(net: Network, index: int) -> tuple[Alternative, ...]:
     """Return even kernels around a layer's, nearest first, and the largest even stride below."""
     rows, columns = _both(net, index)
     choices = [(_nearest(rows, up), _nearest(columns, up)) for up in (True, False)]

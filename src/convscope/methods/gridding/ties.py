@@ -31,10 +31,8 @@ class Ties:
 
 
 @torch.no_grad()
-def ties(
-    net: Network, image: Tensor, layer: LayerName, channel: int, rule: str = "deconvnet"
-) -> list[Ties]:
-    """Return, pool by pool from the deepest, what a map's projection owes to windows of zeros.
+def ties(net: Network, image: Tensor, layer: LayerName, channel: int) -> list[Ties]:
+    """Return, pool by pool from the deepest, what a map's deconvnet owes to windows of zeros.
 
     Behind a ReLU most windows of a deep pool hold zeros alone. None of them won, so the switch is
     the first place of the window, always; the transposed convolution above brings a signal to them
@@ -45,7 +43,6 @@ def ties(
         image: [1, C, H, W] in its input space.
         layer: where the projection starts.
         channel: of which feature map.
-        rule: what happens at the rectifiers.
 
     >>> from torch import nn
     >>> net = Network(
@@ -59,7 +56,7 @@ def ties(
     0.75
 
     """
-    start, graph, chosen = net.step(layer), net.graph, chosen_rule(net, rule)
+    start, graph, chosen = net.step(layer), net.graph, chosen_rule(net, "deconvnet")
     steps = sorted(graph.needed_for([start]), reverse=True)
     pools = [i for i in steps if isinstance(graph.steps[i].operation, MaxPool)]
     ascent = ascend(graph, net.checked(image), {start, *pools}, chosen)

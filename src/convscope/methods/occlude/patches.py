@@ -21,11 +21,11 @@ FillValue = str | float | Tensor
 NOISE_SEED = 0
 
 
-def pair_of(value: Size, name: str, least: int = 1) -> tuple[int, int]:
+def pair_of(value: Size, name: str) -> tuple[int, int]:
     """Return a size given as one number or as (height, width).
 
     Raises:
-        ImageError: if it is neither, or smaller than *least*.
+        ImageError: if it is neither, or smaller than a pixel.
 
     >>> pair_of(8, "patch"), pair_of((4, 6), "patch")
     ((8, 8), (4, 6))
@@ -38,8 +38,8 @@ def pair_of(value: Size, name: str, least: int = 1) -> tuple[int, int]:
         found = ()
     if len(found) != 2:
         raise ImageError(f"the {name} is a whole number or (height, width), not {value!r}")
-    if min(found) < least:
-        raise ImageError(f"the {name} must be at least {least} pixel, not {min(found)}")
+    if min(found) < 1:
+        raise ImageError(f"the {name} must be at least 1 pixel, not {min(found)}")
     return found
 
 

@@ -16,7 +16,6 @@ from convscope.network.windowed import Placement
 from convscope.results import Result
 
 KINDS = ("probability", "logit", "number", "activation")
-PICTURES = ("image", "behind", "projection", "masks")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,6 +96,7 @@ class Occlusion(Result):
     output: str = ""
 
     figure: ClassVar[str] = "occlude"
+    seen_only: ClassVar[tuple[str, ...]] = ("image", "behind", "projection", "masks")
     film: ClassVar[str] = "occlude_film"
     tabular: ClassVar[bool] = True
 
@@ -241,11 +241,6 @@ class Occlusion(Result):
         """Return the heat maps that there are."""
         kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
         return {f"heatmap_{kind}": self.heatmap(kind) for kind in kinds}
-
-    def to_dict(self, **options: Any) -> dict[str, Any]:
-        """Return all but the image and what belongs to it, fit for JSON."""
-        arrays = {name: v.tolist() for name, v in self.arrays().items() if name not in PICTURES}
-        return {**self.facts(), **arrays}
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a position and target: where it lies, and what the network says."""
