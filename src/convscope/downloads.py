@@ -1,7 +1,5 @@
 """Downloads: resumed where they broke off."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus

@@ -1,7 +1,5 @@
 """An atlas folder, read back."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From a scan to an atlas folder: tables first, then pictures layer by layer, then pages."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

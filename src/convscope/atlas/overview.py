@@ -1,7 +1,5 @@
 """The first page: the network as blocks, each layer a link to its page."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from math import log2

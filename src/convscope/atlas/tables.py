@@ -1,7 +1,5 @@
 """The tables of an atlas: what the pages show, for pandas, DuckDB and other programs."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterable, Sequence

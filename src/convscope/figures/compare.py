@@ -1,7 +1,5 @@
 """Two networks side by side: how alike their channels answer, and what drives those that do."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The architecture as a figure, as papers draw it: volumes, and what flows between them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes

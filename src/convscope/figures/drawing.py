@@ -1,7 +1,5 @@
 """What a network's drawing is made of: boxes, texts and lines in inches, not yet painted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -153,7 +151,7 @@ class Drawing:
         wide, high = text.size
         self.reach(text.x + wide / 2, text.y, text.y - high)
 
-    def append(self, other: Drawing) -> None:
+    def append(self, other: "Drawing") -> None:
         """Put another drawing behind this one, with an arrow from this to that."""
         left = self.right + ARROW
         if self.begun:
@@ -170,7 +168,7 @@ class Drawing:
             panel.summary and panel.edges[0] == self.enter for panel in self.panels
         )
 
-    def add(self, other: Drawing, right: float, up: float = 0.0) -> None:
+    def add(self, other: "Drawing", right: float, up: float = 0.0) -> None:
         """Put another drawing in, moved to the right and up."""
         self.boxes += [replace(b, left=b.left + right, middle=b.middle + up) for b in other.boxes]
         self.texts += [replace(t, x=t.x + right, y=t.y + up) for t in other.texts]
@@ -201,7 +199,7 @@ class Measures:
     tallest: float = TALLEST
 
     @classmethod
-    def of(cls, volumes: Sequence[Volume], tallest: float = TALLEST) -> Measures:
+    def of(cls, volumes: Sequence[Volume], tallest: float = TALLEST) -> "Measures":
         """Return the sizes that suit a network."""
         maps = [v for v in volumes if max(v.size) > 1] or list(volumes)
         return cls(max(max(v.size) for v in maps), max(v.channels for v in maps), tallest)

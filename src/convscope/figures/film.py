@@ -1,7 +1,5 @@
 """A film: frames of equal size, each held for a while, written as an animated GIF or as MP4."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

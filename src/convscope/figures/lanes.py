@@ -1,7 +1,5 @@
 """Lanes: the parts of a network that run beside each other, up to where they meet."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -5,8 +5,6 @@ full. What runs in parallel lies in lanes above and below the axis; what skips o
 them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

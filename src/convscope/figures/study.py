@@ -1,7 +1,5 @@
 """A study's charts: accuracies at the end and on the way, and dead filters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from matplotlib.axes import Axes

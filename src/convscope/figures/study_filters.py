@@ -1,7 +1,5 @@
 """A study's filters, the variants side by side: all of layer 1, and what drives the strongest."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

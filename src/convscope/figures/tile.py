@@ -1,7 +1,5 @@
 """One tile: the patch that a unit reads in an image, and what drives it there."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,7 +59,7 @@ class Tile:
         window: Box,
         field: tuple[int, int],
         scale: DisplayScale | None = None,
-    ) -> Tile:
+    ) -> "Tile":
         """Return the tile of a unit.
 
         Args:
@@ -89,7 +87,7 @@ class Tile:
         picture: Pixels,
         display: Display,
         scale: DisplayScale | None = None,
-    ) -> Tile:
+    ) -> "Tile":
         """Return the tile of unit *k* of image *n*, whose picture is [H, W, 3]."""
         top, left, bottom, right = p.window[n, k].tolist()
         values = p.shown(n, k, display)

@@ -1,7 +1,5 @@
 """How many images there is time for, by the clock and not by guess."""
 
-from __future__ import annotations
-
 import time
 
 import torch

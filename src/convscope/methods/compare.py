@@ -1,7 +1,5 @@
 """Compare: two networks on the same images, layer by layer and channel by channel."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

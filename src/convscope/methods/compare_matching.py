@@ -6,8 +6,6 @@ or busy, and not at its borders. So the noise that takes a channel's place has t
 of what its layer does in another image, at each place, of what the rest of the layer does in this.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What a comparison of two networks found."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar

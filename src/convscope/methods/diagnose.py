@@ -1,7 +1,5 @@
 """Diagnose: which layers are dead, drowned, doubled, aliased or idle, and what to change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

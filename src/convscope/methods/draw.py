@@ -1,7 +1,5 @@
 """Draw: a network's architecture, as papers draw it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

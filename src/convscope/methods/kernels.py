@@ -1,7 +1,5 @@
 """The kernels of a convolution as rows, and what the batch norm behind it makes of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

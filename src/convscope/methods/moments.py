@@ -5,8 +5,6 @@ sums of squared deviations from each part's own mean, brought together by the fo
 & LeVeque, Updating formulae and a pairwise algorithm for computing sample variances (1979).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -35,12 +33,12 @@ class Moments:
         self.count, self.mean, self.squares = count, mean, squares
 
     @classmethod
-    def none(cls, channels: int) -> Moments:
+    def none(cls, channels: int) -> "Moments":
         """Return the moments of no value."""
         return cls(0, *torch.zeros(2, channels, dtype=torch.float64))
 
     @classmethod
-    def of(cls, rows: Tensor) -> Moments:
+    def of(cls, rows: Tensor) -> "Moments":
         """Return the moments of values [N, C], N of each channel."""
         rows = rows.double().cpu()
         mean = rows.mean(0)
@@ -57,7 +55,7 @@ class Moments:
         found = self.variance.sqrt()
         return found.where(found > CONSTANT * self.mean.abs(), 0.0)
 
-    def merge(self, other: Moments) -> None:
+    def merge(self, other: "Moments") -> None:
         """Add what was counted of other values."""
         count = self.count + other.count
         if not other.count:
@@ -113,7 +111,7 @@ class PairMoments:
         self.first, self.second, self.products = first, second, products
 
     @classmethod
-    def none(cls, first: int, second: int) -> PairMoments:
+    def none(cls, first: int, second: int) -> "PairMoments":
         """Return the moments of no value."""
         products = torch.zeros(first, second, dtype=torch.float64)
         return cls(Moments.none(first), Moments.none(second), products)
@@ -139,7 +137,7 @@ class PairMoments:
         self.first.merge(own[0])
         self.second.merge(own[1])
 
-    def merge(self, other: PairMoments) -> None:
+    def merge(self, other: "PairMoments") -> None:
         """Add what was counted of other values."""
         if not other.count:
             return

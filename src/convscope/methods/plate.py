@@ -1,7 +1,5 @@
 """Plates: channels of several layers, each as its strongest patches beside what drives it there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -49,7 +47,7 @@ class Plate(Result):
     tabular: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, units: Sequence[AtlasUnit], layers: Sequence[LayerScan]) -> Plate:
+    def of(cls, units: Sequence[AtlasUnit], layers: Sequence[LayerScan]) -> "Plate":
         """Return the plate of *units*, each of its own layer."""
         numbers = [unit.channel for unit in units]
         consistency, rise = (

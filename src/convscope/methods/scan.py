@@ -1,7 +1,5 @@
 """Scan: the strongest activations of every channel over a data set, in one pass."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """Visualize: pictures that drive channels as far as they go, found by optimisation."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -154,7 +152,7 @@ def _check(select: str, frequencies: str, steps: int, seed: int) -> None:
 
 
 def _pictures(
-    work: _Ascent, channels: list[int], steps: int, memory: int, progress: Progress | None
+    work: "_Ascent", channels: list[int], steps: int, memory: int, progress: Progress | None
 ) -> tuple[Tensor, str]:
     """Return the pictures of the channels, [U, C, H, W], and why some are missing, if they are."""
     at_once = max(1, memory // work.bytes_a_unit)

@@ -1,7 +1,5 @@
 """Plain convolutional networks: one parameterised family that is easy to see into."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -59,7 +57,7 @@ class NetConfig:
             raise ModelError(f"padding is 'same' or 'valid', not {self.padding!r}")
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> NetConfig:
+    def from_json(cls, plain: Mapping[str, Any]) -> "NetConfig":
         """Return the configuration whose fields JSON holds.
 
         Raises:

@@ -1,7 +1,5 @@
 """Outline: volumes in the order of a drawing, branches together and repeated blocks told once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -3,8 +3,6 @@
 What papers write beside a layer, its rectifier and its normalisation, is folded into its volume.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 

@@ -9,8 +9,6 @@ Turning adds and subtracts what lies in a tile, so an output errs by a share of 
 of its tile, not only of those that it reads; see :func:`is_even`.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -105,7 +103,7 @@ class WinogradConvolution:
     bias: Tensor | None
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor | None) -> WinogradConvolution:
+    def of(cls, weight: Tensor, bias: Tensor | None) -> "WinogradConvolution":
         """Turn filters [K, C, 3, 3], float32, on the CPU.
 
         They take four times the room of the plain ones.

@@ -1,7 +1,5 @@
 """A comparison of two networks as one page, and its numbers beside it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import replace

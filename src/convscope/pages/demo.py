@@ -1,7 +1,5 @@
 """The demo: the study of 2018 on one page, its figures made on the spot and in its order."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

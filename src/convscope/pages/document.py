@@ -1,7 +1,5 @@
 """A document: sections as one page of HTML that holds its pictures itself, and prints well."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

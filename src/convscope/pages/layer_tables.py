@@ -1,7 +1,5 @@
 """Tables of layers for a page: what each is, and what was measured of it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 from convscope.methods.diagnosis.finding import named

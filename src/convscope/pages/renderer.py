@@ -1,7 +1,5 @@
 """From values to one page of HTML: pure, so that files, reports and a server share it."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

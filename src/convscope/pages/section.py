@@ -4,8 +4,6 @@ Kept as files they are read again when the page is made anew, so that a report t
 goes on where it was.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A study as one page, and its numbers and pictures beside it."""
 
-from __future__ import annotations
-
 import os
 from functools import partial
 from pathlib import Path

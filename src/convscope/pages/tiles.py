@@ -4,8 +4,6 @@ A picture has as many pixels as the receptive field; the page enlarges it, witho
 the receptive field reaches beyond the image, the picture is transparent.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from convscope.display import Display, DisplayScale

@@ -1,7 +1,5 @@
 """The batches of a training, each a function of its step alone: drawn, changed and normalised."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 
@@ -120,7 +118,7 @@ class Changes:
     @classmethod
     def draw(
         cls, mirrored: Tensor, size: tuple[int, int], kind: Augmentation, generator: Generator
-    ) -> Changes:
+    ) -> "Changes":
         """Draw the changes to a batch.
 
         Args:
@@ -135,7 +133,7 @@ class Changes:
         centres = [torch.randint(0, length, (count,), generator=generator) for length in size]
         return cls(mirrored & kind.flip, offsets, torch.stack(centres) - kind.cutout // 2)
 
-    def share(self, part: slice) -> Changes:
+    def share(self, part: slice) -> "Changes":
         """Return the changes to the images of *part* of the batch."""
         return Changes(self.mirrored[part], self.offsets[:, part], self.holes[:, part])
 

@@ -1,7 +1,5 @@
 """Files of tensors in a RUN folder, written so that a crash leaves the old or the new one whole."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a training is: every choice that decides its result, and the named presets."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -166,7 +164,7 @@ class TrainConfig:
         return plain
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> TrainConfig:
+    def from_json(cls, plain: Mapping[str, Any]) -> "TrainConfig":
         """Return what :meth:`to_json` was called on.
 
         Raises:

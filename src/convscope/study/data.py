@@ -5,8 +5,6 @@ one label byte and then 1,024 red, 1,024 green and 1,024 blue bytes, row by row
 (https://www.cs.toronto.edu/~kriz/cifar.html).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,7 +74,7 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: Tensor) -> ImageSet:
+    def __getitem__(self, index: Tensor) -> "ImageSet":
         """Return the images and labels at *index*, int64 [M], in its order."""
         return ImageSet(self.images[index], self.labels[index], self.classes)
 
@@ -90,7 +88,7 @@ class ImageSet:
         for start in range(0, len(self), size):
             yield self.images[start : start + size], self.labels[start : start + size]
 
-    def as_pictures(self, preprocess: Preprocess) -> LabelledPictures:
+    def as_pictures(self, preprocess: Preprocess) -> "LabelledPictures":
         """Return the images as a scan takes them, turned into a network's inputs."""
         return LabelledPictures(self, preprocess)
 

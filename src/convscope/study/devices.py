@@ -1,7 +1,5 @@
 """Where a training runs: device, precision and processes, by Lightning Fabric; and with what."""
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 import gc

@@ -1,7 +1,5 @@
 """Evolution: how one filter of each layer forms in training (Zeiler & Fergus sec. 4.1, fig. 4)."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -233,7 +231,7 @@ class _Training:
         run: Run | str | Path,
         module: nn.Module | None,
         device: str | torch.device | None,
-    ) -> _Training:
+    ) -> "_Training":
         """Return the training in a folder, with a copy of the network of its own."""
         if module is not None:
             folder = run.folder if isinstance(run, Run) else Path(run)

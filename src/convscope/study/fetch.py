@@ -1,7 +1,5 @@
 """Fetching CIFAR-10: resumed where it broke off, checked, and unpacked without trust."""
 
-from __future__ import annotations
-
 import hashlib
 import tarfile
 from collections.abc import Callable

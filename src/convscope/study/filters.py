@@ -1,7 +1,5 @@
 """A layer's filters: how strongly each answers, which are dead, and what drives the strongest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a study's numbers say, in sentences that are made from them and claim nothing more."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from convscope.study.summary import Difference
@@ -10,7 +8,7 @@ if TYPE_CHECKING:
     from convscope.study.study_result import Study, VariantResult
 
 
-def lead(study: Study) -> str:
+def lead(study: "Study") -> str:
     """Return the result in one sentence or two."""
     ranked = sorted(study.results, key=lambda r: r.test_accuracy.mean, reverse=True)
     best, worst = ranked[0], ranked[-1]
@@ -22,7 +20,7 @@ def lead(study: Study) -> str:
     )
 
 
-def effects(study: Study) -> list[str]:
+def effects(study: "Study") -> list[str]:
     """Return what batch norm and what padding changed, each with the other held fixed."""
     sentences = []
     for padding in ("same", "valid"):
@@ -35,7 +33,7 @@ def effects(study: Study) -> list[str]:
     return sentences
 
 
-def first_epoch(study: Study) -> str:
+def first_epoch(study: "Study") -> str:
     """Return how far the variants were after the first epoch."""
     parts = [
         f"{result.variant.phrase} {100 * result.curve[0].mean:.1f} %" for result in study.results
@@ -45,7 +43,7 @@ def first_epoch(study: Study) -> str:
     return f"After {moment}, accuracy on the held-out images: {'; '.join(parts)}."
 
 
-def dead(study: Study) -> list[str]:
+def dead(study: "Study") -> list[str]:
     """Return where filters are dead."""
     runs = sum(len(result.runs) for result in study.results)
     found = [
@@ -68,7 +66,7 @@ def dead(study: Study) -> list[str]:
     return sentences
 
 
-def _effect(start: str, one: VariantResult, other: VariantResult) -> str:
+def _effect(start: str, one: "VariantResult", other: "VariantResult") -> str:
     """Say how *one* differs from *other* in test accuracy, and whether chance would do it."""
     difference = Difference.between(one.test_accuracy, other.test_accuracy)
     points = abs(100 * difference.value)
@@ -86,7 +84,7 @@ def _effect(start: str, one: VariantResult, other: VariantResult) -> str:
     return f"{start} {verb} {points:.2f} points {error}."
 
 
-def _plain(result: VariantResult) -> str:
+def _plain(result: "VariantResult") -> str:
     summary = result.test_accuracy
     spread = "" if summary.std is None else f" ± {100 * summary.std:.2f}"
     return f"{100 * summary.mean:.2f} %{spread}"

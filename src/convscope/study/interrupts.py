@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM as a question that a loop asks between two steps."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

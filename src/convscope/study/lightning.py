@@ -4,8 +4,6 @@ It works with the trainers of both packages, ``lightning.pytorch`` and ``pytorch
 them must be installed, which is why nothing else of convscope imports this module.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -75,7 +73,7 @@ class TrackerCallback(Callback):
         self._steps_per_epoch = steps_per_epoch
         self._tracker: Tracker | None = None
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Keep the first weights, or go on where a resumed training stands."""
         if not trainer.is_global_zero:
             return
@@ -88,8 +86,8 @@ class TrackerCallback(Callback):
 
     def on_train_batch_end(
         self,
-        trainer: Trainer,
-        pl_module: LightningModule,
+        trainer: "Trainer",
+        pl_module: "LightningModule",
         outputs: Any,
         batch: Any,
         batch_idx: int,
@@ -98,12 +96,12 @@ class TrackerCallback(Callback):
         if self._tracker and trainer.global_step > self._tracker.steps:
             self._tracker.step(trainer.global_step - self._tracker.steps)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Keep the last weights."""
         self._close()
 
     def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+        self, trainer: "Trainer", pl_module: "LightningModule", exception: BaseException
     ) -> None:
         """Keep the last weights of a training that was stopped, too."""
         self._close()
@@ -114,7 +112,7 @@ class TrackerCallback(Callback):
             self._tracker = None
 
 
-def _steps_per_epoch(trainer: Trainer) -> int:
+def _steps_per_epoch(trainer: "Trainer") -> int:
     """Return the optimizer steps of one epoch.
 
     Lightning also takes a step at an epoch's end, however few batches have been accumulated.

@@ -1,7 +1,5 @@
 """A training's network, to be looked into like any other."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

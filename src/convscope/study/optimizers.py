@@ -1,7 +1,5 @@
 """Muon for the filters, Nesterov's stochastic gradient descent for everything else."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -5,8 +5,6 @@ They ship with convscope, so that its pages can show a study that took hours and
 them, but projections, which hold what the network's filters draw.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,7 +47,7 @@ class StudyRecord:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, study: Study) -> StudyRecord:
+    def of(cls, study: Study) -> "StudyRecord":
         """Return the record of a study that was measured; pictures are of its first seed."""
         tensors: dict[str, Tensor] = {}
         for result in study.results:
@@ -57,7 +55,7 @@ class StudyRecord:
         return cls(study.to_dict(), tensors)
 
     @classmethod
-    def bundled(cls) -> StudyRecord:
+    def bundled(cls) -> "StudyRecord":
         """Return the study that ships with convscope.
 
         Raises:

@@ -1,7 +1,5 @@
 """A RUN folder: what was trained, how, on what, and how it went."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -160,7 +158,7 @@ class Run:
             beside.write_text(json.dumps(facts, indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder: str | Path) -> Run:
+    def load(cls, folder: str | Path) -> "Run":
         """Read a RUN folder.
 
         Raises:

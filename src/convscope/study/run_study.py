@@ -1,7 +1,5 @@
 """The study of 2018 as one call: four variants, several seeds each, resumably."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,7 +132,7 @@ class _Trainings:
     @classmethod
     def opened(
         cls, folder: Path, base: TrainConfig, images: ImageSet, device: str, precision: str
-    ) -> _Trainings:
+    ) -> "_Trainings":
         """Return the study in *folder*, checked against what is asked for, or a new one."""
         data = {"images": len(images), "sha256": images.fingerprint()}
         begun = _begun(folder)

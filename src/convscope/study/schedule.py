@@ -1,7 +1,5 @@
 """What changes with time during a training: learning rate, image side, the moments to keep."""
 
-from __future__ import annotations
-
 import math
 
 

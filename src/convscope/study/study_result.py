@@ -1,7 +1,5 @@
 """What a study found: the four variants' trainings and filters, and every number about them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """A summary of a few measurements: how many, their mean, and how far they spread."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
@@ -24,7 +22,7 @@ class Summary:
     std: float | None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Summary:
+    def of(cls, values: Sequence[float]) -> "Summary":
         """Summarise at least one value.
 
         >>> Summary.of([1.0, 2.0, 3.0])
@@ -62,7 +60,7 @@ class Difference:
     error: float | None
 
     @classmethod
-    def between(cls, one: Summary, other: Summary) -> Difference:
+    def between(cls, one: Summary, other: Summary) -> "Difference":
         """Return *one* minus *other*.
 
         >>> Difference.between(Summary(4, 3.0, 1.0), Summary(4, 1.0, 1.0)).value

@@ -1,7 +1,5 @@
 """Batch norm over the whole batch when several processes share it, on any device."""
 
-from __future__ import annotations
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """A tracker: keeps the weights of anyone's training at the moments that :func:`evolve` looks at."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import TracebackType
 
@@ -80,7 +78,7 @@ class Tracker:
         """Keep the weights as they are now."""
         self._keep()
 
-    def __enter__(self) -> Tracker:
+    def __enter__(self) -> "Tracker":
         """Return the tracker."""
         return self
 

@@ -1,7 +1,5 @@
 """Train a network on a set of images: on any device, in any number of processes, resumably."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A training under way: the network, its optimizers, the loop, and all that resuming needs."""
 
-from __future__ import annotations
-
 import json
 import math
 import time

@@ -1,7 +1,5 @@
 """The four variants of the 2018 study: with or without batch norm, with or without padding."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from convscope.study.config import TrainConfig, variant_of

@@ -1,7 +1,5 @@
 """Aliasing: a first layer whose stride cannot carry what its filters pass."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from convscope.methods.diagnosis.finding import Finding, named

@@ -1,7 +1,5 @@
 """Dead units: those that answer to nothing, and those that nearly do."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Dominating filters: those whose size drowns the others of their layer."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from convscope.methods.diagnosis.examined import Booleans, ExaminedLayer, over_median

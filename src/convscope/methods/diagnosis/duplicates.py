@@ -1,7 +1,5 @@
 """Duplicate filters: those with the same kernel that also answer alike."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from convscope.methods.diagnosis.examined import Booleans, ExaminedLayer

@@ -1,7 +1,5 @@
 """All that the checks know of one layer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Exploding layers: those whose answers are far larger than all that they are made from."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from convscope.methods.diagnosis.examined import ExaminedLayer

@@ -1,7 +1,5 @@
 """A finding: what is wrong, where, how that is known, and what to change."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

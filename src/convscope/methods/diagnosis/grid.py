@@ -1,7 +1,5 @@
 """Checkerboards: kernels that their stride does not divide, which leave a grid in projections."""
 
-from __future__ import annotations
-
 from convscope.methods.diagnosis.finding import Finding
 from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.gridding.structure import Alternative, GridFinding, structural_findings

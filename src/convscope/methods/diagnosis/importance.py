@@ -1,7 +1,5 @@
 """How much each layer matters: the network's answers with the layer taken out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 

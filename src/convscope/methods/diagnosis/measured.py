@@ -1,7 +1,5 @@
 """How the channels of a layer move together, measured on some positions of some images."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import torch

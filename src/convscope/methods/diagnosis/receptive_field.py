@@ -1,7 +1,5 @@
 """Receptive fields: what a unit could read, and how much of it really moves the unit."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

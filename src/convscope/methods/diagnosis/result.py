@@ -1,7 +1,5 @@
 """A diagnosis: what was measured of every layer, and what is wrong."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """The images that the slower measurements look at: some of a set, spread evenly over it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

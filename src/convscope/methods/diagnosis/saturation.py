@@ -1,7 +1,5 @@
 """Saturation: units that lie where their function is flat, so that nothing moves them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from convscope.methods.diagnosis.examined import ExaminedLayer

@@ -1,7 +1,5 @@
 """Spectra: which spatial frequencies images hold, and which a first layer's filters pass."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

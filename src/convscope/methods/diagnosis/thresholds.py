@@ -1,7 +1,5 @@
 """Thresholds: from where on something is called a fault."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Real
@@ -74,7 +72,7 @@ class Thresholds:
                 raise ConvscopeError(f"the threshold {field.name!r} is {kind}, not {value!r}")
 
     @classmethod
-    def named(cls, given: Mapping[str, float]) -> Thresholds:
+    def named(cls, given: Mapping[str, float]) -> "Thresholds":
         """Return the defaults, but for those given by name.
 
         Raises:

@@ -1,7 +1,5 @@
 """Ties: windows of a max pool that hold nothing but zeros, whose switches all lie at one place."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Work: a grid of patches over one image, what is asked of it, and the answers as they come."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -60,7 +58,7 @@ class Job:
         stride: Size | None,
         fill: FillValue,
         asked: int | None,
-    ) -> Job:
+    ) -> "Job":
         """Return the grid of a patch, of which *asked* positions are computed if not all are."""
         size = (image.shape[1], image.shape[2])
         own = pair_of(default_patch(size) if patch is None else patch, "patch")
@@ -72,7 +70,9 @@ class Job:
         return cls(cover, shape, own, steps, Budget(most))
 
     @classmethod
-    def of_masks(cls, net: Network, image: Tensor, masks: Tensor | Picture, fill: FillValue) -> Job:
+    def of_masks(
+        cls, net: Network, image: Tensor, masks: Tensor | Picture, fill: FillValue
+    ) -> "Job":
         """Return a row of masks, a label map's parts, or the channels."""
         if isinstance(masks, str) and masks == "channels":
             own = torch.eye(len(image), dtype=torch.bool, device=image.device)[:, :, None, None]

@@ -1,7 +1,5 @@
 """How many of a scan's labelled images are answered rightly, and whether that beats chance."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import sqrt
 
@@ -41,7 +39,7 @@ class Answers:
     given: Integers
 
     @classmethod
-    def none(cls, count: int) -> Answers:
+    def none(cls, count: int) -> "Answers":
         """Return no answer yet, of *count* that there can be."""
         return cls(*(np.zeros(size, dtype=np.int64) for size in (1, count, count)))
 
@@ -52,7 +50,7 @@ class Answers:
         self.labels += np.bincount(labels[known], minlength=len(self.labels))
         self.given += np.bincount(given[known], minlength=len(self.given))
 
-    def merge(self, other: Answers) -> None:
+    def merge(self, other: "Answers") -> None:
         """Add those to other images."""
         for name, values in other.arrays().items():
             getattr(self, name).__iadd__(values)

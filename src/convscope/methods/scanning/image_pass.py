@@ -1,7 +1,5 @@
 """The one pass over the images: batches of one shape, each computed by one thread."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What a scan says of every channel, worked out from its tally."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -151,7 +149,7 @@ class Scan(Result):
     @classmethod
     def of(
         cls, tally: Tally, net: Network | None, source: Images | None, partial: str = ""
-    ) -> Scan:
+    ) -> "Scan":
         """Return the scan that counted *tally*, with the notes that its pictures need."""
         found = cls(tally, net, source, partial=partial)
         doubt = found.doubt()
@@ -240,7 +238,7 @@ class Scan(Result):
         seed: int = 0,
         rule: str = "deconvnet",
         memory: int | str = budget.DEFAULT,
-    ) -> Plate:
+    ) -> "Plate":
         """Draw channels of several layers, each as its strongest patches beside its projections.
 
         Args:
@@ -346,7 +344,7 @@ class Scan(Result):
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], net: Network | None = None, images: Any = None
-    ) -> Scan:
+    ) -> "Scan":
         """Read a scan that was saved as ``.safetensors``, or an atlas's ``scan.safetensors``.
 
         Args:

@@ -1,7 +1,5 @@
 """Where a scan's images come from: a folder of pictures, or any data set."""
 
-from __future__ import annotations
-
 import hashlib
 import operator
 import os

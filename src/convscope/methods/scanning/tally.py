@@ -1,7 +1,5 @@
 """Tallies: all that a scan has counted so far, so that parts add up to the whole."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass, field
@@ -71,7 +69,7 @@ class LayerTally:
     histogram: Integers
 
     @classmethod
-    def empty(cls, channels: int, top: int, classes: int, floor: float) -> LayerTally:
+    def empty(cls, channels: int, top: int, classes: int, floor: float) -> "LayerTally":
         """Return a tally of no image; only peaks above *floor* will have an entry."""
         return cls(
             Strongest.none(channels, top, floor),
@@ -129,7 +127,7 @@ class LayerTally:
         self.peaks.add(waiting, waiting)
         self.waiting = self.waiting[:0]
 
-    def merge(self, other: LayerTally) -> None:
+    def merge(self, other: "LayerTally") -> None:
         """Add what was counted of other images."""
         self.complete()
         other.complete()
@@ -152,7 +150,7 @@ class LayerTally:
     @classmethod
     def from_arrays(
         cls, arrays: dict[str, npt.NDArray[Any]], classes: int, floor: float
-    ) -> LayerTally:
+    ) -> "LayerTally":
         """Return what :meth:`arrays` gave."""
         channels, top = arrays["strongest.peak"].shape
         tally = cls.empty(channels, top, classes, floor)
@@ -200,7 +198,7 @@ class Tally:
     other_labels: int = 0
 
     @classmethod
-    def empty(cls, facts: dict[str, Any]) -> Tally:
+    def empty(cls, facts: dict[str, Any]) -> "Tally":
         """Return a tally of no image."""
         classes = len(facts["classes"])
         return cls(
@@ -226,7 +224,7 @@ class Tally:
         for layer in self.layers.values():
             layer.complete()
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: "Tally") -> None:
         """Add what was counted of other images of the same data set.
 
         Raises:
@@ -288,7 +286,7 @@ class Tally:
                 raise OutputError(f"cannot write {path}: {error}") from error
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Tally:
+    def load(cls, path: str | os.PathLike[str]) -> "Tally":
         """Read what :meth:`save` wrote.
 
         Raises:
@@ -309,7 +307,7 @@ class Tally:
             raise DataError(f"{path} is not a saved scan: {error}") from error
 
     @classmethod
-    def _from(cls, header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Tally:
+    def _from(cls, header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> "Tally":
         facts = header["facts"]
         layers = {}
         for number, layer in enumerate(facts["layers"]):
