@@ -179,7 +179,7 @@ def test_moments_are_geometric_and_end_with_the_training():
 def test_configurations_survive_json_and_refuse_nonsense():
     for name, config in PRESETS.items():
         assert preset(name) == TrainConfig.from_json(config.to_json())
-    with pytest.raises(TrainError, match="no preset 'tini'; did you mean 'tiny'"):
+    with pytest.raises(TrainError, match="unknown preset 'tini'; did you mean 'tiny'"):
         preset("tini")
     with pytest.raises(TrainError, match="no such field"):
         preset("tiny", epoch=3)
