@@ -83,6 +83,9 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "titles": "the file's name stands on pictures",
         "preview": "a function",
     },
+    "probe": {
+        "labels": "the class folders of the images, or CIFAR-10's own",
+    },
     "project": {
         "titles": "the file's name stands on pictures",
     },

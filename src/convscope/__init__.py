@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from convscope.methods.occlude.result import Occlusion, Occlusions
     from convscope.methods.parts import Part, PartSet, read_parts
     from convscope.methods.plate import Plate
+    from convscope.methods.probe import Probe, probe
     from convscope.methods.project import project
     from convscope.methods.projection import Projection
     from convscope.methods.sanity import sanity
@@ -133,6 +134,7 @@ __all__ = [
     "PartSet",
     "Plate",
     "Preprocess",
+    "Probe",
     "Projection",
     "Reading",
     "Report",
@@ -174,6 +176,7 @@ __all__ = [
     "occlude",
     "occlude_all",
     "preset",
+    "probe",
     "project",
     "read_parts",
     "report",
@@ -218,6 +221,7 @@ _HOMES = {
     "convscope.methods.occlude": "occlude occlude_all",
     "convscope.methods.occlude.result": "Occlusion Occlusions",
     "convscope.methods.parts": "Part PartSet read_parts",
+    "convscope.methods.probe": "Probe probe",
     "convscope.methods.project": "project",
     "convscope.methods.projection": "Projection",
     "convscope.methods.sanity": "sanity",

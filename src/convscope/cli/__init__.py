@@ -24,6 +24,7 @@ from convscope.cli.invariance import invariance
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.plate import plate
+from convscope.cli.probe import probe
 from convscope.cli.project import project
 from convscope.cli.report import report
 from convscope.cli.rules import rules
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, explore, report, compare, draw, layers, rules, project, attribute, trace_unit, occlude),
-    *(scan, unit, plate, visualize, ablate, checkerboard),
+    *(scan, unit, plate, visualize, ablate, probe, checkerboard),
     *(diagnose, sanity, invariance, correspondence, data, train, evolve, study),
 )
 for command in COMMANDS:

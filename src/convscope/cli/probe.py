@@ -1,0 +1,61 @@
+"""``convscope probe``: how well a linear classifier tells classes apart by each layer."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convscope.cli.networks import NamedNetwork, network_options
+from convscope.cli.options import AsJson, Caption, Memory, Output, Width, open_images
+from convscope.cli.printing import finish, progress_bar
+
+
+@network_options()
+def probe(
+    network: NamedNetwork,
+    images: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IMAGES", help="A folder with class folders, or CIFAR-10's (its test images)."
+        ),
+    ],
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="A layer (repeat for more); the images, and each stage's feature maps."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Another network beside it; random: this one, random weights."
+        ),
+    ] = None,
+    grid: Annotated[int, typer.Option(help="Places each way that a map is averaged to.")] = 2,
+    folds: Annotated[int, typer.Option(help="Parts of the images, left out in turn.")] = 5,
+    sample: Annotated[int, typer.Option(help="How many images are taken, at most.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the parts.")] = 0,
+    memory: Memory = "1GB",
+    width: Width = "text",
+    caption: Caption = "short",
+    output: Output = Path("probe.png"),
+    as_json: AsJson = False,
+) -> None:
+    """Train a linear classifier on each layer's features, and see how far it gets."""
+    from convscope.figures.style import style
+    from convscope.methods.probe import Probe, learning
+    from convscope.methods.probe import probe as measure
+
+    Probe.check(output)
+    style(width, caption)
+    learning("linear_model")
+    net, other = network.load(), None
+    if against is not None:
+        twin = against == "random"
+        model, weights = (network.model, "random") if twin else (against, "default")
+        other = replace(network, model=model, weights=weights).load()
+    with progress_bar("probing") as advance:
+        found = measure(
+            net, open_images(images, net), layer or None, against=other, grid=grid, folds=folds,
+            sample=sample, seed=seed, memory=memory, progress=advance,
+        )  # fmt: skip
+    finish(found, output, as_json, width, caption)

@@ -1,0 +1,294 @@
+"""Probe: how well a linear classifier tells classes apart by what each layer says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from convscope.arguments import check_seed
+from convscope.errors import ConvscopeError, DataError, ImageError
+from convscope.methods import budget
+from convscope.methods.descents import images_at_once
+from convscope.methods.scanning.sources import (
+    SomeImages,
+    checked_image,
+    class_of,
+    fitted,
+    images_of,
+)
+from convscope.network import Network
+from convscope.network.blocks import feature_maps
+from convscope.network.layers import LayerName
+from convscope.network.shield import shielded
+from convscope.network.visit import visit
+from convscope.results import Result
+
+Progress = Callable[[int, int], None]
+"""Called with the layers done so far and the layers in all."""
+
+STRENGTH = 0.01
+"""Scikit-learn's C, on features of mean 0 and deviation 1, of which there are many an image."""
+
+STEPS = 2000
+"""Of its solver, at most."""
+
+CONFIDENCE = 1.96
+"""Deviations on either side within which 95 % of a normal distribution lies."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Probe(Result):
+    """How many of N images are told apart by each of R layers' features.
+
+    Attributes:
+        right: [R, N], bool: whether the classifier is right on an image, trained without it.
+        features: how many numbers of each layer it was given.
+        layers: their names; ``"images"`` for the pixels.
+        networks: the network that each is of.
+        commonest: the share of the commonest class, which a guess reaches.
+        classes: how many classes there are.
+        folds: in how many parts the images were left out in turn.
+        grid: into how many places each way a map was averaged.
+        seed: of these parts.
+        data: what the set of images is called.
+
+    """
+
+    right: Tensor
+    features: tuple[int, ...]
+    layers: tuple[str, ...]
+    networks: tuple[str, ...]
+    commonest: float
+    classes: int
+    folds: int
+    grid: int
+    seed: int
+    data: str
+
+    figure: ClassVar[str] = "probe"
+    tabular: ClassVar[bool] = True
+
+    @cached_property
+    def accuracy(self) -> Tensor:
+        """The share that is right, [R], float64."""
+        return self.right.double().mean(1)
+
+    @cached_property
+    def interval(self) -> Tensor:
+        """Where the accuracy on more such images lies with 95 % confidence, [R, 2] (Wilson)."""
+        share, z, count = self.accuracy, CONFIDENCE, self.right.shape[1]
+        middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+        wide = (share * (1 - share) / count + z**2 / (4 * count**2)).sqrt() * z / (1 + z**2 / count)
+        return torch.stack([middle - wide, middle + wide], 1)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a layer."""
+        return [
+            {"network": network, "layer": layer, "features": features,
+             "accuracy": float(accuracy), "low": low, "high": high}
+            for network, layer, features, accuracy, (low, high) in zip(
+                self.networks, self.layers, self.features, self.accuracy, self.interval.tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
+
+    def summary(self) -> str:
+        """Return a line a layer."""
+        lines = [
+            f"a linear classifier on {self.right.shape[1]:,} images of {self.data}, "
+            f"{self.classes} classes (the commonest {self.commonest:.1%})"
+        ]
+        lines += [
+            f"  {row['network']}, {row['layer']}: {row['accuracy']:.1%} "
+            f"({row['low']:.1%} to {row['high']:.1%})"
+            for row in self.table()
+        ]
+        return "\n".join(lines)
+
+
+@shielded
+@budget.holding
+def probe(
+    net: Network,
+    images: Any,
+    layer: LayerName | Sequence[LayerName] | None = None,
+    *,
+    labels: Sequence[int] | None = None,
+    against: Network | None = None,
+    grid: int = 2,
+    folds: int = 5,
+    sample: int = 2000,
+    seed: int = 0,
+    memory: int | str = budget.DEFAULT,
+    progress: Progress | None = None,
+) -> Probe:
+    """Train a linear classifier on each layer's features, and see how far it gets.
+
+    Zeiler & Fergus (arXiv 1311.2901, table 7) ask so from which layer on features tell classes
+    apart. The images go up once; a layer's maps are averaged to a few places. The classifier is
+    scikit-learn's logistic regression on features of mean 0 and deviation 1, and each image is
+    answered once, by one that was trained without it.
+
+    Args:
+        net: the network.
+        images: as for :func:`.scan`: a folder with class folders, a tensor, a data set.
+        layer: names or modules; by default the images themselves, and the feature maps of each
+            stage.
+        labels: a whole number an image; by default those of the data set.
+        against: another network that takes the same images, probed beside it, such as one with
+            random weights, which tells what the architecture alone does.
+        grid: places each way that a map is averaged to, at most.
+        folds: in how many parts the images are left out in turn.
+        sample: how many of the images are taken, spread evenly, at most.
+        seed: of these parts.
+        memory: bytes, or a text such as ``"2GB"``, for the maps.
+        progress: called with the layers done and the layers in all.
+
+    Raises:
+        ConvscopeError: if scikit-learn is missing, or an option means nothing.
+        DataError: if images have no labels, or a class has fewer images than there are folds.
+        ImageError: if an image cannot be used.
+        UnitError: if there is no such layer.
+
+    """
+    for name, given, least in (("grid", grid, 1), ("folds", folds, 2), ("sample", sample, 1)):
+        if given < least:
+            raise ConvscopeError(f"{name} must be at least {least}, not {given}")
+    check_seed(seed)
+    learning("linear_model")
+    net = fitted(net, images)
+    source = SomeImages(images_of(images, net), sample)
+    if labels is not None and len(labels) != len(source.images):
+        raise ImageError(f"there are {len(labels)} labels for {len(source.images)} images")
+    works = [_Features(one, layer, grid) for one in (net, against) if one is not None]
+    own = _go_up(works, source, labels, budget.parse_bytes(memory))
+    _, counts = np.unique(own, return_counts=True)
+    if len(counts) < 2 or counts.min() < folds:
+        raise DataError(
+            f"a probe takes two classes, and {folds} images of each to leave out in turn: there "
+            f"are {len(counts)}, the smallest of {counts.min()}"
+        )
+    rows = [(work, step) for work in works for step in work.steps]
+    right = []
+    for work, step in rows:
+        right.append(_right(work.of(step), own, folds, seed))
+        if progress:
+            progress(len(right), len(rows))
+    names = [", ".join((work.net.name, *work.net.notes)) for work in works]
+    return Probe(
+        right=torch.from_numpy(np.stack(right)),
+        features=tuple(work.of(step).shape[1] for work, step in rows),
+        layers=tuple(work.net.graph.steps[step].name for work, step in rows),
+        networks=tuple(name for name, work in zip(names, works, strict=True) for _ in work.steps),
+        commonest=float(counts.max() / counts.sum()),
+        classes=len(counts),
+        folds=folds,
+        grid=grid,
+        seed=seed,
+        data=source.images.name,
+        notes=net.notes,
+    )
+
+
+class _Features:
+    """The features of some layers, image by image.
+
+    Attributes:
+        net: the network.
+        steps: the layers; 0 for the images.
+
+    """
+
+    def __init__(
+        self, net: Network, layer: LayerName | Sequence[LayerName] | None, grid: int
+    ) -> None:
+        self.net, self._grid = net, grid
+        if layer is None:
+            self.steps = [0, *feature_maps(net.graph)]
+        else:
+            given = layer if isinstance(layer, Sequence) and not isinstance(layer, str) else [layer]
+            self.steps = [net.step(one) for one in given]
+        for step in self.steps:
+            net.check_units(step)
+        self._found: dict[int, list[Tensor]] = {step: [] for step in self.steps}
+
+    def add(self, images: Tensor) -> None:
+        """Let images go up, and keep what each layer says."""
+        images = self.net.checked(images)
+        self._keep(0, images)
+        visit(self.net.graph, images, {*self.steps} - {0}, self._keep)
+
+    def of(self, step: int) -> npt.NDArray[np.float32]:
+        """Return the features of all images, [N, features]."""
+        found: npt.NDArray[np.float32] = torch.cat(self._found[step]).numpy()
+        return found
+
+    def _keep(self, step: int, maps: Tensor) -> None:
+        if step not in self._found:
+            return
+        if maps.dim() == 4:
+            height, width = (min(self._grid, side) for side in maps.shape[2:])
+            maps = functional.adaptive_avg_pool2d(maps, (height, width))
+        self._found[step].append(maps.flatten(1).float().cpu())
+
+
+def _go_up(
+    works: Sequence[_Features], source: SomeImages, labels: Sequence[int] | None, memory: int
+) -> npt.NDArray[np.int64]:
+    """Let all images go up once, and return their classes, [N]."""
+    own = []
+    net = works[0].net
+    example = torch.empty(0, dtype=net.dtype)
+    at_once = images_at_once(net.graph, works[0].steps, example, memory)
+    at_once = at_once if all(work.net.graph.batched for work in works) else 1
+    for begin in range(0, len(source), at_once):
+        batch = []
+        for number in range(begin, min(begin + at_once, len(source))):
+            pixels, label = source.load(number)
+            label = class_of(label, source) if labels is None else labels[source.original(number)]
+            if label is None:
+                raise DataError(f"{source.title(number)} has no label, which a probe learns by")
+            own.append(int(label))
+            batch.append(checked_image(pixels, net).to(net.dtype))
+        for work in works:
+            work.add(torch.stack(batch))
+    return np.array(own)
+
+
+def _right(
+    features: npt.NDArray[np.float32], own: npt.NDArray[np.int64], folds: int, seed: int
+) -> npt.NDArray[np.bool_]:
+    """Return which images are told right by a classifier that was trained without them, [N]."""
+    found = np.zeros(len(own), dtype=np.bool_)
+    parts = learning("model_selection").StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for known, left_out in parts.split(features, own):
+        scaler = learning("preprocessing").StandardScaler().fit(features[known])
+        classifier = learning("linear_model").LogisticRegression(C=STRENGTH, max_iter=STEPS)
+        classifier.fit(scaler.transform(features[known]), own[known])
+        answers = classifier.predict(scaler.transform(features[left_out]))
+        found[left_out] = answers == own[left_out]
+    return found
+
+
+def learning(module: str) -> Any:
+    """Return a module of scikit-learn.
+
+    Raises:
+        ConvscopeError: if it is not installed.
+
+    """
+    try:
+        return import_module(f"sklearn.{module}")
+    except ModuleNotFoundError as error:
+        raise ConvscopeError(
+            "a probe needs scikit-learn: install it with `pip install 'convscope[probe]'`"
+        ) from error
