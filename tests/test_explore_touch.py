@@ -14,7 +14,7 @@ from PIL import Image
 import convscope as cs
 from browsing import CHROMIUM, SIZES, watched
 from convscope.display import Display, to_display
-from convscope.images import decode_image
+from convscope.reading import decode_image
 from convscope.samples import SAMPLES
 
 LAYER = "features.relu4"

@@ -15,12 +15,8 @@ from PIL import Image
 
 from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import ImageError
-from convscope.images import (
-    PictureWarning,
-    Preprocess,
-    as_rgb,
-    read_image,
-)
+from convscope.images import Preprocess
+from convscope.reading import PictureWarning, read_image
 
 IMAGENET = Preprocess((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (224, 224), resize=256)
 
@@ -334,7 +330,7 @@ def test_zero_sized(tmp_path):
     path.write_bytes(png(0, 0, b""))
     refused(path, "size of zero")
     with pytest.raises(ImageError, match="has no pixels: its size is 0 x 3"):
-        as_rgb(Image.new("RGB", (0, 3)))
+        Preprocess.identity(3, (4, 4))(Image.new("RGB", (0, 3)))
 
 
 def test_a_decompression_bomb_is_refused(tmp_path):

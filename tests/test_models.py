@@ -15,12 +15,13 @@ from PIL import Image
 from torch import nn
 
 from convscope.errors import ConvscopeError, ModelError, TraceError
-from convscope.images import Preprocess, read_image
+from convscope.images import Preprocess
 from convscope.models import load
 from convscope.models.architectures import ARCHITECTURES
 from convscope.models.exported import load_exported
 from convscope.models.parts import IMAGENET, Parts, imagenet_classes
 from convscope.preprocessing import NOT_GIVEN
+from convscope.reading import read_image
 
 RANDOM = ("random weights (seed 0)",)
 

@@ -47,7 +47,7 @@ def explore(
     It is served to this machine alone, until Ctrl-C; nothing is written to disk but by --export.
     """
     from convscope.explorer.explore import explore as show
-    from convscope.images import decode_image
+    from convscope.reading import decode_image
     from convscope.samples import SAMPLES
     from convscope.study.network import is_run
     from convscope.study.run import Run

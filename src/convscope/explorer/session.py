@@ -28,7 +28,6 @@ from convscope.explorer.channel import (
     patches,
     trust,
 )
-from convscope.images import decode_image
 from convscope.methods import budget
 from convscope.methods.look import Look, Reading
 from convscope.methods.occlude.passes import filters_within
@@ -36,6 +35,7 @@ from convscope.methods.occlude.patches import pair_of
 from convscope.methods.pictures import Images, channel_names, read
 from convscope.network import Network
 from convscope.network.rules import RULES
+from convscope.reading import decode_image
 
 TILE = 56
 """Pixels that a feature map takes in the grid of a layer at most; larger ones are averaged."""

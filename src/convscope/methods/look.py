@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ImageError
-from convscope.images import Picture
 from convscope.methods import budget
 from convscope.methods.occlude.passes import Question, WindowedPasses, filters_within
 from convscope.methods.occlude.patches import (
@@ -30,6 +29,7 @@ from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, resume
 from convscope.network.winograd import TurnedFilters
+from convscope.reading import Picture
 
 RULES_KEPT = 4
 """For how many rules at most what they want on the way down is kept."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from convscope.errors import DataError, ImageError
-from convscope.images import Preprocess, read_image
+from convscope.images import Preprocess
+from convscope.reading import read_image
 
 COLUMNS = ("image", "part", "left", "top", "right", "bottom")
 

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.errors import ImageError
-from convscope.images import Picture
 from convscope.network import Network
+from convscope.reading import Picture
 
 Images = Tensor | Picture | Sequence[Picture]
 """Images [N, C, H, W] in the network's input space, or picture files, or Pillow images."""

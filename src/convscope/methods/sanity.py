@@ -11,7 +11,6 @@ from torch import Tensor
 
 from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, ImageError, Interrupted, UnitError
-from convscope.images import Picture
 from convscope.methods import budget as budgets
 from convscope.methods.chance import DRAWS, Chance, noise_like
 from convscope.methods.pictures import read
@@ -33,6 +32,7 @@ from convscope.network.ops import AdaptiveMaxPool, MaxPool
 from convscope.network.rules import RULES, Rule
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, descend
+from convscope.reading import Picture
 
 Progress = Callable[[int, int], None]
 """Called with the projections done so far and the projections in all."""

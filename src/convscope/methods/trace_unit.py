@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import ImageError, RuleError, UnitError
-from convscope.images import Picture
 from convscope.methods import budget
 from convscope.methods.descents import bring_down
 from convscope.methods.pictures import channel_names, read
@@ -28,6 +27,7 @@ from convscope.network.layers import LayerName
 from convscope.network.rules import RULES, Rule
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend
+from convscope.reading import Picture
 
 DEEP = 3
 """How many layers a tree goes down where none is named."""

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from convscope import __version__
 from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted
-from convscope.images import Picture
 from convscope.methods import budget as budgets
 from convscope.methods.pictures import read
 from convscope.methods.scanning.sources import Images, checked_image, images_of
@@ -26,6 +25,7 @@ from convscope.pages import report_sections as sections
 from convscope.pages.report_result import Report, as_tensors
 from convscope.pages.report_sections import Progress, Subject
 from convscope.pages.section import Section, Shelf
+from convscope.reading import Picture
 
 PARTS = "parts"
 PICTURES = 2

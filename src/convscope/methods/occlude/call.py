@@ -12,7 +12,6 @@ from convscope.errors import (
     RuleError,
     check_known,
 )
-from convscope.images import Picture
 from convscope.methods import budget as budgets
 from convscope.methods.occlude.passes import (
     FullPasses,
@@ -34,6 +33,7 @@ from convscope.network.differences import can_take_differences
 from convscope.network.layers import LayerName
 from convscope.network.rules import rule_named
 from convscope.network.shield import shielded
+from convscope.reading import Picture
 
 METHODS = ("exact", "full", "adaptive")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope.errors import ImageError, check_known
-from convscope.images import Picture, Preprocess, read_image
+from convscope.images import Preprocess
+from convscope.reading import Picture, read_image
 
 Corners = npt.NDArray[np.int64]
 Size = int | tuple[int, int]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from convscope.errors import UnitError
-from convscope.images import Picture
 from convscope.methods.occlude.adaptive import Budget, Mask, Sampling, estimated, nearest
 from convscope.methods.occlude.agreement import Agreement, agreement
 from convscope.methods.occlude.passes import Answers, Indices, Passes, Question, WindowedPasses
@@ -33,6 +32,7 @@ from convscope.network import Network
 from convscope.network.answer import Answer
 from convscope.network.layers import LayerName
 from convscope.network.walk import ascend
+from convscope.reading import Picture
 
 Preview = Callable[[Occlusion], None]
 """Called with the map so far."""
