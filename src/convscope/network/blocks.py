@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from convscope.network.graph import Graph, Step
+from convscope.network.graph import Graph, Step, passed_by_all
 from convscope.network.layers import ReceptiveFields
 from convscope.network.ops import BatchNorm, Convolution, Generated, Rectifier
 from convscope.network.relevance import has_weights
@@ -66,14 +66,7 @@ def _needed(graph: Graph) -> list[int]:
 def _narrow(graph: Graph, path: list[int]) -> list[int]:
     """Return the steps of *path* that no other step of it goes around."""
     # Other outputs go around what follows them: only readers on the path count.
-    last_reader = {source: index for index in path for source in graph.steps[index].inputs}
-    open_until = path[0]
-    found = []
-    for index in path:
-        if open_until <= index:
-            found.append(index)
-        open_until = max(open_until, last_reader.get(index, index))
-    return found
+    return passed_by_all(path, lambda index: graph.steps[index].inputs)
 
 
 def _behind(graph: Graph, first: int, steps: list[int]) -> list[int]:

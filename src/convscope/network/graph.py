@@ -1,6 +1,6 @@
 """The graph of a network: its operations in the order they run, each with what it reads."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -146,3 +146,18 @@ class Graph:
         """Return whether a step gives feature maps, [N, C, H, W] or [N, C, W, H]."""
         shape, axes = self.steps[index].shape, self.axes[index]
         return len(shape) == 4 and shape[0] == 1 and (axes is None or set(axes) == {2, 3})
+
+
+def passed_by_all(order: Sequence[int], reads: Callable[[int], Sequence[int]]) -> list[int]:
+    """Return what no other goes around, of things that run in *order* and read others before them.
+
+    >>> passed_by_all(range(4), {0: [], 1: [0], 2: [0], 3: [1, 2]}.__getitem__)
+    [0, 3]
+    """
+    last_reader = {source: one for one in order for source in reads(one)}
+    open_until, found = order[0], []
+    for one in order:
+        if open_until <= one:
+            found.append(one)
+        open_until = max(open_until, last_reader.get(one, one))
+    return found

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from convscope.network.graph import passed_by_all
 from convscope.network.volumes import Volume
 
 LONGEST_PERIOD = 6
@@ -57,13 +58,7 @@ def outline(volumes: Sequence[Volume]) -> list[Group]:
 
 def narrow(volumes: Sequence[Volume]) -> list[int]:
     """Return the places of the volumes through which everything passes."""
-    last_reader = {source: place for place, v in enumerate(volumes) for source in v.inputs}
-    open_until, found = 0, []
-    for place in range(len(volumes)):
-        if open_until <= place:
-            found.append(place)
-        open_until = max(open_until, last_reader.get(place, place))
-    return found
+    return passed_by_all(range(len(volumes)), lambda place: volumes[place].inputs)
 
 
 def _blocks(volumes: Sequence[Volume]) -> list[Block]:
