@@ -1,5 +1,6 @@
 """Targets beyond one class: against torch's own derivatives of what they stand for."""
 
+import captum.attr
 import numpy as np
 import pytest
 import torch
@@ -91,6 +92,22 @@ def test_as_torch_derives_them(name):
     change = made(MODULE(image())) - made(MODULE(torch.zeros(1, *SHAPE).double()))
     torch.testing.assert_close(path.expected[0], change, rtol=1e-9, atol=1e-12)
     assert len(cs.attribute(net, image(), [target, target], method="gradient").names[0]) == 2
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_one_number_of_an_output_as_captum_has_it():
+    class Boxes(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return MODULE(x)["boxes"]
+
+    net = cs.Network(MODULE, (1, *SHAPE), head="boxes")
+    found = cs.attribute(net, image(), "4,9", method="integrated-gradients", steps=9)
+    expected = captum.attr.IntegratedGradients(Boxes()).attribute(
+        image().requires_grad_(), target=(4, 9), n_steps=9
+    )
+    torch.testing.assert_close(
+        found.pixels[0], expected, rtol=0, atol=1e-7
+    )  # its steps are float32
 
 
 def test_relevance_and_deeplift_of_a_difference_are_those_of_both_classes():

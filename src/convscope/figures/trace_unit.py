@@ -6,7 +6,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 from convscope.display import Display
-from convscope.figures.lettering import one_line, shortened
+from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
     COLOURS,
     FOOT_POINTS,
@@ -26,8 +26,11 @@ HEAD, LINE, GAP = 0.24, 0.15, 0.06
 GROWS = (1.0, 1.2, 2.0, 3.0)
 """How much larger nodes are, layer by layer up from the last one."""
 
-LARGEST, APART = 0.42, 0.3
-"""Inches of a node of the last layer at the most, and between two layers at the least."""
+LARGEST = (1.4, 0.8, 0.6, 0.42)
+"""Inches of a node of the last layer at the most, by how many layers stand above it."""
+
+APART, FARTHEST = 0.3, 1.5
+"""Inches between two layers."""
 
 THICKEST, THREAD = 3.0, "#9aa5ad"
 PALE, AGAINST = 0.8, (0.1, 0.25, 0.65)
@@ -56,8 +59,9 @@ class _Layout:
         grows = np.array([GROWS[min(self.last - level, 3)] for level in range(self.last + 1)])
         room = width - 2 * MARGIN - (strip - 1) * GAP
         side = (room - self.last * APART) / (grows.sum() + strip - 1)
-        self.sides = grows * min(side, LARGEST)
+        self.sides = grows * min(side, LARGEST[min(self.last, 3)])
         apart = (room - self.sides.sum() - (strip - 1) * self.sides[-1]) / max(self.last, 1)
+        apart = min(apart, FARTHEST)
         self.lefts = MARGIN + np.cumsum([0, *self.sides[:-1] + apart])
         self.places: dict[int, tuple[float, float]] = {}
         begin = MARGIN + HEAD
@@ -102,21 +106,23 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
     frame = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False)
     frame.set(edgecolor=COLOURS[0], linewidth=FRAME_POINTS)
     axes.add_patch(frame)
-    for left, layer in zip(layout.lefts, layout.levels, strict=True):
-        wide = layout.lefts[1] - MARGIN - GAP if layout.last else style.width - 2 * MARGIN
-        sheet.write(shortened(one_line(layer), wide, NOTE_POINTS), left, MARGIN, NOTE_POINTS)
+    rooms = np.diff([*layout.lefts, style.width - MARGIN + GAP]) - GAP
+    for left, layer, room in zip(layout.lefts, layout.levels, rooms, strict=True):
+        sheet.write(shortened(one_line(layer), room, NOTE_POINTS), left, MARGIN, NOTE_POINTS)
     _threads(sheet, layout, found.share.tolist())
     for node, (left, top) in layout.places.items():
         side = layout.sides[layout.depth[node]]
         axes = sheet.axes(left, top, side, kind=Bare)
         axes.imshow(_lit(found, node, picture), interpolation="antialiased", aspect="auto")
         axes.set_axis_off()
-        last = layout.depth[node] == layout.last  # where others stand beside it
-        room = side if last else side + APART
+        last = layout.depth[node] == layout.last > 1
+        room = side + GAP / 2 if last else rooms[layout.depth[node]]  # others stand beside the last
         name = one_line(found.names[0][node])
         said = f"{name.removeprefix('channel ')} {found.share[node]:.{0 if last else 1}%}"
         if not node:
             said = f"{name}: {number(float(found.activation[0, 0]))}"
+        if width_of(said, FOOT_POINTS) > room:
+            said = said.split()[0]
         sheet.write(shortened(said, room, FOOT_POINTS), left, top + side + 0.02)
     return sheet
 

@@ -112,7 +112,8 @@ def trace_unit(
         layer: the unit's layer.
         channel: its feature map, or its number where a layer has single values.
         position: its row and column in that map; None for the map's peak.
-        to: the layers to go through; by default the last feature maps of the three blocks below.
+        to: the layers to go through; by default the last feature maps of the three blocks below,
+            or the last ones of all where the layer has single values.
         top: how many feeders of each channel to follow, those with most relevance of either sign.
         rule: one of :data:`convscope.network.rules.RULES` that shares relevance.
         title: what the image is called; by default the file's name.
@@ -171,10 +172,11 @@ def _steps(net: Network, start: int, to: LayerName | Sequence[LayerName] | None)
     """Return the steps to go through, from the top down."""
     graph = net.graph
     if to is None:
-        for ends in (block_ends(graph), feature_maps(graph)):
-            if found := [end for end in ends if feeds(graph, end, start)]:
-                return found[: -DEEP - 1 : -1]
-        return []
+        ends, last = ([end for end in own(graph) if feeds(graph, end, start)]
+                      for own in (block_ends, feature_maps))  # fmt: skip
+        if max(graph.steps[start].shape[2:], default=1) == 1:  # a class's own block has maps too
+            ends = sorted({*ends, *last[-1:]})
+        return (ends or last)[: -DEEP - 1 : -1]
     given = [to] if isinstance(to, str | nn.Module) else to
     steps = sorted({net.step(one) for one in given}, reverse=True)
     for above, below in zip([start, *steps], steps, strict=False):

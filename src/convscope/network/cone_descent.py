@@ -14,7 +14,7 @@ from convscope.network.cones import Cones, Placement, Rows, read
 from convscope.network.graph import Graph
 from convscope.network.layers import ReceptiveFields
 from convscope.network.ops import Generated, Saved, Window
-from convscope.network.ops.base import Signals, in_dtype, resized
+from convscope.network.ops.base import Signals, in_dtype, resized, with_arguments
 from convscope.network.rules import Rule
 from convscope.network.walk import Ascent
 from convscope.network.windows import Sliding, Whole
@@ -116,17 +116,23 @@ def descend_units(
         ).contiguous(memory_format=torch.channels_last)
         signal[torch.arange(end - begin, device=maps.device), channels[begin:end]] = own[:, 0]
         batch = _Batch(begin, end, placements, {units.start: signal})
+        if units.signals is not None:  # a single unit's first step costs nothing in any case
+            batch.channels = channels[begin:end]
         descent.walk(batch, 0)
 
 
 @dataclass
 class _Batch:
-    """Units *begin* to *end* on their way down: where their signals lie, and those that wait."""
+    """Units *begin* to *end* on their way down: where their signals lie, and those that wait.
+
+    Each has one channel, as *channels* says, until a step mixes them.
+    """
 
     begin: int
     end: int
     placements: dict[int, Placement]
     pending: dict[int, Tensor]
+    channels: Tensor | None = None
 
     def __len__(self) -> int:
         return self.end - self.begin
@@ -173,7 +179,8 @@ class _ConeDescent:
                     pending[index] = units[rows].flatten(0, 1)
                 else:
                     pending[index] = _moved(value[rows], self._axes(index), old, new, rows)
-        return _Batch(begin, end, placements, pending)
+        channels = None if batch.channels is None else batch.channels[rows]
+        return _Batch(begin, end, placements, pending, channels)
 
     def _axes(self, index: int) -> tuple[int, int]:
         axes = self.graph.axes[index]
@@ -211,7 +218,10 @@ class _ConeDescent:
             return
         if not placement.whole and self.cones.windowed(index):
             self._reverse_windows(index, signal, placement, batch)
+            if not step.operation.keeps_channels:
+                batch.channels = None
             return
+        batch.channels = None
         if not placement.whole:
             signal = self._pasted(index, signal, placement)
         owners = self.owners[batch.begin : batch.end]
@@ -233,6 +243,10 @@ class _ConeDescent:
         row, column = placement.origins[:, 0].tolist()
         window = Window(call, dict(zip(self._axes(index), (row, column), strict=True)))
         quick = None if self.turned is None else self.turned.reversed(index, call, signal)
+        if batch.channels is not None and isinstance(step.call.arguments.get("weight"), Tensor):
+            own = signal[torch.arange(len(batch)), batch.channels][:, None]
+            unpadded = with_arguments(call, padding=[0, 0])
+            quick = step.operation.reverse_channels(unpadded, own, batch.channels, saved)
         signals: Signals = (quick,)
         if quick is None:
             signals = step.operation.reverse_window(step.call, window, signal, saved, self.rule)

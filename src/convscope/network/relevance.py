@@ -130,7 +130,9 @@ class HandedOn:
             found[taker] = share.sum_to_size(batch * first, *rest)
         return tuple(found)
 
-    def reverse_channels(self, call: Call, maps: Tensor, channels: Tensor) -> Tensor | None:
+    def reverse_channels(
+        self, call: Call, maps: Tensor, channels: Tensor, saved: Saved = ()
+    ) -> Tensor | None:
         """Return None."""
         return None
 
@@ -227,6 +229,19 @@ class Shared(HandedOn):
             return self.own.reverse_window(whole, own, s, self._remembered(saved), rule)
 
         return self._shares(signal, saved, reverse)
+
+    def reverse_channels(
+        self, call: Call, maps: Tensor, channels: Tensor, saved: Saved = ()
+    ) -> Tensor | None:
+        """Return the same of a single channel."""
+        unit, outputs = torch.arange(len(maps), device=maps.device), saved[: self.outputs_saved]
+        own = (value[unit % len(value), channels][:, None] for value in outputs)
+
+        def reverse(s: Tensor, term: Term) -> Signals:
+            changed = with_arguments(call, **self.changes[term])
+            return (self.own.reverse_channels(changed, s, channels),)
+
+        return self._shares(maps, (*own, *saved[self.outputs_saved :]), reverse)[0]
 
     def _remembered(self, saved: Saved) -> Saved:
         return saved[self.outputs_saved :] if self.own.remembers_inputs else ()

@@ -276,15 +276,15 @@ class _Descent:
     def _reverse(self, index: int, batch: _Batch) -> None:
         step = self.graph.steps[index]
         signal, channels = batch.pending.pop(index), batch.channels
+        saved = tuple(self._for_signals(value, batch.owners) for value in self.ascent.saved[index])
         if not step.operation.keeps_channels:
             batch.channels = None
             if channels is not None:
                 own = signal[torch.arange(len(channels), device=signal.device), channels]
-                found = step.operation.reverse_channels(step.call, own[:, None], channels)
+                found = step.operation.reverse_channels(step.call, own[:, None], channels, saved)
                 if found is not None:
                     batch.pending[step.inputs[0]] = found
                     return
-        saved = tuple(self._for_signals(value, batch.owners) for value in self.ascent.saved[index])
         signals = step.operation.reverse(step.call, signal, saved, self.rule)
         for source, part in zip(step.inputs, signals, strict=True):
             found = None if part is None else in_dtype(part, self.graph.steps[source].dtype)

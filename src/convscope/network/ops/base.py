@@ -75,11 +75,13 @@ class Operation:
         ]
         return vector_jacobian_product(call, signal, inputs)
 
-    def reverse_channels(self, call: Call, maps: Tensor, channels: Tensor) -> Tensor | None:
+    def reverse_channels(
+        self, call: Call, maps: Tensor, channels: Tensor, saved: Saved = ()
+    ) -> Tensor | None:
         """Return the signal for the input, given one that has a single channel.
 
-        *maps* is that channel, [B, 1, H, W], and *channels*, [B], says which it is. None where this
-        is no cheaper than :meth:`reverse` on all channels.
+        *maps* is that channel, [B, 1, H, W], and *channels*, [B], says which it is; *saved* is as
+        for :meth:`reverse`. None where this is no cheaper than that on all channels.
         """
         return None
 

@@ -78,7 +78,9 @@ class Convolution(Operation):
             reversed_signal = reversed_signal[:, :, top : top + height, left : left + width]
         return (reversed_signal,)
 
-    def reverse_channels(self, call: Call, maps: Tensor, channels: Tensor) -> Tensor | None:
+    def reverse_channels(
+        self, call: Call, maps: Tensor, channels: Tensor, saved: Saved = ()
+    ) -> Tensor | None:
         """Return the transposed convolution of a single channel: its own kernels' share of it."""
         if self.transposed or call.arguments["groups"] != 1:
             return None
