@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import convscope as cs
+from convscope.network import freed
 
 ROUNDS, MEGABYTES = 5, 64
 
@@ -86,6 +87,13 @@ def test_maps_are_freed_as_soon_as_nobody_reads_them(net, work):
         gc.enable()
     assert result is not None
     assert left == []
+
+
+def test_a_call_within_a_call_may_be_given_as_much():
+    with freed.held(1):
+        with freed.held(1):
+            pass
+        freed.look(torch.ones(2**20))  # grows by more than that
 
 
 AROUND = 80
