@@ -11,6 +11,7 @@ tests' oracle, by more than 1e-9 of its largest pixel.
 
 import argparse
 import collections
+import itertools
 import random
 import sys
 import time
@@ -19,9 +20,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from drawn import Case, Traced, drawn_case, drawn_network, trained
+from drawn import Case, drawn_case, drawn_network, trained
 
 DRAWN_SIZES = [16, 16, 24, 32, 32, 48, 64, 96]
+TRAINED_SIZES = {
+    "base": [16, 32, 48],
+    "squeezenet1_1": [32, 64, 96, 224],
+    "vgg16-features": [32, 64, 224],
+}
+TRAINED = [(name, size) for name, sizes in TRAINED_SIZES.items() for size in sizes]
 
 
 def main() -> None:
@@ -52,10 +59,10 @@ def main() -> None:
 
 
 def cases(rng: random.Random, count: int, data: Path) -> Iterator[Case]:
-    """Yield cases: most on drawn networks, the others on trained ones."""
-    made = 0
+    """Yield cases: most on drawn networks, the others on every trained one in turn."""
+    made, turns = 0, itertools.cycle(rng.sample(TRAINED, len(TRAINED)))
     while made < count:
-        traced = trained_network(rng, data) if rng.random() < 0.2 else None
+        traced = trained(*next(turns), data) if rng.random() < 0.3 else None
         while traced is None:
             size = (rng.choice(DRAWN_SIZES), rng.choice(DRAWN_SIZES))
             traced = drawn_network(rng, size)
@@ -64,13 +71,6 @@ def cases(rng: random.Random, count: int, data: Path) -> Iterator[Case]:
         for _ in range(min(at_once, count - made)):
             yield drawn_case(rng, traced, 3 if large else 12)
             made += 1
-
-
-def trained_network(rng: random.Random, data: Path) -> Traced:
-    """Return a trained network's convolutional part at a drawn size."""
-    name = rng.choice(["base", "base", "base", "squeezenet1_1", "vgg16-features"])
-    sizes = {"base": [16, 32, 32, 48], "squeezenet1_1": [32, 64, 96, 224]}
-    return trained(name, rng.choice(sizes.get(name, [32, 32, 64, 224])), data)
 
 
 if __name__ == "__main__":
