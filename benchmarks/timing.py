@@ -1,7 +1,8 @@
-"""What the benchmarks share: a clock, and the rate that the counted floors are taken at."""
+"""What the benchmarks share: a clock, a rate to take counted floors at, and a table's place."""
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -22,3 +23,11 @@ def arithmetic_rate() -> float:
         work()
         best = min(clock(work) for _ in range(7))
     return 8 * 256 * 256 * 9 * 56 * 56 / best
+
+
+def put(page: str, name: str, table: str) -> None:
+    """Put a table in the place of that name in a page of docs."""
+    path = Path(__file__).parents[1] / "docs" / page
+    before, rest = path.read_text().split(f"<!-- {name} -->\n")
+    _, after = rest.split(f"<!-- /{name} -->")
+    path.write_text(f"{before}<!-- {name} -->\n\n{table}\n\n<!-- /{name} -->{after}")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.errors import ConvscopeError, RuleError, UnitError
 from convscope.methods.attribution import CAMS, METHODS
+from convscope.network.rules import OTHER, RULES
 
 SHAPE = (3, 16, 16)
 NOISY = pytest.mark.filterwarnings("ignore::UserWarning")  # captum tells of its hooks
@@ -240,3 +241,10 @@ def test_what_makes_no_sense_is_refused():
 
 def test_every_method_says_its_source_and_promise():
     assert all(method.source and method.promise and method.shows for method in METHODS.values())
+
+
+def test_every_rule_says_what_its_pictures_keep():
+    others = {name: [own[OTHER] for own in rule.kept.values()] for name, rule in RULES.items()}
+    assert all(len(shares) == 2 and min(shares) >= 0 for shares in others.values())
+    assert min(others["z-plus"]) > 0.8
+    assert max(others["gradient"]) < 0.2

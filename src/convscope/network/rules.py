@@ -27,7 +27,7 @@ from torch import Tensor
 
 from convscope.errors import RuleError, near_matches
 
-OTHER = "another class or unit"
+OTHER = "another class"
 TESTS = ("the upper half of the layers random", "all layers random", OTHER, "other switches")
 """What is changed to see whether pictures depend on it, as ``convscope sanity`` does."""
 HARDLY = 0.8
