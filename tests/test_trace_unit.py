@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import convscope as cs
+from architectures import build, images_for
 
 SIDE = 14
 
@@ -143,6 +144,29 @@ def test_shares_add_up_without_biases():
         if feeders := found.feeders(node):
             assert found.share[feeders].sum().item() == pytest.approx(1, abs=1e-4)
             assert (found.share[feeders].diff() <= 0).all()
+
+
+@pytest.mark.parametrize("name", ["strided", "hourglass", "dense", "overlapping pools"])
+def test_nothing_is_lost_on_the_way_down(name):
+    module = build(name)
+    pictures = images_for(module, 1, (16, 19)).abs()
+    net = cs.Network(module, tuple(pictures.shape))
+    last = [n for n, layer in net.layers.items() if max(layer.shape[1:], default=1) > 1][-1]
+    channel = int(cs.project(net, pictures, last, top=1).channels)
+    narrow = cs.trace_unit(net, pictures, last, channel, top=1, rule="excitation").layers[-1]
+    found = cs.trace_unit(net, pictures, last, channel, to=narrow, top=99, rule="excitation")
+    assert found.share[1:].sum().item() == pytest.approx(1, abs=1e-3)
+    assert found.pixels[0, 0].sum().item() == pytest.approx(found.activation[0, 0].item(), rel=1e-3)
+
+
+def test_a_whole_map_of_a_sum_is_shared():
+    net = cs.Network(build("residual"), (1, 3, 16, 16))
+    name = next(n for n in net.layers if n.endswith("add"))
+    pictures = images_for(net.module, 1, (16, 16))
+    found = cs.project(net, pictures, name, [0], rule="epsilon", select="map")
+    peak = cs.project(net, pictures, name, [0], rule="epsilon")
+    assert found.pixels.isfinite().all()
+    assert found.pixels.abs().sum() > peak.pixels.abs().sum()
 
 
 def test_layers_and_memory_as_they_come():

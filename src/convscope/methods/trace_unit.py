@@ -160,9 +160,10 @@ def trace_unit(
     wide = own.shape[1] if own.dim() else 1
     levels = [_Level(start, nothing, nothing * 0 + channel, signal.view(1, -1, wide))]
     for done, below in enumerate(steps, start=1):
-        if not len(levels[-1].channels):
+        level = work.feeders(levels[-1], below, top)
+        if not len(level.channels):
             break
-        levels.append(work.feeders(levels[-1], below, top))
+        levels.append(level)
         if progress:
             progress(done, len(steps))
     return work.traced(levels, names[0])

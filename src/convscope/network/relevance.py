@@ -233,7 +233,9 @@ class Shared(HandedOn):
     def reverse_channels(
         self, call: Call, maps: Tensor, channels: Tensor, saved: Saved = ()
     ) -> Tensor | None:
-        """Return the same of a single channel."""
+        """Return the same of a single channel, by a convolution."""
+        if not isinstance(self.own, Convolution):
+            return None
         unit, outputs = torch.arange(len(maps), device=maps.device), saved[: self.outputs_saved]
         own = (value[unit % len(value), channels][:, None] for value in outputs)
 
