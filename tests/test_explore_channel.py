@@ -157,6 +157,39 @@ def test_trust_is_what_the_sanity_check_says(client, net, home):
         assert said["rules"][rule] == [f"{one.share:.0%}" if one.word else "noise" for one in kept]
 
 
+@pytest.mark.parametrize(("layer", "channel"), [("4", 7), ("2", 5)])
+def test_what_a_channel_wants_stands_beside_a_real_patch(client, net, home, layer, channel):
+    facts, shown = picture(client, "wanted", image=0, layer=layer, channel=channel)
+    found = cs.visualize(net, layer, [channel], steps=64)
+    assert facts["activation"] == pytest.approx(float(found.activation[0]))
+    if layer == "4":  # of which the atlas has patches
+        unit = Atlas(home / "atlas").unit("3", channel)
+        expected, title, real = unit.patches[0].numpy(), unit.titles[0], float(unit.peak[0])
+    else:
+        peak = cs.project(net, home / "photos/00.png", layer, [channel])
+        top, left, bottom, right = peak.window[0, 0].tolist()
+        image = net.preprocess.to_pixels(peak.images[0])[:, top:bottom, left:right]
+        expected = (image * 255).round().byte().movedim(0, 2).numpy()
+        title, real = "00.png", float(peak.activation[0, 0])
+    assert (facts["title"], facts["real"]) == (title, pytest.approx(real))
+    made = (found.pixels[0] * 255).round().byte().movedim(0, 2).numpy()
+    middle = shown.shape[1] // 2
+    for half, own in ((shown[:, :middle], made), (shown[:, middle:], expected)):
+        top, left = ((middle - side) // 2 for side in own.shape[:2])
+        assert (half[top : top + own.shape[0], left : left + own.shape[1]] == own).all()
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "integrated-gradients"])
+def test_an_attribution_is_that_of_the_call(client, net, home, method):
+    facts, shown = picture(client, "attribution", image=0, layer="1", method=method)
+    given = {"layer": "1"} if method == "grad-cam" else {}
+    found = cs.attribute(net, home / "photos/00.png", method=method, **given)
+    expected = found.shown(0, 0, Display())
+    scale = Display().scale_of(expected)
+    assert (shown == to_display(expected, scale)).all()
+    assert (facts["name"], facts["limit"]) == (found.names[0][0], pytest.approx(scale.limit))
+
+
 def test_what_cannot_be_checked_says_why(client):
     for given in ({"layer": "x", "channel": 0}, {"layer": "2", "channel": 0}):
         assert client.get("kernel", params=given).status_code == 400
@@ -190,6 +223,11 @@ def test_the_page_shows_them(address, width, colours):
         assert page.locator("#told tr").count() == 4
         page.select_option("#rule", "epsilon")
         page.wait_for_selector("#rules figure:nth-child(4)[data-rule=epsilon]")
+        page.select_option("#rule", "grad-cam")
+        page.get_by_text("grad-cam of class").wait_for()
+        page.click("#ask-wanted")
+        page.wait_for_selector("#told figure:nth-child(2)")
+        assert "real, in " in page.text_content("#told")
         page.click("#strip [data-layer='2']")
         page.click("#grid [data-channel='1']")
         page.wait_for_function("() => document.querySelector('#kernel').hidden")

@@ -133,9 +133,15 @@ QUESTIONS: dict[str, Callable[[Session, Given], Any]] = {
     "trust": lambda session, given: session.trust(
         whole(given, "image"), text(given, "layer"), whole(given, "channel")
     ),
+    "wanted": lambda session, given: session.wanted(
+        whole(given, "image"), text(given, "layer"), whole(given, "channel")
+    ),
+    "attribution": lambda session, given: session.attribution(
+        whole(given, "image"), text(given, "layer"), text(given, "method")
+    ),
 }
 
-LONG = ("faults", "trust")
+LONG = ("faults", "trust", "wanted", "attribution")
 """Questions whose answers take seconds, while others are answered."""
 
 TAKEN: dict[str, Callable[[Session, Given, bytes], int]] = {

@@ -1,8 +1,9 @@
-"""What the page says of a channel beyond an image: kernel, patches, faults, how far to trust it."""
+"""What the page says of a channel beyond an image: kernel, patches, wishes, faults, trust."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,15 @@ import torch
 from torch import Tensor
 
 from convscope.atlas.atlas import Atlas, scanned_images
-from convscope.display import Display, to_display
-from convscope.errors import ConvscopeError, DataError
+from convscope.display import Display, presentable, to_display
+from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.kernels import channel_kernels
 from convscope.methods.project import chosen_rule
 from convscope.methods.sanity import sanity
 from convscope.methods.scanning.units import scanned_layers
+from convscope.methods.visualize import visualize
 from convscope.network import Network
 from convscope.wording import counted
 
@@ -39,6 +41,9 @@ SECONDS = 20
 
 SEEDS, OTHERS = 2, 5
 """Random networks, and other units, that a unit is compared with."""
+
+STEPS = 64
+"""Of the ascent to the picture that a channel wants: half of the usual, while somebody waits."""
 
 Facts = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -122,6 +127,41 @@ def trust(
         },
         "note": note,
     }
+
+
+def wanted(
+    net: Network, atlas: Atlas | None, patch: tuple[Facts, Tensor], layer: str, channel: int,
+    memory: int, progress: Progress,
+) -> tuple[Facts, np.ndarray[Any, Any]]:  # fmt: skip
+    """Return the picture that drives a channel most, beside a real patch that drives it.
+
+    Args:
+        net: the network.
+        atlas: whose strongest patch is taken, if the layer is in it.
+        patch: else, what is known of the patch, and the patch, [C, H, W] in 0..1.
+        layer: the layer.
+        channel: the channel.
+        memory: bytes for the ascent.
+        progress: called with the steps done and the steps in all.
+
+    """
+    found = visualize(net, layer, [channel], steps=STEPS, memory=memory, progress=progress)
+    facts, real = patch
+    if atlas is not None:
+        with suppress(UnitError):  # it has not every layer
+            unit = atlas.unit(layer, channel)
+            if len(unit.patches):
+                facts = {"real": float(unit.peak[0]), "title": unit.titles[0]}
+                real = unit.patches[0].movedim(2, 0) / 255
+    made, real = (presentable(one[None])[0].clamp(0, 1) for one in (found.pixels[0], real))
+    side = max(*made.shape[1:], *real.shape[1:])
+    both = torch.full((3, side, 2 * side), GREY / 255)
+    for place, one in enumerate((made, real)):
+        height, width = one.shape[1:]
+        top, left = (side - height) // 2, place * side + (side - width) // 2
+        both[:, top : top + height, left : left + width] = one
+    pixels = (both * 255).round().byte().movedim(0, 2).numpy()
+    return {"activation": float(found.activation[0]), "steps": STEPS, **facts}, pixels
 
 
 class Faults:

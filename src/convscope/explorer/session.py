@@ -27,12 +27,16 @@ from convscope.explorer.channel import (
     kernel,
     patches,
     trust,
+    wanted,
 )
 from convscope.methods import budget
+from convscope.methods.attribute import attribute
+from convscope.methods.attribution import CAMS, PATHS
 from convscope.methods.look import Look, Reading
 from convscope.methods.occlude.passes import filters_within
 from convscope.methods.occlude.patches import pair_of
 from convscope.methods.pictures import Images, channel_names, read
+from convscope.methods.projection import Projection
 from convscope.network import Network
 from convscope.network.rules import RULES
 from convscope.reading import decode_image
@@ -45,6 +49,9 @@ LOOKS = 4
 
 PIXELS = 40_000_000
 """The most pixels of a picture that is dropped on the page."""
+
+ONE_IMAGE = [name for name in PATHS if name != "expected-gradients"]
+"""Ways to a class that take no other images."""
 
 CLASSES = 5
 """Classes whose probabilities are shown."""
@@ -134,6 +141,7 @@ class Session:
             "images": self.album.titles,
             "rules": SIDE_BY_SIDE,
             "more": [rule for rule in RULES if rule not in SIDE_BY_SIDE],
+            "methods": [] if net.answer is None else [*CAMS, *ONE_IMAGE],
             "atlas": []
             if self.atlas is None
             else [one["name"] for one in self.atlas.facts["layers"]],
@@ -279,16 +287,29 @@ class Session:
     ) -> tuple[dict[str, Any], Pixels]:
         """Return what drives one unit, cropped to what it reads, and where that lies."""
         with self._lock:
-            found = self.look_at(image).project(layer, channel, position, rule)
+            return self._drawn(self.look_at(image).project(layer, channel, position, rule))
+
+    def attribution(self, image: int, layer: str, method: str) -> tuple[dict[str, Any], Pixels]:
+        """Return what the most probable class hangs on; a class activation map is of *layer*.
+
+        It may take long, and holds up nobody else.
+        """
+        with self._lock:
+            values = self.album[image].values
+        place = layer if method in CAMS else None
+        found = attribute(self.net, values, method=method, layer=place, memory=self.memory)
+        return self._drawn(found)
+
+    def _drawn(self, found: Projection) -> tuple[dict[str, Any], Pixels]:
+        """Return the only picture of a projection, and what is known of it."""
         display = Display()
         shown = found.shown(0, 0, display)
         scale = display.scale_of(shown)
-        top, left, bottom, right = found.window[0, 0].tolist()
         facts = {
             "name": found.names[0][0],
             "activation": float(found.activation[0, 0]),
             "position": found.position[0, 0].tolist(),
-            "window": [top, left, bottom, right],
+            "window": found.window[0, 0].tolist(),
             "limit": scale.limit,
             "clipped": scale.clipped,
             "notes": [note for note in found.notes if note not in self.net.notes],
@@ -350,6 +371,20 @@ class Session:
         with self._lock:
             values = self.album[image].values
         return trust(self.net, values, layer, channel, self.memory, self._go_on)
+
+    def wanted(self, image: int, layer: str, channel: int) -> tuple[dict[str, Any], Pixels]:
+        """Return what a channel wants, beside its strongest patch of the atlas, or of the image.
+
+        It takes long, and holds up nobody else.
+        """
+        with self._lock:
+            leaf, peak = self.album[image], self.look_at(image).project(layer, channel)
+        top, left, bottom, right = peak.window[0, 0].tolist()
+        pixels = self.net.preprocess.to_pixels(leaf.values[0].cpu())[:, top:bottom, left:right]
+        facts = {"real": float(peak.activation[0, 0]), "title": leaf.title}
+        return wanted(
+            self.net, self.atlas, (facts, pixels), layer, channel, self.memory, self._go_on
+        )
 
     def _go_on(self, done: int, total: int) -> None:
         """Let what takes long end where nobody waits for it any more."""

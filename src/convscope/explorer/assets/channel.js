@@ -40,9 +40,8 @@ async function showPatches(side) {
   if (figure.hidden) return;
   const asked = { ...given(side), layer: side.layer.convolution };
   const { facts, bitmap } = await here.ask.picture("patches", asked, side.kind("patches"));
-  const width = bitmap.width / 2;
+  await paintHalves(bitmap, halves);
   for (const [place, canvas] of [...halves].entries()) {
-    paint(canvas, await createImageBitmap(bitmap, place * width, 0, width, bitmap.height), 180);
     const what = place ? `projections by ${facts.rule}` : "strongest patches";
     canvas.setAttribute("aria-label", `${what}: ${facts.titles.join(", ")}`);
   }
@@ -51,13 +50,20 @@ async function showPatches(side) {
     : `off in all of ${facts.images.toLocaleString("en")} images of ${facts.data}`;
 }
 
+async function paintHalves(bitmap, canvases) {
+  const width = bitmap.width / 2;
+  for (const [place, canvas] of [...canvases].entries()) {
+    paint(canvas, await createImageBitmap(bitmap, place * width, 0, width, bitmap.height), 180);
+  }
+}
+
 // What takes seconds, and is then of the channel that was asked about.
-async function tell(side, question, drawn) {
+async function tell(side, question, drawn, form = "json") {
   const own = side.channel, box = side.$("told");
   box.replaceChildren(line("Measuring", "quiet"));
   try {
-    const found = await here.ask.json(question, given(side), side.kind(question));
-    if (own === side.channel) box.replaceChildren(...drawn(found));
+    const parts = await drawn(await here.ask[form](question, given(side), side.kind(question)));
+    if (own === side.channel) box.replaceChildren(...parts);
   } catch (error) {
     if (own === side.channel) box.replaceChildren();
     fail(error);
@@ -80,7 +86,18 @@ const faultLines = ({ faults, elsewhere, note }) => [
   line(note, "quiet"),
 ];
 
+async function wantedPair({ facts: { activation, real, title, steps }, bitmap }) {
+  const captions = [`made up in ${steps} steps: ${short(activation)}`, `real, in ${title}: ${short(real)}`];
+  const canvases = captions.map((words) => element("canvas", { role: "img", "aria-label": words }));
+  await paintHalves(bitmap, canvases);
+  const figures = captions.map((textContent, place) => (
+    element("figure", {}, canvases[place], element("figcaption", { textContent }))));
+  const note = "How strongly the channel answers stands beneath. A made-up picture alone misleads.";
+  return [element("div", { className: "pair" }, ...figures), line(note, "quiet")];
+}
+
 export function listenToQuestions(side) {
+  side.$("ask-wanted").addEventListener("click", () => tell(side, "wanted", wantedPair, "picture"));
   side.$("ask-trust").addEventListener("click", () => tell(side, "trust", trustTable));
   side.$("ask-faults").addEventListener("click", () => tell(side, "faults", faultLines));
 }

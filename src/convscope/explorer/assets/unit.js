@@ -46,13 +46,19 @@ async function showUnitOf(side) {
     figure.hidden = here.live && number > 0;
     if (figure.hidden) continue;
     try {
-      const { facts, bitmap } = await here.ask.picture("unit", {
-        ...side.given, layer: state.layer, channel: state.channel, rule, ...place,
-      }, side.kind(`unit-${rule}`));
-      if (["channel", "layer", "row", "column"].some((name) => own[name] !== state[name])) return;
+      const ofClass = side.about.methods.includes(rule); // and not of the unit
+      const asked = { ...side.given, layer: state.layer };
+      Object.assign(asked, ofClass ? { method: rule } : { channel: state.channel, rule, ...place });
+      if (ofClass) { // which may take long, and comes last
+        caption.textContent = `${rule}: measuring`;
+        await showChannel(side);
+      }
+      const { facts, bitmap } = await here.ask.picture(
+        ofClass ? "attribution" : "unit", asked, side.kind(`unit-${rule}`));
+      if (["channel", "layer", "row", "column", "rule"].some((name) => own[name] !== state[name])) return;
       paint(canvas, bitmap, 180);
-      caption.textContent = `${rule}, ±${short(facts.limit)}`;
-      showFacts(side, facts);
+      caption.textContent = `${rule}${ofClass ? ` of ${facts.name}` : ""}, ±${short(facts.limit)}`;
+      if (!ofClass) showFacts(side, facts);
     } catch (error) {
       if (error instanceof Overtaken) return;
       [canvas.width, canvas.height] = [1, 1];
@@ -147,8 +153,10 @@ function showChange() {
 }
 
 export function drawRules() {
-  const options = [new Option("none", ""), ...(here.about.more ?? []).map((rule) => new Option(rule))];
-  $("rule").replaceChildren(...options);
+  const { more = [], methods = [] } = here.about;
+  const group = (label, names) => element("optgroup", { label }, ...names.map((name) => new Option(name)));
+  const groups = [group("what drives the unit", more), group("what the class hangs on", methods)];
+  $("rule").replaceChildren(new Option("none", ""), ...groups.filter((one) => one.children.length));
   $("rule").value = state.rule;
 }
 
