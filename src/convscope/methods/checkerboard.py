@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from convscope.errors import ConvscopeError, Interrupted, UnitError
 from convscope.methods import budget as budgets
@@ -29,7 +29,7 @@ from convscope.methods.ranking import (
 )
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
-from convscope.network.layers import LayerName
+from convscope.network.layers import LayerName, listed
 from convscope.network.ops import MaxPool
 from convscope.network.shield import shielded
 from convscope.network.typical import TypicalPeaks
@@ -307,10 +307,7 @@ def _shown(net: Network, layer: LayerName | Sequence[LayerName] | None) -> list[
         if not steps:
             raise UnitError(f"{net.name} has no feature maps of its own to show: name a layer")
         return steps[::-1]
-    given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
-    if not given:
-        raise UnitError("no layer was named")
-    steps = sorted({net.step(one) for one in given}, reverse=True)
+    steps = sorted({net.step(one) for one in listed(layer)}, reverse=True)
     for index in steps:
         net.check_units(index, maps_only=True)
     return steps

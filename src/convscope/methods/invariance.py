@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from convscope.errors import ConvscopeError, Interrupted, UnitError
 from convscope.methods import budget as budgets
@@ -24,7 +24,7 @@ from convscope.methods.transformations import (
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.graph import Graph
-from convscope.network.layers import LayerName
+from convscope.network.layers import LayerName, listed
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 
@@ -138,14 +138,11 @@ def chosen_layers(net: Network, layer: LayerName | Sequence[LayerName] | None) -
         UnitError: if there is no such layer, or none to follow.
 
     """
-    if layer is None:
-        found = default_layers(net.graph)
-    else:
-        given = [layer] if isinstance(layer, str | nn.Module) else layer
-        found = [net.step(one) for one in given]
-    if not found:
-        raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
-    return found
+    if layer is not None:
+        return [net.step(one) for one in listed(layer)]
+    if found := default_layers(net.graph):
+        return found
+    raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
 
 
 def default_layers(graph: Graph) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from convscope.errors import UnitError, near_matches
 from convscope.methods import budget
@@ -17,7 +17,7 @@ from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.strongest import NO_IMAGE
 from convscope.methods.scanning.tiles import Picture, Tile, TileShape, drawn_tiles
 from convscope.methods.scanning.unit import AtlasUnit
-from convscope.network.layers import LayerName
+from convscope.network.layers import LayerName, listed
 from convscope.results import Result
 
 CHOICES = ("consistent", "random")
@@ -222,8 +222,7 @@ def _layers(scan: Scan, layer: LayerName | Sequence[LayerName] | None) -> list[L
         found = list(last.values())
         few = np.linspace(0, len(found) - 1, min(len(found), MOST_LAYERS)).round().astype(int)
         return [found[place] for place in few]
-    given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
-    named = [_name(scan, one) for one in given]
+    named = [_name(scan, one) for one in listed(layer)]
     by_name = {own.read_at: own for own in scan.layers.values()} | scan.layers
     for name in named:
         if name not in by_name:

@@ -6,7 +6,7 @@ from math import nan
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from convscope.errors import RuleError, UnitError, near_matches
 from convscope.methods import budget
@@ -24,7 +24,7 @@ from convscope.methods.ranking import (
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.cone_descent import Units
-from convscope.network.layers import LayerName
+from convscope.network.layers import LayerName, listed
 from convscope.network.ops import Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
 from convscope.network.shield import shielded
@@ -177,10 +177,8 @@ def _steps(
         if not steps:
             raise UnitError(f"{net.name} has no feature maps of its own to show: name a layer")
         return steps, TOP_OF_A_BLOCK if top is None else top
-    given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
+    given = listed(layer)
     steps = [net.step(one) for one in given]
-    if not steps:
-        raise UnitError("the list of layers is empty")
     for step in steps:
         if steps.count(step) > 1:
             same = [str(name) for name, s in zip(given, steps, strict=True) if s == step]

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from convscope.errors import ImageError, RuleError, UnitError
 from convscope.methods import budget
@@ -23,7 +23,7 @@ from convscope.methods.ranking import clamped
 from convscope.network import Network
 from convscope.network.blocks import block_ends, feature_maps, feeds
 from convscope.network.cone_descent import Units
-from convscope.network.layers import LayerName
+from convscope.network.layers import LayerName, listed
 from convscope.network.rules import RULES, Rule
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend
@@ -178,8 +178,7 @@ def _steps(net: Network, start: int, to: LayerName | Sequence[LayerName] | None)
         if max(graph.steps[start].shape[2:], default=1) == 1:  # a class's own block has maps too
             ends = sorted({*ends, *last[-1:]})
         return (ends or last)[: -DEEP - 1 : -1]
-    given = [to] if isinstance(to, str | nn.Module) else to
-    steps = sorted({net.step(one) for one in given}, reverse=True)
+    steps = sorted({net.step(one) for one in listed(to)}, reverse=True)
     for above, below in zip([start, *steps], steps, strict=False):
         net.check_units(below)
         if not feeds(graph, below, above):

@@ -1,10 +1,12 @@
 """Layers: what each step of a network is, in numbers that do not depend on an image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 from torch import nn
 
+from convscope.errors import UnitError
 from convscope.network.graph import Graph
 from convscope.network.windows import (
     NO_ROWS,
@@ -31,6 +33,19 @@ FAR = 5040
 PHASES = 64
 """How many neighbouring rows are tried where transposed convolutions or resizing by broken factors
 make windows alternate."""
+
+
+def listed(layer: LayerName | Sequence[LayerName]) -> list[LayerName]:
+    """Return the layers that are named, by themselves or in a list.
+
+    Raises:
+        UnitError: if there is none.
+
+    """
+    given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
+    if not given:
+        raise UnitError("no layer was named")
+    return given
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from convscope.images import Preprocess
 from convscope.methods.project import chosen_rule, project
 from convscope.models.weights import load_into
 from convscope.network import Network
+from convscope.network.layers import LayerName, listed
 from convscope.network.shield import shielded
 from convscope.results import Result
 from convscope.study.checkpoints import checkpoint_paths, checkpoint_step, load_tensors
 from convscope.study.data import ImageSet, load_cifar10
 from convscope.study.filters import channel_peaks
 from convscope.study.run import Run
-
-Layer = str | nn.Module
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +125,7 @@ def evolve(
     data: ImageSet | Tensor | str | Path,
     *,
     module: nn.Module | None = None,
-    layer: Layer | Sequence[Layer] | None = None,
+    layer: LayerName | Sequence[LayerName] | None = None,
     channels: Sequence[int] | None = None,
     sample: int = 1_000,
     rule: str = "deconvnet",
@@ -162,7 +161,7 @@ def evolve(
     """
     if sample < 1:
         raise DataError(f"the sample must be at least 1 image, not {sample}")
-    layers = None if layer is None else _listed(layer)
+    layers = None if layer is None else listed(layer)
     if channels is not None and len(channels) != len(layers or ()):
         raise UnitError(f"{len(layers or ())} layers need as many channels, not {len(channels)}")
     training = _Training.of(run, module, device)
@@ -268,7 +267,7 @@ class _Training:
         example = torch.zeros(1, *shape)
         return Network(self.module, example, name=self.folder.name, preprocess=preprocess)
 
-    def named(self, layers: list[Layer] | None) -> list[str] | None:
+    def named(self, layers: list[LayerName] | None) -> list[str] | None:
         """Return layers by their names, as the modules are those of the copy's original."""
         if layers is None:
             return None
@@ -278,10 +277,6 @@ class _Training:
                 f"a {type(unknown[0]).__name__} that was given is no part of the module"
             )
         return [one if isinstance(one, str) else names[one] for one in layers]
-
-
-def _listed(layer: Layer | Sequence[Layer]) -> list[Layer]:
-    return [layer] if isinstance(layer, str | nn.Module) else list(layer)
 
 
 def _chosen(

@@ -1,7 +1,7 @@
 """A tracker: keeps the weights of anyone's training at the moments that :func:`evolve` looks at."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 from torch import nn
 
@@ -15,7 +15,7 @@ from convscope.study.checkpoints import (
 from convscope.study.schedule import is_moment
 
 
-class Tracker:
+class Tracker(AbstractContextManager["Tracker"]):
     """Keeps a module's weights at 0, 1/16, 1/8, 1/4, 1/2, 1, 2, 5, 10, 20, ... epochs.
 
     Two lines put it into any training loop: one before it, and ``tracker.step()`` after every
@@ -78,16 +78,7 @@ class Tracker:
         """Keep the weights as they are now."""
         self._keep()
 
-    def __enter__(self) -> "Tracker":
-        """Return the tracker."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *stopped: object) -> None:
         """Keep the final weights, also those of a training that was stopped."""
         self.close()
 

@@ -9,6 +9,7 @@ from torch import nn
 from convscope.errors import UnitError
 from convscope.network import Network
 from convscope.network.graph import Graph, Step
+from convscope.network.layers import listed
 from convscope.network.ops import BatchNorm, Convolution, MaxPool, Rectifier
 
 aten = torch.ops.aten
@@ -79,10 +80,7 @@ def scanned_layers(
         raise UnitError(f"{net.name} has no convolutional layer to scan")
     if layer is None:
         return found
-    given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
-    if not given:
-        raise UnitError("no layer was named")
-    names = {net.graph.steps[net.step(one)].name: one for one in given}
+    names = {net.graph.steps[net.step(one)].name: one for one in listed(layer)}
     known = {name for own in found for name in (own.name, own.read_at)}
     for name, one in names.items():
         if name not in known:
