@@ -68,9 +68,6 @@ class Result:
     film: ClassVar[str] = ""
     """The module there whose ``film`` makes moving pictures of this; empty if none does."""
 
-    tabular: ClassVar[bool] = False
-    """Whether :meth:`table` has rows."""
-
     folder: ClassVar[str] = ""
     """What a folder of this is marked as; empty if none can be written."""
 
@@ -157,7 +154,8 @@ class Result:
     def endings(cls) -> tuple[str, ...]:
         """Return the endings of the files that :meth:`save` can write."""
         figures = (*(FIGURES if cls.figure else ()), *(FILMS if cls.film else ()))
-        others = (*((".csv",) if cls.tabular else ()), *ARRAYS, *((FOLDER,) if cls.folder else ()))
+        table = () if cls.table is Result.table else (".csv",)
+        others = (*table, *ARRAYS, *((FOLDER,) if cls.folder else ()))
         return (*figures, ".json", *others)
 
     @classmethod

@@ -67,7 +67,6 @@ class Ablation(Result):
     network: str
 
     figure: ClassVar[str] = "ablate"
-    tabular: ClassVar[bool] = True
 
     @property
     def order(self) -> Tensor:

@@ -141,7 +141,6 @@ class Comparison(Result):
     left_out: tuple[str, ...] = ()
 
     figure: ClassVar[str] = "compare"
-    tabular: ClassVar[bool] = True
     folder: ClassVar[str] = "comparison"
     writer: ClassVar[str] = "convscope.pages.compare:write_comparison"
 

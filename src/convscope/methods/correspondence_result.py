@@ -62,7 +62,6 @@ class Correspondence(Result):
 
     figure: ClassVar[str] = "correspondence"
     seen_only: ClassVar[tuple[str, ...]] = ("images",)
-    tabular: ClassVar[bool] = True
 
     @property
     def corresponds(self) -> Tensor:

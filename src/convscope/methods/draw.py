@@ -30,7 +30,6 @@ class Architecture(Result):
     volumes: tuple[Volume, ...]
 
     figure: ClassVar[str] = "draw"
-    tabular: ClassVar[bool] = True
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a volume."""

@@ -61,7 +61,6 @@ class Invariance(Result):
 
     figure: ClassVar[str] = "invariance"
     seen_only: ClassVar[tuple[str, ...]] = ("images",)
-    tabular: ClassVar[bool] = True
 
     def class_name(self, n: int) -> str:
         """Return the name of an image's class, or its number where the network names none."""

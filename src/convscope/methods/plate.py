@@ -44,7 +44,6 @@ class Plate(Result):
     rise: Tensor
 
     figure: ClassVar[str] = "plate"
-    tabular: ClassVar[bool] = True
 
     @classmethod
     def of(cls, units: Sequence[AtlasUnit], layers: Sequence[LayerScan]) -> "Plate":

@@ -75,7 +75,6 @@ class Probe(Result):
     data: str
 
     figure: ClassVar[str] = "probe"
-    tabular: ClassVar[bool] = True
 
     @cached_property
     def accuracy(self) -> Tensor:

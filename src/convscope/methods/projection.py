@@ -64,7 +64,6 @@ class Projection(Result):
 
     figure: ClassVar[str] = "project"
     seen_only: ClassVar[tuple[str, ...]] = ("images", "pixels")
-    tabular: ClassVar[bool] = True
     measure: ClassVar[str] = "peak"
     """What the activation is called."""
     of_places: ClassVar[bool] = False

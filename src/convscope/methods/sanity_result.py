@@ -145,7 +145,6 @@ class Sanity(Result):
 
     figure: ClassVar[str] = "sanity"
     seen_only: ClassVar[tuple[str, ...]] = ("image", "pictures", "edge_map")
-    tabular: ClassVar[bool] = True
 
     @property
     def unit(self) -> str:

@@ -43,7 +43,6 @@ class Visualization(Result):
     network: str
 
     figure: ClassVar[str] = "visualize"
-    tabular: ClassVar[bool] = True
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a channel."""

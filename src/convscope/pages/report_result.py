@@ -53,7 +53,6 @@ class Report(Result):
     files: dict[str, Tensor]
     missing: tuple[str, ...]
 
-    tabular: ClassVar[bool] = True
     folder: ClassVar[str] = "report"
     writer: ClassVar[str] = "convscope.pages.report_result:write_report"
 

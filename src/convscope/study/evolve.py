@@ -82,7 +82,6 @@ class Evolution(Result):
 
     figure: ClassVar[str] = "evolve"
     film: ClassVar[str] = "evolve_film"
-    tabular: ClassVar[bool] = True
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""

@@ -207,7 +207,6 @@ class Study(Result):
     preprocess: Preprocess
 
     figure: ClassVar[str] = "study"
-    tabular: ClassVar[bool] = True
     folder: ClassVar[str] = FOLDER
     writer: ClassVar[str] = "convscope.pages.study:write_study"
 

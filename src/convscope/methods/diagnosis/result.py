@@ -122,7 +122,6 @@ class Diagnosis(Result):
     left_out: tuple[str, ...] = ()
 
     figure: ClassVar[str] = "diagnose"
-    tabular: ClassVar[bool] = True
 
     @property
     def healthy(self) -> bool:

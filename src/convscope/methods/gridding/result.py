@@ -89,7 +89,6 @@ class Checkerboard(Result):
 
     figure: ClassVar[str] = "checkerboard"
     seen_only: ClassVar[tuple[str, ...]] = ("image", "pixels")
-    tabular: ClassVar[bool] = True
 
     @property
     def by_source(self) -> Tensor:

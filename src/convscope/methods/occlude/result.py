@@ -98,7 +98,6 @@ class Occlusion(Result):
     figure: ClassVar[str] = "occlude"
     seen_only: ClassVar[tuple[str, ...]] = ("image", "behind", "projection", "masks")
     film: ClassVar[str] = "occlude_film"
-    tabular: ClassVar[bool] = True
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -314,7 +313,6 @@ class Occlusions(Result):
 
     figure: ClassVar[str] = "occlude"
     film: ClassVar[str] = "occlude_film"
-    tabular: ClassVar[bool] = True
 
     @classmethod
     def of(cls, maps: Sequence[Occlusion], partial: str = "") -> Self:

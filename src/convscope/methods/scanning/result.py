@@ -141,7 +141,6 @@ class Scan(Result):
     source: Images | None = None
 
     figure: ClassVar[str] = "scan"
-    tabular: ClassVar[bool] = True
     folder: ClassVar[str] = ATLAS
     # By its name, and only when it is called: what draws an atlas lies above the methods.
     writer: ClassVar[str] = "convscope.atlas.build:write_atlas"

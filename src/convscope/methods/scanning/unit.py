@@ -57,7 +57,6 @@ class AtlasUnit(Result):
     data: str
 
     figure: ClassVar[str] = "unit"
-    tabular: ClassVar[bool] = True
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""
