@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from convscope.wording import counted
 RANKS = {"relative": "ranked by peak over typical peak", "raw": "ranked by peak"}
 """The ways to rank, and what a picture says of each."""
 
-Reference = Scan | str | os.PathLike[str]
+Reference: TypeAlias = Scan | str | os.PathLike[str]
 
 
 def check_rank(rank: str | None) -> None:
