@@ -48,6 +48,13 @@ def test_a_case_on_paper(rule, relevance, first, second):
     torch.testing.assert_close(found.cropped(0, 0)[0], whole, atol=1e-5, rtol=0)
 
 
+class Odd(nn.Module):
+    """What no rule is written for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.cumsum(3)
+
+
 class Written(nn.Module):
     """One ReLU for all, as a function, and a skip: nothing for hooks."""
 
@@ -196,6 +203,9 @@ def test_it_is_a_result(tmp_path):
     words = " ".join(text.get_text() for text in found.plot().texts)
     assert f"{found.share[1]:.1%}" in words
     assert "Achtibat" not in words
+    odd = cs.Network(nn.Sequential(nn.Conv2d(1, 2, 3), Odd(), nn.Conv2d(2, 2, 3)), (1, 1, 8, 8))
+    notes = cs.trace_unit(odd, torch.rand(1, 1, 8, 8), "2", 0, to="0").notes
+    assert any("derivative instead of a rule" in note for note in notes)
     assert "Achtibat" in " ".join(text.get_text() for text in found.plot(caption="full").texts)
 
 

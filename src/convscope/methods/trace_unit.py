@@ -17,14 +17,14 @@ from convscope.errors import ImageError, RuleError, UnitError
 from convscope.methods import budget
 from convscope.methods.descents import bring_down
 from convscope.methods.pictures import channel_names, read
-from convscope.methods.project import chosen_rule
+from convscope.methods.project import Request
 from convscope.methods.projection import Projection
 from convscope.methods.ranking import clamped
 from convscope.network import Network
 from convscope.network.blocks import block_ends, feature_maps, feeds
 from convscope.network.cone_descent import Units
 from convscope.network.layers import LayerName, listed
-from convscope.network.rules import RULES, Rule
+from convscope.network.rules import RULES, rule_named
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend
 from convscope.reading import Picture
@@ -137,19 +137,19 @@ def trace_unit(
     """
     if top < 1:
         raise UnitError(f"the number of strongest channels must be at least 1, not {top}")
-    chosen = chosen_rule(net, rule)
-    if chosen.composite is None:
+    if rule_named(rule).composite is None:
         sharing = ", ".join(name for name, one in RULES.items() if one.composite)
         raise RuleError(f"rule {rule!r} shares no relevance among channels: take one of {sharing}")
     net = net.fitting(image)
     checked, names = read(net, image, None if title is None else [title])
     if len(checked) > 1:
         raise ImageError(f"a unit is traced in one image, not in {len(checked)}")
-    start = net.step(layer)
-    net.check_units(start, [channel], position=position)
+    request = Request.of(net, layer, [channel], rule, "peak", None)
+    (start,) = request.steps
+    net.check_units(start, position=position)
     steps, before = _steps(net, start, to), clamped(net.graph, start)
-    ascent = ascend(net.graph, checked, [start, before, *steps], chosen)
-    work = _Work(net, ascent, chosen, checked, budget.parse_bytes(memory))
+    ascent = ascend(net.graph, checked, [start, before, *steps], request.rule)
+    work = _Work(request, ascent, checked, budget.parse_bytes(memory))
     own, signal = (ascent.maps[step][0, channel] for step in (start, before))
     place = signal.argmax() if position is None else position[0] * own.shape[1] + position[1]
     signal = torch.zeros_like(own)
@@ -215,11 +215,15 @@ class _Level:
 class _Work:
     """A walk up, and the walks down from it."""
 
-    net: Network
+    request: Request
     ascent: Ascent
-    rule: Rule
     image: Tensor
     memory: int
+
+    def down(self, units: Units, found: Tensor, stop: int = 0) -> None:
+        """Bring units down to pixels or to a layer, into *found*."""
+        request, memory = self.request, self.memory
+        bring_down(request.net, self.ascent, units, request.rule, found, memory, stop=stop)
 
     def feeders(self, level: _Level, below: int, count: int) -> _Level:
         """Return the strongest feeders of each node of a level."""
@@ -229,7 +233,7 @@ class _Work:
         for begin in range(0, len(level.channels), at_once):
             units = level.units(slice(begin, begin + at_once))
             found = maps.new_zeros(len(units.channels), *maps.shape[1:])
-            bring_down(self.net, self.ascent, units, self.rule, found, self.memory, stop=below)
+            self.down(units, found, below)
             found = found.view(*found.shape[:2], -1, maps.shape[3] if maps.dim() == 4 else 1)
             sums = found.sum((2, 3))
             strongest = sums.abs().topk(min(count, sums.shape[1])).indices
@@ -244,33 +248,32 @@ class _Work:
         pixels, position, window, relevance = map(torch.cat, zip(*parts, strict=True))
         begins = [0, 0, *accumulate(len(level.channels) for level in levels)]
         parent = torch.cat([own.parents + at for own, at in zip(levels, begins, strict=False)])
-        net, steps = self.net, [level.step for level in levels for _ in level.channels]
+        net, steps = self.request.net, [level.step for level in levels for _ in level.channels]
         channels = torch.cat([level.channels for level in levels])
         share = relevance / relevance[parent.clamp(min=0)]
-        height_width = [self.net.receptive_fields.size(step) for step in steps]
         return UnitTrace(
             images=self.image, pixels=pixels[None], activation=relevance[None],
             relative=torch.full_like(relevance, torch.nan)[None], position=position[None],
             window=window[None], channels=channels[None], parent=parent, share=share,
             names=(channel_names(net, steps, channels.tolist()),),
             layers=tuple(net.graph.steps[step].name for step in steps),
-            receptive_fields=tuple(height_width), rule=self.rule.name, select="map", rank="",
-            reference="", network=net.name, preprocess=net.preprocess, titles=(title,),
-            notes=net.notes,
+            receptive_fields=tuple(map(net.receptive_fields.size, steps)), select="map",
+            rule=self.request.rule.name, rank="", reference="", network=net.name,
+            preprocess=net.preprocess, titles=(title,), notes=self.request.notes(),
         )  # fmt: skip
 
     def _pictures(self, level: _Level) -> tuple[Tensor, Tensor, Tensor]:
         """Return the nodes' pixels, [U, 1, H, W], their places, and what these read."""
-        net, wide = self.net, level.signals.shape[2]
+        fields, wide = self.request.net.receptive_fields, level.signals.shape[2]
         places = level.signals.flatten(1).abs().argmax(1)
         position = torch.stack([places // wide, places % wide], 1)
-        windows = [net.receptive_fields.window(level.step, *at) for at in position.tolist()]
+        windows = [fields.window(level.step, *at) for at in position.tolist()]
         window = torch.tensor(windows)
         units = replace(
             level.units(slice(None)), rows=position[:, 0], columns=position[:, 1], windows=window
         )
         pixels = self.image.new_zeros(len(windows), *self.image.shape[1:])
-        bring_down(net, self.ascent, units, self.rule, pixels, self.memory)
+        self.down(units, pixels)
         shown = torch.zeros_like(pixels[:, :1])
         for n, (top, left, bottom, right) in enumerate(windows):
             part = (n, slice(None), slice(top, bottom), slice(left, right))
