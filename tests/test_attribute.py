@@ -243,6 +243,20 @@ def test_every_method_says_its_source_and_promise():
     assert all(method.source and method.promise and method.shows for method in METHODS.values())
 
 
+def test_a_channel_that_is_copied_gets_half_under_every_rule():
+    torch.manual_seed(2)
+    convolution = nn.Conv2d(3, 8, 3)
+    convolution.weight.data[:, 1] = convolution.weight.data[:, 0]
+    module = nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(392, 4))
+    image = torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(1)).double()
+    image[:, 1] = image[:, 0]
+    net = cs.Network(module.double(), (1, *SHAPE))
+    for method in [*RULES, "deeplift", "integrated-gradients"]:
+        first, copied = cs.attribute(net, image, 1, method=method, steps=4).pixels[0, 0, :2]
+        assert first.abs().sum() > 0, method
+        torch.testing.assert_close(first, copied, msg=method)
+
+
 def test_every_rule_says_what_its_pictures_keep():
     others = {name: [own[OTHER] for own in rule.kept.values()] for name, rule in RULES.items()}
     assert all(len(shares) == 2 and min(shares) >= 0 for shares in others.values())

@@ -32,7 +32,7 @@ def attribute(
             "the most probable class."
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="As `convscope rules` lists.")] = "grad-cam",
+    method: Annotated[str, typer.Option(help="As `convscope rules` lists.")] = "epsilon-plus",
     layer: Annotated[
         str | None, typer.Option(help="Of a class activation map; the last feature maps.")
     ] = None,

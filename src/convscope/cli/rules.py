@@ -12,7 +12,7 @@ def rules(as_json: AsJson = False) -> None:
     Of each rule it tells what its pictures keep on the bundled networks when what they should
     depend on is changed: 0 % is as noise, 100 % the same picture.
     """
-    from convscope.methods.attribution import METHODS
+    from convscope.methods.attribution import METHODS, RECOMMENDED
     from convscope.network.rules import RULES, TESTS
 
     rows: list[dict[str, Any]] = [
@@ -35,4 +35,5 @@ def rules(as_json: AsJson = False) -> None:
                         "   -" if own is None else f"{own:4.0%}" for own in kept.values()
                     )
                     print_line(f"  {'':<27}keeps {shares}  {network}")
+    print_line(f"for the score of a class, take {RECOMMENDED}: it found planted truths best")
     print_line(f"keeps: of a picture, with {', '.join(TESTS)}; 0% as noise, 100% the same picture")

@@ -15,7 +15,7 @@ from torch.nn import functional
 from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, RuleError, UnitError
 from convscope.methods import budget
-from convscope.methods.attribution import CAMS, Attribution, method_named
+from convscope.methods.attribution import CAMS, RECOMMENDED, Attribution, method_named
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import Images, read, with_answers
 from convscope.methods.project import chosen_rule
@@ -42,7 +42,7 @@ def attribute(
     images: Images,
     target: AnyTarget | Sequence[AnyTarget] | None = None,
     *,
-    method: str = "grad-cam",
+    method: str = RECOMMENDED,
     layer: LayerName | None = None,
     baseline: Images | None = None,
     steps: int = 50,
@@ -64,7 +64,7 @@ def attribute(
             ``"layer-cam"`` or ``"guided-grad-cam"``; a path, ``"integrated-gradients"``,
             ``"expected-gradients"``, ``"smoothgrad"``, or ``"deeplift"``; or one of
             :data:`convscope.network.rules.RULES`, which share the score itself out, or bring it
-            down.
+            down; by default the one that found planted truths best.
         layer: where a class activation map is made; by default the last feature maps.
         baseline: what the image is compared with: one image for paths and ``"deeplift"``, by
             default zeros in the network's input space, the mean colour; several for
@@ -129,7 +129,7 @@ def _check(
     if steps < 1:
         raise ConvscopeError(f"the number of steps must be at least 1, not {steps}")
     if layer is not None and method not in CAMS:
-        raise UnitError(f"{method} goes down to the pixels: leave the layer out")
+        raise UnitError(f"{method} goes down to the pixels: leave the layer out, or name grad-cam")
     several = target if isinstance(target, list | tuple) else [target]
     if method == "deeplift" and any(map(callable, several)):
         raise RuleError("deeplift compares outputs, not what a function makes of them")

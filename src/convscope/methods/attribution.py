@@ -72,6 +72,10 @@ METHODS = {
 """All of them; those that are rules bring a class's score down as they do any unit."""
 
 
+RECOMMENDED = "epsilon-plus"
+"""What finds planted truths of classes best, and depends most on the class: docs/attribute.md."""
+
+
 def method_named(name: str) -> Method:
     """Return the method called *name*.
 
