@@ -18,6 +18,10 @@ def network(seed: int = 0) -> cs.Network:
     return cs.Network(nn.Sequential(*layers).double(), (1, 3, 6, 6), preprocess="none")
 
 
+def heads() -> cs.Network:
+    return cs.Network(nn.Sequential(nn.ReLU(), nn.Conv2d(3, 2, 6), nn.Flatten()), (1, 3, 6, 6))
+
+
 def pictures() -> torch.Tensor:
     """Return noise in which a channel is brighter by the label, so that it can be told."""
     images = torch.rand(60, 3, 6, 6, generator=torch.Generator().manual_seed(1)).double()
@@ -64,6 +68,10 @@ def test_what_cannot_be_probed_is_refused(monkeypatch):
     net, images = network(), pictures()
     with pytest.raises(cs.DataError, match="has no label"):
         cs.probe(net, images)
+    with pytest.raises(cs.DataError, match="there are 0, the smallest of 0"):
+        cs.probe(net, torch.full((2, 3, 6, 6), torch.nan), labels=[0, 1])
+    with pytest.raises(cs.DataError, match="no image that"):
+        cs.ablate(heads(), torch.full((2, 3, 6, 6), torch.nan), "1")
     with pytest.raises(cs.DataError, match="the smallest of 1"):
         cs.probe(net, images, labels=[1] + [0] * 59)
     with pytest.raises(cs.ImageError, match="3 labels for 60 images"):

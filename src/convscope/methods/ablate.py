@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from convscope.errors import ConvscopeError, ImageError, UnitError
+from convscope.errors import ConvscopeError, DataError, ImageError, UnitError
 from convscope.methods import budget
 from convscope.methods.descents import images_at_once
 from convscope.methods.diagnosis.sample import Batch, Sample
@@ -262,6 +262,8 @@ class _Work:
         """Return what was found."""
         net, there = self.net, self.counts.nonzero().flatten()
         counts, total = self.counts[there], int(self.counts.sum())
+        if not total:
+            raise DataError(f"{data} holds no image that {net.name} can take")
         cost = self.score.sum(1) / total
         spread = (self.squares / total - cost.square()).clamp(min=0) / (total - 1 or torch.nan)
         count = len(self.score)

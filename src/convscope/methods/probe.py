@@ -171,10 +171,11 @@ def probe(
     works = [_Features(one, layer, grid) for one in (net, against) if one is not None]
     own = _go_up(works, source, labels, budget.parse_bytes(memory))
     _, counts = np.unique(own, return_counts=True)
-    if len(counts) < 2 or counts.min() < folds:
+    least = min(counts.tolist(), default=0)
+    if len(counts) < 2 or least < folds:
         raise DataError(
             f"a probe takes two classes, and {folds} images of each to leave out in turn: there "
-            f"are {len(counts)}, the smallest of {counts.min()}"
+            f"are {len(counts)}, the smallest of {least}"
         )
     rows = [(work, step) for work in works for step in work.steps]
     right = []
@@ -252,13 +253,17 @@ def _go_up(
     for begin in range(0, len(source), at_once):
         batch = []
         for number in range(begin, min(begin + at_once, len(source))):
-            pixels, label = source.load(number)
+            try:
+                pixels, label = source.load(number)
+                image = checked_image(pixels, net).to(net.dtype)
+            except ImageError:  # it is left out, as of a scan
+                continue
             label = class_of(label, source) if labels is None else labels[source.original(number)]
             if label is None:
                 raise DataError(f"{source.title(number)} has no label, which a probe learns by")
             own.append(int(label))
-            batch.append(checked_image(pixels, net).to(net.dtype))
-        for work in works:
+            batch.append(image)
+        for work in works if batch else ():
             work.add(torch.stack(batch))
     return np.array(own)
 

@@ -372,7 +372,8 @@ class Network:
         """Return a network in which channels of a layer are off or scaled; this one stays.
 
         It goes on as with a forward hook that multiplies the layer's maps, and every method takes
-        it as any other network. Nothing is traced anew.
+        it as any other network. Nothing is traced anew. Of a layer that is used again the first use
+        changes; for images of another size, change what :meth:`at` returns.
 
         Args:
             layer: its name, or a module.
