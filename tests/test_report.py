@@ -143,6 +143,10 @@ def test_its_findings_are_those_of_the_methods(made, page, folder):
     image = network().preprocess(folder / "03.png")
     chance = network()(image).softmax(1)[0].max().item()
     assert occlusion["clean"]["probability"] == pytest.approx(chance, rel=1e-4)
+    shares = numbers["sections"]["occlusion"]["attributions"]
+    best = network()(image).max().item()
+    assert shares["activation"][0][0] == pytest.approx(best, rel=1e-4)
+    assert "share in the answer's score, under epsilon-plus" in html.unescape(text)
 
 
 def test_a_second_time_only_the_page_is_made(folder, tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from convscope.figures.occlude import class_name
 from convscope.figures.sheet import number
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
+from convscope.methods.attribute import attribute
+from convscope.methods.attribution import RECOMMENDED
 from convscope.methods.checkerboard import checkerboard
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis import grid
@@ -224,11 +226,16 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
         options |= {"method": "adaptive", "budget": max(1.0 * count, seconds)}
     found = occlude_all(net, subject.pictures, [patch], stride, progress=progress, **options)
     sentences = [_where(one, one.title) for one in found]
+    pictures, shares = subject.shelf.drawn(found, "occlusion", " ".join(sentences)), None
+    if net.answer is not None:
+        shares = attribute(net, subject.pictures, titles=subject.titles, memory=subject.memory)
+        alternative = f"Each pixel's share in the answer's score, under {RECOMMENDED}."
+        pictures += subject.shelf.drawn(shares, "attribution", alternative, alternative)
     return Section(
         "occlusion",
         "Where the answer hangs",
         sentences=tuple(filter(None, sentences)),
-        pictures=subject.shelf.drawn(found, "occlusion", " ".join(sentences)),
+        pictures=pictures,
         reading=(
             "It shows what the answer depends on when it is hidden. A gray patch is itself "
             "something that the network sees, and what is there twice shows no drop."
@@ -237,6 +244,7 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
             "pictures": subject.titles,
             "partial": found.partial,
             "occlusions": [one.to_dict() for one in found],
+            "attributions": shares and shares.to_dict(),
         },
         whole=len(found) == count and all(bool(one.computed.all()) for one in found),
     )
