@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import AsJson, Caption, Memory, Output, Width, open_images
-from convscope.cli.printing import finish, progress_bar
+from convscope.cli.options import Memory, Shown, open_images, result_options
+from convscope.cli.printing import kept
 
 
 @network_options()
+@result_options("probe.png")
 def probe(
     network: NamedNetwork,
+    shown: Shown,
     images: Annotated[
         Path,
         typer.Argument(
@@ -35,27 +37,20 @@ def probe(
     sample: Annotated[int, typer.Option(help="How many images are taken, at most.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the parts.")] = 0,
     memory: Memory = "1GB",
-    width: Width = "text",
-    caption: Caption = "short",
-    output: Output = Path("probe.png"),
-    as_json: AsJson = False,
 ) -> None:
     """Train a linear classifier on each layer's features, and see how far it gets."""
-    from convscope.figures.style import style
     from convscope.methods.probe import Probe, learning
     from convscope.methods.probe import probe as measure
 
-    Probe.check(output)
-    style(width, caption)
+    shown.check(Probe)
     learning("linear_model")
     net, other = network.load(), None
     if against is not None:
         twin = against == "random"
         model, weights = (network.model, "random") if twin else (against, "default")
         other = replace(network, model=model, weights=weights).load()
-    with progress_bar("probing") as advance:
-        found = measure(
-            net, open_images(images, net), layer or None, against=other, grid=grid, folds=folds,
-            sample=sample, seed=seed, memory=memory, progress=advance,
-        )  # fmt: skip
-    finish(found, output, as_json, width, caption)
+    found = kept(
+        "probing", measure, net, open_images(images, net), layer or None, against=other, grid=grid,
+        folds=folds, sample=sample, seed=seed, memory=memory,
+    )  # fmt: skip
+    shown.finish(found)
