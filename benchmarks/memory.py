@@ -108,7 +108,9 @@ def write_images(folder: Path) -> None:
 def rows_of(network: str, options: argparse.Namespace) -> list[list[str]]:
     rest = megabytes(["layers", *MODELS[network].split()])
     deep, middle, patch, stride = LAYERS[network]
-    words = {"MODEL MODEL": f"{MODELS[network]} {network}", "MODEL": MODELS[network]}
+    own, *weights = MODELS[network].split()
+    twice = " ".join([own, own, *weights, *weights])
+    words = {"MODEL MODEL": twice, "MODEL": MODELS[network]}
     words |= {"DEEP": deep, "MIDDLE": middle, "40%": str(patch), "20%": str(stride)}
     words |= {"ATLAS": f"{network}-scan-{options.settings[-1]}"}
 
