@@ -285,11 +285,10 @@ class _Work:
     def _field_tasks(self) -> Iterator[tuple[str, str, Callable[[_Slow], _Slow]]]:
         """Yield the work on effective receptive fields, the last layer's first."""
         images = self.kept[:: max(1, len(self.kept) // FIELD_IMAGES)][:FIELD_IMAGES]
-        limit = budgets.tensor_limit(self.memory, images)
         for layer in reversed(self.layers):
 
             def task(slow: _Slow, layer: ScannedLayer = layer) -> _Slow:
-                fields = receptive_fields(self.net, layer, images, limit)
+                fields = receptive_fields(self.net, layer, images, self.memory)
                 return replace(slow, fields=fields)
 
             yield layer.name, "effective receptive field", task

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from convscope.methods import budget
+from convscope.methods.descents import images_at_once
 from convscope.methods.diagnosis.finding import Finding
 from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.scanning.units import ScannedLayer
@@ -39,7 +41,7 @@ class Fields:
 
 
 @torch.no_grad()
-def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, limit: int) -> Fields:
+def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, memory: int) -> Fields:
     """Measure the effective receptive field (Luo et al. 2016, arXiv 1701.04128, sec. 3).
 
     The effect of a pixel is the root mean square, over images, colours and channels, of the
@@ -50,21 +52,26 @@ def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, limit: i
         net: the network.
         layer: the layer.
         images: [N, C, H, W].
-        limit: bytes that one tensor on the way down may take.
+        memory: bytes for the maps; it decides how many images go up at once.
 
     """
-    rule = RULES["gradient"]
+    rule, step = RULES["gradient"], layer.step
     images = net.checked(images)
-    ascent = ascend(net.graph, images, [layer.step], rule)
-    maps = ascent.maps[layer.step]
-    row, column = (side // 2 for side in maps.shape[2:])
-    signs = torch.randint(0, 2, maps.shape[:2], generator=torch.Generator().manual_seed(0)) * 2 - 1
-    signal = torch.zeros_like(maps)
-    signal[:, :, row, column] = signs.to(maps)
-    owners = torch.arange(len(images), device=images.device)
-    pixels = descend(ascent, layer.step, signal, owners, rule, limit)
-    effect = pixels.double().square().sum(1).mean(0).sqrt()
-    top, left, bottom, right = net.receptive_fields.window(layer.step, row, column)
+    channels, *sides = net.graph.steps[step].shape[1:]
+    row, column = (side // 2 for side in sides)
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, (len(images), channels), generator=generator) * 2 - 1
+    limit = budget.tensor_limit(memory, images)
+    at_once = images_at_once(net.graph, [step], images, memory) if net.graph.batched else 1
+    squares = torch.zeros(images.shape[2:], dtype=torch.float64, device=images.device)
+    for some, own in zip(torch.split(images, at_once), torch.split(signs, at_once), strict=True):
+        ascent = ascend(net.graph, some, [step], rule)
+        signal = torch.zeros_like(ascent.maps[step])
+        signal[:, :, row, column] = own.to(signal)
+        owners = torch.arange(len(some), device=images.device)
+        squares += descend(ascent, step, signal, owners, rule, limit).double().square().sum((0, 1))
+    effect = squares.sqrt()
+    top, left, bottom, right = net.receptive_fields.window(step, row, column)
     beyond = effect > BEYOND * effect.max()
     return Fields((bottom - top) * (right - left), int(beyond.sum()))
 
