@@ -29,7 +29,6 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     Traceback (most recent call last):
         ...
     convscope.errors.ConvscopeError: double's number must be a whole number, not a text
-
     """
     signature = inspect.signature(function)
     called = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
@@ -135,7 +134,6 @@ def check_seed(seed: int) -> None:
 
     Raises:
         ConvscopeError: if it is negative or too large.
-
     """
     if not 0 <= seed < LARGEST_SEED:
         raise ConvscopeError(f"the seed must be from 0 to {LARGEST_SEED - 1:,}, not {seed}")

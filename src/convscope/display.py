@@ -40,7 +40,6 @@ class Display:
 
     Raises:
         ConvscopeError: if there is no such scale, colour or contrast.
-
     """
 
     scale: str = "tile"
@@ -100,7 +99,6 @@ class DisplayScale:
         quantile: the quantile of |values| that the limit was taken from.
         not_finite: number of NaN and infinite values, shown in magenta.
         contrast: ``"linear"`` or ``"root"``; see :class:`Display`.
-
     """
 
     limit: float
@@ -123,7 +121,6 @@ def display_scale(values: Tensor | npt.NDArray[Any], quantile: float = 0.999) ->
 
     >>> display_scale(np.array([0.0, -2.0, 1.0]), quantile=1.0)
     DisplayScale(limit=2.0, clipped=0.0, quantile=1.0, not_finite=0, contrast='linear')
-
     """
     if not 0 <= quantile <= 1:
         raise ImageError(f"the display quantile {quantile} is not between 0 and 1")

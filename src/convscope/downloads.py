@@ -29,7 +29,6 @@ def download(
     Raises:
         DataError: it cannot be fetched, or the connection breaks off; what came is kept.
         OSError: *part* cannot be written.
-
     """
     have = part.stat().st_size if part.exists() else 0
     with _requested(url, have) as reply:

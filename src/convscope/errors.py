@@ -84,7 +84,6 @@ def check_known(
     Traceback (most recent call last):
         ...
     convscope.errors.ConvscopeError: unknown model 'vgg61'; did you mean 'vgg16'? (known: vgg16, alexnet)
-
     """  # noqa: E501
     known = list(known)
     if name not in known:

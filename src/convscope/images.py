@@ -79,7 +79,6 @@ class Preprocess:
 
         Raises:
             ImageError: if it cannot be read, or if the network takes neither 1 nor 3 channels.
-
         """
         if self.channels not in (1, 3):
             raise ImageError(
@@ -107,7 +106,6 @@ class Preprocess:
 
         >>> Preprocess.identity(3, (4, 5)).batch([Image.new("L", (9, 9))] * 2).shape
         torch.Size([2, 3, 4, 5])
-
         """
         inputs = [self(picture) for picture in pictures]
         if not inputs:
@@ -188,7 +186,6 @@ class Preprocess:
 
         >>> Preprocess((0.5,), (0.25,), (2, 2), resize=2).window((8, 4), (2, 0, 6, 2))
         (0, 0, 1, 2)
-
         """
         height, width = self.size
         first_row, first_column, last_row, last_column = self._placed(size, box)

@@ -70,7 +70,6 @@ def load(
     >>> net = load("squeezenet1_1", size="3,64,64")
     >>> net.notes, net.input_shape, net.classes[281]
     ((), (3, 64, 64), 'tabby')
-
     """
     own = {
         "preprocess": preprocess, "mean": mean, "std": std, "resize": resize,

@@ -27,7 +27,6 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...         _ = beside.write_text("42")
     ...     sorted(p.name for p in Path(folder).iterdir())
     ['numbers.txt']
-
     """
     target = Path(path)
     beside = _beside(target)
@@ -63,7 +62,6 @@ def check_output(path: str | os.PathLike[str], suffixes: Collection[str]) -> Pat
     Raises:
         OutputError: if its ending is another, its folder is missing or cannot be written, or a
             folder has its name.
-
     """
     target = Path(path)
     if target.suffix.lower() not in suffixes:
@@ -99,7 +97,6 @@ def check_folder(
     Raises:
         OutputError: if it holds anything else, lies among the images, a file stands in the way, or
             the name is refused.
-
     """
     folder = Path(path)
     try:

@@ -20,7 +20,6 @@ def tensors_of(value: Any, place: str = "") -> dict[str, Tensor]:
     >>> import torch
     >>> tensors_of({"maps": ({"drop": torch.zeros(2)}, 3)})
     {'maps/0/drop': tensor([0., 0.])}
-
     """
     if isinstance(value, Tensor):
         return {place: value}
@@ -50,7 +49,6 @@ def plain_of(value: Any, *, with_tensors: bool = False) -> Any:
     >>> import torch
     >>> plain_of({"drop": torch.zeros(2), "at": (1, 2)})
     {'at': (1, 2)}
-
     """
     if isinstance(value, Tensor):
         return value.tolist() if with_tensors else None
@@ -78,7 +76,6 @@ def put_together(kind: Any, plain: Any, tensors: Mapping[str, Tensor] | None = N
 
     Raises:
         KeyError, TypeError, ValueError: if it is no such value.
-
     """
     tree: dict[str, Any] = {}
     for place, tensor in (tensors or {}).items():

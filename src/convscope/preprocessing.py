@@ -39,7 +39,6 @@ def preprocessing_of(given: Any, shape: Shape) -> Preprocess:
     256
     >>> preprocessing_of({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}, (3, 8, 8)).std
     (0.5, 0.5, 0.5)
-
     """
     found = _found(given, shape)
     if found.channels != shape[0]:
@@ -67,7 +66,6 @@ def normalisation(
 
     Raises:
         ImageError: if only one of mean and std is given, or they do not fit.
-
     """
     if mean is None and std is None:
         if resize is not None or interpolation is not None:
@@ -97,7 +95,6 @@ def chosen(
 
     Raises:
         ImageError: if both are given, or one is not understood.
-
     """
     if preprocess is not None and numbers is not None:
         raise ImageError("give preprocess, or mean and std, not both")
@@ -138,7 +135,6 @@ def resampling(name: Any) -> Image.Resampling:
 
     >>> resampling("nearest-exact").name, resampling(3).name
     ('NEAREST', 'BICUBIC')
-
     """
     name = getattr(name, "value", name)  # torchvision's InterpolationMode
     if isinstance(name, int):

@@ -64,7 +64,6 @@ def read_image(path: PicturePath) -> Image.Image:
     ...     Image.new("RGBA", (2, 1), (255, 0, 0, 128)).save(path)
     ...     read_image(path).getpixel((0, 0))
     (255, 127, 127)
-
     """
     return _eight_bits(_planes_of(Path(path), None))
 
@@ -83,7 +82,6 @@ def decode_image(content: bytes, name: str, pixels: int | None = None) -> Image.
     >>> from convscope.samples import SAMPLES
     >>> decode_image(SAMPLES[0].content(), "cat.jpg").mode
     'RGB'
-
     """
     return _eight_bits(_planes_in(BytesIO(content), name, None, pixels))
 

@@ -55,7 +55,6 @@ class Result:
         partial: why there is less than was asked for, ``"interrupted"`` or ``"budget"``; empty
             where all of it is there.
         made_with: versions and machine.
-
     """
 
     notes: tuple[str, ...] = ()
@@ -95,7 +94,6 @@ class Result:
 
         Args:
             options: those of :meth:`plot` that numbers depend on, such as a display scale.
-
         """
         found = plain_of(self, with_tensors=True)
         return {name: value for name, value in found.items() if name not in self.seen_only}
@@ -109,7 +107,6 @@ class Result:
 
         Raises:
             OutputError: if the result is no table.
-
         """
         raise OutputError(f"a {type(self).__name__} is no table: take its to_dict()")
 
@@ -130,7 +127,6 @@ class Result:
 
         Raises:
             OutputError: if there is no such width or caption, or the figure would be too large.
-
         """
         figure: Figure = self.sheet(width, caption, **options).figure
         return figure
@@ -164,7 +160,6 @@ class Result:
 
         Raises:
             OutputError: if its ending is another, or nothing can be written there.
-
         """
         if cls.folder and not Path(path).suffix:
             return check_folder(path, cls.folder)
@@ -197,7 +192,6 @@ class Result:
 
         Raises:
             OutputError: if the ending is another, or the file cannot be written.
-
         """
         path = self.check(path)
         ending = path.suffix.lower()
@@ -251,7 +245,6 @@ class Result:
 
         Raises:
             OutputError: if the file is missing or holds something else.
-
         """
         try:
             with safe_open(path, framework="pt") as file:
@@ -294,7 +287,6 @@ class Result:
 
         Args:
             options: those of :meth:`plot`.
-
         """
         if in_notebook():
             import_module("IPython.display").display(self.plot(**options) if self.figure else self)

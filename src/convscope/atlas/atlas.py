@@ -47,7 +47,6 @@ class Atlas:
 
     Raises:
         DataError: if it holds no finished atlas.
-
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -68,7 +67,6 @@ class Atlas:
 
         Raises:
             UnitError: if there is none of the name.
-
         """
         for key in ("name", "read_at"):
             for layer in self.facts["layers"]:
@@ -84,7 +82,6 @@ class Atlas:
         Raises:
             UnitError: if the atlas has no such layer or channel.
             DataError: if its files are damaged.
-
         """
         layer = self.layer(name)
         if not 0 <= channel < layer["channels"]:
@@ -139,7 +136,6 @@ class Atlas:
         Raises:
             UnitError: if there is no such layer or channel, or nothing to choose from.
             DataError: if the atlas is damaged.
-
         """
         scan = Scan.load(self.folder / place.TALLY)
         chosen = chosen_channels(scan, **options)
@@ -168,7 +164,6 @@ def scanned_images(folder: Path) -> tuple[Scan | None, Path | None]:
 
     Raises:
         DataError: if it is a damaged atlas.
-
     """
     if not (folder / place.TALLY).exists():
         return None, folder

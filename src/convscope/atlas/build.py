@@ -97,7 +97,6 @@ def write_atlas(
         OutputError: if the folder cannot be written, lies among the images, or holds other files;
             or the network and images are not at hand.
         RuleError: if the rule does not exist, or means nothing here.
-
     """
     net, images = scan.with_pictures()
     chosen_rule(net, rule)
@@ -145,7 +144,6 @@ class _Waiting:
     Args:
         folder: where the file is, without a name: it goes with the process.
         shapes: how large each layer's tiles are.
-
     """
 
     def __init__(self, folder: Path, shapes: dict[str, TileShape]) -> None:
@@ -186,7 +184,6 @@ class _Watch:
     Args:
         work: what an entry of each layer takes, in any unit.
         layers: those to draw.
-
     """
 
     def __init__(self, work: dict[str, float], layers: list[LayerScan]) -> None:

@@ -14,7 +14,6 @@ class ModelNames:
         model: as for ``convscope scan MODEL``.
         options: how the network is loaded, by the options' names; only what is not the default.
         images: the folder.
-
     """
 
     model: str

@@ -53,7 +53,6 @@ def overview_page(
         facts: of the atlas.
         drawn: the layers whose pages are there.
         progress: the share of the drawing that is done, and how long the rest takes, in words.
-
     """
     layers, image = list(scan.layers.values()), (net.input_shape[1], net.input_shape[2])
     cards = [

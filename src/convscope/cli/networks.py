@@ -146,7 +146,6 @@ def network_options(*left_out: str, says_notes: bool = True) -> Callable[[Comman
     Args:
         says_notes: whether to say on standard error what pictures of the network must say.
         left_out: fields of :class:`NamedNetwork` that the command has no option for.
-
     """
 
     def decorated(command: Command) -> Command:

@@ -116,7 +116,6 @@ def result_options(output: str, written: str | None = None) -> Callable[[Command
     Args:
         output: the file or folder that is written by default.
         written: what *output* may be, where it is not what most results are written as.
-
     """
 
     def decorated(command: Command) -> Command:

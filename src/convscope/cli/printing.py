@@ -68,7 +68,6 @@ class StatusLine:
             epoch: of which a log has one line.
             seconds_left: how long it will go on.
             ended: whether no more of this will come.
-
         """
         terminal = sys.stderr.isatty()
         if not terminal and epoch == self._shown:

@@ -29,7 +29,6 @@ class Leaf:
         values: [1, C, H, W], in the network's input space.
         parent: the image that a stroke of the brush was added to; None where there is none.
         origin: the image below all strokes; None where there is none.
-
     """
 
     title: str
@@ -51,7 +50,6 @@ class Album:
 
         Raises:
             ConvscopeError: if there is none of the number, or it is no longer kept.
-
         """
         if 0 <= number < len(self._given):
             return self._given[number]
@@ -101,7 +99,6 @@ class Album:
 
         Raises:
             ImageError: if there is no such fill, or the brush was nowhere.
-
         """
         leaf = self[number]
         origin = number if leaf.origin is None else leaf.origin

@@ -28,7 +28,6 @@ def answer(session: Session, question: str, given: Given, small: bool = False) -
 
     Raises:
         ConvscopeError: if a parameter is missing or wrong.
-
     """
     session = session.of(whole(given, "network", 0))
     if "checkpoint" in given:
@@ -48,7 +47,6 @@ def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
 
     Raises:
         ConvscopeError: if it is not what it should be.
-
     """
     return json.dumps({"image": TAKEN[what](session, given, content)}).encode()
 

@@ -65,7 +65,6 @@ def kernel(net: Network, layer: str, channel: int) -> tuple[Facts, np.ndarray[An
 
     Raises:
         UnitError: if the layer is no convolution's, or has no such channel.
-
     """
     (scanned,) = scanned_layers(net, layer)
     net.check_units(scanned.step, (channel,))
@@ -91,7 +90,6 @@ def trust(
 
     Raises:
         ConvscopeError: if *progress* does.
-
     """
     rules = []
     for rule in SIDE_BY_SIDE:
@@ -143,7 +141,6 @@ def wanted(
         channel: the channel.
         memory: bytes for the ascent.
         progress: called with the steps done and the steps in all.
-
     """
     found = visualize(net, layer, [channel], steps=STEPS, memory=memory, progress=progress)
     facts, real = patch
@@ -172,7 +169,6 @@ class Faults:
         images: what it is made from, where there is no atlas; [C, H, W] each.
         atlas: the folder of one.
         memory: bytes for the maps.
-
     """
 
     def __init__(self, net: Network, images: list[Tensor], atlas: Atlas | None, memory: int):
@@ -214,7 +210,6 @@ def checked_atlas(atlas: Atlas, net: Network) -> Atlas:
 
     Raises:
         DataError: if it is one of another.
-
     """
     channels = {one.name: one.shape[0] for one in scanned_layers(net)}
     own = {one["name"]: one["channels"] for one in atlas.facts["layers"]}
@@ -232,7 +227,6 @@ def patches(atlas: Atlas, layer: str, channel: int) -> tuple[Facts, np.ndarray[A
     Raises:
         UnitError: if the atlas has no such layer or channel.
         DataError: if its files are damaged.
-
     """
     unit = atlas.unit(layer, channel)
     count = min(len(unit.patches), ACROSS**2)

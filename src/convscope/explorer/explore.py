@@ -80,7 +80,6 @@ def explore(
         OutputError: if the folder to export to holds other files, or cannot be written.
         DataError: if the atlas is none, or one of another network.
         ConvscopeError: if no port is free, or *top*, *patch* or *stride* do not fit.
-
     """
     others = [Session(other, images, titles, memory) for other in against]
     own = None if atlas is None else Atlas(atlas)

@@ -43,7 +43,6 @@ def write_page(
         OutputError: if the folder holds other files, or cannot be written.
         UnitError: if there is no such layer.
         ConvscopeError: if *top*, *patch* or *stride* do not fit.
-
     """
     work = _Ahead(session, layer, top, patch, stride)
     folder = claim_folder(folder, KIND)

@@ -218,7 +218,6 @@ def free_socket(port: int) -> socket.socket:
 
     Raises:
         ConvscopeError: if none of the next ones is free.
-
     """
     for own in range(port, min(port + PORTS, 2**16)):
         # With the protocol named, asyncio sends at once; else an answer waits 40 ms.
@@ -238,7 +237,6 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
 
     Raises:
         ConvscopeError: if no port is free.
-
     """
     if not 0 <= port < 2**16:
         raise ConvscopeError(f"a port is 0 to {2**16 - 1}, not {port}")

@@ -69,7 +69,6 @@ class Session:
         memory: bytes for what a look does besides its maps, or a text such as ``"1GB"``.
         against: sessions of other networks, of the same images.
         atlas: one of the network, whose patches are shown.
-
     """
 
     def __init__(
@@ -97,7 +96,6 @@ class Session:
 
         Raises:
             ConvscopeError: if there is no such network.
-
         """
         if not 0 <= network < len(self.sessions):
             raise ConvscopeError(f"there is no network {network}")
@@ -108,7 +106,6 @@ class Session:
 
         Raises:
             ConvscopeError: if there is none of that step.
-
         """
         if step is not None:
             raise ConvscopeError("there are no checkpoints: this is no training")
@@ -155,7 +152,6 @@ class Session:
 
         Raises:
             ImageError: if it is no picture, or too large.
-
         """
         picture = decode_image(content, title, PIXELS)
         return self._added(lambda own: Leaf(title, own.net.checked(own.net.preprocess(picture))))
@@ -169,7 +165,6 @@ class Session:
 
         Raises:
             ImageError: if it is not of that size.
-
         """
         height, width = self.net.input_shape[1:]
         if len(content) != 4 * height * width:
@@ -198,7 +193,6 @@ class Session:
 
         Raises:
             ImageError: if there are not as many bytes, none is set, or there is no such fill.
-
         """
         height, width = self.net.input_shape[1:]
         if len(content) != height * width:
@@ -226,7 +220,6 @@ class Session:
 
         Raises:
             ConvscopeError: if there is no such image.
-
         """
         leaf = self.album[image]
         if image not in self._looks or self._looks[image][0] is not leaf:
@@ -356,7 +349,6 @@ class Session:
 
         Raises:
             ConvscopeError: if there is no atlas, or it has no such layer or channel.
-
         """
         if self.atlas is None:
             raise ConvscopeError("no atlas was given")

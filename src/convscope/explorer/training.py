@@ -25,7 +25,6 @@ class TrainingSession(Session):
 
     Raises:
         TrainError: if there is no checkpoint yet.
-
     """
 
     def __init__(

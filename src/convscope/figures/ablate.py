@@ -32,7 +32,6 @@ def figure(found: Ablation, style: Style) -> Sheet:
     Args:
         found: what to draw.
         style: how wide, and with which caption.
-
     """
     rows = found.order[:CHANNELS]
     wide = BARS * style.width

@@ -62,7 +62,6 @@ class _Layout:
         close: pixels of a close-up each way; 0 where there is none.
         side: of a close-up, in inches.
         columns: tiles a line, at most.
-
     """
 
     height: float

@@ -156,7 +156,6 @@ def pairs_figure(found: Comparison, shown: MatchedPairs, style: Style) -> Sheet:
         found: the comparison.
         shown: one of its :attr:`~.Comparison.shown`.
         style: how wide, and with which caption.
-
     """
     layout = _Pairs(style.width - 2 * MARGIN)
     count = len(shown.units[0].channels)

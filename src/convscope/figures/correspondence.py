@@ -43,7 +43,6 @@ class _Layout:
         across: images a line.
         charts: charts a line.
         handles: entries of the legend a line.
-
     """
 
     width: float

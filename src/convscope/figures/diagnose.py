@@ -73,7 +73,6 @@ class _Layout:
         band: height of a band.
         tile: of a filter.
         tiles: filters side by side.
-
     """
 
     room: float
@@ -101,7 +100,6 @@ def figure(found: Diagnosis, style: Style) -> Sheet:
 
     Raises:
         OutputError: if the network has too many layers for a picture.
-
     """
     columns = [c for c in COLUMNS if any(c.share(row) is not None for row in found.layers)]
     layout = _Layout.of(style.width, len(columns), len(found.layers))

@@ -42,7 +42,6 @@ class Box:
         left, middle: where its front is: its left edge, and the height of its centre (y goes up).
         width, height: of its front.
         depth: how far its back is shifted, to the right and up.
-
     """
 
     volume: Volume
@@ -121,7 +120,6 @@ class Drawing:
         enter, leave: where the axis meets the first of them, and comes out of the last.
         begun: whether the axis comes from somewhere, so that an arrow leads to what follows.
         right, top, bottom: the ends of what is there.
-
     """
 
     boxes: list[Box] = field(default_factory=list)
@@ -191,7 +189,6 @@ class Measures:
         side: rows or columns of the largest maps.
         channels: the most channels among the maps.
         tallest: inches that the largest maps are high.
-
     """
 
     side: int

@@ -49,7 +49,6 @@ class Row:
         tiles: what it reads of its strongest image, and what drives it there.
         activations: the strongest.
         changed: whether the image is another than at the entry before.
-
     """
 
     layer: str
@@ -178,7 +177,6 @@ def draw_distances(
         size: width and height of the chart, in inches.
         ticks: the moments that are named on the axis, each in the middle of a column of its own.
         until: the last moment drawn; the axes are the same whichever it is. By default all.
-
     """
     title = "distance from the final filters, share of their norm"
     axes = sheet.chart(*corner, *size, title, "step" if found.epochs is None else "epoch")

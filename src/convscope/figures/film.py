@@ -28,7 +28,6 @@ class Film:
         seconds: how long each is held.
         colours: a picture whose 256 commonest colours do for all frames of a GIF, which makes it
             smaller and sooner; None for those of each frame.
-
     """
 
     frames: Callable[[], Iterator[Frame]]
@@ -49,7 +48,6 @@ class Film:
         Raises:
             OutputError: an MP4 cannot be written on this machine.
             OSError: the file cannot be written.
-
         """
         path = Path(path)
         frames = self._counted(progress)
@@ -103,7 +101,6 @@ def mp4_encoder() -> Any:
 
     Raises:
         OutputError: it is not installed.
-
     """
     try:
         return import_module("imageio_ffmpeg")

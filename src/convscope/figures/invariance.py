@@ -41,7 +41,6 @@ class _Layout:
         across: charts a line.
         lines: lines of charts.
         chart: height of a chart.
-
     """
 
     width: float
@@ -85,7 +84,6 @@ def check_fits(images: int) -> None:
 
     Raises:
         OutputError: if there are.
-
     """
     if images > len(COLOURS):
         raise OutputError(
@@ -99,7 +97,6 @@ def figure(found: Invariance, style: Style) -> Sheet:
 
     Raises:
         OutputError: if there are more than ten images, or the figure would be too high to draw.
-
     """
     check_fits(len(found.images))
     charts = len(found.layers) + (found.probability is not None)

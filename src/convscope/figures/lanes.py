@@ -55,7 +55,6 @@ class Lanes:
         places: those of the part, the last of which joins the others.
         title: the name of the block, which names inside need not repeat.
         measures: how large the boxes are.
-
     """
 
     def __init__(

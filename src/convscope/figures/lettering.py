@@ -99,7 +99,6 @@ def wrapped(
 
     >>> wrapped("zero is mid-grey", 0.5, 7)
     ['zero is', 'mid-grey']
-
     """
 
     def fits(part: str) -> bool:

@@ -68,7 +68,6 @@ class _Layout:
         cell: from a panel's left to that of the next.
         tile: side of its picture.
         below: what each line of panels needs below its pictures.
-
     """
 
     across: int
@@ -83,7 +82,6 @@ class _Layout:
         Args:
             width: of the figure.
             below: what each panel needs below its picture.
-
         """
         room = width - 2 * MARGIN + GAP
         most = min(MOST_PANELS, max(1, int(room / (NARROWEST + GAP))))
@@ -107,7 +105,6 @@ def check_fits(rows: int, style: Style) -> None:
 
     Raises:
         OutputError: if it is too high.
-
     """
     # Three panels are the fewest that a row has.
     layout = _Layout.of(style.width, [BELOW] * 3)
@@ -124,7 +121,6 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
 
     Raises:
         ConvscopeError: if there is no such scale.
-
     """
     Display(scale)
     rows = result.singles()

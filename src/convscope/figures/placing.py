@@ -39,7 +39,6 @@ def place(volumes: Sequence[Volume], row: float) -> Drawing:
     Args:
         volumes: what :func:`~convscope.network.volumes.volumes_of` returned.
         row: inches that a row is wide; one block that is wider makes its row wider.
-
     """
     whole, above = Drawing(), 0.0
     rows = _rows(_Placing(volumes).stretches(), row)

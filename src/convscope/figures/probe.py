@@ -18,7 +18,6 @@ def figure(found: Probe, style: Style) -> Sheet:
     Args:
         found: what to draw.
         style: how wide, and with which caption.
-
     """
     names, room = [*dict.fromkeys(found.networks)], style.width - 2 * MARGIN
     across = max(1, int(room / LEGEND))

@@ -56,7 +56,6 @@ class _Layout:
         lines: the units in each line of tiles, as numbers; of the first ones beside the image.
         pictures: 2 for a patch above its projection, 1 for the projection alone.
         images: how many lines begin with the image; -1 if it stands above all of them.
-
     """
 
     width: float
@@ -128,7 +127,6 @@ def figure(
 
     Raises:
         ConvscopeError: if there is no such scale, colour or contrast.
-
     """
     display = Display(scale, colour, contrast)
     scales = result.scales(scale, colour, contrast)
@@ -178,7 +176,6 @@ def check_fits(images: int, layers: Sequence[str], select: str, style: Style) ->
 
     Raises:
         OutputError: if it is too high.
-
     """
     Sheet.check(images * _Layout.of(style.width, layers, select).height(), style.width)
 

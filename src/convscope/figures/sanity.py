@@ -63,7 +63,6 @@ class _Layout:
         charts: charts a line.
         columns: the projections that are drawn.
         measures: the measures that have a chart.
-
     """
 
     width: float

@@ -28,6 +28,5 @@ def figure(
     Raises:
         OutputError: if the network and images are not at hand.
         UnitError: if there is no such layer or channel in the scan.
-
     """
     return plate.figure(found.plate(layer, channels, rule=rule), style)

@@ -63,7 +63,6 @@ class Sheet:
         figure: what is drawn on.
         cuts: inches from the top at which a long figure can be cut, so that it fits pages.
         words: the whole caption, which the file's metadata holds.
-
     """
 
     figure: Figure
@@ -84,7 +83,6 @@ class Sheet:
             notes: what a picture of this must say whatever the caption.
             cuts: inches from the top at which the sheet can be cut.
             dots: an inch, fewer where the sheet would be too high for so many.
-
         """
         width, room = style.width, style.width - 2 * MARGIN
         said = "; ".join(map(one_line, notes))
@@ -114,7 +112,6 @@ class Sheet:
 
         Raises:
             OutputError: if it is.
-
         """
         if max(width, height) * DOTS_AN_INCH > MOST_PIXELS:
             raise OutputError(
@@ -130,7 +127,6 @@ class Sheet:
 
         Raises:
             OSError: if it cannot be written.
-
         """
         ending = Path(file).suffix.lower() if isinstance(file, str | os.PathLike) else ".png"
         place = {".png": "Description", ".svg": "Description", ".pdf": "Subject"}.get(ending)
@@ -220,7 +216,6 @@ def line_of(place: int) -> tuple[str, str]:
 
     >>> line_of(0), line_of(9), len({line_of(place) for place in range(27)})
     (('#d62728', 'solid'), ('#d62728', 'dashed'), 27)
-
     """
     return COLOURS[place % len(COLOURS)], LINES[place // len(COLOURS) % len(LINES)]
 

@@ -35,7 +35,6 @@ def figure(found: Study, style: Style, shown: str = "accuracy") -> Sheet:
 
     Raises:
         OutputError: if there is no such figure, or it would be too large.
-
     """
     if shown not in SHOWN:
         names = ", ".join(map(repr, SHOWN))

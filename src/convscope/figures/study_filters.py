@@ -41,7 +41,6 @@ class _Blocks:
         across: how many.
         width: of each, in inches.
         height: of each.
-
     """
 
     across: int

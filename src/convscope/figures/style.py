@@ -31,7 +31,6 @@ def style(width: str | float, caption: str) -> Style:
 
     >>> style("column", "none"), style("4.5", "full").width
     (Style(width=3.4, caption='none'), 4.5)
-
     """
     if caption not in CAPTIONS:
         known = "'none', 'short' or 'full'"

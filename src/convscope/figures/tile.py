@@ -42,7 +42,6 @@ class Tile:
         window: top, left, bottom, right of both in the image.
         frame: the window as it would be if the image went on beyond its borders.
         scale: on which the projection is painted.
-
     """
 
     patch: Pixels
@@ -68,7 +67,6 @@ class Tile:
             window: top, left, bottom, right of what the unit reads.
             field: height and width of its receptive field, borders apart.
             scale: on which to paint; by default the tile's own.
-
         """
         top, left, bottom, right = window
         rows = beyond(top, bottom, picture.shape[0], field[0])
@@ -116,7 +114,6 @@ class Tile:
             place: left, top and side of the square, in inches.
             line: colour and kind of the frame's line.
             down: where a tile that is smaller stands: 0 at the top of the square, 1 at its bottom.
-
         """
         left, top, room = place
         high, wide = fitted(room, self.size, sheet.figure.dpi)
@@ -181,7 +178,6 @@ def proof_dots(room: float, sizes: list[int]) -> int:
 
     >>> proof_dots(0.9, [5, 14, 40, 92, 196]), proof_dots(0.73, [92, 196])
     (220, 330)
-
     """
 
     def filled(dots: int) -> float:

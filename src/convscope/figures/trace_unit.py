@@ -47,7 +47,6 @@ class _Layout:
         feeders: the nodes that feed each node.
         places: the left and the top of each node.
         bottom: of all of them.
-
     """
 
     def __init__(self, found: UnitTrace, width: float) -> None:
@@ -95,7 +94,6 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
     Args:
         found: the tree.
         style: how wide, and with which caption.
-
     """
     layout = _Layout(found, style.width)
     sheet = Sheet.made_for(style, layout.bottom, _caption(found), found.notes, dots=DOTS)

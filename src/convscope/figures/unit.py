@@ -80,7 +80,6 @@ def units_sheet(
         style: how wide, and with which caption.
         words: the caption.
         notes: what the picture must say, such as random weights.
-
     """
     room = style.width - 2 * MARGIN
     across = max(1, min(len(units), int((room + UNITS_APART) / (NARROWEST_UNIT + UNITS_APART))))

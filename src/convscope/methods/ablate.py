@@ -50,7 +50,6 @@ class Ablation(Result):
         labelled: how many of the images have a label.
         data: what the set of images is called.
         network: the network's name.
-
     """
 
     score: Tensor
@@ -145,7 +144,6 @@ def ablate(
     >>> found = ablate(net, torch.tensor([3.0, 1, 0, 2]).view(2, 2, 1, 1), "0", labels=[0, 1])
     >>> found.score.tolist(), found.accuracy.tolist()
     ([[3.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]])
-
     """
     if sample < 1:
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
@@ -167,7 +165,6 @@ def labelled(net: Network, images: Any, labels: Sequence[ClassName] | None) -> A
     Raises:
         ImageError: if these are not as many.
         UnitError: if there is no such class.
-
     """
     if labels is None:
         return images

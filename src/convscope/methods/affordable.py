@@ -27,7 +27,6 @@ def images_affordable(net: Network, images: Images, seconds: float | None, passe
 
     Returns:
         at least 8, at most all of them; all as well if none of the first few can be read.
-
     """
     if seconds is None:
         return len(images)

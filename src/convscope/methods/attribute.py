@@ -89,7 +89,6 @@ def attribute(
     >>> a = attribute(net, torch.rand(1, 1, 2, 2), 1, method="integrated-gradients")
     >>> bool(a.missing.abs() < 1e-6)
     True
-
     """
     _check(target, method, layer, baseline, steps, seed)
     net = net.fitting(images)
@@ -197,7 +196,6 @@ class _Found:
         pixels: [K, C, H, W].
         expected: [K], what these should add up to.
         maps: [K, h, w], of class activation maps.
-
     """
 
     goals: list[Goal]

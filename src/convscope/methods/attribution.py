@@ -20,7 +20,6 @@ class Method:
         source: where it was published.
         shows: what its pictures show, in words that follow its name.
         promise: what its pictures keep to, in words.
-
     """
 
     name: str
@@ -81,7 +80,6 @@ def method_named(name: str) -> Method:
 
     Raises:
         RuleError: if there is none.
-
     """
     if name not in METHODS:
         known = ", ".join(METHODS)
@@ -102,7 +100,6 @@ class Attribution(Projection):
             the image; None of other methods.
         expected: [N, K], what the pixels should add up to, biases and rounding apart; NaN where
             the method promises no sum.
-
     """
 
     maps: Tensor | None

@@ -35,7 +35,6 @@ def parse_bytes(memory: int | str) -> int:
 
     >>> parse_bytes("1.5 GB") == parse_bytes("1536MiB") == 3 * 2**29
     True
-
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", str(memory), re.IGNORECASE)
     if match is None or not float(match[1]):
@@ -62,7 +61,6 @@ def tensor_limit(memory: int, near: Tensor) -> int:
     Args:
         memory: bytes for the whole walk, which holds several tensors at once.
         near: a tensor on the device where the walk takes place.
-
     """
     share = memory // 8
     return min(share, REUSED_BLOCK) if near.device.type == "cpu" else share
@@ -80,7 +78,6 @@ class Deadline:
 
     >>> Deadline(None).passed, Deadline("90 s").passed, Deadline(0, or_zero=True).passed
     (False, False, True)
-
     """
 
     def __init__(self, budget: float | str | None, *, or_zero: bool = False) -> None:

@@ -47,7 +47,6 @@ def noise_like(pictures: Tensor, generator: torch.Generator) -> Tensor:
     >>> picture = torch.tensor([[[0.0, 2, 2], [0, 2, 2]]])
     >>> noise_like(picture, torch.Generator()).tolist()
     [[[0.0, 2.0, 2.0], [0.0, 2.0, 2.0]]]
-
     """
     values = pictures.detach().cpu().double()
     channels, height, width = values.shape[-3:]
@@ -86,7 +85,6 @@ class Chance:
     [0.0, 0.5]
     >>> chance.exceeded_by(torch.tensor([0.6, 0.8])).tolist()
     [False, True]
-
     """
 
     draws: Tensor

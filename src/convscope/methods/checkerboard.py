@@ -101,7 +101,6 @@ def checkerboard(
     >>> found = checkerboard(net, torch.rand(1, 3, 33, 33))
     >>> found.layers, round(found.structural[0], 3), found.findings[0].alternatives[0].kernel
     (('1',), 0.484, (4, 4))
-
     """
     if top < 1:
         raise ConvscopeError(f"the number of feature maps to measure must be at least 1, not {top}")
@@ -136,7 +135,6 @@ class _Job:
     Attributes:
         count: how many.
         run: makes and measures them.
-
     """
 
     count: int
@@ -149,7 +147,6 @@ class _Work:
     Attributes:
         channels: a layer's [N, U] feature maps to project, in the order of *steps*.
         done: how many of them were, of each layer.
-
     """
 
     def __init__(

@@ -57,7 +57,6 @@ class _Batch:
         inputs: of each network.
         classes: each image's class by its label, as either set has it.
         places: of the images among those chosen.
-
     """
 
     done: int
@@ -75,7 +74,6 @@ class _Answered:
         peaks: of the same layers, [N, C].
         answers: the most probable classes, [N]; None if the network is no classifier.
         finite: [N], whether all of an image's maps and its output are.
-
     """
 
     maps: list[Tensor]
@@ -132,7 +130,6 @@ def compare(
     >>> found = compare(net, net, pictures).matches[0].first
     >>> bool(((found.correlation > 0.999) | found.correlation.isnan()).all())
     True
-
     """
     if sample < 1:
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")

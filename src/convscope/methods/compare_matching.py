@@ -34,7 +34,6 @@ class Partners:
             NaN where there is none.
         chance: [C], float64: the best correlation where noise of the same support and envelope
             takes the place of the second network's channels; NaN for a single image.
-
     """
 
     partner: Tensor
@@ -84,7 +83,6 @@ class LayerMatch:
         grid: rows and columns on which the maps were compared.
         strongest: for every channel of either layer the number, in the whole set, of the image in
             which it peaks.
-
     """
 
     layers: tuple[str, str]
@@ -127,7 +125,6 @@ class Matcher:
     >>> matcher.add(maps, 10 + 3 * maps.flip(1))
     >>> sorted((first, second, round(r, 3)) for first, second, r in matcher.match().pairs)
     [(0, 1, 1.0), (1, 0, 1.0)]
-
     """
 
     def __init__(

@@ -26,7 +26,6 @@ class Side:
         labelled: how many images have such a label.
         diagnosis: what is wrong with it; None where the work was stopped before.
         notes: what a picture of it must say, such as ``"random weights"``.
-
     """
 
     architecture: Architecture
@@ -106,7 +105,6 @@ class MatchedPairs:
         match: the place of the pair of layers among the comparison's.
         units: of either network, what drives the channels, each in the image in which it is
             strongest: image k shows channel k, so that its tensors are [P, 1, ...].
-
     """
 
     match: int
@@ -128,7 +126,6 @@ class Comparison(Result):
             none.
         shown: the best pairs of some of these layers, for pictures.
         left_out: what was not measured, and why.
-
     """
 
     sides: tuple[Side, Side]

@@ -87,7 +87,6 @@ def correspondence(
     >>> c = correspondence(net, parts, images, "0", fill=5.0, repeats=3)
     >>> c.difference, c.same_place[0, 0]  # every value falls or rises by the same weights
     (tensor([[0.]], dtype=torch.float64), tensor([0., 0., 0.], dtype=torch.float64))
-
     """
     deadline = budgets.Deadline(budget)
     if repeats < 1:

@@ -41,7 +41,6 @@ class Correspondence(Result):
         network: the network's name.
         preprocess: takes inputs back to pixels.
         titles: one an image.
-
     """
 
     images: Tensor
@@ -94,7 +93,6 @@ class Correspondence(Result):
         Returns:
             [P, L] each; the error is over the choice of the places, not of the images, and NaN
             where there are less than two repetitions.
-
         """
         values: Tensor = getattr(self, name)
         known = (~values.isnan()).sum(2)

@@ -39,7 +39,6 @@ def project_units(
 
     Yields:
         [U, C, H, W] for each of *layers*, the projections of its units.
-
     """
     ascent = ascend(net.graph, images, [units.start for units in layers], rule)
     for units in layers:
@@ -85,7 +84,6 @@ def bring_down(
         advance: called with the number of units that have arrived.
         turned: filters for quick convolutions, where it is pictures that are wanted.
         stop: the step at whose output the signals are wanted; 0 for the images.
-
     """
     graph = ascent.graph
     limit = budget.tensor_limit(memory, ascent.maps[units.start])

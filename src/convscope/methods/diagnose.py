@@ -116,7 +116,6 @@ def diagnose(
     >>> found = diagnose(net, pictures, budget=0)
     >>> [(finding.kind, finding.layer, finding.channels) for finding in found.findings]
     [('dead units', '0', (1, 2, 3))]
-
     """
     limits = _thresholds(thresholds)
     seconds = budgets.Deadline(budget, or_zero=True).seconds

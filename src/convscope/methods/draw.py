@@ -20,7 +20,6 @@ class Architecture(Result):
         parameters: learned values.
         multiply_adds: an image.
         volumes: what is drawn, in the order it runs.
-
     """
 
     network: str
@@ -71,7 +70,6 @@ def draw(net: Network) -> Architecture:
     >>> net = Network(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.zeros(1, 3, 9, 9))
     >>> [(volume.name, volume.channels, volume.after) for volume in draw(net).volumes]
     [('images', 3, ()), ('0', 8, ('rectifier',))]
-
     """
     layers = net.layers.values()
     return Architecture(

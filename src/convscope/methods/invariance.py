@@ -102,7 +102,6 @@ def invariance(
     ...                amounts={"translation": [0, 1]}, fill="black")
     >>> i.norm.item(), i.distance[0, 0, 0].round(decimals=4).tolist()  # 3040 became 0304
     (5.0, [0.0, 1.4142])
-
     """
     deadline = budgets.Deadline(budget)
     kinds = [transform] if isinstance(transform, str) else list(transform or ())
@@ -136,7 +135,6 @@ def chosen_layers(net: Network, layer: LayerName | Sequence[LayerName] | None) -
 
     Raises:
         UnitError: if there is no such layer, or none to follow.
-
     """
     if layer is not None:
         return [net.step(one) for one in listed(layer)]

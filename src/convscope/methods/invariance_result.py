@@ -39,7 +39,6 @@ class Invariance(Result):
         network: the network's name.
         preprocess: takes inputs back to pixels.
         titles: one an image.
-
     """
 
     images: Tensor

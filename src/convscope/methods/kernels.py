@@ -24,7 +24,6 @@ class Kernels:
         scale: [C]: what the batch norm between it and its rectifier multiplies by; 1 without one.
         offset: [C]: what is added to normalised maps, or the convolution's own bias; 0 without.
         spread: [C]: the standard deviation that batch norm gives the maps; NaN without one.
-
     """
 
     rows: Doubles

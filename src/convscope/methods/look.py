@@ -45,7 +45,6 @@ class Reading:
         logit: [K]; None where there is none.
         number: [K], of an output of numbers; None where it is none.
         activation: the sum of the feature map that was asked for; None where none was.
-
     """
 
     predicted: int | None = None
@@ -66,7 +65,6 @@ class Look:
         net: the network.
         image: [C, H, W], in its input space.
         title: what the image is called.
-
     """
 
     def __init__(
@@ -109,7 +107,6 @@ class Look:
 
         Raises:
             UnitError: if there is no such layer, or it has no feature maps.
-
         """
         step = self.net.step(layer)
         self.net.check_units(step)
@@ -136,7 +133,6 @@ class Look:
         Raises:
             UnitError: if there is no such layer, channel or position.
             RuleError: if there is no such rule, or it means nothing here.
-
         """
         request = Request.of(self.net, layer, [channel], rule, select, None)
         places = None
@@ -187,7 +183,6 @@ class Look:
         Raises:
             ImageError: if the patch lies outside of the image, or there is no such fill.
             UnitError: if there is no such layer or channel.
-
         """
         (found,) = self.occlude_each([(row, column)], patch, fill, layer, channel)
         return found
@@ -254,7 +249,6 @@ class Look:
 
         Raises:
             UnitError: if there is no such layer or channel.
-
         """
         step, factors = self.net.unit_factors(layer, off, scale, only)
         made, _, shaped = along_channels(self.net.graph, step, factors.to(self.net.device))
@@ -319,7 +313,6 @@ def look(
     tensor([[6., 6., 0.],
             [6., 6., 0.],
             [0., 0., 0.]])
-
     """
     if isinstance(image, Tensor) and image.dim() == 4 and len(image) > 1:
         raise ImageError(f"a look is at one image, not at {len(image)}")

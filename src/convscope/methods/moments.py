@@ -26,7 +26,6 @@ class Moments:
     ...     moments.merge(Moments.of(torch.tensor(values, dtype=torch.float64)))
     >>> moments.mean.item() - 1e8, moments.variance.item()
     (1.5, 1.25)
-
     """
 
     def __init__(self, count: int, mean: Tensor, squares: Tensor) -> None:
@@ -80,7 +79,6 @@ def pooled(counts: Tensor, means: Tensor, squares: Tensor) -> tuple[Tensor, Tens
 
     >>> pooled(torch.tensor([1, 3]), torch.tensor([[4.0], [0.0]]), torch.zeros(2, 1))
     (tensor([1.], dtype=torch.float64), tensor([12.], dtype=torch.float64))
-
     """
     weights = counts.double()[:, None]
     means = means.double()
@@ -104,7 +102,6 @@ class PairMoments:
     >>> pairs.correlation()
     tensor([[-1.],
             [nan]], dtype=torch.float64)
-
     """
 
     def __init__(self, first: Moments, second: Moments, products: Tensor) -> None:

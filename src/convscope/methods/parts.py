@@ -24,7 +24,6 @@ class Part:
         name: what it is, such as ``"nose"``; the same in every image.
         box: top, left, bottom, right (the last two excluded) in the network's input, in pixels.
         cut: whether more was marked than the network is shown.
-
     """
 
     image: int
@@ -41,7 +40,6 @@ class PartSet:
         files: the picture files.
         images: [N, C, H, W], the same as the network's input.
         parts: what is marked.
-
     """
 
     files: tuple[Path, ...]
@@ -63,7 +61,6 @@ def read_parts(path: str | os.PathLike[str], preprocess: Preprocess) -> PartSet:
     Raises:
         DataError: if the table is missing or damaged, or a box does not lie in its picture.
         ImageError: if a picture cannot be read.
-
     """
     path = Path(path)
     try:

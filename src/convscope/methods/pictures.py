@@ -26,7 +26,6 @@ def read(net: Network, images: Images, titles: Sequence[str] | None) -> tuple[Te
 
     Raises:
         ImageError: if the images do not fit or cannot be read, or titles are missing.
-
     """
     if isinstance(images, str | os.PathLike | Image.Image):
         images = [images]
@@ -56,7 +55,6 @@ def with_answers(net: Network, titles: Sequence[str], answers: Tensor | None) ->
         net: the network.
         titles: one an image.
         answers: [N, classes], what ``net.answer`` reads; None where it names no classes.
-
     """
     if answers is None or net.classes is None or net.answer is None:
         return tuple(titles)

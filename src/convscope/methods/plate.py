@@ -36,7 +36,6 @@ class Plate(Result):
         units: the U channels, layer by layer.
         consistency: [U], how alike the strongest entries of each are to the other channels.
         rise: [U], how many times its typical peak its strongest ones are.
-
     """
 
     units: tuple[AtlasUnit, ...]
@@ -183,7 +182,6 @@ def chosen_channels(
 
     Raises:
         UnitError: if there is no such layer or channel, or nothing to choose from.
-
     """
     if choose not in CHOICES:
         hint = near_matches(choose, CHOICES)

@@ -60,7 +60,6 @@ class Probe(Result):
         grid: into how many places each way a map was averaged.
         seed: of these parts.
         data: what the set of images is called.
-
     """
 
     right: Tensor
@@ -157,7 +156,6 @@ def probe(
         DataError: if images have no labels, or a class has fewer images than there are folds.
         ImageError: if an image cannot be used.
         UnitError: if there is no such layer.
-
     """
     for name, given, least in (("grid", grid, 1), ("folds", folds, 2), ("sample", sample, 1)):
         if given < least:
@@ -205,7 +203,6 @@ class _Features:
     Attributes:
         net: the network.
         steps: the layers; 0 for the images.
-
     """
 
     def __init__(
@@ -288,7 +285,6 @@ def learning(module: str) -> Any:
 
     Raises:
         ConvscopeError: if it is not installed.
-
     """
     try:
         return import_module(f"sklearn.{module}")

@@ -111,7 +111,6 @@ def project(
     tensor([[0., 0., 0.],
             [0., 7., 7.],
             [0., 7., 7.]])
-
     """
     check_choices(rule, select, layer, channels, top, rank)
     typical = typical_peaks(net, reference)
@@ -134,7 +133,6 @@ def check_choices(
     Raises:
         UnitError: if a selection or rank does not exist, or channels and layers do not go together.
         RuleError: if there is no such rule.
-
     """
     rule_named(rule)
     check_rank(rank)
@@ -191,7 +189,6 @@ def chosen_rule(net: Network, name: str) -> Rule:
 
     Raises:
         RuleError: if there is no such rule, or the network has no rectifier and the rule needs one.
-
     """
     rule = rule_named(name)
     if rule.needs_rectifier and not any(
@@ -388,7 +385,6 @@ def descended(
         channels: [N, K] of each layer; None for the strongest.
         advance: called with the number of units that have arrived.
         positions: [N, K, 2], the row and column of each unit; None for its channel's peak.
-
     """
     net, graph = request.net, request.net.graph
     layers = [

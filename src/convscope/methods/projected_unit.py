@@ -23,7 +23,6 @@ class ProjectedUnit:
         place: row and column; None for one at every position.
         window: what it reads of the image.
         class_name: the class whose score it is.
-
     """
 
     start: int
@@ -64,7 +63,6 @@ def projected_unit(
 
     Raises:
         UnitError: if there is no such class, layer or channel.
-
     """
     graph = net.graph
     if layer is None:

@@ -41,7 +41,6 @@ class Projection(Result):
         network: the network's name.
         preprocess: takes inputs back to pixels.
         titles: one an image.
-
     """
 
     images: Tensor
@@ -115,7 +114,6 @@ class Projection(Result):
 
         Raises:
             ConvscopeError: if there is no such scale, colour or contrast.
-
         """
         display = Display(scale, colour, contrast)
         units = range(self.pixels.shape[1])
@@ -142,7 +140,6 @@ class Projection(Result):
             colour: ``"signed"``, ``"luminance"`` or ``"normalised"``.
             contrast: ``"linear"`` or ``"root"``.
             options: none besides.
-
         """
         scales = self.scales(scale, colour, contrast)
         display = {

@@ -22,7 +22,6 @@ class Stage:
     Attributes:
         name: the name of its last use in the network.
         steps: the steps of the graph that read these weights, the last first.
-
     """
 
     name: str
@@ -85,7 +84,6 @@ def initialisation_named(name: str) -> Callable[[Tensor, torch.Generator], Tenso
 
     Raises:
         ConvscopeError: if there is none of that name.
-
     """
     check_known("init", name, INITIALISATIONS)
     return INITIALISATIONS[name]

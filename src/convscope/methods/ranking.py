@@ -29,7 +29,6 @@ def check_rank(rank: str | None) -> None:
 
     Raises:
         UnitError: if there is none of that name.
-
     """
     if rank is not None and rank not in RANKS:
         raise UnitError(f"rank is 'relative' or 'raw', not {rank!r}{near_matches(rank, RANKS)}")
@@ -44,7 +43,6 @@ def typical_peaks(net: Network, reference: Reference | None) -> TypicalPeaks | N
 
     Raises:
         DataError: if there is no such scan, or it is of other weights.
-
     """
     if reference is None:
         return net.typical
@@ -80,7 +78,6 @@ def chosen_rank(
 
     Raises:
         UnitError: if ranking is to be relative, and a layer's typical peaks are not known.
-
     """
     missing = [i for i in steps if typical is None or typical.of(graph, i) is None]
     if rank == "relative" and missing:
@@ -111,7 +108,6 @@ def strongest(peaks: Tensor, unclamped: Tensor, typical: Tensor | None, count: i
         unclamped: [N, C], the peaks before a clamp, which part equal ones.
         typical: [C], what to divide peaks by; None to take them as they are.
         count: how many.
-
     """
     keys = peaks if typical is None else peaks / typical.to(peaks)
     order = unclamped.argsort(dim=1, descending=True, stable=True)

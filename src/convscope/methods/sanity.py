@@ -121,7 +121,6 @@ def sanity(
     >>> s = sanity(Network(module, image), image, rules=["gradient"], seeds=2)
     >>> s.layers, s.start, tuple(s.randomised.shape)
     (('3', '0'), '3', (1, 4, 2, 2))
-
     """
     deadline = budgets.Deadline(budget)
     chosen = [chosen_rule(net, name) for name in rules]
@@ -172,7 +171,6 @@ class _Reference:
     Args:
         pixels: [C, H, W].
         seed: of the noise.
-
     """
 
     def __init__(self, pixels: Tensor, seed: int) -> None:
@@ -188,7 +186,6 @@ class _Reference:
             pixels: [C, H, W].
             draws: D, an even number; one half with noise like this picture.
             seed: of the noise.
-
         """
         other = Prepared.of(pixels)
         found = similarities(self.prepared, other)
@@ -210,7 +207,6 @@ class _Test:
         rules: how many there are.
         shape: of what is changed, such as seeds and layers.
         pooled: over how many of these a verdict takes the mean.
-
     """
 
     def __init__(self, rules: int, shape: tuple[int, ...], pooled: int) -> None:
@@ -312,7 +308,6 @@ class _Work:
 
         Returns:
             whether there was time for all units and signals.
-
         """
         graph, unit = self.net.graph, self.unit
         self.signal = unit.signal(self.image, self.shape, unit.channel)

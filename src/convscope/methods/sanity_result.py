@@ -32,7 +32,6 @@ class Kept:
             exceeds, of each.
         effect: how much of the way from noise to the same picture each is; 0 where it does not
             exceed noise, NaN where nothing was compared.
-
     """
 
     similarity: tuple[float, float]
@@ -112,7 +111,6 @@ class Sanity(Result):
         network: the network's name.
         preprocess: takes inputs back to pixels.
         title: what the image is called.
-
     """
 
     image: Tensor
@@ -179,7 +177,6 @@ class Sanity(Result):
             rule: the rule.
             test: a key of ``chance``.
             stage: of ``"randomised"``, the number of the last layer that is random.
-
         """
         at = self.rules.index(rule)
         values, draws = getattr(self, test)[at, :2], self.chance[test].draws[at, :2]

@@ -87,7 +87,6 @@ def scan(
     >>> found = scan(net, pictures, top=1).layers["0"]
     >>> found.peak.tolist(), found.image.tolist(), found.position.tolist(), found.mean.tolist()
     ([[6.0]], [[1]], [[[0, 1]]], [1.0])
-
     """
     if top < 1:
         raise ConvscopeError(f"the number of strongest images must be at least 1, not {top}")
@@ -132,7 +131,6 @@ def merge(scans: Iterable[Scan]) -> Scan:
 
     Raises:
         DataError: if they were not scanned alike, or an image is in two of them.
-
     """
     parts = list(scans)
     if not parts:

@@ -38,7 +38,6 @@ def structural_similarity(one: Tensor, other: Tensor, span: float) -> float:
     >>> map = torch.arange(144.0).view(12, 12)
     >>> structural_similarity(map, map, 144.0)
     1.0
-
     """
     first, second = (_Windows.of(maps.detach().cpu().double()[None]) for maps in (one, other))
     return float(_structural(first, second, torch.tensor([span], dtype=torch.float64)))
@@ -92,7 +91,6 @@ def rank_correlation(one: Tensor, other: Tensor) -> float:
 
     >>> rank_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 10.0, 1000.0]))
     1.0
-
     """
     first, second = (_ranks(values.detach().cpu().double().flatten()) for values in (one, other))
     length = ((first @ first) * (second @ second)).sqrt()
@@ -120,7 +118,6 @@ class Prepared:
             mean, and of length one.
         windows: of the same two maps, each divided by its own 99.9 % quantile of |value| and
             clipped there, as it is shown.
-
     """
 
     ranks: Tensor
@@ -167,7 +164,6 @@ def edges(pixels: Tensor) -> Tensor:
 
     >>> edges(torch.arange(4.0).expand(1, 4, 4))[1]
     tensor([0.5000, 1.0000, 1.0000, 0.5000], dtype=torch.float64)
-
     """
     grey = pixels.detach().cpu().double().mean(0)[None, None]
     wide = functional.pad(grey, (1, 1, 1, 1), mode="replicate")

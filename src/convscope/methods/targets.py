@@ -33,7 +33,6 @@ class Target:
 
     >>> Target("tabby", minus=282), Target(3, box=(10, 20, 40, 60)).box
     (Target(of='tabby', minus=282, box=None, mask=None), (10, 20, 40, 60))
-
     """
 
     of: ClassName | tuple[int, ...]
@@ -55,7 +54,6 @@ class Goal:
         channel: the class's number; -1 where it is none.
         steps: the steps whose outputs it reads.
         made: makes a number of each image, [N], of these.
-
     """
 
     name: str
@@ -89,7 +87,6 @@ def goals(net: Network, target: AnyTarget | Sequence[AnyTarget] | None, best: in
 
     Raises:
         UnitError: if one does not exist in the network's output, or there are none.
-
     """
     chosen = best if target is None else target
     return [_goal(net, one) for one in _several(chosen) or [chosen]]
@@ -192,7 +189,6 @@ def answer_of(net: Network) -> Answer:
 
     Raises:
         UnitError: if it is no row of numbers.
-
     """
     if net.answer is None:
         shape = list(net.graph.steps[net.graph.output].shape)
@@ -213,7 +209,6 @@ def taken_for(net: Network, images: Tensor, top: int = 1) -> list[list[tuple[str
 
     Returns:
         the best first; nothing for networks that name no classes, or whose output is no class.
-
     """
     if not net.classes or net.answer is None or net.answer.kind == "number":
         return [[] for _ in images]
@@ -236,7 +231,6 @@ def class_numbers(
 
     Raises:
         UnitError: if one does not exist, or there are none.
-
     """
     if target is None:
         return best
@@ -262,7 +256,6 @@ def class_number(net: Network, target: ClassName) -> int:
 
     Raises:
         UnitError: if there is none, or several have the name.
-
     """
     graph, noun, nouns = net.graph, "class", "classes"
     if net.answer is None and graph.is_map(graph.output):

@@ -46,7 +46,6 @@ class UnitTrace(Projection):
     Attributes:
         parent: [K], int64, the number of the node that each feeds; -1 for the unit itself.
         share: [K], the relevance over the parent's.
-
     """
 
     parent: Tensor
@@ -133,7 +132,6 @@ def trace_unit(
     >>> net = Network(nn.Sequential(below, nn.ReLU(), above), (1, 1, 2, 2))
     >>> trace_unit(net, torch.ones(1, 1, 2, 2), "2", 0, to="1")
     2  channel 0  activation 3; 1: 0 66.7%, 1 33.3%
-
     """
     if top < 1:
         raise UnitError(f"the number of strongest channels must be at least 1, not {top}")
@@ -196,7 +194,6 @@ class _Level:
         parents: [U], the places of those that they feed in the level above.
         channels: [U].
         signals: [U, H, W], the relevance in each channel.
-
     """
 
     step: int

@@ -61,7 +61,6 @@ def check_transformation(kind: str) -> None:
 
     Raises:
         ImageError: if there is none of that name.
-
     """
     check_known("transformation", kind, SOURCES, ImageError)
 
@@ -71,7 +70,6 @@ def check_outside(fill: str) -> None:
 
     Raises:
         ImageError: if it is one of those.
-
     """
     if fill in VARYING:
         raise ImageError(f"the fill {fill!r} is for patches: beyond the image use reflect or gray")
@@ -104,7 +102,6 @@ def transformed(
     [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
     >>> transformed(image, "translation", 1, "black", preprocess)[0].round().int().tolist()
     [[0, 0, 0], [0, 1, 2], [3, 4, 5]]
-
     """
     check_transformation(kind)
     check_outside(fill)

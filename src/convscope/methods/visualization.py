@@ -26,7 +26,6 @@ class Visualization(Result):
         steps: of the ascent.
         seed: of its beginning.
         network: the network's name.
-
     """
 
     pixels: Tensor

@@ -103,7 +103,6 @@ def visualize(
     >>> found = visualize(net, "1", [0])
     >>> (found.pixels[0, 0] > 0.5).int().tolist()
     [[0, 1, 0], [0, 1, 0], [0, 1, 0]]
-
     """
     _check(select, frequencies, steps, seed)
     step, chosen = net.step(layer), [int(channel) for channel in channels]

@@ -58,7 +58,6 @@ def load_exported(path: Path) -> tuple[ExportedProgram, tuple[int, int, int]]:
     Raises:
         ModelError: if the file is missing or damaged, asks for more than a network needs, or does
             not take one batch of images of a fixed size.
-
     """
     if not path.is_file():
         near = path.parent.glob("*.pt2") if path.parent.is_dir() else ()

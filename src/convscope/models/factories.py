@@ -30,7 +30,6 @@ def from_factory(
 
     Raises:
         ModelError: if the file or function is missing, fails, or returns something else.
-
     """
     loaded = _imported(Path(file))
     factory = getattr(loaded, function, None)

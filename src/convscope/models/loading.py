@@ -56,7 +56,6 @@ def load(
     Raises:
         ModelError: if there is no such model, or its file or weights cannot be used.
         TraceError: if the module cannot be traced.
-
     """
     if weights == RANDOM_WEIGHTS:
         weights = None

@@ -40,7 +40,6 @@ class Parts:
 
         Raises:
             ModelError: if it takes another number of channels.
-
         """
         channels, height, width = size
         old = self.preprocess

@@ -37,7 +37,6 @@ class NetConfig:
     Raises:
         ModelError: a block without a convolution, a width or class count below one, or a padding of
             another name.
-
     """
 
     widths: tuple[tuple[int, ...], ...]
@@ -64,7 +63,6 @@ class NetConfig:
             TypeError: a field is unknown or of the wrong kind.
             KeyError: the widths are missing.
             ModelError: a value is out of its range.
-
         """
         widths = tuple(tuple(block) for block in plain["widths"])
         return cls(**{**plain, "widths": widths})

@@ -48,7 +48,6 @@ def fetch(official: OfficialWeights) -> Path:
 
     Raises:
         ModelError: if it cannot be fetched, or the cached or fetched file has another hash.
-
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     path = folder / official.file

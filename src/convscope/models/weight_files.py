@@ -71,7 +71,6 @@ def read_weights(path: str | Path) -> Any:
 
     Raises:
         ModelError: if the file is missing, of another kind, damaged or refused.
-
     """
     path = Path(path)
     try:

@@ -33,7 +33,6 @@ def fill(module: nn.Module, source: str | Path) -> None:
 
     Raises:
         ModelError: if the file cannot be read, or nothing in it fits, or several sets of weights.
-
     """
     path, key = Path(source), ""
     if "#" in path.name and not path.exists():
@@ -61,7 +60,6 @@ def load_into(module: nn.Module, held: Any, source: str | Path, key: str = "") -
     Traceback (most recent call last):
         ...
     convscope.errors.ModelError: net.pth does not fit the network: missing 1 (bias); extra 1 (bais); nearest: bais [1] for bias [1]
-
     """  # noqa: E501
     wanted = module.state_dict()
     file = _Contents.of(held)

@@ -34,7 +34,6 @@ def from_torchvision(name: str, weights: str | Path | None) -> Parts:
 
     Raises:
         ModelError: if torchvision is missing, has no such model, or its weights cannot be had.
-
     """
     zoo = _imported("torchvision.models", "torchvision")
     known = zoo.list_models(module=zoo)
@@ -59,7 +58,6 @@ def from_timm(name: str, weights: str | Path | None) -> Parts:
 
     Raises:
         ModelError: if timm is missing, has no such model, or its weights cannot be had.
-
     """
     timm = _imported("timm", "timm")
     if not timm.is_model(name.partition(".")[0]):

@@ -38,7 +38,6 @@ def check_module(module: Any) -> None:
 
     Raises:
         TraceError: if it is none.
-
     """
     if not isinstance(module, nn.Module):
         raise TraceError(_no_module(module))
@@ -111,7 +110,6 @@ def why_not(module: nn.Module, inputs: Inputs, error: Exception) -> TraceError:
         module: the module, in evaluation mode.
         inputs: what it was traced on.
         error: what torch raised.
-
     """
     name, shape = type(module).__name__, list(inputs.image.shape)
     beginning = f"{name} cannot be traced on an input of shape {shape}"

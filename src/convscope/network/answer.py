@@ -44,7 +44,6 @@ class Answer:
         form: what the step's values are: ``"softmax"`` or ``"sigmoid"`` if that makes probabilities
             of them, ``"probabilities"`` if they are some, ``"numbers"`` if they are none.
         told: what the output was taken for, in words.
-
     """
 
     kind: str
@@ -110,7 +109,6 @@ def answer_of(
 
     Raises:
         TraceError: if there is no such kind, or the output is not of it.
-
     """
     if kind is not None:
         check_known("answer", kind, ANSWERS, TraceError)

@@ -16,7 +16,6 @@ class Path:
     Attributes:
         steps: all steps on it and on its branches, in order; the first is where it begins.
         narrow: those of them through which everything on it passes, in order.
-
     """
 
     steps: list[int]

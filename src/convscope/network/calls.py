@@ -44,7 +44,6 @@ class Call:
         input_shapes: the shape of each input for one image; the first number is how many rows of
             the leading dimension belong to one image, nearly always 1.
         shape: the same for the output; of a single number, [1].
-
     """
 
     target: Callable[..., Any]

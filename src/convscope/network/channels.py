@@ -28,7 +28,6 @@ def factors_of(
 
     >>> factors_of(4, [1], {2: 0.5}, None).tolist(), factors_of(3, (), {}, [2]).tolist()
     ([1.0, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0])
-
     """
     kept = range(count) if only is None else {*only}
     found = [float(channel in kept) * scale.get(channel, 1.0) for channel in range(count)]
@@ -46,7 +45,6 @@ def told(layer: str, factors: Tensor) -> str:
     'conv1: channel 3 off'
     >>> told("conv1", torch.eye(100)[3])
     'conv1: 99 of 100 channels off'
-
     """
     off = (factors == 0).nonzero().flatten().tolist()
     words = [f"channel{'s' * (len(off) > 1)} {', '.join(map(str, off))} off"] if off else []
@@ -67,7 +65,6 @@ def along_channels(graph: Graph, step: int, factors: Tensor) -> tuple[int, int, 
         graph: the network.
         step: the layer, as :meth:`.Network.step` finds it.
         factors: [C].
-
     """
     made = {shown: own for own, shown in graph.shown.items()}.get(step, step)
     shape, axes = graph.steps[made].shape, graph.axes[made]
@@ -85,7 +82,6 @@ def with_factors(graph: Graph, step: int, factors: Tensor) -> Graph:
         graph: the network.
         step: the step that makes the layer's maps.
         factors: shaped to multiply its output; see :func:`along_channels`.
-
     """
     if step in graph.changed.values():
         before = graph.steps[step].call.arguments["other"]

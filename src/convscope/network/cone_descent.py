@@ -41,7 +41,6 @@ class Units:
             alone; rows and columns then tell where most of it is, or are all the same.
         windows: [U, 4], top, left, bottom, right (the last two excluded) of what is wanted of each
             in the end; None for all of it.
-
     """
 
     start: int
@@ -94,7 +93,6 @@ def descend_units(
             step where the cones end.
         advance: called with the number of units that have arrived.
         turned: filters for quick convolutions, where it is pictures that are wanted.
-
     """
     order = torch.from_numpy(cones.order).to(pixels.device)
     owners, channels = units.owners[order], units.channels[order]

@@ -35,7 +35,6 @@ class Placement:
         origins: [2, B]: the first row and the first column of each unit's window.
         size: height and width of every window.
         whole: whether the windows are the whole output, which may then have no rows and columns.
-
     """
 
     origins: Rows
@@ -56,7 +55,6 @@ class Cones:
             units; then *rows* and *columns* are any that lie alike to what is wanted of each.
         seen: [2, 2, U], the first and last row and column that are wanted of each in the end.
         stop: the step at whose output the signals end.
-
     """
 
     def __init__(

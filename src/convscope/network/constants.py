@@ -47,7 +47,6 @@ def with_constants(graph: Graph, replaced: Mapping[Tensor, Tensor]) -> Graph:
 
     Raises:
         TraceError: if a replacement has another shape, or a tensor is none of the graph's.
-
     """
     for old, new in replaced.items():
         if old.shape != new.shape:
@@ -73,7 +72,6 @@ def replaced_constants(graph: Graph, original: Graph) -> Iterator[tuple[str, Ten
 
     Yields:
         the constant's place, which is the same in any graph made of *original*, and its value.
-
     """
     for index, steps in enumerate(zip(graph.steps, original.steps, strict=True)):
         new, old = (_held(step) for step in steps)

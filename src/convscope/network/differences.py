@@ -34,7 +34,6 @@ class DifferenceWalk(WindowedWalk):
         image: [1, C, H, W], the clean image.
         targets: the steps whose outputs are wanted.
         precision: what differences, and the weights they meet, are rounded to.
-
     """
 
     def __init__(

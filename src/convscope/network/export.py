@@ -76,7 +76,6 @@ def export(module: nn.Module, inputs: Inputs) -> ExportedProgram:
 
     Raises:
         TraceError: if the module cannot be traced, with the reason and what to try.
-
     """
     with TRACING, evaluation_mode(module), quiet(), undisturbed():
         try:

@@ -26,7 +26,6 @@ class Step:
         shape: the shape of its output for one image, with a leading dimension.
         dtype: the dtype of its output.
         parameters: what was learned among its weights, also where they are computed from others.
-
     """
 
     name: str
@@ -61,7 +60,6 @@ class Graph:
             gives them so.
         changed: step -> the next one, which gives its maps with channels off or scaled, and has its
             name.
-
     """
 
     steps: tuple[Step, ...]
@@ -98,7 +96,6 @@ class Graph:
 
         Raises:
             TraceError: if there is none, or several.
-
         """
         outputs = {path or "0": step for path, step in self.outputs.items()}
         names = [*outputs]

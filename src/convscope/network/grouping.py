@@ -44,7 +44,6 @@ class Costs:
     Attributes:
         position: [steps], for each row and column of a window.
         batch: for each batch, whatever its size.
-
     """
 
     position: Floats
@@ -76,7 +75,6 @@ def shares(walk: WindowedWalk, rows: Spans, columns: Spans, patches: int) -> tup
         rows: [steps, 1, 2], what the patch that touches most touches.
         columns: the same for columns.
         patches: how many there are: by windows, getting ready costs a pass besides.
-
     """
     touched = (_extents(rows) * _extents(columns))[:, 0] / walk.sizes.prod(axis=1)
     by_windows = whole = 0.0
@@ -103,7 +101,6 @@ def grouped(rows: Spans, columns: Spans, costs: Costs, at_once: int) -> list[Ind
         columns: the same for columns.
         costs: what a walk costs.
         at_once: the largest batch.
-
     """
     heights, widths = _extents(rows), _extents(columns)
     waiting, batches = [np.arange(rows.shape[1])], []

@@ -23,7 +23,6 @@ class Inputs:
         args: those by position.
         kwargs: those by name.
         image: the one among them that is the images, [N, C, H, W].
-
     """
 
     args: tuple[Any, ...]
@@ -67,7 +66,6 @@ def inputs_of(module: object, example: Any, fixed: Mapping[str, Any], image: str
 
     Raises:
         TraceError: if the images are not found, or the module takes other inputs.
-
     """
     if not isinstance(fixed, Mapping):
         raise TraceError(f"fixed is a dictionary of inputs by name, not {described(fixed)}")

@@ -40,7 +40,6 @@ def listed(layer: LayerName | Sequence[LayerName]) -> list[LayerName]:
 
     Raises:
         UnitError: if there is none.
-
     """
     given = [layer] if isinstance(layer, str | nn.Module) else list(layer)
     if not given:
@@ -68,7 +67,6 @@ class Layer:
             *receptive_field* where there is none.
         parameters: number of learned values.
         multiply_adds: multiply-adds for one image; 0 for operations that are not counted.
-
     """
 
     name: str
@@ -110,7 +108,6 @@ class ReceptiveFields:
         graph: the network.
         local: leave out what reaches units as one value for a whole map, wherever a step reads
             something else besides: gates, and the statistics of norms.
-
     """
 
     def __init__(self, graph: Graph, *, local: bool = False) -> None:
@@ -182,7 +179,6 @@ class ReceptiveFields:
             axis: 0 for rows, 1 for columns.
             clipped: stop at every map's borders, as the network does, so that the answer is exact;
                 otherwise maps are taken as endless.
-
         """
         reached: dict[int, Rows] = {start: rows}
         for index in range(start, 0, -1):

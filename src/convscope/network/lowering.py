@@ -37,7 +37,6 @@ class Lowered:
         target: the operation.
         arguments: by name, with nodes of the program for what they stand for.
         item: which of its outputs, if it has several.
-
     """
 
     target: Any
@@ -62,7 +61,6 @@ def lowered(node: Node) -> Lowered | Same:
 
     Raises:
         TangledError: if it cannot be told from the node alone.
-
     """
     target = node.target
     if not isinstance(target, torch._ops.OpOverload):
@@ -106,7 +104,6 @@ def writes_over(node: Node) -> Node | None:
 
     Raises:
         TangledError: if it writes over anything but its first argument, which it returns.
-
     """
     target = node.target
     if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:

@@ -36,7 +36,6 @@ def check_values(images: Tensor) -> None:
 
     Raises:
         ImageError: for complex, sparse and quantised tensors, and those without values.
-
     """
     dense = images.layout == torch.strided and not images.is_quantized and not images.is_meta
     if not dense or images.is_complex():
@@ -98,7 +97,6 @@ class Network:
     [('0', 'convolution', (4, 8, 8)), ('1', 'rectifier', (4, 8, 8)), ('2', 'max pool', (4, 4, 4))]
     >>> net.layers["2"].receptive_field, net.layers["2"].stride
     ((4, 4), (2, 2))
-
     """
 
     @without_autocast()  # the module's own factories keep their author's other settings
@@ -236,7 +234,6 @@ class Network:
 
         Raises:
             ImageError: if the images do not have the network's shape, or are not finite.
-
         """
         net = self.fitting(images)
         output = net.graph.output
@@ -255,7 +252,6 @@ class Network:
         >>> net = Network(nn.Conv2d(3, 4, 3), (1, 3, 10, 10))
         >>> net.at((20, 30)).input_shape, net.at((20, 30)) is net.at((20, 30))
         ((3, 20, 30), True)
-
         """
         size = (int(size[0]), int(size[1]))
         if size == self.input_shape[1:]:
@@ -302,7 +298,6 @@ class Network:
 
         Raises:
             ImageError: if they do not, or hold values that are not finite.
-
         """
         if not isinstance(images, Tensor):
             raise ImageError(
@@ -349,7 +344,6 @@ class Network:
         >>> other = net.with_constants({module.weight: torch.full((1, 1, 1, 1), 3.0)})
         >>> other(torch.ones(1, 1, 2, 2)).unique()
         tensor([3.])
-
         """
         twin = copy.copy(self)
         # What was worked out from the graph before is found anew from the new one.
@@ -389,7 +383,6 @@ class Network:
         >>> net = Network(nn.Sequential(nn.ReLU(), nn.Flatten()), (1, 3, 1, 1))
         >>> net.with_units("0", off=[0], scale={2: 0.5})(torch.ones(1, 3, 1, 1))
         tensor([[0.0000, 1.0000, 0.5000]])
-
         """
         step, factors = self.unit_factors(layer, off, scale, only)
         twin = self.with_constants({}, told(self.graph.steps[step].name, factors))
@@ -444,7 +437,6 @@ class Network:
 
         Raises:
             UnitError: if there is neither, with near matches.
-
         """
         if isinstance(layer, nn.Module):
             inside = self.module.named_modules() if isinstance(self.module, nn.Module) else ()
@@ -481,7 +473,6 @@ class Network:
 
         Raises:
             UnitError: if it has none, or not one of the channels, or not that position.
-
         """
         shape, name = self.graph.steps[step].shape, self.graph.steps[step].name
         values = len(shape) == 2 and shape[0] == 1 and not maps_only

@@ -21,7 +21,6 @@ class Block:
         entry: the place of the volume that it reads; -1 at the images.
         volumes: their places, in the order they run; the last one is read from outside.
         branches: whether anything in it runs beside another.
-
     """
 
     title: str
@@ -38,7 +37,6 @@ class Group:
         blocks: those of the first time.
         times: how often they stand there, one after the other.
         last: the title of the last block of the last time.
-
     """
 
     blocks: tuple[Block, ...]

@@ -32,7 +32,6 @@ class ProjectiveFields:
 
         Returns:
             [steps, B, 2]: first and last row; the last before the first where nothing is touched.
-
         """
         return np.stack([self.spans(int(a), int(b), axis) for a, b in patches], axis=1)
 

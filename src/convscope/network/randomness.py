@@ -34,7 +34,6 @@ class RandomUse:
         what: ``"dropout"``, ``"a random mask"`` or ``"random values"``.
         place: the line of its code, as ``"net.py:12, `F.dropout(x)`"``, or the module's name.
         module: the dotted name of the module whose forward it is in.
-
     """
 
     what: str
@@ -135,7 +134,6 @@ def drawn(node: Node, seed: int, fill: Callable[[Node], Any]) -> Tensor:
         node: a node that :func:`only_draws`.
         seed: of its own for each place.
         fill: gives what another node stands for; of a tensor, any of its shape.
-
     """
     args, kwargs = torch.fx.node.map_arg((node.args, dict(node.kwargs)), fill)
     if kwargs.get("device") is not None:

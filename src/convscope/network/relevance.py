@@ -66,7 +66,6 @@ def sharing_graph(graph: Graph, rule: Rule, keep: Collection[int]) -> Graph:
         graph: the network.
         rule: the rule.
         keep: the steps whose outputs are looked at, which are not merged with what follows.
-
     """
     if rule.secant:
         return _secant_graph(graph, rule)
@@ -152,7 +151,6 @@ class Shared(HandedOn):
         call: the operation with the weights that count.
         norm: the batch norm that is merged into it.
         bounds: the lowest and the highest input.
-
     """
 
     def __init__(
@@ -269,7 +267,6 @@ class Secant(HandedOn):
         own: the operation.
         before: its input for the reference.
         after: its output for that.
-
     """
 
     outputs_saved = 1

@@ -60,7 +60,6 @@ class Term:
         weights: what is done to the weights, and to the bias if that counts.
         bias: whether the bias counts.
         bound: 0, or -1 and 1 for the lowest and highest input there can be in the inputs' place.
-
     """
 
     inputs: Change = whole
@@ -82,7 +81,6 @@ class Part:
         terms: the terms.
         factor: how much of the relevance they share.
         where: 1 or -1 for the outputs of that sign alone; 0 for all.
-
     """
 
     terms: tuple[Term, ...]
@@ -134,7 +132,6 @@ class Composite:
         convolution: convolutions, also transposed ones.
         linear: linear layers.
         first: the layers with weights that no other such layer comes before; None for no exception.
-
     """
 
     convolution: Sharing
@@ -163,7 +160,6 @@ class Rule:
         reference: the image, [1, C, H, W], that a secant starts from.
         composite: how layers share relevance; None for a rule that differs at rectifiers only.
         bounds: the lowest and highest input there can be, [1, C, 1, 1] each, where known.
-
     """
 
     name: str
@@ -305,7 +301,6 @@ def rule_named(name: str) -> Rule:
 
     >>> rule_named("guided").source
     'Springenberg et al. 2015, arXiv 1412.6806, sec. 3.4'
-
     """
     try:
         return RULES[name]

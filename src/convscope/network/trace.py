@@ -59,7 +59,6 @@ def graph_of(program: ExportedProgram, inputs: Sequence[Any] = (), random: str =
     Raises:
         TraceError: if the program has another kind of input, control flow inside, or randomness
             that is not to be frozen.
-
     """
     with TRACING, undisturbed():
         try:

@@ -22,7 +22,6 @@ class TypicalPeaks:
     Attributes:
         over: the images, in words.
         peaks: the name of a layer -> [C].
-
     """
 
     over: str

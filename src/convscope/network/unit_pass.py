@@ -53,7 +53,6 @@ class UnitPass:
         size: height and width of what the unit reads of the image, in pixels; of the whole image
             where some operation on the way cannot run on a part of its map.
         values: how many values the walk makes of one such window.
-
     """
 
     def __init__(
@@ -78,7 +77,6 @@ class UnitPass:
         Args:
             windows: [B, C, *size], of the network's inputs; each stands where the unit reads.
             leaks: whether gradients, and these alone, also leak through rectifiers that are off.
-
         """
         found: list[Tensor] = []
 

@@ -27,7 +27,6 @@ def walk_up(
         reads: returns the steps whose outputs a step reads.
         run: makes a step's output from these.
         show: called with every step and its output.
-
     """
     last_reader = {source: index for index in needed for source in reads(index)}
     values = dict(begun)
@@ -60,7 +59,6 @@ def visit(
         rectifying: called in its place for a ReLU that may write over its input, with this input,
             which it must rectify where it lies: while it reads the map, so that a large one
             comes from memory once instead of twice. By default nothing is left to it.
-
     """
     in_place = {i for i in graph.needed_for(wanted) if _runs_in_place(graph, i, wanted)}
     left = set() if rectifying is None else in_place.intersection(wanted)
@@ -92,7 +90,6 @@ def first_not_finite(graph: Graph, image: Tensor, targets: Collection[int]) -> s
 
     Returns:
         the name of a layer; None if all is finite at the targets.
-
     """
     bad: set[int] = set()
 

@@ -35,7 +35,6 @@ class Volume:
         inputs: the places in the drawing of the volumes that it reads, in the order it does.
         before: operations folded into it that come before it, such as ``("rectifier",)``.
         after: operations folded into it that come after it.
-
     """
 
     name: str
@@ -70,7 +69,6 @@ def volumes_of(graph: Graph) -> tuple[Volume, ...]:
     >>> net = Network(nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU()), torch.zeros(1, 3, 9, 9))
     >>> [(v.name, v.detail, v.channels, v.size, v.after) for v in volumes_of(net.graph)]
     [('images', '', 3, (9, 9), ()), ('0', '3×3 /2', 8, (4, 4), ('rectifier',))]
-
     """
     return _Folding(graph).volumes()
 

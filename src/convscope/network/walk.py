@@ -25,7 +25,6 @@ class Ascent:
         graph: what it went up, whose operations reverse as its rule says.
         maps: step -> its output, for the steps that were asked for; [N, ...].
         saved: step -> what its reverse wants, one row an image.
-
     """
 
     graph: Graph
@@ -50,7 +49,6 @@ class Ascent:
         Args:
             rule: the rule.
             looked_at: the steps whose outputs are looked at.
-
         """
         graph = sharing_graph(self.graph, rule, looked_at)
         return Ascent(graph, self.maps, _Remembered(graph, self.maps, rule))
@@ -84,7 +82,6 @@ def ascend(graph: Graph, images: Tensor, keep: Iterable[int], rule: Rule | None 
         images: [N, C, H, W].
         keep: the steps whose outputs to return.
         rule: remember what this rule wants on the way down; None to remember nothing.
-
     """
     keep = list(keep)
     if rule is not None:
@@ -132,7 +129,6 @@ def anew(
 
     Returns:
         those steps, in order, and what else they read, which stays as it is.
-
     """
     again: list[int] = []
     for index in graph.needed_for(targets):
@@ -152,7 +148,6 @@ def resume(
         maps: the maps of some images by their steps, all that :func:`anew` names at least.
         changed: what takes the place of some of them.
         targets: the steps whose outputs are wanted.
-
     """
     targets, found = list(targets), dict(changed)
     again, others = anew(graph, changed, targets)
@@ -198,7 +193,6 @@ def descend(
 
     Returns:
         [B, ...], the signal there: zero where none arrives.
-
     """
     graph = ascent.graph
     turned = graph.steps[stop] if stop in graph.shown.values() else None  # which nothing reads
@@ -218,7 +212,6 @@ class _Batch:
         pending: step -> the signals that wait at its output, as many rows for each signal.
         owners: [B]: the image that each signal belongs to.
         channels: [B]: the one channel of each signal, until a step mixes channels.
-
     """
 
     pending: dict[int, Tensor]

@@ -61,7 +61,6 @@ class Plan:
     Attributes:
         placements: one a step.
         whole: [steps], whether the step's output is kept as whole maps.
-
     """
 
     placements: list[Placement]
@@ -89,7 +88,6 @@ class WindowedWalk:
         targets: the steps whose outputs are wanted.
         turned: filters for quick convolutions; None for none.
         clean: every map of the clean image by its step, where it went up already.
-
     """
 
     def __init__(
@@ -159,7 +157,6 @@ class WindowedWalk:
 
         Args:
             patches: [B, 4]: top, left, bottom, right in the image, the last two excluded.
-
         """
         rows, columns = patches[:, (0, 2)] - (0, 1), patches[:, (1, 3)] - (0, 1)
         return self.fields.of_patches(rows, 0), self.fields.of_patches(columns, 1)
@@ -185,7 +182,6 @@ class WindowedWalk:
         Args:
             plan: where the windows lie.
             image_windows: [B, C, h, w], the image at ``plan.placements[0]``, changed.
-
         """
         last_reader = {s: index for index in self.needed for s in self.graph.steps[index].inputs}
         values = {0: image_windows.contiguous(memory_format=torch.channels_last)}
@@ -371,7 +367,6 @@ class WindowedWalk:
             junction: the step.
             values: [B, ...], its outputs.
             targets: the steps whose outputs are wanted.
-
         """
         targets = list(targets)
         found = {junction: values}

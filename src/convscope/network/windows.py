@@ -77,7 +77,6 @@ def read_by(relation: Relation, rows: Rows, size: int | None = None) -> Rows:
     (0, 1)
     >>> read_by(Sliding(kernel=3, padding=1, dilation=2), (0, 0), size=8)
     array([1, 3])
-
     """
     if rows is None or isinstance(relation, Whole):
         return None if size is None else (0, size - 1)

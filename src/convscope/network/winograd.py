@@ -96,7 +96,6 @@ class WinogradConvolution:
     Attributes:
         filters: [36, C, K], from C channels to K.
         bias: [K], or None.
-
     """
 
     filters: Tensor
@@ -127,7 +126,6 @@ class WinogradConvolution:
 
         Returns:
             [B, K, H + 2 * padding[0] - 2, W + 2 * padding[1] - 2], in channels_last.
-
         """
         batch = len(maps)
         down, across = outputs_of(maps.shape, padding)
@@ -155,7 +153,6 @@ class TurnedFilters:
 
     Args:
         room: bytes that they may take.
-
     """
 
     def __init__(self, room: int) -> None:
@@ -174,7 +171,6 @@ class TurnedFilters:
 
         Returns:
             None where the plain one is faster, or errs less, or there is no room.
-
         """
         if not (is_suited(call) and pays(call, maps.shape)):
             return None
@@ -197,7 +193,6 @@ class TurnedFilters:
 
         Returns:
             None where the plain one is faster, or there is no room.
-
         """
         around = [KERNEL - 1, KERNEL - 1]
         if not is_suited(call) or not pays(with_arguments(call, padding=around), signal.shape):
@@ -224,7 +219,6 @@ def turned_inputs(maps: Tensor, padding: tuple[int, int]) -> Tensor:
 
     Returns:
         [36, tiles, C], the tiles image by image, row by row.
-
     """
     batch, channels, height, width = maps.shape
     down, across = outputs_of(maps.shape, padding)

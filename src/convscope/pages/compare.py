@@ -32,7 +32,6 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
 
     Raises:
         OutputError: if it cannot be written, or holds other files than a comparison's.
-
     """
     out = claim_folder(folder, found.folder)
     shelf = Shelf(out / PARTS, {})

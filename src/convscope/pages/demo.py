@@ -64,7 +64,6 @@ class Demo:
         page: the page.
         seconds: how long each part of it took.
         numbers: what was measured, by the page's sections, fit for JSON.
-
     """
 
     page: Path
@@ -104,7 +103,6 @@ def demo(output: str | Path = FOLDER, *, progress: Progress | None = None) -> De
     Raises:
         OutputError: the folder cannot be written, or holds other files.
         ModelError: a bundled network is missing or damaged.
-
     """
     folder = claim_folder(output, KIND)
     for sample in SAMPLES:

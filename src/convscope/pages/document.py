@@ -26,7 +26,6 @@ class Document:
         sections: its sections, in order.
         missing: what is not there, and why.
         healthy: what to say where nothing was found; empty to say nothing.
-
     """
 
     title: str

@@ -23,7 +23,6 @@ def layers_table(
         net: the network.
         diagnosed: what was measured; nothing where there was no diagnosis.
         faulty: the layers to mark.
-
     """
     measured = {row.name: row for row in diagnosed}
     layers = list(net.layers.values())

@@ -39,7 +39,6 @@ def render(template: str, **values: Any) -> str:
 
     >>> render("page.html", title="Tea & toast").splitlines()[5].strip()
     '<title>Tea &amp; toast</title>'
-
     """
     return _environment().get_template(template).render(made_with=provenance(), **values)
 
@@ -53,7 +52,6 @@ def image_source(content: bytes, kind: str = "png") -> str:
 
     >>> image_source(b"not really")
     'data:image/png;base64,bm90IHJlYWxseQ=='
-
     """
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
@@ -67,7 +65,6 @@ def png(picture: npt.NDArray[np.uint8], small: bool = True) -> bytes:
 
     >>> png(np.zeros((1, 1, 3), np.uint8))[:4]
     b'\x89PNG'
-
     """
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "png", optimize=small, compress_level=9 if small else 1)

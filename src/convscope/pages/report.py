@@ -41,7 +41,6 @@ class Task:
         title: the section's.
         make: makes it, within seconds if there is a limit.
         share: of the time, beside the others'; 0 for what takes next to none.
-
     """
 
     name: str
@@ -104,7 +103,6 @@ def report(
         OutputError: if *folder* cannot be written, lies among the images, or holds other files than
             a report's.
         Interrupted: on Ctrl-C, with what was done by then as its ``result``.
-
     """
     deadline = budgets.Deadline(budget)
     source = images_of(images, net)

@@ -38,7 +38,6 @@ class Report(Result):
         sections: its sections.
         files: uint8, the bytes of the sections' pictures by the names of their files.
         missing: what is not there, and why.
-
     """
 
     network: str
@@ -137,7 +136,6 @@ def write_report(found: Report, folder: str | os.PathLike[str]) -> Path:
 
     Raises:
         OutputError: if it cannot be written, or holds other files than a report's.
-
     """
     out = claim_folder(folder, found.folder)
     return document(found).write(_shelf(found), out, found.to_dict())

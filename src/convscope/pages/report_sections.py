@@ -59,7 +59,6 @@ class Subject:
         shelf: where pictures and finished sections lie.
         memory: bytes for the maps, or a text such as ``"2GB"``.
         done: the sections until now, by name.
-
     """
 
     net: Network

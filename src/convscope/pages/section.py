@@ -60,7 +60,6 @@ class Picture:
         photographs: the file of what lies over it and keeps its colours on a dark page.
         caption: what must be known to read it, below the last part.
         narrow: whether it stands for the others on a screen as narrow as a phone's.
-
     """
 
     file: str
@@ -88,7 +87,6 @@ class Table:
         head: one a column.
         rows: of cells, as they are shown.
         marked: numbers of the rows that something was found in.
-
     """
 
     caption: str
@@ -105,7 +103,6 @@ class Finding:
         title: what and where.
         text: the evidence, and what to do.
         severity: 0..1.
-
     """
 
     title: str
@@ -128,7 +125,6 @@ class Section:
         numbers: everything that was measured, fit for JSON.
         seconds: how long it took.
         whole: whether it is all that was asked for; if not, a later run makes it again.
-
     """
 
     name: str
@@ -155,7 +151,6 @@ class Shelf:
 
     Attributes:
         files: the pictures' bytes, by the names of their files.
-
     """
 
     def __init__(self, folder: Path | None, subject: dict[str, Any]) -> None:
@@ -210,7 +205,6 @@ class Shelf:
             alternative: what the whole figure shows.
             title: what stands above it.
             vector: whether it is written as SVG, which stays sharp at any size.
-
         """
         about = Picture("", alternative, 0, 0, title)
         wide, small = (_sheet(found, width) for width in (PAPER_WIDTH, PHONE_WIDTH))

@@ -27,7 +27,6 @@ def write_study(found: Study, folder: str | os.PathLike[str]) -> Path:
 
     Raises:
         OutputError: if it cannot be written, or holds other files than a study's.
-
     """
     out = claim_folder(folder, found.folder)
     shelf = Shelf(None, {})

@@ -23,7 +23,6 @@ class UnitTiles:
         window: top, left, bottom, right of what it reads of the image.
         scale: on which scale the projection is shown.
         patch, projection: sources for ``img``.
-
     """
 
     channel: int

@@ -13,7 +13,6 @@ class Sample:
         title: what it shows, with an article.
         credit: whose it is.
         known: what it shows as one word, if CIFAR-10 has such a class.
-
     """
 
     file: str

@@ -29,7 +29,6 @@ class Batches:
 
     Raises:
         TrainError: fewer images than one batch, or a batch that the processes cannot share evenly.
-
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class Batches:
 
         Returns:
             Images, float [N, 3, side, side], normalised, in channels_last, and labels, int64 [N].
-
         """
         config = self._config
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -108,7 +106,6 @@ class Changes:
         offsets: int64 [2, N], rows and columns by which to move, 0..2 * shift, where *shift* means
             to stay.
         holes: int64 [2, N], row and column of the cut-out square's corner; may lie outside.
-
     """
 
     mirrored: Tensor
@@ -126,7 +123,6 @@ class Changes:
             size: the images' height and width in pixels.
             kind: which changes, and how large.
             generator: the only source of randomness, on the CPU.
-
         """
         count = len(mirrored)
         offsets = torch.randint(0, 2 * kind.shift + 1, (2, count), generator=generator)
@@ -150,7 +146,6 @@ class Changes:
 
         Returns:
             uint8 [N, H, W, C], new.
-
         """
         _, height, width, _ = images_nhwc.shape
         rows = _reflected(torch.arange(height) + self.offsets[0, :, None] - kind.shift, height)

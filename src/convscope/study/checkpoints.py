@@ -22,7 +22,6 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, 
 
     Raises:
         OutputError: the file cannot be written.
-
     """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = save(whole, dict(facts))
@@ -35,7 +34,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises:
         TrainError: the file is missing or damaged.
-
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -57,7 +57,6 @@ class Augmentation:
 
     Raises:
         TrainError: if a number of pixels is negative.
-
     """
 
     shift: int = 2
@@ -119,7 +118,6 @@ class TrainConfig:
 
     Raises:
         TrainError: a value out of its range.
-
     """
 
     net: NetConfig
@@ -169,7 +167,6 @@ class TrainConfig:
 
         Raises:
             TrainError: a field is missing, unknown or of the wrong kind.
-
         """
         try:
             values = dict(plain)
@@ -226,7 +223,6 @@ def preset(name: str, **changes: Any) -> TrainConfig:
 
     >>> preset("tiny", seed=3).seed
     3
-
     """
     check_known("preset", name, PRESETS, TrainError)
     try:
@@ -247,7 +243,6 @@ def variant_of(base: TrainConfig, *, batch_norm: bool, padding: str) -> TrainCon
     >>> config = variant_of(preset("study"), batch_norm=False, padding="valid")
     >>> config.net.batch_norm, config.learning_rate == preset("study").learning_rate
     (False, True)
-
     """
     changes: dict[str, Any] = {}
     if not batch_norm and base.optimizer == "muon":

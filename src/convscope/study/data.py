@@ -46,7 +46,6 @@ class ImageSet:
 
     Raises:
         DataError: the shapes or dtypes disagree, the set is empty, or a label has no class.
-
     """
 
     images: Tensor
@@ -108,7 +107,6 @@ def load_cifar10(folder: str | Path, part: Part = "train") -> ImageSet:
 
     Raises:
         DataError: a file is missing or not of its exact size, or a label byte is above 9.
-
     """
     records = np.concatenate([_read_records(path) for path in _paths(folder, part)])
     pixels = torch.from_numpy(np.ascontiguousarray(records[:, 1:])).view(-1, 3, SIDE, SIDE)
@@ -120,7 +118,6 @@ def require_cifar10(folder: str | Path, part: Part) -> None:
 
     Raises:
         DataError: one is missing, truncated or too long.
-
     """
     for path in _paths(folder, part):
         _check_size(path)
@@ -133,7 +130,6 @@ class LabelledPictures:
         images: the set.
         preprocess: how a picture becomes the network's input.
         name: what to call the set.
-
     """
 
     def __init__(self, images: ImageSet, preprocess: Preprocess, name: str = "ImageSet") -> None:
@@ -171,7 +167,6 @@ def cifar_pictures(folder: str | Path, preprocess: Preprocess) -> LabelledPictur
 
     Raises:
         DataError: if a file is missing or damaged.
-
     """
     return LabelledPictures(load_cifar10(folder, "test"), preprocess, "CIFAR-10's test images")
 
@@ -183,7 +178,6 @@ def split(data: ImageSet, held_out: int, seed: int) -> tuple[ImageSet, ImageSet]
 
     Raises:
         DataError: *held_out* leaves no image in one of the two.
-
     """
     if not 0 < held_out < len(data):
         raise DataError(

@@ -36,7 +36,6 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
 
     Raises:
         TrainError: if there is no such device or precision.
-
     """
     if precision not in PRECISIONS:
         raise TrainError(f"the precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
@@ -110,7 +109,6 @@ def keep_freed_memory() -> bool:
 
     Returns:
         Whether it could be told: only glibc, the usual library on Linux, can.
-
     """
     if platform.libc_ver()[0] != "glibc":
         return False

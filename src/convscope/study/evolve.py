@@ -36,7 +36,6 @@ class FilterEvolution:
         images: [M, C, H, W], that image, in the network's input space.
         window: [M, 4], int64: top, left, bottom, right of the receptive field in it.
         pixels: [M, C, H, W], the projection of that activation, in the network's input space.
-
     """
 
     layer: str
@@ -68,7 +67,6 @@ class Evolution(Result):
         preprocess: takes inputs back to pixels.
         rule: how the activations were brought down.
         network: what the training is called.
-
     """
 
     steps: tuple[int, ...]
@@ -156,7 +154,6 @@ def evolve(
         UnitError: there is no such layer or channel, or not a channel a layer.
         DataError: there is no image.
         Interrupted: on Ctrl-C, with the moments until then as its ``result``.
-
     """
     if sample < 1:
         raise DataError(f"the sample must be at least 1 image, not {sample}")

@@ -36,7 +36,6 @@ def fetch_cifar10(
     Raises:
         DataError: it cannot be fetched, has another hash, or does not hold the dataset.
         OutputError: *out* cannot be written.
-
     """
     out = Path(out)
     if _complete(out):

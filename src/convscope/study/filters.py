@@ -26,7 +26,6 @@ class StrongestFilters:
         images: [K, C, H, W], those images, in the network's input space.
         projection: what drives each filter in its image; image k shows filter k, so that its
             tensors are [K, 1, ...].
-
     """
 
     strength: Tensor
@@ -71,7 +70,6 @@ def channel_peaks(net: Network, images: Tensor, layers: Sequence[str]) -> dict[s
     >>> net = Network(nn.Sequential(nn.MaxPool2d(2)), torch.zeros(1, 1, 4, 4))
     >>> channel_peaks(net, torch.arange(16.0).view(1, 1, 4, 4), ["0"])["0"]
     tensor([[15.]])
-
     """
     steps = [net.step(layer) for layer in layers]
     for step, layer in zip(steps, layers, strict=True):
@@ -101,7 +99,6 @@ def dead_filters(peaks: Tensor) -> Tensor:
 
     >>> dead_filters(torch.tensor([[0.0, 0.1], [0.0, 0.0]])).tolist()
     [True, False]
-
     """
     return (peaks <= 0).all(0)
 
@@ -117,7 +114,6 @@ def by_strength(peaks: Tensor) -> Tensor:
 
     >>> by_strength(torch.tensor([[9.0, 4.0, 0.0], [0.0, 6.0, 1.0]])).tolist()
     [1, 0, 2]
-
     """
     return peaks.double().mean(0).argsort(descending=True, stable=True)
 
@@ -136,7 +132,6 @@ def strongest_filters(
         layer: the layer's name.
         peaks: [I, K], the peak of each of its channels in each image.
         count: how many filters, or all where there are fewer.
-
     """
     channels = by_strength(peaks)[:count]
     image = peaks[:, channels].argmax(0)

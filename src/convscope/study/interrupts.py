@@ -14,7 +14,6 @@ class Interrupt:
 
     Attributes:
         requested: whether one came.
-
     """
 
     def __init__(self) -> None:

@@ -58,7 +58,6 @@ class TrackerCallback(Callback):
 
     >>> callback = TrackerCallback("run", nn.Conv2d(3, 4, 3))
     >>> # lightning.pytorch.Trainer(callbacks=[callback]).fit(model, loader)
-
     """
 
     def __init__(

@@ -44,7 +44,6 @@ def network_of_run(
         TrainError: the folder holds no training, or no checkpoint.
         ModelError: the size is not three numbers, the network takes other channels, the weights do
             not fit or are NaN, or there is no such device.
-
     """
     run = Run.load(folder)
     channels, height, width = (3, SIDE, SIDE) if size is None else parse_size(size)

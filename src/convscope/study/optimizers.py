@@ -23,7 +23,6 @@ class FilterMuon(Muon):
             matrices are views of them.
         lr: length of a step, in units of the orthogonal matrix, per step.
         momentum: how much of the running mean of gradients is kept from step to step, 0..1.
-
     """
 
     def __init__(self, filters: Iterable[Tensor], lr: float, momentum: float) -> None:

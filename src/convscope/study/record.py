@@ -40,7 +40,6 @@ class StudyRecord:
         tensors: ``VARIANT/weights/NAME``: a network's weights; ``VARIANT/strongest/LAYER``, [K, C,
             H, W]: projections of its strongest filters; ``VARIANT/evolution/LAYER``, [M, C, H, W]:
             projections of one filter at M moments. All in units of pixels, in half precision.
-
     """
 
     facts: Mapping[str, Any]
@@ -63,7 +62,6 @@ class StudyRecord:
 
         >>> [one["variant"] for one in StudyRecord.bundled().facts["variants"]][0]
         'batch norm, same padding'
-
         """
         return _bundled()
 
@@ -92,7 +90,6 @@ class StudyRecord:
             variant: of which network.
             kind: ``"strongest"`` or ``"evolution"``.
             layer: of which layer.
-
         """
         return self.tensors[f"{variant.folder}/{kind}/{layer}"].float()
 

@@ -47,7 +47,6 @@ class EpochMetrics:
         seconds: training time so far, without validation and saving.
         processor_seconds: this process's share of it, summed over its threads: divided by their
             number, it is about what *seconds* would be on a machine with nothing else to do.
-
     """
 
     epoch: float
@@ -75,7 +74,6 @@ class Run:
         test_accuracy: share of the test images answered rightly by the final weights, 0..1; None
             before the end, or where no test set was given.
         finished: whether the last step is done.
-
     """
 
     folder: Path
@@ -98,7 +96,6 @@ class Run:
 
         Raises:
             TrainError: there is none, or it cannot be read.
-
         """
         paths = [checkpoint] if checkpoint else self.checkpoints
         if not paths:
@@ -111,7 +108,6 @@ class Run:
         Raises:
             TrainError: there is none, or it cannot be read.
             ModelError: it does not fit the configuration, or holds NaN or infinite values.
-
         """
         network = build(self.config.net, self.config.seed)
         paths = [checkpoint] if checkpoint else self.checkpoints
@@ -123,7 +119,6 @@ class Run:
 
         Raises:
             TrainError: naming the fields that differ and both their values.
-
         """
         here, there = config.to_json(), self.config.to_json()
         different = [
@@ -139,7 +134,6 @@ class Run:
 
         Raises:
             OutputError: it cannot be written.
-
         """
         facts = {
             "format": FORMAT,
@@ -163,7 +157,6 @@ class Run:
 
         Raises:
             TrainError: it holds no ``run.json``, or not one of this kind.
-
         """
         folder = Path(folder)
         try:

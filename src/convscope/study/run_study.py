@@ -34,7 +34,6 @@ class StudyProgress:
         seed: its seed.
         training: how far it is.
         seconds_left: training time still to come, over all trainings.
-
     """
 
     number: int
@@ -88,7 +87,6 @@ def run_study(
         DataError: the images are missing, damaged or too few.
         OutputError: *folder* cannot be written, or holds other files.
         Interrupted: on Ctrl-C or SIGTERM, after saving; a ``KeyboardInterrupt``.
-
     """
     if seeds < 1:
         raise TrainError(f"the study needs at least one seed, not {seeds}")

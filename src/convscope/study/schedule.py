@@ -27,7 +27,6 @@ def side_at(progress: float, sides: tuple[tuple[float, int], ...], full: int) ->
 
     >>> [side_at(progress, ((0.5, 24),), 32) for progress in (0.0, 0.49, 0.5)]
     [24, 24, 32]
-
     """
     return next((side for until, side in sides if progress < until), full)
 

@@ -50,7 +50,6 @@ class FirstFilters:
         weights: [K, C, h, w], strongest first (by the mean peak over the held-out images).
         channels: [K], int64: their channels.
         dead: bool [K].
-
     """
 
     weights: Tensor
@@ -68,7 +67,6 @@ class Shown:
         last: the strongest filters of the last convolution.
         weights: all filters of the first layer.
         evolution: one filter a layer through its training.
-
     """
 
     run: Run
@@ -88,7 +86,6 @@ class VariantResult:
         dead: layer -> for each run, how many of the layer's filters are dead.
         filters: layer -> how many filters it has.
         shown: what the pictures show of the first run.
-
     """
 
     variant: Variant
@@ -198,7 +195,6 @@ class Study(Result):
         results: one a variant.
         held_out: how many images the filters and the curves were looked at on.
         preprocess: takes images and projections back to pixels.
-
     """
 
     config: TrainConfig
@@ -262,7 +258,6 @@ def measured(
         training: the images that they learned from.
         held_out: [I, C, H, W], the images that they did not, in the networks' input space.
         count: how many of a layer's strongest filters to show.
-
     """
     nets = [traced(run, held_out) for run in runs]
     peaks = [_rectifier_peaks(net, held_out) for net in nets]

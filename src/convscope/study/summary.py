@@ -14,7 +14,6 @@ class Summary:
         n: how often.
         mean: the mean.
         std: the sample's standard deviation (over n - 1); None of a single measurement.
-
     """
 
     n: int
@@ -53,7 +52,6 @@ class Difference:
     Attributes:
         value: the difference of the means.
         error: its standard error, sqrt(std1² / n1 + std2² / n2); None where a spread is unknown.
-
     """
 
     value: float

@@ -45,7 +45,6 @@ class Tracker(AbstractContextManager["Tracker"]):
     ...     [path.stem for path in checkpoint_paths(Path(folder))]
     ['step-0000000', 'step-0000001', 'step-0000002', 'step-0000004', 'step-0000008', \
 'step-0000016', 'step-0000020']
-
     """
 
     def __init__(

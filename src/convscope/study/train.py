@@ -57,7 +57,6 @@ def train(
         DataError: the images are missing, damaged, or too few to hold some out.
         OutputError: *folder* cannot be written; what was in it is still whole.
         Interrupted: on Ctrl-C or SIGTERM, after saving the state; a ``KeyboardInterrupt``.
-
     """
     keep_freed_memory()
     images = data if isinstance(data, ImageSet) else load_cifar10(data)
@@ -82,7 +81,6 @@ def require_size(config: TrainConfig, side: int) -> None:
 
     Raises:
         TrainError: they are too small for the network.
-
     """
     smallest = min([side, *(side for _, side in config.sides)])
     needed = smallest_side(config.net)
@@ -98,7 +96,6 @@ def _precision(folder: Path, wanted: str, resume: bool) -> str:
 
     Raises:
         TrainError: another one is wanted.
-
     """
     if not resume or not (folder / FILE).exists():
         return wanted

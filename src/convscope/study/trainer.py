@@ -52,7 +52,6 @@ class TrainProgress:
             None before.
         images_per_second: training images a second of training time, over this epoch's steps.
         seconds_left: training time still to come, by the pixels still to come.
-
     """
 
     step: int
@@ -91,7 +90,6 @@ class Trainer:
         held_out: the images to look at after every epoch.
         fabric: Lightning's devices, precision and processes.
         progress: called after every step, in the first process only.
-
     """
 
     def __init__(
@@ -198,7 +196,6 @@ class Trainer:
 
         Returns:
             The loss before the step, and the number of right answers.
-
         """
         self._wrapped.train()
         for optimizer, peaks in zip(self._optimizers, self._peaks, strict=True):

@@ -19,7 +19,6 @@ class Variant:
     Attributes:
         batch_norm: whether each convolution's maps are normalised over the batch.
         padding: ``"same"`` or ``"valid"``.
-
     """
 
     batch_norm: bool

@@ -37,7 +37,6 @@ class ExaminedLayer:
         correlation: [C, C], of two channels' activations.
         saturated: [C], share 0..1 of the values at a flat end of the function that they go
             through; None where it has none.
-
     """
 
     layer: ScannedLayer

@@ -27,7 +27,6 @@ def find(layer: ExaminedLayer, below: float, thresholds: Thresholds) -> list[Fin
         below: the largest level of the images and of the layers that it reads, directly or not;
             0 where none is known.
         thresholds: from where on it does.
-
     """
     if layer.saturated is not None:
         return []  # by a bounded function, which makes saturation of it

@@ -22,7 +22,6 @@ class Finding:
         suggestion: a sentence on what to change.
         severity: 0..1, by which findings are ranked.
         consequences: sentences on what further up follows from it, which are no findings.
-
     """
 
     kind: str

@@ -17,7 +17,6 @@ def find(net: Network, thresholds: Thresholds) -> list[Finding]:
     >>> net = Network(nn.Conv2d(3, 4, 3, stride=2), torch.zeros(1, 3, 15, 15))
     >>> [(finding.kind, finding.severity) for finding in find(net, Thresholds())]
     [('checkerboard', 0.48432...)]
-
     """
     return [_finding(found) for found in structural_findings(net, thresholds.grid)]
 

@@ -26,7 +26,6 @@ class Agreement:
         same: share of the images that it answers as the whole network does, 0..1.
         beyond_chance: the same, 0 for what always giving the commonest answer would reach.
         accuracy: share that it answers rightly; None without labels.
-
     """
 
     same: float
@@ -43,7 +42,6 @@ class WithoutLayers:
         images: [N, C, H, W].
         labels: [N]; -1 where there is none.
         size: how many images run at once.
-
     """
 
     def __init__(
@@ -150,7 +148,6 @@ def find(
         skipping: the network with what the layer reads in the place of what it gives.
         images: how many images were answered.
         thresholds: from where on it is unneeded, and how many images it takes to say so.
-
     """
     if images < thresholds.images:
         return []

@@ -51,7 +51,6 @@ class FlatEnds:
     Args:
         net: the network.
         layer: the convolution.
-
     """
 
     def __init__(self, net: Network, layer: ScannedLayer) -> None:
@@ -109,7 +108,6 @@ class Measured:
     Args:
         net: the network.
         layers: which layers.
-
     """
 
     def __init__(self, net: Network, layers: list[ScannedLayer]) -> None:

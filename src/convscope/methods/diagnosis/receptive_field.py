@@ -28,7 +28,6 @@ class Fields:
     Attributes:
         theoretical: pixels that it reads, inside the image.
         effective: pixels whose effect on it is more than 4.55 % of the largest.
-
     """
 
     theoretical: int
@@ -53,7 +52,6 @@ def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, memory: 
         layer: the layer.
         images: [N, C, H, W].
         memory: bytes for the maps; it decides how many images go up at once.
-
     """
     rule, step = RULES["gradient"], layer.step
     images = net.checked(images)

@@ -40,7 +40,6 @@ class LayerDiagnosis:
         without_accuracy: the share of right answers then.
         skipped: agreement with what the layer reads in the place of what it gives.
         skipped_accuracy: the share of right answers then.
-
     """
 
     name: str
@@ -102,7 +101,6 @@ class Diagnosis(Result):
         thresholds: from where on something is a fault.
         bad: image -> why it was left out.
         left_out: what was not measured, and why.
-
     """
 
     filters: Tensor

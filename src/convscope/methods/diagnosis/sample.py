@@ -20,7 +20,6 @@ class Batch:
         images: [N, C, H, W], in the network's input space.
         labels: [N], int64, the network's right answers; -1 where an image has none.
         done: how many images were looked at so far, bad ones included.
-
     """
 
     images: Tensor
@@ -36,7 +35,6 @@ class Sample:
         source: the set.
         most: how many at most.
         skipped: numbers that are known to be bad.
-
     """
 
     def __init__(self, net: Network, source: Images, most: int, skipped: set[int]) -> None:

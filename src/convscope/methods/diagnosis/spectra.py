@@ -22,7 +22,6 @@ class ImageSpectrum:
 
     Args:
         shape: channels, height and width of the images.
-
     """
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
@@ -60,7 +59,6 @@ class Response:
         stride: rows and columns.
         kernel: height and width, dilation included.
         inputs: channels of the images.
-
     """
 
     power: Doubles

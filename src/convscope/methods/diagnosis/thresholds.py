@@ -41,7 +41,6 @@ class Thresholds:
             over the mean, whatever the weights.
         unneeded: share of the answers' agreement, beyond what chance gives, at which the network
             does as well without a layer.
-
     """
 
     images: int = 50
@@ -80,7 +79,6 @@ class Thresholds:
 
         >>> Thresholds.named({"dead": 0.2}).dead
         0.2
-
         """
         known = [field.name for field in fields(cls)]
         for name in given:

@@ -25,7 +25,6 @@ class Lattice:
 
     Attributes:
         period: [rows, columns], float64; its mean stays what it was whatever it passes.
-
     """
 
     period: Floats

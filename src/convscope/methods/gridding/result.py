@@ -21,7 +21,6 @@ class GridSource:
         band: those frequencies.
         layers: names of the layers, several where they lie side by side.
         fixed: whether one of them leaves the same pattern for every image, as max pools do not.
-
     """
 
     band: Band
@@ -63,7 +62,6 @@ class Checkerboard(Result):
         images: the number of images.
         title: what the first image is.
         preprocess: takes inputs back to pixels.
-
     """
 
     image: Tensor

@@ -34,7 +34,6 @@ class Band:
     Attributes:
         base: pixels between the units below the strided layer, down and across.
         stride: the layer's own, down and across.
-
     """
 
     base: Pair
@@ -72,7 +71,6 @@ class Grid:
         line: energy of the spectrum at the grid's frequencies, of a mean energy of one: the square
             of the coefficient of variation between the phases of the stride.
         beside: what would be expected there from the frequencies beside them.
-
     """
 
     line: float

@@ -40,7 +40,6 @@ class StridedLayer:
             output down; for a transposed convolution at the network's output, for all ones at its
             input. None where the network's output has no rows and columns.
         fixed: whether the pattern is the same for every image, as only max pooling's is not.
-
     """
 
     name: str
@@ -69,7 +68,6 @@ class Alternative:
         alone: see :class:`StridedLayer`.
         reached: see :class:`StridedLayer`, with this layer alone changed.
         weights: how many times as many weights the layer would have.
-
     """
 
     kernel: Pair
@@ -86,7 +84,6 @@ class GridFinding:
     Attributes:
         layer: the layer.
         alternatives: even ones: the nearest kernel first, at the end a smaller stride.
-
     """
 
     layer: StridedLayer
@@ -133,7 +130,6 @@ def structural_findings(net: Network, least: float = LEAST) -> list[GridFinding]
     >>> (found,) = structural_findings(net)
     >>> [(a.kernel, a.stride, a.alone) for a in found.alternatives]
     [((12, 12), (4, 4), 0.0), ((8, 8), (4, 4), 0.0), ((11, 11), (1, 1), 0.0)]
-
     """
     found = []
     for index in strided_steps(net):
@@ -161,7 +157,6 @@ def variation_at_pixels(net: Network, step: int, pools: bool = False) -> float:
         step: where the ones start.
         pools: count overlapping max pools too, as if every place of a pool won equally often;
             otherwise pools count as even.
-
     """
     return _down(net, step, {}, pools).variation
 

@@ -20,7 +20,6 @@ class Ties:
         pool: the pool's layer.
         windows: share of its windows, 0..1, that hold nothing but zeros in this image.
         energy: share of the energy that comes down to it, 0..1, that arrives at those.
-
     """
 
     pool: str
@@ -52,7 +51,6 @@ def ties(net: Network, image: Tensor, layer: LayerName, channel: int) -> list[Ti
     >>> image[0, 0, 0, 0] = 1.0
     >>> ties(net, image, "3", 0)[0].windows
     0.75
-
     """
     start, graph, chosen = net.step(layer), net.graph, chosen_rule(net, "deconvnet")
     steps = sorted(graph.needed_for([start]), reverse=True)

@@ -42,7 +42,6 @@ class Budget:
     Args:
         positions: how many.
         seconds: how long, instead of how many.
-
     """
 
     def __init__(self, positions: int, seconds: float | None = None) -> None:
@@ -76,7 +75,6 @@ class Sampling:
     array([[1, 0, 0, 1, 0, 0],
            [0, 1, 0, 0, 1, 0],
            [0, 0, 1, 0, 0, 1]])
-
     """
 
     def __init__(self, shape: tuple[int, int], budget: Budget) -> None:
@@ -89,7 +87,6 @@ class Sampling:
         Args:
             spacing: one of :data:`SHIFTS`.
             times: take only every so many of them, which form a lattice again.
-
         """
         phase = self.columns + SHIFTS[spacing] * self.rows
         return np.asarray(phase % (spacing * times) == 0)
@@ -148,7 +145,6 @@ def estimated(values: Floats, computed: Mask, reach: tuple[float, float]) -> Flo
         values: the map; what it holds where it was not computed does not matter.
         computed: where it was computed.
         reach: the patch's height and width, in positions.
-
     """
     # The covariance depends on the distance alone, so a product with it is a convolution. Twice the
     # size keeps the Fourier transform's copies apart: what leaves on one side may not come back.

@@ -24,7 +24,6 @@ class Agreement:
         by_chance: what one in twenty reaches of the correlations between the same two maps shifted
             against each other, around the borders: any two maps as smooth as these agree somewhat.
             None where there is no whole grid to shift.
-
     """
 
     correlation: float | None = None
@@ -46,7 +45,6 @@ def agreement(
         computed: [R, S], bool: where that was measured.
         positions: [R, S, 4]: what was hidden, see :class:`~.result.Occlusion`.
         masks: [R x S, 1 or C, H, W], bool, where no patches were hidden but these.
-
     """
     magnitude = projection.detach().cpu().double().abs().sum(0)
     padded = torch.nn.functional.pad(magnitude, (1, 0, 1, 0)).cumsum(0).cumsum(1)

@@ -119,7 +119,6 @@ def occlude(
     (0, [[0.5, 1.0], [0.5, 1.0]], [[0, 0], [0, 0]])
     >>> o.heatmap("logit")[0]
     tensor([0.5000, 0.5000, 0.0000, 0.0000])
-
     """
     if isinstance(image, Tensor) and image.dim() == 4 and len(image) > 1:
         raise ImageError(f"one image at a time is occluded, not {len(image)}; see occlude_all")
@@ -170,7 +169,6 @@ def occlude_all(
     >>> found = cs.occlude_all(net, torch.ones(1, 1, 8, 8), [2, 4], stride=2)
     >>> [one.probability.shape for one in found]
     [torch.Size([4, 4]), torch.Size([3, 3])]
-
     """
     _check_method(method, positions, budget, precision)
     if rule is not None:

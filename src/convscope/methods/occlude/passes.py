@@ -53,7 +53,6 @@ class Question:
         answer: how its output is read, if that is wanted.
         layer: the step whose map is summed, if one is wanted.
         channel: that map's channel.
-
     """
 
     net: Network
@@ -84,7 +83,6 @@ class Answers:
         patches: [B], int64: which patches.
         values: [B, ...], what the network's answer is read from, or None.
         activation: [B], float64: the sum of the unit's map, or None.
-
     """
 
     patches: Indices
@@ -176,7 +174,6 @@ class WindowedPasses:
 
     Attributes:
         differs: whether windows gave another answer than the whole network.
-
     """
 
     def __init__(

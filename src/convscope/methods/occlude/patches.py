@@ -30,7 +30,6 @@ def pair_of(value: Size, name: str) -> tuple[int, int]:
 
     >>> pair_of(8, "patch"), pair_of((4, 6), "patch")
     ((8, 8), (4, 6))
-
     """
     numbers = value if isinstance(value, tuple | list) else (value, value)
     try:
@@ -73,7 +72,6 @@ def grid(image: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]
 
     >>> grid((5, 4), (2, 4), (2, 1))[:, 0].tolist()
     [[0, 0, 2, 4], [2, 0, 4, 4], [4, 0, 5, 4]]
-
     """
     if any(own > whole for own, whole in zip(patch, image, strict=True)):
         raise ImageError(
@@ -106,7 +104,6 @@ class Fill:
         name: as a picture says it.
         image: [C, H, W], what is seen through a patch wherever it lies; None where a patch takes
             the mean of the pixels under it.
-
     """
 
     name: str
@@ -131,7 +128,6 @@ class Cover:
         corners: [B, 4]: top, left, bottom, right of each part, the last two excluded.
         fill: what is seen in their place.
         masks: [B, 1 or C, H, W], bool, where a part is not all of its rectangle.
-
     """
 
     corners: Corners
@@ -167,7 +163,6 @@ def masks_of(masks: Tensor, image: Tensor) -> Tensor:
 
     Raises:
         ImageError: if they are neither, do not fit the image, or hide nothing.
-
     """
     size = list(image.shape[1:])
     found = torch.as_tensor(masks).to(image.device)
@@ -193,7 +188,6 @@ def label_map(picture: Picture) -> Tensor:
 
     Raises:
         ImageError: if it is no picture.
-
     """
     if isinstance(picture, Image.Image):
         values = np.asarray(picture)
@@ -231,7 +225,6 @@ def fill_for(
 
     Raises:
         ImageError: if there is no such fill, it is not finite, or it does not fit the image.
-
     """
     if isinstance(value, str):
         if value.startswith("#"):

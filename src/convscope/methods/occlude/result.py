@@ -63,7 +63,6 @@ class Occlusion(Result):
         agreement: correlation between the projection and the drop of the map's sum; see
             :class:`~.agreement.Agreement`.
         agreement_by_chance: what such a correlation reaches by chance.
-
     """
 
     image: Tensor
@@ -121,7 +120,6 @@ class Occlusion(Result):
 
         Raises:
             UnitError: if there is no such quantity, or it was not asked for.
-
         """
         if kind not in KINDS:
             raise UnitError(
@@ -175,7 +173,6 @@ class Occlusion(Result):
 
         Raises:
             UnitError: if there is no such quantity, or it was not asked for.
-
         """
         drop = self.drop(kind)
         return self.over_pixels(drop).to(drop)
@@ -306,7 +303,6 @@ class Occlusions(Result):
 
     Attributes:
         maps: an occlusion an image and size: all sizes of the first image, then of the next.
-
     """
 
     maps: tuple[Occlusion, ...]

@@ -31,7 +31,6 @@ class Answers:
         right: [1], how many labelled images are answered rightly.
         labels: [K], how many have this right answer.
         given: [K], how many of them get this answer.
-
     """
 
     right: Integers

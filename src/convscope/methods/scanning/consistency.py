@@ -27,7 +27,6 @@ def consistency(company: Halves, image: Integers, peak_mean: Doubles) -> Doubles
     >>> company = np.array([[[1, 1.0], [1, 0.5]], [[0.2, 1], [0, 0]]], dtype=np.float16)
     >>> consistency(company, np.array([[0, 1], [1, -1]]), np.ones(2))
     array([ 1., nan])
-
     """
     own = witnesses(len(image))
     typical = peak_mean[own]

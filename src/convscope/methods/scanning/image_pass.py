@@ -123,7 +123,6 @@ class ImagePass:
         layers: what to look at.
         size: the images of a batch; a last one of fewer is filled with zeros.
         tally: what to count in.
-
     """
 
     def __init__(

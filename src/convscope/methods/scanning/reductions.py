@@ -28,7 +28,6 @@ class Reduced:
         mean: the mean over positions, float64.
         squares: the sum of the squared deviations from it, float64.
         active: the number of positions above zero.
-
     """
 
     peak: Singles
@@ -65,7 +64,6 @@ class Reducer:
             maps: float, any precision.
             never_negative: whether no value is below zero, which saves a pass.
             rectify: whether *maps* are to be rectified first, where they lie.
-
         """
         values = maps.permute(0, 2, 3, 1).flatten(1, 2)
         if rectify and (values.data_ptr() != maps.data_ptr() or maps.dtype != torch.float32):
@@ -131,7 +129,6 @@ def company(maps: Tensor, chosen: Booleans, places: Integers) -> Halves:
         maps: [N, C, H, W].
         chosen: [N, C].
         places: [M], from :func:`peak_positions`.
-
     """
     width = maps.shape[3]
     which = (chosen.nonzero()[0], places // width, places % width)

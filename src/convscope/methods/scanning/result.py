@@ -67,7 +67,6 @@ class LayerScan:
         histogram: [C, bins], int64: how many images have such a peak; see :func:`.bin_edges`.
         similarity: [C, C], the correlation over images of two channels' peaks; 0 for a channel
             whose peak never changes.
-
     """
 
     name: str
@@ -133,7 +132,6 @@ class Scan(Result):
         net: the network, and...
         source: ... the images, which pictures are drawn from; None where they are not at hand, as
             after :meth:`load` without them.
-
     """
 
     tally: Tally
@@ -217,7 +215,6 @@ class Scan(Result):
 
         Raises:
             OutputError: if they are not at hand.
-
         """
         if self.net is None or self.source is None:
             raise OutputError(
@@ -259,7 +256,6 @@ class Scan(Result):
             OutputError: if the network and images are not at hand.
             RuleError: if the rule does not exist, or means nothing here.
             UnitError: if there is no such layer or channel, or nothing to choose from.
-
         """
         # By its name, and only now: plates are made of scans.
         plate = import_module("convscope.methods.plate")
@@ -353,7 +349,6 @@ class Scan(Result):
 
         Raises:
             DataError: if it is missing or something else.
-
         """
         source = None if net is None or images is None else images_of(images, net)
         return cls.of(Tally.load(path), net, source)
@@ -411,7 +406,6 @@ def class_selectivity(class_means: Doubles) -> Doubles:
 
     >>> class_selectivity(np.array([[3.0, 1.0], [1.0, 1.0], [0.0, 1.0]])).round(3)
     array([0.714, 0.   ])
-
     """
     means = class_means[~np.isnan(class_means).any(axis=1)]
     if len(means) < 2:

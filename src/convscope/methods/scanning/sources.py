@@ -32,7 +32,6 @@ class Images(Protocol):
     Attributes:
         name: what to call it.
         classes: the names of its classes by label; none where it has no labels.
-
     """
 
     name: str
@@ -47,7 +46,6 @@ class Images(Protocol):
 
         Raises:
             ImageError: if it cannot be used.
-
         """
         ...
 
@@ -75,7 +73,6 @@ class PictureFolder:
 
     Raises:
         DataError: if there is no such folder, or no picture in it.
-
     """
 
     def __init__(self, folder: str | os.PathLike[str], preprocess: Preprocess) -> None:
@@ -150,7 +147,6 @@ class GivenImages:
 
     Raises:
         DataError: if it has no length, or nothing in it.
-
     """
 
     def __init__(self, dataset: Any, net: Network) -> None:
@@ -214,7 +210,6 @@ class SomeImages:
     >>> given = GivenImages(list(torch.zeros(5, 1, 2, 2)), net)
     >>> [SomeImages(given, 3).title(number) for number in range(3)]
     ['image 0', 'image 2', 'image 4']
-
     """
 
     def __init__(self, images: Images, most: int) -> None:
@@ -257,7 +252,6 @@ def images_of(images: Any, net: Network) -> Images:
 
     Raises:
         DataError: if it is none of these.
-
     """
     if isinstance(images, str | os.PathLike):
         return PictureFolder(images, net.preprocess)
@@ -277,7 +271,6 @@ def fitted(net: Network, images: Any) -> Network:
 
     Raises:
         ImageError: if the network does not take images of that size; see :meth:`Network.at`.
-
     """
     if isinstance(images, list) and images and isinstance(images[0], Tensor):
         images = images[0][None]
@@ -310,7 +303,6 @@ def _whole_number(label: Any) -> int | None:
     [3, 3, 3]
     >>> [_whole_number(label) for label in (None, "cat", 1.0, torch.tensor([1]), {"boxes": 1})]
     [None, None, None, None, None]
-
     """
     if isinstance(label, Tensor) and label.dim():
         return None  # one number for each class, or for each object
@@ -334,7 +326,6 @@ def class_answers(images: Images, net: Network) -> list[int | None] | None:
     Returns:
         one answer a class, None for a class that the network does not know; None altogether if it
         knows no class or is no classifier.
-
     """
     if not images.classes or not net.class_count:
         return None
@@ -351,7 +342,6 @@ def checked_image(image: Tensor, net: Network) -> Tensor:
 
     Raises:
         ImageError: if not.
-
     """
     if tuple(image.shape) != net.input_shape:
         raise ImageError(

@@ -41,7 +41,6 @@ class Strongest:
             largest of them; 0 where there is no entry.
         floor: only peaks above it have an entry: 0 where no value is ever below, as a unit that is
             off is no strongest one, and -inf elsewhere.
-
     """
 
     peak: npt.NDArray[np.float32]
@@ -92,7 +91,6 @@ class Strongest:
             entering: [N, C].
             positions: [M], in the order of the true values of *entering*, and...
             company: [M, W] so are these.
-
         """
         channels = np.flatnonzero(entering.any(axis=0))
         if not len(channels):

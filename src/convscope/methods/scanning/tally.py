@@ -56,7 +56,6 @@ class LayerTally:
         active_images: [C], the images with an active unit.
         active_positions: [C], the positions with an active unit.
         histogram: [C, bins], how many images have such a peak; see :func:`bin_edges`.
-
     """
 
     strongest: Strongest
@@ -102,7 +101,6 @@ class LayerTally:
             entering: [N, C], from :meth:`.Strongest.entering`.
             places: one a true value of *entering*, and...
             company: ...of :func:`~.reductions.company` one, too.
-
         """
         self.strongest.enter(found.peak, images, entering, places, company)
         counts = torch.full((len(images),), positions)
@@ -186,7 +184,6 @@ class Tally:
         bad: image number -> why it was left out.
         other_labels: how many of the images counted have a label that is none of the classes.
         answers: how the labelled ones are answered.
-
     """
 
     facts: dict[str, Any]
@@ -229,7 +226,6 @@ class Tally:
 
         Raises:
             DataError: if the two were made of other things, or have images in common.
-
         """
         self.check_same(other.facts)
         if (self.looked_at & other.looked_at).any():
@@ -250,7 +246,6 @@ class Tally:
 
         Raises:
             DataError: naming what differs.
-
         """
         names = {**self.facts, **facts}
         different = [name for name in names if self.facts.get(name) != facts.get(name)]
@@ -265,7 +260,6 @@ class Tally:
 
         Raises:
             OutputError: if it cannot be written.
-
         """
         arrays = {
             f"{number}/{name}": np.ascontiguousarray(array)
@@ -291,7 +285,6 @@ class Tally:
 
         Raises:
             DataError: if it is missing or something else.
-
         """
         try:
             with safe_open(Path(path), framework="np") as file:

@@ -52,7 +52,6 @@ class Tile:
         projection: uint8 [H, W, 3], what drives it there; zero, and what lies beyond, is mid-grey.
         window: top, left, bottom, right of the receptive field within the image.
         scale: the scale that the projection is shown on.
-
     """
 
     patch: Picture
@@ -68,7 +67,6 @@ class TileShape:
     Attributes:
         height, width: of a tile, in pixels.
         factor: pixels of a tile a pixel of the image; a whole number where it is above 1.
-
     """
 
     height: int
@@ -109,7 +107,6 @@ def drawn_tiles(
         images: gives the image of a number, [C, H, W]; called by this thread alone.
         rule: what happens at the rectifiers.
         memory: bytes for filters, and for the walks of all groups; one image alone may take more.
-
     """
     steps = [net.step(layer.read_at) for layer in layers]
     one = torch.empty(1, dtype=net.dtype)
@@ -279,7 +276,6 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
         enlarged: as its :attr:`TileShape.factor` says.
         side: of the square, in pixels.
         signed: whether mid-grey is zero.
-
     """
     step = max(1, int(enlarged))
     pixels = tile[::step, ::step]

@@ -32,7 +32,6 @@ class AtlasUnit(Result):
         rule: of the projections.
         images: how many were scanned.
         data: what they are called.
-
     """
 
     patches: Tensor

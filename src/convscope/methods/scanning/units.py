@@ -35,7 +35,6 @@ class ScannedLayer:
         convolution: the step of the convolution.
         step: the step of *read_at*.
         shape: channels, height and width of the map.
-
     """
 
     name: str
@@ -73,7 +72,6 @@ def scanned_layers(
     [('0', '1'), ('2', '2')]
     >>> [found.name for found in scanned_layers(net, "1")]
     ['0']
-
     """
     found = _all_layers(net)
     if not found:

@@ -30,7 +30,6 @@ def base(weights: str | Path | None) -> Parts:
 
     Raises:
         ModelError: if a file of the bundle or of weights is missing, damaged or does not fit.
-
     """
     facts = bundle_facts("base")
     config, side = facts["config"], facts["side"]
@@ -53,7 +52,6 @@ def bundled_weights(name: str) -> Path:
 
     Raises:
         ModelError: if it is missing from this copy of convscope.
-
     """
     return _file(f"{name}.safetensors")
 
@@ -66,7 +64,6 @@ def bundled_peaks(name: str) -> TypicalPeaks:
 
     Raises:
         ModelError: if it is missing from this copy of convscope.
-
     """
     with safe_open(_file(f"{name}.peaks.safetensors"), framework="pt") as file:
         # The file object is no mapping: keys() is the only way to its names.
@@ -83,7 +80,6 @@ def bundle_facts(name: str) -> Mapping[str, Any]:
 
     >>> bundle_facts("base")["classes"][3]
     'cat'
-
     """
     facts: dict[str, Any] = json.loads(_file(f"{name}.json").read_text("utf-8"))
     return facts

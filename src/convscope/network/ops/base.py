@@ -28,7 +28,6 @@ class Window:
         call: the operation with the window's shape, and with those of what it reads of each input.
         corner: where the window starts along the two dimensions of the output that hold its rows
             and columns; in a batch of windows, where the first does.
-
     """
 
     call: Call
@@ -145,7 +144,6 @@ def vector_jacobian_product(call: Call, signal: Tensor, inputs: Sequence[Tensor]
 
     Raises:
         RuleError: if torch does not know the operation's derivative.
-
     """
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_(has_derivative(x.dtype)) for x in inputs]

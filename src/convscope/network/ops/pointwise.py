@@ -208,7 +208,6 @@ class Norm(Operation):
     Args:
         kind: what it is called.
         over: returns the dimensions of a call over which these are taken.
-
     """
 
     tabled = True

@@ -232,7 +232,6 @@ class Interpolation(Resize):
         after: how many rows after that one.
         begin: what a row's place is measured from: the map's ``"corner"``, the same to the
             ``"centre"`` of the row, or the centres of rows, to lie ``"between"`` them.
-
     """
 
     def __init__(self, before: int, after: int, begin: str) -> None:
