@@ -426,7 +426,7 @@ def test_the_page_shows_what_the_library_finds(page, net, pictures):
     display = Display()
     values = found.shown(0, 0, display)
     expected = to_display(values, display.scale_of(values))
-    page.wait_for_function("() => document.querySelector('#rules canvas').width > 100")
+    page.wait_for_function("() => document.querySelector('#rules canvas')?.width > 100")
     drawn = page.evaluate("""() => {
         const canvas = document.querySelector('[data-rule="deconvnet"] canvas');
         const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -576,7 +576,7 @@ def test_the_page_works_behind_a_proxy(browser, served):
         tab.wait_for_selector("body[data-ready]")
         assert tab.url.startswith(root)
         choose(tab, LAYER, 7)
-        tab.wait_for_function("() => document.querySelector('#rules canvas').width > 100")
+        tab.wait_for_function("() => document.querySelector('#rules canvas')?.width > 100")
         tab.close()
         proxy.shutdown()
     assert complaints == []

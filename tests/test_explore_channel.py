@@ -179,11 +179,17 @@ def test_what_a_channel_wants_stands_beside_a_real_patch(client, net, home, laye
         assert (half[top : top + own.shape[0], left : left + own.shape[1]] == own).all()
 
 
-@pytest.mark.parametrize("method", ["grad-cam", "integrated-gradients"])
-def test_an_attribution_is_that_of_the_call(client, net, home, method):
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("recommended (epsilon-plus)", {}),
+        ("grad-cam", {"method": "grad-cam", "layer": "1"}),
+        ("integrated-gradients", {"method": "integrated-gradients"}),
+    ],
+)
+def test_an_attribution_is_that_of_the_call(client, net, home, method, given):
     facts, shown = picture(client, "attribution", image=0, layer="1", method=method)
-    given = {"layer": "1"} if method == "grad-cam" else {}
-    found = cs.attribute(net, home / "photos/00.png", method=method, **given)
+    found = cs.attribute(net, home / "photos/00.png", **given)
     expected = found.shown(0, 0, Display())
     scale = Display().scale_of(expected)
     assert (shown == to_display(expected, scale)).all()

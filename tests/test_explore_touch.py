@@ -110,6 +110,7 @@ def test_a_dab_of_the_brush_is_an_occlusion_of_its_shape(page, net):
     hidden = cs.occlude(net, PICTURES[0], masks=disc(15, 15, 5)[None], target=list(range(10)))
     expected = hidden.probability.flatten()
     until(page, expected, net)
+    page.wait_for_function("() => !document.querySelector('#status').textContent")
     page.keyboard.press("Control+z")
     until(page, clean, net)
     page.go_back()
@@ -154,7 +155,7 @@ def test_two_images_stand_side_by_side_with_one_patch_and_one_unit(page, net):
         found = kept.project(LAYER, 7)
         shown = found.shown(0, 0, Display())
         expected = to_display(shown, Display().scale_of(shown))
-        page.wait_for_function(f"() => document.querySelector('#rules{end} canvas').width > 99")
+        page.wait_for_function(f"() => document.querySelector('#rules{end} canvas')?.width > 99")
         drawn = pixels(page, f"#rules{end} [data-rule=deconvnet] canvas")
         times = drawn.shape[1] // expected.shape[1]
         assert (drawn[::times, ::times] == expected).all()

@@ -31,7 +31,7 @@ from convscope.explorer.channel import (
 )
 from convscope.methods import budget
 from convscope.methods.attribute import attribute
-from convscope.methods.attribution import CAMS, PATHS
+from convscope.methods.attribution import CAMS, PATHS, RECOMMENDED
 from convscope.methods.look import Look, Reading
 from convscope.methods.occlude.passes import filters_within
 from convscope.methods.occlude.patches import pair_of
@@ -50,8 +50,10 @@ LOOKS = 4
 PIXELS = 40_000_000
 """The most pixels of a picture that is dropped on the page."""
 
-ONE_IMAGE = [name for name in PATHS if name != "expected-gradients"]
-"""Ways to a class that take no other images."""
+FOR_CLASSES = {f"recommended ({RECOMMENDED})": RECOMMENDED} | {
+    name: name for name in (*CAMS, *PATHS) if name != "expected-gradients"
+}
+"""What the page calls the ways to a class that take no other images -> their own names."""
 
 CLASSES = 5
 """Classes whose probabilities are shown."""
@@ -138,7 +140,7 @@ class Session:
             "images": self.album.titles,
             "rules": SIDE_BY_SIDE,
             "more": [rule for rule in RULES if rule not in SIDE_BY_SIDE],
-            "methods": [] if net.answer is None else [*CAMS, *ONE_IMAGE],
+            "methods": [] if net.answer is None else list(FOR_CLASSES),
             "atlas": []
             if self.atlas is None
             else [one["name"] for one in self.atlas.facts["layers"]],
@@ -289,7 +291,7 @@ class Session:
         """
         with self._lock:
             values = self.album[image].values
-        place = layer if method in CAMS else None
+        place, method = layer if method in CAMS else None, FOR_CLASSES.get(method, method)
         found = attribute(self.net, values, method=method, layer=place, memory=self.memory)
         return self._drawn(found)
 
