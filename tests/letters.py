@@ -77,7 +77,7 @@ RESULTS: dict[str, Callable[[], cs.Result]] = {
     "Occlusion": lambda: cs.occlude(NET, pictures()[0], layer="features.conv2"),
     "Occlusions": lambda: cs.occlude_all(NET, pictures(), [8, 12]),
     "Plate": lambda: atlas(lambda found: found.plate()),
-    "Probe": lambda: cs.probe(NET, images(), labels=[0, 1] * 6, folds=2),
+    "Probe": lambda: cs.probe(NET, images(), labels=[0, 1] * 2, folds=2),
     "Projection": lambda: cs.project(NET, pictures()),
     "Sanity": lambda: cs.sanity(NET, pictures()[0], seeds=1, others=2),
     "Scan": lambda: cs.scan(NET, images()),

@@ -10,14 +10,14 @@ from convscope.figures.style import WIDTHS
 ROUNDING = 1e-3
 
 
-QUICK = ("Attribution", "Occlusion", "Projection")
-"""Figures of several kinds; the slow suite draws all."""
+LONG = ("Comparison", "Diagnosis", "Evolution", "Invariance", "Occlusions", "Sanity", "Study")
+"""Figures that take long to find what they show."""
 
 
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
         for name in letters.drawn()
     ],
 )

@@ -89,11 +89,17 @@ def test_maps_are_freed_as_soon_as_nobody_reads_them(net, work):
     assert left == []
 
 
-def test_a_call_within_a_call_may_be_given_as_much():
+def test_a_call_within_a_call_may_be_given_as_much(monkeypatch):
+    handed_back = []
+    monkeypatch.setattr(freed, "hand_back", lambda: handed_back.append(True))
     with freed.held(1):
         with freed.held(1):
             pass
         freed.look(torch.ones(2**20))  # grows by more than that
+        assert handed_back
+    handed_back.clear()
+    freed.look(torch.ones(2**20))
+    assert not handed_back
 
 
 AROUND = 110

@@ -46,7 +46,7 @@ def figure(found: Ablation, style: Style) -> Sheet:
         "fall of the score",
     )  # fmt: skip
     places = range(1, len(found.channels) + 1)
-    ranked = found.cost[found.order]
+    ranked = found.cost[found.order].numpy()
     curve.axhline(0, color=PALE, linewidth=0.6)
     curve.bar(places, ranked, 1.0, color=[COST if p <= len(rows) else PALE for p in places])
     curve.set_xlim(0.5, len(ranked) + 0.5)
@@ -66,8 +66,8 @@ def _columns(found: Ablation, rows: Tensor, most: int) -> Tensor:
 
 def _draw_bars(axes: Axes, found: Ablation, rows: Tensor) -> None:
     places = range(len(rows))
-    errors = found.error[rows].nan_to_num(0)
-    axes.barh(places, found.cost[rows], 0.7, color=COST, xerr=errors,
+    errors = found.error[rows].nan_to_num(0).numpy()
+    axes.barh(places, found.cost[rows].numpy(), 0.7, color=COST, xerr=errors,
               error_kw={"linewidth": 0.8, "ecolor": INK}, capsize=1.5)  # fmt: skip
     names = [
         shortened(one_line(found.channels[c]), NAME - 0.08, FOOT_POINTS) for c in rows.tolist()
@@ -82,8 +82,8 @@ def _draw_bars(axes: Axes, found: Ablation, rows: Tensor) -> None:
 
 def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> None:
     """Draw what each channel costs each class, with the fall of its accuracy in points."""
-    values = found.score[rows][:, columns]
-    limit = float(values.abs().max()) or 1.0
+    values = found.score[rows][:, columns].numpy()
+    limit = float(abs(values).max()) or 1.0
     axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     axes.set_xlabel(f"darkest: {number(limit)}", fontsize=FOOT_POINTS, color=INK)
     axes.set_yticks([])
@@ -101,7 +101,8 @@ def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> N
             points = 100 * float(found.accuracy[row, column])
             dark = abs(float(values[y, x])) > 0.6 * limit
             axes.text(x, y, f"{points:.0f}" if abs(points) >= 0.5 else "·", ha="center",
-                      va="center", fontsize=6, color="white" if dark else INK)  # fmt: skip
+                      va="center", fontsize=FOOT_POINTS,
+                      color="white" if dark else INK)  # fmt: skip
     axes.spines[:].set_visible(False)
 
 
