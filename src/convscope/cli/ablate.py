@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, PictureFolder, Shown, open_images, result_options
+from convscope.cli.options import Memory, PictureFolder, Showing, open_images, result_options
 from convscope.cli.printing import kept
 
 
@@ -13,7 +13,7 @@ from convscope.cli.printing import kept
 @result_options("ablation.png")
 def ablate(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     images: PictureFolder,
     layer: Annotated[str, typer.Option(help="A layer.")],
     sample: Annotated[int, typer.Option(help="How many images are looked at, at most.")] = 500,

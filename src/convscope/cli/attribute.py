@@ -12,7 +12,7 @@ from convscope.cli.options import (
     Memory,
     Pictures,
     Scale,
-    Shown,
+    Showing,
     result_options,
 )
 from convscope.cli.printing import kept
@@ -22,7 +22,7 @@ from convscope.cli.printing import kept
 @result_options("attribution.png")
 def attribute(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     images: Pictures,
     target: Annotated[
         list[str] | None,

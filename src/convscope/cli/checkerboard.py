@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Rank, Reference, Rule, Shown, result_options
+from convscope.cli.options import Memory, Rank, Reference, Rule, Showing, result_options
 from convscope.cli.printing import kept
 
 
@@ -14,7 +14,7 @@ from convscope.cli.printing import kept
 @result_options("checkerboard.png")
 def checkerboard(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; the first one is shown.")
     ],

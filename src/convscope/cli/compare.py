@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, PictureFolder, Shown, open_images, result_options
+from convscope.cli.options import Memory, PictureFolder, Showing, open_images, result_options
 from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
@@ -15,7 +15,7 @@ from convscope.errors import ConvscopeError
 @result_options("comparison")
 def compare(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     first: Annotated[
         str, typer.Argument(metavar="A", help="A model, as for `convscope project`, or a RUN.")
     ],

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Budget, DefaultLayers, Shown, result_options
+from convscope.cli.options import Budget, DefaultLayers, Showing, result_options
 from convscope.cli.printing import kept
 
 
@@ -14,7 +14,7 @@ from convscope.cli.printing import kept
 @result_options("correspondence.png")
 def correspondence(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     parts: Annotated[
         Path,
         typer.Argument(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Shown, open_images, result_options
+from convscope.cli.options import Memory, Showing, open_images, result_options
 from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
@@ -16,7 +16,7 @@ from convscope.errors import ConvscopeError
 @result_options("diagnosis.png")
 def diagnose(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     images: Annotated[
         Path,
         typer.Argument(

@@ -1,14 +1,14 @@
 """``convscope draw``: the architecture as a figure."""
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import NotNeeded, Shown, result_options
+from convscope.cli.options import NotNeeded, Showing, result_options
 
 
 @network_options("weights", "device", says_notes=False)
 @result_options("architecture.png")
 def draw(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     weights: NotNeeded = None,
 ) -> None:
     """Draw the architecture: a box for every layer, its maps' size and channels, and what skips."""

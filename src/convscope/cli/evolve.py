@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import Cifar10, Rule, Shown, result_options
+from convscope.cli.options import Cifar10, Rule, Showing, result_options
 from convscope.cli.printing import kept
 
 
 @result_options("evolution.png")
 def evolve(
-    shown: Shown,
+    shown: Showing,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `train` made.")],
     data: Cifar10,
     layer: Annotated[

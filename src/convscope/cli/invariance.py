@@ -10,7 +10,7 @@ from convscope.cli.options import (
     DefaultLayers,
     Memory,
     Pictures,
-    Shown,
+    Showing,
     one_or_all,
     result_options,
 )
@@ -21,7 +21,7 @@ from convscope.cli.printing import kept
 @result_options("invariance.png")
 def invariance(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     images: Pictures,
     layer: DefaultLayers = None,
     transform: Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Pictures, Shown, Targets, one_or_all, result_options
+from convscope.cli.options import Memory, Pictures, Showing, Targets, one_or_all, result_options
 from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
@@ -18,7 +18,7 @@ from convscope.errors import ConvscopeError
 )
 def occlude(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     images: Pictures,
     patch: Annotated[
         list[str] | None,

@@ -83,7 +83,7 @@ Memory = Annotated[str, typer.Option(help="Memory for the work besides the resul
 
 
 @dataclass(frozen=True)
-class Shown:
+class Showing:
     """Where and how a command shows its result."""
 
     width: Width = "text"
@@ -111,7 +111,7 @@ class Shown:
 
 
 def result_options(output: str, written: str | None = None) -> Callable[[Command], Command]:
-    """Give a command the options of :class:`Shown` in the place of its parameter ``shown``.
+    """Give a command the options of :class:`Showing` in the place of its parameter ``shown``.
 
     Args:
         output: the file or folder that is written by default.
@@ -119,7 +119,7 @@ def result_options(output: str, written: str | None = None) -> Callable[[Command
     """
 
     def decorated(command: Command) -> Command:
-        own = {one.name: one for one in options_of(Shown)}
+        own = {one.name: one for one in options_of(Showing)}
         kind = own["output"].annotation
         if written is not None:
             kind = Annotated[Path, typer.Option("-o", "--output", help=written)]
@@ -128,7 +128,7 @@ def result_options(output: str, written: str | None = None) -> Callable[[Command
 
         def run(**given: Any) -> None:
             chosen = {name: given.pop(name) for name in own}
-            command(shown=Shown(**chosen), **given)
+            command(shown=Showing(**chosen), **given)
 
         return as_if_taking(run, command, [*others, *own.values()])
 

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AtlasFolder, Shown, result_options
+from convscope.cli.options import AtlasFolder, Showing, result_options
 from convscope.errors import UnitError
 
 
 @result_options("plate.png")
 def plate(
-    shown: Shown,
+    shown: Showing,
     atlas: AtlasFolder,
     layer: Annotated[
         list[str] | None,

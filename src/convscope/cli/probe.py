@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Shown, open_images, result_options
+from convscope.cli.options import Memory, Showing, open_images, result_options
 from convscope.cli.printing import kept
 
 
@@ -15,7 +15,7 @@ from convscope.cli.printing import kept
 @result_options("probe.png")
 def probe(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     images: Annotated[
         Path,
         typer.Argument(

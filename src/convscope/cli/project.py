@@ -14,7 +14,7 @@ from convscope.cli.options import (
     Reference,
     Rule,
     Scale,
-    Shown,
+    Showing,
     result_options,
 )
 from convscope.cli.printing import kept
@@ -24,7 +24,7 @@ from convscope.cli.printing import kept
 @result_options("projection.png")
 def project(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     images: Pictures,
     layer: Annotated[
         list[str] | None, typer.Option(help="A layer (repeat for more); by default one a block.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Budget, Memory, Shown, result_options
+from convscope.cli.options import Budget, Memory, Showing, result_options
 from convscope.cli.printing import kept
 
 
@@ -14,7 +14,7 @@ from convscope.cli.printing import kept
 @result_options("sanity.png")
 def sanity(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")],
     rule: Annotated[
         list[str] | None,

@@ -12,7 +12,7 @@ import typer
 
 from convscope.arguments import misshapen
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Rule, Shown, open_images, result_options
+from convscope.cli.options import Memory, Rule, Showing, open_images, result_options
 from convscope.cli.printing import print_line, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 def scan(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="As for `convscope project`.")
     ] = None,
@@ -100,7 +100,9 @@ def scan(
         print_line(f"scanning took {scanned - began:,.0f} s, drawing {drawing:,.0f} s")
 
 
-def _write(found: "Scan", shown: Shown, rule: str, names: "ModelNames", memory: int | str) -> None:
+def _write(
+    found: "Scan", shown: Showing, rule: str, names: "ModelNames", memory: int | str
+) -> None:
     """Write an atlas, or a file."""
     options: dict[str, Any] = {"rule": rule} if shown.drawn else {}
     with progress_bar("drawing") as advance:
@@ -199,7 +201,7 @@ def _scanned(
     return whole
 
 
-def _merge(parts: list[Path], shown: Shown) -> None:
+def _merge(parts: list[Path], shown: Showing) -> None:
     """Merge atlases, drawing the pictures from the images that they were made of."""
     from convscope.atlas.atlas import Atlas
     from convscope.atlas.commands import ModelNames

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Rule, Shown, result_options
+from convscope.cli.options import Memory, Rule, Showing, result_options
 from convscope.cli.printing import kept
 from convscope.errors import UnitError
 
@@ -15,7 +15,7 @@ from convscope.errors import UnitError
 @result_options("trace.png")
 def trace_unit(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")],
     layer: Annotated[str, typer.Option(help="The unit's layer.")],
     channel: Annotated[int, typer.Option(help="Its feature map.")],

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AtlasFolder, Shown, result_options
+from convscope.cli.options import AtlasFolder, Showing, result_options
 
 
 @result_options("unit.png")
 def unit(
-    shown: Shown,
+    shown: Showing,
     atlas: AtlasFolder,
     layer: Annotated[str, typer.Argument(metavar="LAYER", help="A convolutional layer's name.")],
     channel: Annotated[int, typer.Argument(metavar="CHANNEL", help="A channel's number.")],

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Shown, result_options
+from convscope.cli.options import Memory, Showing, result_options
 from convscope.cli.printing import kept
 
 
@@ -14,7 +14,7 @@ from convscope.cli.printing import kept
 @result_options("visualization.png")
 def visualize(
     network: NamedNetwork,
-    shown: Shown,
+    shown: Showing,
     layer: Annotated[str, typer.Option(help="A layer.")],
     channel: Annotated[list[int], typer.Option(help="A channel (repeat for more).")],
     select: Annotated[
