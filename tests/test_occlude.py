@@ -191,7 +191,7 @@ def test_a_network_without_classes_has_units(networks):
     assert o.probability is o.logit is o.predicted is None
     full = occlude(net, image, 6, 5, layer="convs.1", channel=2, method="full")
     torch.testing.assert_close(o.activation, full.activation)
-    with pytest.raises(UnitError, match="not one number a class: name a layer"):
+    with pytest.raises(UnitError, match="not one number a class: give a target"):
         occlude(net, image, 6, 5)
     with pytest.raises(UnitError, match="no logit in this occlusion: it is of a map only"):
         o.heatmap("logit")
@@ -630,7 +630,7 @@ def test_mistakes_are_named(networks):
         (UnitError, "has classes 0 to 4, not 5", {"target": 5}),
         (UnitError, "has classes 0 to 4, not -1", {"target": -1}),
         (UnitError, "does not name its classes: give a number, 0 to 4", {"target": "cat"}),
-        (UnitError, "list of target classes is empty", {"target": []}),
+        (UnitError, "list of targets is empty", {"target": []}),
         (UnitError, "a target is a whole number or a name, not 2.5", {"target": 2.5}),
         (UnitError, "no layer 'features.88'", {"layer": "features.88"}),
         (UnitError, "a layer is called by its name, not by 8", {"layer": 8}),

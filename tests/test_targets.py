@@ -94,6 +94,39 @@ def test_as_torch_derives_them(name):
     assert len(cs.attribute(net, image(), [target, target], method="gradient").names[0]) == 2
 
 
+@pytest.mark.parametrize("name", TARGETS)
+def test_occlusion_as_brute_force_has_it(name):
+    head, target, made = TARGETS[name]
+    net = cs.Network(MODULE, (1, *SHAPE), head=head)
+    found = cs.occlude(net, image(), patch=3, stride=4, fill=0.5, target=target)
+    assert found.predicted is None or head == "row"
+    assert found.probability is None
+    for row in range(3):
+        for column in range(4):
+            hidden = image()
+            hidden[:, :, 4 * row : 4 * row + 3, 4 * column : 4 * column + 3] = 0.5
+            expected = made(MODULE(hidden)).item()
+            assert found.number[row, column].item() == pytest.approx(expected, abs=1e-12)
+    assert found.clean["number"] == pytest.approx(made(MODULE(image())).item(), abs=1e-12)
+    assert found.class_name(found.targets) in found.summary()
+    drawn = [text.get_text() for text in found.plot().texts]
+    assert any(found.class_name(found.targets)[:20] in text for text in drawn)
+
+
+def test_occlusion_by_windows_of_a_box_and_a_class_at_once():
+    module = double(3, nn.Sequential(nn.Conv2d(2, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 3, 3, 1, 1)))
+    image = torch.randn(1, 2, 40, 48, generator=torch.Generator().manual_seed(0)).double()
+    net = cs.Network(module, image)
+    targets = [cs.Target(1, box=(4, 4, 20, 24)), 2, lambda maps: maps[0, 0].max()]
+    windows, full = (
+        cs.occlude(net, image, 8, 8, 0.0, targets, "2", 1, method=method)
+        for method in ("exact", "full")
+    )
+    torch.testing.assert_close(windows.number, full.number, rtol=1e-10, atol=1e-12)
+    assert windows.number.shape == (3, 5, 6)
+    assert (windows.drop()[0] != 0).any(1).tolist() == [True, True, True, False, False]
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_one_number_of_an_output_as_captum_has_it():
     class Boxes(nn.Module):

@@ -13,6 +13,7 @@ from convscope.cli.options import (
     Pictures,
     Scale,
     Showing,
+    Targets,
     result_options,
 )
 from convscope.cli.printing import kept
@@ -24,14 +25,7 @@ def attribute(
     network: NamedNetwork,
     shown: Showing,
     images: Pictures,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A class, by number or name; 281-282, a difference; 3@10,20,40,60, class 3 in a "
-            "box (TOP,LEFT,BOTTOM,RIGHT); 4,8399, one of the numbers (repeat for more); by default "
-            "the most probable class."
-        ),
-    ] = None,
+    target: Targets = None,
     method: Annotated[str, typer.Option(help="As `convscope rules` lists.")] = "epsilon-plus",
     layer: Annotated[
         str | None, typer.Option(help="Of a class activation map; the last feature maps.")

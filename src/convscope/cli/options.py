@@ -34,7 +34,11 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 Targets = Annotated[
     list[str] | None,
-    typer.Option(help="A class, by number or name (repeat for more); the most probable one."),
+    typer.Option(
+        help="A class, by number or name; 281-282, a difference; 3@10,20,40,60, class 3 in a "
+        "box (TOP,LEFT,BOTTOM,RIGHT); 4,8399, one of the numbers (repeat for more); by default "
+        "the most probable class."
+    ),
 ]
 DefaultLayers = Annotated[
     list[str] | None,

@@ -31,6 +31,7 @@ from convscope.figures.sheet import (
 from convscope.figures.style import Style
 from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.projection import shown_values
+from convscope.methods.targets import Named
 from convscope.network.rules import RULES
 
 NARROWEST, LARGEST = 1.5, 3.0
@@ -146,24 +147,21 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
 
 def _headings(rows: Sequence[Occlusion]) -> list[str]:
     """Return a heading for each row: what the picture is, and the target unless it is that."""
-    others = {row.heading for row in rows if _is_another(row)}
+    others = {row.heading for row in rows if row.is_another or isinstance(row.targets, str)}
     return [
-        one_line(row.heading) + (f"; target {_target_name(row)}" if row.heading in others else "")
+        one_line(row.heading) + (f"; target {target_name(row)}" if row.heading in others else "")
         for row in rows
     ]
 
 
-def _is_another(o: Occlusion) -> bool:
-    """Return whether the target is not what the network takes the image for."""
-    return o.predicted is not None and o.clean["predicted"] != o.targets
-
-
-def _target_name(o: Occlusion) -> str:
-    assert isinstance(o.targets, int)
+def target_name(o: Occlusion) -> str:
+    """Return the name of the only target, fit to be drawn."""
+    assert o.targets is not None
+    assert not isinstance(o.targets, tuple)
     return class_name(o, o.targets)
 
 
-def class_name(o: Occlusion, number_of: int) -> str:
+def class_name(o: Occlusion, number_of: Named) -> str:
     """Return the name of a class, fit to be drawn."""
     return one_line(o.class_name(number_of))
 
@@ -323,7 +321,7 @@ def panels(o: Occlusion, limits: _Limits | None = None) -> list[Panel]:
             Panel(f"{title}\n{told}", to_display(shown, tile), whole=True, pale=not o.agrees)
         )
     if o.kind in ("probability", "number"):
-        name, clean = _target_name(o), o.clean[o.kind]
+        name, clean = target_name(o), o.clean[o.kind]
         title = (
             f"P({name}),\n{clean:.3f}" if o.kind == "probability" else f"{name},\n{number(clean)}"
         )
@@ -418,15 +416,15 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
     )
     if o.kind != "activation":
         lines.append(
-            f"The output was taken for {o.output}. "
-            f"Red: hiding the place lowers the {o.kind}; blue: it raises it. "
+            (f"The output was taken for {o.taken_for}. " if o.taken_for else "")
+            + f"Red: hiding the place lowers the {o.kind}; blue: it raises it. "
             + ("Each map on its own scale." if scale == "tile" else "All rows on one scale.")
         )
     lines += [
         f"{one_line(row.title)}: the network takes the image for "
-        f"{class_name(row, row.clean['predicted'])}, not for the target {_target_name(row)}."
+        f"{class_name(row, row.clean['predicted'])}, not for the target {target_name(row)}."
         for row in rows
-        if _is_another(row)
+        if row.is_another and isinstance(row.targets, int)
     ]
     lines += _projection_caption(rows)
     estimated = next((row for row in rows if _is_estimated(row)), None)

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from convscope.figures.film import Film, Frame
 from convscope.figures.lettering import one_line, wrapped
-from convscope.figures.occlude import class_name
+from convscope.figures.occlude import class_name, target_name
 from convscope.figures.sheet import picture_of
 from convscope.methods.occlude.result import Occlusion, Occlusions
 
@@ -106,9 +106,8 @@ def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
     across, down = SIDE + line, line
     for single in o.singles() if o.probability is not None else []:
         assert single.probability is not None
-        assert isinstance(single.targets, int)
         chance, clean = single.probability.flatten()[place].item(), single.clean["probability"]
-        name = class_name(single, single.targets)[:30]
+        name = target_name(single)[:30]
         draw.text((across, down), f"P({name}) {chance:.2f}", INK, font)
         down += line + 3
         room = BESIDE - 2 * line
@@ -129,8 +128,7 @@ def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
         down += line + 8
     for single in o.singles() if o.number is not None else []:
         assert single.number is not None
-        assert isinstance(single.targets, int)
-        name, value = class_name(single, single.targets)[:30], single.number.flatten()[place].item()
+        name, value = target_name(single)[:30], single.number.flatten()[place].item()
         told = f"{name}: {value:.4g} (unoccluded: {single.clean['number']:.4g})"
         draw.text((across, down), told, INK, font)
         down += line + 3

@@ -19,7 +19,7 @@ from convscope.methods.attribution import CAMS, RECOMMENDED, Attribution, method
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import Images, read, with_answers
 from convscope.methods.project import chosen_rule
-from convscope.methods.targets import AnyTarget, Goal, goals
+from convscope.methods.targets import AnyTarget, Goal, goals, readable
 from convscope.network import Network
 from convscope.network.blocks import feeds
 from convscope.network.layers import LayerName
@@ -93,12 +93,6 @@ def attribute(
     _check(target, method, layer, baseline, steps, seed)
     net = net.fitting(images)
     checked, names = read(net, images, titles)
-    if target is None and net.answer is None:
-        shape = [*net.graph.steps[net.graph.output].shape[1:]]
-        raise UnitError(
-            f"{net.name} gives {shape}, not one number a class: give a target, such as "
-            f"'3@10,20,40,60', class 3 in a box, or '3,10,20', one of the numbers"
-        )
     stop = 0
     if method in CAMS:
         stop = _last_maps(net) if layer is None else net.step(layer)
@@ -228,14 +222,8 @@ class _Work:
             return replace(DEEPLIFT, reference=self.baselines)
         return RULES["gradient"]
 
-    @cached_property
-    def outputs(self) -> list[int]:
-        """The steps that a target may read."""
-        answer, graph = self.net.answer, self.net.graph
-        return [graph.output if answer is None else answer.step, *graph.outputs.values()]
-
     def up(self, images: Tensor, rule: Rule | None) -> Ascent:
-        return ascend(self.net.graph, images, [*self.outputs, self.stop], rule)
+        return ascend(self.net.graph, images, [*readable(self.net), self.stop], rule)
 
     def down(self, ascent: Ascent, goal: Goal, rule: Rule, stop: int = 0) -> Tensor:
         """Bring a target down in each image: its derivatives, or what makes it up to be shared."""
@@ -308,7 +296,7 @@ class _Work:
             spread = self.noise * (image.max() - image.min())
             points = image + spread * torch.randn(count, *shape, generator=generator).to(image)
             weights = torch.full_like(points, 1 / count)
-        at_once = images_at_once(self.net.graph, self.outputs, image, self.memory)
+        at_once = images_at_once(self.net.graph, readable(self.net), image, self.memory)
         for begin in range(0, count, at_once):
             yield points[begin : begin + at_once], weights[begin : begin + at_once]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from convscope.errors import ImageError
 from convscope.methods import budget
-from convscope.methods.occlude.passes import Question, WindowedPasses, filters_within
+from convscope.methods.occlude.passes import Question, WindowedPasses, filters_within, quantities
 from convscope.methods.occlude.patches import (
     Cover,
     FillValue,
@@ -19,7 +19,6 @@ from convscope.methods.occlude.patches import (
     fill_for,
     pair_of,
 )
-from convscope.methods.occlude.work import quantities
 from convscope.methods.pictures import read
 from convscope.methods.project import Request, descended
 from convscope.methods.projection import Projection
@@ -215,10 +214,8 @@ class Look:
         passes = self._passes_of(question)
         for answers in passes.answers(cover):
             for place, number in enumerate(answers.patches.tolist()):
-                values, sums = answers.values, answers.activation
-                found: dict[int, Tensor] = {}
-                if question.answer is not None and values is not None:
-                    found[question.answer.step] = values[place : place + 1]
+                found = {step: own[place : place + 1] for step, own in answers.outputs.items()}
+                sums = answers.activation
                 activation = None if sums is None else float(sums[place])
                 readings[number] = _reading(question, found, activation)
         self._checked, self._differs = passes.checked, passes.differs

@@ -44,6 +44,9 @@ class Target:
 AnyTarget = ClassName | Target | Callable[..., Tensor]
 """Also any differentiable function of the outputs, [1, ...] each, in their order, to one number."""
 
+Named = int | str
+"""A class by its number, or any other target by what it is called."""
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -54,12 +57,14 @@ class Goal:
         channel: the class's number; -1 where it is none.
         steps: the steps whose outputs it reads.
         made: makes a number of each image, [N], of these.
+        plain: whether it is a class's score alone, or one of several numbers.
     """
 
     name: str
     channel: int
     steps: tuple[int, ...]
     made: Callable[..., Tensor]
+    plain: bool = False
 
     def values(self, maps: Mapping[int, Tensor]) -> Tensor:
         """Return the numbers, [N]."""
@@ -77,6 +82,12 @@ class Goal:
         return {step: slope for step, slope in pairs if slope is not None}
 
 
+def readable(net: Network) -> list[int]:
+    """Return the steps that a target may read, that of the classes first."""
+    answer, graph = net.answer, net.graph
+    return [graph.output if answer is None else answer.step, *graph.outputs.values()]
+
+
 def goals(net: Network, target: AnyTarget | Sequence[AnyTarget] | None, best: int) -> list[Goal]:
     """Return the targets asked for, those of *net*.
 
@@ -88,8 +99,14 @@ def goals(net: Network, target: AnyTarget | Sequence[AnyTarget] | None, best: in
     Raises:
         UnitError: if one does not exist in the network's output, or there are none.
     """
+    if target is None and net.answer is None:
+        shape = [*net.graph.steps[net.graph.output].shape[1:]]
+        raise UnitError(
+            f"{net.name} gives {shape}, not one number a class: give a target, such as "
+            f"'3@10,20,40,60', class 3 in a box, or '3,10,20', one of the numbers"
+        )
     chosen = best if target is None else target
-    return [_goal(net, one) for one in _several(chosen) or [chosen]]
+    return [_goal(net, one) for one in several(chosen) or [chosen]]
 
 
 def _goal(net: Network, target: Any) -> Goal:
@@ -141,7 +158,7 @@ def _class_goal(net: Network, target: Target, step: int) -> Goal:
         own, *other = flat[:, numbers].unbind(1)
         return own - other[0] if other else own
 
-    return Goal(name, numbers[0], (step,), made)
+    return Goal(name, numbers[0], (step,), made, weights is None and target.minus is None)
 
 
 def _part(net: Network, target: Target, step: int) -> Tensor:
@@ -234,21 +251,21 @@ def class_numbers(
     """
     if target is None:
         return best
-    several = _several(target)
-    if several is None:
+    chosen = several(target)
+    if chosen is None:
         return class_number(net, target)  # type: ignore[arg-type]
-    return tuple(class_number(net, one) for one in several)
+    return tuple(class_number(net, one) for one in chosen)
 
 
-def _several(target: Any) -> list[Any] | None:
+def several(target: Any) -> list[Any] | None:
     """Return the targets of a list of them; None of a single one."""
     try:
-        several = None if isinstance(target, str) or callable(target) else list(target)
+        found = None if isinstance(target, str) or callable(target) else list(target)
     except TypeError:  # a number, be it Python's, numpy's or torch's
         return None
-    if several == []:
-        raise UnitError("the list of target classes is empty")
-    return several
+    if found == []:
+        raise UnitError("the list of targets is empty")
+    return found
 
 
 def class_number(net: Network, target: ClassName) -> int:

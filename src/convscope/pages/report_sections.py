@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from convscope.errors import RuleError
-from convscope.figures.occlude import class_name
+from convscope.figures.occlude import target_name
 from convscope.figures.sheet import number
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
@@ -258,7 +258,7 @@ def _where(found: Occlusion, title: str) -> str:
     measured = values.masked_fill(~found.computed.flatten(), math.inf)
     place = int(measured.nan_to_num(math.inf).argmin())
     top, left, bottom, right = found.positions.view(-1, 4)[place].tolist()
-    name = class_name(found, int(found.targets))  # type: ignore[arg-type]
+    name = target_name(found)
     if found.kind == "probability":
         name = f"P({name})"
     return (

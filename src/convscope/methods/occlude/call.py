@@ -27,7 +27,7 @@ from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.occlude.work import Job, Preview, Work, ask
 from convscope.methods.pictures import Images, read
 from convscope.methods.project import project
-from convscope.methods.targets import ClassName
+from convscope.methods.targets import AnyTarget
 from convscope.network import Network
 from convscope.network.differences import can_take_differences
 from convscope.network.layers import LayerName
@@ -49,7 +49,7 @@ def occlude(
     patch: Size | None = None,
     stride: Size | None = None,
     fill: FillValue = "gray",
-    target: ClassName | Sequence[ClassName] | None = None,
+    target: AnyTarget | Sequence[AnyTarget] | None = None,
     layer: LayerName | None = None,
     channel: int | None = None,
     *,
@@ -77,7 +77,9 @@ def occlude(
         fill: what hides the pixels: a name in :data:`~.patches.FILLS`, a colour ``"#rrggbb"``, or
             a number or tensor in the network's input space.
         target: the class, by number or name; a list for several; None for the most probable one,
-            or for the first where the output is several numbers.
+            or for the first where the output is several numbers. Also all else that
+            :func:`~convscope.attribute` takes, such as a :class:`~convscope.Target` or a function
+            of the outputs: a number then, and no probability.
         layer: a layer whose feature map is watched too, by its name in ``net.layers``, or a module.
         channel: that map; None for the one with the strongest activation in the clean image.
         masks: what to hide instead of patches, part by part: bool [M, H, W]; a label map [H, W] of
@@ -142,7 +144,7 @@ def occlude_all(
     patches: Sequence[Size | None] = (None,),
     stride: Size | None = None,
     fill: FillValue = "gray",
-    target: ClassName | Sequence[ClassName] | None = None,
+    target: AnyTarget | Sequence[AnyTarget] | None = None,
     layer: LayerName | None = None,
     channel: int | None = None,
     *,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from convscope.methods.budget import tensor_limit
 from convscope.methods.occlude.patches import Corners, Cover
+from convscope.methods.targets import Goal
 from convscope.network import Network
 from convscope.network.answer import Answer
 from convscope.network.blocks import narrow_steps
@@ -53,6 +54,7 @@ class Question:
         answer: how its output is read, if that is wanted.
         layer: the step whose map is summed, if one is wanted.
         channel: that map's channel.
+        goals: the targets whose numbers are wanted.
     """
 
     net: Network
@@ -60,19 +62,44 @@ class Question:
     answer: Answer | None
     layer: int | None
     channel: int
+    goals: tuple[Goal, ...] = ()
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What is read of the answer, for each class, label or number."""
-        if self.answer is None:
+        """What is read of each target: of anything but classes and labels, the number alone."""
+        if not self.goals:
             return ()
-        return ("number",) if self.answer.kind == "number" else ("probability", "logit")
+        plain = all(goal.plain for goal in self.goals)
+        decides = self.answer is not None and self.answer.kind != "number"
+        return ("probability", "logit") if plain and decides else ("number",)
+
+    @property
+    def outputs(self) -> list[int]:
+        """The steps whose values are wanted, but for the layer."""
+        answer = [] if self.answer is None else [self.answer.step]
+        return [*dict.fromkeys([*answer, *(step for goal in self.goals for step in goal.steps)])]
 
     @property
     def targets(self) -> list[int]:
-        """The steps whose outputs are wanted."""
-        layer = [] if self.layer is None else [self.layer]
-        return [*layer, *([] if self.answer is None else [self.answer.step])]
+        """All steps that are wanted."""
+        return [*([] if self.layer is None else [self.layer]), *self.outputs]
+
+    def numbers(self, maps: Mapping[int, Tensor]) -> dict[str, Tensor]:
+        """Return the quantities of each target, [T, N] each, by the outputs for N images."""
+        if self.quantities == ("number",):
+            return {"number": torch.stack([goal.values(maps) for goal in self.goals])}
+        if self.answer is None:
+            return {}
+        found = quantities(self.answer, maps[self.answer.step])
+        chosen = [goal.channel for goal in self.goals]
+        return {name: found[name][:, chosen].T for name in self.quantities}
+
+
+def quantities(answer: Answer, values: Tensor) -> dict[str, Tensor]:
+    """Return the quantities that an answer holds, [N, count] each, by their names."""
+    if answer.kind == "number":
+        return {"number": answer.scores(values)}
+    return {"probability": answer.probabilities(values), "logit": answer.scores(values)}
 
 
 @dataclass(frozen=True)
@@ -81,12 +108,12 @@ class Answers:
 
     Attributes:
         patches: [B], int64: which patches.
-        values: [B, ...], what the network's answer is read from, or None.
+        outputs: [B, ...] each, what the question's numbers are read from, by step.
         activation: [B], float64: the sum of the unit's map, or None.
     """
 
     patches: Indices
-    values: Tensor | None
+    outputs: dict[int, Tensor]
     activation: Tensor | None
 
 
@@ -145,8 +172,8 @@ class FullPasses:
             activation = None
             if question.layer is not None:
                 activation = _channel_sums(found[question.layer], question.channel)
-            values = None if question.answer is None else found[question.answer.step]
-            yield Answers(part, values, activation)
+            outputs = {step: found[step] for step in question.outputs}
+            yield Answers(part, outputs, activation)
 
 
 def _in_full(question: Question, cover: Cover) -> dict[int, Tensor]:
@@ -228,9 +255,9 @@ class WindowedPasses:
         question, place = self.question, len(answers.patches) // 2
         found = _in_full(question, cover.part(answers.patches[place : place + 1]))
         pairs = []
-        if answers.values is not None and question.answer is not None:
-            own = found[question.answer.step][0]
-            pairs.append((answers.values[place], own, own.abs().nan_to_num(0, posinf=0).max()))
+        for step, values in answers.outputs.items():
+            own = found[step][0]
+            pairs.append((values[place], own, own.abs().nan_to_num(0, posinf=0).max()))
         if answers.activation is not None and question.layer is not None:
             maps = found[question.layer]
             own = _channel_sums(maps, question.channel)[0]
@@ -301,6 +328,8 @@ class WindowedPasses:
             if not plan.whole[index]:
                 # A reader gathers its halo with it.
                 positions = min((place.height + 2) * (place.width + 2), positions)
+            if index in self.question.outputs:
+                positions = math.prod(map(int, walk.sizes[index]))
             most = max(most, math.prod(shape) // math.prod(map(int, walk.sizes[index])) * positions)
         return max(1, self.limit // (most * walk.precision.itemsize))
 
@@ -315,14 +344,13 @@ class WindowedPasses:
         if self.junction is not None:
             ends = [self.walk.whole_maps(self.junction, w[self.junction]) for _, w in waiting]
             found = self.walk.finish(self.junction, torch.cat(ends), self.head)
-        values = activation = None
-        if question.answer is not None:
-            step = question.answer.step
-            values = (
-                found[step]
-                if step in found
-                else torch.cat([self.walk.whole_maps(step, w[step]) for _, w in waiting])
-            )
+        outputs = {
+            step: found[step]
+            if step in found
+            else torch.cat([self.walk.whole_maps(step, w[step]) for _, w in waiting])
+            for step in question.outputs
+        }
+        activation = None
         if question.layer in found:
             activation = _channel_sums(found[question.layer], question.channel)
         elif question.layer is not None:
@@ -332,7 +360,7 @@ class WindowedPasses:
                     for _, w in waiting
                 ]
             )
-        return Answers(np.concatenate([batch for batch, _ in waiting]), values, activation)
+        return Answers(np.concatenate([batch for batch, _ in waiting]), outputs, activation)
 
 
 def _channel_sums(maps: Tensor, channel: int) -> Tensor:
@@ -344,9 +372,9 @@ def _channel_sums(maps: Tensor, channel: int) -> Tensor:
 def _junction(question: Question) -> int | None:
     """Return the first step without rows and columns that everything after it goes through."""
     graph = question.net.graph
-    if question.answer is None or not graph.batched:
+    if not question.outputs or not graph.batched:
         return None
     for index in narrow_steps(graph):
         if graph.axes[index] is None and graph.steps[index].shape[0] == 1:
-            return index if index < question.answer.step else None
+            return index if index < max(question.outputs) else None
     return None

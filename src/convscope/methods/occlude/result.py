@@ -12,6 +12,7 @@ from convscope.errors import UnitError, near_matches
 from convscope.images import Preprocess
 from convscope.methods.occlude.passes import painted
 from convscope.methods.occlude.patches import Cover, Fill
+from convscope.methods.targets import Named
 from convscope.network.windowed import Placement
 from convscope.results import Result
 
@@ -34,12 +35,13 @@ class Occlusion(Result):
             or nothing that a target can be chosen of.
         logit: the same for the logit: what the network makes the probability of by a softmax or a
             sigmoid.
-        number: the same where the output is numbers.
+        number: the same where the output is numbers, or a target is no class.
         predicted: [R, S], int64: the most probable class; None as the probability.
         activation: [R, S]: the sum of the unit's feature map; None without a layer.
         clean: the same numbers of the image as it is, by the names above: a number, or one a
             target.
-        targets: the class, or the classes, that ``probability``, ``logit`` and ``number`` are of.
+        targets: the class, or the classes, that ``probability``, ``logit`` and ``number`` are of;
+            what any other target is called.
         answer: what the output was taken for: ``"classes"``, ``"labels"`` or ``"number"``; None if
             it was not looked at.
         output: the same in more words.
@@ -69,7 +71,7 @@ class Occlusion(Result):
     positions: Tensor
     computed: Tensor
     clean: dict[str, Any]
-    targets: int | tuple[int, ...] | None
+    targets: Named | tuple[Named, ...] | None
     classes: dict[str, str]
     layer: str | None
     channel: int | None
@@ -128,7 +130,7 @@ class Occlusion(Result):
             )
         found: Tensor | None = getattr(self, kind)
         if found is None:
-            own = self.output or "a map only"
+            own = self.taken_for or ("a map only" if self.targets is None else "other numbers")
             why = "no layer was named" if kind == "activation" else f"it is of {own}"
             raise UnitError(f"there is no {kind} in this occlusion: {why}")
         return found
@@ -221,8 +223,24 @@ class Occlusion(Result):
         cover = Cover(corners, Fill(self.fill, self.behind), masks)
         return painted(self.image, cover, Placement(zero, zero, *self.image_size))[0]
 
-    def class_name(self, number: int) -> str:
-        """Return the name of a class, or its number where the network names none."""
+    @property
+    def taken_for(self) -> str:
+        """What the output was taken for; nothing where a target is another number made of it."""
+        is_other = self.number is not None and self.answer != "number"
+        return "" if is_other else self.output
+
+    @property
+    def is_another(self) -> bool:
+        """Whether the only target is not what the network takes the image for."""
+        return self.predicted is not None and self.clean["predicted"] != self.targets
+
+    def class_name(self, number: Named) -> str:
+        """Return the name of a class, or its number where the network names none.
+
+        What any other target is called stays.
+        """
+        if isinstance(number, str):
+            return number
         noun = {"labels": "label", "number": "output"}.get(str(self.answer), "class")
         return self.classes.get(str(number), f"{noun} {number}")
 
@@ -273,7 +291,8 @@ class Occlusion(Result):
 
     def _told(self) -> list[str]:
         """Return what hiding the most telling place does to the only target."""
-        assert isinstance(self.targets, int)
+        assert self.targets is not None
+        assert not isinstance(self.targets, tuple)
         top, left, bottom, right = self.positions.view(-1, 4)[self.telling].tolist()
         where = f"hiding rows {top}-{bottom - 1}, columns {left}-{right - 1}"
         name, clean = self.class_name(self.targets), self.clean[self.kind]
@@ -281,7 +300,7 @@ class Occlusion(Result):
         if self.number is not None:
             return [f"  {name} {clean:.4g}; lowest {where}: {low:.4g}"]
         told = [f"  P({name}) {clean:.4f}; lowest logit {where}: P {low:.4f}"]
-        if self.targets != self.clean["predicted"]:
+        if self.is_another:
             taken = self.class_name(self.clean["predicted"])
             told.insert(0, f"  the network takes this image for {taken}, not for {name}")
         return told

@@ -27,9 +27,8 @@ from convscope.methods.occlude.patches import (
     pair_of,
 )
 from convscope.methods.occlude.result import Occlusion
-from convscope.methods.targets import ClassName, answer_of, class_numbers
+from convscope.methods.targets import AnyTarget, Goal, Named, goals, readable, several
 from convscope.network import Network
-from convscope.network.answer import Answer
 from convscope.network.layers import LayerName
 from convscope.network.walk import ascend
 from convscope.reading import Picture
@@ -95,15 +94,8 @@ class Asked:
     """What is asked, and the answer for the clean image."""
 
     question: Question
-    targets: int | tuple[int, ...] | None
+    targets: Named | tuple[Named, ...] | None
     clean: dict[str, Any]
-
-    @property
-    def numbers(self) -> list[int]:
-        """The targets' numbers."""
-        if self.targets is None:
-            return []
-        return [self.targets] if isinstance(self.targets, int) else list(self.targets)
 
 
 class Work:
@@ -128,7 +120,7 @@ class Work:
         self.values: dict[str, Tensor] = {}
         dtype = asked.question.image.dtype
         for name in asked.question.quantities:
-            self.values[name] = torch.full((len(asked.numbers), job.count), NAN, dtype=dtype)
+            self.values[name] = torch.full((len(asked.question.goals), job.count), NAN, dtype=dtype)
         if asked.question.layer is not None:
             self.values["activation"] = torch.full((1, job.count), NAN, dtype=dtype)
         self.predicted = torch.full((job.count,), -1)
@@ -178,12 +170,12 @@ class Work:
             self.stopped = "interrupted"
 
     def _take(self, places: Indices, answers: Answers) -> None:
-        answer = self.asked.question.answer
-        if answer is not None and answers.values is not None:
-            found = quantities(answer, answers.values.cpu())
-            for name in self.asked.question.quantities:
-                self.values[name][:, places] = found[name][:, self.asked.numbers].T
-            self.predicted[places] = answer.best(answers.values).cpu()
+        question, answer = self.asked.question, self.asked.question.answer
+        outputs = {step: values.cpu() for step, values in answers.outputs.items()}
+        for name, found in question.numbers(outputs).items():
+            self.values[name][:, places] = found.to(self.values[name])
+        if answer is not None:
+            self.predicted[places] = answer.best(outputs[answer.step])
         if answers.activation is not None:
             self.values["activation"][0, places] = answers.activation.to(self.values["activation"])
         self.done[places] = True
@@ -201,7 +193,7 @@ class Work:
     def _record(self) -> Occlusion:
         question, shape, net = self.asked.question, self.job.shape, self.asked.question.net
         values = {name: found.clone().view(-1, *shape) for name, found in self.values.items()}
-        if isinstance(self.asked.targets, int):
+        if not isinstance(self.asked.targets, tuple):
             values |= {name: values[name][0] for name in question.quantities}
         if "activation" in values:
             values["activation"] = values["activation"][0]
@@ -243,7 +235,7 @@ class Work:
         names = self.asked.question.net.classes
         if names is None or self.asked.targets is None:
             return {}
-        numbers = {*self.asked.numbers}
+        numbers = {goal.channel for goal in self.asked.question.goals if goal.plain}
         if predicted is not None:
             numbers |= {self.asked.clean["predicted"], *predicted.flatten().tolist()}
         return {str(n): names[n] for n in sorted(numbers) if 0 <= n < len(names)}
@@ -277,45 +269,35 @@ def _beside(found: Occlusion, projection: Tensor, rule: str) -> Occlusion:
 def ask(
     net: Network,
     image: Tensor,
-    target: ClassName | Sequence[ClassName] | None,
+    target: AnyTarget | Sequence[AnyTarget] | None,
     layer: LayerName | None,
     channel: int | None,
 ) -> Asked:
     """Check what is asked for and answer it for the clean image."""
-    graph = net.graph
     step = None if layer is None else net.step(layer)
-    if channel is not None and step is None:
-        raise UnitError("a channel number means nothing without its layer")
-    answer = answer_of(net) if step is None or target is not None else net.answer
     if step is not None:
         net.check_units(step, () if channel is None else (channel,))
-    question = Question(net, image[0], answer, step, channel or 0)
-    found = ascend(graph, image, question.targets).maps
+    elif channel is not None:
+        raise UnitError("a channel number means nothing without its layer")
+    answer, layers = net.answer, [] if step is None else [step]
+    found = ascend(net.graph, image, [*layers, *readable(net)]).maps
+    best = 0 if answer is None else int(answer.best(found[answer.step]))
+    chosen: list[Goal] = []
+    if step is None or target is not None or answer is not None:
+        chosen = goals(net, target, best)
     clean: dict[str, Any] = {}
-    targets = None
-    if answer is not None:
-        values = found[answer.step].cpu()
-        best = int(answer.best(values))
-        if answer.kind != "number":
-            clean["predicted"] = best
-        targets = class_numbers(net, target, best)
-        for name, rows in quantities(answer, values).items():
-            own: list[float] = rows[0].tolist()
-            if isinstance(targets, int):
-                clean[name] = own[targets]
-            else:
-                clean[name] = tuple(own[n] for n in targets)
+    if answer is not None and answer.kind != "number":
+        clean["predicted"] = best
     if step is not None:
         maps = found[step]
         if channel is None:
             channel = int((maps[0].flatten(1).amax(1) if maps.dim() == 4 else maps[0]).argmax())
-            question = replace(question, channel=channel)
         clean["activation"] = float(maps[0, channel].double().sum())
-    return Asked(question, targets, clean)
-
-
-def quantities(answer: Answer, values: Tensor) -> dict[str, Tensor]:
-    """Return the quantities that an answer holds, [N, count] each, by their names."""
-    if answer.kind == "number":
-        return {"number": answer.scores(values)}
-    return {"probability": answer.probabilities(values), "logit": answer.scores(values)}
+    question = Question(net, image[0], answer, step, channel or 0, tuple(chosen))
+    named = tuple(goal.channel if goal.plain else goal.name for goal in chosen)
+    single = len(named) == 1 and several(target) is None
+    outputs = {place: found[place].cpu() for place in question.outputs}
+    for name, values in question.numbers(outputs).items():
+        own: list[float] = values[:, 0].tolist()
+        clean[name] = own[0] if single else tuple(own)
+    return Asked(question, named[0] if single else named or None, clean)
