@@ -5,8 +5,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from convscope.figures.lettering import one_line, shortened
-from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, PALE, Sheet, number
-from convscope.figures.style import Style
+from convscope.figures.sheet import FOOT_POINTS, INK, PALE, Sheet, number
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.ablate import Ablation
 
 CHART, HEAD, AXIS = 1.1, 0.3, 0.5

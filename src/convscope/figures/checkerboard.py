@@ -14,14 +14,13 @@ from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
 from convscope.figures.sheet import (
     FOOT_POINTS,
     FRAME_POINTS,
-    MARGIN,
     Bare,
     Sheet,
     frame_box,
     number,
     picture_of,
 )
-from convscope.figures.style import Style
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.gridding.result import Checkerboard
 from convscope.methods.gridding.structure import Alternative, StridedLayer
 from convscope.methods.projection import shown_values

@@ -12,7 +12,6 @@ from convscope.figures.sheet import (
     FOOT_POINTS,
     INK,
     LINE_SPACING,
-    MARGIN,
     PALE,
     Bare,
     Sheet,
@@ -20,7 +19,7 @@ from convscope.figures.sheet import (
     number,
     picture_of,
 )
-from convscope.figures.style import Style
+from convscope.figures.style import MARGIN, Style
 from convscope.figures.tile import Tile
 from convscope.methods.compare_matching import LayerMatch
 from convscope.methods.compare_result import Comparison, MatchedPairs

@@ -10,14 +10,13 @@ from convscope.figures.lettering import one_line, shortened, wrapped
 from convscope.figures.sheet import (
     FOOT_POINTS,
     LINE_SPACING,
-    MARGIN,
     NOTE_POINTS,
     WARNING,
     Sheet,
     frame_box,
     number,
 )
-from convscope.figures.style import Style
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
 from convscope.wording import counted
 

@@ -10,8 +10,8 @@ from matplotlib.typing import ColorType
 from convscope.figures.drawing import ARROW, SIGNS, Box, Drawing, Line, Panel, Point, Text
 from convscope.figures.lettering import one_line, width_of
 from convscope.figures.placing import place
-from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, Sheet
-from convscope.figures.style import Style
+from convscope.figures.sheet import FOOT_POINTS, INK, Sheet
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.draw import Architecture
 from convscope.network.volumes import Volume
 from convscope.wording import times

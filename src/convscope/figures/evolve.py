@@ -11,14 +11,13 @@ from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.sheet import (
     FOOT_POINTS,
     LINE_SPACING,
-    MARGIN,
     Bare,
     Sheet,
     line_of,
     number,
     picture_of,
 )
-from convscope.figures.style import Style
+from convscope.figures.style import MARGIN, Style
 from convscope.figures.tile import Tile
 from convscope.methods.projection import shown_values
 from convscope.network.rules import RULES

@@ -18,8 +18,8 @@ from convscope.figures.evolve import (
 )
 from convscope.figures.film import Film, Frame
 from convscope.figures.lettering import any_letters, shortened
-from convscope.figures.sheet import MARGIN, NOTE_POINTS, Sheet, number
-from convscope.figures.style import Style
+from convscope.figures.sheet import NOTE_POINTS, Sheet, number
+from convscope.figures.style import MARGIN, Style
 from convscope.study.evolve import Evolution
 
 TILES_A_LINE = 8

@@ -19,7 +19,6 @@ from convscope.display import Display, DisplayScale, display_scale, presentable,
 from convscope.figures.lettering import PROOF_DOTS, one_line
 from convscope.figures.sheet import (
     FOOT_POINTS,
-    MARGIN,
     NOTE_POINTS,
     PALE,
     Bare,
@@ -28,7 +27,7 @@ from convscope.figures.sheet import (
     number,
     picture_of,
 )
-from convscope.figures.style import Style
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.projection import shown_values
 from convscope.methods.targets import Named

@@ -3,8 +3,8 @@
 import numpy as np
 
 from convscope.figures.lettering import one_line
-from convscope.figures.sheet import MARGIN, NOTE_POINTS, Bare, Sheet
-from convscope.figures.style import Style
+from convscope.figures.sheet import NOTE_POINTS, Bare, Sheet
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.plate import Plate
 from convscope.methods.scanning.tiles import fitted
 from convscope.methods.scanning.unit import AtlasUnit

@@ -1,8 +1,8 @@
 """The figure of a probe: accuracy against depth, with the intervals that so few images leave."""
 
 from convscope.figures.lettering import one_line, shortened
-from convscope.figures.sheet import FOOT_POINTS, MARGIN, PALE, Sheet, line_of
-from convscope.figures.style import Style
+from convscope.figures.sheet import FOOT_POINTS, PALE, Sheet, line_of
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.probe import Probe
 
 CHART, HEAD, SIDE, BELOW = 2.3, 0.3, 0.6, 0.75

@@ -15,7 +15,6 @@ from convscope.figures.sheet import (
     COLOURS,
     FOOT_POINTS,
     LINES,
-    MARGIN,
     NOTE_POINTS,
     Sheet,
     frame_box,
@@ -23,7 +22,7 @@ from convscope.figures.sheet import (
     number,
     picture_of,
 )
-from convscope.figures.style import Style
+from convscope.figures.style import MARGIN, Style
 from convscope.figures.tile import Tile, fitted, proof_dots
 from convscope.methods import ranking
 from convscope.methods.projection import Projection

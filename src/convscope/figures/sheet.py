@@ -18,14 +18,13 @@ from torch import Tensor
 from convscope.display import presentable
 from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, shortened, wrapped
-from convscope.figures.style import Style
+from convscope.figures.style import MARGIN, Style
 
 INK = "#222222"
 WARNING = "#b00020"
 PALE = "#8a8a8a"
 """For numbers that tell nothing, as those no better than chance."""
 FRAME_POINTS = 1.6
-MARGIN = 0.12
 FOOT_POINTS, LETTERS = 7.0, 7.5
 NOTE_POINTS = 8.5
 LINE_SPACING = 1.4
@@ -84,7 +83,7 @@ class Sheet:
             cuts: inches from the top at which the sheet can be cut.
             dots: an inch, fewer where the sheet would be too high for so many.
         """
-        width, room = style.width, style.width - 2 * MARGIN
+        width, room = style.width, style.room
         said = "; ".join(map(one_line, notes))
         lines = [(line, NOTE_POINTS, True) for line in wrapped(said, room, NOTE_POINTS, "bold")]
         shown = {"none": [], "short": caption[:1], "full": caption}[style.caption]
@@ -180,8 +179,8 @@ class Sheet:
 
     def write(
         self, text: str, left: float, top: float, points: float = FOOT_POINTS, *,
-        room: float | None = None, ha: str = "left", va: str = "top", warns: bool = False,
-        colour: str | None = None,
+        room: float | None = None, ha: str = "left", va: str = "top", bold: bool = False,
+        warns: bool = False, colour: str | None = None,
     ) -> None:  # fmt: skip
         """Write lines, or one cut to *room* inches; a dollar sign is a dollar sign."""
         if room is not None:
@@ -190,7 +189,7 @@ class Sheet:
         self.figure.text(
             left / width, 1 - top / height, text, fontsize=points, ha=ha, va=va,
             color=colour or (WARNING if warns else INK),
-            weight="bold" if warns else "normal", parse_math=False,
+            weight="bold" if bold or warns else "normal", parse_math=False,
         )  # fmt: skip
 
 

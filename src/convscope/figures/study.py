@@ -8,8 +8,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from convscope.errors import OutputError, near_matches
 from convscope.figures import study_filters
 from convscope.figures.lettering import wrapped
-from convscope.figures.sheet import FOOT_POINTS, INK, MARGIN, Sheet
-from convscope.figures.style import Style
+from convscope.figures.sheet import FOOT_POINTS, INK, Sheet
+from convscope.figures.style import MARGIN, Style
 from convscope.study.study_result import Study, VariantResult
 
 CHART, HEAD, AXIS, SIDE = 2.3, 0.3, 0.3, 0.45

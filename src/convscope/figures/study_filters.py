@@ -9,14 +9,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from convscope.display import Display, display_scale, to_display
-from convscope.figures.sheet import (
-    MARGIN,
-    NOTE_POINTS,
-    Sheet,
-    number,
-    picture_of,
-)
-from convscope.figures.style import Style
+from convscope.figures.sheet import NOTE_POINTS, Sheet, number, picture_of
+from convscope.figures.style import MARGIN, Style
 from convscope.figures.tile import Tile
 from convscope.network.rules import RULES
 from convscope.study.filters import StrongestFilters

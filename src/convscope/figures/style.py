@@ -7,6 +7,9 @@ from convscope.errors import OutputError, near_matches
 WIDTHS = {"column": 3.4, "text": 7.0, "slide": 10.0}
 """Inches: a column of a page set in two, a page's text, and a slide."""
 
+MARGIN = 0.12
+"""Inches around all that is drawn."""
+
 NARROWEST, WIDEST = 2.5, 50.0
 CAPTIONS = ("none", "short", "full")
 
@@ -17,6 +20,11 @@ class Style:
 
     width: float = WIDTHS["text"]
     caption: str = "short"
+
+    @property
+    def room(self) -> float:
+        """Inches between the margins."""
+        return self.width - 2 * MARGIN
 
 
 def style(width: str | float, caption: str) -> Style:

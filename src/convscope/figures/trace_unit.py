@@ -11,14 +11,13 @@ from convscope.figures.sheet import (
     COLOURS,
     FOOT_POINTS,
     FRAME_POINTS,
-    MARGIN,
     NOTE_POINTS,
     Bare,
     Sheet,
     number,
     picture_of,
 )
-from convscope.figures.style import Style
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.trace_unit import UnitTrace
 
 DOTS = 240

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from convscope.figures.lettering import one_line, shortened
-from convscope.figures.sheet import FOOT_POINTS, MARGIN, NOTE_POINTS, Sheet, number
-from convscope.figures.style import Style
+from convscope.figures.sheet import FOOT_POINTS, NOTE_POINTS, Sheet, number
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network.rules import rule_named
 from convscope.wording import counted

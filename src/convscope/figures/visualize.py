@@ -3,8 +3,8 @@
 import numpy as np
 
 from convscope.figures.lettering import one_line, shortened
-from convscope.figures.sheet import FOOT_POINTS, MARGIN, Sheet, number, picture_of
-from convscope.figures.style import Style
+from convscope.figures.sheet import FOOT_POINTS, Sheet, number, picture_of
+from convscope.figures.style import MARGIN, Style
 from convscope.methods.scanning.tiles import fitted
 from convscope.methods.visualization import Visualization
 

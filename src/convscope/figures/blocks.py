@@ -1,0 +1,253 @@
+"""Blocks: what figures are made of, each of a known size, and drawn where the sheet has room.
+
+A block is a box as typesetters know it: so wide, and so high above and below a line of its own. A
+row sets its blocks on one line, so that pictures stand level whatever is written over them. A
+figure says of which blocks it is made; their heights are added up here, and nowhere else.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import ceil, inf
+from typing import Any
+
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened, width_of, wrapped
+from convscope.figures.sheet import FOOT_POINTS, LINE_SPACING, Sheet
+from convscope.figures.style import MARGIN, Style
+
+GAP = 0.12
+"""Inches between two blocks of a sheet."""
+
+TITLE, SIDE, RIGHT, TICKS, LABEL = 0.26, 0.48, 0.12, 0.2, 0.14
+"""Inches around a chart: for its title, what stands at its left, half a number at its right, the
+numbers below it, and what they are of."""
+
+TEXT_SPACING, PAD = 1.2, 0.025
+"""From a line of text to the next, as a share of its letters' size; inches above and below all."""
+
+MARK, APART = 0.3, 0.16
+"""Inches of the mark before a name in a key, and from a name to the next mark."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Something that is drawn on a sheet, of a known size, in inches.
+
+    Attributes:
+        width: how wide it is.
+        above, below: how far it reaches above its line and below it.
+        draw: draws it on a sheet, given its left and its line, in inches from the sheet's corner.
+    """
+
+    width: float
+    above: float
+    below: float
+    draw: Callable[[Sheet, float, float], object]
+
+    @property
+    def height(self) -> float:
+        """How high it is."""
+        return self.above + self.below
+
+
+def space(height: float) -> Block:
+    """Return a block of nothing."""
+    return Block(0.0, 0.0, height, lambda *_: None)
+
+
+def row(blocks: Sequence[Block], gap: float = GAP) -> Block:
+    """Return blocks side by side, their lines on one height."""
+
+    def draw(sheet: Sheet, left: float, line: float) -> None:
+        for block in blocks:
+            block.draw(sheet, left, line)
+            left += block.width + gap
+
+    width = sum(block.width + gap for block in blocks) - gap
+    return Block(width, max(b.above for b in blocks), max(b.below for b in blocks), draw)
+
+
+def stack(*blocks: Block, gap: float = 0.0, line: int = 0) -> Block:
+    """Return blocks below each other; the line of one of them, by its place, is that of all."""
+    tops = list(accumulate((block.height + gap for block in blocks), initial=0.0))
+    above = tops[line] + blocks[line].above
+
+    def draw(sheet: Sheet, left: float, middle: float) -> None:
+        for block, top in zip(blocks, tops, strict=False):
+            block.draw(sheet, left, middle - above + top + block.above)
+
+    return Block(max(block.width for block in blocks), above, tops[-1] - gap - above, draw)
+
+
+def in_lines(blocks: Sequence[Block], across: int, gap: float = GAP) -> list[Block]:
+    """Return blocks in rows of so many; between two rows a page can be cut."""
+    return [row(blocks[n : n + across], gap) for n in range(0, len(blocks), across)]
+
+
+def fitting(
+    room: float, narrowest: float, count: int, gap: float = GAP, widest: float = inf
+) -> tuple[int, float]:
+    """Return how many blocks stand side by side so that lines are even, and how wide each is.
+
+    Args:
+        room: inches of a line.
+        narrowest: inches of a block at least.
+        count: how many blocks there are.
+        gap: inches between two.
+        widest: inches of a block at most.
+
+    >>> fitting(7.0, 2.0, 5, gap=0.0), fitting(7.0, 2.0, 4, gap=0.0, widest=3.0)
+    ((3, 2.3333333333333335), (2, 3.0))
+    """
+    most = max(1, int((room + gap) / (narrowest + gap) + 1e-9))
+    across = ceil(count / ceil(count / most))
+    return across, min(widest, (room + gap) / across - gap)
+
+
+def words(
+    text: str, room: float, points: float = FOOT_POINTS, *, middle: bool = False,
+    wrap: bool = False, bold: bool = False, warns: bool = False,
+    colour: str | Sequence[str] | None = None,
+) -> Block:  # fmt: skip
+    """Return lines of text, each cut to the room, or wrapped so that nothing is cut.
+
+    Args:
+        text: a line or more.
+        room: inches.
+        points: size of the letters.
+        middle: whether each line stands in the middle of the room.
+        wrap: whether to wrap it.
+        bold: whether it is.
+        warns: whether it is bold and red.
+        colour: of all the letters, or of those of each line.
+    """
+    lines = list(map(one_line, text.split("\n")))
+    if wrap:
+        weight = "bold" if bold or warns else "normal"
+        lines = [part for line in lines for part in wrapped(line, room, points, weight)]
+    lines = [shortened(line, room, points) for line in lines]
+    high = points * TEXT_SPACING / 72
+    if isinstance(colour, str | None):
+        parts: list[tuple[str, str | None]] = [("\n".join(lines), colour)]
+    else:
+        parts = list(zip(lines, colour, strict=True))
+
+    def draw(sheet: Sheet, left: float, top: float) -> None:
+        for n, (part, own) in enumerate(parts):
+            sheet.write(
+                part, left + room / 2 * middle, top + PAD + n * high, points,
+                ha="center" if middle else "left", bold=bold, warns=warns, colour=own,
+            )  # fmt: skip
+
+    return Block(room, 0.0, len(lines) * high + 2 * PAD, draw)
+
+
+def level(block: Block, height: float) -> Block:
+    """Return a block in the middle of so many inches below its line."""
+    down = (height - block.height) / 2 + block.above
+    return Block(
+        block.width, 0.0, height, lambda sheet, left, line: block.draw(sheet, left, line + down)
+    )
+
+
+def picture(
+    shown: npt.NDArray[Any], side: float, paint: Callable[[Axes], object] = lambda _: None,
+    **options: Any,
+) -> Block:  # fmt: skip
+    """Return a picture in a square, whose line is its upper edge; *paint* paints over it."""
+    return Block(
+        side, 0.0, side,
+        lambda sheet, left, top: paint(sheet.picture(shown, left, top, side, **options)),
+    )  # fmt: skip
+
+
+def chart(
+    width: float, height: float, paint: Callable[[Axes], object], title: str = "",
+    across: str = "", up: str = "", *, side: float = SIDE, ticks: float = TICKS,
+) -> Block:  # fmt: skip
+    """Return a chart, whose line is its upper edge.
+
+    Args:
+        width: inches, with all that stands beside it.
+        height: inches of the axes.
+        paint: draws on the axes.
+        title: what stands above it.
+        across: what its numbers from left to right are.
+        up: what its numbers from below to above are.
+        side: inches at its left, for these.
+        ticks: inches below it, for those or for names.
+    """
+
+    def draw(sheet: Sheet, left: float, top: float) -> None:
+        inner = width - side - RIGHT
+        paint(sheet.chart(left + side, top, inner, height, title, across, up))
+
+    above = TITLE if title else 0.06
+    return Block(width, above, height + ticks + (LABEL if across else 0.0), draw)
+
+
+def inches_across(axes: Axes) -> float:
+    """Return how wide axes are."""
+    return axes.bbox.width / axes.figure.dpi
+
+
+def key(
+    entries: Iterable[tuple[str, dict[str, Any]]], room: float, points: float = FOOT_POINTS
+) -> Block:
+    """Return the key of a chart: each name behind its mark, in as many lines as they need.
+
+    Args:
+        entries: names, and how the line or the marker before each is drawn, as
+            :class:`matplotlib.lines.Line2D` takes it.
+        room: inches.
+        points: size of the letters.
+    """
+    lines: list[list[Block]] = [[]]
+    for name, mark in entries:
+        entry = _entry(name, mark, room, points)
+        if lines[-1] and sum(one.width + APART for one in (*lines[-1], entry)) - APART > room:
+            lines.append([])
+        lines[-1].append(entry)
+    return stack(*(row(line, APART) for line in lines))
+
+
+def _entry(name: str, mark: dict[str, Any], room: float, points: float) -> Block:
+    """Return a name of a key behind its mark."""
+    left = 0.14 if mark.get("linestyle") == "none" else MARK
+    shown = shortened(one_line(name), room - left - 0.06, points)
+    high = points * LINE_SPACING / 72 + 0.02
+
+    def draw(sheet: Sheet, start: float, top: float) -> None:
+        middle = sheet.figure.get_figheight() - top - high / 2
+        ends = (start + 0.05,) if left < MARK else (start, start + MARK)
+        line = Line2D(ends, [middle] * len(ends), **mark)
+        line.set_transform(sheet.figure.dpi_scale_trans)
+        sheet.figure.add_artist(line)
+        sheet.write(shown, start + left + 0.06, top + high / 2, points, va="center")
+
+    return Block(left + 0.06 + width_of(shown, points), 0.0, high, draw)
+
+
+def sheet_of(
+    style: Style, blocks: Sequence[Block], caption: Sequence[str], notes: Iterable[str],
+    gap: float = GAP, dots: int = DOTS_AN_INCH,
+) -> Sheet:  # fmt: skip
+    """Return a sheet with blocks below each other, between which pages can be cut.
+
+    Args:
+        style: how wide it is, and with which caption.
+        blocks: each no wider than the style's room.
+        caption: as for :meth:`.Sheet.made_for`, and so are...
+        notes: ...these.
+        gap: inches between two blocks.
+        dots: an inch.
+    """
+    tops = list(accumulate((block.height + gap for block in blocks), initial=MARGIN))
+    sheet = Sheet.made_for(style, tops[-1] - gap, caption, notes, tops[1:-1], dots)
+    for block, top in zip(blocks, tops, strict=False):
+        block.draw(sheet, MARGIN, top + block.above)
+    return sheet
