@@ -182,13 +182,16 @@ class _Watch:
     """How far a drawing is, and how long it will go on.
 
     Args:
-        work: what an entry of each layer takes, in any unit.
-        layers: those to draw.
+        net: the network.
+        bands: the layers to draw, those together whose images go up once for all.
     """
 
-    def __init__(self, work: dict[str, float], layers: list[LayerScan]) -> None:
-        self._work = work
-        self._all = sum(work[layer.name] * _entries(layer) for layer in layers)
+    def __init__(self, net: Network, bands: list[list[LayerScan]]) -> None:
+        self._work: dict[str, float] = {}
+        for band in bands:
+            up = _walks_up(net, band) / max(1, sum(map(_entries, band)))
+            self._work |= {layer.name: up + _work(net, layer) for layer in band}
+        self._all = sum(self._work[each.name] * _entries(each) for band in bands for each in band)
         self._done = 0.0
         self._began = self._told = time.monotonic()
 
@@ -208,6 +211,16 @@ class _Watch:
         minutes = round(left / 60)
         about = f"about {counted(minutes, 'minute')}" if minutes else "under a minute"
         return share, f"{about} left"
+
+
+def _walks_up(net: Network, band: list[LayerScan]) -> float:
+    """Return about how many multiply-adds it takes until the images of a band are up."""
+    numbers = np.unique(np.concatenate([layer.image[layer.image >= 0] for layer in band]))
+    needed = net.graph.needed_for([net.step(layer.read_at) for layer in band])
+    steps = (net.graph.steps[index].name for index in needed)
+    return len(numbers) * sum(
+        net.layers[name].multiply_adds for name in steps if name in net.layers
+    )
 
 
 def _work(net: Network, layer: LayerScan) -> float:
@@ -272,8 +285,9 @@ class _Drawing:
                 self._ready.add(layer.name)
         total = sum(_entries(layer) for layer in layers)
         done = total - sum(_entries(layer) for layer in left)
-        watch = _Watch({layer.name: _work(self._net, layer) for layer in layers}, left)
-        for band in self._bands(left):
+        bands = list(self._bands(left))
+        watch = _Watch(self._net, bands)
+        for band in bands:
             self._first_page(watch)
             for layer in self._draw(band):
                 done += 1
