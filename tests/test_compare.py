@@ -281,6 +281,33 @@ def test_a_long_file_name_never_takes_the_peak_or_the_scale_from_a_pair(page, wi
         assert width_of(foot, FOOT_POINTS) <= 2 * side + 0.05
 
 
+def test_other_rules_and_methods_show_what_project_and_attribute_do(page):
+    nets, images = (network(0), network(1)), pictures(5)
+    found = cs.compare(*nets, images, [("0", "0")], rule="z-plus", method="integrated-gradients")
+    answers = [net(torch.stack(images)).argmax(1) for net in nets]
+    # Those that the two answer differently come first.
+    order = sorted(range(5), key=lambda n: bool(answers[0][n] == answers[1][n]))[:3]
+    for net, own, theirs in zip(nets, found.attributions, answers, strict=True):
+        looked_at = torch.stack([images[n] for n in order])
+        expected = cs.attribute(net, looked_at, method="integrated-gradients")
+        torch.testing.assert_close(own.pixels, expected.pixels)
+        assert own.channels.flatten().tolist() == theirs[order].tolist()
+        assert [title.split(":")[0] for title in own.titles] == [f"image {n}" for n in order]
+    units = found.shown[0].units[0]
+    expected = cs.project(nets[0], units.images, "1", units.channels, rule="z-plus")
+    torch.testing.assert_close(units.pixels, expected.pixels)
+    assert (
+        "Each pixel's share in each unit's" in pairs_figure(found, found.shown[0], Style(7)).words
+    )
+    assert page[0].attributions[1].rule == "epsilon-plus"
+    with pytest.raises(cs.RuleError, match="unknown rule 'zplus'"):
+        cs.compare(*nets, images, rule="zplus")
+    with pytest.raises(cs.RuleError, match="unknown method 'cam'"):
+        cs.compare(*nets, images, method="cam")
+    left_out = cs.compare(*nets, images, [("0", "0")], method="expected-gradients").left_out
+    assert left_out[0].startswith("what the answers hang on: expected-gradients needs baselines")
+
+
 def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     nets = network(0), network(1)
     for net, note in zip(nets, ("random weights (seed 0)", "half precision"), strict=True):
@@ -291,9 +318,9 @@ def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     drawn = []
     original = Sheet.made_for.__func__
 
-    def kept(cls, style, height, caption, notes, *rest):
+    def kept(cls, style, height, caption, notes, *rest, **options):
         drawn.append("; ".join(notes))
-        return original(cls, style, height, caption, notes, *rest)
+        return original(cls, style, height, caption, notes, *rest, **options)
 
     monkeypatch.setattr(Sheet, "made_for", classmethod(kept))
     page = write_comparison(found, tmp_path)
@@ -322,7 +349,7 @@ def test_what_is_left_out_says_of_which_network_and_of_which_share(monkeypatch):
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 @pytest.mark.parametrize(("width", "colours"), SCREENS)
 def test_the_page_is_whole_in_a_browser(page, width, colours):
-    check_in_browser(page[1], width, colours, pictures=7)
+    check_in_browser(page[1], width, colours, pictures=9)
 
 
 @pytest.mark.slow

@@ -25,6 +25,12 @@ def compare(
         list[str] | None,
         typer.Option(metavar="A,B", help="Match these layers' channels (repeat for more)."),
     ] = None,
+    rule: Annotated[
+        str, typer.Option(help="Of what drives channels: deconvnet, guided, epsilon-plus, ...")
+    ] = "deconvnet",
+    method: Annotated[
+        str, typer.Option(help="Of what answers hang on, as `convscope rules` lists.")
+    ] = "epsilon-plus",
     sample: Annotated[int, typer.Option(help="On how many images, at most.")] = 500,
     budget: Annotated[
         str, typer.Option(metavar="SECONDS", help="Time for all of it; 'none' for no limit.")
@@ -40,14 +46,18 @@ def compare(
     An output without an ending is a folder, for the page of all of it. Ctrl-C stops; what is done
     by then is written, marked as partial.
     """
+    from convscope.methods.attribution import method_named
     from convscope.methods.budget import Deadline
     from convscope.methods.compare import compare as measure
     from convscope.methods.compare_result import Comparison
+    from convscope.network.rules import rule_named
     from convscope.outputs import check_folder
 
     shown.check(Comparison)
     if not shown.output.suffix:
         check_folder(shown.output, Comparison.folder, images)
+    rule_named(rule)
+    method_named(method)
     seconds = None if budget == "none" else budget
     Deadline(seconds)
     given = [*(weights or []), "default", "default"]
@@ -60,8 +70,8 @@ def compare(
     )
     sources = tuple(open_images(images, net) for net in nets)
     found = kept(
-        "comparing", measure, nets[0], nets[1], sources, pairs, sample=sample, budget=seconds,
-        memory=memory,
+        "comparing", measure, nets[0], nets[1], sources, pairs, rule=rule, method=method,
+        sample=sample, budget=seconds, memory=memory,
     )  # fmt: skip
     shown.finish(found)
 

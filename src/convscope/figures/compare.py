@@ -174,9 +174,9 @@ def _pairs_caption(
     return [
         f"Pairs of channels that are each other's partner, blue of {first}, orange of {second}: "
         f"the patch that drives each most, and what in it does.",
-        f"What in each image drives the unit, given the switches. Rule: {rule.name} "
-        f"({rule.source}). Zero is mid-grey, each tile on a symmetric scale of its own, which is "
-        f"below it. Hatched: beyond the image.",
+        f"{rule.shows[0].upper()}{rule.shows[1:]}. Rule: {rule.name} ({rule.source}). Zero is "
+        f"mid-grey, each tile on a symmetric scale of its own, which is below it. Hatched: beyond "
+        f"the image.",
     ]
 
 

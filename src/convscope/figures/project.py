@@ -272,6 +272,8 @@ def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str
     shown = "Above, the patch of the receptive field; below, the projection cropped to it."
     if p.select == "map":
         shown = "The projection of each map, as large as the image."
+    if p.measure == "score":
+        part, shown = "each class's score", "As large as the image."
     whose = "of a tile's values" if display.scale == "tile" else "of all values"
     colours, zero, sign = displays.COLOURS[display.colour], "mid-grey", "± "
     if p.of_places:

@@ -11,6 +11,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted, RuleError
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
+from convscope.methods.attribute import attribute
+from convscope.methods.attribution import RECOMMENDED, Attribution, method_named
 from convscope.methods.compare_matching import LayerMatch, Matcher
 from convscope.methods.compare_result import Comparison, MatchedPairs, Side, told_apart
 from convscope.methods.diagnose import diagnose
@@ -31,6 +33,7 @@ from convscope.methods.scanning.sources import (
 )
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
+from convscope.network.rules import rule_named
 from convscope.network.shield import shielded
 from convscope.network.visit import visit
 
@@ -44,6 +47,9 @@ NAMED = 8
 
 SHOWN_LAYERS, SHOWN_PAIRS = 3, 4
 """Of how many pairs of layers, and how many channels of each, what drives them is kept."""
+
+SHOWN_IMAGES = 3
+"""Of how many images what the answers hang on is kept."""
 
 Layers = Sequence[tuple[str | nn.Module, str | nn.Module]]
 
@@ -90,6 +96,8 @@ def compare(
     images: Any,
     layers: Layers | None = None,
     *,
+    rule: str = "deconvnet",
+    method: str = RECOMMENDED,
     sample: int = SAMPLE,
     budget: float | str | None = None,
     memory: int | str = budgets.DEFAULT,
@@ -108,6 +116,10 @@ def compare(
             network, that give the same pictures in the same order.
         layers: pairs of convolutions, by name or module; None for those at the same share of the
             depth, at most 16 of them.
+        rule: how what drives channels that go alike is brought down, as for :func:`.project`; by
+            the gradient where it means nothing.
+        method: how what either network's answer hangs on is shown, as for :func:`.attribute`, on
+            three images, first of all those that they answer differently.
         sample: on how many of the images, spread evenly, at most.
         budget: seconds for the diagnoses' slow parts, and after which no more images are matched.
         memory: bytes, or a text such as ``"2GB"``, for the maps.
@@ -119,6 +131,7 @@ def compare(
     Raises:
         UnitError: if a network has no convolution, or not the layer named.
         DataError: if there is no image, or the two sets differ in length.
+        RuleError: if there is no such rule or method.
         ConvscopeError: if the sample or budget is none.
         Interrupted: on Ctrl-C, with what was done by then as its ``result``.
 
@@ -133,6 +146,8 @@ def compare(
     """
     if sample < 1:
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
+    rule_named(rule)
+    method_named(method)
     deadline = budgets.Deadline(budget)
     both = images if isinstance(images, tuple) and len(images) == 2 else (images, images)
     nets = (fitted(first, both[0]), fitted(second, both[1]))
@@ -151,7 +166,8 @@ def compare(
         work.partial = "budget"
     try:
         work.match(deadline)
-        work.project()
+        work.project(rule)
+        work.attribute(method)
         work.diagnose(deadline, memory)
     except KeyboardInterrupt:
         work.partial = "interrupted"
@@ -203,6 +219,8 @@ class _Work:
         self.right, self.labelled = [0, 0], [0, 0]
         self.diagnoses: list[Diagnosis | None] = [None, None]
         self.shown: list[MatchedPairs] = []
+        self.looked_at: list[tuple[bool, int]] = []
+        self.attributions: list[Attribution] = []
         self.left_out: list[str] = []
         self.partial = ""
 
@@ -249,7 +267,7 @@ class _Work:
             left_out = budgets.as_share(found.left_out)
             self.diagnoses[place] = replace(found, left_out=left_out)
 
-    def project(self) -> None:
+    def project(self, rule: str) -> None:
         """Keep what drives the best pairs of the first, the middle and the last pair of layers."""
         last = len(self.pairs) - 1
         for place in sorted({round(n * last / (SHOWN_LAYERS - 1)) for n in range(SHOWN_LAYERS)}):
@@ -257,12 +275,27 @@ class _Work:
             level = match.first.chance_level
             best = [pair for pair in match.pairs if pair[2] > level][:SHOWN_PAIRS]
             if best:
-                units = [self._units(place, match, side, best) for side in (0, 1)]
+                units = [self._units(place, match, side, best, rule) for side in (0, 1)]
                 self.shown.append(MatchedPairs(place, (units[0], units[1])))
 
+    def attribute(self, method: str) -> None:
+        """Keep what the answers to a few images hang on, of classifiers."""
+        places = [place for _, place in self.looked_at]
+        if not places:
+            return
+        try:
+            for net, source in zip(self.nets, self.sources, strict=True):
+                images = torch.stack([source.load(place)[0] for place in places])
+                titles = [source.title(place) for place in places]
+                found = attribute(net, images, method=method, titles=titles, memory=self.memory)
+                self.attributions.append(found)
+        except ConvscopeError as error:  # such as a class activation map without maps
+            self.left_out.append(f"what the answers hang on: {error}")
+
     def _units(
-        self, place: int, match: LayerMatch, side: int, pairs: Sequence[tuple[int, int, float]]
-    ) -> Projection:
+        self, place: int, match: LayerMatch, side: int, pairs: Sequence[tuple[int, int, float]],
+        rule: str,
+    ) -> Projection:  # fmt: skip
         """Return what drives one side's channels, each in the image in which it is strongest."""
         net, (whole, read_at) = self.nets[side], (self.sources[side].images, self.pairs[place])
         channels = torch.tensor([pair[side] for pair in pairs])
@@ -271,7 +304,7 @@ class _Work:
         titles = [whole.title(number) for number in numbers]
         given = (net, images, read_at[side].read_at, channels[:, None])
         try:
-            found = project(*given, titles=titles, memory=self.memory)
+            found = project(*given, rule=rule, titles=titles, memory=self.memory)
         except RuleError:  # the deconvnet means nothing where there is no rectifier
             found = project(*given, rule="gradient", titles=titles, memory=self.memory)
         return replace(found, titles=tuple(titles))  # without what the image is taken for
@@ -325,7 +358,11 @@ class _Work:
         self.images += len(kept)
         answers = [None if own.answers is None else own.answers[good] for own in found]
         if answers[0] is not None and answers[1] is not None:
-            self.same += int((answers[0] == answers[1]).sum())
+            alike = (answers[0] == answers[1]).tolist()
+            self.same += sum(alike)
+            places = zip(alike, (batch.places[n] for n in kept), strict=True)
+            # Those that are answered differently come first.
+            self.looked_at = sorted([*self.looked_at, *places])[:SHOWN_IMAGES]
         for side, answer in enumerate(answers):
             self._count_right(side, answer, [batch.classes[side][n] for n in kept])
 
@@ -401,6 +438,7 @@ class _Work:
             matches=tuple(matcher.match() for matcher in self.matchers),
             filters=self._filters(),
             shown=tuple(self.shown),
+            attributions=tuple(self.attributions),
             left_out=tuple(left_out),
             notes=tuple(notes),
             partial=self.partial,

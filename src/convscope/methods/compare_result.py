@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from convscope.methods.attribution import Attribution
 from convscope.methods.compare_matching import LayerMatch
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.draw import Architecture
@@ -125,6 +126,8 @@ class Comparison(Result):
         filters: [K, C, h, w] of either network's first layer, where both are small pictures; else
             none.
         shown: the best pairs of some of these layers, for pictures.
+        attributions: of each network, what its answers to a few of the images hang on; none where
+            one is no classifier.
         left_out: what was not measured, and why.
     """
 
@@ -135,6 +138,7 @@ class Comparison(Result):
     matches: tuple[LayerMatch, ...]
     filters: tuple[Tensor, ...] = ()
     shown: tuple[MatchedPairs, ...] = ()
+    attributions: tuple[Attribution, ...] = ()
     left_out: tuple[str, ...] = ()
 
     figure: ClassVar[str] = "compare"
@@ -160,6 +164,7 @@ class Comparison(Result):
             "data": self.data,
             "agreement": self.agreement,
             "matches": [match.to_dict() for match in self.matches],
+            "attributions": [one.to_dict() for one in self.attributions],
             "left_out": self.left_out,
             "notes": self.notes,
             "partial": self.partial,

@@ -44,6 +44,7 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
         Section("layers", "Layers side by side", tables=(side_by_side(layers, names),)),
         _diagnoses(found, names, shelf),
         *_first_filters(found, shelf),
+        *_attributions(found, shelf),
         _matching(found, names, shelf),
     ]  # fmt: skip
     document = Document(
@@ -182,6 +183,24 @@ def _first_filters(found: Comparison, shelf: Shelf) -> Iterator[Section]:
         alternative = f"Filters of the first layers in pairs; median correlation {median:.2f}."
         pictures = shelf.drawn(partial(filters_figure, found), "filters", alternative)
         yield Section("filters", "First filters", pictures=pictures)
+
+
+def _attributions(found: Comparison, shelf: Shelf) -> Iterator[Section]:
+    """Yield what the answers to a few images hang on, of two classifiers."""
+    if found.attributions:
+        pictures: list[Picture] = []
+        for place, (own, name) in enumerate(zip(found.attributions, found.names, strict=True)):
+            alternative = f"What {name}'s most probable class hangs on, by {own.rule}."
+            pictures += shelf.drawn(own, f"attribution-{place}", alternative, name)
+        yield Section(
+            "attribution",
+            "What the answers hang on",
+            pictures=tuple(pictures),
+            reading=(
+                "Each network's own most probable class, on the same images; those that the two "
+                "answer differently come first. It does not say why they do."
+            ),
+        )
 
 
 def _matching(found: Comparison, names: tuple[str, str], shelf: Shelf) -> Section:
