@@ -158,7 +158,7 @@ def given(line: str, memory: str | None, place: str) -> list[str]:
     """Return the arguments of a command, with a place of its own for what it writes."""
     command = line.split(maxsplit=1)[0]
     if command not in ("scan", "compare", "report", "train"):
-        place += ".html" if command == "demo" else ".png"
+        place += "" if command == "demo" else ".png"
     where = [] if command == "explore" else ["-o", place]
     return [*line.split(), *where, *(["--memory", memory] if memory else [])]
 

@@ -125,6 +125,11 @@ def test_a_read_only_place_is_said_beforehand():
         check_output("/proc/out.png", (".png",))
 
 
+def test_a_folder_is_not_called_like_a_page(tmp_path):
+    with pytest.raises(OutputError, match="its page; leave out .html"):
+        check_folder(tmp_path / "report.html", "report")
+
+
 def test_a_folder_can_be_made_where_no_file_is_in_the_way(tmp_path):
     for there in (tmp_path, tmp_path / "new", tmp_path / "new" / "deep"):
         assert check_folder(str(there), "report") == there

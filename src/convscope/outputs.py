@@ -12,6 +12,9 @@ from convscope.errors import OutputError, near_matches
 MARK = ".convscope"
 """The file that says what a folder was made for."""
 
+PAGES = (".html", ".htm")
+"""Endings by which a page, and no folder, is meant."""
+
 
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -99,6 +102,11 @@ def check_folder(
             the name is refused.
     """
     folder = Path(path)
+    if folder.suffix.lower() in PAGES:
+        raise OutputError(
+            f"{folder} would be a folder: the {kind} has pictures beside its page; leave out "
+            f"{folder.suffix}"
+        )
     try:
         there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
         in_the_way = there.exists() and not there.is_dir()

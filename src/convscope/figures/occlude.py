@@ -314,7 +314,7 @@ def panels(o: Occlusion, limits: _Limits | None = None) -> list[Panel]:
         )  # fmt: skip
     if o.projection is not None:
         shown, tile = _shown_projection(o)
-        title = f"({letters['projection']}) its projection, ±{number(tile.limit)}"
+        title = f"({letters['projection']}) its projection, ±{number(tile.limit)},"
         told = _agreement(o)
         found.append(
             Panel(f"{title}\n{told}", to_display(shown, tile), whole=True, pale=not o.agrees)
