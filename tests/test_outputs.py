@@ -126,7 +126,7 @@ def test_a_read_only_place_is_said_beforehand():
 
 
 def test_a_folder_is_not_called_like_a_page(tmp_path):
-    with pytest.raises(OutputError, match="its page; leave out .html"):
+    with pytest.raises(OutputError, match=r"its page; leave out \.html"):
         check_folder(tmp_path / "report.html", "report")
 
 
