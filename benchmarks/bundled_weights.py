@@ -18,7 +18,7 @@ from torch import Tensor
 
 from convscope.models.bundled import bundled_weights
 from convscope.models.parts import IMAGENET
-from convscope.models.published import OFFICIAL, OfficialWeights, fetch
+from convscope.models.published import OFFICIAL, fetch
 from convscope.models.weight_files import read_weights
 
 VGG16 = "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth"
@@ -29,7 +29,7 @@ ROUNDING = 2**-11  # of half precision
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vgg16", default=VGG16, help="where the features of VGG16 are")
-    parser.add_argument("--squeezenet1_1", default=OFFICIAL["squeezenet1_1"].url)
+    parser.add_argument("--squeezenet1_1", default=OFFICIAL["squeezenet1_1"])
     arguments = parser.parse_args()
     same = [
         compare("vgg16_features", rewritten(published(arguments.vgg16))),
@@ -40,7 +40,7 @@ def main() -> None:
 
 def published(url: str) -> dict[str, Tensor]:
     """Return the tensors of a published file in double precision."""
-    tensors = read_weights(fetch(OfficialWeights(url)))
+    tensors = read_weights(fetch(url))
     return {name: tensor.double() for name, tensor in tensors.items()}
 
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import oracle
+from convscope.loading import load
 from convscope.methods.descents import project_units
 from convscope.methods.project import project
-from convscope.models import load
 from convscope.network import Network
 from convscope.network.cone_descent import Units
 from convscope.network.ops import Rectifier

@@ -19,7 +19,7 @@ import torch
 import convscope as cs
 from browsing import CHROMIUM
 from convscope.samples import SAMPLES
-from convscope.study.network import network_of_run
+from convscope.study.network import parts_of_run
 from study_worker import pictures
 
 CONFIG = cs.preset(
@@ -100,7 +100,7 @@ def test_a_page_follows_a_training_and_goes_back_in_it(training, address, pictur
         early = training.checkpoints()
         assert int(page.get_attribute("#checkpoint", "max")) == len(early) - 1
         assert "following the training" in page.inner_text("#checkpoint-name")
-        kept = cs.look(network_of_run(training.folder, checkpoint=early[-1]), picture)
+        kept = cs.look(parts_of_run(training.folder, checkpoint=early[-1]).network("run"), picture)
         page.wait_for_function(SAYS, arg=said(kept.read(), kept.read()))
 
         training.go_on.set()
@@ -115,7 +115,7 @@ def test_a_page_follows_a_training_and_goes_back_in_it(training, address, pictur
         page.wait_for_function(f"({words})().endsWith('right')")
 
         page.fill("#checkpoint", "2")
-        kept = cs.look(network_of_run(training.folder, checkpoint=whole[2]), picture)
+        kept = cs.look(parts_of_run(training.folder, checkpoint=whole[2]).network("run"), picture)
         page.wait_for_function(SAYS, arg=said(kept.read(), kept.read()))
         page.focus("#image")
         page.keyboard.press("ArrowRight")
@@ -139,7 +139,7 @@ def test_each_checkpoint_answers_as_its_network_does(training, address, picture)
         assert [one["step"] for one in state["checkpoints"]] == steps
         assert not state["finished"]
         for step, path in zip(steps, paths, strict=True):
-            kept = cs.look(network_of_run(training.folder, checkpoint=path), picture)
+            kept = cs.look(parts_of_run(training.folder, checkpoint=path).network("run"), picture)
             given = {"image": 0, "checkpoint": step}
             found = client.get("reading", params=given).json()[0]["classes"]
             expected = kept.read().probability.sort(descending=True).values.tolist()

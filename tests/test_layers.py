@@ -109,7 +109,7 @@ def test_layers_of_a_network_worked_out_by_hand():
 
 
 def test_vgg16_has_the_published_receptive_fields_and_cost():
-    from convscope.models import load
+    from convscope.loading import load
 
     layers = load("vgg16", weights=None).layers
     fields = {name: layers[f"features.{i}"].receptive_field[0]

@@ -16,7 +16,7 @@ from torch import nn
 
 from convscope.errors import ConvscopeError, ModelError, TraceError
 from convscope.images import Preprocess
-from convscope.models import load
+from convscope.loading import load
 from convscope.models.architectures import ARCHITECTURES
 from convscope.models.exported import load_exported
 from convscope.models.parts import IMAGENET, Parts, imagenet_classes

@@ -91,7 +91,7 @@ def test_whole_networks_agree_with_captum(networks, name, rule):
 @pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
 @pytest.mark.parametrize("rule", PEERS)
 def test_squeezenet_in_single_precision_agrees_with_captum(rule):
-    from convscope.models import load
+    from convscope.loading import load
 
     net = load("squeezenet1_1", weights=None, size=(3, 64, 64))
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -260,7 +260,7 @@ def test_blocks_are_those_on_the_way_to_the_output():
 
 
 def test_vgg16_has_one_picture_a_block():
-    from convscope.models import load
+    from convscope.loading import load
     from convscope.network.blocks import block_ends
 
     net = load("vgg16", weights=None, size=(3, 32, 32))

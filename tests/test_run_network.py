@@ -11,7 +11,7 @@ from convscope.loading import load
 from convscope.models.plain import NetConfig, build
 from convscope.study.checkpoints import checkpoint_path, save_tensors
 from convscope.study.config import preset
-from convscope.study.network import is_run, network_of_run
+from convscope.study.network import is_run
 from convscope.study.run import Run
 
 
@@ -43,14 +43,14 @@ def test_random_weights_and_an_unfinished_training_are_said(run):
     assert "random" in load(run.folder, "random").notes[0]
     facts = json.loads((run.folder / "run.json").read_text())
     (run.folder / "run.json").write_text(json.dumps({**facts, "finished": False}))
-    assert network_of_run(run.folder).notes == ("the training is not finished",)
+    assert load(run.folder).notes == ("the training is not finished",)
 
 
 def test_the_size_is_that_asked_for(run):
-    assert network_of_run(run.folder, size="3,24,40").input_shape == (3, 24, 40)
+    assert load(run.folder, size="3,24,40").input_shape == (3, 24, 40)
     for size in ("24", "1,24,24", "3,-32,32", "3,0,32", "3,99999,99999"):
         with pytest.raises(ModelError):
-            network_of_run(run.folder, size=size)
+            load(run.folder, size=size)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -60,13 +60,13 @@ def test_weights_that_are_not_finite_are_refused(run, value):
     weights["features.conv2.weight"][0, 0, 0, 0] = value
     save_tensors(weights, last, {})
     with pytest.raises(ModelError, match=r"NaN or infinite weights in 1 .*features\.conv2\.weight"):
-        network_of_run(run.folder)
-    network_of_run(run.folder, trained=False)
+        load(run.folder)
+    load(run.folder, "random")
 
 
 def test_a_device_that_is_not_there_is_refused(run):
     with pytest.raises(ModelError, match="the device 'nope' cannot be used"):
-        network_of_run(run.folder, device="nope")
+        load(run.folder, device="nope")
 
 
 def test_what_is_no_run_is_not_taken_for_one(run, tmp_path):
@@ -78,4 +78,4 @@ def test_what_is_no_run_is_not_taken_for_one(run, tmp_path):
     for path in run.checkpoints:
         path.unlink()
     with pytest.raises(TrainError, match="no checkpoint"):
-        network_of_run(run.folder)
+        load(run.folder)

@@ -27,7 +27,7 @@ from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_ten
 from convscope.study.config import PRESETS
 from convscope.study.data import split
 from convscope.study.run import Run
-from convscope.study.study_result import Study, measured, preprocess_of
+from convscope.study.study_result import Study, measured
 from convscope.study.summary import Difference, Summary
 from convscope.study.variants import VARIANTS, Variant
 from letters import letters
@@ -164,8 +164,7 @@ def test_dead_and_strongest_filters_are_those_of_a_slow_count(
     weights["features.conv3.bias"][[0, 5]] = -1e3
     save_tensors(weights, path, facts)
     training, held_out = split(pictures(), CONFIG.held_out, CONFIG.split_seed)
-    preprocess = preprocess_of(CONFIG, 16)
-    inputs = preprocess.to_inputs(held_out.images.float() / 255)
+    inputs = CONFIG.inputs(held_out.images)
     result = measured(variant, [Run.load(folder)], training, inputs, 3)
 
     maps = slow_maps(weights, inputs.double().numpy(), padding)
@@ -270,20 +269,22 @@ def test_progress_is_that_of_the_whole_study(tmp_path):
 
 def test_another_study_or_other_files_are_refused(study, tmp_path):
     out, _ = study
-    with pytest.raises(TrainError, match=r"holds a study with epochs 1\.2, not 3$"):
+    with pytest.raises(TrainError, match=r"was trained with epochs 1\.2, not 3$"):
         compared(out, config=replace(CONFIG, epochs=3))
-    with pytest.raises(TrainError, match="holds a study of other images"):
+    with pytest.raises(TrainError, match="was trained on other images"):
         run_study_module.run_study(pictures(seed=9), out, config=CONFIG, test=pictures(seed=1))
-    begun = json.loads((out / "study.json").read_text())["precision"]
+    begun = run_facts(out, FOLDERS[0])["made_with"]["precision"]
     other = "float32" if begun == "bfloat16" else "bfloat16"
-    with pytest.raises(TrainError, match=f"holds a study in {begun}, not {other}"):
-        compared(out, precision=other)
+    for seeds in (2, 3):
+        with pytest.raises(TrainError, match=f"was trained in {begun}, not {other}"):
+            compared(out, precision=other, seeds=seeds)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds other files, and no study"):
         compared(tmp_path)
     damaged = claim_folder(tmp_path / "damaged", "study")
-    (damaged / "study.json").write_text("[]")
-    with pytest.raises(TrainError, match=r"study\.json is not a study's"):
+    (damaged / "runs" / FOLDERS[0]).mkdir(parents=True)
+    (damaged / "runs" / FOLDERS[0] / "run.json").write_text("[]")
+    with pytest.raises(TrainError, match=r"run\.json is not a training's"):
         compared(damaged)
 
 

@@ -11,7 +11,6 @@ from convscope.study.batches import (
     Changes,
     alternating_flip,
     generator_for,
-    normalised,
 )
 from convscope.study.config import PRESETS, Augmentation, TrainConfig, preset
 from convscope.study.optimizers import FilterMuon
@@ -103,7 +102,7 @@ def test_an_epoch_shows_every_image_once_and_resizes_on_time():
     batches = Batches(images, config, torch.device("cpu"))
     assert batches.steps_per_epoch == 5
     seen = torch.cat([batches.batch(step)[0] for step in range(5)])
-    every = normalised(images.images, config)
+    every = config.inputs(images.images)
     assert torch.allclose(seen.sum((1, 2, 3)).sort()[0], every.sum((1, 2, 3)).sort()[0], atol=1e-3)
     batches = Batches(images, small(), torch.device("cpu"))
     sides = [batches.batch(step)[0].shape[-1] for step in range(batches.steps)]
@@ -111,12 +110,11 @@ def test_an_epoch_shows_every_image_once_and_resizes_on_time():
     assert sides == [12] * turn + [16] * (batches.steps - turn)
 
 
-def test_normalised_pixels_are_channels_last_in_standard_deviations():
+def test_inputs_are_in_standard_deviations():
     config, images = small(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3)), pictures().images[:4]
-    found = normalised(images, config)
+    found = config.inputs(images)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (config.mean, config.std))
     torch.testing.assert_close(found, (images / 255 - mean) / std, rtol=1e-5, atol=1e-5)
-    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_batches_refuse_what_they_cannot_share():

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from convscope.errors import Interrupted, OutputError, TrainError
 from convscope.models.plain import NetConfig
-from convscope.study.batches import normalised
 from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_tensors
 from convscope.study.run import Run
 from convscope.study.train import train
@@ -86,7 +85,7 @@ def test_it_learns(whole):
 
 def test_the_final_weights_give_the_test_accuracy(whole):
     test = pictures(seed=1)
-    images = normalised(test.images, whole.config)
+    images = whole.config.inputs(test.images)
     with torch.no_grad():
         right = (whole.module()(images).argmax(1) == test.labels).float().mean()
     assert float(right) == pytest.approx(whole.test_accuracy)

@@ -1,5 +1,6 @@
-"""Downloads: resumed where they broke off."""
+"""Downloads: resumed where they broke off, and checked."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -14,22 +15,51 @@ CHUNK = 1 << 18
 TIMEOUT = 30.0
 
 
-def download(
-    url: str, part: Path, progress: Callable[[int, int | None], None] | None = None
-) -> None:
-    """Fetch *url* into *part*, going on after the bytes that it holds.
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes had so far and, where the server tells, the bytes in all."""
 
-    Whether these are the right ones only a hash can tell, which is the caller's to check.
+
+def fetched(
+    url: str, path: Path, algorithm: str, digest: str, progress: Progress | None = None
+) -> Path:
+    """Return *path* with what is at *url*, fetched unless it is there.
+
+    What came of a download that broke off is kept as ``.part``, and the next call goes on from it.
 
     Args:
         url: where the file is.
-        part: the file to write.
-        progress: called with the bytes had so far and, where the server tells, the bytes in all.
+        path: where to put it, in a folder that is made if missing.
+        algorithm: of the hash: ``"SHA256"``, ``"MD5"``.
+        digest: the hash in hexadecimal digits, or the first of them.
+        progress: called now and then.
 
     Raises:
-        DataError: it cannot be fetched, or the connection breaks off; what came is kept.
-        OSError: *part* cannot be written.
+        DataError: it cannot be fetched, the connection breaks off, or the hash is another.
+        OSError: *path* cannot be written.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        part = path.with_name(f"{path.name}.part")
+        _download(url, part, progress)
+        part.replace(path)
+    found = hash_of(path, algorithm)
+    if not found.startswith(digest):
+        path.unlink()  # no further download could put it right
+        raise DataError(
+            f"what {url} sent has the {algorithm} {found}, not {digest}; it was deleted, try again"
+        )
+    return path
+
+
+def hash_of(path: Path, algorithm: str) -> str:
+    """Return the hash of a file's bytes in hexadecimal digits."""
+    with path.open("rb") as file:
+        new = hashlib.new(algorithm, usedforsecurity=False)
+        return hashlib.file_digest(file, lambda: new).hexdigest()
+
+
+def _download(url: str, part: Path, progress: Progress | None) -> None:
+    """Fetch *url* into *part*, going on after the bytes that it holds."""
     have = part.stat().st_size if part.exists() else 0
     with _requested(url, have) as reply:
         if reply is None:

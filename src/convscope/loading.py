@@ -8,12 +8,16 @@ from typing import Any
 import torch
 
 from convscope.errors import ModelError
-from convscope.models import loading as models
+from convscope.models.loading import parse_size, parts_of
 from convscope.models.parts import OFFICIAL_WEIGHTS
 from convscope.network import Network
-from convscope.study.network import is_run, network_of_run
+from convscope.network.shield import shielded
+from convscope.study.network import is_run, parts_of_run
+
+RANDOM_WEIGHTS = "random"
 
 
+@shielded
 def load(
     name: str | Path,
     weights: str | Path = OFFICIAL_WEIGHTS,
@@ -75,20 +79,22 @@ def load(
         "preprocess": preprocess, "mean": mean, "std": std, "resize": resize,
         "interpolation": interpolation,
     }  # fmt: skip
-    if not is_run(name):
-        net = models.load(
-            name, weights, size=size, device=device, answer=answer, head=head, random=random, **own
-        )
-    else:
-        if weights not in (OFFICIAL_WEIGHTS, models.RANDOM_WEIGHTS):
+    shape = None if size is None else parse_size(size)
+    if is_run(name):
+        if weights not in (OFFICIAL_WEIGHTS, RANDOM_WEIGHTS):
             raise ModelError(f"{name} brings its own weights, which no others can replace")
         if given := [option for option, value in own.items() if value is not None]:
             raise ModelError(
                 f"{name} brings its own preprocessing: leave out {' and '.join(given)}"
             )
-        # The networks that are trained here hold no noise.
-        trained = weights == OFFICIAL_WEIGHTS
-        net = network_of_run(name, trained=trained, size=size, device=device).reading(answer, head)
+        parts = parts_of_run(name, trained=weights == OFFICIAL_WEIGHTS)
+    else:
+        parts = parts_of(str(name), None if weights == RANDOM_WEIGHTS else weights, shape)
+    if shape is not None:
+        parts = parts.resized(shape)
+    net = parts.network(
+        Path(name).absolute().name, device, answer=answer, head=head, random=random, **own
+    )
     if range is not None:
         net.preprocess = replace(net.preprocess, range=range)
     return net

@@ -105,7 +105,7 @@ def _built(kind: Any, plain: Any, tree: Any) -> Any:
         pairs = zip(inside, plain, strict=True)
         items = [_built(one, item, tree.get(str(n), {})) for n, (one, item) in enumerate(pairs)]
         return items if get_origin(kind) is list else tuple(items)
-    if get_origin(kind) is not dict and not isinstance(plain, dict):
+    if get_origin(kind) is not dict and not isinstance(plain, dict | None):
         # JSON holds a choice's number, and a path's text.
         made = isinstance(kind, type) and issubclass(kind, Enum | PurePath)
         return kind(plain) if made else plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from convscope.atlas.atlas import Atlas
@@ -12,8 +13,9 @@ from convscope.errors import ConvscopeError, TrainError
 from convscope.explorer.session import Session
 from convscope.methods import budget
 from convscope.methods.pictures import Images
+from convscope.network import Network
 from convscope.study.checkpoints import checkpoint_path, checkpoint_step
-from convscope.study.network import network_of_run
+from convscope.study.network import parts_of_run
 from convscope.study.run import Run
 
 KEPT = 8
@@ -37,7 +39,7 @@ class TrainingSession(Session):
         atlas: Atlas | None = None,
     ) -> None:
         self.run = run
-        super().__init__(network_of_run(run.folder), images, titles, memory, against, atlas)
+        super().__init__(_network(run), images, titles, memory, against, atlas)
         self._sessions: OrderedDict[int, Session] = OrderedDict()
 
     def at(self, step: int | None) -> Session:
@@ -49,7 +51,7 @@ class TrainingSession(Session):
         with self._lock:
             if step not in self._sessions:
                 checkpoint = checkpoint_path(self.run.folder, step)
-                net = network_of_run(self.run.folder, checkpoint=checkpoint)
+                net = _network(self.run, checkpoint)
                 made = Session(net, self.album[0].values, None, self.memory)
                 made.album, made.sessions, made.atlas = self.album, self.sessions, self.atlas
                 self._sessions[step] = made
@@ -79,3 +81,8 @@ class TrainingSession(Session):
             for step in steps
         ]
         return {"checkpoints": checkpoints, "finished": self.run.finished}
+
+
+def _network(run: Run, checkpoint: Path | None = None) -> Network:
+    """Return a training's network with the weights of a checkpoint, by default of the newest."""
+    return parts_of_run(run.folder, checkpoint=checkpoint).network(run.folder.resolve().name)

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from convscope.arguments import described
 from convscope.errors import ModelError, near_matches
 from convscope.images import Preprocess
-from convscope.models.parts import OFFICIAL_WEIGHTS, RANDOM_NOTE, Parts
+from convscope.models.parts import Parts, filled
 from convscope.models.seeding import seeded
-from convscope.models.weights import fill
 
 DEFAULT_SIZE = (3, 224, 224)
 
@@ -42,7 +41,12 @@ def from_factory(
     except (Exception, SystemExit) as error:
         raise ModelError(f"{file}:{function} failed: {_described(error)}") from error
     module, example = _module_and_example(made, f"{file}:{function}")
-    notes = _fill(module, weights)
+    if weights is None:
+        with seeded():
+            for layer in module.modules():
+                if callable(reset := getattr(layer, "reset_parameters", None)):
+                    reset()
+    notes = filled(module, weights)
     shape = size or _shape_of(example)
     channels, height, width = shape or DEFAULT_SIZE
     own = getattr(module, "preprocess", None)
@@ -103,17 +107,3 @@ def _shape_of(example: Tensor | None) -> tuple[int, int, int] | None:
     if example.dim() != 4:
         raise ModelError(f"the example must be [1, C, H, W], not {list(example.shape)}")
     return (example.shape[1], example.shape[2], example.shape[3])
-
-
-def _fill(module: nn.Module, weights: str | Path | None) -> tuple[str, ...]:
-    """Set the weights as asked; return the notes for pictures."""
-    if weights == OFFICIAL_WEIGHTS:
-        return ()
-    if weights is not None:
-        fill(module, weights)
-        return ()
-    with seeded():
-        for layer in module.modules():
-            if callable(reset := getattr(layer, "reset_parameters", None)):
-                reset()
-    return (RANDOM_NOTE,)

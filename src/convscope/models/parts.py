@@ -3,16 +3,24 @@
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.export.passes import move_to_device_pass
 
 from convscope.errors import ModelError
 from convscope.images import Preprocess
+from convscope.models.weight_files import first_line
+from convscope.models.weights import fill
+from convscope.network import Network
 from convscope.network.typical import TypicalPeaks
 
 OFFICIAL_WEIGHTS = "default"
 RANDOM_NOTE = "random weights (seed 0)"
+PREPROCESSING = ("preprocess", "mean", "std", "resize", "interpolation")
 IMAGENET = Preprocess((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (224, 224), resize=256)
 
 
@@ -46,6 +54,58 @@ class Parts:
         if channels != old.channels:
             raise ModelError(f"the network takes {old.channels} channels, not {channels}")
         return replace(self, preprocess=old.resized((height, width)))
+
+    def network(self, name: str, device: str | torch.device = "cpu", **options: Any) -> Network:
+        """Return the model as a network.
+
+        Args:
+            name: what to call it.
+            device: where to run.
+            options: of :class:`.Network`.
+
+        Raises:
+            ModelError: if there is no such device.
+            TraceError: if the module cannot be traced.
+        """
+        if self.told and all(options.get(name) is None for name in PREPROCESSING):
+            options["preprocess"] = self.preprocess
+        net = Network(
+            self._readied(device),
+            torch.zeros(1, self.preprocess.channels, *self.preprocess.size),
+            name=name, classes=self.classes, notes=self.notes, **options,
+        )  # fmt: skip
+        net.typical = self.typical
+        return net
+
+    def _readied(self, device: str | torch.device) -> nn.Module | ExportedProgram:
+        """Return the module on a device, in evaluation mode, in which nothing is dropped out."""
+        if str(device) == "meta":
+            raise ModelError("the device 'meta' cannot be used: it computes shapes and no values")
+        try:
+            if isinstance(self.module, ExportedProgram):
+                return move_to_device_pass(self.module, device)
+            return self.module.to(device).eval()
+        except (AssertionError, RuntimeError) as error:  # torch's words for "no such device here"
+            raise ModelError(
+                f"the device {str(device)!r} cannot be used: {first_line(error)}"
+            ) from error
+
+
+def filled(module: nn.Module, weights: str | Path | None) -> tuple[str, ...]:
+    """Put a file's weights into a module, if one is named; return the notes for its pictures.
+
+    Args:
+        module: the module, with weights of its own.
+        weights: the file; None where those of the module are random; or :data:`OFFICIAL_WEIGHTS`.
+
+    Raises:
+        ModelError: if the file cannot be read, or does not fit.
+    """
+    if weights is None:
+        return (RANDOM_NOTE,)
+    if weights != OFFICIAL_WEIGHTS:
+        fill(module, weights)
+    return ()
 
 
 @cache

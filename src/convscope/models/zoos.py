@@ -8,13 +8,12 @@ from convscope.errors import ModelError, near_matches
 from convscope.models.parts import (
     IMAGENET,
     OFFICIAL_WEIGHTS,
-    RANDOM_NOTE,
     Parts,
+    filled,
     imagenet_classes,
 )
 from convscope.models.seeding import seeded
 from convscope.models.weight_files import first_line
-from convscope.models.weights import fill
 from convscope.preprocessing import preprocessing_of
 
 # These two undo the ImageNet normalisation inside, which torchvision switches on with its weights.
@@ -45,7 +44,7 @@ def from_torchvision(name: str, weights: str | Path | None) -> Parts:
     else:
         options = _TORCHVISION_OPTIONS.get(name, {})
         module = _built(lambda: zoo.get_model(name, weights=None, **options), name)
-    notes = _fill(module, weights)
+    notes = filled(module, weights)
     classes = published.meta.get("categories")
     transforms = published.transforms()
     crop = transforms.crop_size[0]
@@ -65,7 +64,7 @@ def from_timm(name: str, weights: str | Path | None) -> Parts:
     pretrained = weights == OFFICIAL_WEIGHTS
     module = _built(lambda: timm.create_model(name, pretrained=pretrained), name)
     config = module.pretrained_cfg
-    notes = _fill(module, weights)
+    notes = filled(module, weights)
     classes = imagenet_classes() if config.get("num_classes") == len(imagenet_classes()) else None
     if config.get("crop_mode", "center") == "border":
         notes += ("pictures are centre-cropped, not bordered as in timm",)
@@ -115,12 +114,3 @@ def _built(build: Any, name: str) -> Any:
         raise ModelError(
             f"cannot build {name!r}: {first_line(error)}; a file of weights goes with --weights"
         ) from error
-
-
-def _fill(module: Any, weights: str | Path | None) -> tuple[str, ...]:
-    """Put a file's weights into a module, if one was given; return the notes for pictures."""
-    if weights is None:
-        return (RANDOM_NOTE,)
-    if weights != OFFICIAL_WEIGHTS:
-        fill(module, weights)
-    return ()

@@ -81,7 +81,7 @@ class Batches:
         mine = chosen[self._share].to(self._labels.device)
         pixels_nhwc = changes.share(self._share).pick(self._images_nhwc, mine, kind, self._fill)
         pixels = resized(pixels_nhwc.permute(0, 3, 1, 2), self.side(step))
-        return normalised(pixels, config), self._labels[mine]
+        return config.inputs(pixels), self._labels[mine]
 
     def _start(self, epoch: int) -> None:
         """Draw the order and the sides of an epoch's images, once."""
@@ -188,21 +188,6 @@ def generator_for(config: TrainConfig, purpose: str, number: int) -> Generator:
     """Return a CPU generator that depends on the training's seed, a purpose and a number alone."""
     digest = hashlib.sha256(f"{config.seed}/{purpose}/{number}".encode()).digest()
     return Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def normalised(images: Tensor, config: TrainConfig) -> Tensor:
-    """Return bytes [N, 3, H, W] as float: the mean colour taken off, in standard deviations.
-
-    The result is in channels_last, the layout that convolutions run fastest in.
-    """
-    pixels_nhwc = images.permute(0, 2, 3, 1)
-    count, height, width, _ = pixels_nhwc.shape
-    scale = 1 / (255 * torch.tensor(config.std, device=images.device))
-    shift = -255 * torch.tensor(config.mean, device=images.device) * scale
-    # Over whole images: an inner loop over three colours would not be vectorised.
-    flat = pixels_nhwc.reshape(count, -1).float()
-    flat.mul_(scale.repeat(height * width)).add_(shift.repeat(height * width))
-    return flat.view(count, height, width, 3).permute(0, 3, 1, 2)
 
 
 def resized(images: Tensor, side: int) -> Tensor:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -64,34 +63,3 @@ def checkpoint_step(path: Path) -> int:
 def checkpoint_paths(run: Path) -> list[Path]:
     """Return the checkpoints in a RUN folder, in order of time."""
     return sorted((run / FOLDER).glob("step-*.safetensors"))
-
-
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return *tensors* with ``prefix/`` before each name."""
-    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
-
-
-def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose name starts with ``prefix/``, without it."""
-    start = f"{prefix}/"
-    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return an optimizer's state as tensors named ``parameter number/kind of state``."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{number}/{kind}": value
-        for number, kinds in state.items()
-        for kind, value in kinds.items()
-        if isinstance(value, Tensor)
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`optimizer_tensors` returned, into an optimizer made the same way."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        number, _, kind = name.partition("/")
-        state.setdefault(int(number), {})[kind] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from torch import Tensor
+
 from convscope.arguments import LARGEST_SEED
 from convscope.errors import TrainError, check_known
+from convscope.images import Preprocess
 from convscope.models.architectures import VGG16_BLOCKS
 from convscope.models.plain import NetConfig
 
@@ -155,6 +158,14 @@ class TrainConfig:
                 "Muon holds the filters' norm fixed, which only batch norm makes harmless; "
                 "train a network without it by 'sgd'"
             )
+
+    def preprocess(self, height: int, width: int) -> Preprocess:
+        """Return what takes pictures to inputs of a size, each squeezed into it whole, and back."""
+        return Preprocess(self.mean, self.std, (height, width))
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Return images [N, 3, H, W], bytes, as inputs of the network."""
+        return self.preprocess(*images.shape[2:]).to_inputs(images.float() / 255)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON's own types."""

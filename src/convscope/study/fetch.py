@@ -1,11 +1,9 @@
 """Fetching CIFAR-10: resumed where it broke off, checked, and unpacked without trust."""
 
-import hashlib
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
-from convscope.downloads import download
+from convscope.downloads import Progress, fetched
 from convscope.errors import DataError, OutputError
 from convscope.study.data import FOLDER, require_cifar10
 
@@ -18,7 +16,7 @@ def fetch_cifar10(
     *,
     url: str = URL,
     md5: str = MD5,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Fetch and unpack CIFAR-10's official binary archive, unless *out* holds the files already.
 
@@ -40,13 +38,8 @@ def fetch_cifar10(
     out = Path(out)
     if _complete(out):
         return out / FOLDER
-    archive = out / "cifar-10-binary.tar.gz"
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not archive.exists():
-            download(url, part := archive.with_name(f"{archive.name}.part"), progress)
-            part.replace(archive)
-        _check(archive, md5, url)
+        archive = fetched(url, out / "cifar-10-binary.tar.gz", "MD5", md5, progress)
         _unpack(archive, out)
         archive.unlink()
     except OSError as error:
@@ -64,17 +57,6 @@ def _complete(out: Path) -> bool:
     except DataError:
         return False
     return (out / FOLDER).is_dir()
-
-
-def _check(archive: Path, md5: str, url: str) -> None:
-    """Delete an archive with the wrong hash, which no further download could put right."""
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if digest != md5:
-        archive.unlink()
-        raise DataError(
-            f"what {url} sent has the MD5 {digest}, not CIFAR-10's {md5}; it was deleted, try again"
-        )
 
 
 def _unpack(archive: Path, out: Path) -> None:

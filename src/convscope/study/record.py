@@ -25,7 +25,7 @@ from convscope.outputs import written_beside
 from convscope.study.checkpoints import save_tensors
 from convscope.study.config import TrainConfig
 from convscope.study.data import CLASSES, SIDE
-from convscope.study.study_result import Study, VariantResult, preprocess_of
+from convscope.study.study_result import Study, VariantResult
 from convscope.study.variants import VARIANTS, Variant
 
 NAME = "study"
@@ -80,7 +80,7 @@ class StudyRecord:
         load_into(module, weights, f"{NAME}.safetensors")
         return Network(
             module, torch.zeros(1, 3, SIDE, SIDE), name=variant.name, classes=CLASSES,
-            preprocess=preprocess_of(own, SIDE),
+            preprocess=own.preprocess(SIDE, SIDE),
         )  # fmt: skip
 
     def projections(self, variant: Variant, kind: str, layer: str) -> Tensor:

@@ -1,25 +1,22 @@
 """The study of 2018 as one call: four variants, several seeds each, resumably."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from convscope.errors import DataError, TrainError
 from convscope.models.plain import multiply_adds
 from convscope.network.shield import shielded
-from convscope.outputs import check_folder, claim_folder, written_beside
+from convscope.outputs import claim_folder
 from convscope.study.config import PRESETS, TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, split
-from convscope.study.devices import make_fabric, precision_of
 from convscope.study.run import Run
-from convscope.study.study_result import FOLDER, Study, VariantResult, measured, preprocess_of
-from convscope.study.train import require_size, train
+from convscope.study.study_result import FOLDER, Study, VariantResult, measured
+from convscope.study.train import begun_precision, require_size, train
 from convscope.study.trainer import TrainProgress
 from convscope.study.variants import VARIANTS, Variant
 
-FILE = "study.json"
 RUNS = "runs"
 
 
@@ -96,16 +93,24 @@ def run_study(
     images, test = _loaded(data, test)
     for variant in VARIANTS:
         require_size(variant.config(base, 0), images.side)
-    trainings = _Trainings.opened(Path(folder), base, images, device, precision)
-    runs = trainings.trained(images, test, seeds, progress)
+    runs = claim_folder(folder, FOLDER) / RUNS
+    # What the first training was begun in holds for all, on whatever machine the others go on.
+    precision = begun_precision(runs / f"{VARIANTS[0].folder}-seed-0", precision)
+    trained = _trained(
+        base, range(seeds), progress,
+        lambda config, name, show: train(
+            config, images, runs / name, test=test, resume=True, progress=show, device=device,
+            precision=precision,
+        ),
+    )  # fmt: skip
     training, held_out = split(images, base.held_out, base.split_seed)
-    preprocess = preprocess_of(base, images.side)
-    inputs = preprocess.to_inputs(held_out.images.float() / 255)
+    inputs = base.inputs(held_out.images)
     results: list[VariantResult] = []
     for variant in VARIANTS:
-        results.append(measured(variant, runs[variant], training, inputs, filters))
+        results.append(measured(variant, trained[variant], training, inputs, filters))
         if measuring:
             measuring(len(results), len(VARIANTS))
+    preprocess = base.preprocess(images.side, images.side)
     return Study(base, tuple(results), len(inputs), preprocess)
 
 
@@ -118,123 +123,37 @@ def _loaded(data: ImageSet | str | Path, test: ImageSet | None) -> tuple[ImageSe
     return data, test
 
 
-@dataclass
-class _Trainings:
-    """A study's trainings, in a folder."""
+Training = Callable[[TrainConfig, str, Callable[[TrainProgress], None] | None], Run]
+"""Called with what to train, the name of its folder, and what is called after every step."""
 
-    folder: Path
-    base: TrainConfig
-    device: str
-    precision: str
 
-    @classmethod
-    def opened(
-        cls, folder: Path, base: TrainConfig, images: ImageSet, device: str, precision: str
-    ) -> "_Trainings":
-        """Return the study in *folder*, checked against what is asked for, or a new one."""
-        data = {"images": len(images), "sha256": images.fingerprint()}
-        begun = _begun(folder)
-        if begun is None:
-            precision = precision_of(make_fabric(device, precision))
-            facts = {"config": base.to_json(), "data": data, "precision": precision}
-            _write(folder, facts)
-        else:
-            _check_same(folder, begun, base.to_json(), data, precision)
-            precision = begun["precision"]
-        return cls(folder, base, device, precision)
+def _trained(
+    base: TrainConfig,
+    seeds: range,
+    progress: Callable[[StudyProgress], None] | None,
+    trained: Training,
+) -> dict[Variant, list[Run]]:
+    """Return the runs of every variant, all finished."""
+    # Seed by seed: the time of each variant is known early, and so are all four.
+    wanted = [(variant, seed) for seed in seeds for variant in VARIANTS]
+    runs: dict[Variant, list[Run]] = {variant: [] for variant in VARIANTS}
+    cost = {variant: multiply_adds(variant.config(base, 0).net) for variant in VARIANTS}
 
-    def trained(
-        self,
-        images: ImageSet,
-        test: ImageSet,
-        seeds: int,
-        progress: Callable[[StudyProgress], None] | None,
-    ) -> dict[Variant, list[Run]]:
-        """Return the runs of every variant, all finished."""
-        # Seed by seed: the time of each variant is known early, and so are all four.
-        wanted = [(variant, seed) for seed in range(seeds) for variant in VARIANTS]
-        runs: dict[Variant, list[Run]] = {variant: [] for variant in VARIANTS}
-        for number, (variant, seed) in enumerate(wanted, start=1):
-
-            def show(
-                training: TrainProgress, number: int = number, variant: Variant = variant,
-                seed: int = seed,
-            ) -> None:  # fmt: skip
-                assert progress is not None
-                later = [coming for coming, _ in wanted[number:]]
-                left = training.seconds_left + self._seconds(training, variant, later, runs)
-                progress(StudyProgress(number, len(wanted), variant, seed, training, left))
-
-            run = train(
-                variant.config(self.base, seed),
-                images,
-                self.folder / RUNS / f"{variant.folder}-seed-{seed}",
-                test=test,
-                resume=True,
-                progress=show if progress else None,
-                device=self.device,
-                precision=self.precision,
-            )
-            runs[variant].append(run)
-        return runs
-
-    def _seconds(
-        self,
-        now: TrainProgress,
-        variant: Variant,
-        later: list[Variant],
-        runs: dict[Variant, list[Run]],
-    ) -> float:
-        """Return how long the trainings to come will take.
-
-        As long as the variant's last one took, or else as this one, by their multiply-adds.
-        """
-        whole = now.steps * self.base.batch_size / now.images_per_second
-        return sum(
+    def show(number: int, training: TrainProgress) -> None:
+        assert progress is not None
+        variant, seed = wanted[number - 1]
+        # As long as the variant's last one took, or else as this one, by their multiply-adds.
+        whole = training.steps * base.batch_size / training.images_per_second
+        left = training.seconds_left + sum(
             runs[coming][-1].seconds["training"]
             if runs[coming]
-            else whole * self._cost(coming) / self._cost(variant)
-            for coming in later
+            else whole * cost[coming] / cost[variant]
+            for coming, _ in wanted[number:]
         )
+        progress(StudyProgress(number, len(wanted), variant, seed, training, left))
 
-    def _cost(self, variant: Variant) -> int:
-        return multiply_adds(variant.config(self.base, 0).net)
-
-
-def _begun(folder: Path) -> dict[str, Any] | None:
-    """Return the facts of the study in *folder*; None where nothing is."""
-    path = check_folder(folder, FOLDER) / FILE
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text())
-        return {name: facts[name] for name in ("config", "data", "precision")}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainError(f"{path} is not a study's: {error}") from error
-
-
-def _write(folder: Path, facts: dict[str, Any]) -> None:
-    with written_beside(claim_folder(folder, FOLDER) / FILE) as beside:
-        beside.write_text(json.dumps(facts, indent=2) + "\n")
-
-
-def _check_same(
-    folder: Path,
-    begun: dict[str, Any],
-    config: dict[str, Any],
-    data: dict[str, Any],
-    precision: str,
-) -> None:
-    """Refuse to go on with another study than the one in *folder*."""
-    there = begun["config"]
-    different = [
-        f"{name} {there.get(name)}, not {config[name]}"
-        for name in config
-        if name != "seed" and there.get(name) != config[name]
-    ]
-    if different:
-        raise TrainError(f"{folder} holds a study with {'; '.join(different)}")
-    if begun["data"] != data:
-        raise TrainError(f"{folder} holds a study of other images")
-    if precision not in ("auto", begun["precision"]):
-        raise TrainError(f"{folder} holds a study in {begun['precision']}, not {precision}")
+    for number, (variant, seed) in enumerate(wanted, start=1):
+        told = partial(show, number) if progress else None
+        run = trained(variant.config(base, seed), f"{variant.folder}-seed-{seed}", told)
+        runs[variant].append(run)
+    return runs

@@ -278,11 +278,6 @@ def traced(run: Run, images: Tensor) -> Network:
     return Network(run.module(), images[:1], name=run.folder.name)
 
 
-def preprocess_of(config: TrainConfig, side: int) -> Preprocess:
-    """Return what takes images of *side* pixels to a training's input space and back."""
-    return Preprocess(config.mean, config.std, (side, side))
-
-
 def _rectifier_peaks(net: Network, images: Tensor) -> dict[str, Tensor]:
     rectifiers = [name for name, layer in net.layers.items() if layer.op == "rectifier"]
     return channel_peaks(net, images, rectifiers)

@@ -62,7 +62,7 @@ def train(
     images = data if isinstance(data, ImageSet) else load_cifar10(data)
     if not isinstance(data, ImageSet):
         require_cifar10(data, "test")
-    fabric = make_fabric(device, _precision(Path(folder), precision, resume))
+    fabric = make_fabric(device, begun_precision(Path(folder), precision) if resume else precision)
     run = _opened(config, images, Path(folder), resume, fabric)
     if run.finished:
         return run
@@ -91,13 +91,13 @@ def require_size(config: TrainConfig, side: int) -> None:
         )
 
 
-def _precision(folder: Path, wanted: str, resume: bool) -> str:
-    """Return the precision of the training to go on with, or the wanted one for a new one.
+def begun_precision(folder: Path, wanted: str) -> str:
+    """Return the precision of the training to go on with, or the wanted one where there is none.
 
     Raises:
         TrainError: another one is wanted.
     """
-    if not resume or not (folder / FILE).exists():
+    if not (folder / FILE).exists():
         return wanted
     begun: str = Run.load(folder).made_with["precision"]
     if wanted not in ("auto", begun):

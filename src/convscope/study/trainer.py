@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,16 +14,13 @@ from torch import Tensor, nn
 
 from convscope.errors import Interrupted, OutputError, TrainError
 from convscope.models.plain import build
-from convscope.study.batches import Batches, normalised, resized
+from convscope.packing import put_together, tensors_of
+from convscope.study.batches import Batches, resized
 from convscope.study.checkpoints import (
     checkpoint_path,
     checkpoint_paths,
     load_tensors,
-    optimizer_tensors,
-    prefixed,
-    restore_optimizer,
     save_tensors,
-    without_prefix,
 )
 from convscope.study.data import ImageSet
 from convscope.study.interrupts import interruptible
@@ -219,7 +217,7 @@ class Trainer:
         self._network.eval()
         right = 0
         for pixels, labels in data.batches(EVALUATION_BATCH):
-            images = normalised(resized(pixels.to(self._fabric.device), side), self._config)
+            images = self._config.inputs(resized(pixels.to(self._fabric.device), side))
             right += int((self._network(images).argmax(1).cpu() == labels).sum())
         return right / len(data)
 
@@ -310,10 +308,8 @@ class Trainer:
 
     def _state(self) -> dict[str, Tensor]:
         """Return all tensors that the next step depends on."""
-        tensors = prefixed("network", self._network.state_dict())
-        for number, optimizer in enumerate(self._optimizers):
-            tensors |= prefixed(f"optimizer{number}", optimizer_tensors(optimizer))
-        return tensors
+        states = [optimizer.state_dict()["state"] for optimizer in self._optimizers]
+        return tensors_of({"network": self._network.state_dict(), "optimizers": states})
 
     def _restore(self) -> None:
         """Go back to the saved state, if there is one."""
@@ -323,9 +319,12 @@ class Trainer:
             return
         tensors, header = load_tensors(path)
         facts = json.loads(header["facts"])
-        self._network.load_state_dict(without_prefix("network", tensors))
+        saved = put_together(dict[str, Any], None, tensors)
+        self._network.load_state_dict(saved["network"])
         for number, optimizer in enumerate(self._optimizers):
-            restore_optimizer(optimizer, without_prefix(f"optimizer{number}", tensors))
+            own = saved.get("optimizers", {}).get(str(number), {})
+            state = {int(parameter): kinds for parameter, kinds in own.items()}
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         self._step = facts["step"]
         self._tally = _Tally(**facts["tally"])
         self._saved_at = self._tally.seconds

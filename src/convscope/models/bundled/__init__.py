@@ -17,9 +17,8 @@ from safetensors import safe_open
 
 from convscope.errors import ModelError
 from convscope.images import Preprocess
-from convscope.models.parts import OFFICIAL_WEIGHTS, RANDOM_NOTE, Parts
+from convscope.models.parts import OFFICIAL_WEIGHTS, Parts, filled
 from convscope.models.plain import NetConfig, build
-from convscope.models.weights import fill
 from convscope.network.typical import TypicalPeaks
 
 BUNDLED = ("base", "vgg16_features", "squeezenet1_1")
@@ -37,14 +36,10 @@ def base(weights: str | Path | None) -> Parts:
     # The whole picture is fitted in and its middle cut out, so that nothing in it is squeezed.
     mean, std = tuple(config["mean"]), tuple(config["std"])
     preprocess = Preprocess(mean, std, (side, side), resize=side)
-    classes = tuple(facts["classes"])
-    if weights is None:
-        return Parts(module, preprocess, classes, (RANDOM_NOTE,))
-    if weights != OFFICIAL_WEIGHTS:
-        fill(module, weights)
-        return Parts(module, preprocess, classes)
-    fill(module, bundled_weights("base"))
-    return Parts(module, preprocess, classes, typical=bundled_peaks("base"))
+    official = weights == OFFICIAL_WEIGHTS
+    notes = filled(module, bundled_weights("base") if official else weights)
+    typical = bundled_peaks("base") if official else None
+    return Parts(module, preprocess, tuple(facts["classes"]), notes, typical=typical)
 
 
 def bundled_weights(name: str) -> Path:
