@@ -164,12 +164,17 @@ def test_a_class_activation_map_of_a_box():
     assert found.plot()
 
 
-def test_one_number_of_a_regression():
-    module = double(2, nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(420, 1)))
+@pytest.mark.parametrize("last", [(), (nn.Flatten(0),)], ids=["a column", "no dimension"])
+def test_one_number_of_a_regression(last):
+    module = double(2, nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(420, 1), *last))
     net = cs.Network(module, (1, *SHAPE))
     found = cs.attribute(net, image(), method="integrated-gradients")
     assert found.missing.abs().item() < 1e-10
     assert found.expected.item() != 0
+    hidden = image()
+    hidden[:, :, :6, :8] = 0
+    number = cs.occlude(net, image(), patch=(6, 8), stride=(6, 8), fill=0.0).number[0, 0]
+    assert number.item() == pytest.approx(module(hidden).item(), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,10 @@ def _class_goal(net: Network, target: Target, step: int) -> Goal:
         name += f" in rows {top}-{bottom - 1}, columns {left}-{right - 1}"
 
     def made(values: Tensor) -> Tensor:
-        flat = values.flatten(1) if weights is None else (values * weights.to(values)).sum((2, 3))
+        # One number an image may come without a dimension for it.
+        flat = values.reshape(len(values), -1)
+        if weights is not None:
+            flat = (values * weights.to(values)).sum((2, 3))
         own, *other = flat[:, numbers].unbind(1)
         return own - other[0] if other else own
 
