@@ -181,15 +181,16 @@ def test_letters_stay_legible_and_inside(scan, width):
         assert box.x1 <= across + 1, text.get_text()
         assert 0 <= box.y0 < box.y1 <= high, text.get_text()
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
-    # Nine tiles of at least 48 pixels across a block, beside as many.
-    assert min(axes.get_images()[0].get_array().shape[1] for axes in drawn.axes) >= 6 * 48
+    # Three tiles a row, of at least 48 pixels, beside as many.
+    assert min(axes.get_images()[0].get_array().shape[1] for axes in drawn.axes) >= 3 * 48
 
 
 def test_few_images_leave_no_empty_tiles(net, images, tmp_path):
     plate = cs.scan(net, images[:2]).plate("0", [1])
-    (axes,) = plate.plot(width="column").axes
-    mosaic = axes.get_images()[0].get_array()
-    assert mosaic.shape[1] > 5 * mosaic.shape[0]  # one row
+    patches, projections = plate.plot(width="column").axes
+    for axes in (patches, projections):
+        mosaic = axes.get_images()[0].get_array()
+        assert mosaic.shape[1] > 2.5 * mosaic.shape[0]  # one row
 
 
 def test_the_command_draws_and_says_what_it_chose(atlas, tmp_path):

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from convscope.figures.blocks import (
-    Block,
+from convscope.figures.lettering import one_line, shortened
+from convscope.figures.pieces import (
+    Piece,
     chart,
     fitting,
     in_lines,
@@ -18,7 +19,6 @@ from convscope.figures.blocks import (
     stack,
     words,
 )
-from convscope.figures.lettering import one_line, shortened
 from convscope.figures.sheet import (
     FOOT_POINTS,
     FRAME_POINTS,
@@ -47,7 +47,9 @@ def figure(found: Correspondence, style: Style) -> Sheet:
     pictures = picture_of(found.preprocess.to_pixels(found.images))
     images = [
         stack(
-            words(name, side, LETTERS), picture(own, side, partial(_frame_parts, found, n)), line=1
+            words(name, side, LETTERS),
+            picture(own, side, paint=partial(_frame_parts, found, n)),
+            line=1,
         )
         for n, (name, own) in enumerate(zip(found.titles, pictures, strict=True))
     ]
@@ -73,7 +75,7 @@ def _colour(part: int) -> str:
     return PART_COLOURS[part % len(PART_COLOURS)]
 
 
-def _key(found: Correspondence, room: float) -> Block:
+def _key(found: Correspondence, room: float) -> Piece:
     """Return the key: the parts' frames, and what the bars are of."""
     frames: list[tuple[str, dict[str, Any]]] = [
         (name, {"color": _colour(part), "fillstyle": "none", "markeredgewidth": FRAME_POINTS})

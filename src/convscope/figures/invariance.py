@@ -9,8 +9,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from convscope.errors import OutputError
-from convscope.figures.blocks import (
-    Block,
+from convscope.figures.lettering import one_line
+from convscope.figures.pieces import (
+    Piece,
     chart,
     fitting,
     in_lines,
@@ -21,7 +22,6 @@ from convscope.figures.blocks import (
     stack,
     words,
 )
-from convscope.figures.lettering import one_line
 from convscope.figures.sheet import LETTERS, NOTE_POINTS, Sheet, picture_of
 from convscope.figures.style import Style
 from convscope.methods.invariance_result import Invariance
@@ -56,7 +56,7 @@ def figure(found: Invariance, style: Style) -> Sheet:
         OutputError: if there are more than ten images, or the figure would be too high to draw.
     """
     check_fits(len(found.images))
-    blocks: list[Block] = []
+    blocks: list[Piece] = []
     for k in range(len(found.transforms)):
         title = words(f"{found.transforms[k]}, {found.units[k]}", style.room, NOTE_POINTS)
         first, *others = _charts(found, k, style)
@@ -68,7 +68,7 @@ def figure(found: Invariance, style: Style) -> Sheet:
     return sheet_of(style, [*blocks, stack(*lines)], _caption(found), found.notes, gap=0.2)
 
 
-def _charts(found: Invariance, k: int, style: Style) -> list[Block]:
+def _charts(found: Invariance, k: int, style: Style) -> list[Piece]:
     """Return the charts of one transformation, in lines: each layer's distance, the probability."""
     known = np.isfinite(found.amounts[k].numpy())
     narrow = style.width < NARROW
@@ -100,7 +100,7 @@ def _reach(found: Invariance, layer: int) -> float:
     return max(1e-3, float(found.distance[:, layer].nan_to_num(0.0).max()))
 
 
-def _examples(found: Invariance, k: int, room: float) -> Block:
+def _examples(found: Invariance, k: int, room: float) -> Piece:
     """Return some of the first image's transformations, with their amounts below."""
     amounts = [a for a in found.amounts[k].tolist() if np.isfinite(a)]
     places = np.linspace(0, len(amounts) - 1, EXAMPLES).round().astype(int)

@@ -1,10 +1,12 @@
 """Plates drawn: nine patches and nine projections a channel, as many channels as find room."""
 
 import numpy as np
+from torch import Tensor
 
 from convscope.figures.lettering import one_line
-from convscope.figures.sheet import NOTE_POINTS, Bare, Sheet
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.pieces import Piece, fitting, in_lines, picture, row, sheet_of, stack, words
+from convscope.figures.sheet import NOTE_POINTS, Sheet
+from convscope.figures.style import Style
 from convscope.methods.plate import Plate
 from convscope.methods.scanning.tiles import fitted
 from convscope.methods.scanning.unit import AtlasUnit
@@ -15,13 +17,11 @@ DOTS = 240
 """Pixels an inch: tiles are small, and printed."""
 
 ACROSS, SHOWN = 3, 9
-NARROWEST, WIDEST = 1.45, 3.2
-"""Inches of a channel's block."""
+NARROWEST, WIDEST, APART = 1.45, 3.2, 0.125
+"""Inches of a channel at least and at most, and between two."""
 
-GAP, HALVES, APART = 2, 10, 30
-"""Pixels between two tiles, between patches and projections, and between two channels."""
-
-HEAD, FOOT, REST = 0.22, 0.19, 0.1
+BETWEEN, HALVES = 2, 0.04
+"""Pixels between two tiles, and inches between patches and projections."""
 
 
 def figure(found: Plate, style: Style) -> Sheet:
@@ -29,50 +29,46 @@ def figure(found: Plate, style: Style) -> Sheet:
     layers: dict[str, list[AtlasUnit]] = {}
     for unit in found.units:
         layers.setdefault(unit.layer, []).append(unit)
-    room = style.width - 2 * MARGIN
-    apart = APART / DOTS
     most = max(map(len, layers.values()))
-    lines = -(-most // int((room + apart) / (NARROWEST + apart)))
-    across = -(-most // lines)
-    block = min(WIDEST, (room + apart) / across - apart)
-    side = int((block * DOTS - HALVES - 4 * GAP) / (2 * ACROSS))
-    rows = -(-min(SHOWN, max(1, *(len(unit.peak) for unit in found.units))) // ACROSS)
-    high = (rows * (side + GAP) - GAP) / DOTS
-    tops, top = {}, MARGIN
-    for name, units in layers.items():
-        tops[name], top = top, top + HEAD + -(-len(units) // across) * (high + FOOT) + REST
-    sheet = Sheet.made_for(
-        style, top, _caption(found), found.notes, [*tops.values()][1:], dots=DOTS
-    )
+    across, wide = fitting(style.room, NARROWEST, most, APART, WIDEST)
+    pieces = []
     for name, units in layers.items():
         height, width = units[0].receptive_field
         title = f"{name}, reads {height} × {width} pixels"
-        sheet.write(title, MARGIN, tops[name], NOTE_POINTS, room=room)
-        for place, unit in enumerate(units):
-            line, column = divmod(place, across)
-            left = MARGIN + column * (block + apart)
-            _draw(sheet, unit, left, tops[name] + HEAD + line * (high + FOOT), side, rows)
-    return sheet
+        rows = in_lines([_channel(unit, wide) for unit in units], across, APART)
+        pieces.append(stack(words(title, style.room, NOTE_POINTS), *rows))
+    return sheet_of(style, pieces, _caption(found), found.notes, dots=DOTS)
 
 
-def _draw(sheet: Sheet, unit: AtlasUnit, left: float, top: float, side: int, rows: int) -> None:
-    """Draw a channel's block and its name."""
-    half = ACROSS * (side + GAP) - GAP
-    wide, high = 2 * half + HALVES, rows * (side + GAP) - GAP
-    if not len(unit.peak):
-        sheet.write("never active", left, top, warns=True)
+def _channel(unit: AtlasUnit, wide: float) -> Piece:
+    """Return a channel's patches beside what drives it there, above its name."""
+    half = (wide - HALVES) / 2
+    halves = [strongest(unit, unit.patches, half)]
+    if len(unit.peak):
+        halves.append(strongest(unit, unit.projections, half, signed=True))
+    return stack(row(halves, HALVES), words(unit.name, wide))
+
+
+def strongest(unit: AtlasUnit, tiles: Tensor, room: float, signed: bool = False) -> Piece:
+    """Return the nine strongest tiles of a channel, three a row, pixel by pixel.
+
+    Args:
+        unit: the channel.
+        tiles: its patches or projections, uint8 [n, H, W, 3].
+        room: inches from left to right.
+        signed: whether they are around mid-grey.
+    """
+    count = min(SHOWN, len(tiles))
+    if not count:
+        return words("never active", room, warns=True)
+    side = (int(room * DOTS) + BETWEEN) // ACROSS - BETWEEN
+    high, wide = (n * (side + BETWEEN) - BETWEEN for n in (-(-count // ACROSS), ACROSS))
     mosaic = np.full((high, wide, 3), 255, dtype=np.uint8)
-    for rank in range(min(SHOWN, len(unit.peak))):
-        row, column = divmod(rank, ACROSS)
-        for tiles, start in ((unit.patches, 0), (unit.projections, half + HALVES)):
-            y, x = row * (side + GAP), start + column * (side + GAP)
-            mosaic[y : y + side, x : x + side] = fitted(
-                tiles[rank].numpy(), unit.enlarged, side, signed=start > 0
-            )
-    axes = sheet.axes(left, top, wide / DOTS, high / DOTS, Bare)
-    axes.imshow(mosaic, interpolation="none", aspect="auto")
-    axes.set_axis_off()
-    sheet.write(unit.name, left, top + high / DOTS + 0.03, room=wide / DOTS)
+    for rank in range(count):
+        y, x = (place * (side + BETWEEN) for place in divmod(rank, ACROSS))
+        shown = fitted(tiles[rank].numpy(), unit.enlarged, side, signed=signed)
+        mosaic[y : y + side, x : x + side] = shown
+    return picture(mosaic, wide / DOTS, high / DOTS, interpolation="none", aspect="auto")
 
 
 def _caption(found: Plate) -> list[str]:

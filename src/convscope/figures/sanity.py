@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from convscope.display import display_scale, presentable, to_display
-from convscope.figures.blocks import (
+from convscope.figures.lettering import one_line, wrapped
+from convscope.figures.pieces import (
     GAP,
-    Block,
+    Piece,
     chart,
     fitting,
     in_lines,
@@ -24,7 +25,6 @@ from convscope.figures.blocks import (
     stack,
     words,
 )
-from convscope.figures.lettering import one_line, wrapped
 from convscope.figures.sheet import (
     FOOT_POINTS,
     INK,
@@ -94,7 +94,7 @@ def figure(found: Sanity, style: Style) -> Sheet:
     return sheet_of(style, blocks, _caption(found), found.notes)
 
 
-def _head(found: Sanity, style: Style) -> Block:
+def _head(found: Sanity, style: Style) -> Piece:
     """Return the image, its edges, and what comes out in words."""
     top, left, bottom, right = found.window
     image = picture_of(found.preprocess.to_pixels(found.image[None]))[0][top:bottom, left:right]
@@ -116,7 +116,7 @@ def _head(found: Sanity, style: Style) -> Block:
     return row([pictures, said], 2 * GAP) if beside else stack(pictures, said, gap=GAP)
 
 
-def _tiles(found: Sanity, side: float, columns: Sequence[int]) -> Block:
+def _tiles(found: Sanity, side: float, columns: Sequence[int]) -> Piece:
     """Return some of the columns of projections, a row a rule."""
     rows = []
     for rule_row, rule in enumerate(found.rules):
@@ -127,7 +127,7 @@ def _tiles(found: Sanity, side: float, columns: Sequence[int]) -> Block:
     return stack(*rows)
 
 
-def _tile(found: Sanity, rule_row: int, column: int, side: float) -> Block:
+def _tile(found: Sanity, rule_row: int, column: int, side: float) -> Piece:
     """Return a projection, in the first row below its column's name, with its numbers below."""
     pixels = found.pictures[rule_row, column]
     shown = presentable(shown_values(found.preprocess, found.rules[rule_row], pixels))
@@ -147,7 +147,7 @@ def _tile(found: Sanity, rule_row: int, column: int, side: float) -> Block:
 
 def _chart(
     found: Sanity, room: float, first: bool, named: bool, narrow: bool, measure: str
-) -> Block:
+) -> Piece:
     """Return the curves of a measure."""
     low = min(-0.25, float(found.randomised.nan_to_num(0.0).min()) - 0.05)
 

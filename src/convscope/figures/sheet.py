@@ -166,15 +166,15 @@ class Sheet:
         return axes
 
     def picture(
-        self, shown: npt.NDArray[Any], left: float, top: float, side: float, title: str = "",
-        **options: Any,
+        self, shown: npt.NDArray[Any], left: float, top: float, width: float,
+        height: float | None = None, title: str = "", **options: Any,
     ) -> Axes:  # fmt: skip
         """Draw a picture as it is, pixel by pixel, with its title above; return its axes."""
-        axes = self.axes(left, top, side, kind=Bare)
+        axes = self.axes(left, top, width, height, Bare)
         axes.imshow(shown, **{"interpolation": "nearest", **options})
         axes.set_axis_off()
         if title:
-            self.write(title, left, top - 0.05, LETTERS, room=side, va="bottom")
+            self.write(title, left, top - 0.05, LETTERS, room=width, va="bottom")
         return axes
 
     def write(

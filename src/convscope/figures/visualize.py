@@ -2,74 +2,39 @@
 
 import numpy as np
 
-from convscope.figures.lettering import one_line, shortened
-from convscope.figures.sheet import FOOT_POINTS, Sheet, number, picture_of
-from convscope.figures.style import MARGIN, Style
-from convscope.methods.scanning.tiles import fitted
+from convscope.figures.lettering import one_line
+from convscope.figures.pieces import fitting, in_lines, picture, row, sheet_of, stack, words
+from convscope.figures.plate import DOTS, strongest
+from convscope.figures.sheet import Sheet, number, picture_of
+from convscope.figures.style import Style
 from convscope.methods.visualization import Visualization
 
-DOTS = 240
-"""Pixels an inch: real patches are small, and printed."""
-
-SIDE, ACROSS, GAP = 1.55, 3, 2
-"""Inches of a picture at the smallest; patches across beside it, and pixels between two of them."""
-
-HEAD, FOOT, BETWEEN = 0.2, 0.34, 0.16
+SIDE, APART, BETWEEN = 1.55, 0.04, 0.16
+"""Inches of a picture at least, to the patches beside it, and between two channels."""
 
 
 def figure(found: Visualization, style: Style) -> Sheet:
     """Draw a visualization."""
     halves = 2 if found.strongest else 1
-    room = style.width - 2 * MARGIN
-    across = max(1, min(len(found.channels), int((room + BETWEEN) / (halves * SIDE + BETWEEN))))
-    block = min(room, (room + BETWEEN) / across - BETWEEN)
-    side = min(block / halves, 2 * SIDE) - (0.02 if found.strongest else 0)
-    lines = -(-len(found.channels) // across)
-    high = HEAD + side + FOOT
-    cuts = [MARGIN + k * high for k in range(1, lines)]
-    sheet = Sheet.made_for(
-        style, MARGIN + lines * high, _caption(found), found.notes, cuts, dots=DOTS
-    )
-    pictures = picture_of(found.pixels)
-    for place, row in enumerate(found.table()):
-        line, column = divmod(place, across)
-        left, top = MARGIN + column * (block + BETWEEN), MARGIN + line * high
-        sheet.write(row["name"], left, top + 0.04, room=block)
-        top += HEAD
-        axes = sheet.axes(left, top, side)
-        axes.imshow(pictures[place], interpolation="none", aspect="auto")
-        axes.set_axis_off()
-        below = [f"optimised {number(row['activation'])}"]
-        if np.isfinite(row["typical"]):
-            below[0] += f", {row['activation'] / row['typical']:.0f} × typical"
+    across, wide = fitting(style.room, halves * SIDE, len(found.channels), BETWEEN)
+    side = min((wide - APART * (halves - 1)) / halves, 2 * SIDE)
+    channels = []
+    for place, (told, shown) in enumerate(
+        zip(found.table(), picture_of(found.pixels), strict=True)
+    ):
+        below = f"optimised {number(told['activation'])}"
+        if np.isfinite(told["typical"]):
+            below += f", {told['activation'] / told['typical']:.0f} × typical"
+        pictures = [picture(shown, side, interpolation="none")]
         if found.strongest:
-            _draw_patches(sheet, found, place, left + side + 0.04, top, side)
-            if row["real"] is not None:
-                below.append(f"strongest real {number(row['real'])}")
-        text = "\n".join(shortened(one, block, FOOT_POINTS) for one in below)
-        sheet.write(text, left, top + side + 0.03)
-    return sheet
-
-
-def _draw_patches(
-    sheet: Sheet, found: Visualization, place: int, left: float, top: float, side: float
-) -> None:
-    """Draw the nine strongest real patches of a channel in a square."""
-    unit = found.strongest[place]
-    if not len(unit.peak):
-        sheet.write("never active", left, top, warns=True)
-        return
-    dots = int(side * DOTS)
-    small = (dots - (ACROSS - 1) * GAP) // ACROSS
-    mosaic = np.full((dots, dots, 3), 255, dtype=np.uint8)
-    for rank in range(min(ACROSS**2, len(unit.peak))):
-        row, column = (at * (small + GAP) for at in divmod(rank, ACROSS))
-        mosaic[row : row + small, column : column + small] = fitted(
-            unit.patches[rank].numpy(), unit.enlarged, small, signed=False
-        )
-    axes = sheet.axes(left, top, side)
-    axes.imshow(mosaic, interpolation="none", aspect="auto")
-    axes.set_axis_off()
+            unit = found.strongest[place]
+            pictures.append(strongest(unit, unit.patches, side))
+            if told["real"] is not None:
+                below += f"\nstrongest real {number(told['real'])}"
+        parts = words(told["name"], wide), row(pictures, APART), words(below, wide)
+        channels.append(stack(*parts, line=1))
+    lines = in_lines(channels, across, BETWEEN)
+    return sheet_of(style, lines, _caption(found), found.notes, dots=DOTS)
 
 
 def _caption(found: Visualization) -> list[str]:

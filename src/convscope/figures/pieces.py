@@ -1,8 +1,8 @@
-"""Blocks: what figures are made of, each of a known size, and drawn where the sheet has room.
+"""Pieces: what figures are made of, each of a known size, and drawn where the sheet has room.
 
-A block is a box as typesetters know it: so wide, and so high above and below a line of its own. A
-row sets its blocks on one line, so that pictures stand level whatever is written over them. A
-figure says of which blocks it is made; their heights are added up here, and nowhere else.
+A piece is a box as typesetters know it: so wide, and so high above and below a line of its own. A
+row sets its pieces on one line, so that pictures stand level whatever is written over them. A
+figure says of which pieces it is made; their heights are added up here, and nowhere else.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ from convscope.figures.sheet import FOOT_POINTS, LINE_SPACING, Sheet
 from convscope.figures.style import MARGIN, Style
 
 GAP = 0.12
-"""Inches between two blocks of a sheet."""
+"""Inches between two pieces of a sheet."""
 
 TITLE, SIDE, RIGHT, TICKS, LABEL = 0.26, 0.48, 0.12, 0.2, 0.14
 """Inches around a chart: for its title, what stands at its left, half a number at its right, the
@@ -34,7 +34,7 @@ MARK, APART = 0.3, 0.16
 
 
 @dataclass(frozen=True)
-class Block:
+class Piece:
     """Something that is drawn on a sheet, of a known size, in inches.
 
     Attributes:
@@ -54,51 +54,51 @@ class Block:
         return self.above + self.below
 
 
-def space(height: float) -> Block:
-    """Return a block of nothing."""
-    return Block(0.0, 0.0, height, lambda *_: None)
+def space(height: float) -> Piece:
+    """Return a piece of nothing."""
+    return Piece(0.0, 0.0, height, lambda *_: None)
 
 
-def row(blocks: Sequence[Block], gap: float = GAP) -> Block:
-    """Return blocks side by side, their lines on one height."""
+def row(pieces: Sequence[Piece], gap: float = GAP) -> Piece:
+    """Return pieces side by side, their lines on one height."""
 
     def draw(sheet: Sheet, left: float, line: float) -> None:
-        for block in blocks:
-            block.draw(sheet, left, line)
-            left += block.width + gap
+        for piece in pieces:
+            piece.draw(sheet, left, line)
+            left += piece.width + gap
 
-    width = sum(block.width + gap for block in blocks) - gap
-    return Block(width, max(b.above for b in blocks), max(b.below for b in blocks), draw)
+    width = sum(piece.width + gap for piece in pieces) - gap
+    return Piece(width, max(b.above for b in pieces), max(b.below for b in pieces), draw)
 
 
-def stack(*blocks: Block, gap: float = 0.0, line: int = 0) -> Block:
-    """Return blocks below each other; the line of one of them, by its place, is that of all."""
-    tops = list(accumulate((block.height + gap for block in blocks), initial=0.0))
-    above = tops[line] + blocks[line].above
+def stack(*pieces: Piece, gap: float = 0.0, line: int = 0) -> Piece:
+    """Return pieces below each other; the line of one of them, by its place, is that of all."""
+    tops = list(accumulate((piece.height + gap for piece in pieces), initial=0.0))
+    above = tops[line] + pieces[line].above
 
     def draw(sheet: Sheet, left: float, middle: float) -> None:
-        for block, top in zip(blocks, tops, strict=False):
-            block.draw(sheet, left, middle - above + top + block.above)
+        for piece, top in zip(pieces, tops, strict=False):
+            piece.draw(sheet, left, middle - above + top + piece.above)
 
-    return Block(max(block.width for block in blocks), above, tops[-1] - gap - above, draw)
+    return Piece(max(piece.width for piece in pieces), above, tops[-1] - gap - above, draw)
 
 
-def in_lines(blocks: Sequence[Block], across: int, gap: float = GAP) -> list[Block]:
-    """Return blocks in rows of so many; between two rows a page can be cut."""
-    return [row(blocks[n : n + across], gap) for n in range(0, len(blocks), across)]
+def in_lines(pieces: Sequence[Piece], across: int, gap: float = GAP) -> list[Piece]:
+    """Return pieces in rows of so many; between two rows a page can be cut."""
+    return [row(pieces[n : n + across], gap) for n in range(0, len(pieces), across)]
 
 
 def fitting(
     room: float, narrowest: float, count: int, gap: float = GAP, widest: float = inf
 ) -> tuple[int, float]:
-    """Return how many blocks stand side by side so that lines are even, and how wide each is.
+    """Return how many pieces stand side by side so that lines are even, and how wide each is.
 
     Args:
         room: inches of a line.
-        narrowest: inches of a block at least.
-        count: how many blocks there are.
+        narrowest: inches of a piece at least.
+        count: how many pieces there are.
         gap: inches between two.
-        widest: inches of a block at most.
+        widest: inches of a piece at most.
 
     >>> fitting(7.0, 2.0, 5, gap=0.0), fitting(7.0, 2.0, 4, gap=0.0, widest=3.0)
     ((3, 2.3333333333333335), (2, 3.0))
@@ -112,7 +112,7 @@ def words(
     text: str, room: float, points: float = FOOT_POINTS, *, middle: bool = False,
     wrap: bool = False, bold: bool = False, warns: bool = False,
     colour: str | Sequence[str] | None = None,
-) -> Block:  # fmt: skip
+) -> Piece:  # fmt: skip
     """Return lines of text, each cut to the room, or wrapped so that nothing is cut.
 
     Args:
@@ -143,32 +143,36 @@ def words(
                 ha="center" if middle else "left", bold=bold, warns=warns, colour=own,
             )  # fmt: skip
 
-    return Block(room, 0.0, len(lines) * high + 2 * PAD, draw)
+    return Piece(room, 0.0, len(lines) * high + 2 * PAD, draw)
 
 
-def level(block: Block, height: float) -> Block:
-    """Return a block in the middle of so many inches below its line."""
-    down = (height - block.height) / 2 + block.above
-    return Block(
-        block.width, 0.0, height, lambda sheet, left, line: block.draw(sheet, left, line + down)
+def level(piece: Piece, height: float) -> Piece:
+    """Return a piece in the middle of so many inches below its line."""
+    down = (height - piece.height) / 2 + piece.above
+    return Piece(
+        piece.width, 0.0, height, lambda sheet, left, line: piece.draw(sheet, left, line + down)
     )
 
 
 def picture(
-    shown: npt.NDArray[Any], side: float, paint: Callable[[Axes], object] = lambda _: None,
-    **options: Any,
-) -> Block:  # fmt: skip
-    """Return a picture in a square, whose line is its upper edge; *paint* paints over it."""
-    return Block(
-        side, 0.0, side,
-        lambda sheet, left, top: paint(sheet.picture(shown, left, top, side, **options)),
-    )  # fmt: skip
+    shown: npt.NDArray[Any], width: float, height: float | None = None,
+    paint: Callable[[Axes], object] = lambda _: None, **options: Any,
+) -> Piece:  # fmt: skip
+    """Return a picture, in a square unless a height is given; *paint* paints over it.
+
+    Its line is its upper edge. The options are those of :meth:`matplotlib.axes.Axes.imshow`.
+    """
+
+    def draw(sheet: Sheet, left: float, top: float) -> None:
+        paint(sheet.picture(shown, left, top, width, height, **options))
+
+    return Piece(width, 0.0, width if height is None else height, draw)
 
 
 def chart(
     width: float, height: float, paint: Callable[[Axes], object], title: str = "",
     across: str = "", up: str = "", *, side: float = SIDE, ticks: float = TICKS,
-) -> Block:  # fmt: skip
+) -> Piece:  # fmt: skip
     """Return a chart, whose line is its upper edge.
 
     Args:
@@ -187,7 +191,7 @@ def chart(
         paint(sheet.chart(left + side, top, inner, height, title, across, up))
 
     above = TITLE if title else 0.06
-    return Block(width, above, height + ticks + (LABEL if across else 0.0), draw)
+    return Piece(width, above, height + ticks + (LABEL if across else 0.0), draw)
 
 
 def inches_across(axes: Axes) -> float:
@@ -197,7 +201,7 @@ def inches_across(axes: Axes) -> float:
 
 def key(
     entries: Iterable[tuple[str, dict[str, Any]]], room: float, points: float = FOOT_POINTS
-) -> Block:
+) -> Piece:
     """Return the key of a chart: each name behind its mark, in as many lines as they need.
 
     Args:
@@ -206,7 +210,7 @@ def key(
         room: inches.
         points: size of the letters.
     """
-    lines: list[list[Block]] = [[]]
+    lines: list[list[Piece]] = [[]]
     for name, mark in entries:
         entry = _entry(name, mark, room, points)
         if lines[-1] and sum(one.width + APART for one in (*lines[-1], entry)) - APART > room:
@@ -215,7 +219,7 @@ def key(
     return stack(*(row(line, APART) for line in lines))
 
 
-def _entry(name: str, mark: dict[str, Any], room: float, points: float) -> Block:
+def _entry(name: str, mark: dict[str, Any], room: float, points: float) -> Piece:
     """Return a name of a key behind its mark."""
     left = 0.14 if mark.get("linestyle") == "none" else MARK
     shown = shortened(one_line(name), room - left - 0.06, points)
@@ -229,25 +233,25 @@ def _entry(name: str, mark: dict[str, Any], room: float, points: float) -> Block
         sheet.figure.add_artist(line)
         sheet.write(shown, start + left + 0.06, top + high / 2, points, va="center")
 
-    return Block(left + 0.06 + width_of(shown, points), 0.0, high, draw)
+    return Piece(left + 0.06 + width_of(shown, points), 0.0, high, draw)
 
 
 def sheet_of(
-    style: Style, blocks: Sequence[Block], caption: Sequence[str], notes: Iterable[str],
+    style: Style, pieces: Sequence[Piece], caption: Sequence[str], notes: Iterable[str],
     gap: float = GAP, dots: int = DOTS_AN_INCH,
 ) -> Sheet:  # fmt: skip
-    """Return a sheet with blocks below each other, between which pages can be cut.
+    """Return a sheet with pieces below each other, between which pages can be cut.
 
     Args:
         style: how wide it is, and with which caption.
-        blocks: each no wider than the style's room.
+        pieces: each no wider than the style's room.
         caption: as for :meth:`.Sheet.made_for`, and so are...
         notes: ...these.
-        gap: inches between two blocks.
+        gap: inches between two pieces.
         dots: an inch.
     """
-    tops = list(accumulate((block.height + gap for block in blocks), initial=MARGIN))
+    tops = list(accumulate((piece.height + gap for piece in pieces), initial=MARGIN))
     sheet = Sheet.made_for(style, tops[-1] - gap, caption, notes, tops[1:-1], dots)
-    for block, top in zip(blocks, tops, strict=False):
-        block.draw(sheet, MARGIN, top + block.above)
+    for piece, top in zip(pieces, tops, strict=False):
+        piece.draw(sheet, MARGIN, top + piece.above)
     return sheet
