@@ -154,10 +154,9 @@ def test_the_figure_shows_every_moment_and_says_what_it_shows(training):
     # Below the tiles, the activation and the projection's scale.
     row = Row.of(evolution, evolution.filters[0], range(5))
     for value, scale in zip(row.activations, row.scales, strict=True):
-        assert number(value) in texts
-        assert number(scale.limit) in texts
-    # Two tiles a moment, the curves, and a line beside each curve's name.
-    assert len(sheet.figure.axes) == 2 * 5 + 1 + 1
+        assert f"{number(value)}\n{number(scale.limit)}" in texts
+    # Two tiles a moment, and the curves.
+    assert len(sheet.figure.axes) == 2 * 5 + 1
     line = sheet.figure.axes[10].lines[0]
     assert line.get_ydata().tolist() == pytest.approx(evolution.distance["0.weight"].tolist())
 
@@ -167,14 +166,14 @@ def test_the_columns_stand_over_their_ticks(training, width):
     folder, module, images = training
     evolution = evolve(folder, images, module=module)
     drawn = figure(evolution, Style(width)).figure
-    tiles, curves = drawn.axes[:-2], drawn.axes[-2]
+    tiles, curves = drawn.axes[:-1], drawn.axes[-1]
     middles = sorted({round(sum(tile.get_position().intervalx) / 2, 4) for tile in tiles})
     ticks = curves.transData.transform([(tick, 0) for tick in curves.get_xticks()])[:, 0]
     assert middles == pytest.approx(drawn.transFigure.inverted().transform(
         np.stack([ticks, ticks], 1))[:, 0].tolist(), abs=2e-3)  # fmt: skip
     shown = [label.get_text() for label in curves.get_xticklabels()]
     assert (shown[0], shown[-1]) == ("0", "8")
-    assert len(shown) == min(5, max(2, int((width - 0.7) / 0.58)))
+    assert len(shown) == min(5, max(2, int((width - 0.72) / 0.58)))
 
 
 def test_what_is_found_shows_itself_and_comes_back_from_a_file(training, tmp_path):

@@ -1,19 +1,33 @@
 """Two networks side by side: how alike their channels answer, and what drives those that do."""
 
 import math
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
 from convscope.display import Display, display_scale, to_display
-from convscope.figures.lettering import one_line, shortened, width_of, wrapped
+from convscope.figures.lettering import one_line, shortened, width_of
+from convscope.figures.pieces import (
+    RIGHT,
+    SIDE,
+    TICKS,
+    Piece,
+    chart,
+    fitting,
+    in_lines,
+    picture,
+    row,
+    sheet_of,
+    stack,
+    words,
+)
 from convscope.figures.sheet import (
     FOOT_POINTS,
     INK,
     LINE_SPACING,
     PALE,
-    Bare,
     Sheet,
     frame_tile,
     number,
@@ -29,59 +43,41 @@ from convscope.network.rules import RULES
 SIDES = ("#0b5cad", "#d2691e")
 CHANCE = "#e4e4e4"
 LINE = FOOT_POINTS * LINE_SPACING / 72
-CHART, CHART_SIDE, CHART_HEAD, CHART_FOOT = 1.7, 0.42, 0.1, 0.16
+CHART = 1.7
 WIDEST_NAME = 0.95
 SPREAD = 0.32
 """Half of the width over which the dots of a layer are spread, where 1 leads to the next layer."""
 
-TILE, TILE_GAP, PAIRS_APART = 1.15, 0.04, 0.24
+TILE, SMALLEST_TILE, BETWEEN, PAIRS_APART = 1.15, 0.3, 0.04, 0.24
 NARROWEST_PAIR = 3.0
-PAIR_HEAD, PAIR_FOOT = 2 * LINE + 0.06, LINE + 0.1
-FILTER, FILTER_GAP, FILTER_FOOT = 0.42, 0.2, 0.22
-NARROWEST_FILTERS = 1.04
+FILTER, FILTERS_APART = 0.42, 0.2
+NARROWEST_FILTERS = 0.84
 """Inches that the two numbers and the correlation below a pair of filters need."""
 MOST_FILTERS = 60
 
 
 def figure(found: Comparison, style: Style) -> Sheet:
     """Draw how alike the channels of each pair of layers answer, and the best pairs."""
-    room = style.width - 2 * MARGIN
-    layout = _Pairs(room)
+    sides = [
+        words(f"{name}: {side.line()}", style.room, wrap=True, colour=colour)
+        for name, side, colour in zip(found.names, found.sides, SIDES, strict=True)
+    ]
+    step, names = _names(found, style.room - SIDE - RIGHT)
+    ticks = TICKS + names[0].count("\n") * LINE
+    paint = partial(_draw_chart, found, step, names)
+    curves = chart(style.room, CHART, paint, up="correlation", ticks=ticks)
     # A line of pairs a pair of layers; the page shows more of them.
-    lines = [(shown, layout.across) for shown in found.shown]
-    sides = _side_lines(found, room)
-    chart = MARGIN + len(sides) * LINE + CHART_HEAD
-    step, names = _names(found, room - CHART_SIDE)
-    pairs = chart + CHART + CHART_FOOT + (1 + names[0].count("\n")) * LINE + 0.1
+    pairs = [_pairs(found, shown, style)[0] for shown in found.shown]
     caption = [
         "Channels that answer alike: each dot a channel with its best partner; grey: no better "
         "than chance.",
         *_chart_caption(found),
         *(_pairs_caption(found, found.shown) if found.shown else []),
     ]
-    cuts = [pairs + n * layout.height for n in range(len(lines))]
-    sheet = Sheet.made_for(style, pairs + len(lines) * layout.height, caption, found.notes, cuts)
-    for place, (line, colour) in enumerate(sides):
-        top = MARGIN + place * LINE
-        sheet.write(line, MARGIN, top, colour=colour)
-    axes = sheet.chart(MARGIN + CHART_SIDE, chart, room - CHART_SIDE, CHART, up="correlation")
-    _draw_chart(axes, found)
-    axes.set_xticks(range(0, step * len(names), step), names, fontsize=FOOT_POINTS)
-    for place, (shown, count) in enumerate(lines):
-        _draw_pairs(sheet, found, shown, pairs + place * layout.height, layout, count)
-    return sheet
+    return sheet_of(style, [stack(*sides), curves, *pairs], caption, found.notes)
 
 
-def _side_lines(found: Comparison, room: float) -> list[tuple[str, str]]:
-    """Return what each network is, in lines with their colour."""
-    return [
-        (line, colour)
-        for name, side, colour in zip(found.names, found.sides, SIDES, strict=True)
-        for line in wrapped(one_line(f"{name}: {side.line()}"), room, FOOT_POINTS)
-    ]
-
-
-def _draw_chart(axes: Axes, found: Comparison) -> None:
+def _draw_chart(found: Comparison, step: int, names: list[str], axes: Axes) -> None:
     """Draw every channel's correlation with its partner, and below which noise reaches it."""
     for place, match in enumerate(found.matches):
         for side, own in enumerate((match.first, match.second)):
@@ -93,6 +89,7 @@ def _draw_chart(axes: Axes, found: Comparison) -> None:
                (m.first, m.second)),
     )  # fmt: skip
     axes.set_ylim(lowest - 0.03, 1.03)
+    axes.set_xticks(range(0, step * len(names), step), names, fontsize=FOOT_POINTS)
 
 
 def _draw_channels(
@@ -138,16 +135,6 @@ def _chart_caption(found: Comparison) -> list[str]:
     ]
 
 
-class _Pairs:
-    """How large pairs of units are drawn, in inches."""
-
-    def __init__(self, room: float) -> None:
-        self.across = max(1, int((room + PAIRS_APART) / (NARROWEST_PAIR + PAIRS_APART)))
-        self.wide = (room + PAIRS_APART) / self.across - PAIRS_APART
-        self.tile = min(TILE, (self.wide - 5 * TILE_GAP) / 4)
-        self.height = PAIR_HEAD + self.tile + PAIR_FOOT
-
-
 def pairs_figure(found: Comparison, shown: MatchedPairs, style: Style) -> Sheet:
     """Draw the best pairs of channels of two layers: each one's patch and projection.
 
@@ -156,14 +143,8 @@ def pairs_figure(found: Comparison, shown: MatchedPairs, style: Style) -> Sheet:
         shown: one of its :attr:`~.Comparison.shown`.
         style: how wide, and with which caption.
     """
-    layout = _Pairs(style.width - 2 * MARGIN)
-    count = len(shown.units[0].channels)
-    lines = -(-count // layout.across)
-    sheet = Sheet.made_for(
-        style, MARGIN + lines * layout.height, _pairs_caption(found, [shown]), found.notes
-    )
-    _draw_pairs(sheet, found, shown, MARGIN, layout, count)
-    return sheet
+    caption = _pairs_caption(found, [shown])
+    return sheet_of(style, _pairs(found, shown, style), caption, found.notes)
 
 
 def _pairs_caption(
@@ -180,40 +161,35 @@ def _pairs_caption(
     ]
 
 
-def _draw_pairs(
-    sheet: Sheet, found: Comparison, shown: MatchedPairs, top: float, layout: _Pairs,
-    most: int,
-) -> None:  # fmt: skip
+def _pairs(found: Comparison, shown: MatchedPairs, style: Style) -> list[Piece]:
+    """Return the best pairs of channels of two layers, in lines."""
+    count = len(shown.units[0].channels)
+    across = max(1, int((style.room + PAIRS_APART) / (NARROWEST_PAIR + PAIRS_APART)))
+    wide = (style.room + PAIRS_APART) / across - PAIRS_APART
+    _, side = fitting(wide - 2 * BETWEEN, SMALLEST_TILE, 4, BETWEEN, TILE)
     match = found.matches[shown.match]
-    for place in range(min(most, len(shown.units[0].channels))):
-        line, column = divmod(place, layout.across)
-        left = MARGIN + column * (layout.wide + PAIRS_APART)
-        above = top + line * layout.height
-        r = float(match.first.correlation[int(shown.units[0].channels[place, 0])])
-        sheet.write(f"r {r:.2f}, by chance {match.first.chance_level:.2f}", left, above)
-        for side, units in enumerate(shown.units):
-            start = left + side * (2 * layout.tile + 3 * TILE_GAP)
-            _draw_unit(sheet, units, place, (start, above + PAIR_HEAD), layout.tile, SIDES[side])
+    pairs = []
+    for k in range(count):
+        r = float(match.first.correlation[int(shown.units[0].channels[k, 0])])
+        told = words(f"r {r:.2f}, by chance {match.first.chance_level:.2f}", wide)
+        units = (_unit(p, k, side, colour) for p, colour in zip(shown.units, SIDES, strict=True))
+        pairs.append(stack(told, row([*units], 3 * BETWEEN)))
+    return in_lines(pairs, across, PAIRS_APART)
 
 
-def _draw_unit(
-    sheet: Sheet, p: Projection, k: int, corner: tuple[float, float], side: float, colour: str
-) -> None:
-    """Draw the patch of a unit and, beside it, what drives it there."""
-    left, top = corner
-    picture = picture_of(p.preprocess.to_pixels(p.images[k : k + 1].cpu()))[0]
-    tile = Tile.of_projection(p, k, 0, picture, Display())
-    for place, shown in enumerate((tile.patch, tile.projection)):
-        tile.draw(sheet, shown, (left + place * (side + TILE_GAP), top, side), (colour, "solid"))
-    wide = 2 * side + TILE_GAP
-    title = f"{p.layers[0]}, {p.names[k][0]}"
-    sheet.write(title, left, top - 0.04, room=wide, va="bottom", colour=colour)
+def _unit(p: Projection, k: int, side: float, colour: str) -> Piece:
+    """Return the patch of a unit and, beside it, what drives it there."""
+    image = picture_of(p.preprocess.to_pixels(p.images[k : k + 1].cpu()))[0]
+    tile = Tile.of_projection(p, k, 0, image, Display())
+    tiles = [tile.piece(own, side, (colour, "solid")) for own in (tile.patch, tile.projection)]
+    pair = row(tiles, BETWEEN)
     foot = f"peak {number(float(p.activation[k, 0]))}, ±{number(tile.scale.limit)}"
     # A long file name gives way, never a number; where little is left of it, all of it.
-    room = wide - width_of(f"{foot}; ", FOOT_POINTS)
+    room = pair.width - width_of(f"{foot}; ", FOOT_POINTS)
     if room > 0.7:
         foot = f"{foot}; {shortened(one_line(p.titles[k]), room, FOOT_POINTS)}"
-    sheet.write(foot, left, top + side + 0.04)
+    title = words(f"{p.layers[0]}, {p.names[k][0]}", pair.width, colour=colour)
+    return stack(title, pair, words(foot, pair.width))
 
 
 def filters_figure(found: Comparison, style: Style) -> Sheet:
@@ -225,10 +201,6 @@ def filters_figure(found: Comparison, style: Style) -> Sheet:
         key=lambda channel: (-float(first.correlation[channel].nan_to_num(-2.0)), channel),
     )[:MOST_FILTERS]
     hidden = len(first.partner) - len(order)
-    room = style.width - 2 * MARGIN
-    across = max(1, int((room + FILTER_GAP) / NARROWEST_FILTERS))
-    cell = (room + FILTER_GAP) / across
-    rows = -(-len(order) // across)
     caption = [
         f"Blue frame: filters of {one_line(names[0])}, {match.layers[0]}; orange: the filter "
         f"of {one_line(names[1])}, {match.layers[1]}, that answers most like it; below: their "
@@ -237,32 +209,28 @@ def filters_figure(found: Comparison, style: Style) -> Sheet:
         "Weights: zero is mid-grey, each filter on a symmetric scale of its own."
         + (f" {hidden} more are not shown." if hidden else ""),
     ]
-    sheet = Sheet.made_for(style, MARGIN + rows * (FILTER + FILTER_FOOT), caption, found.notes)
-    for place, channel in enumerate(order):
-        row, column = divmod(place, across)
-        corner = MARGIN + column * cell, MARGIN + row * (FILTER + FILTER_FOOT)
-        _draw_filters(sheet, found, match, channel, corner)
-    return sheet
+    across, wide = fitting(style.room, NARROWEST_FILTERS, len(order), FILTERS_APART)
+    filters = [_filters(found, match, channel, wide) for channel in order]
+    return sheet_of(style, in_lines(filters, across, FILTERS_APART), caption, found.notes, gap=0.05)
 
 
-def _draw_filters(
-    sheet: Sheet, found: Comparison, match: LayerMatch, channel: int,
-    corner: tuple[float, float],
-) -> None:  # fmt: skip
-    """Draw a filter, its partner and their correlation."""
-    left, top = corner
+def _filters(found: Comparison, match: LayerMatch, channel: int, wide: float) -> Piece:
+    """Return a filter, its partner and their correlation."""
     partner = int(match.first.partner[channel])
-    _draw_filter(sheet, found.filters[0][channel], left, top, SIDES[0])
+    pair = [_filter(found.filters[0][channel], SIDES[0])]
     text = f"{channel}: constant"
     if partner >= 0:
-        _draw_filter(sheet, found.filters[1][partner], left + FILTER + 0.03, top, SIDES[1])
+        pair.append(_filter(found.filters[1][partner], SIDES[1]))
         text = f"{channel}, {partner}: {float(match.first.correlation[channel]):.2f}"
     colour = INK if bool(match.first.beyond_chance[channel]) else PALE
-    sheet.write(text, left, top + FILTER + 0.04, colour=colour)
+    return stack(row(pair, 0.03), words(text, wide, colour=colour, spare=FILTERS_APART / 2))
 
 
-def _draw_filter(sheet: Sheet, weights: Tensor, left: float, top: float, colour: str) -> None:
-    axes = sheet.axes(left, top, FILTER, kind=Bare)
-    axes.imshow(to_display(weights, display_scale(weights, 1.0)), interpolation="nearest")
-    height, width = weights.shape[1:]
-    frame_tile(axes, (0, 0, height, width), colour)
+def _filter(weights: Tensor, colour: str) -> Piece:
+    frame = (0, 0, weights.shape[1], weights.shape[2])
+
+    def paint(axes: Axes) -> None:
+        axes.set_axis_on()
+        frame_tile(axes, frame, colour)
+
+    return picture(to_display(weights, display_scale(weights, 1.0)), FILTER, paint=paint)

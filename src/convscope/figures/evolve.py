@@ -3,38 +3,42 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from convscope.display import DisplayScale, presentable
-from convscope.figures.lettering import one_line, shortened, width_of
+from convscope.figures.lettering import one_line
+from convscope.figures.pieces import (
+    RIGHT,
+    SIDE,
+    Piece,
+    chart,
+    key,
+    row,
+    sheet_of,
+    space,
+    stack,
+    words,
+)
 from convscope.figures.sheet import (
-    FOOT_POINTS,
-    LINE_SPACING,
-    Bare,
     Sheet,
     line_of,
     number,
     picture_of,
 )
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.style import Style
 from convscope.figures.tile import Tile
 from convscope.methods.projection import shown_values
 from convscope.network.rules import RULES
 from convscope.study.evolve import Evolution, FilterEvolution
 from convscope.wording import counted
 
-LINE = FOOT_POINTS * LINE_SPACING / 72
-SIDE = 0.46
-"""Inches left of the columns, for what the numbers in their lines are."""
+NARROWEST, LARGEST_TILE, BETWEEN = 0.58, 1.15, 0.07
+"""Inches: the narrowest column under which numbers find room, the largest tile, between two."""
 
-NARROWEST, LARGEST_TILE = 0.58, 1.15
-"""Inches: the narrowest column under which numbers find room, and the largest tile."""
-
-GAP = 0.07
-HEAD, ROW_HEAD, ROW_FOOT = 2 * LINE + 0.1, LINE + 0.02, 2 * LINE + 0.14
-CURVES, AXIS = 1.9, 2 * LINE + 0.16
-SAMPLE, NAMES_APART = 0.45, 0.15
+CURVES = 1.9
 SAME, CHANGED = "#8c8c8c", "#d62728"
 
 
@@ -85,32 +89,28 @@ def figure(found: Evolution, style: Style) -> Sheet:
 
     Where there is no room for every moment, some are shown, the first and the last among them.
     """
-    room = style.width - 2 * MARGIN - SIDE
+    room = style.room - SIDE
     moments = _shown(len(found.steps), int(room / NARROWEST))
     pitch = room / len(moments)
-    tile = min(LARGEST_TILE, pitch - GAP)
     rows = [Row.of(found, own, moments) for own in found.filters]
-    high = ROW_HEAD + 2 * tile + GAP / 2 + ROW_FOOT
-    curves = MARGIN + HEAD + len(rows) * high + 0.1
-    names = name_lines(found, room)
-    cuts = [MARGIN + HEAD + n * high for n in range(1, len(rows) + 1)]
-    sheet = Sheet.made_for(
-        style, curves + CURVES + AXIS + len(names) * LINE, caption(found, rows), found.notes, cuts
-    )
-    middles = [MARGIN + SIDE + (place + 0.5) * pitch for place in range(len(moments))]
-    lines = [[f"{step:,}" for step in found.steps]]
+    times = [("step", [f"{found.steps[m]:,}" for m in moments])]
     if found.epochs is not None:
-        lines.insert(0, list(map(number, found.epochs)))
-    top = MARGIN + HEAD - 0.1 - len(lines) * LINE
-    for place, (what, own) in enumerate(zip(("epoch", "step")[-len(lines) :], lines, strict=True)):
-        at = top + place * LINE
-        sheet.write(what, MARGIN, at)
-        for middle, moment in zip(middles, moments, strict=True):
-            sheet.write(own[moment], middle, at, ha="center")
-    for place, row in enumerate(rows):
-        _draw_row(sheet, row, MARGIN + HEAD + place * high, middles, tile)
-    draw_distances(sheet, found, (MARGIN + SIDE, curves), (room, CURVES), moments)
-    return sheet
+        times.insert(0, ("epoch", [number(found.epochs[m]) for m in moments]))
+    pieces = [
+        _lines(times, pitch),
+        *(_filter(own, pitch) for own in rows),
+        distances(found, style.room, moments),
+    ]
+    return sheet_of(style, pieces, caption(found, rows), found.notes)
+
+
+def _lines(lines: Sequence[tuple[str, Sequence[str]]], pitch: float) -> Piece:
+    """Return a column of texts a moment, behind what each of their lines is."""
+    what, texts = zip(*lines, strict=True)
+    columns = ("\n".join(column) for column in zip(*texts, strict=True))
+    return row(
+        [words("\n".join(what), SIDE), *(words(one, pitch, middle=True) for one in columns)], 0.0
+    )
 
 
 def _shown(count: int, most: int) -> list[int]:
@@ -123,92 +123,65 @@ def _shown(count: int, most: int) -> list[int]:
     return [round(n * (count - 1) / max(1, fitting - 1)) for n in range(fitting)]
 
 
-def _draw_row(sheet: Sheet, row: Row, top: float, middles: Sequence[float], tile: float) -> None:
-    room = middles[-1] + tile / 2 - MARGIN
-    sheet.write(f"{row.layer}, channel {row.channel}", MARGIN, top, room=room)
-    below = top + ROW_HEAD + 2 * tile + GAP / 2 + 0.05
-    for place, what in enumerate(("peak", "scale ±")):
-        sheet.write(what, MARGIN, below + place * LINE)
-    for moment, middle in enumerate(middles):
-        draw_pair(sheet, (middle - tile / 2, top + ROW_HEAD), tile, row, moment)
-        numbers = (row.activations[moment], row.scales[moment].limit)
-        for place, value in enumerate(numbers):
-            at = below + place * LINE
-            sheet.write(number(value), middle, at, ha="center")
+def _filter(own: Row, pitch: float) -> Piece:
+    """Return a filter's patches and projections, with their numbers below."""
+    side = min(LARGEST_TILE, pitch - BETWEEN)
+    apart = pitch - side
+    pairs = [pair(own, moment, side) for moment in range(len(own.tiles))]
+    return stack(
+        words(f"{own.layer}, channel {own.channel}", SIDE + len(pairs) * pitch),
+        row([space(SIDE - apart / 2), *pairs], apart),
+        _lines(
+            [
+                ("peak", [number(peak) for peak in own.activations]),
+                ("scale ±", [number(scale.limit) for scale in own.scales]),
+            ],
+            pitch,
+        ),
+    )
 
 
-def draw_pair(
-    sheet: Sheet, corner: tuple[float, float], side: float, row: Row, moment: int
-) -> None:
-    """Draw a patch and, below it, its projection, each *side* inches wide and framed."""
-    left, top = corner
-    tile, colour = row.tiles[moment], CHANGED if row.changed[moment] else SAME
-    tile.draw(sheet, tile.patch, (left, top, side), (colour, "solid"))
-    below = top + side + GAP / 2
-    tile.draw(sheet, tile.projection, (left, below, side), (colour, "solid"))
+def pair(own: Row, moment: int, side: float) -> Piece:
+    """Return a patch and, below it, its projection, each *side* inches wide and framed."""
+    tile, line = own.tiles[moment], (CHANGED if own.changed[moment] else SAME, "solid")
+    tiles = [tile.piece(shown, side, line) for shown in (tile.patch, tile.projection)]
+    return stack(*tiles, gap=BETWEEN / 2)
 
 
-def name_lines(found: Evolution, room: float) -> list[list[tuple[int, str]]]:
-    """Return the curves, by place and name, in as many lines as they need below the chart."""
-    lines: list[list[tuple[int, str]]] = [[]]
-    used = 0.0
-    for place, name in enumerate(found.distance):
-        text = shortened(one_line(name.removesuffix(".weight")), room - SAMPLE, FOOT_POINTS)
-        wide = SAMPLE + width_of(text, FOOT_POINTS) + NAMES_APART
-        if lines[-1] and used + wide > room:
-            lines.append([])
-            used = 0.0
-        lines[-1].append((place, text))
-        used += wide
-    return lines
-
-
-def draw_distances(
-    sheet: Sheet, found: Evolution, corner: tuple[float, float], size: tuple[float, float],
-    ticks: Sequence[int], until: int | None = None,
-) -> None:  # fmt: skip
-    """Draw how far every layer's filters still are from the final ones, and name the curves below.
+def distances(
+    found: Evolution, room: float, moments: Sequence[int], until: int | None = None
+) -> Piece:
+    """Return how far every layer's filters still are from the final ones, and the curves' names.
 
     Args:
-        sheet: what to draw on.
         found: what to draw.
-        corner: left and top, in inches.
-        size: width and height of the chart, in inches.
-        ticks: the moments that are named on the axis, each in the middle of a column of its own.
+        room: inches.
+        moments: those that are named on the axis, each in the middle of a column of its own.
         until: the last moment drawn; the axes are the same whichever it is. By default all.
     """
-    title = "distance from the final filters, share of their norm"
-    axes = sheet.chart(*corner, *size, title, "step" if found.epochs is None else "epoch")
+    # Not from the first, red, which says of a frame that the image changed.
+    lines = [line_of(place + 1) for place in range(len(found.distance))]
+    kinds: list[dict[str, Any]] = [{"color": colour, "linestyle": style} for colour, style in lines]
     # What is not named lies between its neighbours that are.
-    places = np.interp(range(len(found.steps)), ticks, range(len(ticks)))
+    places = np.interp(range(len(found.steps)), moments, range(len(moments)))
     drawn = len(found.steps) if until is None else until + 1
-    for place, distance in enumerate(found.distance.values()):
-        # Not from the first, red, which says of a frame that the image changed.
-        colour, style = line_of(place + 1)
-        axes.plot(
-            places[:drawn], distance.tolist()[:drawn], marker="o", markersize=3, color=colour,
-            linestyle=style,
-        )  # fmt: skip
-    words = [f"{found.steps[moment]:,}" for moment in ticks]
-    if found.epochs is not None:
-        words = [number(found.epochs[moment]) for moment in ticks]
-    axes.set_xticks(range(len(ticks)), words)
-    axes.set_xlim(-0.5, len(ticks) - 0.5)
-    farthest = max((float(d.nan_to_num(0).max()) for d in found.distance.values()), default=0.0)
-    axes.set_ylim(0, 1.05 * farthest or 1)
-    _name_curves(sheet, found, corner[0], corner[1] + size[1] + AXIS, size[0])
 
+    def paint(axes: Axes) -> None:
+        for kind, own in zip(kinds, found.distance.values(), strict=True):
+            axes.plot(places[:drawn], own.tolist()[:drawn], marker="o", markersize=3, **kind)
+        times = found.steps if found.epochs is None else found.epochs
+        texts = [f"{times[m]:,}" if found.epochs is None else number(times[m]) for m in moments]
+        axes.set_xticks(range(len(moments)), texts)
+        axes.set_xlim(-0.5, len(moments) - 0.5)
+        farthest = max((float(d.nan_to_num(0).max()) for d in found.distance.values()), default=0.0)
+        axes.set_ylim(0, 1.05 * farthest or 1)
 
-def _name_curves(sheet: Sheet, found: Evolution, left: float, top: float, room: float) -> None:
-    for place, line in enumerate(name_lines(found, room)):
-        at, across = top + (place + 0.5) * LINE, left
-        for curve, name in line:
-            colour, style = line_of(curve + 1)
-            axes = sheet.axes(across, at - 0.03, SAMPLE - 0.08, 0.06, Bare)
-            axes.plot([0, 1], [0, 0], color=colour, linestyle=style)
-            axes.set_axis_off()
-            sheet.write(name, across + SAMPLE, at, va="center")
-            across += SAMPLE + width_of(name, FOOT_POINTS) + NAMES_APART
+    title = "distance from the final filters, share of their norm"
+    across = "step" if found.epochs is None else "epoch"
+    # As wide as the columns of tiles above it, to the right end.
+    curves = chart(room + RIGHT, CURVES, paint, title, across)
+    names = [name.removesuffix(".weight") for name in found.distance]
+    return stack(curves, key(zip(names, kinds, strict=True), room))
 
 
 def caption(found: Evolution, rows: Sequence[Row]) -> list[str]:

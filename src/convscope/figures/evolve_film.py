@@ -5,28 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from convscope.figures.evolve import (
-    AXIS,
-    GAP,
-    LINE,
-    SIDE,
-    Row,
-    caption,
-    draw_distances,
-    draw_pair,
-    name_lines,
-)
+from convscope.figures.evolve import BETWEEN, LARGEST_TILE, Row, caption, distances, pair
 from convscope.figures.film import Film, Frame
-from convscope.figures.lettering import any_letters, shortened
+from convscope.figures.lettering import any_letters
+from convscope.figures.pieces import Piece, in_lines, sheet_of, stack, words
 from convscope.figures.sheet import NOTE_POINTS, Sheet, number
 from convscope.figures.style import MARGIN, Style
 from convscope.study.evolve import Evolution
 
 TILES_A_LINE = 8
-TILE = 1.15
-TITLE, HEAD, FOOT = 0.4, 0.5, 0.34
-TILES = TITLE + 2 * TILE + GAP + FOOT
-CURVES = 1.9
 NARROWEST = 7.5
 HEAD_POINTS = 13.0
 
@@ -48,23 +35,13 @@ def film(found: Evolution) -> Film:
 def _frame(found: Evolution, rows: list[Row], moment: int) -> Sheet:
     """Draw one moment."""
     columns = min(len(rows), TILES_A_LINE)
-    lines = -(-len(rows) // TILES_A_LINE)
-    width = max(2 * MARGIN + columns * (TILE + GAP) - GAP, NARROWEST)
-    curves = MARGIN + HEAD + lines * TILES + 0.1
-    room = width - 2 * MARGIN - SIDE
-    names = len(name_lines(found, room)) * LINE
-    sheet = Sheet.made_for(
-        Style(width), curves + CURVES + AXIS + names, caption(found, rows), found.notes
-    )
-    words = _moment_words(found, moment)
-    sheet.write(words, MARGIN, MARGIN, HEAD_POINTS)
-    for place, row in enumerate(rows):
-        line, column = divmod(place, TILES_A_LINE)
-        corner = (MARGIN + column * (TILE + GAP), MARGIN + HEAD + line * TILES + TITLE)
-        _draw_row(sheet, row, moment, corner)
-    every = range(len(found.steps))
-    draw_distances(sheet, found, (MARGIN + SIDE, curves), (room, CURVES), every, moment)
-    return sheet
+    style = Style(max(2 * MARGIN + columns * (LARGEST_TILE + BETWEEN) - BETWEEN, NARROWEST))
+    pieces = [
+        words(_moment_words(found, moment), style.room, HEAD_POINTS),
+        *in_lines([_column(own, moment) for own in rows], TILES_A_LINE, BETWEEN),
+        distances(found, style.room, range(len(found.steps)), moment),
+    ]
+    return sheet_of(style, pieces, caption(found, rows), found.notes)
 
 
 def _moment_words(found: Evolution, moment: int) -> str:
@@ -79,15 +56,13 @@ def _moment_words(found: Evolution, moment: int) -> str:
     return f"after {epochs} epoch{'' if epochs == '1' else 's'} ({steps})"
 
 
-def _draw_row(sheet: Sheet, row: Row, moment: int, corner: tuple[float, float]) -> None:
-    left, top = corner
-    middle = left + TILE / 2
-    name = f"{shortened(row.layer, TILE, NOTE_POINTS)}\nchannel {row.channel}"
-    sheet.write(name, middle, top - 0.05, NOTE_POINTS, ha="center", va="bottom")
-    draw_pair(sheet, corner, TILE, row, moment)
-    foot = f"{number(row.activations[moment])}, ±{number(row.scales[moment].limit)}"
-    foot += "\nnew image" if row.changed[moment] else ""
-    sheet.write(foot, middle, top + 2 * TILE + GAP, ha="center")
+def _column(own: Row, moment: int) -> Piece:
+    """Return a filter's patch and projection below its name; as high in every frame."""
+    foot = f"{number(own.activations[moment])}, ±{number(own.scales[moment].limit)}"
+    foot += "\nnew image" if own.changed[moment] else "\n"
+    side = LARGEST_TILE
+    name = words(f"{own.layer}\nchannel {own.channel}", side, NOTE_POINTS, middle=True)
+    return stack(name, pair(own, moment, side), words(foot, side, middle=True), line=1)
 
 
 def _painted(sheet: Sheet) -> Frame:

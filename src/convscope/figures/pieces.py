@@ -22,11 +22,11 @@ from convscope.figures.style import MARGIN, Style
 GAP = 0.12
 """Inches between two pieces of a sheet."""
 
-TITLE, SIDE, RIGHT, TICKS, LABEL = 0.26, 0.48, 0.12, 0.2, 0.14
+TITLE, SIDE, RIGHT, TICKS, LABEL = 0.26, 0.48, 0.12, 0.2, 0.17
 """Inches around a chart: for its title, what stands at its left, half a number at its right, the
 numbers below it, and what they are of."""
 
-TEXT_SPACING, PAD = 1.2, 0.025
+TEXT_SPACING, PAD = 1.2, 0.035
 """From a line of text to the next, as a share of its letters' size; inches above and below all."""
 
 MARK, APART = 0.3, 0.16
@@ -54,9 +54,9 @@ class Piece:
         return self.above + self.below
 
 
-def space(height: float) -> Piece:
+def space(width: float = 0.0, height: float = 0.0) -> Piece:
     """Return a piece of nothing."""
-    return Piece(0.0, 0.0, height, lambda *_: None)
+    return Piece(width, 0.0, height, lambda *_: None)
 
 
 def row(pieces: Sequence[Piece], gap: float = GAP) -> Piece:
@@ -110,7 +110,7 @@ def fitting(
 
 def words(
     text: str, room: float, points: float = FOOT_POINTS, *, middle: bool = False,
-    wrap: bool = False, bold: bool = False, warns: bool = False,
+    wrap: bool = False, bold: bool = False, warns: bool = False, spare: float = 0.0,
     colour: str | Sequence[str] | None = None,
 ) -> Piece:  # fmt: skip
     """Return lines of text, each cut to the room, or wrapped so that nothing is cut.
@@ -123,13 +123,14 @@ def words(
         wrap: whether to wrap it.
         bold: whether it is.
         warns: whether it is bold and red.
+        spare: inches that a line may have beyond the room.
         colour: of all the letters, or of those of each line.
     """
     lines = list(map(one_line, text.split("\n")))
     if wrap:
         weight = "bold" if bold or warns else "normal"
         lines = [part for line in lines for part in wrapped(line, room, points, weight)]
-    lines = [shortened(line, room, points) for line in lines]
+    lines = [shortened(line, room + spare, points) for line in lines]
     high = points * TEXT_SPACING / 72
     if isinstance(colour, str | None):
         parts: list[tuple[str, str | None]] = [("\n".join(lines), colour)]
@@ -220,20 +221,20 @@ def key(
 
 
 def _entry(name: str, mark: dict[str, Any], room: float, points: float) -> Piece:
-    """Return a name of a key behind its mark."""
-    left = 0.14 if mark.get("linestyle") == "none" else MARK
-    shown = shortened(one_line(name), room - left - 0.06, points)
+    """Return a name of a key behind its mark, a marker alone or in the middle of a line."""
+    wide = MARK / 2 if mark.get("linestyle") == "none" else MARK
+    shown = shortened(one_line(name), room - wide - 0.06, points)
     high = points * LINE_SPACING / 72 + 0.02
 
-    def draw(sheet: Sheet, start: float, top: float) -> None:
-        middle = sheet.figure.get_figheight() - top - high / 2
-        ends = (start + 0.05,) if left < MARK else (start, start + MARK)
-        line = Line2D(ends, [middle] * len(ends), **mark)
+    def draw(sheet: Sheet, left: float, top: float) -> None:
+        up = sheet.figure.get_figheight() - top - high / 2
+        ends = (left, left + wide / 2, left + wide)
+        line = Line2D(ends, [up] * 3, markevery=[1], **mark)
         line.set_transform(sheet.figure.dpi_scale_trans)
         sheet.figure.add_artist(line)
-        sheet.write(shown, start + left + 0.06, top + high / 2, points, va="center")
+        sheet.write(shown, left + wide + 0.06, top + high / 2, points, va="center")
 
-    return Piece(left + 0.06 + width_of(shown, points), 0.0, high, draw)
+    return Piece(wide + 0.06 + width_of(shown, points), 0.0, high, draw)
 
 
 def sheet_of(

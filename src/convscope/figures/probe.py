@@ -1,15 +1,20 @@
 """The figure of a probe: accuracy against depth, with the intervals that so few images leave."""
 
+from functools import partial
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from convscope.figures.lettering import one_line, shortened
+from convscope.figures.pieces import chart, key, sheet_of
 from convscope.figures.sheet import FOOT_POINTS, PALE, Sheet, line_of
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.style import Style
 from convscope.methods.probe import Probe
 
-CHART, HEAD, SIDE, BELOW = 2.3, 0.3, 0.6, 0.75
-LEGEND, LINE = 2.2, 0.17
-"""Inches of an entry of the legend, and of a line of it."""
+CHART, BELOW, SLANT = 2.3, 0.75, 35
+"""Inches of the chart and of the names below it, and the degrees that these are turned."""
 
-SLANT = 35
+COMMONEST: dict[str, Any] = {"color": PALE, "linestyle": "dotted"}
 
 
 def figure(found: Probe, style: Style) -> Sheet:
@@ -19,38 +24,31 @@ def figure(found: Probe, style: Style) -> Sheet:
         found: what to draw.
         style: how wide, and with which caption.
     """
-    names, room = [*dict.fromkeys(found.networks)], style.width - 2 * MARGIN
-    across = max(1, int(room / LEGEND))
-    legend = MARGIN + HEAD + CHART + BELOW
-    height = legend + -(-(len(names) + 1) // across) * LINE
-    sheet = Sheet.made_for(style, height, _caption(found), found.notes)
-    axes = sheet.chart(
-        MARGIN + SIDE, MARGIN + HEAD, room - SIDE, CHART,
-        f"linear classifiers, {found.classes} classes", up="accuracy",
-    )  # fmt: skip
+    lines: dict[str, dict[str, Any]] = {}
+    for name in found.networks:
+        colour, kind = line_of(len(lines))
+        lines.setdefault(name, {"color": colour, "linestyle": kind, "marker": "o", "markersize": 3})
+    title = f"linear classifiers, {found.classes} classes"
+    paint = partial(_draw, found, lines)
+    curves = chart(style.room, CHART, paint, title, up="accuracy", side=0.6, ticks=BELOW)
+    names = key([*lines.items(), ("the commonest class", COMMONEST)], style.room)
+    return sheet_of(style, [curves, names], _caption(found), found.notes)
+
+
+def _draw(found: Probe, lines: dict[str, dict[str, Any]], axes: Axes) -> None:
     longest: list[str] = []
-    for place, network in enumerate(names):
+    for network, line in lines.items():
         rows = [row for row, own in enumerate(found.networks) if own == network]
-        colour, kind = line_of(place)
         low, high = found.interval[rows].T
-        axes.fill_between(range(len(rows)), low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(
-            range(len(rows)), found.accuracy[rows], color=colour, linestyle=kind, marker="o",
-            markersize=3, label=one_line(network),
-        )  # fmt: skip
+        axes.fill_between(range(len(rows)), low, high, color=line["color"], alpha=0.2, linewidth=0)
+        axes.plot(range(len(rows)), found.accuracy[rows], **line)
         longest = max(longest, [found.layers[row] for row in rows], key=len)
-    axes.axhline(found.commonest, color=PALE, linestyle="dotted", label="the commonest class")
+    axes.axhline(found.commonest, **COMMONEST)
     axes.set_ylim(0, 1)
     axes.set_xticks(
         range(len(longest)), [shortened(one_line(name), 0.95, FOOT_POINTS) for name in longest],
         rotation=SLANT, ha="right", rotation_mode="anchor", fontsize=FOOT_POINTS,
     )  # fmt: skip
-    width, whole = sheet.figure.get_size_inches()
-    sheet.figure.legend(
-        loc="upper left", bbox_to_anchor=(MARGIN / width, 1 - legend / whole), ncols=across,
-        fontsize=FOOT_POINTS, frameon=False, borderpad=0, borderaxespad=0,
-    )  # fmt: skip
-    return sheet
 
 
 def _caption(found: Probe) -> list[str]:

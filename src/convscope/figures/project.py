@@ -6,11 +6,13 @@ from math import isnan
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from convscope import display as displays
 from convscope.display import Display
-from convscope.figures.lettering import one_line, shortened, width_of
+from convscope.figures.lettering import width_of
+from convscope.figures.pieces import PAD, TEXT_SPACING, Piece, picture, row, sheet_of, stack, words
 from convscope.figures.sheet import (
     COLOURS,
     FOOT_POINTS,
@@ -22,16 +24,12 @@ from convscope.figures.sheet import (
     number,
     picture_of,
 )
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.style import Style
 from convscope.figures.tile import Tile, fitted, proof_dots
 from convscope.methods import ranking
 from convscope.methods.projection import Projection
 
-# Everything is placed in inches, so that no text meets another whatever the number of tiles.
 GAP = 0.09
-LINE = 0.14
-HEAD, FOOT = 0.1, 0.08
-"""Above and below what is written over and under a tile."""
 TITLE_POINTS = 7.5
 SMALLEST, LARGEST = 0.72, 1.9
 """Inches of a tile beside its patch at least, which its title needs, and at most."""
@@ -49,7 +47,6 @@ class _Layout:
     grid of layers by ranks every line begins with it, framed where the line's own units read.
 
     Attributes:
-        width: of the whole figure.
         tile: side of a tile.
         step: from a tile's left to that of the next.
         lines: the units in each line of tiles, as numbers; of the first ones beside the image.
@@ -57,7 +54,6 @@ class _Layout:
         images: how many lines begin with the image; -1 if it stands above all of them.
     """
 
-    width: float
     tile: float
     step: float
     lines: tuple[tuple[int, ...], ...]
@@ -65,11 +61,11 @@ class _Layout:
     images: int
 
     @classmethod
-    def of(cls, width: float, layers: Sequence[str], select: str) -> "_Layout":
-        """Return the layout of units, each of one of *layers*, in a figure of some width."""
+    def of(cls, room: float, layers: Sequence[str], select: str) -> "_Layout":
+        """Return the layout of units, each of one of *layers*, in so many inches."""
         pictures = 1 if select == "map" else 2
         smallest, largest = (SMALLEST, LARGEST) if pictures == 2 else (SMALLEST_MAP, LARGEST_MAP)
-        room = width - 2 * MARGIN + GAP
+        room += GAP
         units = len(layers)
         most = max(pictures, int(room / (smallest + GAP)))
         depth, ranks = len(dict.fromkeys(layers)), units // len(dict.fromkeys(layers))
@@ -91,17 +87,18 @@ class _Layout:
             lines = [at[:first].tolist(), *rest]
         tile = min(room / columns - GAP, largest)
         step = room / columns if pictures == 1 else tile + GAP
-        return cls(width, tile, step, tuple(map(tuple, lines)), pictures, images)
+        return cls(tile, step, tuple(map(tuple, lines)), pictures, images)
 
     @property
     def cell(self) -> float:
         """Height of a tile with its patch, and of the image."""
         return self.pictures * (self.tile + GAP) - GAP
 
-    def height(self, foot: int = 2) -> float:
-        """Return how high one image with its tiles is, with so many lines below each tile."""
-        above = HEAD + LINE + self.cell if self.images < 0 else 0.0
-        return above + len(self.lines) * (HEAD + 2 * LINE + self.cell + FOOT + foot * LINE)
+    @property
+    def height(self) -> float:
+        """How high one image with its tiles is, about."""
+        lines = len(self.lines) + (self.images < 0)
+        return lines * (self.cell + 5 * FOOT_POINTS * TEXT_SPACING / 72 + 4 * PAD)
 
 
 def figure(
@@ -137,7 +134,7 @@ def figure(
         for n in images
     ]
     every = [tile for row in tiles for tile in row]
-    layout = _Layout.of(style.width, result.layers, result.select)
+    layout = _Layout.of(style.room, result.layers, result.select)
     parts = [[_foot(result, n, k, tiles[n][k]) for k in units] for n in images]
     room = layout.tile + GAP / 2
     in_one = all(
@@ -149,19 +146,9 @@ def figure(
     if layout.pictures == 1:  # all are as large as the image
         tile = max(fitted(layout.tile, size, dots)[0] for size in sizes)
         layout = replace(layout, tile=min(tile, layout.tile))
-    own = layout.height(1 if in_one else 2)
-    cuts = [MARGIN + n * own for n in range(1, len(tiles) + 1)]
-    sheet = Sheet.made_for(
-        style,
-        MARGIN + len(tiles) * own,
-        [*_caption(result, display, every), *_oddities(every, pixels)],
-        result.notes,
-        cuts,
-        dots=dots,
-    )
-    for n in images:
-        _draw(sheet, layout, MARGIN + n * own, result, n, pictures[n], tiles[n], feet[n])
-    return sheet
+    drawn = [_image(layout, result, n, pictures[n], tiles[n], feet[n]) for n in images]
+    caption = [*_caption(result, display, every), *_oddities(every, pixels)]
+    return sheet_of(style, drawn, caption, result.notes, dots=dots)
 
 
 def check_fits(images: int, layers: Sequence[str], select: str, style: Style) -> None:
@@ -176,54 +163,53 @@ def check_fits(images: int, layers: Sequence[str], select: str, style: Style) ->
     Raises:
         OutputError: if it is too high.
     """
-    Sheet.check(images * _Layout.of(style.width, layers, select).height(), style.width)
+    Sheet.check(images * _Layout.of(style.room, layers, select).height, style.width)
 
 
-def _draw(
-    sheet: Sheet,
+def _image(
     layout: _Layout,
-    top: float,
     p: Projection,
     n: int,
-    picture: npt.NDArray[np.float64],
+    shown: npt.NDArray[np.float64],
     tiles: list[Tile],
     feet: list[str],
-) -> None:
-    """Draw one image with its units."""
+) -> Piece:
+    """Return an image with its units."""
     kinds = _kinds(layout, len(tiles))
+
+    def image(units: Sequence[int], title: str) -> Piece:
+        def frame(axes: Axes) -> None:
+            for unit in units:
+                colour, style = kinds[unit]
+                frame_box(axes, tiles[unit].window, colour, style=style)
+
+        head = words(title, layout.cell, NOTE_POINTS, middle=True)
+        whole = picture(shown, layout.cell, paint=frame, interpolation="antialiased")
+        return stack(head, whole, line=1)
+
+    def unit_piece(unit: int) -> Piece:
+        tile, side = tiles[unit], layout.tile
+        # A small patch and its projection stay together.
+        both = [(tile.patch, 1.0), (tile.projection, 0.0)][2 - layout.pictures :]
+        squares = [tile.piece(own, side, kinds[unit], down) for own, down in both]
+        names = f"{p.layers[unit]}\n{p.names[n][unit]}"
+        head = words(names, side, TITLE_POINTS, middle=True, spare=GAP - 0.02)
+        odd = tile.scale.not_finite > 0
+        foot = words(feet[unit], side, middle=True, warns=odd, spare=GAP / 2)
+        return stack(head, stack(*squares, gap=GAP), foot, line=1)
+
+    pieces = []
     if layout.images < 0:
-        units = [unit for line in layout.lines for unit in line]
-        framed = [(tiles[unit], kinds[unit]) for unit in units]
-        _draw_image(sheet, top + HEAD + LINE, layout.cell, picture, framed, p.titles[n])
-        top += HEAD + LINE + layout.cell
-    below = FOOT + LINE * (1 + ("\n" in feet[0]))
+        pieces.append(image([unit for line in layout.lines for unit in line], p.titles[n]))
     for place, line in enumerate(layout.lines):
-        top += HEAD + 2 * LINE
-        left = MARGIN
+        units = [unit_piece(unit) for unit in line]
         if place < layout.images:
             # The first image of a figure without ranks has the windows of all its units.
-            units = list(line) if layout.images > 1 else list(range(len(tiles)))
+            framed = line if layout.images > 1 else range(len(tiles))
             rank = RANKS[place] if place < len(RANKS) else f"rank {place + 1}"
-            framed = [(tiles[unit], kinds[unit]) for unit in units]
-            _draw_image(sheet, top, layout.cell, picture, framed, rank if place else p.titles[n])
-            left += layout.pictures * layout.step
-        for unit in line:
-            tile, middle = tiles[unit], left + layout.tile / 2
-            for number_of, shown in enumerate((tile.patch, tile.projection)[2 - layout.pictures :]):
-                square = left, top + number_of * (layout.tile + GAP), layout.tile
-                # A small patch and its projection stay together.
-                down = (1, 0)[number_of] if layout.pictures == 2 else 0
-                tile.draw(sheet, shown, square, kinds[unit], down)
-            names = one_line(p.layers[unit]), one_line(p.names[n][unit])
-            title = "\n".join(
-                shortened(name, layout.tile + GAP - 0.02, TITLE_POINTS) for name in names
-            )
-            sheet.write(title, middle, top - 0.05, TITLE_POINTS, ha="center", va="bottom")
-            odd = tile.scale.not_finite > 0
-            low = top + layout.cell + 0.06
-            sheet.write(feet[unit], middle, low, ha="center", warns=odd)
-            left += layout.step
-        top += layout.cell + below
+            units.insert(0, image(framed, rank if place else p.titles[n]))
+        pieces.append(row(units, layout.step - layout.tile))
+    return stack(*pieces, gap=GAP)
 
 
 def _kinds(layout: _Layout, units: int) -> list[tuple[str, str]]:
@@ -234,21 +220,6 @@ def _kinds(layout: _Layout, units: int) -> list[tuple[str, str]]:
     if layout.images == 1 or ranks > len(LINES) or layers > len(COLOURS):
         return [line_of(unit) for unit in range(units)]
     return [(COLOURS[unit // ranks], LINES[unit % ranks]) for unit in range(units)]
-
-
-def _draw_image(
-    sheet: Sheet,
-    top: float,
-    side: float,
-    picture: npt.NDArray[np.float64],
-    framed: Sequence[tuple[Tile, tuple[str, str]]],
-    title: str,
-) -> None:
-    axes = sheet.picture(picture, MARGIN, top, side, interpolation="antialiased")
-    for tile, (colour, style) in framed:
-        frame_box(axes, tile.window, colour, style=style)
-    middle = MARGIN + side / 2
-    sheet.write(title, middle, top - 0.05, NOTE_POINTS, room=side, ha="center", va="bottom")
 
 
 def _foot(p: Projection, n: int, k: int, tile: Tile) -> tuple[str, str]:

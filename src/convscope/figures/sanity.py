@@ -141,7 +141,7 @@ def _tile(found: Sanity, rule_row: int, column: int, side: float) -> Piece:
     foot = words("\n".join(below), side, middle=True, colour=colours)
     heading = "" if rule_row else found.columns[column]
     lines = wrapped(one_line(heading), side + GAP - 0.04, LETTERS)[-2:]
-    above = words("\n".join(lines), side, LETTERS, middle=True) if lines else space(0.0)
+    above = words("\n".join(lines), side, LETTERS, middle=True) if lines else space()
     return stack(above, picture(to_display(shown, scale), side), foot, line=1)
 
 

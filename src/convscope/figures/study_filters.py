@@ -1,7 +1,6 @@
 """A study's filters, the variants side by side: all of layer 1, and what drives the strongest."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -9,14 +8,15 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from convscope.display import Display, display_scale, to_display
+from convscope.figures.pieces import Piece, fitting, in_lines, row, sheet_of, stack, words
 from convscope.figures.sheet import NOTE_POINTS, Sheet, number, picture_of
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.style import Style
 from convscope.figures.tile import Tile
 from convscope.network.rules import RULES
 from convscope.study.filters import StrongestFilters
 from convscope.study.study_result import Study, VariantResult
 
-GAP, BLOCK_GAP, FOOT, HEAD = 0.06, 0.24, 0.2, 0.62
+BETWEEN, APART = 0.06, 0.24
 NARROWEST = 1.4
 """Inches that a variant takes at least."""
 
@@ -27,76 +27,34 @@ Shown = tuple[Tile, npt.NDArray[Any]]
 """A tile, and which of its pictures is drawn."""
 
 
-@dataclass(frozen=True)
-class _Blocks:
-    """Where the variants stand: as many side by side as find room.
-
-    Attributes:
-        across: how many.
-        width: of each, in inches.
-        height: of each.
-    """
-
-    across: int
-    width: float
-    height: float
-
-    @classmethod
-    def width_of(cls, found: Study, style: Style) -> tuple[int, float]:
-        """Return how many variants find room side by side, and how wide each is."""
-        room = style.width - 2 * MARGIN + BLOCK_GAP
-        across = max(1, min(len(found.results), int(room / (NARROWEST + BLOCK_GAP))))
-        return across, room / across - BLOCK_GAP
-
-    def sheet(self, found: Study, style: Style, caption: Sequence[str]) -> Sheet:
-        """Return a sheet with room for all of them."""
-        lines = -(-len(found.results) // self.across)
-        cuts = [MARGIN + line * self.height for line in range(1, lines)]
-        return Sheet.made_for(style, MARGIN + lines * self.height, caption, found.notes, cuts)
-
-    def headed(self, sheet: Sheet, found: Study) -> Iterator[tuple[VariantResult, float, float]]:
-        """Write what each variant is; yield it with the left and the top of its block."""
-        for place, result in enumerate(found.results):
-            line, column = divmod(place, self.across)
-            left, top = MARGIN + column * (self.width + BLOCK_GAP), MARGIN + line * self.height
-            words = f"{result.variant.norm_words}\n{result.variant.padding_words}"
-            sheet.write(words, left, top, NOTE_POINTS)
-            yield result, left, top
-
-
 def weights(found: Study, style: Style) -> Sheet:
     """Draw all filters of the first layer as colour tiles, strongest first."""
-    across, wide = _Blocks.width_of(found, style)
-    columns = int((wide + GAP) / (SMALL_TILE + GAP))
-    lines = -(-len(found.results[0].shown.weights.weights) // columns)
-    pitch, head = SMALL_TILE + GAP, HEAD - 0.2
-    blocks = _Blocks(across, wide, head + lines * pitch + 0.1)
-    sheet = blocks.sheet(found, style, _weights_caption(found))
-    for result, left, top in blocks.headed(sheet, found):
+    _, wide = _fitting(found, style)
+    columns = int((wide + BETWEEN) / (SMALL_TILE + BETWEEN))
+    variants = []
+    for result in found.results:
         own = result.shown.weights
-        for n, (values, dead) in enumerate(zip(own.weights, own.dead.tolist(), strict=True)):
-            line, column = divmod(n, columns)
-            corner = left + column * pitch, top + head + line * pitch
-            axes = _draw(sheet, corner, SMALL_TILE, _weights_tile(values))
-            if dead:
-                axes.plot([0, 1], [0, 1], color=STRUCK, transform=axes.transAxes)
-    return sheet
+        tiles = [
+            _piece(_weights_tile(values), SMALL_TILE, struck=dead)
+            for values, dead in zip(own.weights, own.dead.tolist(), strict=True)
+        ]
+        lines = in_lines(tiles, columns, BETWEEN)
+        variants.append(stack(_heading(result, wide), stack(*lines, gap=BETWEEN), gap=0.06))
+    return _side_by_side(found, style, variants, _weights_caption(found))
 
 
 def first(found: Study, style: Style) -> Sheet:
     """Draw the first layer's strongest filters: weights, image patch and projection."""
+    own = [result.shown.first for result in found.results]
     rows = [
         [
             [_weights_tile(weights), *tiles]
             for weights, tiles in zip(
-                result.shown.weights.weights,
-                _patch_and_projection(result.shown.first),
-                strict=False,
+                result.shown.weights.weights, _patch_and_projection(one), strict=False
             )
         ]
-        for result in found.results
+        for result, one in zip(found.results, own, strict=True)
     ]
-    own = [result.shown.first for result in found.results]
     return _strongest(found, style, own, rows, ("weights", "patch", "projection"), 1)
 
 
@@ -112,34 +70,48 @@ def _strongest(
     style: Style,
     filters: Sequence[StrongestFilters],
     rows: Sequence[Sequence[Sequence[Shown]]],
-    words: Sequence[str],
+    heads: Sequence[str],
     layer_number: int,
 ) -> Sheet:
-    """Draw a filter a row, in a block for each variant."""
-    across, wide = _Blocks.width_of(found, style)
-    tile = min(LARGEST_TILE, (wide + GAP) / len(words) - GAP)
-    blocks = _Blocks(across, wide, HEAD + max(map(len, rows)) * (tile + FOOT) + 0.1)
-    tiles = [one for block_rows in rows for row in block_rows for one in row]
-    sheet = blocks.sheet(found, style, _caption(found, filters[0], tiles, layer_number))
-    each = zip(blocks.headed(sheet, found), filters, rows, strict=True)
-    for (_, left, top), one, block_rows in each:
-        for column, word in enumerate(words):
-            middle = left + column * (tile + GAP) + tile / 2
-            sheet.write(word, middle, top + HEAD - 0.06, ha="center", va="bottom")
-        for k, row in enumerate(block_rows):
-            above = top + HEAD + k * (tile + FOOT)
-            for column, shown in enumerate(row):
-                _draw(sheet, (left + column * (tile + GAP), above), tile, shown)
+    """Draw a filter a row, variant beside variant."""
+    _, wide = _fitting(found, style)
+    _, side = fitting(wide, SMALL_TILE, len(heads), BETWEEN, LARGEST_TILE)
+    variants = []
+    for result, one, own in zip(found.results, filters, rows, strict=True):
+        above = [words(head, side, middle=True, spare=BETWEEN) for head in heads]
+        pieces = [row(above, BETWEEN)]
+        for k, shown in enumerate(own):
             foot = f"channel {one.channels[k]}, peak {number(one.strength[k].item())}"
-            sheet.write(foot, left, above + tile + 0.03, room=wide)
-    return sheet
+            pieces += [row([_piece(tile, side) for tile in shown], BETWEEN), words(foot, wide)]
+        variants.append(stack(_heading(result, wide), *pieces, gap=0.02))
+    tiles = [tile for own in rows for shown in own for tile in shown]
+    caption = _caption(found, filters[0], tiles, layer_number)
+    return _side_by_side(found, style, variants, caption)
 
 
-def _draw(sheet: Sheet, corner: tuple[float, float], side: float, shown: Shown) -> Axes:
-    tile, picture = shown
-    axes = tile.draw(sheet, picture, (*corner, side), (QUIET, "solid"))
-    axes.spines[:].set_linewidth(0.6)
-    return axes
+def _fitting(found: Study, style: Style) -> tuple[int, float]:
+    """Return how many variants find room side by side, and how wide each is."""
+    return fitting(style.room, NARROWEST, len(found.results), APART)
+
+
+def _heading(result: VariantResult, wide: float) -> Piece:
+    return words(f"{result.variant.norm_words}\n{result.variant.padding_words}", wide, NOTE_POINTS)
+
+
+def _side_by_side(
+    found: Study, style: Style, variants: Sequence[Piece], caption: Sequence[str]
+) -> Sheet:
+    across, _ = _fitting(found, style)
+    return sheet_of(style, in_lines(variants, across, APART), caption, found.notes)
+
+
+def _piece(tile: Shown, side: float, struck: bool = False) -> Piece:
+    def paint(axes: Axes) -> None:
+        axes.spines[:].set_linewidth(0.6)
+        if struck:
+            axes.plot([0, 1], [0, 1], color=STRUCK, transform=axes.transAxes)
+
+    return tile[0].piece(tile[1], side, (QUIET, "solid"), paint=paint)
 
 
 def _weights_tile(weights: Tensor) -> Shown:

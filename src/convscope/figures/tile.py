@@ -1,5 +1,6 @@
 """One tile: the patch that a unit reads in an image, and what drives it there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from convscope.display import (
     to_display,
 )
 from convscope.figures.lettering import PROOF_DOTS
+from convscope.figures.pieces import Piece
 from convscope.figures.sheet import Bare, Sheet, frame_tile
 from convscope.methods.projection import Projection
 
@@ -98,38 +100,39 @@ class Tile:
         """Height and width of the frame, in pixels."""
         return self.frame[2] - self.frame[0], self.frame[3] - self.frame[1]
 
-    def draw(
-        self,
-        sheet: Sheet,
-        shown: Pixels,
-        place: tuple[float, float, float],
-        line: tuple[str, str],
-        down: float = 0.5,
-    ) -> Axes:
-        """Draw the patch or the projection in a square, each pixel as a square of whole dots.
+    def piece(
+        self, shown: Pixels, side: float, line: tuple[str, str], down: float = 0.5,
+        paint: Callable[[Axes], object] = lambda _: None,
+    ) -> Piece:  # fmt: skip
+        """Return the patch or the projection in a square, each pixel as a square of whole dots.
 
         Args:
-            sheet: to draw on.
             shown: ``patch`` or ``projection``.
-            place: left, top and side of the square, in inches.
+            side: of the square, in inches.
             line: colour and kind of the frame's line.
             down: where a tile that is smaller stands: 0 at the top of the square, 1 at its bottom.
+            paint: paints over it.
         """
-        left, top, room = place
-        high, wide = fitted(room, self.size, sheet.figure.dpi)
-        down = down if high < room else 0.5
-        factor = whole_factor(room * sheet.figure.dpi, max(self.size))
-        axes = sheet.axes(left + (room - wide) / 2, top + (room - high) * down, wide, high, Bare)
-        first_row, first_column, end_row, end_column = self.window
-        axes.imshow(
-            shown,
-            interpolation="nearest" if factor else "antialiased",
-            # The window's rows and columns keep their numbers: the frame can reach beyond them.
-            extent=(first_column - 0.5, end_column - 0.5, end_row - 0.5, first_row - 0.5),
-            aspect="auto",
-        )
-        frame_tile(axes, self.frame, *line)
-        return axes
+
+        def draw(sheet: Sheet, left: float, top: float) -> None:
+            dots = sheet.figure.dpi
+            high, wide = fitted(side, self.size, dots)
+            at = top + (side - high) * (down if high < side else 0.5)
+            axes = sheet.axes(left + (side - wide) / 2, at, wide, high, Bare)
+            first_row, first_column, end_row, end_column = self.window
+            axes.imshow(
+                shown,
+                interpolation="nearest"
+                if whole_factor(side * dots, max(self.size))
+                else "antialiased",
+                # The window's rows and columns keep their numbers: the frame can reach beyond them.
+                extent=(first_column - 0.5, end_column - 0.5, end_row - 0.5, first_row - 0.5),
+                aspect="auto",
+            )
+            frame_tile(axes, self.frame, *line)
+            paint(axes)
+
+        return Piece(side, 0.0, side, draw)
 
     def framed(self, shown: Pixels) -> npt.NDArray[np.uint8]:
         """Return the patch or the projection at the frame's size, transparent beyond the image."""
