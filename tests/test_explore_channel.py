@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 
@@ -196,6 +198,39 @@ def test_an_attribution_is_that_of_the_call(client, net, home, method, given):
     assert (facts["name"], facts["limit"]) == (found.names[0][0], pytest.approx(scale.limit))
 
 
+@pytest.mark.parametrize("position", [None, (2, 5)])
+def test_the_tree_of_channels_is_that_of_the_call(client, net, home, position):
+    found = cs.trace_unit(net, home / "photos/00.png", "4", 7, position, top=3)
+    place = {} if position is None else dict(zip(("row", "column"), position, strict=True))
+    answer = client.get("tree", params={"image": 0, "layer": "4", "channel": 7, **place}).content
+    length = int.from_bytes(answer[:4], "big")
+    assert json.loads(answer[4 : 4 + length]) == {"said": found.summary()}
+    assert answer[4 + length :] == found.png("column")
+
+
+def slow(*_: object, progress, **__: object) -> None:
+    for done in range(2000):
+        progress(done, 2000)
+        time.sleep(0.01)
+
+
+def test_a_long_question_tells_how_far_it_is_and_is_stopped(client, monkeypatch):
+    monkeypatch.setattr("convscope.explorer.session.attribute", slow)
+    asked = {"image": 0, "layer": "1", "method": "smoothgrad", "kind": "mine", "turn": 1}
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(client.get, "attribution", params=asked)
+        while (told := client.get("progress", params={"kind": "mine"}).json())[0] < 3:
+            assert told[1] in (0, 2000)
+        assert client.get("progress", params={"kind": "another's"}).json() == [0, 0]
+        client.get("stop", params={"kind": "another's", "turn": 5})
+        assert not answer.done()
+        client.get("stop", params={"kind": "mine", "turn": 2})
+        assert answer.result(timeout=10).status_code == 204
+    assert client.get("progress", params={"kind": "mine"}).json() == [0, 0]
+    monkeypatch.undo()
+    assert client.get("attribution", params={**asked, "turn": 3}).status_code == 200
+
+
 def test_what_cannot_be_checked_says_why(client):
     for given in ({"layer": "x", "channel": 0}, {"layer": "2", "channel": 0}):
         assert client.get("kernel", params=given).status_code == 400
@@ -204,7 +239,7 @@ def test_what_cannot_be_checked_says_why(client):
 
 
 @pytest.mark.parametrize(("width", "colours"), [(1280, "light"), (390, "dark")])
-def test_the_page_shows_them(address, width, colours):
+def test_the_page_shows_them(address, width, colours, monkeypatch):
     playwright = pytest.importorskip("playwright.sync_api")
     complaints = []
     with playwright.sync_playwright() as player:
@@ -234,6 +269,14 @@ def test_the_page_shows_them(address, width, colours):
         page.click("#ask-wanted")
         page.wait_for_selector("#told figure:nth-child(2)")
         assert "real, in " in page.text_content("#told")
+        page.click("#ask-tree")
+        page.wait_for_selector("#told img")
+        assert page.get_attribute("#told img", "alt").startswith("1  channel 5  activation ")
+        monkeypatch.setattr("convscope.explorer.channel.visualize", slow)
+        page.click("#ask-wanted")
+        page.get_by_text(" %").wait_for()
+        page.click("#told button")
+        page.wait_for_selector("#told :first-child", state="detached")
         page.click("#strip [data-layer='2']")
         page.click("#grid [data-channel='1']")
         page.wait_for_function("() => document.querySelector('#kernel').hidden")

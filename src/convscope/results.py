@@ -276,10 +276,12 @@ class Result:
 
     def _repr_png_(self) -> bytes | None:
         """Return the figure for a notebook."""
-        if not self.figure:
-            return None
+        return self.png() if self.figure else None
+
+    def png(self, width: str | float = "text", caption: str = "short") -> bytes:
+        """Return the figure as a PNG's bytes; see :meth:`plot`."""
         file = io.BytesIO()
-        self.sheet("text", "short").save(file)
+        self.sheet(width, caption).save(file)
         return file.getvalue()
 
     def show(self, **options: Any) -> None:

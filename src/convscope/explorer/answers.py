@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from convscope.errors import ConvscopeError
+from convscope.explorer.channel import Progress
 from convscope.explorer.session import Pixels, Session
 from convscope.pages.renderer import png
 
@@ -15,16 +16,20 @@ PLACES = 64
 Given = Mapping[str, str]
 
 
-def answer(session: Session, question: str, given: Given, small: bool = False) -> bytes:
+def answer(
+    session: Session, question: str, given: Given, small: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> bytes:  # fmt: skip
     """Return a question's answer: JSON, or a picture after what is known of it.
 
     A picture's answer begins with the length of its JSON in 4 bytes, then has the JSON, then a PNG.
 
     Args:
         session: what is asked.
-        question: a key of :data:`QUESTIONS`.
+        question: a key of :data:`QUESTIONS` or :data:`LONG`.
         given: its parameters.
         small: whether to take longer for smaller pictures.
+        progress: called with what is done of a long question, and all of it; its error ends it.
 
     Raises:
         ConvscopeError: if a parameter is missing or wrong.
@@ -34,12 +39,16 @@ def answer(session: Session, question: str, given: Given, small: bool = False) -
         session = session.at(whole(given, "checkpoint"))
     elif question != "state":
         session = session.at(None)
-    found = QUESTIONS[question](session, given)
+    if question in LONG:
+        found = LONG[question](session, given, progress)
+    else:
+        found = QUESTIONS[question](session, given)
     if not isinstance(found, tuple):
         return json.dumps(found).encode()
     facts, pixels = found
     told = json.dumps(facts).encode()
-    return len(told).to_bytes(4, "big") + told + png(pixels, small)
+    picture = pixels if isinstance(pixels, bytes) else png(pixels, small)
+    return len(told).to_bytes(4, "big") + told + picture
 
 
 def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
@@ -52,13 +61,16 @@ def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
 
 
 def _unit(session: Session, given: Given) -> tuple[dict[str, Any], Pixels]:
-    position = None
-    if "row" in given:
-        position = (whole(given, "row"), whole(given, "column"))
-    return session.unit(
-        whole(given, "image"), text(given, "layer"), whole(given, "channel"), position,
-        text(given, "rule", "deconvnet"),
-    )  # fmt: skip
+    return session.unit(*_chosen(given), _position(given), text(given, "rule", "deconvnet"))
+
+
+def _chosen(given: Given) -> tuple[int, str, int]:
+    """Return the image, the layer and the channel."""
+    return whole(given, "image"), text(given, "layer"), whole(given, "channel")
+
+
+def _position(given: Given) -> tuple[int, int] | None:
+    return (whole(given, "row"), whole(given, "column")) if "row" in given else None
 
 
 def _reading(session: Session, given: Given) -> list[dict[str, Any]]:
@@ -127,19 +139,21 @@ QUESTIONS: dict[str, Callable[[Session, Given], Any]] = {
     "patches": lambda session, given: session.patches(
         text(given, "layer"), whole(given, "channel")
     ),
-    "faults": lambda session, given: session.faults(text(given, "layer"), whole(given, "channel")),
-    "trust": lambda session, given: session.trust(
-        whole(given, "image"), text(given, "layer"), whole(given, "channel")
-    ),
-    "wanted": lambda session, given: session.wanted(
-        whole(given, "image"), text(given, "layer"), whole(given, "channel")
-    ),
-    "attribution": lambda session, given: session.attribution(
-        whole(given, "image"), text(given, "layer"), text(given, "method")
-    ),
 }
 
-LONG = ("faults", "trust", "wanted", "attribution")
+LONG: dict[str, Callable[[Session, Given, Progress], Any]] = {
+    "faults": lambda session, given, progress: session.faults(
+        text(given, "layer"), whole(given, "channel"), progress
+    ),
+    "trust": lambda session, given, progress: session.trust(*_chosen(given), progress),
+    "wanted": lambda session, given, progress: session.wanted(*_chosen(given), progress),
+    "tree": lambda session, given, progress: session.tree(
+        *_chosen(given), _position(given), progress
+    ),
+    "attribution": lambda session, given, progress: session.attribution(
+        whole(given, "image"), text(given, "layer"), text(given, "method"), progress
+    ),
+}
 """Questions whose answers take seconds, while others are answered."""
 
 TAKEN: dict[str, Callable[[Session, Given, bytes], int]] = {

@@ -144,16 +144,19 @@ class _Ahead:
 
     def _layer(self, image: int, layer: str) -> dict[str, Any]:
         of_layer = {"image": image, "layer": layer}
-        answers = {key("maps", {}): _text(self._ask("maps", of_layer))}
+        answers: dict[str, Any] = {key("maps", {}): _text(self._ask("maps", of_layer))}
         classes = ",".join(str(one["number"]) for one in self.session.read(image)[0]["classes"])
+        has_kernels = self.facts["layers"][self.layers[layer]]["convolution"]
         for channel in self.channels[layer]:
+            if has_kernels:
+                found = self._ask("kernel", {"layer": layer, "channel": channel})
+                answers[key("kernel", {"channel": channel})] = _text(found)
             for rule in self.facts["rules"]:
                 given = {"channel": channel, "rule": rule}
                 try:
-                    found: Any = _text(self._ask("unit", {**of_layer, **given}))
+                    answers[key("unit", given)] = _text(self._ask("unit", {**of_layer, **given}))
                 except ConvscopeError as error:  # the rule means nothing here
-                    found = {"error": str(error)}
-                answers[key("unit", given)] = found
+                    answers[key("unit", given)] = {"error": str(error)}
             if not classes:
                 continue
             for given in ({"scale": f"{channel}:0"}, {"only": channel}):

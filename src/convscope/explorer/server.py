@@ -18,7 +18,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convscope.errors import ConvscopeError
-from convscope.explorer.answers import LONG, QUESTIONS, TAKEN, answer, take, whole
+from convscope.explorer.answers import LONG, QUESTIONS, TAKEN, answer, take, text, whole
+from convscope.explorer.channel import Progress
 from convscope.explorer.page import ASSETS
 from convscope.explorer.session import Session
 
@@ -89,42 +90,72 @@ class Gate:
         return None
 
 
+class OvertakenError(Exception):
+    """Nobody waits for an answer any more."""
+
+
 class Desk:
     """Answers one request at a time, and of each kind only a client's latest.
 
     A patch that is dragged asks faster than a network answers: what a newer question of the same
-    kind has overtaken is not computed.
+    kind has overtaken is not computed, nor finished if it takes long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.done: dict[str, tuple[int, int]] = {}  # of what takes long, by its kind
         self.limiters = {long: anyio.CapacityLimiter(1) for long in (False, True)}
         self.latest: dict[str, int] = {}
         self.waiting = 0
 
     async def answer(
-        self, request: Request, work: Callable[[], bytes], long: bool = False
+        self, request: Request, work: Callable[[Progress], bytes], long: bool = False
     ) -> Response:
         """Return what *work* returns once it is its turn; one that takes long holds up no other."""
-        given = request.query_params
-        kind, number = given.get("kind", ""), whole(given, "turn", 0)
-        kind = kind[:80]
-        if kind:
-            if len(self.latest) > 10_000:
-                self.latest.clear()
-            self.latest[kind] = max(number, self.latest.get(kind, 0))
+        kind, number = self.newest(request)
         if self.waiting >= WAITING:
             return _error("too many questions at once", 503)
 
+        def go_on(done: int, total: int) -> None:
+            if self.session.closed or self.latest.get(kind, 0) > number:
+                raise OvertakenError
+            if long and kind:
+                self.done[kind] = done, total
+
         def run() -> Response:
-            if kind and self.latest.get(kind, 0) > number:
+            try:
+                go_on(0, 0)
+                return Response(work(go_on), media_type=BINARY, headers=HEADERS)
+            except OvertakenError:
                 return Response(status_code=204, headers=HEADERS)
-            return Response(work(), media_type=BINARY, headers=HEADERS)
+            finally:
+                self.done.pop(kind, None)
 
         self.waiting += 1
         try:
             return await anyio.to_thread.run_sync(run, limiter=self.limiters[long])
         finally:
             self.waiting -= 1
+
+    def newest(self, request: Request) -> tuple[str, int]:
+        """Return a question's kind and its number, which overtakes those before it."""
+        kind = request.query_params.get("kind", "")[:80]
+        number = whole(request.query_params, "turn", 0)
+        if kind:
+            if len(self.latest) > 10_000:
+                self.latest.clear()
+            self.latest[kind] = max(number, self.latest.get(kind, 0))
+        return kind, number
+
+    async def stop(self, request: Request) -> Response:
+        """Let go of a question that takes long."""
+        self.newest(request)
+        return Response(status_code=204, headers=HEADERS)
+
+    async def progress(self, request: Request) -> Response:
+        """Return what is done of a question that takes long, and all of it; 0 and 0 before."""
+        kind = text(request.query_params, "kind")[:80]
+        return JSONResponse(self.done.get(kind, (0, 0)), headers=HEADERS)
 
 
 async def tidings(session: Session) -> AsyncIterator[str]:
@@ -141,13 +172,15 @@ async def tidings(session: Session) -> AsyncIterator[str]:
 
 def application(session: Session, token: str, port: int) -> Starlette:
     """Return the explorer's routes, behind the gate."""
-    desk, followers = Desk(), anyio.Semaphore(WAITING)
+    desk, followers = Desk(session), anyio.Semaphore(WAITING)
 
     def route(question: str) -> Route:
         async def endpoint(request: Request) -> Response:
             given = request.query_params
             return await desk.answer(
-                request, lambda: answer(session, question, given), long=question in LONG
+                request,
+                lambda progress: answer(session, question, given, progress=progress),
+                long=question in LONG,
             )
 
         return Route(f"/{question}", endpoint)
@@ -183,7 +216,7 @@ def application(session: Session, token: str, port: int) -> Starlette:
                 if len(content) > UPLOAD:
                     return _error(f"a picture has at most {UPLOAD // 2**20} MB", 413)
             given = request.query_params
-            return await desk.answer(request, lambda: take(session, what, given, bytes(content)))
+            return await desk.answer(request, lambda _: take(session, what, given, bytes(content)))
 
         return Route(f"/{what}", endpoint, methods=["POST"])
 
@@ -192,7 +225,9 @@ def application(session: Session, token: str, port: int) -> Starlette:
         Route("/assets/{name}", asset),
         Route("/events", events),
         *map(taking, TAKEN),
-        *map(route, QUESTIONS),
+        Route("/progress", desk.progress),
+        Route("/stop", desk.stop),
+        *map(route, (*QUESTIONS, *LONG)),
     ]
     return Starlette(
         routes=routes,

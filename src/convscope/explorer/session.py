@@ -22,6 +22,7 @@ from convscope.explorer.album import Album, Leaf
 from convscope.explorer.channel import (
     SIDE_BY_SIDE,
     Faults,
+    Progress,
     checked_atlas,
     convolutions,
     kernel,
@@ -37,6 +38,7 @@ from convscope.methods.occlude.passes import filters_within
 from convscope.methods.occlude.patches import pair_of
 from convscope.methods.pictures import Images, channel_names, read
 from convscope.methods.projection import Projection
+from convscope.methods.trace_unit import trace_unit
 from convscope.network import Network
 from convscope.network.rules import RULES
 from convscope.reading import decode_image
@@ -54,6 +56,9 @@ FOR_CLASSES = {f"recommended ({RECOMMENDED})": RECOMMENDED} | {
     name: name for name in (*CAMS, *PATHS) if name != "expected-gradients"
 }
 """What the page calls the ways to a class that take no other images -> their own names."""
+
+FEEDERS = 3
+"""Channels of each layer that the tree follows: as many as a narrow column names."""
 
 CLASSES = 5
 """Classes whose probabilities are shown."""
@@ -284,7 +289,9 @@ class Session:
         with self._lock:
             return self._drawn(self.look_at(image).project(layer, channel, position, rule))
 
-    def attribution(self, image: int, layer: str, method: str) -> tuple[dict[str, Any], Pixels]:
+    def attribution(
+        self, image: int, layer: str, method: str, progress: Progress
+    ) -> tuple[dict[str, Any], Pixels]:
         """Return what the most probable class hangs on; a class activation map is of *layer*.
 
         It may take long, and holds up nobody else.
@@ -292,7 +299,9 @@ class Session:
         with self._lock:
             values = self.album[image].values
         place, method = layer if method in CAMS else None, FOR_CLASSES.get(method, method)
-        found = attribute(self.net, values, method=method, layer=place, memory=self.memory)
+        found = attribute(
+            self.net, values, method=method, layer=place, memory=self.memory, progress=progress
+        )
         return self._drawn(found)
 
     def _drawn(self, found: Projection) -> tuple[dict[str, Any], Pixels]:
@@ -356,17 +365,19 @@ class Session:
             raise ConvscopeError("no atlas was given")
         return patches(self.atlas, layer, channel)
 
-    def faults(self, layer: str, channel: int) -> dict[str, Any]:
+    def faults(self, layer: str, channel: int, progress: Progress) -> dict[str, Any]:
         """Return what a diagnosis says of a layer. It takes long, and holds up nobody else."""
-        return self._faults.of(layer, channel, self._go_on)
+        return self._faults.of(layer, channel, progress)
 
-    def trust(self, image: int, layer: str, channel: int) -> dict[str, Any]:
+    def trust(self, image: int, layer: str, channel: int, progress: Progress) -> dict[str, Any]:
         """Return what the pictures of a unit depend on. It takes long, and holds up nobody else."""
         with self._lock:
             values = self.album[image].values
-        return trust(self.net, values, layer, channel, self.memory, self._go_on)
+        return trust(self.net, values, layer, channel, self.memory, progress)
 
-    def wanted(self, image: int, layer: str, channel: int) -> tuple[dict[str, Any], Pixels]:
+    def wanted(
+        self, image: int, layer: str, channel: int, progress: Progress
+    ) -> tuple[dict[str, Any], Pixels]:
         """Return what a channel wants, beside its strongest patch of the atlas, or of the image.
 
         It takes long, and holds up nobody else.
@@ -376,14 +387,23 @@ class Session:
         top, left, bottom, right = peak.window[0, 0].tolist()
         pixels = self.net.preprocess.to_pixels(leaf.values[0].cpu())[:, top:bottom, left:right]
         facts = {"real": float(peak.activation[0, 0]), "title": leaf.title}
-        return wanted(
-            self.net, self.atlas, (facts, pixels), layer, channel, self.memory, self._go_on
-        )
+        return wanted(self.net, self.atlas, (facts, pixels), layer, channel, self.memory, progress)
 
-    def _go_on(self, done: int, total: int) -> None:
-        """Let what takes long end where nobody waits for it any more."""
-        if self.sessions[0].closed:
-            raise ConvscopeError("the page was closed")
+    def tree(
+        self, image: int, layer: str, channel: int, position: tuple[int, int] | None,
+        progress: Progress,
+    ) -> tuple[dict[str, Any], bytes]:  # fmt: skip
+        """Return the tree of channels that feed a unit, in words and as a PNG.
+
+        It takes long, and holds up nobody else.
+        """
+        with self._lock:
+            leaf = self.album[image]
+        found = trace_unit(
+            self.net, leaf.values, layer, channel, position, top=FEEDERS, title=leaf.title,
+            memory=self.memory, progress=progress,
+        )  # fmt: skip
+        return {"said": found.summary()}, found.png("column")
 
     def _said(self, found: Reading, classes: Sequence[int]) -> dict[str, Any]:
         values = found.probability if found.probability is not None else found.number

@@ -28,7 +28,7 @@ from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, descend
 
 Progress = Callable[[int, int], None]
-"""Called with the classes done so far and the classes in all."""
+"""Called with the steps done so far, of every image, and the steps in all."""
 
 SAME_SCALE = {"mode": "bilinear", "align_corners": False}
 STEEPNESS = 1e-6
@@ -74,7 +74,7 @@ def attribute(
         seed: of the noise, and of what expected gradients draw.
         titles: one an image; by default the names of the files, or numbers.
         memory: bytes, or a text such as ``"2GB"``, for what the walks hold besides the result.
-        progress: called with the classes done and the classes in all.
+        progress: called with the steps done, of every image, and the steps in all.
 
     Raises:
         UnitError: if there is no such target or layer.
@@ -99,12 +99,16 @@ def attribute(
         net.check_units(stop, maps_only=True)
     baselines = torch.zeros_like(checked[:1]) if baseline is None else read(net, baseline, None)[0]
     allowed = budget.parse_bytes(memory)
-    work = _Work(net, method, stop, baselines, steps, noise, target, allowed)
-    parts = []
-    for n, image in enumerate(checked):
-        parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
+    parts: list[_Found] = []
+
+    def advance(done: int) -> None:
         if progress:
-            progress((n + 1) * len(parts[0].goals), len(checked) * len(parts[0].goals))
+            progress(len(parts) * steps + done, len(checked) * steps)
+
+    work = _Work(net, method, stop, baselines, steps, noise, target, allowed, advance)
+    for image in checked:
+        parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
+        advance(0)
     return _attribution(work, parts, checked, names)
 
 
@@ -212,6 +216,7 @@ class _Work:
     noise: float
     target: AnyTarget | Sequence[AnyTarget] | None
     memory: int
+    advance: Callable[[int], None]
 
     @cached_property
     def rule(self) -> Rule:
@@ -299,6 +304,7 @@ class _Work:
         at_once = images_at_once(self.net.graph, readable(self.net), image, self.memory)
         for begin in range(0, count, at_once):
             yield points[begin : begin + at_once], weights[begin : begin + at_once]
+            self.advance(min(begin + at_once, count))
 
     def _cam(self, ascent: Ascent, goal: Goal) -> Tensor:
         """Return the class activation map of a target, [1, h, w]."""

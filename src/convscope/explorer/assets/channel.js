@@ -1,8 +1,8 @@
 // What is known of a channel beyond the image: its kernel, its strongest patches, and on demand its
 // layer's faults and how far its pictures are to be trusted.
 
-import { here, state } from "./state.js";
-import { element, fail, paint, short } from "./tools.js";
+import { here, placed, state } from "./state.js";
+import { element, fail, paint, short, whileMeasuring } from "./tools.js";
 
 const given = (side) => ({ ...side.given, layer: state.layer, channel: state.channel });
 
@@ -10,8 +10,8 @@ export async function showChannel(side) {
   const own = `${side.network}/${state.layer}/${state.channel}/${state.row}/${state.column}/${side.image}/${state.checkpoint}`;
   if (side.channel !== own) side.$("told").replaceChildren();
   side.channel = own;
-  if (here.about.ahead || here.live) return;
-  await Promise.all([showKernel(side), showPatches(side)]);
+  if (here.live) return;
+  await Promise.all([showKernel(side), ...(here.about.ahead ? [] : [showPatches(side)])]);
 }
 
 async function showKernel(side) {
@@ -58,11 +58,12 @@ async function paintHalves(bitmap, canvases) {
 }
 
 // What takes seconds, and is then of the channel that was asked about.
-async function tell(side, question, drawn, form = "json") {
-  const own = side.channel, box = side.$("told");
-  box.replaceChildren(line("Measuring", "quiet"));
+async function tell(side, question, drawn, form = "json", more = {}) {
+  const own = side.channel, box = side.$("told"), said = line("", "quiet"), kind = side.kind(question);
+  box.replaceChildren(said);
   try {
-    const parts = await drawn(await here.ask[form](question, given(side), side.kind(question)));
+    const asked = here.ask[form](question, { ...given(side), ...more }, kind);
+    const parts = await drawn(await whileMeasuring(asked, kind, said));
     if (own === side.channel) box.replaceChildren(...parts);
   } catch (error) {
     if (own === side.channel) box.replaceChildren();
@@ -96,7 +97,13 @@ async function wantedPair({ facts: { activation, real, title, steps }, bitmap })
   return [element("div", { className: "pair" }, ...figures), line(note, "quiet")];
 }
 
+// Shown as it was drawn, letters and all, and not as pixels on a canvas.
+function treePicture({ facts: { said }, png }) {
+  return [element("img", { src: URL.createObjectURL(png), alt: said, className: "drawn" })];
+}
+
 export function listenToQuestions(side) {
+  side.$("ask-tree").addEventListener("click", () => tell(side, "tree", treePicture, "picture", placed()));
   side.$("ask-wanted").addEventListener("click", () => tell(side, "wanted", wantedPair, "picture"));
   side.$("ask-trust").addEventListener("click", () => tell(side, "trust", trustTable));
   side.$("ask-faults").addEventListener("click", () => tell(side, "faults", faultLines));

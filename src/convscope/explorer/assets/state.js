@@ -24,6 +24,9 @@ const NUMBERS = new Set([
 
 export const $ = (id) => here.root.getElementById(id);
 
+// Where the chosen unit lies, if not at its channel's peak.
+export const placed = () => (state.row === null ? {} : { row: state.row, column: state.column });
+
 // What is seen of one image by one network.
 export class Side {
   clean = null; // what the network says to the image as it is

@@ -1,12 +1,32 @@
 // Small tools of the page.
 
-import { $ } from "./state.js";
+import { $, here } from "./state.js";
 import { Overtaken } from "./transport.js";
 
 export function fail(error) {
   if (error instanceof Overtaken) return;
   $("error").textContent = error.message;
   $("error").hidden = false;
+}
+
+const ASKED = 500; // milliseconds after which is asked how far a question has come
+
+// Says how far the answer of a kind has come, with a button to stop it, where that can be known.
+export async function whileMeasuring(answer, kind, said, words = "Measuring") {
+  const count = new Text(words);
+  const stop = element("button", { type: "button", textContent: "Stop" });
+  stop.addEventListener("click", () => {
+    here.ask.stop(kind);
+    said.textContent = words.replace(/measuring/i, "stopped");
+  });
+  said.replaceChildren(count);
+  const timer = setInterval(async () => {
+    const done = await here.ask.progress(kind).catch(() => null);
+    if (!done || !said.contains(count)) return;
+    if (!stop.isConnected) said.append(" ", stop);
+    if (done[1]) count.data = `${words}: ${Math.floor((100 * done[0]) / done[1])} %`;
+  }, ASKED);
+  try { return await answer; } finally { clearInterval(timer); }
 }
 
 // One question of a kind at a time: while it is being answered only the newest next one is kept.

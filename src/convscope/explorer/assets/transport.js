@@ -27,6 +27,11 @@ export class Transport {
   watch() { return () => {}; }
 
   send(path, given, body, kind = "") { return this.json(path, given, kind, body); }
+
+  // What is done of a question that takes long, and all of it; null where nobody can tell.
+  async progress() { return null; }
+
+  stop() {}
 }
 
 // Over HTTP, by relative addresses, so that it also works behind a proxy's path.
@@ -35,11 +40,7 @@ export class Http extends Transport {
   #tab = Math.random().toString(36).slice(2);
 
   async ask(path, given, kind, body) {
-    const query = new URLSearchParams(texts(given));
-    if (kind) {
-      query.set("kind", `${this.#tab}-${kind}`);
-      query.set("turn", ++this.#turn);
-    }
+    const query = new URLSearchParams({ ...texts(given), ...(kind ? this.#newest(kind) : {}) });
     const method = body === undefined ? "GET" : "POST";
     const response = await fetch(`${path}?${query}`, { credentials: "same-origin", method, body });
     if (response.status === 204) throw new Overtaken("overtaken by a newer question");
@@ -47,6 +48,14 @@ export class Http extends Transport {
     const { error } = await response.json().catch(() => ({ error: response.statusText }));
     throw new Error(error);
   }
+
+  #newest(kind) { return { kind: `${this.#tab}-${kind}`, turn: ++this.#turn }; }
+
+  async progress(kind) {
+    return (await fetch(`progress?${new URLSearchParams({ kind: `${this.#tab}-${kind}` })}`)).json();
+  }
+
+  stop(kind) { return fetch(`stop?${new URLSearchParams(this.#newest(kind))}`); }
 
   watch(told) {
     const events = new EventSource("events");

@@ -3,8 +3,8 @@
 import { showChannel } from "./channel.js";
 import { readClean } from "./classes.js";
 import { forgetHeat, moved, showMarks } from "./patch.js";
-import { $, here, sides, state, writeAddress } from "./state.js";
-import { ARROWS, drawMap, element, fail, paint, pixelAt, short } from "./tools.js";
+import { $, here, placed, sides, state, writeAddress } from "./state.js";
+import { ARROWS, drawMap, element, fail, paint, pixelAt, short, whileMeasuring } from "./tools.js";
 import { Overtaken } from "./transport.js";
 
 export async function chooseChannel(number) {
@@ -30,7 +30,6 @@ export async function showUnit() {
 async function showUnitOf(side) {
   const own = { ...state }, box = side.$("rules");
   const rules = [...side.about.rules, ...(state.rule ? [state.rule] : [])];
-  const place = state.row === null ? {} : { row: state.row, column: state.column };
   if (box.children.length !== rules.length) {
     box.replaceChildren(...rules.map((rule) => {
       const canvas = element("canvas", { role: "img", "aria-label": `what drives the unit, by ${rule}` });
@@ -48,13 +47,15 @@ async function showUnitOf(side) {
     try {
       const ofClass = side.about.methods.includes(rule); // and not of the unit
       const asked = { ...side.given, layer: state.layer };
-      Object.assign(asked, ofClass ? { method: rule } : { channel: state.channel, rule, ...place });
+      Object.assign(asked, ofClass ? { method: rule } : { channel: state.channel, rule, ...placed() });
+      const kind = side.kind(`unit-${rule}`);
       if (ofClass) { // which may take long, and comes last
-        caption.textContent = `${rule}: measuring`;
+        [canvas.width, canvas.height] = [1, 1];
         await showChannel(side);
       }
-      const { facts, bitmap } = await here.ask.picture(
-        ofClass ? "attribution" : "unit", asked, side.kind(`unit-${rule}`));
+      const answer = here.ask.picture(ofClass ? "attribution" : "unit", asked, kind);
+      const { facts, bitmap } = await (ofClass
+        ? whileMeasuring(answer, kind, caption, `${rule}: measuring`) : answer);
       if (["channel", "layer", "row", "column", "rule"].some((name) => own[name] !== state[name])) return;
       paint(canvas, bitmap, 180);
       caption.textContent = `${rule}${ofClass ? ` of ${facts.name}` : ""}, ±${short(facts.limit)}`;
