@@ -4,6 +4,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -117,7 +118,7 @@ class Descent:
             self.rectifiers[layer] = len(found)
             for node in _nodes(self.maps[layer].grad_fn):
                 if "BatchNorm" in node.name() and node not in self.hooked:
-                    node.register_prehook(_laid_out)
+                    node.register_hook(partial(_by_its_scale, node))
                     self.hooked.add(node)
             for node in found:
                 if node not in self.hooked:
@@ -155,14 +156,17 @@ def _nodes(start: object) -> list[object]:
     return list(found)
 
 
-def _laid_out(signals: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Lay out as usual what comes down to a batch norm.
+def _by_its_scale(
+    node: object, found: tuple[Tensor, ...], signals: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Return what leaves a batch norm on its way down, by the norm's definition.
 
-    Torch 2.13 and 2.14 derive it wrongly where a transposition of one image, as behind attention,
-    has left other strides.
+    Torch 2.9 to 2.15 derive it wrongly where the signal does not lie in memory as the maps do.
     """
-    usual = torch.contiguous_format
-    return tuple(None if s is None else s.clone(memory_format=usual) for s in signals)
+    scale = (node._saved_running_var + node._saved_eps).rsqrt()
+    if node._saved_weight is not None:
+        scale = scale * node._saved_weight
+    return (signals[0] * scale.view(-1, *[1] * (signals[0].dim() - 2)), *found[1:])
 
 
 def _is_rectifier(node: object) -> bool:
