@@ -322,7 +322,7 @@ def test_it_is_cut_between_rows(occluded):
         (height * (1 - box.y1), height * (1 - box.y0))
         for box in (axes.get_position() for axes in sheet.figure.axes if axes.images)
     ]
-    assert len(sheet.cuts) == 2
+    assert len(sheet.cuts) == 1
     for number, cut in enumerate(sheet.cuts, start=1):
         assert sum(bottom < cut for _, bottom in edges) == 6 * number
         assert all(bottom < cut or top > cut for top, bottom in edges)

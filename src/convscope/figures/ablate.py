@@ -1,16 +1,18 @@
 """The figure of an ablation: what all channels cost, and of the costliest each class's share."""
 
+from functools import partial
+
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from convscope.figures.lettering import one_line, shortened
+from convscope.figures.pieces import RIGHT, Piece, chart, row, sheet_of
 from convscope.figures.sheet import FOOT_POINTS, INK, PALE, Sheet, number
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.style import Style
 from convscope.methods.ablate import Ablation
 
-CHART, HEAD, AXIS = 1.1, 0.3, 0.5
-SIDE = 0.6
+CHART, AXIS = 1.1, 0.4
 ROW, COLUMN = 0.19, 0.34
 CHANNELS = 16
 """Rows of the table, at most."""
@@ -35,27 +37,34 @@ def figure(found: Ablation, style: Style) -> Sheet:
     """
     rows = found.order[:CHANNELS]
     wide = BARS * style.width
-    room = style.width - 2 * MARGIN - NAME - wide - 0.15 - 0.45
+    room = style.room - NAME - wide - 0.15 - 0.45
     columns = _columns(found, rows, max(1, int(room / COLUMN)))
-    top = MARGIN + HEAD + CHART + AXIS + LABELS
-    caption = _caption(found, len(rows), len(columns))
-    sheet = Sheet.made_for(style, top + len(rows) * ROW + AXIS - 0.1, caption, found.notes)
-    curve = sheet.chart(
-        MARGIN + SIDE, MARGIN + HEAD, style.width - 2 * MARGIN - SIDE, CHART,
+    high = len(rows) * ROW
+    curve = chart(
+        style.room, CHART, partial(_draw_curve, found, len(rows)),
         f"all {len(found.channels)} channels of {found.layer}", "channels, the costliest first",
-        "fall of the score",
+        "fall of the score", side=0.6,
     )  # fmt: skip
+    bars = chart(
+        NAME + wide + RIGHT, high, partial(_draw_bars, found, rows), across="fall of the score",
+        side=NAME,
+    )  # fmt: skip
+
+    def draw_cells(sheet: Sheet, left: float, top: float) -> None:
+        axes = sheet.axes(left, top, len(columns) * COLUMN, high)
+        _draw_cells(axes, found, rows, columns)
+
+    cells = Piece(len(columns) * COLUMN, LABELS, high + AXIS, draw_cells)
+    pieces = [curve, row([bars, cells], 0.03)]
+    return sheet_of(style, pieces, _caption(found, len(rows), len(columns)), found.notes)
+
+
+def _draw_curve(found: Ablation, shown: int, axes: Axes) -> None:
     places = range(1, len(found.channels) + 1)
     ranked = found.cost[found.order].numpy()
-    curve.axhline(0, color=PALE, linewidth=0.6)
-    curve.bar(places, ranked, 1.0, color=[COST if p <= len(rows) else PALE for p in places])
-    curve.set_xlim(0.5, len(ranked) + 0.5)
-    bars = sheet.chart(MARGIN + NAME, top, wide, len(rows) * ROW, across="fall of the score")
-    _draw_bars(bars, found, rows)
-    left = MARGIN + NAME + wide + 0.15
-    cells = sheet.axes(left, top, len(columns) * COLUMN, len(rows) * ROW)
-    _draw_cells(cells, found, rows, columns)
-    return sheet
+    axes.axhline(0, color=PALE, linewidth=0.6)
+    axes.bar(places, ranked, 1.0, color=[COST if p <= shown else PALE for p in places])
+    axes.set_xlim(0.5, len(ranked) + 0.5)
 
 
 def _columns(found: Ablation, rows: Tensor, most: int) -> Tensor:
@@ -64,7 +73,7 @@ def _columns(found: Ablation, rows: Tensor, most: int) -> Tensor:
     return hit.argsort(descending=True, stable=True)[:most].sort().values
 
 
-def _draw_bars(axes: Axes, found: Ablation, rows: Tensor) -> None:
+def _draw_bars(found: Ablation, rows: Tensor, axes: Axes) -> None:
     places = range(len(rows))
     errors = found.error[rows].nan_to_num(0).numpy()
     axes.barh(places, found.cost[rows].numpy(), 0.7, color=COST, xerr=errors,
@@ -96,9 +105,9 @@ def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> N
     )  # fmt: skip
     for label, count in zip(axes.get_xticklabels(), counts, strict=True):
         label.set_color(PALE if count < FEW else INK)
-    for y, row in enumerate(rows.tolist()):
+    for y, channel in enumerate(rows.tolist()):
         for x, column in enumerate(columns.tolist()):
-            points = 100 * float(found.accuracy[row, column])
+            points = 100 * float(found.accuracy[channel, column])
             dark = abs(float(values[y, x])) > 0.6 * limit
             axes.text(x, y, f"{points:.0f}" if abs(points) >= 0.5 else "·", ha="center",
                       va="center", fontsize=FOOT_POINTS,

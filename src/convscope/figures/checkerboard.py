@@ -1,26 +1,27 @@
 """Grids drawn: the projection from each layer, deepest first, and the numbers of each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from torch import Tensor
 from torch.nn import functional
 
 from convscope.display import DisplayScale, display_scale, presentable, to_display
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
+from convscope.figures.pieces import Piece, in_lines, picture, sheet_of, space, stack, words
 from convscope.figures.sheet import (
     FOOT_POINTS,
     FRAME_POINTS,
-    Bare,
+    LETTERS,
     Sheet,
     frame_box,
     number,
     picture_of,
 )
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.style import Style
 from convscope.methods.gridding.result import Checkerboard
 from convscope.methods.gridding.structure import Alternative, StridedLayer
 from convscope.methods.projection import shown_values
@@ -36,10 +37,7 @@ MOST_CLOSE = 1.5
 ENOUGH_DOTS = 3
 """Dots a pixel from which a grid is seen without a close-up."""
 NARROWEST = 1.75
-GAP = 0.16
-TITLE = 0.34
-LINE = 0.13
-FOOT_LINES = 4
+APART = 0.16
 ROW = 0.15
 TABLE_COLUMNS = (0.0, 1.5, 2.65, 3.9, 4.4, 5.2, 6.05)
 NARROW_COLUMNS = (0.0, 1.15, 2.35, 2.75)
@@ -50,124 +48,102 @@ FRAME_COLOUR = "#d62728"
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _Grain:
     """How large tiles are drawn, so that no grid comes or goes by the drawing alone.
 
     Attributes:
-        height: of a tile, in inches.
-        width: of a tile, in inches.
-        dots: screen dots that a pixel takes each way.
+        height, width: of a tile, in inches.
         block: pixels each way that are averaged for one dot, where the image is too large.
         close: pixels of a close-up each way; 0 where there is none.
-        side: of a close-up, in inches.
-        columns: tiles a line, at most.
     """
 
     height: float
     width: float
-    dots: int
     block: int
     close: int
-    side: float
-    columns: int
 
     @classmethod
-    def of(cls, size: tuple[int, int], room: float) -> "_Layout":
-        """Return the layout of tiles of *size* pixels in a figure that is *room* inches wide."""
-        longest, most = max(size), min(LARGEST, int((room - 2 * MARGIN) * DOTS_AN_INCH))
+    def of(cls, size: tuple[int, int], room: float) -> "_Grain":
+        """Return how tiles of *size* pixels are drawn in a figure that has so many inches."""
+        longest, most = max(size), min(LARGEST, int(room * DOTS_AN_INCH))
         dots, block = max(1, -(-SMALLEST // longest)), -(-longest // most)
         if longest * dots > most:
             dots = max(1, most // longest)
         height, width = (side // block * dots / DOTS_AN_INCH for side in size)
-        close = CLOSE if dots < ENOUGH_DOTS and min(size) > CLOSE else 0
-        across = max(width, NARROWEST)
-        columns = max(1, int((room - 2 * MARGIN + GAP) // (across + GAP)))
-        return cls(height, width, dots, block, close, min(across, MOST_CLOSE), columns)
+        return cls(height, width, block, CLOSE if dots < ENOUGH_DOTS and min(size) > CLOSE else 0)
 
     @property
-    def across(self) -> float:
+    def cell(self) -> float:
         """Width of a tile with all that stands below it."""
         return max(self.width, NARROWEST)
-
-    @property
-    def line(self) -> float:
-        """Height of a line of tiles."""
-        close = self.side + GAP / 2 if self.close else 0.0
-        return TITLE + self.height + close + FOOT_LINES * LINE + GAP
 
 
 def figure(found: Checkerboard, style: Style) -> Sheet:
     """Draw the projection from each layer, deepest first, with its numbers, and what would help."""
-    layout = _Layout.of((found.image.shape[-2], found.image.shape[-1]), style.width)
+    grain = _Grain.of((found.image.shape[-2], found.image.shape[-1]), style.room)
     shown = presentable(shown_values(found.preprocess, found.rule, found.pixels))
     scales = [display_scale(tile) for tile in shown]
-    table = _table(found, style.width)
-    lines = -(-(len(found.layers) + 1) // layout.columns)
-    top = MARGIN + lines * layout.line
-    height = top + (len(table) + 1) * ROW
-    cuts = [MARGIN + line * layout.line for line in range(1, lines + 1)]
-    sheet = Sheet.made_for(style, height, _caption(found, layout, scales), found.notes, cuts)
-    picture = picture_of(found.preprocess.to_pixels(found.image.cpu()[None]))[0]
-    _draw_image(sheet, layout, picture, found.title)
-    for place in range(len(found.layers)):
-        line, column = divmod(place + 1, layout.columns)
-        corner = (MARGIN + column * (layout.across + GAP), MARGIN + line * layout.line + TITLE)
-        _draw_layer(sheet, layout, corner, found, place, shown[place], scales[place])
-    _draw_table(sheet, top + ROW / 2, table, style.width)
-    return sheet
+    image = picture_of(found.preprocess.to_pixels(found.image.cpu()[None]))[0]
+    tiles = [
+        stack(
+            words(found.title, grain.cell, LETTERS),
+            picture(image, grain.width, grain.height, interpolation="antialiased"),
+            line=1,
+        ),
+        *(
+            _layer(grain, found, place, tile, scale)
+            for place, (tile, scale) in enumerate(zip(shown, scales, strict=True))
+        ),
+    ]
+    columns = max(1, int((style.room + APART) // (grain.cell + APART)))
+    rows = _table(found, style.width)
+    wide = style.width >= NARROW
+    table = Piece(style.room, 0.0, len(rows) * ROW, partial(_write_table, rows, wide))
+    pieces = [*in_lines(tiles, columns, APART), table]
+    return sheet_of(style, pieces, _caption(found, grain, scales), found.notes)
 
 
-def _draw_image(
-    sheet: Sheet, layout: _Layout, picture: npt.NDArray[np.float64], title: str
-) -> None:
-    axes = sheet.axes(MARGIN, MARGIN + TITLE, layout.width, layout.height)
-    axes.set_axis_off()
-    axes.imshow(picture, interpolation="antialiased")
-    top = MARGIN + TITLE - 0.05
-    sheet.write(title, MARGIN, top, FOOT_POINTS + 0.5, room=layout.across, va="bottom")
+def _layer(
+    grain: _Grain, found: Checkerboard, place: int, tile: Tensor, scale: DisplayScale
+) -> Piece:
+    """Return a layer's projection, and a part of it enlarged, with its numbers."""
+    small = functional.avg_pool2d(tile[None], grain.block)[0] if grain.block > 1 else tile
+    whole = small, (0, 0, tile.shape[1], tile.shape[2])
+    if not (grain.close and tile.any()):
+        pieces = [_part(*whole, scale, (grain.width, grain.height))]
+    else:
+        top, left = busiest(tile, grain.close)
+        box = top, left, top + grain.close, left + grain.close
+
+        def mark(axes: Axes) -> None:
+            frame_box(axes, box, FRAME_COLOUR, 0.8)
+
+        def frame(axes: Axes) -> None:
+            for spine in axes.spines.values():
+                spine.set(edgecolor=FRAME_COLOUR, linewidth=FRAME_POINTS)
+            axes.set_axis_on()
+            axes.set(xticks=[], yticks=[])
+
+        side = min(grain.cell, MOST_CLOSE)
+        pieces = [
+            _part(*whole, scale, (grain.width, grain.height), mark),
+            space(height=APART / 2),
+            _part(tile[:, top : box[2], left : box[3]], box, scale, (side, side), frame),
+        ]
+    heading = f"{found.layers[place]}\nchannel {int(found.channels[place, 0, 0])}"
+    numbers = "\n".join(_numbers(found, place, tile, scale))
+    foot = words(numbers, grain.cell, spare=APART / 2)
+    return stack(words(heading, grain.cell, LETTERS), *pieces, foot, line=1)
 
 
-def _draw_layer(
-    sheet: Sheet,
-    layout: _Layout,
-    corner: tuple[float, float],
-    found: Checkerboard,
-    place: int,
-    tile: Tensor,
-    scale: DisplayScale,
-) -> None:
-    left, top = corner
-    axes = sheet.axes(left, top, layout.width, layout.height)
-    small = functional.avg_pool2d(tile[None], layout.block)[0] if layout.block > 1 else tile
-    _show(axes, small, scale, (0, 0, tile.shape[1], tile.shape[2]))
-    below = top + layout.height
-    if layout.close and tile.any():
-        row, column = busiest(tile, layout.close)
-        end = row + layout.close, column + layout.close
-        frame_box(axes, (row, column, *end), FRAME_COLOUR, 0.8)
-        close = sheet.axes(left, below + GAP / 2, layout.side, kind=Bare)
-        _show(close, tile[:, row : end[0], column : end[1]], scale, (row, column, *end))
-        for spine in close.spines.values():
-            spine.set(edgecolor=FRAME_COLOUR, linewidth=FRAME_POINTS)
-        close.set_axis_on()
-        close.set_xticks([])
-        close.set_yticks([])
-    if layout.close:
-        below += layout.side + GAP / 2
-    channel = int(found.channels[place, 0, 0])
-    name = shortened(one_line(found.layers[place]), layout.across, FOOT_POINTS + 0.5)
-    heading = f"{name}\nchannel {channel}"
-    sheet.write(heading, left, top - 0.05, FOOT_POINTS + 0.5, va="bottom")
-    for line, text in enumerate(_numbers(found, place, tile, scale)):
-        sheet.write(text, left, below + 0.05 + line * LINE, room=layout.across + GAP / 2)
-
-
-def _show(axes: Axes, tile: Tensor, scale: DisplayScale, place: tuple[int, int, int, int]) -> None:
-    """Show part of a projection; *place* is its top, left, bottom and right in the image."""
-    top, left, bottom, right = place
+def _part(
+    tile: Tensor, box: tuple[int, int, int, int], scale: DisplayScale, size: tuple[float, float],
+    paint: Callable[[Axes], object] = lambda _: None,
+) -> Piece:  # fmt: skip
+    """Return part of a projection; *box* is its top, left, bottom and right in the image."""
+    top, left, bottom, right = box
     extent = (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
-    axes.imshow(to_display(tile, scale), interpolation="nearest", extent=extent)
-    axes.set_axis_off()
+    return picture(to_display(tile, scale), *size, paint=paint, extent=extent)
 
 
 def busiest(tile: Tensor, side: int) -> tuple[int, int]:
@@ -244,15 +220,15 @@ def _of_units(found: Checkerboard, name: str) -> float | None:
     return None
 
 
-def _draw_table(sheet: Sheet, top: float, rows: Sequence[tuple[str, ...]], width: float) -> None:
-    columns = TABLE_COLUMNS if width >= NARROW else NARROW_COLUMNS
+def _write_table(
+    rows: Sequence[tuple[str, ...]], wide: bool, sheet: Sheet, left: float, top: float
+) -> None:
     for place, row in enumerate(rows):
-        for left, text in zip(columns, row, strict=False):
-            height = top + place * ROW
-            sheet.write(text, MARGIN + left, height)
+        for column, text in zip(TABLE_COLUMNS if wide else NARROW_COLUMNS, row, strict=False):
+            sheet.write(text, left + column, top + place * ROW)
 
 
-def _caption(found: Checkerboard, layout: _Layout, scales: Sequence[DisplayScale]) -> list[str]:
+def _caption(found: Checkerboard, grain: _Grain, scales: Sequence[DisplayScale]) -> list[str]:
     rule = RULES[found.rule]
     share = max(scale.clipped for scale in scales)
     pictures = (
@@ -277,13 +253,13 @@ def _caption(found: Checkerboard, layout: _Layout, scales: Sequence[DisplayScale
         f"image': the energy there over that beside it, over the same of the image (about 1: no "
         f"grid).",
     ]
-    if layout.close:
+    if grain.close:
         lines.append(
-            f"Framed: the {layout.close} x {layout.close} pixels with most energy, enlarged."
+            f"Framed: the {grain.close} x {grain.close} pixels with most energy, enlarged."
         )
-    if layout.block > 1:
+    if grain.block > 1:
         lines.append(
-            f"Whole tiles show the mean of every {layout.block} x {layout.block} pixels, which "
+            f"Whole tiles show the mean of every {grain.block} x {grain.block} pixels, which "
             f"hides fine grids; the close-ups show every pixel."
         )
     if found.findings:

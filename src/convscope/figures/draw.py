@@ -1,16 +1,19 @@
 """The architecture as a figure, as papers draw it: volumes, and what flows between them."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
+from matplotlib.patches import Circle, FancyBboxPatch, Polygon
 from matplotlib.typing import ColorType
 
-from convscope.figures.drawing import ARROW, SIGNS, Box, Drawing, Line, Panel, Point, Text
-from convscope.figures.lettering import one_line, width_of
+from convscope.figures.drawing import ARROW, SIGNS, Box, Drawing, Ground, Line, Point, Text
+from convscope.figures.lettering import one_line
+from convscope.figures.pieces import Piece, key, sheet_of
 from convscope.figures.placing import place
-from convscope.figures.sheet import FOOT_POINTS, INK, Sheet
+from convscope.figures.sheet import INK, Sheet
 from convscope.figures.style import MARGIN, Style
 from convscope.methods.draw import Architecture
 from convscope.network.volumes import Volume
@@ -33,7 +36,6 @@ RECTIFIER, NORM = "#c4561c", "#5b6770"
 EDGE, GROUND, GROUND_EDGE = "#3d3d3a", "#f4f4f0", "#d4d4cc"
 STRIPE = 0.05
 """The widest stripe of what is folded into a box, in inches."""
-LEGEND_LINE, SWATCH = 0.2, 0.15
 HEAD, HALF_HEAD = 0.07, 0.028
 
 
@@ -42,17 +44,11 @@ def figure(found: Architecture, style: Style) -> Sheet:
 
     Letters keep their size, so that a block that finds no room in a row makes the figure wider.
     """
-    drawing = place(found.volumes, style.width - 2 * MARGIN - ARROW)
-    width = max(style.width, drawing.right + 2 * MARGIN)
-    rows = _legend_rows(_legend(found.volumes), width - 2 * MARGIN)
-    high = drawing.top - drawing.bottom
-    height = MARGIN + high + 0.15 + len(rows) * LEGEND_LINE
-    sheet = Sheet.made_for(Style(width, style.caption), height, _caption(found), found.notes)
-    axes = _canvas(sheet)
-    whole = sheet.figure.get_size_inches()[1]
-    _Painter(axes, MARGIN, whole - MARGIN - drawing.top).paint(drawing)
-    _paint_legend(axes, rows, whole - MARGIN - high - 0.15)
-    return sheet
+    drawing = place(found.volumes, style.room - ARROW)
+    style = Style(max(style.width, drawing.right + 2 * MARGIN), style.caption)
+    whole = Piece(drawing.right, drawing.top, -drawing.bottom, partial(_paint, drawing))
+    names = key(_legend(found.volumes), style.room)
+    return sheet_of(style, [whole, names], _caption(found), found.notes)
 
 
 def _caption(found: Architecture) -> list[str]:
@@ -66,13 +62,13 @@ def _caption(found: Architecture) -> list[str]:
     ]
 
 
-def _canvas(sheet: Sheet) -> Axes:
-    """Return axes over the whole sheet, in inches from the lower left."""
+def _paint(drawing: Drawing, sheet: Sheet, left: float, line: float) -> None:
+    """Paint a drawing with its axis at a line, on axes over the whole sheet, in inches."""
     width, height = sheet.figure.get_size_inches()
     axes = sheet.figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
-    return axes
+    _Painter(axes, left, height - line).paint(drawing)
 
 
 class _Painter:
@@ -83,8 +79,8 @@ class _Painter:
 
     def paint(self, drawing: Drawing) -> None:
         """Paint grounds, lines, boxes and texts, in this order."""
-        for panel in drawing.panels:
-            self._panel(panel)
+        for ground in drawing.grounds:
+            self._ground(ground)
         for line in drawing.lines:
             self._line(line)
         # What is further to the right stands before what is on its left.
@@ -96,14 +92,14 @@ class _Painter:
     def _moved(self, points: Sequence[Point]) -> list[Point]:
         return [(x + self.right, y + self.up) for x, y in points]
 
-    def _panel(self, panel: Panel) -> None:
-        left, bottom, right, top = panel.edges
+    def _ground(self, ground: Ground) -> None:
+        left, bottom, right, top = ground.edges
         (corner,) = self._moved([(left, bottom)])
         self.axes.add_patch(
             FancyBboxPatch(
                 corner, right - left, top - bottom, boxstyle="round,pad=0,rounding_size=0.05",
-                facecolor="white" if panel.summary else GROUND, edgecolor=GROUND_EDGE,
-                linewidth=0.7, linestyle="--" if panel.summary else "-", zorder=1,
+                facecolor="white" if ground.summary else GROUND, edgecolor=GROUND_EDGE,
+                linewidth=0.7, linestyle="--" if ground.summary else "-", zorder=1,
             )
         )  # fmt: skip
 
@@ -227,54 +223,22 @@ def _tint(colour: str, share: float) -> ColorType:
     return red, green, blue
 
 
-def _legend(volumes: Sequence[Volume]) -> list[str]:
-    """Return what the legend explains, of what there is in the drawing."""
+def _legend(volumes: Sequence[Volume]) -> list[tuple[str, dict[str, Any]]]:
+    """Return what the key explains, of what there is in the drawing."""
     kinds = {volume.kind for volume in volumes}
-    found = [kind for kind in COLOURS if kind in kinds]
+    found = {kind: colour for kind, colour in COLOURS.items() if kind in kinds}
     if kinds - set(COLOURS):
-        found.append("other")
+        found["other"] = OTHER
     folded = {kind for volume in volumes for kind in (*volume.before, *volume.after)}
     if folded & {"batch norm", "layer norm"}:
-        found.append("normalisation, on its layer")
+        found["normalisation, on its layer"] = NORM
     if "rectifier" in folded:
-        found.append("rectifier, on its layer")
-    return found
-
-
-def _legend_rows(names: Sequence[str], room: float) -> list[list[tuple[str, float]]]:
-    """Return the legend in rows, each name with its left end in inches."""
-    rows: list[list[tuple[str, float]]] = [[]]
-    left = 0.0
-    for name in names:
-        wide = SWATCH + 0.07 + width_of(name, FOOT_POINTS)
-        if rows[-1] and left + wide > room:
-            rows.append([])
-            left = 0.0
-        rows[-1].append((name, left))
-        left += wide + 0.22
-    return rows
-
-
-def _paint_legend(axes: Axes, rows: list[list[tuple[str, float]]], top: float) -> None:
-    for number, row in enumerate(rows):
-        middle = top - (number + 0.5) * LEGEND_LINE
-        for name, left in row:
-            _paint_swatch(axes, name, MARGIN + left, middle)
-            axes.text(
-                MARGIN + left + SWATCH + 0.07, middle, name, fontsize=FOOT_POINTS, color=INK,
-                va="center", ha="left",
-            )  # fmt: skip
-
-
-def _paint_swatch(axes: Axes, name: str, left: float, middle: float) -> None:
-    if name in SIGNS:
-        sign = Volume(name, name, "", 1, 1, 1, ())
-        _paint_sign(axes, sign, left + SWATCH / 2, middle, SWATCH / 2, 5)
-        return
-    stripe = {"normalisation, on its layer": NORM, "rectifier, on its layer": RECTIFIER}.get(name)
-    axes.add_patch(
-        Rectangle(
-            (left, middle - SWATCH / 2), SWATCH, SWATCH, linewidth=0.5, edgecolor=EDGE,
-            facecolor=stripe or COLOURS.get(name, OTHER), zorder=5,
-        )
-    )  # fmt: skip
+        found["rectifier, on its layer"] = RECTIFIER
+    signs = {"add": r"$\oplus$", "product": r"$\otimes$"}
+    square = {"markersize": 9, "linestyle": "none", "markeredgecolor": EDGE, "markeredgewidth": 0.5}
+    sign = {**square, "markersize": 10, "markeredgewidth": 0, "color": EDGE}
+    return [
+        (name, {**sign, "marker": signs[name]} if name in signs else
+         {**square, "marker": "s", "color": colour})
+        for name, colour in found.items()
+    ]  # fmt: skip

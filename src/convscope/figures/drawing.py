@@ -105,7 +105,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Ground:
     """The ground behind a block with branches: left, bottom, right, top."""
 
     edges: Edges
@@ -125,7 +125,7 @@ class Drawing:
     boxes: list[Box] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
-    panels: list[Panel] = field(default_factory=list)
+    grounds: list[Ground] = field(default_factory=list)
     enter: float = 0.0
     leave: float = 0.0
     begun: bool = False
@@ -163,7 +163,7 @@ class Drawing:
     def takes(self) -> bool:
         """Whether something is drawn where the axis enters, for an arrow to point at."""
         return any(box.left == self.enter and box.middle == 0 for box in self.boxes) or any(
-            panel.summary and panel.edges[0] == self.enter for panel in self.panels
+            ground.summary and ground.edges[0] == self.enter for ground in self.grounds
         )
 
     def add(self, other: "Drawing", right: float, up: float = 0.0) -> None:
@@ -174,10 +174,10 @@ class Drawing:
             replace(line, points=tuple((x + right, y + up) for x, y in line.points))
             for line in other.lines
         ]
-        for panel in other.panels:
-            left, bottom, far, top = panel.edges
+        for ground in other.grounds:
+            left, bottom, far, top = ground.edges
             edges = (left + right, bottom + up, far + right, top + up)
-            self.panels.append(replace(panel, edges=edges))
+            self.grounds.append(replace(ground, edges=edges))
         self.reach(other.right + right, other.top + up, other.bottom + up)
 
 

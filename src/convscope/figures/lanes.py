@@ -11,9 +11,9 @@ from convscope.figures.drawing import (
     SIGNS,
     Box,
     Drawing,
+    Ground,
     Line,
     Measures,
-    Panel,
     Point,
     Text,
     content,
@@ -37,8 +37,8 @@ def summary(volumes: Sequence[Volume], places: Sequence[int]) -> Drawing:
     wide, high = text.size
     drawing = Drawing(enter=0.0, leave=wide + 2 * PAD)
     drawing.add_text(replace(text, x=PAD + wide / 2))
-    drawing.panels.append(
-        Panel((0.0, -high / 2 - PAD, wide + 2 * PAD, high / 2 + PAD), summary=True)
+    drawing.grounds.append(
+        Ground((0.0, -high / 2 - PAD, wide + 2 * PAD, high / 2 + PAD), summary=True)
     )
     drawing.reach(wide + 2 * PAD, high / 2 + PAD, -high / 2 - PAD)
     return drawing

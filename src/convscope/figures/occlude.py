@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Self
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +16,20 @@ from torch import Tensor
 
 from convscope.display import Display, DisplayScale, display_scale, presentable, to_display
 from convscope.figures.lettering import PROOF_DOTS, one_line
+from convscope.figures.pieces import (
+    GAP,
+    Piece,
+    fitting,
+    in_lines,
+    key,
+    sheet_of,
+    space,
+    stack,
+    words,
+)
 from convscope.figures.sheet import (
     FOOT_POINTS,
+    INK,
     NOTE_POINTS,
     PALE,
     Bare,
@@ -27,7 +38,7 @@ from convscope.figures.sheet import (
     number,
     picture_of,
 )
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.style import Style
 from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.projection import shown_values
 from convscope.methods.targets import Named
@@ -36,15 +47,13 @@ from convscope.network.rules import RULES
 NARROWEST, LARGEST = 1.5, 3.0
 """Inches of a panel at least and at most."""
 MOST_PANELS = 6
-TITLE_LINE = 0.125
-HEAD = 0.36
-TITLE = 0.28
 BETWEEN = 0.25
-GAP = 0.12
+"""Inches between two rows of panels."""
 FINE = 2.0
 """Inches of a panel below which it is drawn in more dots."""
-BAR, BELOW = 0.08, 0.44
-"""Height of a colour bar, and of all that stands below a panel with one."""
+BAR, BELOW, AROUND = 0.08, 0.44, 1.0
+"""Inches of a colour bar, of all that stands below a panel with one, and above and below a line of
+panels at most."""
 POINTS = 7.5
 FLAT = 0.25
 """Probabilities that span less are drawn on their own range, others on 0 to 1."""
@@ -59,41 +68,9 @@ OPAQUE = 0.6
 PATCH_COLOUR = "#d62728"
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """How large everything is drawn, in inches.
-
-    Attributes:
-        across: panels a line.
-        cell: from a panel's left to that of the next.
-        tile: side of its picture.
-        below: what each line of panels needs below its pictures.
-    """
-
-    across: int
-    cell: float
-    tile: float
-    below: tuple[float, ...]
-
-    @classmethod
-    def of(cls, width: float, below: Sequence[float]) -> Self:
-        """Return the layout of some panels in a figure of some width.
-
-        Args:
-            width: of the figure.
-            below: what each panel needs below its picture.
-        """
-        room = width - 2 * MARGIN + GAP
-        most = min(MOST_PANELS, max(1, int(room / (NARROWEST + GAP))))
-        across = -(-len(below) // -(-len(below) // most))
-        cell = room / across
-        lines = [max(below[n : n + across]) for n in range(0, len(below), across)]
-        return cls(across, cell, min(LARGEST, cell - GAP), tuple(lines))
-
-    @property
-    def height(self) -> float:
-        """How high the panels of one row are, with their heading."""
-        return TITLE + len(self.below) * (HEAD + self.tile) + sum(self.below)
+def _fitting(room: float, panels: int) -> tuple[int, float]:
+    """Return how many panels stand in a line, and the room of each."""
+    return fitting(room, max(NARROWEST, (room + GAP) / MOST_PANELS - GAP), panels)
 
 
 def check_fits(rows: int, style: Style) -> None:
@@ -107,8 +84,9 @@ def check_fits(rows: int, style: Style) -> None:
         OutputError: if it is too high.
     """
     # Three panels are the fewest that a row has.
-    layout = _Layout.of(style.width, [BELOW] * 3)
-    Sheet.check(rows * (BETWEEN + layout.height), style.width)
+    across, cell = _fitting(style.room, 3)
+    lines = 3 / across * (min(LARGEST, cell) + AROUND)
+    Sheet.check(rows * (lines + 2 * BETWEEN), style.width)
 
 
 def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") -> Sheet:
@@ -127,21 +105,16 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
     limits = [_Limits.of([row]) for row in rows]
     if scale == "shared":
         limits = [_Limits.of(rows)] * len(rows)
-    drawn = [panels(row, own) for row, own in zip(rows, limits, strict=True)]
-    layouts = [_Layout.of(style.width, [panel.below for panel in own]) for own in drawn]
-    tops = list(accumulate((one.height + BETWEEN for one in layouts), initial=MARGIN))
-    dots = PROOF_DOTS[0] if layouts[0].tile >= FINE else PROOF_DOTS[-1]
-    cuts = [top - BETWEEN for top in tops[1:]]
-    sheet = Sheet.made_for(
-        style, tops[-1] - BETWEEN, _caption(rows, scale), result.notes, cuts, dots=dots
-    )
-    for top, title, own, layout in zip(tops, _headings(rows), drawn, layouts, strict=False):
-        sheet.write(title, MARGIN, top, NOTE_POINTS, room=style.width - 2 * MARGIN)
-        for place, panel in enumerate(own):
-            line, column = divmod(place, layout.across)
-            high = top + TITLE + (line + 1) * HEAD + line * layout.tile + sum(layout.below[:line])
-            panel.draw(sheet, MARGIN + column * layout.cell, high, layout)
-    return sheet
+    drawn, dots = [], PROOF_DOTS[0]
+    for title, o, own in zip(_headings(rows), rows, limits, strict=True):
+        shown = panels(o, own)
+        across, cell = _fitting(style.room, len(shown))
+        side = min(LARGEST, cell)
+        if side < FINE:
+            dots = PROOF_DOTS[-1]
+        lines = in_lines([panel.piece(cell, side) for panel in shown], across)
+        drawn.append(stack(words(title, style.room, NOTE_POINTS), stack(*lines), gap=0.05))
+    return sheet_of(style, drawn, _caption(rows, scale), result.notes, BETWEEN, dots)
 
 
 def _headings(rows: Sequence[Occlusion]) -> list[str]:
@@ -193,7 +166,7 @@ def _heat(occlusion: Occlusion) -> npt.NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Panel:
+class OcclusionPanel:
     """A picture with its title and what stands below it."""
 
     title: str
@@ -210,37 +183,26 @@ class Panel:
     pale: bool = False
     """Whether the title's last line tells nothing, and is drawn so."""
 
-    @property
-    def below(self) -> float:
-        """How high what stands below the picture is."""
-        if self.legend:
-            return len(self.legend) * TITLE_LINE + 0.1
-        return BELOW if self.colours else 0.05
+    def piece(self, cell: float, side: float) -> Piece:
+        """Return it as a picture of so many inches, its title in a cell that may be wider."""
+        colours = [INK] * self.title.count("\n") + [PALE if self.pale else INK]
+        title = words(self.title, cell, POINTS, colour=colours, spare=GAP - 0.05)
+        whole = Piece(cell, 0.0, side + (BELOW if self.colours else 0.0), partial(self._draw, side))
+        square = {"marker": "s", "linestyle": "none"}
+        names = (key([(name, {"color": c, **square})], side) for name, c in self.legend)
+        return stack(title, whole, space(height=0.04), *names, line=1)
 
-    def draw(self, sheet: Sheet, left: float, top: float, layout: _Layout) -> None:
-        """Draw it with its picture's left and top, in inches, there."""
-        axes = sheet.axes(left, top, layout.tile, kind=Bare)
+    def _draw(self, side: float, sheet: Sheet, left: float, top: float) -> None:
+        axes = sheet.axes(left, top, side, kind=Bare)
         axes.set_axis_off()
-        lines = self.title.split("\n")
-        for number_of, line in enumerate(reversed(lines)):
-            sheet.write(
-                line, left, top - 0.05 - number_of * TITLE_LINE, POINTS, room=layout.cell - 0.05,
-                va="bottom", colour=PALE if self.pale and number_of == 0 else None,
-            )  # fmt: skip
         if self.under is not None:
             axes.imshow(self.under, interpolation="antialiased")
         if self.colours is None:
             axes.imshow(self.picture, interpolation="nearest" if self.whole else "antialiased")
         else:
-            self._draw_map(sheet, axes, (left, top + layout.tile + 0.05), layout.tile)
+            self._draw_map(sheet, axes, (left, top + side + 0.05), side)
         if self.frame is not None:
             frame_box(axes, self.frame, PATCH_COLOUR)
-        for number_of, (name, colour_of) in enumerate(self.legend):
-            low = top + layout.tile + 0.05 + number_of * TITLE_LINE
-            square = sheet.axes(left, low + 0.01, 0.09, kind=Bare)
-            square.set(facecolor=colour_of, xticks=[], yticks=[], frame_on=True)
-            square.spines[:].set_visible(False)
-            sheet.write(name, left + 0.15, low, room=layout.tile - 0.15)
 
     def _draw_map(self, sheet: Sheet, axes: Axes, corner: tuple[float, float], tile: float) -> None:
         low, high = self.limits
@@ -289,7 +251,7 @@ def _letters(o: Occlusion) -> dict[str, str]:
     return dict(zip((name for name, is_there in there.items() if is_there), "abcdef", strict=False))
 
 
-def panels(o: Occlusion, limits: _Limits | None = None) -> list[Panel]:
+def panels(o: Occlusion, limits: _Limits | None = None) -> list[OcclusionPanel]:
     """Return the panels of an occlusion, by default on scales of its own."""
     limits = limits or _Limits.of([o])
     letters = _letters(o)
@@ -298,7 +260,7 @@ def panels(o: Occlusion, limits: _Limits | None = None) -> list[Panel]:
     top, left, bottom, right = o.positions.view(-1, 4)[o.telling].tolist()
     lowered = {"probability": "logit", "activation": "unit"}.get(o.kind, "number")
     found = [
-        Panel(
+        OcclusionPanel(
             f"({letters['patch']}) the {o.part}\nthat lowers the {lowered} most",
             pictures[1],
             frame=(top, left, bottom, right),
@@ -306,7 +268,7 @@ def panels(o: Occlusion, limits: _Limits | None = None) -> list[Panel]:
     ]
     if o.activation is not None:
         found.append(
-            Panel(
+            OcclusionPanel(
                 f"({letters['unit']}) {one_line(str(o.layer))} channel {o.channel},\n"
                 f"{number(o.clean['activation'])} unoccluded",
                 _laid(o, o.activation), VALUES, limits.activation, "sum of the map", dots=_dots(o),
@@ -317,7 +279,9 @@ def panels(o: Occlusion, limits: _Limits | None = None) -> list[Panel]:
         title = f"({letters['projection']}) its projection, ±{number(tile.limit)},"
         told = _agreement(o)
         found.append(
-            Panel(f"{title}\n{told}", to_display(shown, tile), whole=True, pale=not o.agrees)
+            OcclusionPanel(
+                f"{title}\n{told}", to_display(shown, tile), whole=True, pale=not o.agrees
+            )
         )
     if o.kind in ("probability", "number"):
         name, clean = target_name(o), o.clean[o.kind]
@@ -327,7 +291,7 @@ def panels(o: Occlusion, limits: _Limits | None = None) -> list[Panel]:
         own = limits.probability if o.kind == "probability" else limits.number
         unit = "probability" if o.kind == "probability" else "the number"
         found.append(
-            Panel(
+            OcclusionPanel(
                 f"({letters['target']}) {title} unoccluded",
                 _laid(o, o.values(o.kind)), VALUES, own, unit, dots=_dots(o),
             )
@@ -336,7 +300,7 @@ def panels(o: Occlusion, limits: _Limits | None = None) -> list[Panel]:
         found.append(_classes_panel(o, letters["classes"], pictures[0]))
     covers = "patches" if o.masks is None else "masks"
     found.append(
-        Panel(
+        OcclusionPanel(
             f"({letters['drop']}) mean drop under\nthe {covers} on each pixel",
             _heat(o), DROPS, (-limits.heat, limits.heat), f"drop of the {o.kind}",
             under=pictures[0],
@@ -364,7 +328,7 @@ def _dots(o: Occlusion) -> npt.NDArray[np.int64] | None:
     return np.argwhere(o.computed.numpy()) if _is_estimated(o) else None
 
 
-def _classes_panel(o: Occlusion, letter: str, picture: npt.NDArray[np.float64]) -> Panel:
+def _classes_panel(o: Occlusion, letter: str, picture: npt.NDArray[np.float64]) -> OcclusionPanel:
     """Return the panel of the most probable class at each position, with its legend.
 
     The classes lie on the image in grey: each pixel has that of the nearest patch's middle.
@@ -391,7 +355,7 @@ def _classes_panel(o: Occlusion, letter: str, picture: npt.NDArray[np.float64]) 
         predicted[rows][:, columns, None] < 0, 1.0,
         grey + OPAQUE * (painted[rows][:, columns] - grey),
     )  # fmt: skip
-    return Panel(f"({letter}) most probable class", laid, legend=tuple(legend))
+    return OcclusionPanel(f"({letter}) most probable class", laid, legend=tuple(legend))
 
 
 def _laid(o: Occlusion, values: Tensor) -> npt.NDArray[np.generic]:

@@ -26,8 +26,9 @@ TITLE, SIDE, RIGHT, TICKS, LABEL = 0.26, 0.48, 0.12, 0.2, 0.17
 """Inches around a chart: for its title, what stands at its left, half a number at its right, the
 numbers below it, and what they are of."""
 
-TEXT_SPACING, PAD = 1.2, 0.035
-"""From a line of text to the next, as a share of its letters' size; inches above and below all."""
+TEXT_SPACING, BASELINE, PAD = 1.2, 0.84, 0.03
+"""From a line of text to the next, and from its top to what letters stand on, as shares of the
+letters' size; and inches above and below all lines."""
 
 MARK, APART = 0.3, 0.16
 """Inches of the mark before a name in a key, and from a name to the next mark."""
@@ -138,11 +139,15 @@ def words(
         parts = list(zip(lines, colour, strict=True))
 
     def draw(sheet: Sheet, left: float, top: float) -> None:
-        for n, (part, own) in enumerate(parts):
+        baseline = top + PAD + BASELINE * points / 72
+        for part, own in parts:
+            # Of several lines matplotlib takes the last one's baseline, that of all their letters.
             sheet.write(
-                part, left + room / 2 * middle, top + PAD + n * high, points,
-                ha="center" if middle else "left", bold=bold, warns=warns, colour=own,
+                part, left + room / 2 * middle, baseline + part.count("\n") * high, points,
+                ha="center" if middle else "left", va="baseline", bold=bold, warns=warns,
+                colour=own,
             )  # fmt: skip
+            baseline += high
 
     return Piece(room, 0.0, len(lines) * high + 2 * PAD, draw)
 

@@ -17,9 +17,9 @@ from convscope.figures.drawing import (
     TITLE_LINE,
     TITLE_POINTS,
     Drawing,
+    Ground,
     Line,
     Measures,
-    Panel,
     Text,
     label,
 )
@@ -165,7 +165,7 @@ def _on_ground(inside: Drawing, heading: str, size: str) -> Drawing:
     drawing.add(inside, shift)
     top = inside.top + 0.05 + TITLE_LINE
     drawing.add_text(Text((text,), PAD + wide / 2, top, TITLE_POINTS, weight="bold"))
-    drawing.panels.insert(0, Panel((0.0, inside.bottom - PAD, wide + 2 * PAD, top + PAD / 2)))
+    drawing.grounds.insert(0, Ground((0.0, inside.bottom - PAD, wide + 2 * PAD, top + PAD / 2)))
     drawing.lines += [
         Line(((0.0, 0.0), (shift + inside.enter, 0.0)), arrow=inside.takes),
         Line(((shift + inside.leave, 0.0), (wide + 2 * PAD, 0.0)), arrow=False),

@@ -18,7 +18,7 @@ from torch import Tensor
 from convscope.display import display_scale, presentable, to_display
 from convscope.figures.checkerboard import CLOSE, busiest
 from convscope.figures.draw import figure as architecture_figure
-from convscope.figures.occlude import OPAQUE, VALUES, Panel, panels
+from convscope.figures.occlude import OPAQUE, VALUES, OcclusionPanel, panels
 from convscope.figures.sheet import line_of, number, picture_of
 from convscope.figures.style import Style
 from convscope.loading import load
@@ -409,7 +409,7 @@ def _occluded(found: Occlusion) -> dict[str, Any]:
     return {"found": found, "panels": [_panel(one) for one in panels(found)]}
 
 
-def _panel(panel: Panel) -> dict[str, Any]:
+def _panel(panel: OcclusionPanel) -> dict[str, Any]:
     """Return a panel of an occlusion's figure for the page: its picture, and its colours."""
     picture: npt.NDArray[Any] = panel.picture
     bar: dict[str, Any] | None = None
