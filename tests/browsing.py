@@ -12,7 +12,7 @@ SIZES = [
     pytest.param((1280, "light"), id="wide"),
     pytest.param((390, "dark"), id="narrow", marks=pytest.mark.slow),
 ]
-"""The explorer's page, which test_explore.py opens at both."""
+"""The explorer's page is wide in the quick suite, but for one test of it."""
 
 
 def watched(tab) -> tuple[list[str], list[str]]:

@@ -1,5 +1,6 @@
 """What several tests need: the real data where there is some, and a free photograph."""
 
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ import standin
 from convscope import cli
 from convscope.methods.occlude.passes import WindowedPasses
 
+# What torch keeps while it traces pays where networks are large, and the tests' are small.
+os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")
 # Autograd counts the devices once a process, when it first goes backwards.
 standin.install()
 # A shell's background jobs ignore Ctrl-C, and so would the commands that tests start from there.
@@ -21,6 +24,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # are the same in every run, so that a failure tells of a change and not of another draw.
 settings.register_profile("patient", deadline=None, derandomize=True)
 settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """Spare what is imported the search for garbage, which took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

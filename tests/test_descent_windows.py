@@ -21,6 +21,7 @@ from convscope.network.cones import Cones
 from convscope.network.ops import MAPS
 from convscope.network.rules import RULES
 from convscope.network.walk import Ascent, ascend, descend
+from products import each_once
 
 TRIED = ["deconvnet", "guided", "gradient", "epsilon-gamma-box", "alpha2-beta1"]
 """Of the rules that share relevance, those with the most in each part."""
@@ -91,8 +92,7 @@ def starts_of(net: Network) -> list[int]:
     return [i for i in range(1, len(graph.steps)) if graph.axes[i] == MAPS and graph.is_map(i)]
 
 
-@pytest.mark.parametrize("rule", TRIED)
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@each_once("name, rule", list(ARCHITECTURES), TRIED)
 def test_every_layer_of_every_architecture(name, rule):
     net, images = architecture(name)
     for start in starts_of(net):

@@ -21,25 +21,20 @@ LONG = ("Comparison", "Diagnosis", "Evolution", "Invariance", "Occlusions", "San
         for name in letters.drawn()
     ],
 )
-def files(request, tmp_path_factory):
-    """A figure at every width: its files, by the widths' names."""
-    result, folder = letters.RESULTS[request.param](), tmp_path_factory.mktemp("letters")
-    files = {width: folder / f"{width}.pdf" for width in WIDTHS}
-    for width, file in files.items():
-        result.save(file, width=width, caption="full")
-    return files
+def result(request):
+    return letters.RESULTS[request.param]()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_no_letter_is_under_seven_points(files, width):
-    smallest, inches = letters.letters(files[width])
+@pytest.mark.parametrize(
+    "width", [w if w == "column" else pytest.param(w, marks=pytest.mark.slow) for w in WIDTHS]
+)
+def test_every_letter_can_be_read_and_printed(result, width, tmp_path):
+    result.save(tmp_path / "it.pdf", width=width, caption="full")
+    smallest, inches = letters.letters(tmp_path / "it.pdf")
     assert smallest >= letters.SMALLEST - ROUNDING
     assert inches == pytest.approx(WIDTHS[width])
-
-
-@pytest.mark.skipif(not shutil.which("pdffonts"), reason="needs poppler-utils, for pdffonts")
-def test_no_font_is_of_type_3(files):
-    assert letters.kinds_of_fonts(files["text"]) == {"CID TrueType"}
+    if shutil.which("pdffonts"):  # of poppler-utils
+        assert letters.kinds_of_fonts(tmp_path / "it.pdf") == {"CID TrueType"}
 
 
 def test_letters_are_measured_as_they_are_printed(tmp_path):
