@@ -1,20 +1,29 @@
-"""Products of parameters, too many for the quick suite."""
+"""Parameters too many for the quick suite: what it takes of them; `make slow` runs the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import product
+from typing import Any
 
 import pytest
 
 
-def each_once(names: str, *values: Sequence) -> pytest.MarkDecorator:
-    """Return a test's product of parameters, slow but for a set in which every value occurs.
+def some(quick: Collection, items: Iterable) -> list[Any]:
+    """Return *items* as parameters, slow but for those that are *quick*."""
+    return [one if one in quick else pytest.param(one, marks=pytest.mark.slow) for one in items]
+
+
+def each_once(names: str, *values: Sequence, apart: Collection = ()) -> pytest.MarkDecorator:
+    """Return the product of *values* as parameters, slow but for a set in which each value occurs.
 
     Args:
         names: of the parameters, with commas between them.
         values: of each parameter. In the quick suite each goes with the next of the others.
+        apart: values that are always slow.
     """
-    combined = list(product(*values))
-    quick = [tuple(own[n % len(own)] for own in values) for n in range(max(map(len, values)))]
-    slow = [() if one in quick else pytest.mark.slow for one in combined]
-    parameters = zip(combined, slow, strict=True)
-    return pytest.mark.parametrize(names, [pytest.param(*one, marks=m) for one, m in parameters])
+    few = [[one for one in own if one not in apart] for own in values]
+    quick = [tuple(own[n % len(own)] for own in few) for n in range(max(map(len, few)))]
+    combined = [
+        pytest.param(*one, marks=() if one in quick else pytest.mark.slow)
+        for one in product(*values)
+    ]
+    return pytest.mark.parametrize(names, combined)

@@ -1,20 +1,21 @@
 """No mistake of a user ends in a traceback, a hang, or anything but one plain sentence."""
 
-import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
 import bad_inputs
 import convscope as cs
+from convscope import cli
+from products import some
 
 SECONDS = 60
-EACH = 24  # of the table in the quick suite
+EACH = 40  # of the tables in the quick suite
 JARGON = re.compile(
     r"Traceback|aten[.:]|at::|c10|NoneType|<class|object at 0x|enforce|Errno|a fault of convscope"
     r"|AssertionError|AttributeError|IndexError|TypeError"
@@ -44,19 +45,11 @@ def limited():
     signal.signal(signal.SIGALRM, before)
 
 
-def marked(items):
-    """Leave most of a table to the slow suite."""
-    return [
-        item if place % EACH == 0 else pytest.param(item, marks=pytest.mark.slow)
-        for place, item in enumerate(items)
-    ]
-
-
 def listing(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*") if "__pycache__" not in path.parts}
 
 
-@pytest.mark.parametrize("line", marked(bad_inputs.LINES))
+@pytest.mark.parametrize("line", some(bad_inputs.LINES[::EACH], bad_inputs.LINES))
 def test_a_mistake_is_one_sentence(line, world, limited, monkeypatch, answer):
     monkeypatch.chdir(world)
     before = listing(world)
@@ -71,24 +64,29 @@ def test_the_table_is_long_enough():
     assert len(bad_inputs.LINES) >= 500
 
 
-@pytest.mark.parametrize(
-    "encoding",
-    [
-        "cp437",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("ascii", "cp1251", "utf-8")),
-    ],
-)
-def test_consoles_that_lack_characters(world, encoding):
-    environment = {**os.environ, "PYTHONIOENCODING": encoding, "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "convscope", "layers", bad_inputs.SMALL]
-    done = subprocess.run(command, cwd=world, env=environment, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
-    text = done.stdout.decode(encoding)
-    assert "4×14×14" in text or "4x14x14" in text
-    command = [sys.executable, "-m", "convscope", "layers", "сеть"]
-    done = subprocess.run(command, cwd=world, env=environment, capture_output=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith(b"convscope: there is no model")
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "cp1251", "utf-8"])
+def test_consoles_that_lack_characters(world, encoding, monkeypatch):
+    monkeypatch.chdir(world)
+
+    def said(model: str) -> tuple[int, str, str]:
+        streams = {name: TextIOWrapper(BytesIO(), encoding) for name in ("stdout", "stderr")}
+        with monkeypatch.context() as patched:
+            for name, stream in streams.items():
+                patched.setattr(sys, name, stream)
+            patched.setattr(sys, "argv", ["convscope", "layers", model])
+            with pytest.raises(SystemExit) as stopped:
+                cli.main()
+        for stream in streams.values():
+            stream.flush()
+        written = (stream.buffer.getvalue().decode(encoding) for stream in streams.values())
+        return stopped.value.code, *written
+
+    status, out, error = said(bad_inputs.SMALL)
+    assert (status, error) == (0, "")
+    assert "4×14×14" in out or "4x14x14" in out
+    status, out, error = said("сеть")
+    assert (status, out) == (2, "")
+    assert error.startswith("convscope: there is no model")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +94,7 @@ def python_world(world):
     return bad_inputs.python_world(world)
 
 
-@pytest.mark.parametrize("words", marked(bad_inputs.CALLS))
+@pytest.mark.parametrize("words", some([*bad_inputs.CALLS][::EACH], bad_inputs.CALLS))
 def test_a_mistaken_call_is_one_sentence(words, python_world, limited):
     before = listing(python_world.folder)
     with pytest.raises(cs.ConvscopeError) as caught:

@@ -18,6 +18,7 @@ from convscope.images import Preprocess
 from convscope.methods.parts import Part
 from convscope.models.plain import NetConfig
 from convscope.study import train as train_module
+from products import some
 from study_worker import pictures, small
 
 pytestmark = pytest.mark.skipif(
@@ -187,7 +188,6 @@ COMMANDS = {
     "compare": ["compare", "NET", "NET", "in", "--budget", "20"],
     "report": ["report", "NET", "in", "--budget", "20"],
 }
-LONG = ("compare", "report", "sanity")
 
 
 @pytest.fixture
@@ -206,14 +206,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    # The stand-in is slow, and the others call what these call.
     "name",
-    [
-        # The stand-in is slow, and these call what the others call.
-        pytest.param(
-            name, marks=pytest.mark.slow if name in ("compare", "report", "sanity") else ()
-        )
-        for name in COMMANDS
-    ],
+    some({"project", "occlude", "scan", "diagnose"}, COMMANDS),
 )
 def test_a_command_writes_there_what_it_writes_on_the_cpu(name, folder):
     told = []

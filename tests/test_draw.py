@@ -24,6 +24,7 @@ from convscope.models.plain import build as build_plain
 from convscope.network.outline import narrow, outline
 from convscope.network.volumes import Volume, volumes_of
 from famous import FAMOUS, undrawn
+from products import each_once, some
 
 
 @cache
@@ -61,10 +62,7 @@ MORE = {
     **{name: (lambda n=name: famous(n)) for name in FAMOUS if name not in NETWORKS},
     **{name: (lambda n=name: small(n)) for name in ARCHITECTURES if name not in NETWORKS},
 }
-EACH = [
-    *(pytest.param(make, id=name) for name, make in NETWORKS.items()),
-    *(pytest.param(make, id=name, marks=pytest.mark.slow) for name, make in MORE.items()),
-]
+EACH = {**NETWORKS, **MORE}
 
 
 def test_a_volume_is_a_layer_with_what_papers_fold_into_it():
@@ -126,9 +124,9 @@ def test_windows_are_written_as_papers_do(layer, detail):
     assert volumes_of(net.graph)[1].detail == detail
 
 
-@pytest.mark.parametrize("make", EACH)
-def test_every_layer_is_in_one_volume_or_folded(make):
-    net = make()
+@pytest.mark.parametrize("name", some(NETWORKS, EACH))
+def test_every_layer_is_in_one_volume_or_folded(name):
+    net = EACH[name]()
     volumes = volumes_of(net.graph)
     needed = {net.graph.steps[i].name for i in net.graph.needed_for([net.graph.output])}
     drawn = {"convolution", "transposed convolution", "linear", "max pool"}
@@ -241,10 +239,9 @@ def test_vgg16_stands_in_one_row_and_shrinks_along_it():
     assert min(np.diff([box.centre for box in drawing.boxes])) >= PITCH - 1e-9
 
 
-@pytest.mark.parametrize("width", ["column", "text", "slide"])
-@pytest.mark.parametrize("make", EACH)
-def test_a_drawing_is_legible(make, width):
-    drawn = cs.draw(make())
+@each_once("name, width", [*EACH], [*WIDTHS], apart=MORE)
+def test_a_drawing_is_legible(name, width):
+    drawn = cs.draw(EACH[name]())
     check_placing(place(drawn.volumes, WIDTHS[width]))
     figure = drawn.plot(width=width)
     canvas = FigureCanvasAgg(figure)

@@ -306,7 +306,7 @@ def test_of_many_at_once_none_brings_it_down(served):
         )
         statuses.append(answer.status_code)
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(200)]
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(100)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -6,6 +6,7 @@ import pytest
 
 import letters
 from convscope.figures.style import WIDTHS
+from products import some
 
 ROUNDING = 1e-3
 
@@ -14,20 +15,12 @@ LONG = ("Comparison", "Diagnosis", "Evolution", "Invariance", "Occlusions", "San
 """Figures that take long to find what they show."""
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
-        for name in letters.drawn()
-    ],
-)
+@pytest.fixture(scope="module", params=some({*letters.drawn()} - {*LONG}, letters.drawn()))
 def result(request):
     return letters.RESULTS[request.param]()
 
 
-@pytest.mark.parametrize(
-    "width", [w if w == "column" else pytest.param(w, marks=pytest.mark.slow) for w in WIDTHS]
-)
+@pytest.mark.parametrize("width", some(["column"], WIDTHS))
 def test_every_letter_can_be_read_and_printed(result, width, tmp_path):
     result.save(tmp_path / "it.pdf", width=width, caption="full")
     smallest, inches = letters.letters(tmp_path / "it.pdf")

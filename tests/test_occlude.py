@@ -2,13 +2,14 @@
 
 import math
 import types
+from random import Random
 
 import captum.attr
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ from convscope.methods.occlude.result import Occlusion
 from convscope.network import Network
 from convscope.network.differences import can_take_differences
 from convscope.network.windowed import WindowedWalk
+from products import each_once, some
 
 WINDOWS_PAY = WindowedPasses._pays
 pytestmark = pytest.mark.usefixtures("by_windows")
@@ -86,23 +88,21 @@ def assert_equal(found: Occlusion, expected: Occlusion, tolerance: float) -> Non
     assert not found.partial
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@settings(max_examples=3, deadline=None)
-@given(data=st.data())
-def test_windows_are_equal_to_recomputing(networks, name, data):
+@each_once("name, seed", [*ARCHITECTURES], range(4))
+def test_windows_are_equal_to_recomputing(networks, name, seed):
     _, net, image = networks(name)
-    sides = st.integers(1, 21)
-    patch = data.draw(sides), data.draw(sides)
-    stride = data.draw(st.integers(2, 9)), data.draw(st.integers(2, 9))
-    fill = data.draw(st.sampled_from([0.7, "local-mean", "noise", "image-mean"]))
-    memory = data.draw(st.sampled_from(["60kB", "1MB", "1GB"]))
+    random = Random(f"{name} {seed}")
+    patch = random.randint(1, 20), random.randint(1, 20)
+    stride = random.randint(2, 9), random.randint(2, 9)
+    fill = random.choice([0.7, "local-mean", "noise", "image-mean"])
+    memory = random.choice(["60kB", "1MB", "1GB"])
     options = {"layer": f"body.{LAYERS[name]}" if LAYERS[name] != "cat" else "body:cat"}
     exact = occlude(net, image, patch, stride, fill, memory=memory, **options)
     full = occlude(net, image, patch, stride, fill, method="full", **options)
     assert_equal(exact, full, 1e-10)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", some(["batch norm", "inception", "strided"], ARCHITECTURES))
 def test_windows_are_equal_to_recomputing_in_single_precision(networks, name):
     _, _, image = networks(name)
     net = Network(Classifier(name).float().eval(), image.float())
@@ -677,8 +677,8 @@ def test_whole_passes_are_taken_where_they_cost_less():
     stem = [nn.Conv2d(3, 8, 7, 2, 3), nn.ReLU(), nn.MaxPool2d(2)]
     deep = [part for _ in range(4) for part in (nn.Conv2d(8, 8, 5, 1, 2), nn.ReLU())]
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)]
-    shallow = [nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 8, 3), nn.ReLU()]
-    for side, layers, pays in ((16, [*stem, *deep], False), (96, shallow, True)):
+    shallow = [nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 8, 3), nn.ReLU()]
+    for side, layers, pays in ((16, [*stem, *deep], False), (64, shallow, True)):
         image = torch.rand(1, 3, side, side)
         net = Network(nn.Sequential(*layers, *head), image)
         answer = net.answer

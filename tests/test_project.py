@@ -13,6 +13,7 @@ from convscope.errors import ConvscopeError, ImageError, RuleError, UnitError
 from convscope.methods.budget import parse_bytes
 from convscope.methods.project import project
 from convscope.network import Network
+from products import each_once
 
 PEERS = {
     "deconvnet": captum.attr.NeuronDeconvolution,
@@ -71,8 +72,7 @@ def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> No
 
 
 @pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
-@pytest.mark.parametrize("rule", PEERS)
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@each_once("name, rule", [*ARCHITECTURES], [*PEERS])
 def test_whole_networks_agree_with_captum(networks, name, rule):
     module, net, images = networks(name)
     layer = LAST_LAYERS[name]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import convscope as cs
 from architectures import ARCHITECTURES, Residual
 from convscope.network.rules import RULES
+from products import each_once
 
 SHARING = [name for name, rule in RULES.items() if rule.composite]
 
@@ -321,8 +322,7 @@ def composite(zennit, name: str, net: cs.Network):
     return getattr(zennit, named)(**own)
 
 
-@pytest.mark.parametrize("rule", SHARING)
-@pytest.mark.parametrize("build", ["vgg", "vgg with batch norm", "residual"])
+@each_once("build, rule", ["vgg", "vgg with batch norm", "residual"], SHARING)
 def test_as_zennit_has_it(zennit, build, rule):
     torch.manual_seed(0)
     if build == "residual":  # the user's own network, and a twin edited for zennit

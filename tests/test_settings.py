@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import convscope as cs
+from products import each_once
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(256).view(16, 16) // 64
@@ -91,8 +92,7 @@ def numbers(value: Any) -> list[Tensor]:
     return [n for own in parts for n in numbers(own)] if isinstance(value, list | dict) else []
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("setting", SETTINGS)
+@each_once("setting, call", [*SETTINGS], [*CALLS])
 def test_a_result_is_the_same_within_any_setting(net, call, setting):
     expected = numbers(CALLS[call](net))
     with SETTINGS[setting]():
