@@ -30,8 +30,10 @@ from convscope.network.rules import RULES
 EXACT = 1e-9
 """How far a projection may be off, as a share of its largest pixel, in float64."""
 
-SIGNALS = sorted(name for name, rule in RULES.items() if rule.composite is None)
-"""The rules that bring a signal down; those that share relevance have an account of their own."""
+SIGNALS = sorted(
+    name for name, rule in RULES.items() if rule.sees != "output" and not rule.composite
+)
+"""The rules that bring a signal down value by value; the others have accounts of their own."""
 
 
 class Branches(nn.Module):

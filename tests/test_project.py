@@ -1,6 +1,7 @@
 """Projection: against captum on whole networks, and what must never change the answer."""
 
 import captum.attr
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -147,6 +148,36 @@ def test_functional_and_reused_rectifiers_give_what_modules_give(rule):
                        select="map").pixels  # fmt: skip
     if rule != "gradient":
         assert (found[0] - gradient).abs().max() > 0.01 * gradient.abs().max()
+
+
+@pytest.mark.parametrize("layer", [9, 7, 4])
+def test_rectgrad_lets_two_percent_through_layer_by_layer(layer):
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randn(1, 3, 16, 16, generator=generator).double()
+    module = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(8, 5, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(80, 4)),
+    ).double()
+    for weight in module.parameters():
+        weight.data = torch.randn(weight.shape, generator=generator).double() / 3
+    found = project(Network(module, image), image, str(layer), [1, 3], rule="rectgrad")
+    maps = [image]
+    for part in module[: layer + 1]:
+        maps.append(part(maps[-1]).detach())
+    for k, channel in enumerate((1, 3)):
+        place = (0, channel, *found.position[0, k].tolist())[: maps[-1].dim()]
+        signal = torch.zeros_like(maps[-1])
+        signal[place] = maps[-1][place]
+        for part, below, above in reversed(list(zip(module, maps, maps[1:], strict=False))):
+            if isinstance(part, nn.ReLU):  # Kim et al., eq. 3, with q = 98
+                importance = (signal * above).numpy()
+                signal = signal * torch.from_numpy(importance > np.percentile(importance, 98))
+            else:
+                leaf = below.clone().requires_grad_()
+                (signal,) = torch.autograd.grad(part(leaf), leaf, signal)
+        assert signal.count_nonzero() > 20
+        torch.testing.assert_close(found.pixels[0, k], signal[0], rtol=1e-10, atol=1e-14)
 
 
 def test_a_derivative_does_not_depend_on_how_the_signal_lies_in_memory():

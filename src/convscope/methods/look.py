@@ -146,7 +146,7 @@ class Look:
     def _ascent_by(self, request: Request) -> Ascent:
         """Return the walk up with what a rule wants, which is kept for the latest few."""
         rule, step = request.rule, request.steps[0]
-        key = (str(rule.needs_derivative), 0) if rule.composite is None else (rule.name, step)
+        key = (rule.sees, 0) if rule.composite is None else (rule.name, step)
         if key not in self._ascents:
             if len(self._ascents) == RULES_KEPT:
                 del self._ascents[next(iter(self._ascents))]

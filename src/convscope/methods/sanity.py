@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 """Called with the projections done so far and the projections in all."""
 
 REMEMBERS_ALL = RULES["guided"]
-"""What a walk up remembers under this rule serves all that differ at rectifiers only."""
+"""What a walk up remembers under this rule serves all that see no more of a rectifier."""
 
 COLUMNS_RANDOM = 4
 """How many stages of the randomisation are kept as pictures."""
@@ -274,7 +274,11 @@ class _Work:
     def ascents(self, graph: Graph, image: Tensor) -> list[Ascent]:
         """Return the walk up for each rule; those that share no relevance go by the same."""
         up = cache(lambda rule: ascend(graph, image, [self.start], rule))
-        return [up(REMEMBERS_ALL if rule.composite is None else rule) for rule in self.rules]
+        own = [rule.composite is not None or rule.sees == "output" for rule in self.rules]
+        return [
+            up(rule if alone else REMEMBERS_ALL)
+            for rule, alone in zip(self.rules, own, strict=True)
+        ]
 
     def projections(self, ascents: Sequence[Ascent], signal: Tensor) -> list[Tensor]:
         """Return the projection under each rule, cut to what the unit reads, on the CPU.

@@ -3,7 +3,8 @@
 Three rules treat every operation but the rectifier alike: a convolution by the transposed
 convolution with the same weights, max pooling by its switches, batch norm by its scale. They differ
 at the rectifier only, as Springenberg et al. (arXiv 1412.6806, fig. 1) lay out side by side. Such a
-rule is given the signal coming down and the rectifier's own derivative at the value that went up.
+rule is given the signal coming down and the rectifier's own derivative at the value that went up;
+a fourth, RectGrad, what the rectifier gave.
 For ReLU the derivative is 1 where the unit was active and 0 elsewhere. For other activation
 functions (ReLU6, leaky ReLU, ELU, GELU, SiLU, Hardswish, Mish, Softplus, ...) it is whatever their
 formula gives, so that the gradient rule stays the exact gradient, guided backprop stays "active on
@@ -17,6 +18,7 @@ happens everywhere else.
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -24,16 +26,20 @@ from importlib.resources import files
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from convscope.errors import RuleError, near_matches
 
 OTHER = "another class"
 TESTS = ("the upper half of the layers random", "all layers random", OTHER, "other switches")
 """What is changed to see whether pictures depend on it, as ``convscope sanity`` does."""
+RECTGRAD_PERCENTILE = 98
+"""Of what comes down, as in the paper's pictures; what lies below is no longer passed on."""
 HARDLY = 0.8
 """A picture that keeps so much of itself hardly depends on what was changed."""
 
 Change = Callable[[Tensor], Tensor]
+Shape = tuple[int, ...]
 
 
 def whole(values: Tensor) -> Tensor:
@@ -152,9 +158,11 @@ class Rule:
         name: the name used in calls and on the command line.
         source: where it was published.
         promise: what its pictures keep to, in words.
-        rectifier: ``(signal, derivative) -> signal``; it may work in place on the signal. A rule
-            that shares relevance hands it on in any case.
-        needs_derivative: whether the rectifier's derivative must be remembered on the way up.
+        rectifier: ``(signal, seen, shape) -> signal``, where *shape* is that of an image's whole
+            map, of which a window has all that has a signal; it may work in place on the signal. A
+            rule that shares relevance hands it on in any case.
+        sees: what of the rectifier is remembered on the way up: its ``"derivative"``, its
+            ``"output"``, or nothing.
         needs_rectifier: whether the rule means nothing on a network without rectifiers.
         secant: whether a function's derivative is taken over the way from a reference.
         reference: the image, [1, C, H, W], that a secant starts from.
@@ -165,8 +173,8 @@ class Rule:
     name: str
     source: str
     promise: str
-    rectifier: Callable[[Tensor, Tensor | None], Tensor]
-    needs_derivative: bool = False
+    rectifier: Callable[[Tensor, Tensor | None, Shape], Tensor]
+    sees: str = ""
     needs_rectifier: bool = False
     composite: Composite | None = None
     secant: bool = False
@@ -202,19 +210,19 @@ class Rule:
         return f"It hardly depends on the class: {share:.0%} stays for others on {network}."
 
 
-def _deconvnet(signal: Tensor, derivative: Tensor | None) -> Tensor:
+def _deconvnet(signal: Tensor, seen: Tensor | None, shape: Shape) -> Tensor:
     return signal.clamp_(min=0)
 
 
-def _guided(signal: Tensor, derivative: Tensor | None) -> Tensor:
+def _guided(signal: Tensor, derivative: Tensor | None, shape: Shape) -> Tensor:
     assert derivative is not None
     if derivative.dtype != torch.bool:
         # SiLU, GELU and their like fall a little before they rise: there they are not "active".
         derivative = derivative.clamp(min=0)
-    return _gradient(signal.clamp_(min=0), derivative)
+    return _gradient(signal.clamp_(min=0), derivative, shape)
 
 
-def _gradient(signal: Tensor, derivative: Tensor | None) -> Tensor:
+def _gradient(signal: Tensor, derivative: Tensor | None, shape: Shape) -> Tensor:
     assert derivative is not None
     if derivative.dtype != torch.bool:
         return signal.mul_(derivative)
@@ -224,9 +232,25 @@ def _gradient(signal: Tensor, derivative: Tensor | None) -> Tensor:
     return signal
 
 
+def _rectgrad(signal: Tensor, output: Tensor | None, shape: Shape) -> Tensor:
+    """Let the 2 percent of a map through that matter most, by the signal times the activation."""
+    assert output is not None
+    importance = signal * output
+    flat = importance.reshape(len(signal) // shape[0], -1)
+    # The percentile lies between two of the map's numbers; those outside of a window are zero.
+    rank, between = divmod((math.prod(shape) - 1) * (1 - RECTGRAD_PERCENTILE / 100), 1)
+    most = int(rank) + 2
+    best = flat.topk(min(most, flat.shape[1])).values
+    if flat.shape[1] < math.prod(shape):
+        best = pad(best.clamp(min=0), (0, most - best.shape[1]))
+    threshold = best[:, int(rank)].lerp(best[:, -1], between).repeat_interleave(shape[0])
+    passes = importance > threshold.view(-1, *[1] * (signal.dim() - 1))
+    return torch.where(passes, signal, 0)
+
+
 DEEPLIFT = Rule(
     "deeplift", "Shrikumar et al. 2017, arXiv 1704.02685, sec. 3.5.2 (rescale)",
-    "adds up to the score less that of the baseline", _gradient, True, secant=True,
+    "adds up to the score less that of the baseline", _gradient, "derivative", secant=True,
 )  # fmt: skip
 MONTAVON = "Montavon et al. 2019, doi 10.1007/978-3-030-28954-6_10"
 KOHLBRENNER = "Kohlbrenner et al. 2020, arXiv 1910.09840"
@@ -247,15 +271,20 @@ RULES = {
     for rule in (
         Rule(
             "deconvnet", "Zeiler & Fergus 2014, arXiv 1311.2901, sec. 2.1",
-            "what drives the unit, given the switches", _deconvnet, False, True,
+            "what drives the unit, given the switches", _deconvnet, "", True,
         ),
         Rule(
             "guided", "Springenberg et al. 2015, arXiv 1412.6806, sec. 3.4",
-            "what drives the unit, given what was active", _guided, True, True,
+            "what drives the unit, given what was active", _guided, "derivative", True,
         ),
         Rule(
             "gradient", "Simonyan et al. 2014, arXiv 1312.6034, sec. 3",
-            "the activation times its derivative by each pixel", _gradient, True, False,
+            "the activation times its derivative by each pixel", _gradient, "derivative", False,
+        ),
+        Rule(
+            "rectgrad", "Kim et al. 2019, arXiv 1902.04567, sec. 3",
+            "the most important 2 % at each rectifier, what speaks against left out",
+            _rectgrad, "output", True,
         ),
         _relevance(
             "epsilon", "Bach et al. 2015, doi 10.1371/journal.pone.0130140, eq. 58", EPSILON

@@ -13,6 +13,7 @@ from convscope.network.ops.base import (
     Operation,
     Saved,
     Signals,
+    Window,
     varies,
     vector_jacobian_product,
     without,
@@ -74,11 +75,12 @@ class Rectifier(Pointwise):
     def remember(
         self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
     ) -> tuple[Tensor, Saved]:
-        """Run *call* and keep its derivative if *rule* asks for it."""
+        """Run *call* and keep its derivative, or its output, if *rule* asks for it."""
         output = call.run(inputs, batch)
-        if not rule.needs_derivative:
+        if not rule.sees:
             return output, ()
-        return output, (self.derivative(call, inputs[0], output),)
+        seen = output if rule.sees == "output" else self.derivative(call, inputs[0], output)
+        return output, (seen,)
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
         """Return the call as it is, unless slopes that were learned differ along *axes*."""
@@ -95,7 +97,13 @@ class Rectifier(Pointwise):
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Let *rule* decide."""
-        return (rule.rectifier(signal, saved[0] if saved else None),)
+        return (rule.rectifier(signal, saved[0] if saved else None, call.shape),)
+
+    def reverse_window(
+        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
+    ) -> Signals:
+        """Let *rule* decide, which may go by the whole map's shape."""
+        return self.reverse(call, signal, saved, rule)
 
 
 class ReLU(Rectifier):
