@@ -18,8 +18,9 @@ import convscope as cs
 from convscope.display import DisplayScale, display_scale, to_display
 from convscope.errors import ConvscopeError, OutputError
 from convscope.figures.lettering import any_letters, shortened, width_of, wrapped
+from convscope.figures.pieces import sheet_of, space
 from convscope.figures.project import check_fits
-from convscope.figures.sheet import Bare, Sheet, frame_tile
+from convscope.figures.sheet import Bare, frame_tile
 from convscope.figures.style import Style, style
 from convscope.images import Preprocess
 from convscope.methods.projection import Projection
@@ -473,7 +474,7 @@ def test_axes_without_ticks_are_drawn_as_axes_with_none():
     """To the pixel, with the frame at the edges and what is hatched behind the picture."""
 
     def painted(kind: type[Axes]) -> np.ndarray:
-        sheet = Sheet.made_for(Style(3), 2, [], [])
+        sheet = sheet_of(Style(3), [space(height=2)], [], [])
         axes = sheet.axes(0.5, 0.25, 1.5, 1.2, kind)
         axes.imshow([[0, 1], [2, 3]], extent=(0.5, 2.5, 2.5, 0.5), aspect="auto")
         frame_tile(axes, (0, 0, 3, 4), "#0b5cad")

@@ -63,79 +63,60 @@ def _caption(found: Architecture) -> list[str]:
 
 
 def _paint(drawing: Drawing, sheet: Sheet, left: float, line: float) -> None:
-    """Paint a drawing with its axis at a line, on axes over the whole sheet, in inches."""
+    """Paint a drawing from a left on, with its axis at a line: grounds, lines, boxes, texts."""
     width, height = sheet.figure.get_size_inches()
     axes = sheet.figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set(xlim=(0, width), ylim=(0, height))
+    # Over the whole sheet, and in the drawing's inches.
+    axes.set(xlim=(-left, width - left), ylim=(line - height, line))
     axes.set_axis_off()
-    _Painter(axes, left, height - line).paint(drawing)
+    for ground in drawing.grounds:
+        _paint_ground(axes, ground)
+    for connection in drawing.lines:
+        _paint_line(axes, connection)
+    # What is further to the right stands before what is on its left.
+    for order, box in enumerate(sorted(drawing.boxes, key=lambda box: box.left), start=4):
+        _paint_box(axes, box, order)
+    for text in drawing.texts:
+        _paint_text(axes, text)
 
 
-class _Painter:
-    """Paints a drawing on axes in inches, moved to a place."""
+def _paint_ground(axes: Axes, ground: Ground) -> None:
+    left, bottom, right, top = ground.edges
+    axes.add_patch(
+        FancyBboxPatch(
+            (left, bottom), right - left, top - bottom,
+            boxstyle="round,pad=0,rounding_size=0.05",
+            facecolor="white" if ground.summary else GROUND, edgecolor=GROUND_EDGE,
+            linewidth=0.7, linestyle="--" if ground.summary else "-", zorder=1,
+        )
+    )  # fmt: skip
 
-    def __init__(self, axes: Axes, right: float, up: float) -> None:
-        self.axes, self.right, self.up = axes, right, up
 
-    def paint(self, drawing: Drawing) -> None:
-        """Paint grounds, lines, boxes and texts, in this order."""
-        for ground in drawing.grounds:
-            self._ground(ground)
-        for line in drawing.lines:
-            self._line(line)
-        # What is further to the right stands before what is on its left.
-        for number, box in enumerate(sorted(drawing.boxes, key=lambda box: box.left)):
-            self._box(box, 4 + number)
-        for text in drawing.texts:
-            self._text(text)
+def _paint_line(axes: Axes, line: Line) -> None:
+    xs, ys = zip(*line.points, strict=True)
+    axes.plot(xs, ys, color=EDGE, linewidth=0.8, zorder=2, solid_joinstyle="round")
+    if line.arrow:
+        head = _head(line.points[-2], line.points[-1])
+        axes.add_patch(Polygon(head, facecolor=EDGE, edgecolor="none", zorder=3))
 
-    def _moved(self, points: Sequence[Point]) -> list[Point]:
-        return [(x + self.right, y + self.up) for x, y in points]
 
-    def _ground(self, ground: Ground) -> None:
-        left, bottom, right, top = ground.edges
-        (corner,) = self._moved([(left, bottom)])
-        self.axes.add_patch(
-            FancyBboxPatch(
-                corner, right - left, top - bottom, boxstyle="round,pad=0,rounding_size=0.05",
-                facecolor="white" if ground.summary else GROUND, edgecolor=GROUND_EDGE,
-                linewidth=0.7, linestyle="--" if ground.summary else "-", zorder=1,
-            )
+def _paint_text(axes: Axes, text: Text) -> None:
+    wide, high = text.size
+    for number, line in enumerate(text.lines):
+        share = (number + 0.5) / len(text.lines)
+        x, y = text.x, text.y - share * high
+        if text.turned:
+            x, y = text.x + (share - 0.5) * wide, text.y
+        axes.text(
+            x, y, line, fontsize=text.points, color=INK, weight=text.weight, ha="center",
+            va="top" if text.turned else "center", rotation=90 if text.turned else 0,
+            parse_math=False, zorder=10_000,
         )  # fmt: skip
 
-    def _line(self, line: Line) -> None:
-        points = self._moved(line.points)
-        xs, ys = zip(*points, strict=True)
-        self.axes.plot(xs, ys, color=EDGE, linewidth=0.8, zorder=2, solid_joinstyle="round")
-        if line.arrow:
-            self.axes.add_patch(
-                Polygon(_head(points[-2], points[-1]), facecolor=EDGE, edgecolor="none", zorder=3)
-            )
 
-    def _text(self, text: Text) -> None:
-        wide, high = text.size
-        (place_,) = self._moved([(text.x, text.y)])
-        lines = len(text.lines)
-        for number, line in enumerate(text.lines):
-            share = (number + 0.5) / lines
-            if text.turned:
-                x, y = place_[0] - wide / 2 + share * wide, place_[1]
-            else:
-                x, y = place_[0], place_[1] - share * high
-            self.axes.text(
-                x, y, line, fontsize=text.points, color=INK, weight=text.weight, ha="center",
-                va="top" if text.turned else "center", rotation=90 if text.turned else 0,
-                parse_math=False, zorder=10_000,
-            )  # fmt: skip
-
-    def _box(self, box: Box, order: int) -> None:
-        ((left, low),) = self._moved([(box.left, box.bottom)])
-        _paint_box(self.axes, box, left, low, order)
-
-
-def _paint_box(axes: Axes, box: Box, left: float, low: float, order: float) -> None:
-    """Paint a volume with its front's lower left corner at a place."""
-    volume, wide, high, deep = box.volume, box.width, box.height, box.depth
+def _paint_box(axes: Axes, box: Box, order: float) -> None:
+    left, low, volume = box.left, box.bottom, box.volume
+    wide, high, deep = box.width, box.height, box.depth
     colour = COLOURS.get(volume.kind, OTHER)
     if volume.kind in SIGNS:
         _paint_sign(axes, volume, left + wide / 2, low + high / 2, wide / 2, order)

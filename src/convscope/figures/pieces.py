@@ -13,10 +13,20 @@ from typing import Any
 
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened, width_of, wrapped
-from convscope.figures.sheet import FOOT_POINTS, LINE_SPACING, Sheet
+from convscope.figures.sheet import (
+    FOOT_POINTS,
+    INK,
+    LETTERS,
+    LINE_SPACING,
+    MOST_PIXELS,
+    NOTE_POINTS,
+    Bare,
+    Sheet,
+)
 from convscope.figures.style import MARGIN, Style
 
 GAP = 0.12
@@ -75,13 +85,15 @@ def row(pieces: Sequence[Piece], gap: float = GAP) -> Piece:
 def stack(*pieces: Piece, gap: float = 0.0, line: int = 0) -> Piece:
     """Return pieces below each other; the line of one of them, by its place, is that of all."""
     tops = list(accumulate((piece.height + gap for piece in pieces), initial=0.0))
-    above = tops[line] + pieces[line].above
+    above = tops[line] + (pieces[line].above if pieces else 0.0)
 
     def draw(sheet: Sheet, left: float, middle: float) -> None:
         for piece, top in zip(pieces, tops, strict=False):
             piece.draw(sheet, left, middle - above + top + piece.above)
 
-    return Piece(max(piece.width for piece in pieces), above, tops[-1] - gap - above, draw)
+    return Piece(
+        max((piece.width for piece in pieces), default=0.0), above, tops[-1] - gap - above, draw
+    )
 
 
 def in_lines(pieces: Sequence[Piece], across: int, gap: float = GAP) -> list[Piece]:
@@ -133,10 +145,11 @@ def words(
         lines = [part for line in lines for part in wrapped(line, room, points, weight)]
     lines = [shortened(line, room + spare, points) for line in lines]
     high = points * TEXT_SPACING / 72
-    if isinstance(colour, str | None):
-        parts: list[tuple[str, str | None]] = [("\n".join(lines), colour)]
-    else:
+    parts: list[tuple[str, str | None]]
+    if not isinstance(colour, str | None):
         parts = list(zip(lines, colour, strict=True))
+    else:
+        parts = [(part, colour) for part in (lines if wrap else ["\n".join(lines)])]
 
     def draw(sheet: Sheet, left: float, top: float) -> None:
         baseline = top + PAD + BASELINE * points / 72
@@ -170,7 +183,10 @@ def picture(
     """
 
     def draw(sheet: Sheet, left: float, top: float) -> None:
-        paint(sheet.picture(shown, left, top, width, height, **options))
+        axes = sheet.axes(left, top, width, height, Bare)
+        axes.imshow(shown, **{"interpolation": "nearest", **options})
+        axes.set_axis_off()
+        paint(axes)
 
     return Piece(width, 0.0, width if height is None else height, draw)
 
@@ -193,8 +209,16 @@ def chart(
     """
 
     def draw(sheet: Sheet, left: float, top: float) -> None:
-        inner = width - side - RIGHT
-        paint(sheet.chart(left + side, top, inner, height, title, across, up))
+        axes = sheet.axes(left + side, top, width - side - RIGHT, height)
+        short = shortened(one_line(title), inches_across(axes), LETTERS)
+        axes.set_title(short, fontsize=LETTERS, loc="left", color=INK, parse_math=False)
+        axes.set_xlabel(across, fontsize=FOOT_POINTS, color=INK)
+        axes.set_ylabel(up, fontsize=FOOT_POINTS, color=INK)
+        axes.tick_params(labelsize=FOOT_POINTS, colors=INK, length=2)
+        axes.grid(axis="y", color="#e6e6e6")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        paint(axes)
 
     above = TITLE if title else 0.06
     return Piece(width, above, height + ticks + (LABEL if across else 0.0), draw)
@@ -251,13 +275,27 @@ def sheet_of(
     Args:
         style: how wide it is, and with which caption.
         pieces: each no wider than the style's room.
-        caption: as for :meth:`.Sheet.made_for`, and so are...
-        notes: ...these.
+        caption: sentences or paragraphs; the first is the short caption.
+        notes: what a picture of this must say whatever the caption.
         gap: inches between two pieces.
-        dots: an inch.
+        dots: an inch, fewer where the sheet would be too high for so many.
+
+    Raises:
+        OutputError: if the sheet is too high for renderers and viewers.
     """
-    tops = list(accumulate((piece.height + gap for piece in pieces), initial=MARGIN))
-    sheet = Sheet.made_for(style, tops[-1] - gap, caption, notes, tops[1:-1], dots)
-    for piece, top in zip(pieces, tops, strict=False):
+    said = "; ".join(map(one_line, notes))
+    shown = {"none": [], "short": caption[:1], "full": caption}[style.caption]
+    texts = [words(said, style.room, NOTE_POINTS, wrap=True, warns=True)] if said else []
+    texts += [words(one_line(sentence), style.room, wrap=True) for sentence in shown]
+    *tops, end = accumulate((piece.height + gap for piece in pieces), initial=MARGIN)
+    below = end - gap + MARGIN
+    high = below + sum(piece.height for piece in texts) + MARGIN
+    Sheet.check(high, style.width)
+    if max(style.width, high) * dots > MOST_PIXELS:
+        dots = DOTS_AN_INCH
+    size = style.width, ceil(high * dots) / dots
+    about = " ".join(one_line(text) for text in (said, *caption) if text)
+    sheet = Sheet(Figure(figsize=size, dpi=dots, facecolor="white"), tuple(tops[1:]), about)
+    for piece, top in zip((*pieces, stack(*texts)), (*tops, below), strict=True):
         piece.draw(sheet, MARGIN, top + piece.above)
     return sheet

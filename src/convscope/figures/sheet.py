@@ -1,8 +1,7 @@
 """A sheet: a figure on which everything is placed in inches, so that no text meets another."""
 
-import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,8 +16,7 @@ from torch import Tensor
 
 from convscope.display import presentable
 from convscope.errors import OutputError
-from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, shortened, wrapped
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, shortened
 
 INK = "#222222"
 WARNING = "#b00020"
@@ -68,43 +66,6 @@ class Sheet:
     cuts: tuple[float, ...] = ()
     words: str = ""
 
-    @classmethod
-    def made_for(
-        cls, style: Style, height: float, caption: Sequence[str], notes: Iterable[str],
-        cuts: Sequence[float] = (), dots: int = DOTS_AN_INCH,
-    ) -> "Sheet":  # fmt: skip
-        """Return a sheet with the text below what is *height* high.
-
-        Args:
-            style: how wide, and with which caption.
-            height: inches, without the text.
-            caption: sentences or paragraphs; the first is the short caption.
-            notes: what a picture of this must say whatever the caption.
-            cuts: inches from the top at which the sheet can be cut.
-            dots: an inch, fewer where the sheet would be too high for so many.
-        """
-        width, room = style.width, style.room
-        said = "; ".join(map(one_line, notes))
-        lines = [(line, NOTE_POINTS, True) for line in wrapped(said, room, NOTE_POINTS, "bold")]
-        shown = {"none": [], "short": caption[:1], "full": caption}[style.caption]
-        for sentence in shown:
-            found = wrapped(one_line(sentence), room, FOOT_POINTS)
-            lines += [(line, FOOT_POINTS, False) for line in found]
-        heights = [points * LINE_SPACING / 72 for _, points, _ in lines]
-        top = height + MARGIN
-        whole = top + sum(heights) + MARGIN
-        cls.check(whole, width)
-        if max(width, whole) * dots > MOST_PIXELS:
-            dots = DOTS_AN_INCH
-        whole = math.ceil(whole * dots) / dots
-        figure = Figure(figsize=(width, whole), dpi=dots, facecolor="white")
-        words = " ".join(one_line(text) for text in (said, *caption) if text)
-        sheet = cls(figure, tuple(cuts), words)
-        for (line, points, warns), own in zip(lines, heights, strict=True):
-            sheet.write(line, MARGIN, top, points, warns=warns)
-            top += own
-        return sheet
-
     @staticmethod
     def check(height: float, width: float) -> None:
         """Refuse a sheet that is larger, in inches, than renderers and viewers can take.
@@ -148,34 +109,6 @@ class Sheet:
         return self.figure.add_axes(
             (left / across, 1 - (top + high) / whole, width / across, high / whole), axes_class=kind
         )
-
-    def chart(
-        self, left: float, top: float, width: float, height: float,
-        title: str = "", across: str = "", up: str = "",
-    ) -> Axes:  # fmt: skip
-        """Return axes for curves or bars, with their title and what is drawn across and up."""
-        axes = self.axes(left, top, width, height)
-        short = shortened(one_line(title), width, LETTERS)
-        axes.set_title(short, fontsize=LETTERS, loc="left", color=INK, parse_math=False)
-        axes.set_xlabel(across, fontsize=FOOT_POINTS, color=INK)
-        axes.set_ylabel(up, fontsize=FOOT_POINTS, color=INK)
-        axes.tick_params(labelsize=FOOT_POINTS, colors=INK, length=2)
-        axes.grid(axis="y", color="#e6e6e6")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        return axes
-
-    def picture(
-        self, shown: npt.NDArray[Any], left: float, top: float, width: float,
-        height: float | None = None, title: str = "", **options: Any,
-    ) -> Axes:  # fmt: skip
-        """Draw a picture as it is, pixel by pixel, with its title above; return its axes."""
-        axes = self.axes(left, top, width, height, Bare)
-        axes.imshow(shown, **{"interpolation": "nearest", **options})
-        axes.set_axis_off()
-        if title:
-            self.write(title, left, top - 0.05, LETTERS, room=width, va="bottom")
-        return axes
 
     def write(
         self, text: str, left: float, top: float, points: float = FOOT_POINTS, *,

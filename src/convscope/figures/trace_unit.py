@@ -1,23 +1,27 @@
 """Trees of channels drawn: the unit at the left, what feeds it to its right, and so on."""
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from convscope.display import Display
-from convscope.figures.lettering import one_line, shortened, width_of
+from convscope.figures.lettering import one_line, width_of
+from convscope.figures.pieces import Piece, picture, sheet_of, stack, words
 from convscope.figures.sheet import (
     COLOURS,
     FOOT_POINTS,
-    FRAME_POINTS,
     NOTE_POINTS,
     Bare,
     Sheet,
+    frame_box,
     number,
     picture_of,
 )
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.style import Style
 from convscope.methods.trace_unit import UnitTrace
 
 DOTS = 240
@@ -48,21 +52,21 @@ class _Layout:
         bottom: of all of them.
     """
 
-    def __init__(self, found: UnitTrace, width: float) -> None:
+    def __init__(self, found: UnitTrace, room: float) -> None:
         self.levels = list(dict.fromkeys(found.layers))
         self.depth = [self.levels.index(layer) for layer in found.layers]
         self.feeders = [found.feeders(n) for n in range(len(self.depth))]
         self.last = len(self.levels) - 1
         strip = max(map(len, self.feeders)) if self.last > 1 else 1
         grows = np.array([GROWS[min(self.last - level, 3)] for level in range(self.last + 1)])
-        room = width - 2 * MARGIN - (strip - 1) * GAP
+        room -= (strip - 1) * GAP
         side = (room - self.last * APART) / (grows.sum() + strip - 1)
         self.sides = grows * min(side, LARGEST[min(self.last, 3)])
         apart = (room - self.sides.sum() - (strip - 1) * self.sides[-1]) / max(self.last, 1)
         apart = min(apart, FARTHEST)
-        self.lefts = MARGIN + np.cumsum([0, *self.sides[:-1] + apart])
+        self.lefts = np.cumsum([0, *self.sides[:-1] + apart])
         self.places: dict[int, tuple[float, float]] = {}
-        begin = MARGIN + HEAD
+        begin = HEAD
         self.bottom = self._stack(0, begin)
         # The whole image stands above the unit's own node.
         down = max(0.0, begin + self.sides[0] + HEAD - self.places[0][1])
@@ -94,24 +98,16 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
         found: the tree.
         style: how wide, and with which caption.
     """
-    layout = _Layout(found, style.width)
-    sheet = Sheet.made_for(style, layout.bottom, _caption(found), found.notes, dots=DOTS)
-    picture = picture_of(found.preprocess.to_pixels(found.images.cpu()))[0]
-    side, begin = layout.sides[0], MARGIN + HEAD
-    axes = sheet.picture(picture, MARGIN, begin, side, interpolation="antialiased")
-    top, left, bottom, right = found.window[0, 0].tolist()
-    frame = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False)
-    frame.set(edgecolor=COLOURS[0], linewidth=FRAME_POINTS)
-    axes.add_patch(frame)
-    rooms = np.diff([*layout.lefts, style.width - MARGIN + GAP]) - GAP
+    layout = _Layout(found, style.room)
+    image = picture_of(found.preprocess.to_pixels(found.images.cpu()))[0]
+    frame = partial(frame_box, box=found.window[0, 0].tolist(), colour=COLOURS[0])
+    smooth: dict[str, Any] = {"interpolation": "antialiased"}
+    parts = [(0.0, HEAD, picture(image, layout.sides[0], paint=frame, **smooth))]
+    rooms = np.diff([*layout.lefts, style.room + GAP]) - GAP
     for left, layer, room in zip(layout.lefts, layout.levels, rooms, strict=True):
-        sheet.write(shortened(one_line(layer), room, NOTE_POINTS), left, MARGIN, NOTE_POINTS)
-    _threads(sheet, layout, found.share.tolist())
+        parts.append((left, 0.0, words(layer, room, NOTE_POINTS)))
     for node, (left, top) in layout.places.items():
         side = layout.sides[layout.depth[node]]
-        axes = sheet.axes(left, top, side, kind=Bare)
-        axes.imshow(_lit(found, node, picture), interpolation="antialiased", aspect="auto")
-        axes.set_axis_off()
         last = layout.depth[node] == layout.last > 1
         room = side + GAP / 2 if last else rooms[layout.depth[node]]  # others stand beside the last
         name = one_line(found.names[0][node])
@@ -120,15 +116,26 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
             said = f"{name}: {number(float(found.activation[0, 0]))}"
         if width_of(said, FOOT_POINTS) > room:
             said = said.split()[0]
-        sheet.write(shortened(said, room, FOOT_POINTS), left, top + side + 0.02)
-    return sheet
+        shown = picture(_lit(found, node, image), side, aspect="auto", **smooth)
+        parts.append((left, top, stack(shown, words(said, room))))
+
+    def draw(sheet: Sheet, left: float, top: float) -> None:
+        _threads(sheet, (left, top), layout, found.share.tolist())
+        for x, y, part in parts:
+            part.draw(sheet, left + x, top + y)
+
+    tree = Piece(style.room, 0.0, layout.bottom, draw)
+    return sheet_of(style, [tree], _caption(found), found.notes, dots=DOTS)
 
 
-def _threads(sheet: Sheet, layout: _Layout, shares: list[float]) -> None:
+def _threads(
+    sheet: Sheet, corner: tuple[float, float], layout: _Layout, shares: list[float]
+) -> None:
     """Draw a line from each node to what feeds it, or to the row of that, as thick as its share."""
     width, height = sheet.figure.get_size_inches()
     axes = sheet.axes(0, 0, width, height, Bare)
-    axes.set(xlim=(0, width), ylim=(height, 0), zorder=-1)
+    left, top = corner
+    axes.set(xlim=(-left, width - left), ylim=(height - top, -top), zorder=-1)
     axes.set_axis_off()
     most = max(map(abs, shares[1:]), default=1.0)
     for node, feeders in enumerate(layout.feeders):
