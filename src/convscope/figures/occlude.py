@@ -1,7 +1,7 @@
 """Occlusion drawn: the panels of Zeiler & Fergus fig. 7, and the map laid over the image."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -253,60 +253,52 @@ def _letters(o: Occlusion) -> dict[str, str]:
 
 def panels(o: Occlusion, limits: _Limits | None = None) -> list[OcclusionPanel]:
     """Return the panels of an occlusion, by default on scales of its own."""
-    limits = limits or _Limits.of([o])
-    letters = _letters(o)
+    own = limits or _Limits.of([o])
     both = torch.stack([o.image, o.hidden(o.telling)])
-    pictures = picture_of(o.preprocess.to_pixels(both))
+    image, hidden = picture_of(o.preprocess.to_pixels(both))
+    make: dict[str, Callable[[], OcclusionPanel]] = {
+        "patch": lambda: _patch_panel(o, hidden),
+        "unit": lambda: _map_panel(o, "activation", own),
+        "projection": lambda: _projection_panel(o),
+        "target": lambda: _map_panel(o, o.kind, own),
+        "classes": lambda: _classes_panel(o, image),
+        "drop": lambda: _drop_panel(o, image, own),
+    }
+    found = {letter: make[name]() for name, letter in _letters(o).items()}
+    return [replace(one, title=f"({letter}) {one.title}") for letter, one in found.items()]
+
+
+def _patch_panel(o: Occlusion, hidden: npt.NDArray[np.float64]) -> OcclusionPanel:
     top, left, bottom, right = o.positions.view(-1, 4)[o.telling].tolist()
     lowered = {"probability": "logit", "activation": "unit"}.get(o.kind, "number")
-    found = [
-        OcclusionPanel(
-            f"({letters['patch']}) the {o.part}\nthat lowers the {lowered} most",
-            pictures[1],
-            frame=(top, left, bottom, right),
-        )
-    ]
-    if o.activation is not None:
-        found.append(
-            OcclusionPanel(
-                f"({letters['unit']}) {one_line(str(o.layer))} channel {o.channel},\n"
-                f"{number(o.clean['activation'])} unoccluded",
-                _laid(o, o.activation), VALUES, limits.activation, "sum of the map", dots=_dots(o),
-            )
-        )  # fmt: skip
-    if o.projection is not None:
-        shown, tile = _shown_projection(o)
-        title = f"({letters['projection']}) its projection, ±{number(tile.limit)},"
-        told = _agreement(o)
-        found.append(
-            OcclusionPanel(
-                f"{title}\n{told}", to_display(shown, tile), whole=True, pale=not o.agrees
-            )
-        )
-    if o.kind in ("probability", "number"):
-        name, clean = target_name(o), o.clean[o.kind]
-        title = (
-            f"P({name}),\n{clean:.3f}" if o.kind == "probability" else f"{name},\n{number(clean)}"
-        )
-        own = limits.probability if o.kind == "probability" else limits.number
-        unit = "probability" if o.kind == "probability" else "the number"
-        found.append(
-            OcclusionPanel(
-                f"({letters['target']}) {title} unoccluded",
-                _laid(o, o.values(o.kind)), VALUES, own, unit, dots=_dots(o),
-            )
-        )  # fmt: skip
-    if "classes" in letters:
-        found.append(_classes_panel(o, letters["classes"], pictures[0]))
+    title = f"the {o.part}\nthat lowers the {lowered} most"
+    return OcclusionPanel(title, hidden, frame=(top, left, bottom, right))
+
+
+def _map_panel(o: Occlusion, kind: str, limits: _Limits) -> OcclusionPanel:
+    """Return the panel of the activations, the probabilities or the numbers."""
+    clean, unit = number(o.clean[kind]), "the number"
+    if kind == "activation":
+        what, unit = f"{one_line(str(o.layer))} channel {o.channel}", "sum of the map"
+    elif kind == "probability":
+        what, clean, unit = f"P({target_name(o)})", f"{o.clean[kind]:.3f}", kind
+    else:
+        what = target_name(o)
+    title, shown = f"{what},\n{clean} unoccluded", _laid(o, o.values(kind))
+    return OcclusionPanel(title, shown, VALUES, getattr(limits, kind), unit, dots=_dots(o))
+
+
+def _projection_panel(o: Occlusion) -> OcclusionPanel:
+    shown, scale = _shown_projection(o)
+    title = f"its projection, ±{number(scale.limit)},\n{_agreement(o)}"
+    return OcclusionPanel(title, to_display(shown, scale), whole=True, pale=not o.agrees)
+
+
+def _drop_panel(o: Occlusion, image: npt.NDArray[np.float64], limits: _Limits) -> OcclusionPanel:
     covers = "patches" if o.masks is None else "masks"
-    found.append(
-        OcclusionPanel(
-            f"({letters['drop']}) mean drop under\nthe {covers} on each pixel",
-            _heat(o), DROPS, (-limits.heat, limits.heat), f"drop of the {o.kind}",
-            under=pictures[0],
-        )
-    )  # fmt: skip
-    return found
+    title, unit = f"mean drop under\nthe {covers} on each pixel", f"drop of the {o.kind}"
+    scale = (-limits.heat, limits.heat)
+    return OcclusionPanel(title, _heat(o), DROPS, scale, unit, under=image)
 
 
 def _agreement(o: Occlusion) -> str:
@@ -328,7 +320,7 @@ def _dots(o: Occlusion) -> npt.NDArray[np.int64] | None:
     return np.argwhere(o.computed.numpy()) if _is_estimated(o) else None
 
 
-def _classes_panel(o: Occlusion, letter: str, picture: npt.NDArray[np.float64]) -> OcclusionPanel:
+def _classes_panel(o: Occlusion, picture: npt.NDArray[np.float64]) -> OcclusionPanel:
     """Return the panel of the most probable class at each position, with its legend.
 
     The classes lie on the image in grey: each pixel has that of the nearest patch's middle.
@@ -355,7 +347,7 @@ def _classes_panel(o: Occlusion, letter: str, picture: npt.NDArray[np.float64]) 
         predicted[rows][:, columns, None] < 0, 1.0,
         grey + OPAQUE * (painted[rows][:, columns] - grey),
     )  # fmt: skip
-    return OcclusionPanel(f"({letter}) most probable class", laid, legend=tuple(legend))
+    return OcclusionPanel("most probable class", laid, legend=tuple(legend))
 
 
 def _laid(o: Occlusion, values: Tensor) -> npt.NDArray[np.generic]:
