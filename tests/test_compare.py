@@ -16,8 +16,8 @@ from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.figures.compare import NARROWEST_PAIR, pairs_figure
 from convscope.figures.lettering import width_of
-from convscope.figures.sheet import FOOT_POINTS, Sheet, number
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet, number
+from convscope.figures.style import FOOT_POINTS, Style
 from convscope.images import Preprocess
 from convscope.methods import compare as comparing
 from convscope.methods.compare import corresponding

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted
-from convscope.figures.sheet import PALE
+from convscope.figures.style import PALE
 from convscope.images import Preprocess
 from convscope.methods.correspondence import (
     correspondence,

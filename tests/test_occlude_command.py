@@ -16,8 +16,7 @@ from convscope import cli
 from convscope.errors import OutputError
 from convscope.figures.occlude import check_fits
 from convscope.figures.occlude_film import EDGE, INK, LINE, SIDE, WARNING
-from convscope.figures.sheet import PALE
-from convscope.figures.style import style
+from convscope.figures.style import PALE, style
 from convscope.methods.occlude import passes
 
 NETWORK = """

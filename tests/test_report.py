@@ -16,8 +16,8 @@ from torch import nn
 import convscope as cs
 from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import DataError, OutputError, UnitError
-from convscope.figures.sheet import FOOT_POINTS, Sheet
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet
+from convscope.figures.style import FOOT_POINTS, Style
 from convscope.images import Preprocess
 from convscope.methods.scanning.sources import SomeImages, images_of
 from convscope.pages import report as reporting
@@ -25,7 +25,7 @@ from convscope.pages import report_sections as sections
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import HEAD, MEASURED, layers_table
 from convscope.pages.report_sections import _where
-from convscope.pages.section import Finding, Picture, Section, Shelf, Table
+from convscope.pages.section import Notice, Picture, Section, Shelf, Table
 from convscope.results import Result
 
 NAMES = [task.name for task in reporting.TASKS]
@@ -310,7 +310,7 @@ def test_a_section_is_read_as_it_was_written(tmp_path):
     section = Section(
         "a", "A", ("one", "two"), (Picture("a.webp", "words", 3, 4, "title"),),
         (Table("caption", ("x", "y"), (("1", "2"), ("3", "4")), (1,)),),
-        (Finding("f", "text", 0.5),), "how", {"values": (1, 2.5)}, 1.25, False,
+        (Notice("f", "text", 0.5),), "how", {"values": (1, 2.5)}, 1.25, False,
     )  # fmt: skip
     shelf = Shelf(tmp_path, {"weights": "x"})
     shelf.keep(section)
@@ -325,8 +325,8 @@ def test_a_section_is_read_as_it_was_written(tmp_path):
 def test_the_worst_finding_comes_first_and_everything_is_escaped(tmp_path):
     shelf = Shelf(tmp_path / "parts", {})
     sections = [
-        Section("a", "A & B", findings=(Finding("mild", "<b>", 0.1),)),
-        Section("b", "B", findings=(Finding("worst", "text", 0.9),)),
+        Section("a", "A & B", findings=(Notice("mild", "<b>", 0.1),)),
+        Section("b", "B", findings=(Notice("worst", "text", 0.9),)),
     ]
     page = Document("T<", "lead", (), (), sections).write(shelf, tmp_path, {})
     text = page.read_text("utf-8")

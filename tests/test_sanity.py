@@ -23,7 +23,7 @@ from convscope.errors import (
     UnitError,
 )
 from convscope.figures.sanity import _caption, _draw_curve
-from convscope.figures.sheet import INK, PALE
+from convscope.figures.style import INK, PALE
 from convscope.methods import sanity as module_under_test
 from convscope.methods.budget import far_apart
 from convscope.methods.chance import Chance

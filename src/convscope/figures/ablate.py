@@ -8,8 +8,8 @@ from torch import Tensor
 
 from convscope.figures.lettering import one_line, shortened
 from convscope.figures.pieces import RIGHT, Piece, chart, row, sheet_of
-from convscope.figures.sheet import FOOT_POINTS, INK, PALE, Sheet, number
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet, number
+from convscope.figures.style import FOOT_POINTS, INK, PALE, Style
 from convscope.methods.ablate import Ablation
 
 CHART, AXIS = 1.1, 0.4

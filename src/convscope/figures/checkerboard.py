@@ -12,16 +12,8 @@ from torch.nn import functional
 from convscope.display import DisplayScale, display_scale, presentable, to_display
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
 from convscope.figures.pieces import Piece, in_lines, picture, sheet_of, space, stack, words
-from convscope.figures.sheet import (
-    FOOT_POINTS,
-    FRAME_POINTS,
-    LETTERS,
-    Sheet,
-    frame_box,
-    number,
-    picture_of,
-)
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet, frame_box, number, picture_of
+from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, LETTERS, Style
 from convscope.methods.gridding.result import Checkerboard
 from convscope.methods.gridding.structure import Alternative, StridedLayer
 from convscope.methods.projection import shown_values

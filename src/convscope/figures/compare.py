@@ -23,18 +23,9 @@ from convscope.figures.pieces import (
     stack,
     words,
 )
-from convscope.figures.sheet import (
-    FOOT_POINTS,
-    INK,
-    LINE_SPACING,
-    PALE,
-    Sheet,
-    frame_tile,
-    number,
-    picture_of,
-)
-from convscope.figures.style import MARGIN, Style
-from convscope.figures.tile import Tile
+from convscope.figures.sheet import Sheet, frame_tile, number, picture_of
+from convscope.figures.style import FOOT_POINTS, INK, LINE_SPACING, MARGIN, PALE, Style
+from convscope.figures.tile import FieldTile
 from convscope.methods.compare_matching import LayerMatch
 from convscope.methods.compare_result import Comparison, MatchedPairs
 from convscope.methods.projection import Projection
@@ -180,7 +171,7 @@ def _pairs(found: Comparison, shown: MatchedPairs, style: Style) -> list[Piece]:
 def _unit(p: Projection, k: int, side: float, colour: str) -> Piece:
     """Return the patch of a unit and, beside it, what drives it there."""
     image = picture_of(p.preprocess.to_pixels(p.images[k : k + 1].cpu()))[0]
-    tile = Tile.of_projection(p, k, 0, image, Display())
+    tile = FieldTile.of_projection(p, k, 0, image, Display())
     tiles = [tile.piece(own, side, (colour, "solid")) for own in (tile.patch, tile.projection)]
     pair = row(tiles, BETWEEN)
     foot = f"peak {number(float(p.activation[k, 0]))}, ±{number(tile.scale.limit)}"

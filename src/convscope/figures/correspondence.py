@@ -19,17 +19,8 @@ from convscope.figures.pieces import (
     stack,
     words,
 )
-from convscope.figures.sheet import (
-    FOOT_POINTS,
-    FRAME_POINTS,
-    INK,
-    LETTERS,
-    PALE,
-    Sheet,
-    frame_box,
-    picture_of,
-)
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet, frame_box, picture_of
+from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, LETTERS, PALE, Style
 from convscope.methods.correspondence_result import Correspondence
 
 SMALLEST, LARGEST = 1.3, 1.6

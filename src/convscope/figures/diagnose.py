@@ -20,15 +20,8 @@ from convscope.figures.pieces import (
     stack,
     words,
 )
-from convscope.figures.sheet import (
-    FOOT_POINTS,
-    NOTE_POINTS,
-    WARNING,
-    Sheet,
-    frame_box,
-    number,
-)
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet, frame_box, number
+from convscope.figures.style import FOOT_POINTS, NOTE_POINTS, WARNING, Style
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
 from convscope.wording import counted
 

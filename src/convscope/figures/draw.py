@@ -13,8 +13,8 @@ from convscope.figures.drawing import ARROW, SIGNS, Box, Drawing, Ground, Line, 
 from convscope.figures.lettering import one_line
 from convscope.figures.pieces import Piece, key, sheet_of
 from convscope.figures.placing import place
-from convscope.figures.sheet import INK, Sheet
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.sheet import Sheet
+from convscope.figures.style import INK, MARGIN, Style
 from convscope.methods.draw import Architecture
 from convscope.network.volumes import Volume
 from convscope.wording import times

@@ -22,14 +22,9 @@ from convscope.figures.pieces import (
     stack,
     words,
 )
-from convscope.figures.sheet import (
-    Sheet,
-    line_of,
-    number,
-    picture_of,
-)
-from convscope.figures.style import Style
-from convscope.figures.tile import Tile
+from convscope.figures.sheet import Sheet, number, picture_of
+from convscope.figures.style import Style, line_of
+from convscope.figures.tile import FieldTile
 from convscope.methods.projection import shown_values
 from convscope.network.rules import RULES
 from convscope.study.evolve import Evolution, FilterEvolution
@@ -56,7 +51,7 @@ class Row:
 
     layer: str
     channel: int
-    tiles: list[Tile]
+    tiles: list[FieldTile]
     activations: list[float]
     changed: list[bool]
 
@@ -72,7 +67,7 @@ class Row:
         pictures = picture_of(found.preprocess.to_pixels(own.images[at].cpu()))
         pixels = presentable(shown_values(found.preprocess, found.rule, own.pixels[at].cpu()))
         tiles = [
-            Tile.of(picture, values[:, top:bottom, left:right], (top, left, bottom, right),
+            FieldTile.of(picture, values[:, top:bottom, left:right], (top, left, bottom, right),
                     own.receptive_field)
             for picture, values, (top, left, bottom, right) in zip(
                 pictures, pixels, own.window[at].tolist(), strict=True

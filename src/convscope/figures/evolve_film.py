@@ -9,8 +9,8 @@ from convscope.figures.evolve import BETWEEN, LARGEST_TILE, Row, caption, distan
 from convscope.figures.film import Film, Frame
 from convscope.figures.lettering import any_letters
 from convscope.figures.pieces import Piece, in_lines, sheet_of, stack, words
-from convscope.figures.sheet import NOTE_POINTS, Sheet, number
-from convscope.figures.style import MARGIN, Style
+from convscope.figures.sheet import Sheet, number
+from convscope.figures.style import MARGIN, NOTE_POINTS, Style
 from convscope.study.evolve import Evolution
 
 TILES_A_LINE = 8

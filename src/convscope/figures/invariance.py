@@ -22,8 +22,8 @@ from convscope.figures.pieces import (
     stack,
     words,
 )
-from convscope.figures.sheet import LETTERS, NOTE_POINTS, Sheet, picture_of
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet, picture_of
+from convscope.figures.style import LETTERS, NOTE_POINTS, Style
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.transformations import NEUTRAL, REFLECT, transformed
 

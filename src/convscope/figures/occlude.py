@@ -27,18 +27,8 @@ from convscope.figures.pieces import (
     stack,
     words,
 )
-from convscope.figures.sheet import (
-    FOOT_POINTS,
-    INK,
-    NOTE_POINTS,
-    PALE,
-    Bare,
-    Sheet,
-    frame_box,
-    number,
-    picture_of,
-)
-from convscope.figures.style import Style
+from convscope.figures.sheet import Bare, Sheet, frame_box, number, picture_of
+from convscope.figures.style import FOOT_POINTS, INK, NOTE_POINTS, PALE, Style
 from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.projection import shown_values
 from convscope.methods.targets import Named

@@ -17,17 +17,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened, width_of, wrapped
-from convscope.figures.sheet import (
+from convscope.figures.sheet import MOST_PIXELS, Bare, Sheet
+from convscope.figures.style import (
     FOOT_POINTS,
     INK,
     LETTERS,
     LINE_SPACING,
-    MOST_PIXELS,
+    MARGIN,
     NOTE_POINTS,
-    Bare,
-    Sheet,
+    Style,
 )
-from convscope.figures.style import MARGIN, Style
 
 GAP = 0.12
 """Inches between two pieces of a sheet."""

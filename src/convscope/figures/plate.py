@@ -5,8 +5,8 @@ from torch import Tensor
 
 from convscope.figures.lettering import one_line
 from convscope.figures.pieces import Piece, fitting, in_lines, picture, row, sheet_of, stack, words
-from convscope.figures.sheet import NOTE_POINTS, Sheet
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet
+from convscope.figures.style import NOTE_POINTS, Style
 from convscope.methods.plate import Plate
 from convscope.methods.scanning.tiles import fitted
 from convscope.methods.scanning.unit import AtlasUnit

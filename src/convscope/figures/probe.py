@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 
 from convscope.figures.lettering import one_line, shortened
 from convscope.figures.pieces import chart, key, sheet_of
-from convscope.figures.sheet import FOOT_POINTS, PALE, Sheet, line_of
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet
+from convscope.figures.style import FOOT_POINTS, PALE, Style, line_of
 from convscope.methods.probe import Probe
 
 CHART, BELOW, SLANT = 2.3, 0.75, 35

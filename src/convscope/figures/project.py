@@ -13,19 +13,9 @@ from convscope import display as displays
 from convscope.display import Display
 from convscope.figures.lettering import width_of
 from convscope.figures.pieces import PAD, TEXT_SPACING, Piece, picture, row, sheet_of, stack, words
-from convscope.figures.sheet import (
-    COLOURS,
-    FOOT_POINTS,
-    LINES,
-    NOTE_POINTS,
-    Sheet,
-    frame_box,
-    line_of,
-    number,
-    picture_of,
-)
-from convscope.figures.style import Style
-from convscope.figures.tile import Tile, fitted, proof_dots
+from convscope.figures.sheet import Sheet, frame_box, number, picture_of
+from convscope.figures.style import COLOURS, FOOT_POINTS, LINES, NOTE_POINTS, Style, line_of
+from convscope.figures.tile import FieldTile, fitted, proof_dots
 from convscope.methods import ranking
 from convscope.methods.projection import Projection
 
@@ -40,7 +30,7 @@ RANKS = "", "second strongest", "third strongest"
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _Lines:
     """Where everything is drawn, in inches.
 
     The image takes two columns, beside a patch above its projection, or one beside whole maps. In a
@@ -61,7 +51,7 @@ class _Layout:
     images: int
 
     @classmethod
-    def of(cls, room: float, layers: Sequence[str], select: str) -> "_Layout":
+    def of(cls, room: float, layers: Sequence[str], select: str) -> "_Lines":
         """Return the layout of units, each of one of *layers*, in so many inches."""
         pictures = 1 if select == "map" else 2
         smallest, largest = (SMALLEST, LARGEST) if pictures == 2 else (SMALLEST_MAP, LARGEST_MAP)
@@ -130,11 +120,11 @@ def figure(
     pictures = picture_of(pixels)
     images, units = range(len(pictures)), range(len(result.layers))
     tiles = [
-        [Tile.of_projection(result, n, k, pictures[n], display, scales[n][k]) for k in units]
+        [FieldTile.of_projection(result, n, k, pictures[n], display, scales[n][k]) for k in units]
         for n in images
     ]
     every = [tile for row in tiles for tile in row]
-    layout = _Layout.of(style.room, result.layers, result.select)
+    layout = _Lines.of(style.room, result.layers, result.select)
     parts = [[_foot(result, n, k, tiles[n][k]) for k in units] for n in images]
     room = layout.tile + GAP / 2
     in_one = all(
@@ -163,15 +153,15 @@ def check_fits(images: int, layers: Sequence[str], select: str, style: Style) ->
     Raises:
         OutputError: if it is too high.
     """
-    Sheet.check(images * _Layout.of(style.room, layers, select).height, style.width)
+    Sheet.check(images * _Lines.of(style.room, layers, select).height, style.width)
 
 
 def _image(
-    layout: _Layout,
+    layout: _Lines,
     p: Projection,
     n: int,
     shown: npt.NDArray[np.float64],
-    tiles: list[Tile],
+    tiles: list[FieldTile],
     feet: list[str],
 ) -> Piece:
     """Return an image with its units."""
@@ -212,7 +202,7 @@ def _image(
     return stack(*pieces, gap=GAP)
 
 
-def _kinds(layout: _Layout, units: int) -> list[tuple[str, str]]:
+def _kinds(layout: _Lines, units: int) -> list[tuple[str, str]]:
     """Return each unit's colour and kind of line: in a grid a colour a layer, and a line a rank."""
     ranks, layers = len(layout.lines), len(layout.lines[0])
     if layout.images < 0:
@@ -222,7 +212,7 @@ def _kinds(layout: _Layout, units: int) -> list[tuple[str, str]]:
     return [(COLOURS[unit // ranks], LINES[unit % ranks]) for unit in range(units)]
 
 
-def _foot(p: Projection, n: int, k: int, tile: Tile) -> tuple[str, str]:
+def _foot(p: Projection, n: int, k: int, tile: FieldTile) -> tuple[str, str]:
     """Return what stands below a tile: the peak and the value shown as white, or why neither."""
     if tile.scale.not_finite:
         return f"{tile.scale.not_finite} values", "not finite"
@@ -235,7 +225,7 @@ def _foot(p: Projection, n: int, k: int, tile: Tile) -> tuple[str, str]:
     return f"{p.measure} {number(peak)}{times}", shown
 
 
-def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str]:
+def _caption(p: Projection, display: Display, tiles: Sequence[FieldTile]) -> list[str]:
     """Return the short caption, and what else must be known to read the figure."""
     rule = p.how
     share, quantile = max(tile.scale.clipped for tile in tiles), tiles[0].scale.quantile
@@ -263,7 +253,7 @@ def _caption(p: Projection, display: Display, tiles: Sequence[Tile]) -> list[str
     ]
 
 
-def _oddities(tiles: Sequence[Tile], pixels: Tensor) -> list[str]:
+def _oddities(tiles: Sequence[FieldTile], pixels: Tensor) -> list[str]:
     """Return what else must be known to read this very figure."""
     lines = []
     if any(tile.frame != tile.window for tile in tiles):

@@ -25,17 +25,8 @@ from convscope.figures.pieces import (
     stack,
     words,
 )
-from convscope.figures.sheet import (
-    FOOT_POINTS,
-    INK,
-    LETTERS,
-    NOTE_POINTS,
-    PALE,
-    Sheet,
-    number,
-    picture_of,
-)
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet, number, picture_of
+from convscope.figures.style import FOOT_POINTS, INK, LETTERS, NOTE_POINTS, PALE, Style
 from convscope.methods.projection import shown_values
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import MEASURES

@@ -17,20 +17,7 @@ from torch import Tensor
 from convscope.display import presentable
 from convscope.errors import OutputError
 from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, shortened
-
-INK = "#222222"
-WARNING = "#b00020"
-PALE = "#8a8a8a"
-"""For numbers that tell nothing, as those no better than chance."""
-FRAME_POINTS = 1.6
-FOOT_POINTS, LETTERS = 7.0, 7.5
-NOTE_POINTS = 8.5
-LINE_SPACING = 1.4
-COLOURS = (
-    "#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf",
-    "#8c564b", "#e377c2", "#bcbd22",
-)  # fmt: skip
-LINES = ("solid", "dashed", "dotted")
+from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, WARNING
 
 MOST_PIXELS = 65_535
 """Height or width of a picture in pixels beyond which renderers and viewers give up."""
@@ -141,15 +128,6 @@ def picture_of(pixels: Tensor) -> npt.NDArray[np.float64]:
     """Return pixels [N, C, H, W] as [N, H, W, 3] in 0..1."""
     shown: npt.NDArray[np.float64] = presentable(pixels).clamp(0, 1).movedim(1, -1).double().numpy()
     return np.broadcast_to(shown, (*shown.shape[:-1], 3))
-
-
-def line_of(place: int) -> tuple[str, str]:
-    """Return a colour and a kind of line, by which each of up to 27 things is known.
-
-    >>> line_of(0), line_of(9), len({line_of(place) for place in range(27)})
-    (('#d62728', 'solid'), ('#d62728', 'dashed'), 27)
-    """
-    return COLOURS[place % len(COLOURS)], LINES[place // len(COLOURS) % len(LINES)]
 
 
 def frame_box(

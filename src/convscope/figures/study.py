@@ -11,8 +11,8 @@ from convscope.errors import OutputError, near_matches
 from convscope.figures import study_filters
 from convscope.figures.lettering import wrapped
 from convscope.figures.pieces import RIGHT, SIDE, TICKS, chart, in_lines, key, sheet_of
-from convscope.figures.sheet import FOOT_POINTS, INK, Sheet
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet
+from convscope.figures.style import FOOT_POINTS, INK, Style
 from convscope.study.study_result import Study, VariantResult
 
 CHART = 2.3

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from convscope.display import Display, display_scale, to_display
 from convscope.figures.pieces import Piece, fitting, in_lines, row, sheet_of, stack, words
-from convscope.figures.sheet import NOTE_POINTS, Sheet, number, picture_of
-from convscope.figures.style import Style
-from convscope.figures.tile import Tile
+from convscope.figures.sheet import Sheet, number, picture_of
+from convscope.figures.style import NOTE_POINTS, Style
+from convscope.figures.tile import FieldTile
 from convscope.network.rules import RULES
 from convscope.study.filters import StrongestFilters
 from convscope.study.study_result import Study, VariantResult
@@ -23,7 +23,7 @@ NARROWEST = 1.4
 LARGEST_TILE, SMALL_TILE = 0.98, 0.235
 QUIET, STRUCK = "#8c8c8c", "#d62728"
 
-Shown = tuple[Tile, npt.NDArray[Any]]
+Shown = tuple[FieldTile, npt.NDArray[Any]]
 """A tile, and which of its pictures is drawn."""
 
 
@@ -118,14 +118,14 @@ def _weights_tile(weights: Tensor) -> Shown:
     """Return a filter [3, h, w] as colours around mid-grey, on its own scale."""
     scale = display_scale(weights, 1.0)
     window, painted = (0, 0, *weights.shape[1:]), to_display(weights, scale)
-    return Tile(painted, painted, window, window, scale), painted
+    return FieldTile(painted, painted, window, window, scale), painted
 
 
 def _patch_and_projection(found: StrongestFilters) -> list[list[Shown]]:
     """Return for each filter the image patch of its peak and the projection beside it."""
     pictures = picture_of(found.projection.preprocess.to_pixels(found.images.cpu()))
     tiles = [
-        Tile.of_projection(found.projection, k, 0, picture, Display())
+        FieldTile.of_projection(found.projection, k, 0, picture, Display())
         for k, picture in enumerate(pictures)
     ]
     return [[(tile, tile.patch), (tile, tile.projection)] for tile in tiles]

@@ -35,7 +35,7 @@ OVER = 1.04
 
 
 @dataclass(frozen=True)
-class Tile:
+class FieldTile:
     """One unit in one image: the patch it reads and its projection, cropped to that patch.
 
     Attributes:
@@ -60,7 +60,7 @@ class Tile:
         window: Box,
         field: tuple[int, int],
         scale: DisplayScale | None = None,
-    ) -> "Tile":
+    ) -> "FieldTile":
         """Return the tile of a unit.
 
         Args:
@@ -87,7 +87,7 @@ class Tile:
         picture: Pixels,
         display: Display,
         scale: DisplayScale | None = None,
-    ) -> "Tile":
+    ) -> "FieldTile":
         """Return the tile of unit *k* of image *n*, whose picture is [H, W, 3]."""
         top, left, bottom, right = p.window[n, k].tolist()
         values = p.shown(n, k, display)

@@ -11,17 +11,8 @@ from matplotlib.path import Path
 from convscope.display import Display
 from convscope.figures.lettering import one_line, width_of
 from convscope.figures.pieces import Piece, picture, sheet_of, stack, words
-from convscope.figures.sheet import (
-    COLOURS,
-    FOOT_POINTS,
-    NOTE_POINTS,
-    Bare,
-    Sheet,
-    frame_box,
-    number,
-    picture_of,
-)
-from convscope.figures.style import Style
+from convscope.figures.sheet import Bare, Sheet, frame_box, number, picture_of
+from convscope.figures.style import COLOURS, FOOT_POINTS, NOTE_POINTS, Style
 from convscope.methods.trace_unit import UnitTrace
 
 DOTS = 240
@@ -40,7 +31,7 @@ PALE, AGAINST = 0.8, (0.1, 0.25, 0.65)
 """How pale a patch is where it has no relevance, and the colour of relevance below zero."""
 
 
-class _Layout:
+class _Tree:
     """Where nodes are placed, in inches.
 
     Attributes:
@@ -98,7 +89,7 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
         found: the tree.
         style: how wide, and with which caption.
     """
-    layout = _Layout(found, style.room)
+    layout = _Tree(found, style.room)
     image = picture_of(found.preprocess.to_pixels(found.images.cpu()))[0]
     frame = partial(frame_box, box=found.window[0, 0].tolist(), colour=COLOURS[0])
     smooth: dict[str, Any] = {"interpolation": "antialiased"}
@@ -128,9 +119,7 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
     return sheet_of(style, [tree], _caption(found), found.notes, dots=DOTS)
 
 
-def _threads(
-    sheet: Sheet, corner: tuple[float, float], layout: _Layout, shares: list[float]
-) -> None:
+def _threads(sheet: Sheet, corner: tuple[float, float], layout: _Tree, shares: list[float]) -> None:
     """Draw a line from each node to what feeds it, or to the row of that, as thick as its share."""
     width, height = sheet.figure.get_size_inches()
     axes = sheet.axes(0, 0, width, height, Bare)

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from convscope.figures.lettering import one_line
 from convscope.figures.pieces import Piece, fitting, in_lines, picture, row, sheet_of, stack, words
-from convscope.figures.sheet import NOTE_POINTS, Sheet, number
-from convscope.figures.style import Style
+from convscope.figures.sheet import Sheet, number
+from convscope.figures.style import NOTE_POINTS, Style
 from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network.rules import rule_named
 from convscope.wording import counted

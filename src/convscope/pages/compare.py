@@ -12,7 +12,7 @@ from convscope.network.shield import shielded
 from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
-from convscope.pages.section import Finding, Picture, Section, Shelf, Table
+from convscope.pages.section import Notice, Picture, Section, Shelf, Table
 from convscope.wording import counted, share, times
 
 PARTS = "parts"
@@ -165,7 +165,7 @@ def _architectures(found: Comparison, shelf: Shelf) -> Section:
 
 def _diagnoses(found: Comparison, names: tuple[str, str], shelf: Shelf) -> Section:
     pictures: list[Picture] = []
-    findings: list[Finding] = []
+    findings: list[Notice] = []
     for place, (side, name) in enumerate(zip(found.sides, names, strict=True)):
         if side.diagnosis is None:
             continue

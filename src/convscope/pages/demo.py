@@ -19,8 +19,8 @@ from convscope.display import display_scale, presentable, to_display
 from convscope.figures.checkerboard import CLOSE, busiest
 from convscope.figures.draw import figure as architecture_figure
 from convscope.figures.occlude import OPAQUE, VALUES, OcclusionPanel, panels
-from convscope.figures.sheet import line_of, number, picture_of
-from convscope.figures.style import Style
+from convscope.figures.sheet import number, picture_of
+from convscope.figures.style import Style, line_of
 from convscope.loading import load
 from convscope.methods.checkerboard import checkerboard
 from convscope.methods.draw import draw
@@ -108,7 +108,7 @@ def demo(output: str | Path = FOLDER, *, progress: Progress | None = None) -> De
     for sample in SAMPLES:
         with written_beside(folder / sample.file) as beside:
             beside.write_bytes(sample.content())
-    work = _Work(folder, progress)
+    work = _Page(folder, progress)
     with work.part("loading the networks"):
         vgg, classifier = load(VGG16), load(CLASSIFIER)
     cat = vgg.preprocess(folder / SAMPLES[0].file)
@@ -153,7 +153,7 @@ PARTS = 7
 
 
 @dataclass
-class _Work:
+class _Page:
     """What has been done: seconds by part, and the numbers behind the pictures."""
 
     folder: Path

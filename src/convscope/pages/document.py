@@ -8,7 +8,7 @@ from typing import Any
 
 from convscope.outputs import finite, written_beside
 from convscope.pages.renderer import render
-from convscope.pages.section import Finding, Section, Shelf
+from convscope.pages.section import Notice, Section, Shelf
 from convscope.results import provenance
 
 PAGE, NUMBERS = "index.html", "numbers.json"
@@ -37,7 +37,7 @@ class Document:
     healthy: str = ""
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[Notice]:
         """What the sections found, the worst first."""
         found = (finding for section in self.sections for finding in section.findings)
         return sorted(found, key=lambda finding: -finding.severity)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from convscope.methods.diagnosis.finding import named
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
 from convscope.network import Layer, Network
-from convscope.pages.section import Finding, Table
+from convscope.pages.section import Notice, Table
 from convscope.wording import times
 
 MOST_NAMED = 4
@@ -26,7 +26,7 @@ def layers_table(
     """
     measured = {row.name: row for row in diagnosed}
     layers = list(net.layers.values())
-    rows = [
+    rows: list[tuple[str, ...]] = [
         _row(layer) + (_measured(measured.get(layer.name)) if measured else ()) for layer in layers
     ]
     total = (
@@ -55,8 +55,7 @@ def _row(layer: Layer) -> tuple[str, ...]:
         layer.op,
         times(layer.shape),
         *layer.field_words(),
-        f"{layer.parameters:,}" if layer.parameters else "",
-        f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+        *_cells(layer)[2:],
     )
 
 
@@ -74,15 +73,11 @@ def _measured(row: LayerDiagnosis | None) -> tuple[str, ...]:
 
 def side_by_side(layers: tuple[Sequence[Layer], Sequence[Layer]], names: tuple[str, str]) -> Table:
     """Return two networks' layers beside each other, lined up where kinds agree."""
-    rows = []
-    for first, second in lined_up(*layers):
-        rows.append(
-            (
-                _what(first), _size(first), _what(second), _size(second),
-                *(f"{o.parameters:,}" if o and o.parameters else "" for o in (first, second)),
-                *(f"{o.multiply_adds:,}" if o and o.multiply_adds else "" for o in (first, second)),
-            )
-        )  # fmt: skip
+    pairs = lined_up(*layers)
+    rows: list[tuple[str, ...]] = [
+        (*a[:2], *b[:2], a[2], b[2], a[3], b[3])
+        for a, b in ((_cells(first), _cells(second)) for first, second in pairs)
+    ]
     totals = [
         f"{sum(getattr(layer, key) for layer in own):,}"
         for key in ("parameters", "multiply_adds")
@@ -91,7 +86,7 @@ def side_by_side(layers: tuple[Sequence[Layer], Sequence[Layer]], names: tuple[s
     rows.append(("total", "", "", "", *totals))
     different = tuple(
         place
-        for place, (first, second) in enumerate(lined_up(*layers))
+        for place, (first, second) in enumerate(pairs)
         if first is None or second is None or first.shape != second.shape
     )
     return Table(
@@ -134,19 +129,19 @@ def lined_up(
     return found + [(None, layer) for layer in second[b:]]
 
 
-def _what(layer: Layer | None) -> str:
-    return "" if layer is None else f"{layer.name}: {layer.op}"
+def _cells(layer: Layer | None) -> tuple[str, ...]:
+    """Return a layer's name and kind, its output, its parameters and multiply-adds, if any."""
+    if layer is None:
+        return "", "", "", ""
+    costs = (f"{n:,}" if n else "" for n in (layer.parameters, layer.multiply_adds))
+    return f"{layer.name}: {layer.op}", times(layer.shape), *costs
 
 
-def _size(layer: Layer | None) -> str:
-    return "" if layer is None else times(layer.shape)
-
-
-def found_in(diagnosis: Diagnosis, network: str = "") -> tuple[Finding, ...]:
+def found_in(diagnosis: Diagnosis, network: str = "") -> tuple[Notice, ...]:
     """Return a diagnosis's findings for a page."""
     start = f"{network}, " if network else ""
     return tuple(
-        Finding(
+        Notice(
             f"{start}{f.layer}: {f.kind}",
             " ".join((f.evidence, *f.consequences, f.suggestion)),
             f.severity,

@@ -197,7 +197,7 @@ class _Sections:
             if found is not None and found.whole and task.share:
                 self.done[task.name] = found
                 continue
-            if self.partial == "interrupted" or (task.share and self._rest() == 0):
+            if self.partial == "interrupted" or (task.share and self.deadline.share(1) == 0):
                 self._leave(task, found, self.partial or "budget")
                 continue
             left = [t for t in TASKS[place:] if not ((own := kept[t.name]) and own.whole)]
@@ -216,7 +216,8 @@ class _Sections:
         except ConvscopeError as error:
             self.missing.append(f"{task.title}: {error}")
             return
-        section = replace(section, seconds=time.monotonic() - began)
+        took = time.monotonic() - began
+        section = replace(section, name=task.name, title=task.title, seconds=took)
         self.subject.shelf.keep(section)
         self.done[task.name] = section
         if not section.whole:
@@ -234,14 +235,9 @@ class _Sections:
         goes_on = "" if self.subject.shelf.folder is None else "; the same call goes on from here"
         self.missing.append(f"{task.title}: {reason}{goes_on}")
 
-    def _rest(self) -> float | None:
-        if self.deadline.seconds is None:
-            return None
-        return max(0.0, self.deadline.seconds - (time.monotonic() - self.deadline.began))
-
     def _share(self, task: Task, left: Sequence[Task]) -> float | None:
         """Return a task's part of the time that is left."""
-        rest = self._rest()
+        rest = self.deadline.share(1)
         if rest is None:
             return None
         return max(1.0, rest * task.share / (sum(own.share for own in left) or 1))

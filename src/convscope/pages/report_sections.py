@@ -33,7 +33,8 @@ from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.packing import put_together
 from convscope.pages.layer_tables import found_in, layers_table, shortly
-from convscope.pages.section import Finding, Section, Shelf
+from convscope.pages.section import Notice, Section, Shelf
+from convscope.results import Result
 from convscope.wording import counted
 
 DIAGNOSIS_PASSES = 9
@@ -70,6 +71,25 @@ class Subject:
     done: dict[str, Section] = field(default_factory=dict)
 
 
+def _section(
+    subject: Subject, found: Result, name: str, sentences: tuple[str, ...] = (),
+    alternative: str = "", **more: Any,
+) -> Section:  # fmt: skip
+    """Return a section of a result: what it says, its figure and its numbers.
+
+    Args:
+        subject: what the report is about.
+        found: the result.
+        name: of the figure's files.
+        sentences: what it says.
+        alternative: what the figure shows; by default the sentences.
+        more: of the section.
+    """
+    pictures = subject.shelf.drawn(found, name, alternative or " ".join(sentences))
+    whole = {"numbers": found.to_dict(), "whole": not found.partial}
+    return Section(sentences=sentences, pictures=pictures, **{**whole, **more})
+
+
 def architecture(subject: Subject, seconds: float | None, progress: Progress) -> Section:
     """Draw the network."""
     drawn = draw(subject.net)
@@ -78,12 +98,8 @@ def architecture(subject: Subject, seconds: float | None, progress: Progress) ->
         f"The architecture of {subject.net.name} as boxes, from {first.channels} channels of "
         f"{first.rows} by {first.columns} to {last.channels:,} of {last.rows} by {last.columns}."
     )
-    return Section(
-        "architecture",
-        "Architecture",
-        pictures=subject.shelf.drawn(drawn, "architecture", alternative, vector=True),
-        numbers=drawn.to_dict(),
-    )
+    pictures = subject.shelf.drawn(drawn, "architecture", alternative, vector=True)
+    return Section(pictures=pictures, numbers=drawn.to_dict())
 
 
 def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Section:
@@ -110,15 +126,9 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         f"Bars a layer: {counted(dead, 'dead channel')} in all; "
         f"{counted(len(found.findings), 'finding')}."
     )
-    return Section(
-        "diagnosis",
-        "Diagnosis",
-        sentences=(" ".join(words),),
-        pictures=subject.shelf.drawn(found, "diagnosis", alternative),
-        findings=found_in(found),
-        numbers=found.to_dict(),
-        whole=count == len(images) and not any("budget" in text for text in found.left_out),
-    )
+    whole = count == len(images) and not any("budget" in text for text in found.left_out)
+    told = {"findings": found_in(found), "whole": whole}
+    return _section(subject, found, "diagnosis", (" ".join(words),), alternative, **told)
 
 
 def layers(subject: Subject, seconds: float | None, progress: Progress) -> Section:
@@ -128,7 +138,7 @@ def layers(subject: Subject, seconds: float | None, progress: Progress) -> Secti
     if (section := subject.done.get("diagnosis")) is not None:
         diagnosed = put_together(tuple[LayerDiagnosis, ...], section.numbers["layers"])
         faulty = {finding["layer"] for finding in section.numbers["findings"]}
-    return Section("layers", "Layers", tables=(layers_table(subject.net, diagnosed, faulty),))
+    return Section(tables=(layers_table(subject.net, diagnosed, faulty),))
 
 
 def projections(subject: Subject, seconds: float | None, progress: Progress) -> Section:
@@ -143,10 +153,9 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
         f"For each picture, the {TOP_UNITS} strongest channels of {len(blocks)} blocks: the patch "
         f"that each reads, and its projection."
     )
-    return Section(
-        "projections",
-        "What drives the strongest channels",
-        pictures=subject.shelf.drawn(found, "projections", alternative),
+    return _section(
+        subject, found, "projections",
+        alternative=alternative,
         reading=(
             "Above: the patch that a channel's strongest unit reads; below: what in it drives the "
             "unit, given the switches of the pools. Zero is mid-grey. It does not say what the "
@@ -157,7 +166,7 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
             "answers": found.titles,
             "projections": found.to_dict(),
         },
-    )
+    )  # fmt: skip
 
 
 def _rule(net: Network) -> str:
@@ -180,18 +189,11 @@ def grids(subject: Subject, seconds: float | None, progress: Progress) -> Sectio
         names = ", ".join(finding.layer.name for finding in found.findings)
         sentence = f"Leaving a grid of their own, whatever the weights: {names}."
     alternative = f"Projections from {len(found.layers)} layers, deepest first. {sentence}"
-    return Section(
-        "checkerboard",
-        "Checkerboard",
-        sentences=(sentence,),
-        pictures=subject.shelf.drawn(found, "checkerboard", alternative),
-        findings=tuple(_grid_finding(finding) for finding in found.findings),
-        numbers=found.to_dict(),
-        whole=not found.partial,
-    )
+    findings = tuple(_grid_finding(finding) for finding in found.findings)
+    return _section(subject, found, "checkerboard", (sentence,), alternative, findings=findings)
 
 
-def _grid_finding(found: GridFinding) -> Finding:
+def _grid_finding(found: GridFinding) -> Notice:
     own = found.layer
     text = (
         f"A {own.op} with {_kernel(own.kernel, own.stride)} writes to some positions more often "
@@ -205,7 +207,7 @@ def _grid_finding(found: GridFinding) -> Finding:
             f"{better.weights:.2f} times the weights."
         )
     # As the diagnosis calls it, which most often finds it too: the page then says it once.
-    return Finding(f"{own.name}: {grid.KIND}", text, 0.2 + 0.3 * min(1.0, own.alone))
+    return Notice(f"{own.name}: {grid.KIND}", text, 0.2 + 0.3 * min(1.0, own.alone))
 
 
 def _kernel(kernel: tuple[int, int], stride: tuple[int, int]) -> str:
@@ -231,8 +233,6 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
         alternative = f"Each pixel's share in the answer's score, under {RECOMMENDED}."
         pictures += subject.shelf.drawn(shares, "attribution", alternative, alternative)
     return Section(
-        "occlusion",
-        "Where the answer hangs",
         sentences=tuple(filter(None, sentences)),
         pictures=pictures,
         reading=(
@@ -275,19 +275,14 @@ def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -
         title=subject.titles[0], budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
     verdicts = tuple(found.verdicts().values())
-    return Section(
-        "sanity",
-        "Do the pictures depend on the network?",
-        sentences=verdicts,
-        pictures=subject.shelf.drawn(found, "sanity", " ".join(verdicts)),
+    return _section(
+        subject, found, "sanity", verdicts,
         reading=(
             "A picture that stays the same with random weights, or for another unit, shows the "
             "image and not the network. The numbers are rank correlations of |projection|: 1 is "
             "the same picture."
         ),
-        numbers=found.to_dict(),
-        whole=not found.partial,
-    )
+    )  # fmt: skip
 
 
 def invariances(subject: Subject, seconds: float | None, progress: Progress) -> Section:
@@ -297,14 +292,7 @@ def invariances(subject: Subject, seconds: float | None, progress: Progress) -> 
         budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
     sentences = tuple(_moved(found, k) for k in range(len(found.transforms)))
-    return Section(
-        "invariance",
-        "Moved, enlarged and turned",
-        sentences=sentences,
-        pictures=subject.shelf.drawn(found, "invariance", " ".join(sentences)),
-        numbers=found.to_dict(),
-        whole=not found.partial,
-    )
+    return _section(subject, found, "invariance", sentences)
 
 
 def _moved(found: Invariance, k: int) -> str:

@@ -96,7 +96,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Notice:
     """Something that a reader should know first.
 
     Attributes:
@@ -127,12 +127,12 @@ class Section:
         whole: whether it is all that was asked for; if not, a later run makes it again.
     """
 
-    name: str
-    title: str
+    name: str = ""
+    title: str = ""
     sentences: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Notice, ...] = ()
     reading: str = ""
     numbers: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0

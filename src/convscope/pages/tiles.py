@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from convscope.display import Display, DisplayScale
 from convscope.figures.sheet import picture_of
-from convscope.figures.tile import Box, Tile
+from convscope.figures.tile import Box, FieldTile
 from convscope.methods.projection import Projection
 from convscope.pages.renderer import image_source, png
 
@@ -38,7 +38,7 @@ def unit_tiles(found: Projection, n: int) -> list[UnitTiles]:
     picture = picture_of(found.preprocess.to_pixels(found.images[n : n + 1].cpu()))[0]
     units = []
     for k, channel in enumerate(found.channels[n].tolist()):
-        tile = Tile.of_projection(found, n, k, picture, Display())
+        tile = FieldTile.of_projection(found, n, k, picture, Display())
         shown = (image_source(png(tile.framed(one))) for one in (tile.patch, tile.projection))
         activation = found.activation[n, k].item()
         units.append(UnitTiles(channel, activation, tile.window, tile.scale, *shown))
