@@ -88,6 +88,16 @@ def test_it_holds_every_section(made, page):
     assert page.stat().st_size < 10_000_000
 
 
+def test_it_shows_what_feeds_the_strongest_channel_of_the_deepest_block(made, page, folder):
+    net, picture = network(), folder / "03.png"
+    best = cs.project(net, picture, top=3)
+    layer = best.layers[-1]
+    tree = cs.trace_unit(
+        net, picture, layer, int(best.channels[0, best.layers.index(layer)]), top=3
+    )
+    assert html.escape(tree.summary()) in page.read_text("utf-8")
+
+
 def test_it_shows_sums_up_and_saves_itself(made, page, tmp_path, monkeypatch):
     assert len(repr(made)) < 1000
     assert repr(made).startswith("small over 60 images of ")

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.errors import RuleError
+from convscope.errors import RuleError, UnitError
 from convscope.figures.occlude import target_name
 from convscope.figures.sheet import number
 from convscope.methods import budget as budgets
@@ -29,6 +29,7 @@ from convscope.methods.occlude.result import Occlusion
 from convscope.methods.project import chosen_rule, project
 from convscope.methods.sanity import sanity
 from convscope.methods.scanning.sources import Images, SomeImages
+from convscope.methods.trace_unit import trace_unit
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.packing import put_together
@@ -40,7 +41,7 @@ from convscope.wording import counted
 DIAGNOSIS_PASSES = 9
 """What a diagnosis costs an image, in passes, as measured on VGG16."""
 SCAN_SHARE = 0.6
-TOP_UNITS = 3
+TOP_UNITS = FEEDERS = 3
 PATCHES_ACROSS = 7
 OTHER_UNITS, SEEDS = 3, 2
 TRANSFORMATIONS = 15
@@ -153,7 +154,7 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
         f"For each picture, the {TOP_UNITS} strongest channels of {len(blocks)} blocks: the patch "
         f"that each reads, and its projection."
     )
-    return _section(
+    section = _section(
         subject, found, "projections",
         alternative=alternative,
         reading=(
@@ -167,6 +168,17 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
             "projections": found.to_dict(),
         },
     )  # fmt: skip
+    layer = found.layers[-1]
+    channel = int(found.channels[0, found.layers.index(layer)])
+    try:
+        tree = trace_unit(
+            subject.net, subject.pictures[:1], layer, channel, top=FEEDERS,
+            title=subject.titles[0], memory=subject.memory,
+        )  # fmt: skip
+    except UnitError:  # it is off, and nothing feeds it
+        return section
+    drawn = subject.shelf.drawn(tree, "feeders", tree.summary(), "What feeds the deepest")
+    return replace(section, pictures=(*section.pictures, *drawn))
 
 
 def _rule(net: Network) -> str:
