@@ -127,7 +127,7 @@ def normalised(images: Tensor) -> Tensor:
 def train(stem: Stem, data: ImageSet, count: int, epochs: int, seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
     module = build(stem)
-    chosen = data[torch.randperm(len(data))[:count]]
+    chosen = data.part(torch.randperm(len(data))[:count])
     optimizer = torch.optim.SGD(
         module.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
@@ -155,7 +155,7 @@ def train(stem: Stem, data: ImageSet, count: int, epochs: int, seed: int) -> nn.
 def accuracy(module: nn.Sequential, test: ImageSet) -> float:
     right = [
         (module(normalised(images)).argmax(1) == labels).sum()
-        for images, labels in test[torch.arange(2000)].batches(500)
+        for images, labels in test.part(torch.arange(2000)).batches(500)
     ]
     return float(torch.stack(right).sum() / 2000)
 

@@ -67,7 +67,7 @@ FIRST_LAYERS = {
 def trained(name: str, data: Path, folder: Path) -> cs.Network:
     """Return a network of :data:`CONFIGS`, trained now if *folder* does not hold it yet."""
     place = folder / name.replace(", ", "-").replace(" ", "-")
-    run = cs.train(CONFIGS[name], load_cifar10(data)[torch.arange(IMAGES)], place, resume=True)
+    run = cs.train(CONFIGS[name], load_cifar10(data).part(torch.arange(IMAGES)), place, resume=True)
     return cs.Network(
         run.module(), torch.zeros(1, 3, 32, 32), name=name, classes=CLASSES,
         preprocess=Preprocess(CIFAR10_MEAN, CIFAR10_STD, (32, 32)),
@@ -102,7 +102,7 @@ def trained_at_64(name: str, data: Path, folder: Path, seed: int) -> cs.Network:
     if path.exists():
         module.load_state_dict(load_file(path))
     else:
-        _train(module, load_cifar10(data)[torch.arange(IMAGES)])
+        _train(module, load_cifar10(data).part(torch.arange(IMAGES)))
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, path)
     return cs.Network(
         module.eval(), torch.zeros(1, 3, SIDE, SIDE), name=name, classes=CLASSES,

@@ -29,7 +29,7 @@ INSIDE = {
         "Summary",
         "Tally",
     ),
-    *("LabelledPictures", "Variant", "Volume"),
+    *("Variant", "Volume"),
 }
 """Parts of results that only the figures and pages of these look into."""
 

@@ -18,7 +18,7 @@ import convscope as cs
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.methods.scanning.image_pass import batches_at_once, images_at_once
-from convscope.methods.scanning.reductions import Reducer
+from convscope.methods.scanning.reductions import reduced
 from convscope.methods.scanning.result import bin_name, class_selectivity
 from convscope.methods.scanning.tally import bin_edges
 from convscope.methods.scanning.units import scanned_layers
@@ -550,8 +550,8 @@ def test_rectifying_block_by_block_is_rectifying(layout, dtype):
         return maps[..., ::2] if layout == "every other column" else maps
 
     rectified, maps = made().relu_(), made()
-    expected = Reducer().reduce(rectified, never_negative=True)
-    found = Reducer().reduce(maps, never_negative=True, rectify=True)
+    expected = reduced(rectified)
+    found = reduced(maps, rectify=True)
     assert torch.equal(maps, rectified)
     assert np.array_equal(expected.active, (rectified > 0).sum((2, 3)).numpy())
     for name in ("peak", "mean", "squares", "active"):

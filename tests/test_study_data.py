@@ -103,5 +103,5 @@ def test_a_fingerprint_tells_pixels_and_labels_apart():
     pixels = torch.zeros(2, 3, 2, 2, dtype=torch.uint8)
     same = ImageSet(pixels, torch.tensor([0, 1]), ("a", "b"))
     relabelled = ImageSet(pixels, torch.tensor([1, 0]), ("a", "b"))
-    assert same.fingerprint() == same[torch.tensor([0, 1])].fingerprint()
+    assert same.fingerprint() == same.part(torch.tensor([0, 1])).fingerprint()
     assert same.fingerprint() != relabelled.fingerprint()

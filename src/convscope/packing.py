@@ -7,11 +7,13 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+import torch
 from torch import Tensor
 
 
 def tensors_of(value: Any, place: str = "") -> dict[str, Tensor]:
-    """Return the tensors in a value by where they are in it.
+    """Return the tensors in a value, numpy's arrays among them, by where they are in it.
 
     Args:
         value: dataclasses, dictionaries, tuples and lists, one in another.
@@ -23,6 +25,8 @@ def tensors_of(value: Any, place: str = "") -> dict[str, Tensor]:
     """
     if isinstance(value, Tensor):
         return {place: value}
+    if isinstance(value, np.ndarray):
+        return {place: torch.from_numpy(value)}
     found: dict[str, Tensor] = {}
     for name, item in _parts(value).items():
         # A slash in a name would look like a step into it.
@@ -50,7 +54,7 @@ def plain_of(value: Any, *, with_tensors: bool = False) -> Any:
     >>> plain_of({"drop": torch.zeros(2), "at": (1, 2)})
     {'at': (1, 2)}
     """
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | np.ndarray):
         return value.tolist() if with_tensors else None
     if isinstance(value, tuple | list):
         items = [plain_of(item, with_tensors=with_tensors) for item in value]
@@ -62,7 +66,7 @@ def plain_of(value: Any, *, with_tensors: bool = False) -> Any:
     return {
         name: plain_of(item, with_tensors=with_tensors)
         for name, item in _parts(value).items()
-        if with_tensors or not isinstance(item, Tensor)
+        if with_tensors or not isinstance(item, Tensor | np.ndarray)
     }
 
 
@@ -89,11 +93,15 @@ def put_together(kind: Any, plain: Any, tensors: Mapping[str, Tensor] | None = N
 
 def _built(kind: Any, plain: Any, tree: Any) -> Any:
     """Return a value of which *plain* holds the facts and *tree*, branch by branch, the tensors."""
-    if isinstance(tree, Tensor) or (plain is None and not tree):
-        return tree if isinstance(tree, Tensor) else None
+    if isinstance(tree, Tensor):
+        return tree.numpy() if get_origin(kind) is np.ndarray else tree
     inside = get_args(kind)
     if get_origin(kind) in (Union, types.UnionType):
         return _built(next((one for one in inside if _fits(one, plain)), Any), plain, tree)
+    if not tree and (kind is Any or not isinstance(plain, dict | list | tuple)):
+        # JSON holds a choice's number, and a path's text.
+        made = isinstance(kind, type) and issubclass(kind, Enum | PurePath) and plain is not None
+        return kind(plain) if made else plain
     if is_dataclass(kind):
         hints, own = get_type_hints(kind), dict(plain or {})
         for name in {**own, **tree}:
@@ -105,12 +113,12 @@ def _built(kind: Any, plain: Any, tree: Any) -> Any:
         pairs = zip(inside, plain, strict=True)
         items = [_built(one, item, tree.get(str(n), {})) for n, (one, item) in enumerate(pairs)]
         return items if get_origin(kind) is list else tuple(items)
-    if get_origin(kind) is not dict and not isinstance(plain, dict | None):
-        # JSON holds a choice's number, and a path's text.
-        made = isinstance(kind, type) and issubclass(kind, Enum | PurePath)
-        return kind(plain) if made else plain
-    names, one = {**(plain or {}), **tree}, inside[1] if inside else Any
-    return {name: _built(one, (plain or {}).get(name), tree.get(name, {})) for name in names}
+    one = inside[1] if inside else Any
+    key = int if inside[:1] == (int,) else str  # JSON's names are texts
+    return {
+        key(name): _built(one, (plain or {}).get(name), tree.get(name, {}))
+        for name in {**(plain or {}), **tree}
+    }
 
 
 def _fits(kind: Any, plain: Any) -> bool:

@@ -40,7 +40,7 @@ from convscope.methods.pictures import channel_names
 from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
 from convscope.methods.scanning.sources import Images
-from convscope.methods.scanning.tiles import Tile, TileShape, drawn_tiles, picture
+from convscope.methods.scanning.tiles import EntryTile, TileShape, drawn_tiles, picture
 from convscope.network import Network
 from convscope.network.ops import Convolution
 from convscope.outputs import claim_folder, written_beside
@@ -158,7 +158,7 @@ class _Waiting:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def put(self, name: str, channel: int, rank: int, tile: Tile) -> None:
+    def put(self, name: str, channel: int, rank: int, tile: EntryTile) -> None:
         """Let a tile of a layer's channel wait."""
         self._places[name].setdefault(channel, {})[rank] = self._file.tell()
         self._file.write(tile.patch.tobytes() + tile.projection.tobytes())

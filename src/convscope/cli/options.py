@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convscope.network import Network
     from convscope.results import Result
 
-Command = Callable[..., None]
+Command = Callable[..., Any]
 
 Pictures = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")]
 PictureFolder = Annotated[
@@ -176,9 +176,9 @@ def one_or_all(names: list[str] | None) -> str | list[str] | None:
 def open_images(images: Path, net: "Network") -> "Images":
     """Return the images of a folder: pictures, or CIFAR-10's test images."""
     from convscope.methods.scanning.sources import images_of
-    from convscope.study.data import FILES, FOLDER, cifar_pictures
+    from convscope.study.data import FILES, FOLDER, load_cifar10
 
     for folder in (images, images / FOLDER):
         if (folder / FILES["test"][0]).exists():
-            return cifar_pictures(folder, net.preprocess)
+            return images_of(load_cifar10(folder, "test"), net)
     return images_of(images, net)

@@ -5,6 +5,8 @@ sums of squared deviations from each part's own mean, brought together by the fo
 & LeVeque, Updating formulae and a pairwise algorithm for computing sample variances (1979).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ CONSTANT = 1e-6
 """A channel that deviates by no more than this share of its mean is constant but for rounding."""
 
 
+@dataclass
 class Moments:
     """Mean and squared deviations of C channels.
 
@@ -28,8 +31,9 @@ class Moments:
     (1.5, 1.25)
     """
 
-    def __init__(self, count: int, mean: Tensor, squares: Tensor) -> None:
-        self.count, self.mean, self.squares = count, mean, squares
+    count: int
+    mean: Tensor
+    squares: Tensor
 
     @classmethod
     def none(cls, channels: int) -> "Moments":
@@ -89,6 +93,7 @@ def pooled(counts: Tensor, means: Tensor, squares: Tensor) -> tuple[Tensor, Tens
     return means[..., 0, :] + whole, squares.double().sum(-2) + spread
 
 
+@dataclass
 class PairMoments:
     """How the channels of two sets go together: the moments of both, and of each pair.
 
@@ -104,8 +109,9 @@ class PairMoments:
             [nan]], dtype=torch.float64)
     """
 
-    def __init__(self, first: Moments, second: Moments, products: Tensor) -> None:
-        self.first, self.second, self.products = first, second, products
+    first: Moments
+    second: Moments
+    products: Tensor
 
     @classmethod
     def none(cls, first: int, second: int) -> "PairMoments":

@@ -15,7 +15,7 @@ from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.consistency import COMPARED
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.strongest import NO_IMAGE
-from convscope.methods.scanning.tiles import Picture, Tile, TileShape, drawn_tiles
+from convscope.methods.scanning.tiles import EntryTile, Picture, TileShape, drawn_tiles
 from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network.layers import LayerName, listed
 from convscope.results import Result
@@ -107,7 +107,7 @@ def drawn(
     def load(number: int) -> Tensor:
         return images.load(number)[0].to(net.dtype)
 
-    tiles: dict[tuple[str, int], dict[int, Tile]] = {}
+    tiles: dict[tuple[str, int], dict[int, EntryTile]] = {}
     for name, channel, rank, tile in drawn_tiles(net, wanted, load, own_rule, room):
         tiles.setdefault((name, channel), {})[rank] = tile
     statistics = {(row["layer"], row["channel"]): row for row in scan.table()}
@@ -129,7 +129,7 @@ def _unit(
     scan: Scan,
     layer: LayerScan,
     channel: int,
-    tiles: dict[int, Tile],
+    tiles: dict[int, EntryTile],
     rule: str,
     statistics: dict[tuple[str, int], dict[str, Any]],
 ) -> AtlasUnit:

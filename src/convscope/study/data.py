@@ -7,7 +7,7 @@ one label byte and then 1,024 red, 1,024 green and 1,024 blue bytes, row by row
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.errors import DataError
-from convscope.images import Preprocess
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -43,6 +42,7 @@ class ImageSet:
         images: uint8 [N, 3, H, W], red, green, blue, 0..255.
         labels: int64 [N], each in 0..len(classes) - 1.
         classes: the classes' names, by label.
+        name: what to call the set.
 
     Raises:
         DataError: the shapes or dtypes disagree, the set is empty, or a label has no class.
@@ -51,6 +51,7 @@ class ImageSet:
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    name: str = "ImageSet"
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
@@ -73,9 +74,14 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: Tensor) -> "ImageSet":
+    def __getitem__(self, number: int) -> tuple[Image.Image, int]:
+        """Return an image as a picture, and its label."""
+        pixels = self.images[number].permute(1, 2, 0).contiguous().numpy()
+        return Image.fromarray(pixels), int(self.labels[number])
+
+    def part(self, index: Tensor) -> "ImageSet":
         """Return the images and labels at *index*, int64 [M], in its order."""
-        return ImageSet(self.images[index], self.labels[index], self.classes)
+        return replace(self, images=self.images[index], labels=self.labels[index])
 
     @property
     def side(self) -> int:
@@ -87,9 +93,9 @@ class ImageSet:
         for start in range(0, len(self), size):
             yield self.images[start : start + size], self.labels[start : start + size]
 
-    def as_pictures(self, preprocess: Preprocess) -> "LabelledPictures":
-        """Return the images as a scan takes them, turned into a network's inputs."""
-        return LabelledPictures(self, preprocess)
+    def title(self, number: int) -> str:
+        """Return an image's class and number."""
+        return f"{self.classes[int(self.labels[number])]} {number}"
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the pixels and labels, in hexadecimal digits."""
@@ -110,7 +116,9 @@ def load_cifar10(folder: str | Path, part: Part = "train") -> ImageSet:
     """
     records = np.concatenate([_read_records(path) for path in _paths(folder, part)])
     pixels = torch.from_numpy(np.ascontiguousarray(records[:, 1:])).view(-1, 3, SIDE, SIDE)
-    return ImageSet(pixels, torch.from_numpy(records[:, 0].astype(np.int64)), CLASSES)
+    labels = torch.from_numpy(records[:, 0].astype(np.int64))
+    name = f"CIFAR-10's {'training' if part == 'train' else 'test'} images"
+    return ImageSet(pixels, labels, CLASSES, name)
 
 
 def require_cifar10(folder: str | Path, part: Part) -> None:
@@ -121,54 +129,6 @@ def require_cifar10(folder: str | Path, part: Part) -> None:
     """
     for path in _paths(folder, part):
         _check_size(path)
-
-
-class LabelledPictures:
-    """The images of a set in their order, with their labels, as a scan takes them.
-
-    Args:
-        images: the set.
-        preprocess: how a picture becomes the network's input.
-        name: what to call the set.
-    """
-
-    def __init__(self, images: ImageSet, preprocess: Preprocess, name: str = "ImageSet") -> None:
-        self._set, self._preprocess, self.name = images, preprocess, name
-        self.classes = images.classes
-
-    def __len__(self) -> int:
-        return len(self._set)
-
-    def load(self, number: int) -> tuple[Tensor, int]:
-        """Return an image [C, H, W] in the network's input space, and its label."""
-        pixels = self._set.images[number].permute(1, 2, 0).contiguous().numpy()
-        image = self._preprocess(Image.fromarray(pixels))[0]
-        return image, int(self._set.labels[number])
-
-    def title(self, number: int) -> str:
-        """Return the image's class and number."""
-        return f"{self.classes[int(self._set.labels[number])]} {number}"
-
-    def path(self, number: int) -> None:
-        """Return nothing: all images lie in one file."""
-        return
-
-    def fingerprint(self) -> str:
-        """Return the hash of the pixels and labels."""
-        return self._set.fingerprint()
-
-
-def cifar_pictures(folder: str | Path, preprocess: Preprocess) -> LabelledPictures:
-    """Return CIFAR-10's test images in their official order, as a scan takes them.
-
-    Args:
-        folder: the folder of the ``.bin`` files, or the one that holds it.
-        preprocess: how a picture becomes the network's input.
-
-    Raises:
-        DataError: if a file is missing or damaged.
-    """
-    return LabelledPictures(load_cifar10(folder, "test"), preprocess, "CIFAR-10's test images")
 
 
 def split(data: ImageSet, held_out: int, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -184,7 +144,7 @@ def split(data: ImageSet, held_out: int, seed: int) -> tuple[ImageSet, ImageSet]
             f"cannot hold out {held_out} of {len(data)} images: both parts need at least one"
         )
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
-    return data[order[held_out:]], data[order[:held_out]]
+    return data.part(order[held_out:]), data.part(order[:held_out])
 
 
 def _paths(folder: str | Path, part: Part) -> list[Path]:

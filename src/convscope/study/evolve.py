@@ -161,45 +161,36 @@ def evolve(
     if channels is not None and len(channels) != len(layers or ()):
         raise UnitError(f"{len(layers or ())} layers need as many channels, not {len(channels)}")
     training = _Training.of(run, module, device)
-    if not isinstance(data, Tensor):
-        data = data if isinstance(data, ImageSet) else load_cifar10(data)
-    shape = data.shape[1:] if isinstance(data, Tensor) else (3, data.side, data.side)
-    final = training.network(training.paths[-1], shape)
-    pixels = data if isinstance(data, Tensor) else data.images
-    images = pixels[:sample].float().cpu()
-    if not len(images):
-        raise DataError("there is no image to follow the filters on")
-    if not isinstance(data, Tensor):
-        images = final.preprocess.to_inputs(images / 255)
+    final, inputs = _looked_at(training, data, sample)
     chosen_rule(final, rule)
-    chosen = _chosen(final, images, training.named(layers), channels)
-    found: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in chosen}
-    partial, done = "", 0
+    chosen = _chosen(final, inputs, training.named(layers), channels)
+    moments: list[dict[str, tuple[Tensor, ...]]] = []
+    partial = ""
     try:
         for path in training.paths:
-            moment = _moment(training.network(path, shape), images, chosen, rule)
-            for name, tensors in moment.items():
-                found[name].append(tensors)
-            done += 1
+            net = training.network(path, inputs.shape[1:])
+            moments.append(_moment(net, inputs, chosen, rule))
             if progress:
-                progress(done, len(training.paths))
+                progress(len(moments), len(training.paths))
     except KeyboardInterrupt:
         partial = "interrupted"
+    if not moments:
+        raise Interrupted("the evolution was stopped")
+    paths = training.paths[: len(moments)]
     result = Evolution(
-        steps=tuple(checkpoint_step(path) for path in training.paths[:done]),
-        epochs=None if training.epochs is None else training.epochs[:done],
+        steps=tuple(map(checkpoint_step, paths)),
+        epochs=training.epochs(paths),
         filters=tuple(
             FilterEvolution(
                 name,
-                chosen[name],
+                channel,
                 final.receptive_fields.size(final.step(name)),
-                *map(torch.stack, zip(*moments, strict=True)),
+                *map(torch.stack, zip(*(moment[name] for moment in moments), strict=True)),
             )
-            for name, moments in found.items()
-            if moments
+            for name, channel in chosen.items()
         ),
-        distance={name: d[:done] for name, d in _distances(training.paths).items()},
-        images=len(images),
+        distance=_distances(paths, training.paths[-1]),
+        images=len(inputs),
         preprocess=final.preprocess,
         rule=rule,
         network=training.folder.resolve().name,
@@ -207,8 +198,23 @@ def evolve(
         partial=partial,
     )
     if partial:
-        raise Interrupted("the evolution was stopped", result if done else None)
+        raise Interrupted("the evolution was stopped", result)
     return result
+
+
+def _looked_at(
+    training: "_Training", data: ImageSet | Tensor | str | Path, sample: int
+) -> tuple[Network, Tensor]:
+    """Return the final network, and the images to look at, in its input space."""
+    images = data if isinstance(data, ImageSet | Tensor) else load_cifar10(data)
+    pixels = images.images if isinstance(images, ImageSet) else images
+    net = training.network(training.paths[-1], pixels.shape[1:])
+    if not len(pixels):
+        raise DataError("there is no image to follow the filters on")
+    inputs = pixels[:sample].float().cpu()
+    if isinstance(images, ImageSet):
+        inputs = net.preprocess.to_inputs(inputs / 255)
+    return net, inputs
 
 
 @dataclass
@@ -244,21 +250,19 @@ class _Training:
     def paths(self) -> list[Path]:
         return checkpoint_paths(self.folder)
 
-    @property
-    def epochs(self) -> tuple[float, ...] | None:
-        """Return the epochs done at each checkpoint, if the training notes its epochs."""
+    def epochs(self, paths: Sequence[Path]) -> tuple[float, ...] | None:
+        """Return the epochs done at some checkpoints, if the training notes its epochs."""
         if self.run is None or not self.run.epochs:
             return None
         last = self.run.epochs[-1]
-        return tuple(checkpoint_step(path) * last.epoch / last.step for path in self.paths)
+        return tuple(checkpoint_step(path) * last.epoch / last.step for path in paths)
 
     def network(self, path: Path, shape: Sequence[int]) -> Network:
         """Return the network with a checkpoint's weights, for images [C, H, W] of a shape."""
         load_into(self.module, load_tensors(path)[0], path)
         preprocess = None
         if self.run is not None:
-            config = self.run.config
-            preprocess = Preprocess(config.mean, config.std, (shape[1], shape[2]))
+            preprocess = self.run.config.preprocess(shape[1], shape[2])
         # Traced anew: a network may compute some of its weights from others once, when traced.
         example = torch.zeros(1, *shape)
         return Network(self.module, example, name=self.folder.name, preprocess=preprocess)
@@ -316,10 +320,9 @@ def _moment(
     return moments
 
 
-def _distances(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """Return how far each layer's filters are from the final ones at every checkpoint."""
-    final = load_tensors(paths[-1])[0]
-    filters = {name: values.double() for name, values in final.items() if values.ndim > 1}
+def _distances(paths: Sequence[Path], last: Path) -> dict[str, Tensor]:
+    """Return how far each layer's filters are at some checkpoints from those of the last."""
+    filters = {n: values.double() for n, values in load_tensors(last)[0].items() if values.ndim > 1}
     distances: dict[str, list[Tensor]] = {name: [] for name in filters}
     for path in paths:
         weights = load_tensors(path)[0]

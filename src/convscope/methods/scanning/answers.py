@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-import numpy.typing as npt
 
 from convscope.methods.scanning.strongest import Integers
 
@@ -24,23 +23,23 @@ SUSPECTS = (
 
 
 @dataclass
-class Answers:
+class RightAnswers:
     """Right answers, and what the labels and the answers are, each counted by itself.
 
     Attributes:
-        right: [1], how many labelled images are answered rightly.
+        right: how many labelled images are answered rightly.
         labels: [K], how many have this right answer.
         given: [K], how many of them get this answer.
     """
 
-    right: Integers
+    right: int
     labels: Integers
     given: Integers
 
     @classmethod
-    def none(cls, count: int) -> "Answers":
+    def none(cls, count: int) -> "RightAnswers":
         """Return no answer yet, of *count* that there can be."""
-        return cls(*(np.zeros(size, dtype=np.int64) for size in (1, count, count)))
+        return cls(0, *np.zeros((2, count), dtype=np.int64))
 
     def add(self, given: Integers, labels: Integers) -> None:
         """Count answers [N] beside the right ones [N]; -1 for an image that has none."""
@@ -49,14 +48,11 @@ class Answers:
         self.labels += np.bincount(labels[known], minlength=len(self.labels))
         self.given += np.bincount(given[known], minlength=len(self.given))
 
-    def merge(self, other: "Answers") -> None:
+    def merge(self, other: "RightAnswers") -> None:
         """Add those to other images."""
-        for name, values in other.arrays().items():
-            getattr(self, name).__iadd__(values)
-
-    def arrays(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return everything by name."""
-        return {"right": self.right, "labels": self.labels, "given": self.given}
+        self.right += other.right
+        self.labels += other.labels
+        self.given += other.given
 
     @property
     def count(self) -> int:
@@ -66,7 +62,7 @@ class Answers:
     @property
     def accuracy(self) -> float | None:
         """The share of them that is answered rightly; None if there is none."""
-        return int(self.right[0]) / self.count if self.count else None
+        return self.right / self.count if self.count else None
 
     @property
     def chance(self) -> float:
@@ -77,7 +73,7 @@ class Answers:
         """Return in words that the answers are hardly better than chance; else, or if few, "".
 
         >>> labels = np.arange(100) % 10
-        >>> answers = Answers.none(10)
+        >>> answers = RightAnswers.none(10)
         >>> answers.add(np.roll(labels, 1), labels)
         >>> answers.doubt()
         '0.0% of 100 labelled images are answered rightly, and chance alone would give 10.0%.'

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ImageError
-from convscope.methods.scanning.reductions import Reduced, Reducer, company, peak_positions
+from convscope.methods.scanning.reductions import LayerBatch, company, peak_positions, reduced
 from convscope.methods.scanning.sources import Images, checked_image, class_answers, class_of
-from convscope.methods.scanning.strongest import Booleans, Halves, Integers
+from convscope.methods.scanning.strongest import Integers
 from convscope.methods.scanning.tally import NO_CLASS, Tally
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
@@ -91,16 +91,6 @@ class _Image:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What a batch has in one layer, before it is counted."""
-
-    reduced: Reduced
-    entering: Booleans
-    places: Integers
-    company: Halves
-
-
-@dataclass(frozen=True)
 class _Looked:
     """A batch that went up: what each layer had of its images, and those it cannot count.
 
@@ -108,7 +98,7 @@ class _Looked:
     """
 
     batch: list[_Image]
-    found: dict[int, _Found]
+    found: dict[int, LayerBatch]
     answers: Integers
     left_out: dict[int, str]
     done: int
@@ -140,7 +130,6 @@ class ImagePass:
         self._answer = None if self._right is None else net.answer
         self._size = size
         self._tally = tally
-        self._own = threading.local()
         self._counting = threading.Lock()
         self._readers = READERS
 
@@ -219,7 +208,7 @@ class ImagePass:
         name = first_not_finite(self._net.graph, pixels, self._layers)
         return f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
 
-    def _reduced(self, batch: list[_Image]) -> tuple[dict[int, _Found], Integers]:
+    def _reduced(self, batch: list[_Image]) -> tuple[dict[int, LayerBatch], Integers]:
         """Run the network on a batch, padded to the one size, and reduce every layer's maps."""
         answers = np.zeros(0, dtype=np.int64)
         if not batch:
@@ -228,9 +217,7 @@ class ImagePass:
         pixels = torch.zeros(self._size, *self._net.input_shape, dtype=self._net.dtype)
         for place, image in enumerate(batch):
             pixels[place] = image.pixels
-        found: dict[int, _Found] = {}
-        if not hasattr(self._own, "reducer"):
-            self._own.reducer = Reducer()
+        found: dict[int, LayerBatch] = {}
 
         def look(step: int, maps: Tensor, rectify: bool = False) -> None:
             nonlocal answers
@@ -239,13 +226,11 @@ class ImagePass:
             if step not in self._layers:
                 return
             layer = self._layers[step]
-            reduced = self._own.reducer.reduce(maps, layer.never_negative, rectify)
-            reduced = reduced.part(len(batch))
+            own = reduced(maps, rectify).part(len(batch))
             with self._counting:
-                strongest = self._tally.layers[layer.name].strongest
-                entering = strongest.entering(reduced.peak, numbers)
+                entering = self._tally.layers[layer.name].strongest.entering(own.peak, numbers)
             places = peak_positions(maps, entering)
-            found[step] = _Found(reduced, entering, places, company(maps, entering, places))
+            found[step] = LayerBatch(own, entering, places, company(maps, entering, places))
 
         pixels = self._net.checked(pixels)
         wanted = {*self._layers} | (set() if self._answer is None else {self._answer.step})
@@ -267,11 +252,8 @@ class ImagePass:
         classes = [class_of(image.label, self._source) for image in batch]
         labels = np.array([NO_CLASS if number is None else number for number in classes])
         for step, layer in self._layers.items():
-            part = looked.found[step]
             positions = layer.shape[1] * layer.shape[2]
-            self._tally.layers[layer.name].add(
-                part.reduced, positions, numbers, labels, part.entering, part.places, part.company
-            )
+            self._tally.layers[layer.name].add(looked.found[step], positions, numbers, labels)
         if self._right is not None:
             right = [None if number is None else self._right[number] for number in classes]
             known = np.array([-1 if answer is None else answer for answer in right])

@@ -48,69 +48,68 @@ class Reduced:
         )
 
 
-class Reducer:
-    """Reduces maps, in memory that it keeps from one map to the next."""
+@dataclass(frozen=True)
+class LayerBatch:
+    """What N images have in one layer, before it is counted.
 
-    def __init__(self) -> None:
-        self._scratch = torch.empty(0)
+    Attributes:
+        reduced: their numbers.
+        entering: [N, C], which peaks have an entry among the strongest.
+        places: one of each of these: row * width + column of the peak.
+        company: one of each of these, too; see :func:`company`.
+    """
 
-    def reduce(self, maps: Tensor, never_negative: bool, rectify: bool = False) -> Reduced:
-        """Return the numbers of *maps*, [N, C, H, W].
+    reduced: Reduced
+    entering: Booleans
+    places: Integers
+    company: Halves
 
-        The maps are read seven times in all, but in blocks that stay in the processor's cache, and
-        in the order in which they lie in memory.
 
-        Args:
-            maps: float, any precision.
-            never_negative: whether no value is below zero, which saves a pass.
-            rectify: whether *maps* are to be rectified first, where they lie.
-        """
-        values = maps.permute(0, 2, 3, 1).flatten(1, 2)
-        if rectify and (values.data_ptr() != maps.data_ptr() or maps.dtype != torch.float32):
-            maps.relu_()  # and the values are copies
-            return self.reduce(maps, never_negative)
-        if values.dtype in (torch.float16, torch.bfloat16):
-            values = values.float()
-        images, rows = _block_shape(values)
-        blocks = -(-values.shape[1] // rows)
-        found = values.new_empty(5, len(values), blocks, values.shape[2])
-        for first, group in enumerate(torch.split(values, images)):
-            for place, block in enumerate(torch.split(group, rows, dim=1)):
-                part = slice(first * images, first * images + len(group))
-                if rectify:
-                    block.relu_()
-                self._reduce_block(block, never_negative, found[:, part, place])
-        peak, rough, rest, squares, active = found.cpu().double()
-        counts = torch.full((blocks,), rows)
-        counts[-1] = values.shape[1] - rows * (blocks - 1)
-        # Each block's mean in single precision, and how far it was off.
-        off = rest / counts[:, None]
-        mean, squares = pooled(counts, rough + off, (squares - off * rest).clamp(min=0))
-        # Whole numbers up to 2**24 are exact in float32, and no map has more positions.
-        positions = active.sum(1).nan_to_num().long().numpy()
-        return Reduced(peak.amax(1).float().numpy(), mean, squares, positions)
+def reduced(maps: Tensor, rectify: bool = False) -> Reduced:
+    """Return the numbers of *maps*, [N, C, H, W].
 
-    def _reduce_block(self, block: Tensor, never_negative: bool, found: Tensor) -> None:
-        """Write a block's numbers, [5, n, C], of its values [n, P, C]."""
-        peak, mean, rest, squares, active = found.unbind()
-        scratch = self._like(block)
-        torch.amax(block, 1, out=peak)
-        torch.mean(block, 1, out=mean)
-        torch.sub(block, mean[:, None], out=scratch)
-        torch.sum(scratch, 1, out=rest)
-        torch.sum(scratch.square_(), 1, out=squares)
-        if never_negative:
-            torch.sign(block, out=scratch)
-        else:
-            torch.clamp(block, min=0, out=scratch).sign_()
-        torch.sum(scratch, 1, out=active)
+    The maps are read seven times in all, but in blocks that stay in the processor's cache, and in
+    the order in which they lie in memory.
 
-    def _like(self, values: Tensor) -> Tensor:
-        kept = self._scratch
-        fits = kept.dtype == values.dtype and kept.device == values.device
-        if not fits or kept.numel() < values.numel():
-            self._scratch = torch.empty(values.numel(), dtype=values.dtype, device=values.device)
-        return self._scratch[: values.numel()].view(values.shape)
+    Args:
+        maps: float, any precision.
+        rectify: whether *maps* are to be rectified first, where they lie.
+    """
+    values = maps.permute(0, 2, 3, 1).flatten(1, 2)
+    if rectify and (values.data_ptr() != maps.data_ptr() or maps.dtype != torch.float32):
+        maps.relu_()  # and the values are copies
+        return reduced(maps)
+    if values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()
+    images, rows = _block_shape(values)
+    blocks = -(-values.shape[1] // rows)
+    found = values.new_empty(5, len(values), blocks, values.shape[2])
+    for first, group in enumerate(torch.split(values, images)):
+        for place, block in enumerate(torch.split(group, rows, dim=1)):
+            part = slice(first * images, first * images + len(group))
+            if rectify:
+                block.relu_()
+            _reduce_block(block, found[:, part, place])
+    peak, rough, rest, squares, active = found.cpu().double()
+    counts = torch.full((blocks,), rows)
+    counts[-1] = values.shape[1] - rows * (blocks - 1)
+    # Each block's mean in single precision, and how far it was off.
+    off = rest / counts[:, None]
+    mean, squares = pooled(counts, rough + off, (squares - off * rest).clamp(min=0))
+    # Whole numbers up to 2**24 are exact in float32, and no map has more positions.
+    positions = active.sum(1).nan_to_num().long().numpy()
+    return Reduced(peak.amax(1).float().numpy(), mean, squares, positions)
+
+
+def _reduce_block(block: Tensor, found: Tensor) -> None:
+    """Write a block's numbers, [5, n, C], of its values [n, P, C]."""
+    peak, mean, rest, squares, active = found.unbind()
+    torch.amax(block, 1, out=peak)
+    torch.mean(block, 1, out=mean)
+    off = block - mean[:, None]
+    torch.sum(off, 1, out=rest)
+    torch.sum(off.square_(), 1, out=squares)
+    torch.sum(torch.gt(block, 0, out=off), 1, out=active)
 
 
 def _block_shape(values: Tensor) -> tuple[int, int]:

@@ -143,7 +143,9 @@ class GivenImages:
         dataset: gives pictures (files or Pillow images), or float tensors [C, H, W] in the
             network's input space, alone or first of several; the second is the image's label where
             it is a whole number.
-        net: names the classes where the data set does not (as ``classes``).
+            It may say what it is called (``name``), its classes' names (``classes``), what an image
+            is called (``title(number)``), and what differs for other images (``fingerprint()``).
+        net: names the classes where the data set does not.
 
     Raises:
         DataError: if it has no length, or nothing in it.
@@ -162,7 +164,8 @@ class GivenImages:
         if not count:
             raise DataError("the data set holds no image")
         self._dataset, self._preprocess = dataset, net.preprocess
-        self.name = type(dataset).__name__
+        named = getattr(dataset, "name", None)
+        self.name = named if isinstance(named, str) else type(dataset).__name__
         self.classes = _classes(dataset, net)
 
     def __len__(self) -> int:
@@ -184,7 +187,10 @@ class GivenImages:
         return image, _whole_number(label) if self.classes else None
 
     def title(self, number: int) -> str:
-        """Return the name of the image's file, or its number."""
+        """Return what the data set calls the image, or the name of its file, or its number."""
+        own = getattr(self._dataset, "title", None)
+        if callable(own):
+            return str(own(number))
         path = self.path(number)
         return f"image {number}" if path is None else path.name
 
@@ -248,8 +254,6 @@ class SomeImages:
 def images_of(images: Any, net: Network) -> Images:
     """Return a set of images for a scan: a folder's path, a data set, or such a set itself.
 
-    A data set that knows how its pictures become inputs has ``as_pictures(preprocess)``.
-
     Raises:
         DataError: if it is none of these.
     """
@@ -258,9 +262,6 @@ def images_of(images: Any, net: Network) -> Images:
     if all(hasattr(images, name) for name in ("load", "title", "path", "fingerprint")):
         given: Images = images
         return given
-    if hasattr(images, "as_pictures"):
-        pictures: Images = images.as_pictures(net.preprocess)
-        return pictures
     return GivenImages(images, net)
 
 

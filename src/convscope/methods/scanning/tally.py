@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.torch import save_file
 
 from convscope.errors import DataError, OutputError
 from convscope.methods.moments import Moments, PairMoments, pooled
-from convscope.methods.scanning.answers import Answers
-from convscope.methods.scanning.reductions import Reduced, Singles
-from convscope.methods.scanning.strongest import Booleans, Doubles, Halves, Integers, Strongest
+from convscope.methods.scanning.answers import RightAnswers
+from convscope.methods.scanning.reductions import LayerBatch, Singles
+from convscope.methods.scanning.strongest import Booleans, Doubles, Integers, Strongest
 from convscope.outputs import written_beside
+from convscope.packing import plain_of, put_together, tensors_of
 
-FORMAT = 4
+FORMAT = 5
 PEAKS_TOGETHER = 64
 """Peaks of so many images are correlated at once: those of a few cost hardly less than those of
 many, as each addition runs over all pairs of channels."""
@@ -81,28 +81,17 @@ class LayerTally:
             np.zeros((channels, len(bin_edges()) + 1), dtype=np.int64),
         )
 
-    def add(
-        self,
-        found: Reduced,
-        positions: int,
-        images: Integers,
-        labels: Integers,
-        entering: Booleans,
-        places: Integers,
-        company: Halves,
-    ) -> None:
-        """Count N images: what :meth:`.Reducer.reduce` found, and which have an entry, and where.
+    def add(self, batch: LayerBatch, positions: int, images: Integers, labels: Integers) -> None:
+        """Count N images.
 
         Args:
-            found: their numbers.
+            batch: what they have in this layer.
             positions: how many each map has.
             images: [N], their numbers in the data set.
             labels: [N], their classes; -1 for an image of no class.
-            entering: [N, C], from :meth:`.Strongest.entering`.
-            places: one a true value of *entering*, and...
-            company: ...of :func:`~.reductions.company` one, too.
         """
-        self.strongest.enter(found.peak, images, entering, places, company)
+        found = batch.reduced
+        self.strongest.enter(found.peak, images, batch.entering, batch.places, batch.company)
         counts = torch.full((len(images),), positions)
         own = pooled(counts, found.mean, found.squares)
         self.values.merge(Moments(positions * len(images), *own))
@@ -135,41 +124,8 @@ class LayerTally:
         for name in COUNTS:
             getattr(self, name).__iadd__(getattr(other, name))
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return everything as arrays by name."""
-        arrays: dict[str, npt.NDArray[Any]] = {name: getattr(self, name) for name in COUNTS}
-        arrays |= {f"strongest.{name}": getattr(self.strongest, name) for name in ENTRIES}
-        for name, own in ("values", self.values), ("peaks", self.peaks.first):
-            arrays[f"{name}.count"] = np.array([own.count])
-            arrays[f"{name}.mean"] = own.mean.numpy()
-            arrays[f"{name}.squares"] = own.squares.numpy()
-        return {**arrays, "products": self.peaks.products.numpy(), "waiting": self.waiting}
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: dict[str, npt.NDArray[Any]], classes: int, floor: float
-    ) -> "LayerTally":
-        """Return what :meth:`arrays` gave."""
-        channels, top = arrays["strongest.peak"].shape
-        tally = cls.empty(channels, top, classes, floor)
-        for name in (*COUNTS, "waiting"):
-            setattr(tally, name, arrays[name])
-        for name in ENTRIES:
-            setattr(tally.strongest, name, arrays[f"strongest.{name}"])
-        tally.values, first, second = (
-            Moments(
-                int(arrays[f"{name}.count"][0]),
-                torch.from_numpy(arrays[f"{name}.mean"]),
-                torch.from_numpy(arrays[f"{name}.squares"]),
-            )
-            for name in ("values", "peaks", "peaks")
-        )
-        tally.peaks = PairMoments(first, second, torch.from_numpy(arrays["products"]))
-        return tally
-
 
 COUNTS = ("class_peaks", "active_images", "active_positions", "histogram")
-ENTRIES = ("peak", "image", "position", "company")
 
 
 @dataclass
@@ -190,7 +146,7 @@ class Tally:
     layers: dict[str, LayerTally]
     looked_at: Booleans
     class_images: Integers
-    answers: Answers
+    answers: RightAnswers
     bad: dict[int, str] = field(default_factory=dict)
     other_labels: int = 0
 
@@ -208,7 +164,7 @@ class Tally:
             },
             np.zeros(facts["data"]["images"], dtype=bool),
             np.zeros(classes, dtype=np.int64),
-            Answers.none(facts["answers"]),
+            RightAnswers.none(facts["answers"]),
         )
 
     @property
@@ -261,21 +217,11 @@ class Tally:
         Raises:
             OutputError: if it cannot be written.
         """
-        arrays = {
-            f"{number}/{name}": np.ascontiguousarray(array)
-            for number, layer in enumerate(self.layers.values())
-            for name, array in layer.arrays().items()
-        }
-        arrays["looked_at"] = np.packbits(self.looked_at)
-        arrays["class_images"] = self.class_images
-        arrays |= {f"answers.{name}": array for name, array in self.answers.arrays().items()}
-        bad = {str(number): reason for number, reason in sorted(self.bad.items())}
-        header = json.dumps(
-            {"format": FORMAT, "facts": self.facts, "bad": bad, "other_labels": self.other_labels}
-        )
+        tensors = {name: tensor.contiguous() for name, tensor in tensors_of(self).items()}
+        header = json.dumps({"format": FORMAT, **plain_of(self)})
         with written_beside(path) as beside:
             try:
-                save_file(arrays, beside, {"tally": header})
+                save_file(tensors, beside, {"tally": header})
             except SafetensorError as error:
                 raise OutputError(f"cannot write {path}: {error}") from error
 
@@ -287,38 +233,18 @@ class Tally:
             DataError: if it is missing or something else.
         """
         try:
-            with safe_open(Path(path), framework="np") as file:
+            with safe_open(Path(path), framework="pt") as file:
                 header = json.loads((file.metadata() or {})["tally"])
                 # The file object is no mapping: keys() is the only way to its names.
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if header["format"] != FORMAT:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if header.pop("format") != FORMAT:
                 raise DataError(f"{path} comes from another version of convscope")
-            return cls._from(header, arrays)
+            found: Tally = put_together(cls, header, tensors)
+            return found
         except FileNotFoundError:
             raise DataError(f"there is no scan {path}") from None
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not a saved scan: {error}") from error
-
-    @classmethod
-    def _from(cls, header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> "Tally":
-        facts = header["facts"]
-        layers = {}
-        for number, layer in enumerate(facts["layers"]):
-            own = {
-                name.removeprefix(f"{number}/"): array
-                for name, array in arrays.items()
-                if name.startswith(f"{number}/")
-            }
-            layers[layer["name"]] = LayerTally.from_arrays(
-                own, len(facts["classes"]), _floor(layer)
-            )
-        images = facts["data"]["images"]
-        looked_at = np.unpackbits(arrays["looked_at"], count=images).astype(bool)
-        bad = {int(number): reason for number, reason in header["bad"].items()}
-        class_images, other_labels = arrays["class_images"], header["other_labels"]
-        names = Answers.none(0).arrays()
-        answers = Answers(**{name: arrays[f"answers.{name}"] for name in names})
-        return cls(facts, layers, looked_at, class_images, answers, bad, other_labels)
 
 
 def _floor(layer: dict[str, Any]) -> float:

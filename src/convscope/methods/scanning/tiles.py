@@ -44,7 +44,7 @@ OUTSIDE, HATCH = 0x80, 0x98
 
 
 @dataclass(frozen=True)
-class Tile:
+class EntryTile:
     """One of a channel's strongest entries, as it is shown.
 
     Attributes:
@@ -96,7 +96,7 @@ def drawn_tiles(
     images: Callable[[int], Tensor],
     rule: Rule,
     memory: int,
-) -> Iterator[tuple[str, int, int, Tile]]:
+) -> Iterator[tuple[str, int, int, EntryTile]]:
     """Yield (layer, channel, rank, tile) for every entry of some layers.
 
     Each image goes up once for all its entries; groups of images run side by side, one thread each.
@@ -117,7 +117,7 @@ def drawn_tiles(
     room = (memory - memory // FILTERS) // workers
     turned = TurnedFilters(memory // FILTERS)
     work = _TileWork(net, {layer.name: layer for layer in layers}, rule, room, turned)
-    running: deque[Future[list[tuple[str, int, int, Tile]]]] = deque()
+    running: deque[Future[list[tuple[str, int, int, EntryTile]]]] = deque()
     with single_threads(workers) as pool:
         for group in work.groups(workers):
             pixels = torch.stack([images(number) for number in group])
@@ -168,7 +168,7 @@ class _TileWork:
         for begin in range(0, len(numbers), at_once):
             yield {number: entries[number] for number in numbers[begin : begin + at_once]}
 
-    def tiles(self, images: Tensor, group: Entries) -> list[tuple[str, int, int, Tile]]:
+    def tiles(self, images: Tensor, group: Entries) -> list[tuple[str, int, int, EntryTile]]:
         """Return the tiles of a group's *images*, [N, C, H, W]."""
         net = self._net
         parts = self._parts(group)
@@ -208,7 +208,9 @@ class _TileWork:
         tensors = (torch.from_numpy(place).to(self._net.device) for place in places)
         return Units(self._net.step(layer.read_at), *tensors)
 
-    def _tile(self, name: str, shown: Picture, projected: Tensor, channel: int, rank: int) -> Tile:
+    def _tile(
+        self, name: str, shown: Picture, projected: Tensor, channel: int, rank: int
+    ) -> EntryTile:
         """Return the tile of an entry from the image's picture and its projection [C, H, W]."""
         net, layer, field = self._net, self._layers[name], self._fields[name]
         row, column = layer.position[channel, rank].tolist()
@@ -229,7 +231,7 @@ class _TileWork:
         scale = display_scale(values)
         painted = to_display(np.moveaxis(values, -1, 0), scale)
         patch = _reduced(shown[top:bottom, left:right], shape)
-        return Tile(
+        return EntryTile(
             _framed(patch, place, shape, hatched(shape.height, shape.width)),
             _framed(painted, place, shape, np.full_like(painted, OUTSIDE, shape=(1, 1, 3))),
             window,
