@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -39,7 +40,6 @@ from convscope.methods import budget
 from convscope.methods.pictures import channel_names
 from convscope.methods.project import chosen_rule
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
-from convscope.methods.scanning.sources import Images
 from convscope.methods.scanning.tiles import EntryTile, TileShape, drawn_tiles, picture
 from convscope.network import Network
 from convscope.network.ops import Convolution
@@ -109,7 +109,7 @@ def write_atlas(
     scan.tally.save(folder / place.TALLY)
     write_tables(net, scan, images, folder)
     room, facts = budget.parse_bytes(memory), _facts(net, scan, rule, model)
-    _Drawing(net, scan, images, folder, rule, model, room, facts).draw(progress)
+    _Drawing(scan, folder, rule, model, room, facts).draw(progress)
     write_facts(folder / place.FACTS, facts)
     return folder / place.OVERVIEW
 
@@ -121,7 +121,7 @@ def _facts(net: Network, scan: Scan, rule: str, model: ModelNames | None) -> dic
         "bad_images": [[number, reason] for number, reason in scan.bad.items()],
         "scan_notes": list(scan.notes[len(net.notes) :]),
         "rule": rule,
-        "model": None if model is None else model.as_dict(),
+        "model": None if model is None else asdict(model),
         "layers": [
             {
                 "name": layer.name,
@@ -248,28 +248,17 @@ class _Drawing:
     """Draws the layers of one atlas."""
 
     def __init__(
-        self,
-        net: Network,
-        scan: Scan,
-        images: Images,
-        folder: Path,
-        rule: str,
-        model: ModelNames | None,
-        memory: int,
+        self, scan: Scan, folder: Path, rule: str, model: ModelNames | None, memory: int,
         facts: dict[str, Any],
-    ) -> None:
-        self._net = net
-        self._facts = facts
-        self._scan = scan
-        self._images = images
-        self._folder = folder
-        self._rule = rule
-        self._model = model
-        self._memory = memory
+    ) -> None:  # fmt: skip
+        self._net, self._images = scan.with_pictures()
+        self._scan, self._folder, self._model, self._memory = scan, folder, model, memory
+        self._rule, self._facts = chosen_rule(self._net, rule), facts
+        self._slugs = {own["name"]: own["slug"] for own in facts["layers"]}
         self._ready: set[str] = set()
         self._scales: dict[tuple[str, int, int], DisplayScale] = {}
-        self._image_suffix = ".png" if max(net.input_shape[1:]) <= SMALL_IMAGE else ".jpg"
-        bytes_an_image = 4 * int(np.prod(net.input_shape))
+        self._image_suffix = ".png" if max(self._net.input_shape[1:]) <= SMALL_IMAGE else ".jpg"
+        bytes_an_image = 4 * int(np.prod(self._net.input_shape))
         self._load = lru_cache(max(1, memory // 8 // bytes_an_image))(self._loaded)
 
     def _loaded(self, number: int) -> Tensor:
@@ -306,19 +295,19 @@ class _Drawing:
         with written_beside(self._folder / place.OVERVIEW) as beside:
             beside.write_text(page, "utf-8")
 
-    def _slug(self, layer: LayerScan) -> str:
-        return place.layer_slug(list(self._scan.layers).index(layer.name), layer.name)
-
-    def _data(self, layer: LayerScan) -> Path:
-        return place.layers_folder(self._folder) / f"{self._slug(layer)}.js"
+    def _place(self, layer: LayerScan, suffix: str = "") -> Path:
+        """Return the folder of a layer's pictures, or the file of that suffix beside it."""
+        return place.layers_folder(self._folder) / f"{self._slugs[layer.name]}{suffix}"
 
     def _is_drawn(self, layer: LayerScan) -> bool:
-        data = self._data(layer)
+        data = self._place(layer, ".js")
         return data.exists() and self._stamp(layer) in data.read_text("utf-8")
 
     def _stamp(self, layer: LayerScan) -> str:
         """Return what differs where the pictures must be drawn again."""
-        digest = hashlib.sha256(self._rule.encode() + layer.peak.tobytes() + layer.image.tobytes())
+        digest = hashlib.sha256(
+            self._rule.name.encode() + layer.peak.tobytes() + layer.image.tobytes()
+        )
         return digest.hexdigest()[:20]
 
     def _shape(self, layer: LayerScan) -> TileShape:
@@ -345,13 +334,14 @@ class _Drawing:
 
         Yields the layer of each entry that is drawn.
         """
-        rule, room = chosen_rule(self._net, self._rule), self._memory // 2
         shapes = {layer.name: self._shape(layer) for layer in band}
         with (
             _Waiting(self._folder, shapes) as waiting,
             ThreadPoolExecutor(torch.get_num_threads()) as writers,
         ):
-            for name, channel, rank, tile in drawn_tiles(self._net, band, self._load, rule, room):
+            for name, channel, rank, tile in drawn_tiles(
+                self._net, band, self._load, self._rule, self._memory // 2
+            ):
                 waiting.put(name, channel, rank, tile)
                 self._scales[name, channel, rank] = tile.scale
                 yield self._scan.layers[name]
@@ -360,14 +350,11 @@ class _Drawing:
                 self._write_data(layer)
                 self._ready.add(layer.name)
 
-    def _folder_of(self, layer: LayerScan) -> Path:
-        return place.layers_folder(self._folder) / self._slug(layer)
-
     def _write_sprites(
         self, layer: LayerScan, waiting: _Waiting, writers: ThreadPoolExecutor
     ) -> None:
         """Write what of a layer is drawn."""
-        folder, shape = self._folder_of(layer), self._shape(layer)
+        folder, shape = self._place(layer), self._shape(layer)
         folder.mkdir(exist_ok=True)
 
         def write(first: int) -> None:
@@ -386,7 +373,7 @@ class _Drawing:
         shape = self._shape(layer)
         values = {
             "stamp": self._stamp(layer),
-            "slug": self._slug(layer),
+            "slug": self._slugs[layer.name],
             "tile": [shape.width, shape.height],
             "enlarged": shape.factor,
             "side": grid_side(shape),
@@ -399,7 +386,7 @@ class _Drawing:
             **self._channels(layer),
         }
         text = json.dumps(values, separators=(",", ":"), allow_nan=False)
-        with written_beside(self._data(layer)) as beside:
+        with written_beside(self._place(layer, ".js")) as beside:
             beside.write_text(f"{CALL}{_script_safe(text)});\n", "utf-8")
         self._page(layer)
 
@@ -458,7 +445,9 @@ class _Drawing:
         if numbers and path is None:
             path = self._folder / place.image_name(numbers[0], self._image_suffix)
         if path is not None and self._model is not None:
-            commands.append(project_command(self._model, path, layer.read_at, channel, self._rule))
+            commands.append(
+                project_command(self._model, path, layer.read_at, channel, self._rule.name)
+            )
         return commands
 
     def _classes(self, layer: LayerScan, channel: int) -> list[list[Any]]:
@@ -470,27 +459,25 @@ class _Drawing:
         return [[self._scan.classes[k], _rounded(means[k])] for k in order.tolist()]
 
     def _page(self, layer: LayerScan) -> None:
-        names = list(self._scan.layers)
-        slugs = [place.layer_slug(n, name) for n, name in enumerate(names)]
-        number = names.index(layer.name)
-        slug = slugs[number]
+        pages = [(slug, name) for name, slug in self._slugs.items()]
+        number = list(self._slugs).index(layer.name)
         page = render(
             "atlas_layer.html",
             title=f"{layer.name} · {self._scan.network}",
             network=self._scan.network,
             layer=layer,
-            slug=slug,
+            slug=self._slugs[layer.name],
             field=self._net.receptive_fields.size(self._net.step(layer.read_at)),
             dead=int(layer.dead.sum()),
             images=self._scan.images,
             shown=min(SHOWN_IN_GRID, layer.image.shape[1], self._scan.images),
             classes=len(self._scan.classes),
-            rule=chosen_rule(self._net, self._rule),
+            rule=self._rule,
             notes=self._net.notes,
-            before=(slugs[number - 1], names[number - 1]) if number else None,
-            after=(slugs[number + 1], names[number + 1]) if number + 1 < len(names) else None,
+            before=pages[number - 1] if number else None,
+            after=pages[number + 1] if number + 1 < len(pages) else None,
         )
-        with written_beside(place.layers_folder(self._folder) / f"{slug}.html") as beside:
+        with written_beside(self._place(layer, ".html")) as beside:
             beside.write_text(page, "utf-8")
 
 

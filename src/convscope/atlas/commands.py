@@ -1,7 +1,7 @@
 """The commands that make a picture of the atlas again."""
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,6 @@ class ModelNames:
     model: str
     options: dict[str, Any]
     images: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the names, fit for JSON."""
-        return asdict(self)
 
 
 def unit_command(folder: Path, layer: str, channel: int) -> str:

@@ -1,7 +1,6 @@
 """The first page: the network as blocks, each layer a link to its page."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from math import log2
 from typing import Any
 
@@ -15,27 +14,6 @@ from convscope.pages import render
 
 LOWEST, HIGHEST = 14, 84
 NARROWEST, WIDEST = 6, 40
-
-
-@dataclass(frozen=True)
-class _Card:
-    """One layer as it stands on the first page; sizes in CSS pixels."""
-
-    name: str
-    slug: str
-    channels: int
-    dead: int
-    field: tuple[int, int]
-    map: tuple[int, int]
-    height: int
-    width: int
-    example: int
-    sheet: str
-    entries: int
-    side: int
-    left: int
-    top: int
-    drawn: bool
 
 
 def overview_page(
@@ -85,29 +63,30 @@ def _card(
     layers: list[LayerScan],
     image: tuple[int, int],
     drawn: bool,
-) -> _Card:
+) -> dict[str, Any]:
+    """Return a layer as it stands on the first page; sizes in CSS pixels."""
     largest = max(max(other.shape[1:]) for other in layers)
     widest = max(other.shape[0] for other in layers)
     example = _example(layer)
     side = grid_side(TileShape.of(tuple(facts["receptive_field"]), image))
     top, left = cell(example, side)
-    return _Card(
-        name=layer.name,
-        slug=facts["slug"],
-        channels=layer.shape[0],
-        dead=facts["dead"],
-        field=tuple(facts["receptive_field"]),
-        map=(layer.shape[1], layer.shape[2]),
-        height=_scaled(max(layer.shape[1:]), largest, LOWEST, HIGHEST),
-        width=_scaled(layer.shape[0], widest, NARROWEST, WIDEST),
-        example=example,
-        sheet=sheet_name(example // CELLS),
-        entries=min(SHOWN_IN_GRID, int((layer.image[example] >= 0).sum())),
-        side=side,
-        left=left,
-        top=top,
-        drawn=drawn,
-    )
+    return {
+        "name": layer.name,
+        "slug": facts["slug"],
+        "channels": layer.shape[0],
+        "dead": facts["dead"],
+        "field": tuple(facts["receptive_field"]),
+        "map": (layer.shape[1], layer.shape[2]),
+        "height": _scaled(max(layer.shape[1:]), largest, LOWEST, HIGHEST),
+        "width": _scaled(layer.shape[0], widest, NARROWEST, WIDEST),
+        "example": example,
+        "sheet": sheet_name(example // CELLS),
+        "entries": min(SHOWN_IN_GRID, int((layer.image[example] >= 0).sum())),
+        "side": side,
+        "left": left,
+        "top": top,
+        "drawn": drawn,
+    }
 
 
 def _scaled(value: int, largest: int, low: int, high: int) -> int:

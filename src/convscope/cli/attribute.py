@@ -5,25 +5,19 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
+from convscope.cli.calls import method
 from convscope.cli.options import (
     Colour,
     Contrast,
     Memory,
     Pictures,
     Scale,
-    Showing,
     Targets,
-    result_options,
 )
-from convscope.cli.printing import kept
 
 
-@network_options()
-@result_options("attribution.png")
+@method("convscope.methods.attribute:attribute", "attributing", "attribution.png")
 def attribute(
-    network: NamedNetwork,
-    shown: Showing,
     images: Pictures,
     target: Targets = None,
     method: Annotated[str, typer.Option(help="As `convscope rules` lists.")] = "epsilon-plus",
@@ -44,15 +38,7 @@ def attribute(
 ) -> None:
     """Show what a class's score hangs on: class activation maps, paths, rules."""
     from convscope.display import Display
-    from convscope.methods.attribute import attribute as measure
-    from convscope.methods.attribution import Attribution, method_named
+    from convscope.methods.attribution import method_named
 
-    shown.check(Attribution)
     method_named(method)
     Display(scale, colour, contrast)
-    net = network.load()
-    found = kept(
-        "attributing", measure, net, images, target or None, method=method, layer=layer,
-        baseline=baseline or None, steps=steps, noise=noise, seed=seed, memory=memory,
-    )  # fmt: skip
-    shown.finish(found, scale=scale, colour=colour, contrast=contrast)

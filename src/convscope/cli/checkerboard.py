@@ -5,16 +5,12 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Rank, Reference, Rule, Showing, result_options
-from convscope.cli.printing import kept
+from convscope.cli.calls import method
+from convscope.cli.options import Memory, Rank, Reference, Rule
 
 
-@network_options()
-@result_options("checkerboard.png")
+@method("convscope.methods.checkerboard:checkerboard", "projecting", "checkerboard.png")
 def checkerboard(
-    network: NamedNetwork,
-    shown: Showing,
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; the first one is shown.")
     ],
@@ -42,19 +38,3 @@ def checkerboard(
     Names the layers whose kernel and stride leave a grid, and kernels or strides that would not.
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
-    from convscope.methods.budget import Deadline
-    from convscope.methods.checkerboard import checkerboard as look_for_grids
-    from convscope.methods.gridding.result import Checkerboard
-    from convscope.methods.ranking import check_rank
-    from convscope.network.rules import rule_named
-
-    shown.check(Checkerboard)
-    rule_named(rule)
-    check_rank(rank)
-    Deadline(budget)
-    net = network.load()
-    found = kept(
-        "projecting", look_for_grids, net, images, layer, channel, rank=rank, reference=reference,
-        top=top, rule=rule, budget=budget, memory=memory,
-    )  # fmt: skip
-    shown.finish(found)

@@ -5,16 +5,12 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Budget, DefaultLayers, Showing, result_options
-from convscope.cli.printing import kept
+from convscope.cli.calls import method
+from convscope.cli.options import Budget, DefaultLayers
 
 
-@network_options()
-@result_options("correspondence.png")
+@method("convscope.methods.correspondence:correspondence", "hiding parts", "correspondence.png")
 def correspondence(
-    network: NamedNetwork,
-    shown: Showing,
     parts: Annotated[
         Path,
         typer.Argument(
@@ -36,13 +32,3 @@ def correspondence(
 
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
-    from convscope.methods.correspondence import correspondence as measure
-    from convscope.methods.correspondence_result import Correspondence
-
-    shown.check(Correspondence)
-    net = network.load()
-    found = kept(
-        "hiding parts", measure, net, parts, layer=layer, fill=fill, repeats=repeats, seed=seed,
-        budget=budget,
-    )  # fmt: skip
-    shown.finish(found)

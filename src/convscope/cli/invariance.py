@@ -1,10 +1,10 @@
 """``convscope invariance``: images moved, enlarged and turned, and what becomes of the features."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
+from convscope.cli.calls import method
 from convscope.cli.options import (
     Budget,
     DefaultLayers,
@@ -12,15 +12,11 @@ from convscope.cli.options import (
     Pictures,
     Showing,
     one_or_all,
-    result_options,
 )
-from convscope.cli.printing import kept
 
 
-@network_options()
-@result_options("invariance.png")
+@method("convscope.methods.invariance:invariance", "transforming", "invariance.png")
 def invariance(
-    network: NamedNetwork,
     shown: Showing,
     images: Pictures,
     layer: DefaultLayers = None,
@@ -38,21 +34,13 @@ def invariance(
     ] = "reflect",
     budget: Budget = None,
     memory: Memory = "1GB",
-) -> None:
+) -> dict[str, Any]:
     """Move, enlarge and turn images, and show how far features and answer follow.
 
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
     from convscope.figures.invariance import check_fits
-    from convscope.methods.invariance import invariance as measure
-    from convscope.methods.invariance_result import Invariance
 
-    shown.check(Invariance)
     if shown.drawn:
         check_fits(len(images))
-    net = network.load()
-    found = kept(
-        "transforming", measure, net, images, layer, transform, one_or_all(target), steps=steps,
-        fill=fill, memory=memory, budget=budget,
-    )  # fmt: skip
-    shown.finish(found)
+    return {"target": one_or_all(target)}

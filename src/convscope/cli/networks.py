@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.options import Command, as_if_taking, options_of, parameters_of
+from convscope.cli.options import Command, as_if_taking, numbers_of, options_of, parameters_of
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class NamedNetwork:
             "std": _numbers(self.std, "--std"),
             "resize": self.resize,
             "interpolation": self.interpolation,
-            "range": _pair(self.range),
+            "range": _range(self.range),
         }
         options: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
         # A factory's file may print; standard output is for the answer alone.
@@ -175,24 +175,15 @@ def network_options(*left_out: str, says_notes: bool = True) -> Callable[[Comman
 
 def _numbers(text: str | None, option: str) -> list[float] | None:
     """Return numbers given as ``0.5,0.5,0.5``."""
-    if text is None:
-        return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ConvscopeError(
-            f"{option} is a number a channel, as 0.5,0.5,0.5, not {text!r}"
-        ) from None
+    return None if text is None else numbers_of(text, option, "a number a channel, as 0.5,0.5,0.5")
 
 
-def _pair(text: str | None) -> tuple[float, float] | None:
+def _range(text: str | None) -> tuple[float, float] | None:
     """Return the values that are black and white."""
     if text is None:
         return None
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        low = high = 0.0
+    wanted = "LOW,HIGH with LOW below HIGH, as 0,4095"
+    low, high = numbers_of(text, "--range", wanted, counts=(2,))
     if not -inf < low < high < inf:
-        raise ConvscopeError(f"--range is LOW,HIGH with LOW below HIGH, as 0,4095, not {text!r}")
+        raise ConvscopeError(f"--range is {wanted}, not {text!r}")
     return low, high

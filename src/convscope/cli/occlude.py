@@ -1,23 +1,21 @@
 """``convscope occlude``: where the answer hangs on the image."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Pictures, Showing, Targets, one_or_all, result_options
-from convscope.cli.printing import kept
-from convscope.errors import ConvscopeError
+from convscope.cli.calls import method
+from convscope.cli.options import Memory, Pictures, Showing, Targets, numbers_of, one_or_all
 
 
-@network_options()
-@result_options(
+@method(
+    "convscope.methods.occlude:occlude_all",
+    "occluding",
     "occlusion.png",
     "A figure (.png, .svg, .pdf), a film of the patch (.gif, .mp4), numbers (.json, "
     ".csv) or arrays (.npz, .safetensors).",
 )
 def occlude(
-    network: NamedNetwork,
     shown: Showing,
     images: Pictures,
     patch: Annotated[
@@ -68,39 +66,32 @@ def occlude(
         str, typer.Option(help="Of the watched map's projection: deconvnet, guided, ...")
     ] = "deconvnet",
     memory: Memory = "1GB",
-) -> None:
+) -> dict[str, Any]:
     """Slide a patch over images and show where the network's answer hangs on them.
 
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
     from convscope.display import Display
     from convscope.figures.occlude import check_fits
-    from convscope.methods.occlude import occlude_all
-    from convscope.methods.occlude.result import Occlusions
+    from convscope.figures.style import style
 
-    style = shown.check(Occlusions)
     Display(scale)
     sizes = [_size(text, "--patch") for text in patch] if patch else [None]
-    steps = None if stride is None else _size(stride, "--stride")
     if shown.drawn:
-        check_fits(len(images) * len(sizes) * len(target or [""]), style)
-    net = network.load()
-    found = kept(
-        "occluding", occlude_all, net, images, sizes, steps, _fill(fill), one_or_all(target),
-        layer, channel, masks=masks, method=method, positions=positions, budget=budget,
-        precision=precision, rule=rule, memory=memory,
-    )  # fmt: skip
-    shown.finish(found, scale=scale)
+        maps = len(images) * len(sizes) * len(target or [""])
+        check_fits(maps, style(shown.width, shown.caption))
+    return {
+        "patch": None,
+        "patches": sizes,
+        "stride": None if stride is None else _size(stride, "--stride"),
+        "fill": _fill(fill),
+        "target": one_or_all(target),
+    }
 
 
 def _size(text: str, option: str) -> int | tuple[int, int]:
     """Return a size given as ``N`` or ``H,W``."""
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2):
-        raise ConvscopeError(f"{option} is a number of pixels or two as 16,24, not {text!r}")
+    numbers = numbers_of(text, option, "a number of pixels or two as 16,24", int, counts=(1, 2))
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from convscope.cli.printing import finish
+from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
     from convscope.figures.style import Style
@@ -166,6 +167,30 @@ def as_if_taking(
     shown.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
     shown.__annotations__ = {p.name: p.annotation for p in parameters}
     return shown
+
+
+def numbers_of(
+    text: str, option: str, wanted: str, kind: type[float] = float, counts: Iterable[int] = ()
+) -> list[Any]:
+    """Return the numbers that commas part in what an option was given.
+
+    Args:
+        text: what was given.
+        option: its name, for a message.
+        wanted: what it should be, in words.
+        kind: ``float`` or ``int``.
+        counts: how many there may be; any number by default.
+
+    Raises:
+        ConvscopeError: if it is something else.
+    """
+    try:
+        found = [kind(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or (counts and len(found) not in counts):
+        raise ConvscopeError(f"{option} is {wanted}, not {text!r}")
+    return found
 
 
 def one_or_all(names: list[str] | None) -> str | list[str] | None:

@@ -5,16 +5,12 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Budget, Memory, Showing, result_options
-from convscope.cli.printing import kept
+from convscope.cli.calls import method
+from convscope.cli.options import Budget, Memory
 
 
-@network_options()
-@result_options("sanity.png")
+@method("convscope.methods.sanity:sanity", "testing", "sanity.png")
 def sanity(
-    network: NamedNetwork,
-    shown: Showing,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")],
     rule: Annotated[
         list[str] | None,
@@ -51,14 +47,3 @@ def sanity(
 
     Ctrl-C stops; what is done by then is written, marked as partial.
     """
-    from convscope.methods.sanity import sanity as measure
-    from convscope.methods.sanity_result import Sanity
-
-    shown.check(Sanity)
-    net = network.load()
-    rules = rule or ["deconvnet", "guided", "gradient"]
-    found = kept(
-        f"testing {image.name}", measure, net, image, target, layer, channel, seeds=seeds,
-        seed=seed, init=init, others=others, other=other, rules=rules, memory=memory, budget=budget,
-    )  # fmt: skip
-    shown.finish(found)

@@ -170,67 +170,80 @@ async def tidings(session: Session) -> AsyncIterator[str]:
         await anyio.sleep(POLLED)
 
 
-def application(session: Session, token: str, port: int) -> Starlette:
-    """Return the explorer's routes, behind the gate."""
-    desk, followers = Desk(session), anyio.Semaphore(WAITING)
+class Pages:
+    """What the explorer answers at each address.
 
-    def route(question: str) -> Route:
-        async def endpoint(request: Request) -> Response:
-            given = request.query_params
-            return await desk.answer(
-                request,
-                lambda progress: answer(session, question, given, progress=progress),
-                long=question in LONG,
-            )
+    Args:
+        session: whose page it is.
+    """
 
-        return Route(f"/{question}", endpoint)
+    def __init__(self, session: Session) -> None:
+        self.session, self.desk = session, Desk(session)
+        self.followers = anyio.Semaphore(WAITING)
 
-    async def page(_: Request) -> Response:
+    def routes(self) -> list[Route]:
+        """Return every address with what answers there."""
+        return [
+            Route("/", self.page),
+            Route("/assets/{name}", self.asset),
+            Route("/events", self.events),
+            *(Route(f"/{what}", self.take, methods=["POST"]) for what in TAKEN),
+            Route("/progress", self.desk.progress),
+            Route("/stop", self.desk.stop),
+            *(Route(f"/{question}", self.answer) for question in (*QUESTIONS, *LONG)),
+        ]
+
+    async def page(self, _: Request) -> Response:
+        """Return the page."""
         content = (ASSETS / "index.html").read_bytes()
         return Response(content, media_type="text/html", headers=HEADERS)
 
-    async def asset(request: Request) -> Response:
+    async def asset(self, request: Request) -> Response:
+        """Return one of the page's own files."""
         name = request.path_params["name"]
         kind = TYPES.get(PurePath(name).suffix)
         if kind is None or name not in {own.name for own in ASSETS.iterdir()}:
             return _error("there is no such file", 404)
-        content = (ASSETS / name).read_bytes()
-        return Response(content, media_type=kind, headers=HEADERS)
+        return Response((ASSETS / name).read_bytes(), media_type=kind, headers=HEADERS)
 
-    async def events(_: Request) -> Response:
-        if followers.value == 0:
+    async def events(self, _: Request) -> Response:
+        """Say whenever a training has something new, as long as the page listens."""
+        if self.followers.value == 0:
             return _error("too many pages follow this training", 503)
 
         async def followed() -> AsyncIterator[str]:
-            async with followers:
-                async for event in tidings(session):
+            async with self.followers:
+                async for event in tidings(self.session):
                     yield event
 
         return StreamingResponse(followed(), media_type="text/event-stream", headers=HEADERS)
 
-    def taking(what: str) -> Route:
-        async def endpoint(request: Request) -> Response:
-            content = bytearray()
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > UPLOAD:
-                    return _error(f"a picture has at most {UPLOAD // 2**20} MB", 413)
-            given = request.query_params
-            return await desk.answer(request, lambda _: take(session, what, given, bytes(content)))
+    async def answer(self, request: Request) -> Response:
+        """Answer the question that the address names."""
+        question, given = request.url.path[1:], request.query_params
+        return await self.desk.answer(
+            request,
+            lambda progress: answer(self.session, question, given, progress=progress),
+            long=question in LONG,
+        )
 
-        return Route(f"/{what}", endpoint, methods=["POST"])
+    async def take(self, request: Request) -> Response:
+        """Take in what the page sends."""
+        content = bytearray()
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > UPLOAD:
+                return _error(f"a picture has at most {UPLOAD // 2**20} MB", 413)
+        what, given = request.url.path[1:], request.query_params
+        return await self.desk.answer(
+            request, lambda _: take(self.session, what, given, bytes(content))
+        )
 
-    routes = [
-        Route("/", page),
-        Route("/assets/{name}", asset),
-        Route("/events", events),
-        *map(taking, TAKEN),
-        Route("/progress", desk.progress),
-        Route("/stop", desk.stop),
-        *map(route, (*QUESTIONS, *LONG)),
-    ]
+
+def application(session: Session, token: str, port: int) -> Starlette:
+    """Return the explorer's pages, behind the gate."""
     return Starlette(
-        routes=routes,
+        routes=Pages(session).routes(),
         middleware=[Middleware(Gate, token=token, port=port)],
         exception_handlers={ConvscopeError: _mistake, 404: _unknown, 405: _unknown},
     )

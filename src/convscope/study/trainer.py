@@ -127,7 +127,7 @@ class Trainer:
 
     def train(self) -> None:
         """Take the steps that are left, keeping checkpoints and the state for resuming."""
-        with interruptible() as interrupt:
+        with interruptible() as asked:
             if self._step == 0:
                 self._keep_checkpoint()
             steps, per_epoch = self._batches.steps, self._batches.steps_per_epoch
@@ -140,7 +140,7 @@ class Trainer:
                     self._save_state()
                 elif self._state_is_due():
                     self._save_state()
-                if self._agreed(interrupt.requested):
+                if self._agreed(asked.is_set()):
                     self._save_state()
                     raise Interrupted(
                         f"stopped after step {self._step} of {steps}; "
