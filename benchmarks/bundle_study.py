@@ -9,13 +9,13 @@ projections of their filters in half precision; `convscope.study.record` reads b
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import convscope as cs
-from convscope.study.config import TrainConfig
 from convscope.study.record import StudyRecord
-from convscope.study.run_study import FILE
+from convscope.study.run import Run
+from convscope.study.run_study import RUNS
+from convscope.study.variants import VARIANTS
 
 
 def main() -> None:
@@ -24,7 +24,8 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
-    config = TrainConfig.from_json(json.loads((arguments.study / FILE).read_text())["config"])
+    # The first variant's training is by what all four share.
+    config = Run.load(arguments.study / RUNS / f"{VARIANTS[0].folder}-seed-0").config
     found = cs.run_study(arguments.data, arguments.study, seeds=1, config=config)
     StudyRecord.of(found).save(arguments.folder)
 

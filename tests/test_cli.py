@@ -185,7 +185,7 @@ def idle(monkeypatch) -> None:
     def load(*arguments: object, **options: object) -> None:
         pytest.fail("a model was loaded before the mistake was found")
 
-    monkeypatch.setattr("convscope.models.load", load)
+    monkeypatch.setattr("convscope.loading.load", load)
 
 
 def command() -> str:

@@ -53,9 +53,10 @@ def method(
             function = _imported(call)
             shown.check(_result_of(function))
             for name in CHECKS.keys() & given:
-                values = given[name] if isinstance(given[name], list) else [given[name]]
-                for value in values:
-                    _imported(CHECKS[name])(value)
+                several = given[name] if isinstance(given[name], list) else [given[name]]
+                for value in several:
+                    if value is not None:
+                        _imported(CHECKS[name])(value)
             given |= command(**given, **({"shown": shown} if asks else {})) or {}
             net = network.load()
             if isinstance(given.get("images"), Path):

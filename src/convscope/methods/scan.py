@@ -167,18 +167,7 @@ def scan_facts(
         "device": net.device.type,
         "dtype": str(net.dtype).removeprefix("torch."),
         "torch": torch.__version__,
-        "layers": [_layer_facts(layer) for layer in layers],
-    }
-
-
-def _layer_facts(layer: ScannedLayer) -> dict[str, Any]:
-    """Return what is to be known of a layer to read its tally."""
-    return {
-        "name": layer.name,
-        "read_at": layer.read_at,
-        "rectified": layer.rectified,
-        "never_negative": layer.never_negative,
-        "shape": list(layer.shape),
+        "layers": [layer.facts() for layer in layers],
     }
 
 

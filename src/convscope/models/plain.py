@@ -1,9 +1,8 @@
 """Plain convolutional networks: one parameterised family that is easy to see into."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,18 +53,6 @@ class NetConfig:
             raise ModelError("widths and classes must be whole numbers of at least 1")
         if self.padding not in ("same", "valid"):
             raise ModelError(f"padding is 'same' or 'valid', not {self.padding!r}")
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "NetConfig":
-        """Return the configuration whose fields JSON holds.
-
-        Raises:
-            TypeError: a field is unknown or of the wrong kind.
-            KeyError: the widths are missing.
-            ModelError: a value is out of its range.
-        """
-        widths = tuple(tuple(block) for block in plain["widths"])
-        return cls(**{**plain, "widths": widths})
 
 
 class PlainNet(nn.Module):

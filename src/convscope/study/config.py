@@ -13,6 +13,7 @@ from convscope.errors import TrainError, check_known
 from convscope.images import Preprocess
 from convscope.models.architectures import VGG16_BLOCKS
 from convscope.models.plain import NetConfig
+from convscope.packing import put_together
 
 # Mean and standard deviation of CIFAR-10's training pixels, red, green, blue, pixels in 0..1.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
@@ -180,15 +181,8 @@ class TrainConfig:
             TrainError: a field is missing, unknown or of the wrong kind.
         """
         try:
-            values = dict(plain)
-            return cls(
-                net=NetConfig.from_json(values.pop("net")),
-                augmentation=Augmentation(**values.pop("augmentation")),
-                sides=tuple((until, side) for until, side in values.pop("sides")),
-                mean=tuple(values.pop("mean")),
-                std=tuple(values.pop("std")),
-                **values,
-            )
+            found: TrainConfig = put_together(cls, plain)
+            return found
         except (KeyError, TypeError, ValueError) as error:
             raise TrainError(f"this is no training's configuration: {error}") from error
 

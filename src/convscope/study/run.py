@@ -14,6 +14,7 @@ from convscope.errors import TrainError
 from convscope.models.plain import build
 from convscope.models.weights import load_into
 from convscope.outputs import written_beside
+from convscope.packing import put_together
 from convscope.study.checkpoints import checkpoint_paths, load_tensors
 from convscope.study.config import UNITS, TrainConfig
 
@@ -168,16 +169,9 @@ class Run:
         if wrong := misshapen(facts, FACTS):
             raise TrainError(f"{folder / FILE} is not a training's: {wrong}")
         try:
-            return cls(
-                folder=folder,
-                config=TrainConfig.from_json(facts["config"]),
-                data=facts["data"],
-                network=facts["network"],
-                made_with=facts["made_with"],
-                epochs=[EpochMetrics(**epoch) for epoch in facts["epochs"]],
-                seconds=facts["seconds"],
-                test_accuracy=facts["test_accuracy"],
-                finished=facts["finished"],
-            )
-        except TypeError as error:
+            config = TrainConfig.from_json(facts["config"])
+            epochs = put_together(list[EpochMetrics], facts["epochs"])
+            own = {name: facts[name] for name in FACTS}
+            return cls(folder=folder, **{**own, "config": config, "epochs": epochs})
+        except (KeyError, TypeError) as error:
             raise TrainError(f"{folder / FILE} is not a training's: an epoch is damaged") from error

@@ -1,7 +1,8 @@
 """Which units a scan looks at: those of every convolution, behind its rectifier."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,6 +45,11 @@ class ScannedLayer:
     convolution: int
     step: int
     shape: tuple[int, int, int]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is to be known of it without the network, fit for JSON."""
+        own = {**asdict(self), "shape": list(self.shape)}
+        return {name: own[name] for name in own if name not in ("convolution", "step")}
 
 
 def scanned_layers(

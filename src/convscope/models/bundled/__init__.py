@@ -20,6 +20,7 @@ from convscope.images import Preprocess
 from convscope.models.parts import OFFICIAL_WEIGHTS, Parts, filled
 from convscope.models.plain import NetConfig, build
 from convscope.network.typical import TypicalPeaks
+from convscope.packing import put_together
 
 BUNDLED = ("base", "vgg16_features", "squeezenet1_1")
 
@@ -32,7 +33,7 @@ def base(weights: str | Path | None) -> Parts:
     """
     facts = bundle_facts("base")
     config, side = facts["config"], facts["side"]
-    module = build(NetConfig.from_json(config["net"]), seed=0).eval()
+    module = build(put_together(NetConfig, config["net"]), seed=0).eval()
     # The whole picture is fitted in and its middle cut out, so that nothing in it is squeezed.
     mean, std = tuple(config["mean"]), tuple(config["std"])
     preprocess = Preprocess(mean, std, (side, side), resize=side)
