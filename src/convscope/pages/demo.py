@@ -15,12 +15,13 @@ from matplotlib.colors import Normalize, to_hex
 from PIL import Image
 from torch import Tensor
 
-from convscope.display import display_scale, presentable, to_display
+from convscope.display import Display, display_scale, presentable, to_display
 from convscope.figures.checkerboard import CLOSE, busiest
 from convscope.figures.draw import figure as architecture_figure
 from convscope.figures.occlude import OPAQUE, VALUES, OcclusionPanel, panels
 from convscope.figures.sheet import number, picture_of
 from convscope.figures.style import Style, line_of
+from convscope.figures.tile import FieldTile
 from convscope.loading import load
 from convscope.methods.checkerboard import checkerboard
 from convscope.methods.draw import draw
@@ -36,8 +37,7 @@ from convscope.network import Network
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 from convscope.outputs import claim_folder, written_beside
-from convscope.pages.renderer import drawn_inline, render, small_picture
-from convscope.pages.tiles import UnitTiles, unit_tiles
+from convscope.pages.renderer import drawn_inline, image_source, png, render, small_picture
 from convscope.samples import SAMPLES
 from convscope.study.record import StudyRecord
 from convscope.study.variants import VARIANTS, Variant
@@ -324,18 +324,31 @@ def _cells(
 
 
 def _units(found: Projection, n: int) -> list[dict[str, Any]]:
-    """Return the tiles of an image's units, with their layers and the colours of their frames."""
-    return [
-        {"tiles": tiles, "layer": layer, "field": size, "colour": line_of(k)[0], "box": _box(tiles)}
-        for k, (tiles, layer, size) in enumerate(
-            zip(unit_tiles(found, n), found.layers, found.receptive_fields, strict=True)
+    """Return the tiles of an image's units, with their layers and the colours of their frames.
+
+    A tile has as many pixels as the receptive field, and is transparent where that reaches beyond
+    the image; the page enlarges it, without smoothing.
+    """
+    picture = picture_of(found.preprocess.to_pixels(found.images[n : n + 1].cpu()))[0]
+    units = []
+    for k, (layer, reads) in enumerate(zip(found.layers, found.receptive_fields, strict=True)):
+        tile = FieldTile.of_projection(found, n, k, picture, Display())
+        patch, projection = (
+            image_source(png(tile.framed(own))) for own in (tile.patch, tile.projection)
         )
-    ]
+        units.append(
+            {
+                "patch": patch, "projection": projection, "channel": int(found.channels[n, k]),
+                "layer": layer, "field": reads, "colour": line_of(k)[0],
+                "limit": tile.scale.limit, "box": _box(tile.window),
+            }
+        )  # fmt: skip
+    return units
 
 
-def _box(tiles: UnitTiles) -> tuple[int, int, int, int]:
-    """Return a unit's window as left, top, width and height."""
-    top, left, bottom, right = tiles.window
+def _box(window: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Return a window, given by its top, left, bottom and right, as left, top, width, height."""
+    top, left, bottom, right = window
     return left, top, right - left, bottom - top
 
 
@@ -425,10 +438,7 @@ def _panel(panel: OcclusionPanel) -> dict[str, Any]:
         above = Image.fromarray(painted).resize(below.size, Image.Resampling.NEAREST)
         painted = np.asarray(Image.blend(below, above, OPAQUE))
     legend = [(name, to_hex(colour)) for name, colour in panel.legend]
-    box = None
-    if panel.frame is not None:
-        top, left, bottom, right = panel.frame
-        box = (left, top, right - left, bottom - top)
+    box = None if panel.frame is None else _box(panel.frame)
     return {
         "title": panel.title.replace("\n", " "), "picture": small_picture(painted), "bar": bar,
         "legend": legend, "box": box, "size": painted.shape[:2], "pale": panel.pale,
