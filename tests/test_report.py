@@ -16,6 +16,7 @@ from torch import nn
 import convscope as cs
 from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import DataError, OutputError, UnitError
+from convscope.figures.pieces import key, sheet_of
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import FOOT_POINTS, Style
 from convscope.images import Preprocess
@@ -467,3 +468,14 @@ def test_the_command_reports(folder, tmp_path, monkeypatch, answer):
     assert set(NAMES) - set(numbers["sections"]) <= {"sanity", "invariance"}
     text = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "05.png" in text
+
+
+def test_the_colours_of_a_key_are_kept_on_a_dark_page_and_a_lines_change_with_the_line():
+    square = {"marker": "s", "linestyle": "none", "color": "#d62728"}
+    entries = [("cat", square), ("curve", {"color": "#1f77b4", "linewidth": 4})]
+    shelf = Shelf(None, {})
+    wide, _ = shelf.drawn(lambda style: sheet_of(style, [key(entries, 3.0)], [], []), "it", "a key")
+    kept = np.asarray(Image.open(io.BytesIO(shelf.files[wide.photographs])).convert("RGBA"))
+    kept = kept[kept[..., 3] == 255][:, :3]
+    assert (kept == (0xD6, 0x27, 0x28)).all(1).any()
+    assert not (kept == (0x1F, 0x77, 0xB4)).all(1).any()

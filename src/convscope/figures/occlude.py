@@ -92,9 +92,9 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
     """
     Display(scale)
     rows = result.singles()
-    limits = [_Limits.of([row]) for row in rows]
+    limits = [_limits([row]) for row in rows]
     if scale == "shared":
-        limits = [_Limits.of(rows)] * len(rows)
+        limits = [_limits(rows)] * len(rows)
     drawn, dots = [], PROOF_DOTS[0]
     for title, o, own in zip(_headings(rows), rows, limits, strict=True):
         shown = panels(o, own)
@@ -128,27 +128,18 @@ def class_name(o: Occlusion, number_of: Named) -> str:
     return one_line(o.class_name(number_of))
 
 
-@dataclass(frozen=True)
-class _Limits:
-    """The scales of the maps: (low, high) of values, and the largest drop either way."""
-
-    activation: tuple[float, float]
-    number: tuple[float, float]
-    probability: tuple[float, float]
-    heat: float
-
-    @classmethod
-    def of(cls, rows: Sequence[Occlusion]) -> "_Limits":
-        def limits(kind: str) -> tuple[float, float]:
-            maps = [getattr(row, kind) for row in rows]
-            values = torch.cat([torch.zeros(0), *(m.flatten() for m in maps if m is not None)])
-            known = values[~values.isnan()]
-            return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-
-        low, high = limits("probability")
-        probability = (low, high) if high - low < FLAT else (0.0, 1.0)
-        heat = max(float(np.nanmax(np.abs(_heat(row)))) for row in rows)
-        return cls(limits("activation"), limits("number"), probability, heat)
+def _limits(rows: Sequence[Occlusion]) -> dict[str, tuple[float, float]]:
+    """Return the least and the largest value of the maps by their kinds, and of ``drop``."""
+    found = {}
+    for kind in ("activation", "number", "probability"):
+        maps = [getattr(row, kind) for row in rows]
+        values = torch.cat([torch.zeros(0), *(m.flatten() for m in maps if m is not None)])
+        known = values[~values.isnan()]
+        found[kind] = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    low, high = found["probability"]
+    found["probability"] = (low, high) if high - low < FLAT else (0.0, 1.0)
+    largest = max(float(np.nanmax(np.abs(_heat(row)))) for row in rows)
+    return found | {"drop": (-largest, largest)}
 
 
 def _heat(occlusion: Occlusion) -> npt.NDArray[np.float64]:
@@ -241,18 +232,20 @@ def _letters(o: Occlusion) -> dict[str, str]:
     return dict(zip((name for name, is_there in there.items() if is_there), "abcdef", strict=False))
 
 
-def panels(o: Occlusion, limits: _Limits | None = None) -> list[OcclusionPanel]:
+def panels(
+    o: Occlusion, limits: dict[str, tuple[float, float]] | None = None
+) -> list[OcclusionPanel]:
     """Return the panels of an occlusion, by default on scales of its own."""
-    own = limits or _Limits.of([o])
+    own = limits or _limits([o])
     both = torch.stack([o.image, o.hidden(o.telling)])
     image, hidden = picture_of(o.preprocess.to_pixels(both))
     make: dict[str, Callable[[], OcclusionPanel]] = {
         "patch": lambda: _patch_panel(o, hidden),
-        "unit": lambda: _map_panel(o, "activation", own),
+        "unit": lambda: _map_panel(o, "activation", own["activation"]),
         "projection": lambda: _projection_panel(o),
-        "target": lambda: _map_panel(o, o.kind, own),
+        "target": lambda: _map_panel(o, o.kind, own[o.kind]),
         "classes": lambda: _classes_panel(o, image),
-        "drop": lambda: _drop_panel(o, image, own),
+        "drop": lambda: _drop_panel(o, image, own["drop"]),
     }
     found = {letter: make[name]() for name, letter in _letters(o).items()}
     return [replace(one, title=f"({letter}) {one.title}") for letter, one in found.items()]
@@ -265,7 +258,7 @@ def _patch_panel(o: Occlusion, hidden: npt.NDArray[np.float64]) -> OcclusionPane
     return OcclusionPanel(title, hidden, frame=(top, left, bottom, right))
 
 
-def _map_panel(o: Occlusion, kind: str, limits: _Limits) -> OcclusionPanel:
+def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> OcclusionPanel:
     """Return the panel of the activations, the probabilities or the numbers."""
     clean, unit = number(o.clean[kind]), "the number"
     if kind == "activation":
@@ -275,7 +268,7 @@ def _map_panel(o: Occlusion, kind: str, limits: _Limits) -> OcclusionPanel:
     else:
         what = target_name(o)
     title, shown = f"{what},\n{clean} unoccluded", _laid(o, o.values(kind))
-    return OcclusionPanel(title, shown, VALUES, getattr(limits, kind), unit, dots=_dots(o))
+    return OcclusionPanel(title, shown, VALUES, limits, unit, dots=_dots(o))
 
 
 def _projection_panel(o: Occlusion) -> OcclusionPanel:
@@ -284,11 +277,12 @@ def _projection_panel(o: Occlusion) -> OcclusionPanel:
     return OcclusionPanel(title, to_display(shown, scale), whole=True, pale=not o.agrees)
 
 
-def _drop_panel(o: Occlusion, image: npt.NDArray[np.float64], limits: _Limits) -> OcclusionPanel:
+def _drop_panel(
+    o: Occlusion, image: npt.NDArray[np.float64], limits: tuple[float, float]
+) -> OcclusionPanel:
     covers = "patches" if o.masks is None else "masks"
     title, unit = f"mean drop under\nthe {covers} on each pixel", f"drop of the {o.kind}"
-    scale = (-limits.heat, limits.heat)
-    return OcclusionPanel(title, _heat(o), DROPS, scale, unit, under=image)
+    return OcclusionPanel(title, _heat(o), DROPS, limits, unit, under=image)
 
 
 def _agreement(o: Occlusion) -> str:

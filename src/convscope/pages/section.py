@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.collections import QuadMesh
+from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from PIL import Image
 
@@ -343,17 +344,20 @@ def _layers(sheet: Sheet) -> tuple[Bytes, Bytes]:
 
 
 def _photographs(sheet: Sheet) -> Iterator[Bbox]:
-    """Yield where a figure has pictures, colour bars and fields of colour, as shares of it."""
+    """Yield where a figure has pictures, colour bars and a key's colours, as shares of it."""
     to_shares = sheet.figure.transSubfigure.inverted()
     for axes in sheet.figure.axes:
         whole = axes.get_window_extent()
-        if axes.images:
-            for image in axes.images:
-                box = Bbox.intersection(image.get_window_extent(), whole)
-                if box is not None:
-                    yield box.transformed(to_shares)
-        elif any(isinstance(own, QuadMesh) for own in axes.collections) or not axes.has_data():
+        for image in axes.images:
+            box = Bbox.intersection(image.get_window_extent(), whole)
+            if box is not None:
+                yield box.transformed(to_shares)
+        if any(isinstance(own, QuadMesh) for own in axes.collections):
             yield whole.transformed(to_shares)
+    for mark in sheet.figure.findobj(Line2D, include_self=False):
+        # Of a line in a chart the colour changes as that of the line behind its name.
+        if mark.axes is None and mark.get_linestyle() == "None":
+            yield mark.get_window_extent().transformed(to_shares)
 
 
 def _webp(picture: Bytes) -> bytes:
