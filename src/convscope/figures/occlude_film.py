@@ -128,7 +128,8 @@ def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
         down += line + 8
     for single in o.singles() if o.number is not None else []:
         assert single.number is not None
-        name, value = target_name(single)[:30], single.number.flatten()[place].item()
-        told = f"{name}: {value:.4g} (unoccluded: {single.clean['number']:.4g})"
-        draw.text((across, down), told, INK, font)
-        down += line + 3
+        name = target_name(single).replace("−", "-")[:40]  # the font lacks the long one
+        value, clean = single.number.flatten()[place].item(), single.clean["number"]
+        draw.text((across, down), f"{name}:", INK, font)
+        draw.text((across, down + line), f"{value:.4g} (unoccluded: {clean:.4g})", INK, font)
+        down += 2 * line + 3
