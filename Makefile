@@ -5,6 +5,8 @@ PYTHON ?= python3
 TORCH ?=
 VENV ?= .venv$(if $(TORCH),-torch-$(TORCH))
 BIN = $(VENV)/bin
+# By files, for what their tests share; in their own order, whose last are short.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup test lint types suite slow docs
 
@@ -23,10 +25,10 @@ types:
 	$(BIN)/mypy
 
 suite:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
 slow:  ## what takes minutes: real data, killed processes, all figures and pages
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m slow
+	$(PYTEST) -m slow
 
 docs:  ## the pages, the notebook with its pictures and the reference, in build/docs
 	OMP_NUM_THREADS=1 $(BIN)/python docs/build.py build/docs

@@ -6,10 +6,21 @@ from typing import Any
 
 import pytest
 
+import convscope as cs
+
 
 def some(quick: Collection, items: Iterable) -> list[Any]:
     """Return *items* as parameters, slow but for those that are *quick*."""
     return [one if one in quick else pytest.param(one, marks=pytest.mark.slow) for one in items]
+
+
+def endings(result: type[cs.Result]) -> list[str]:
+    """Return what a result is saved to, of pictures the first: what draws one draws the others.
+
+    Films have tests of their own, and every figure's PDF is read by test_letters.py.
+    """
+    other = (".svg", ".pdf", ".gif", ".mp4")
+    return [e for e in result.endings() if e.startswith(".") and e not in other]
 
 
 def each_once(names: str, *values: Sequence, apart: Collection = ()) -> pytest.MarkDecorator:

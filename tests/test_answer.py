@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.errors import TraceError, UnitError
 from convscope.methods.targets import taken_for
+from products import each_once
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -42,6 +44,7 @@ IMAGE = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0), dty
 OPTIONS = {"patch": 4, "stride": 4, "fill": "black"}
 
 
+@cache
 def network(end=lambda z: z, outputs: int = 3, **options) -> cs.Network:
     options = {"preprocess": "none", **options}
     return cs.Network(Ended(end, outputs).double().eval(), IMAGE, **options)
@@ -75,8 +78,7 @@ ONE_OF_K = {
 }
 
 
-@pytest.mark.parametrize("name", ONE_OF_K)
-@pytest.mark.parametrize("method", ["exact", "full"])
+@each_once("name, method", [*ONE_OF_K], ["exact", "full"])
 def test_classes_have_the_same_probabilities_however_the_network_ends(name, method):
     o = cs.occlude(network(ONE_OF_K[name]), IMAGE, target=1, method=method, **OPTIONS)
     expected = brute(softmax, 3)
@@ -123,7 +125,7 @@ def test_one_output_is_a_number(end):
     assert (o.drop().flatten() - (clean - expected)).abs().max() < 1e-12
     assert o.heatmap().std() > 0
     # Its name makes it a label.
-    assert network(end, 1, classes=["cat"]).answer.kind == "labels"
+    assert network(end, 1, classes=("cat",)).answer.kind == "labels"
 
 
 def test_numbers_may_be_several():
@@ -230,8 +232,7 @@ class Fixed(nn.Module):
         return self.fc(maps.squeeze(0).mean((1, 2))[None])
 
 
-@pytest.mark.parametrize("way", ["view", "batch norm", "lstm", "squeeze"])
-@pytest.mark.parametrize("method", ["exact", "full"])
+@each_once("way, method", ["view", "batch norm", "lstm", "squeeze"], ["exact", "full"])
 def test_a_network_of_one_image_at_a_time_is_occluded_all_the_same(by_windows, way, method):
     module = Fixed(way).double().eval()
     net = cs.Network(module, IMAGE)

@@ -519,6 +519,7 @@ def vgg_sized(folder: Path, count: int) -> Path:
     return write_atlas(scan, folder)
 
 
+@pytest.mark.slow
 def test_first_page_of_4224_channels_opens_within_a_second(tmp_path, page, monkeypatch):
     def blank(drawing, progress):
         for number, layer in enumerate(drawing._scan.layers.values()):

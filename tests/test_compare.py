@@ -27,6 +27,7 @@ from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Layer
 from convscope.pages.compare import _lead, write_comparison
 from convscope.pages.layer_tables import lined_up
+from products import endings
 
 
 def network(seed: int = 0, width: int = 6, name: str = "net") -> cs.Network:
@@ -312,8 +313,7 @@ def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     nets = network(0), network(1)
     for net, note in zip(nets, ("random weights (seed 0)", "half precision"), strict=True):
         monkeypatch.setattr(net, "notes", (note,))
-    images = pictures(6)
-    found = cs.compare(*nets, images)
+    found = cs.compare(*nets, pictures(6), [("0", "0")])
     assert found.names == ("net (A)", "net (B)")
     drawn = []
     original = Sheet.made_for.__func__
@@ -462,7 +462,7 @@ def test_ctrl_c_hands_out_what_was_matched_by_then(monkeypatch):
 
 def test_what_is_found_shows_itself_and_comes_back_from_a_file(page, tmp_path):
     found, _ = page
-    for ending in cs.Comparison.endings()[:-1]:
+    for ending in endings(cs.Comparison):
         found.save(tmp_path / f"it{ending}", width="column")
     again = cs.Comparison.load(tmp_path / "it.safetensors")
     assert json.loads(again.to_json()) == json.loads(found.to_json())

@@ -28,6 +28,7 @@ from convscope.methods.correspondence import (
 from convscope.methods.correspondence_result import Correspondence
 from convscope.methods.parts import Part, read_parts
 from convscope.network import Network
+from products import endings
 
 
 class Small(nn.Module):
@@ -235,7 +236,7 @@ def test_it_saves_and_sums_up_itself(small, tmp_path):
     _, net, images = small
     found = correspondence(net, PARTS, images, ["relu", "relu@1"], repeats=2, titles=list("abcd"))
     assert len(repr(found)) < 1000
-    for ending in Correspondence.endings():
+    for ending in endings(Correspondence):
         found.save(tmp_path / f"c{ending}")
         assert (tmp_path / f"c{ending}").stat().st_size > 100, ending
     again = Correspondence.load(tmp_path / "c.safetensors")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ def build():
 """
 
 
+@cache
 def network(device: str) -> cs.Network:
     names: dict[str, object] = {}
     exec(FACTORY, names)

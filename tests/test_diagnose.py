@@ -28,7 +28,7 @@ from convscope.network import Network
 from convscope.samples import SAMPLES
 from convscope.study.data import load_cifar10
 from planting import FAULTS, plant
-from products import each_once, some
+from products import each_once, endings, some
 
 
 def noise(count: int, *shape: int, seed: int = 0) -> Tensor:
@@ -605,7 +605,7 @@ def test_it_is_a_table_a_summary_and_a_picture(tmp_path):
     assert "dead units" in row["findings"]
     assert "0: dead units." in found.summary()
     assert len(repr(found)) < 1000
-    for ending in (".png", ".svg", ".pdf", ".json", ".csv", ".npz", ".safetensors"):
+    for ending in endings(cs.Diagnosis):
         found.save(tmp_path / f"d{ending}", width="column")
         assert (tmp_path / f"d{ending}").stat().st_size > 100
     assert json.loads((tmp_path / "d.json").read_text())["partial"] == "budget"

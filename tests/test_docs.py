@@ -72,6 +72,7 @@ class Links(HTMLParser):
         self.targets += [given[name] for name in ("href", "src") if given.get(name)]
 
 
+@pytest.mark.slow
 def test_no_link_of_the_built_documentation_is_dead(tmp_path):
     spec = importlib.util.spec_from_file_location("build", ROOT / "docs/build.py")
     module = importlib.util.module_from_spec(spec)

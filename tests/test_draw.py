@@ -51,7 +51,6 @@ def plain(padding: str, norm: bool) -> cs.Network:
 NETWORKS = {
     "vgg16": lambda: own("vgg16"),
     "resnet50": lambda: famous("resnet50"),
-    "googlenet": lambda: famous("googlenet"),
     "densenet": lambda: famous("densenet"),
     "base": lambda: cs.load("base", "random"),
     "valid": lambda: plain("valid", False),

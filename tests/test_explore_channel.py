@@ -19,7 +19,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import convscope as cs
-from browsing import CHROMIUM
+from browsing import CHROMIUM, SIZES
 from convscope.atlas.atlas import Atlas
 from convscope.cli import app
 from convscope.display import Display, to_display
@@ -238,9 +238,10 @@ def test_what_cannot_be_checked_says_why(client):
     assert (said["rules"], "99" in said["note"]) == ({}, True)
 
 
-@pytest.mark.parametrize(("width", "colours"), [(1280, "light"), (390, "dark")])
-def test_the_page_shows_them(address, width, colours, monkeypatch):
+@pytest.mark.parametrize("screen", SIZES)
+def test_the_page_shows_them(address, screen, monkeypatch):
     playwright = pytest.importorskip("playwright.sync_api")
+    width, colours = screen
     complaints = []
     with playwright.sync_playwright() as player:
         browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

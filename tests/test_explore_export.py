@@ -1,14 +1,14 @@
 """The live page as files: they open from a disk, and show what the library finds."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import convscope as cs
 from browsing import CHROMIUM, SIZES, watched
+from convscope.cli import app
 from convscope.display import Display, to_display
 from convscope.samples import SAMPLES
 
@@ -26,12 +26,10 @@ def picture(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, picture) -> Path:
     folder = tmp_path_factory.mktemp("export") / "page"
-    command = [sys.executable, "-m", "convscope", "explore", "base", str(picture), "--export"]
+    command = ["explore", "base", str(picture), "--export", str(folder)]
     layers = [part for layer in LAYERS for part in ("--layer", layer)]
     given = ["--top", "5", "--patch", str(PATCH), "--stride", str(STRIDE)]
-    done = subprocess.run(
-        [*command, str(folder), *layers, *given], capture_output=True, text=True, check=True
-    )
+    done = CliRunner().invoke(app, [*command, *layers, *given], catch_exceptions=False)
     assert done.stdout.strip() == str(folder / "index.html")
     return folder / "index.html"
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 
 import httpx
 import numpy as np
@@ -66,14 +67,12 @@ def picture(tmp_path) -> Path:
 
 
 @pytest.fixture
-def address(training, picture) -> Iterator[str]:
-    command = [sys.executable, "-m", "convscope", "explore", str(training.folder), str(picture)]
-    options = ["--port", "0", "--no-browser"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+def address(training, picture) -> str:
+    ready: Queue[str] = Queue()
+    given = {"port": 0, "browser": False, "ready": ready.put}
+    run = cs.Run.load(training.folder)
+    threading.Thread(target=lambda: cs.explore(run, picture, **given), daemon=True).start()
+    return ready.get(timeout=60)
 
 
 SAYS = """values => values.every((value, place) =>

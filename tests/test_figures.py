@@ -24,6 +24,7 @@ from convscope.figures.sheet import Bare, frame_tile
 from convscope.figures.style import Style, style
 from convscope.images import Preprocess
 from convscope.methods.projection import Projection
+from products import some
 
 SIDE = 12
 
@@ -231,7 +232,7 @@ def test_the_whole_caption_is_in_the_metadata(tmp_path):
     assert "Zero is mid-grey" in (tmp_path / "it.svg").read_text("utf-8")
 
 
-@pytest.mark.parametrize("width", ["column", "text", "slide", "2.5"])
+@pytest.mark.parametrize("width", some(["column"], ["column", "text", "slide", "2.5"]))
 def test_a_figure_is_as_wide_as_asked_and_its_letters_are_seven_points_or_more(width):
     for units in (1, 4, 9):
         figure, _ = draw(record(noise(2, units, 3, SIDE, SIDE)), width=width)
@@ -369,7 +370,7 @@ def test_no_text_meets_another_or_leaves_the_figure(images, units):
     assert_nothing_collides(figure)
 
 
-@pytest.mark.parametrize("letter", ["W", "i", "$x_1$ ", "猫", "a b_"])
+@pytest.mark.parametrize("letter", some(["W", "$x_1$ "], ["W", "i", "$x_1$ ", "猫", "a b_"]))
 def test_long_names_find_room(letter):
     pixels = noise(1, 2, 5, SIDE, SIDE)
     name = letter * 90

@@ -5,9 +5,12 @@ import torch
 from torch import Tensor, nn
 
 from architectures import ARCHITECTURES, build, images_for
+from convscope.models.architectures import ARCHITECTURES as OWN
 from convscope.network import Network
 from convscope.network.graph import Graph
 from convscope.network.walk import ascend
+from famous import undrawn
+from products import some
 
 SIZE = (17, 22)
 
@@ -37,10 +40,7 @@ def bounds(flags: Tensor) -> tuple[int, int, int, int]:
     return rows[0].item(), columns[0].item(), rows[-1].item() + 1, columns[-1].item() + 1
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.slow if n == "residual" else ()) for n in ARCHITECTURES],
-)
+@pytest.mark.parametrize("name", some({*ARCHITECTURES} - {"residual", "dense"}, ARCHITECTURES))
 def test_every_units_window_is_what_it_reads(name):
     module = made_positive(build(name))
     image = images_for(module, 1, SIZE).abs()
@@ -109,9 +109,7 @@ def test_layers_of_a_network_worked_out_by_hand():
 
 
 def test_vgg16_has_the_published_receptive_fields_and_cost():
-    from convscope.loading import load
-
-    layers = load("vgg16", weights=None).layers
+    layers = Network(undrawn(OWN["vgg16"]), (1, 3, 224, 224)).layers
     fields = {name: layers[f"features.{i}"].receptive_field[0]
               for name, i in {"conv1_2": 2, "conv2_2": 7, "conv3_3": 14, "conv4_3": 21,
                               "conv5_3": 28, "pool5": 30}.items()}  # fmt: skip

@@ -1,8 +1,9 @@
 """``convscope occlude`` as a person meets it, and the figure and numbers it writes."""
 
 import json
-import sys
+import shutil
 from dataclasses import replace
+from functools import cache
 from itertools import takewhile
 
 import numpy as np
@@ -12,12 +13,12 @@ from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageSequence
 
 import convscope as cs
-from convscope import cli
 from convscope.errors import OutputError
 from convscope.figures.occlude import check_fits
 from convscope.figures.occlude_film import EDGE, INK, LINE, SIDE, WARNING
 from convscope.figures.style import PALE, style
 from convscope.methods.occlude import passes
+from products import endings
 
 NETWORK = """
 import torch
@@ -43,23 +44,31 @@ def maps():
 """
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder with networks.py, one.png and two.png; return what it said."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "networks.py").write_text(NETWORK)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with networks.py, one.png and two.png."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "networks.py").write_text(NETWORK)
     generator = np.random.default_rng(0)
     for name in ("one.png", "two.png"):
         pixels = generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / name)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def net(home):
+    return cs.load(f"{home}/networks.py:small")
+
+
+@pytest.fixture
+def run(home, tmp_path, monkeypatch, answer):
+    """Run a command in a copy of that folder; return what it said."""
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str, network: str = "small") -> tuple[int, str, str]:
-        whole = ["convscope", "occlude", f"networks.py:{network}", *arguments]
-        monkeypatch.setattr(sys, "argv", whole)
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        return stopped.value.code, said.out, said.err
+        return answer("occlude", f"networks.py:{network}", *arguments)
 
     return command
 
@@ -83,7 +92,7 @@ def test_a_figure_and_the_numbers(run, tmp_path):
         assert (figure.width, figure.height > 3 * figure.width) == (1540, True)  # four rows
 
 
-def test_a_film_says_what_it_is(run, tmp_path, monkeypatch):
+def test_a_film_says_what_it_is(run, net, tmp_path, monkeypatch):
     drawn = []
     original = ImageDraw.ImageDraw.text
 
@@ -101,7 +110,6 @@ def test_a_film_says_what_it_is(run, tmp_path, monkeypatch):
     with Image.open(tmp_path / "a.gif") as film:
         assert film.n_frames == 50
 
-    net = cs.load(f"{tmp_path}/networks.py:small")
     found = cs.occlude(net, tmp_path / "one.png", 8, 8)
     drawn.clear()
     replace(found, notes=("random weights", "another " * 20)).save(tmp_path / "b.gif")
@@ -116,12 +124,11 @@ def test_a_film_says_what_it_is(run, tmp_path, monkeypatch):
             assert (foot[..., 0] - foot[..., 1:].max(-1)).max() > 90
 
 
-def test_the_arrays_are_the_librarys(run, tmp_path):
+def test_the_arrays_are_the_librarys(run, net, tmp_path):
     status, out, _ = run("one.png", "two.png", "--patch", "8", "--stride", "8", "-o", "o.npz")
     assert status == 0
     assert "one.png: " in out
     assert "two.png: " in out
-    net = cs.load(f"{tmp_path}/networks.py:small")
     expected = cs.occlude(net, net.preprocess(tmp_path / "one.png"), 8, 8)
     with np.load(tmp_path / "o.npz") as arrays:
         np.testing.assert_allclose(arrays["maps/0/logit"], expected.logit, rtol=1e-5)
@@ -132,10 +139,8 @@ def test_the_arrays_are_the_librarys(run, tmp_path):
     assert (facts["stride"], facts["fill"]) == ([8, 8], "gray")
 
 
-def test_every_ending_holds_the_occlusions(run, tmp_path):
-    run("one.png", "--patch", "8")
-    net = cs.load(f"{tmp_path}/networks.py:small")
-    files = [tmp_path / "one.png", tmp_path / "two.png"]
+def test_every_ending_holds_the_occlusions(home, net, tmp_path):
+    files = [home / "one.png", home / "two.png"]
     found = cs.occlude_all(net, files, [8, (6, 10)], 4, layer="4", target=["dog", 2])
     assert len(repr(found)) < 1000
     assert len(repr(found[0])) < 1000
@@ -145,10 +150,9 @@ def test_every_ending_holds_the_occlusions(run, tmp_path):
     assert (rows[0]["image"], rows[0]["patch"], rows[0]["target"]) == ("one.png", "8x8", 1)
     assert rows[-1]["logit"] == found[3].logit[1, -1, -1].item()
     for result in (found, found[1]):
-        for ending in type(result).endings():
-            if ending != ".mp4":
-                result.save(tmp_path / f"it{ending}", width="column")
-                assert (tmp_path / f"it{ending}").stat().st_size > 100, ending
+        for ending in endings(type(result)):
+            result.save(tmp_path / f"it{ending}", width="column")
+            assert (tmp_path / f"it{ending}").stat().st_size > 100, ending
         again = type(result).load(tmp_path / "it.safetensors")
         assert again.to_json() == result.to_json()
         for name, values in result.arrays().items():
@@ -218,22 +222,20 @@ def test_mistakes_are_one_sentence_and_code_2(run, options, message):
     assert "Traceback" not in err
 
 
-@pytest.fixture
-def occluded(run, tmp_path):
+@pytest.fixture(scope="module")
+def occluded(home, net):
     """Return what occludes pictures by the same network."""
-    run("one.png", "--patch", "8")
-    net = cs.load(f"{tmp_path}/networks.py:small")
 
+    @cache
     def occlude(*names: str, **options) -> cs.Occlusions:
-        return cs.occlude_all(net, [tmp_path / name for name in names], [8], 8, **options)
+        return cs.occlude_all(net, [home / name for name in names], [8], 8, **options)
 
     return occlude
 
 
-def test_the_agreement_is_pearsons(occluded, tmp_path):
-    net = cs.load(f"{tmp_path}/networks.py:small")
-    o = cs.occlude(net, tmp_path / "one.png", 8, 4, layer="4", channel=2)
-    projection = cs.project(net, tmp_path / "one.png", "4", [2], select="map").pixels[0, 0]
+def test_the_agreement_is_pearsons(home, net):
+    o = cs.occlude(net, home / "one.png", 8, 4, layer="4", channel=2)
+    projection = cs.project(net, home / "one.png", "4", [2], select="map").pixels[0, 0]
     assert torch.equal(o.projection, projection)
     drops, under = np.empty((5, 5)), np.empty((5, 5))
     for row in range(5):
@@ -299,7 +301,8 @@ def written(figure) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("width", "across"), [("column", (2, 2)), ("text", (4, 3)), ("slide", (4, 6))]
+    ("width", "across"),
+    [("column", (2, 2)), ("text", (4, 3)), pytest.param("slide", (4, 6), marks=pytest.mark.slow)],
 )
 def test_all_panels_are_lettered_and_fill_the_width(occluded, width, across):
     for layer, letters, columns in zip((None, "4"), ("abcd", "abcdef"), across, strict=True):
@@ -334,7 +337,7 @@ def test_too_many_rows_are_refused_before_the_work():
 
 
 def test_a_heading_stands_nearer_to_its_own_row_and_names_its_target(occluded):
-    figure = occluded("one.png", "two.png", target=[0, 1]).plot()
+    figure = occluded("one.png", "two.png", target=(0, 1)).plot()
     height = figure.get_size_inches()[1]
     places = {text.get_text(): height * text.get_position()[1] for text in figure.texts}
     headings = [text for text in places if "; target" in text]

@@ -6,7 +6,6 @@ starts at the operation's output, and the oracle brings it down the three steps.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import pytest
 import torch
@@ -218,44 +217,43 @@ def cases() -> dict[str, Case]:
 CASES = cases()
 
 
-class Sandwich(nn.Module):
-    """A convolution, a ReLU, and the operation of the case."""
+class Sandwiches(nn.Module):
+    """A convolution, a ReLU, and behind them the operation of each case: traced once."""
 
-    def __init__(self, operation: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(2)
         self.stem = nn.Conv2d(2, 4, 3, padding=1).double()
-        self.relu = nn.ReLU()
-        self.operation = operation
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.operation(self.relu(self.stem(x)))
-
-
-@cache
-def traced(name: str) -> tuple[Sandwich, Network]:
-    module = Sandwich(CASES[name].function).eval()
-    return module, Network(module, torch.zeros(1, *IMAGE, dtype=torch.float64))
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        maps = F.relu(self.stem(x))
+        return {name: case.function(maps) for name, case in CASES.items()}
 
 
-def expected_pixels(name: str, rule: str, module: Sandwich, image: Tensor, channel: int) -> Tensor:
-    value = module.stem(image[None])[0].detach()
+@pytest.fixture(scope="module")
+def net() -> Network:
+    return Network(Sandwiches().eval(), torch.zeros(1, *IMAGE, dtype=torch.float64))
+
+
+def expected_pixels(name: str, rule: str, stem: nn.Module, image: Tensor, channel: int) -> Tensor:
+    value = stem(image[None])[0].detach()
     rectified = torch.relu(value)
-    output = module.operation(rectified[None])[0].detach()
+    output = CASES[name].function(rectified[None])[0].detach()
     signal = torch.zeros_like(output)
     signal[channel] = output[channel]
     signal = CASES[name].reverse(rule, signal, rectified)
     signal = oracle.reverse_rectifier(rule, "relu", signal, value)
-    weight = module.stem.weight.detach()
+    weight = stem.weight.detach()
     return oracle.reverse_convolution(signal, weight, IMAGE, (1, 1), (1, 1), (1, 1), 1)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_projection_equals_the_oracle(name):
-    module, net = traced(name)
+def test_projection_equals_the_oracle(net, name):
+    net, stem = net.reading(head=name), net.module.stem
     images = torch.randn(2, *IMAGE, generator=torch.Generator().manual_seed(3)).double()
     output = net(images)
-    assert torch.allclose(output, module(images), rtol=1e-12, atol=1e-12)
+    expected = CASES[name].function(F.relu(stem(images)))
+    assert torch.allclose(output, expected, rtol=1e-12, atol=1e-12)
     last = net.graph.steps[net.graph.output]
     channels = [0, output.shape[1] - 1]
     for rule in RULES:
@@ -263,7 +261,7 @@ def test_projection_equals_the_oracle(name):
         for n, k in [(0, 0), (0, 1), (1, 0), (1, 1)]:
             found, expected = (
                 p.pixels[n, k],
-                expected_pixels(name, rule, module, images[n], channels[k]),
+                expected_pixels(name, rule, stem, images[n], channels[k]),
             )
             scale = expected.abs().max().clamp(min=1e-3)
             # torch keeps the sixth of a hard sigmoid in single precision.
@@ -271,9 +269,9 @@ def test_projection_equals_the_oracle(name):
             assert (found - expected).abs().max() <= tolerance * scale, (rule, n, k)
 
 
-def test_the_cases_cover_the_table():
+def test_the_cases_cover_the_table(net):
     # Only core-ATen programs hold these; test_network.py projects through one.
     elsewhere = {torch.ops.aten.convolution.default, torch.ops.aten._adaptive_avg_pool2d.default,
                  torch.ops.aten.constant_pad_nd.default}  # fmt: skip
-    used = {step.call.target for name in CASES for step in traced(name)[1].graph.steps[1:]}
+    used = {step.call.target for step in net.graph.steps[1:]}
     assert set(TABLE) - used == elsewhere

@@ -152,15 +152,19 @@ def account(m: Written, image: Tensor, number: int, kinds: tuple[str, str, str])
     return step(first, lambda x: m.norm(m.first(x)), image, relevance)
 
 
-@pytest.mark.parametrize("rule", KINDS)
-def test_a_network_as_written_out(rule):
+@pytest.fixture(scope="module")
+def written() -> tuple[cs.Network, Tensor]:
     torch.manual_seed(0)
-    module = Written().double().eval()
-    image = torch.rand(1, 2, 9, 8).double()
-    net = cs.Network(module, (1, 2, 9, 8))
+    module, image = Written().double().eval(), torch.rand(1, 2, 9, 8).double()
+    return cs.Network(module, (1, 2, 9, 8)), image
+
+
+@pytest.mark.parametrize("rule", KINDS)
+def test_a_network_as_written_out(written, rule):
+    net, image = written
     found = cs.project(net, image, layer="last", channels=[1], rule=rule)
     with torch.no_grad():
-        expected = account(module, image, 1, KINDS[rule])
+        expected = account(net.module, image, 1, KINDS[rule])
     torch.testing.assert_close(found.pixels[:, 0], expected, rtol=1e-8, atol=1e-10)
 
 

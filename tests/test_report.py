@@ -28,6 +28,7 @@ from convscope.pages.layer_tables import HEAD, MEASURED, layers_table
 from convscope.pages.report_sections import _where
 from convscope.pages.section import Notice, Picture, Section, Shelf, Table
 from convscope.results import Result
+from products import some
 
 NAMES = [task.name for task in reporting.TASKS]
 
@@ -419,8 +420,8 @@ LONG_NAME = "features.denseblock4.denselayer32.expand3x3_activation"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
-@pytest.mark.parametrize(("width", "fits"), [(1280, True), (390, False)])
-def test_a_long_table_is_not_cut_off_and_its_caption_stays(tmp_path, width, fits):
+@pytest.mark.parametrize("width", some([390], [390, 1280]))
+def test_a_long_table_is_not_cut_off_and_its_caption_stays(tmp_path, width):
     playwright = pytest.importorskip("playwright.sync_api")
     row = (LONG_NAME, "concatenation", "1024×111×111", "16", "207", "1,235,496", "349,151,936")
     row += ("10 of 1024", "10", "100", "48.0%", "100.0%")
@@ -442,7 +443,7 @@ def test_a_long_table_is_not_cut_off_and_its_caption_stays(tmp_path, width, fits
     assert len(boxes) == 2
     assert named == 2
     for shown, whole, right in boxes:
-        assert (whole <= shown) == fits
+        assert (whole <= shown) == (width == 1280)
         assert right <= width
     assert first == LONG_NAME
 
@@ -459,13 +460,14 @@ def test_the_command_reports(folder, tmp_path, monkeypatch, answer):
         "    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU())\n"
     )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reporting, "TASKS", reporting.TASKS[:3])
     options = ("-o", "out", "--size", "3,24,24", "--picture", folder / "05.png", "--json")
     status, out, error = answer("report", "net.py:build", folder, *options)
     assert status == 0, error
     numbers = json.loads(out)
     assert numbers["output"] == "out"
     assert numbers["titles"] == ["05.png"]
-    assert set(NAMES) - set(numbers["sections"]) <= {"sanity", "invariance"}
+    assert list(numbers["sections"]) == NAMES[:3]
     text = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "05.png" in text
 

@@ -34,6 +34,7 @@ from convscope.methods.similarity import MEASURES, Prepared, similarities
 from convscope.network import Network
 from convscope.network.constants import learned_constants
 from noise import by_chance
+from products import endings
 
 RULES = ("deconvnet", "guided", "gradient")
 
@@ -337,7 +338,7 @@ def test_it_shows_and_saves_itself(tiny, tmp_path):
     found = sanity(net, image, target=2, seeds=2, others=2, title="cat.png")
     assert len(repr(found)) < 1000
     assert found.summary().startswith("cat.png: class 2, at scores\n  deconvnet: the picture ")
-    for ending in Sanity.endings():
+    for ending in endings(Sanity):
         found.save(tmp_path / f"s{ending}")
         assert (tmp_path / f"s{ending}").stat().st_size > 100, ending
     again = Sanity.load(tmp_path / "s.safetensors")

@@ -22,7 +22,7 @@ from drawn import SIGNALS, Account, Traced, differences, drawn_case, drawn_netwo
 SIZES = st.sampled_from([16, 24, 32, 48])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(0, 2**32), st.tuples(SIZES, SIZES))
 def test_units_of_drawn_networks(seed, size):
     rng = random.Random(seed)

@@ -1,5 +1,7 @@
 """Unusual networks: whatever they do inside, the gradient rule is torch's own gradient."""
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from convscope.errors import TraceError
 from convscope.methods.occlude import occlude
 from convscope.methods.project import project
 from convscope.network import Network
+from products import each_once
 
 pytestmark = pytest.mark.usefixtures("by_windows")
 
@@ -146,9 +149,11 @@ UNUSUAL = [
 ]
 
 
-def made(kind: type[nn.Module]) -> tuple[nn.Module, Tensor]:
+@cache
+def made(kind: type[nn.Module]) -> tuple[nn.Module, Tensor, Network]:
     torch.manual_seed(0)
-    return kind().double().eval(), torch.randn(3, 3, 12, 14).double()
+    module, images = kind().double().eval(), torch.randn(3, 3, 12, 14).double()
+    return module, images, Network(module, images[:1], preprocess="none")
 
 
 def assert_the_gradient_is_torchs(net: Network, module: nn.Module, images: Tensor) -> None:
@@ -169,8 +174,7 @@ def assert_the_gradient_is_torchs(net: Network, module: nn.Module, images: Tenso
 
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_the_gradient_is_torchs(kind):
-    module, images = made(kind)
-    net = Network(module, images[:1])
+    module, images, net = made(kind)
     with torch.no_grad():
         alone = torch.cat([module(image[None]) for image in images])
     assert (net(images) - alone).abs().max() < 1e-12
@@ -178,11 +182,9 @@ def test_the_gradient_is_torchs(kind):
     assert_the_gradient_is_torchs(net, module, images[:1])
 
 
-@pytest.mark.parametrize("memory", [3_000, 100_000])
-@pytest.mark.parametrize("kind", UNUSUAL)
+@each_once("kind, memory", UNUSUAL, [3_000, 100_000])
 def test_units_that_come_down_in_parts_are_those_of_each_alone(kind, memory):
-    module, images = made(kind)
-    net = Network(module, images[:1])
+    module, images, net = made(kind)
     last = list(net.layers)[-1]
     p = project(net, images, last, [2, 0, 1], rule="gradient", memory=memory)
     for n, image in enumerate(images):
@@ -197,8 +199,7 @@ def test_units_that_come_down_in_parts_are_those_of_each_alone(kind, memory):
 
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_occlusion_is_what_each_patch_gives(kind):
-    module, images = made(kind)
-    net = Network(module, images[:1])
+    module, images, net = made(kind)
     last = list(net.layers)[-1]
     found = occlude(net, images[:1], 3, 4, 0.2, layer=last, channel=1)
     for (top, left, bottom, right), value in zip(
@@ -212,14 +213,13 @@ def test_occlusion_is_what_each_patch_gives(kind):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_convolution_along_one_dimension_may_come_as_a_general_one():
-    module, images = made(ChannelAttention)
+    module, images, _ = made(ChannelAttention)
     program = export(module, (images,), dynamic_shapes=({0: Dim("batch")},)).run_decompositions()
     assert_the_gradient_is_torchs(Network(program, images[:1]), module, images)
 
 
 def test_maps_of_coordinates_leave_windows_as_they_are():
-    module, images = made(Coordinates)
-    net = Network(module, images[:1], preprocess="none")
+    _, images, net = made(Coordinates)
     assert list(net.layers) == ["first", "relu", "cat", "last", "relu@1"]
     assert net.layers["last"].receptive_field == (5, 5)
     p = project(net, images, "last", [0])
@@ -236,8 +236,7 @@ def test_a_number_made_of_the_number_of_images_is_refused():
 
 
 def test_a_broken_scale_reads_within_the_window():
-    module, images = made(BrokenScale)
-    net = Network(module, images[:1])
+    _, images, net = made(BrokenScale)
     p = project(net, images, list(net.layers)[-1], [0, 1, 2, 3], rule="gradient")
     for n in range(3):
         for k in range(4):
