@@ -12,7 +12,7 @@ from convscope.methods import budget as budgets
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.pictures import Images, read
 from convscope.methods.randomisation import stages_of
-from convscope.methods.targets import ClassName, answer_of, class_numbers
+from convscope.methods.targets import ClassName, answer_of, class_number, several
 from convscope.methods.transformations import (
     SOURCES,
     UNITS,
@@ -227,15 +227,14 @@ class _Work:
         """Return each image's class."""
         if target is None:
             return best
-        several = class_numbers(self.net, target, 0)
         count = len(best)
-        numbers = [several] * count if isinstance(several, int) else list(several)
-        if len(numbers) != count:
+        given = several(target) or [target] * count
+        if len(given) != count:
             need = f"{count} images need {count} target classes"
             if count == 1:
                 need = "1 image needs 1 target class"
-            raise UnitError(f"{need}, not {len(numbers)}")
-        return numbers
+            raise UnitError(f"{need}, not {len(given)}")
+        return [class_number(self.net, one) for one in given]
 
     def _features(self, batch: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return each layer's features, [B, ...] flattened, and the answers, in float64."""

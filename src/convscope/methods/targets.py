@@ -120,7 +120,8 @@ def _goal(net: Network, target: Any) -> Goal:
                 raise UnitError("a function as a target returns a tensor of one number")
             return torch.cat([row.reshape(1) for row in rows])
 
-        return Goal(getattr(target, "__name__", type(target).__name__), -1, steps, each)
+        name = getattr(target, "__name__", type(target).__name__)
+        return Goal(name.replace("<lambda>", "a function"), -1, steps, each)
     if isinstance(target, str):
         target = _read(net, target)
     if not isinstance(target, Target):
@@ -237,27 +238,6 @@ def taken_for(net: Network, images: Tensor, top: int = 1) -> list[list[tuple[str
         [(net.classes[n], p) for n, p in zip(own, found, strict=True)]
         for own, found in zip(places.tolist(), chances.tolist(), strict=True)
     ]
-
-
-def class_numbers(
-    net: Network, target: ClassName | Sequence[ClassName] | None, best: int
-) -> int | tuple[int, ...]:
-    """Return the classes asked for as numbers.
-
-    Args:
-        net: the network.
-        target: a number or a name; a sequence of them for several; None for the best.
-        best: the most probable class of the image.
-
-    Raises:
-        UnitError: if one does not exist, or there are none.
-    """
-    if target is None:
-        return best
-    chosen = several(target)
-    if chosen is None:
-        return class_number(net, target)  # type: ignore[arg-type]
-    return tuple(class_number(net, one) for one in chosen)
 
 
 def several(target: Any) -> list[Any] | None:
