@@ -16,7 +16,8 @@ from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.figures.compare import NARROWEST_PAIR, pairs_figure
 from convscope.figures.lettering import width_of
-from convscope.figures.sheet import Sheet, number
+from convscope.figures.pieces import sheet_of
+from convscope.figures.sheet import number
 from convscope.figures.style import FOOT_POINTS, Style
 from convscope.images import Preprocess
 from convscope.methods import compare as comparing
@@ -316,13 +317,12 @@ def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     found = cs.compare(*nets, pictures(6), [("0", "0")])
     assert found.names == ("net (A)", "net (B)")
     drawn = []
-    original = Sheet.made_for.__func__
 
-    def kept(cls, style, height, caption, notes, *rest, **options):
+    def kept(style, pieces, caption, notes, **options):
         drawn.append("; ".join(notes))
-        return original(cls, style, height, caption, notes, *rest, **options)
+        return sheet_of(style, pieces, caption, notes, **options)
 
-    monkeypatch.setattr(Sheet, "made_for", classmethod(kept))
+    monkeypatch.setattr("convscope.figures.compare.sheet_of", kept)
     page = write_comparison(found, tmp_path)
     wanted = "net (A): random weights (seed 0); net (B): half precision"
     # The chart, the first filters, the pairs; each for wide screens and for phones.

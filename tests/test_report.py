@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from torch import nn
 import convscope as cs
 from browsing import CHROMIUM, SCREENS, check_in_browser
 from convscope.errors import DataError, OutputError, UnitError
-from convscope.figures.pieces import key, sheet_of
+from convscope.figures import pieces
+from convscope.figures.pieces import key, sheet_of, space, stack
 from convscope.figures.sheet import Sheet
-from convscope.figures.style import FOOT_POINTS, Style
+from convscope.figures.style import FOOT_POINTS, MARGIN, Style
 from convscope.images import Preprocess
 from convscope.methods.scanning.sources import SomeImages, images_of
 from convscope.pages import report as reporting
@@ -322,7 +324,7 @@ def test_a_section_is_read_as_it_was_written(tmp_path):
     section = Section(
         "a", "A", ("one", "two"), (Picture("a.webp", "words", 3, 4, "title"),),
         (Table("caption", ("x", "y"), (("1", "2"), ("3", "4")), (1,)),),
-        (Notice("f", "text", 0.5),), "how", {"values": (1, 2.5)}, 1.25, False,
+        (Notice("f", "text", 0.5),), "how", {"values": [1, 2.5]}, 1.25, False,
     )  # fmt: skip
     shelf = Shelf(tmp_path, {"weights": "x"})
     shelf.keep(section)
@@ -371,14 +373,14 @@ def test_letters_on_paper_can_be_read(made):
 @pytest.mark.slow
 def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     shelf = Shelf(tmp_path, {})
-    sheet = Sheet.made_for(Style(8.4), 30, ["caption"], ["random weights"], [5, 10, 15, 20, 25, 30])
-    for row in range(6):
-        sheet.axes(0.5, 5 * row + 0.1, 3).imshow([[row]], vmin=0, vmax=6)
+    picture_of = partial(pieces.picture, width=3, aspect="auto", vmin=0, vmax=6)
+    rows = [stack(picture_of([[row]]), space(height=2)) for row in range(6)]
+    sheet = sheet_of(Style(8.4), rows, ["caption"], ["random weights"], gap=0)
     whole = sheet.figure.get_size_inches()[1]
     found = shelf.drawn(_Drawn(sheet), "rows", "What it shows.")
     assert [picture.narrow for picture in found] == [False, False, False, True]
     heights = [picture.height / 96 for picture in found[:3]]
-    assert heights == pytest.approx([10, 10, whole - 20], abs=0.01)
+    assert heights == pytest.approx([10 + MARGIN, 10, whole - 20 - MARGIN], abs=0.01)
     assert [picture.part for picture in found[:3]] == [
         f"Part {n} of 3; random weights" for n in (1, 2, 3)
     ]
@@ -391,7 +393,9 @@ def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     sheet.figure.savefig(buffer, format="png", dpi=144)
     expected = np.asarray(Image.open(buffer).convert("RGB"), dtype=float)
     np.testing.assert_allclose(painted[3], expected, atol=2)
-    short, _ = shelf.drawn(lambda style: Sheet.made_for(style, 5, [], [], [2.5]), "short", "Short.")
+    short, _ = shelf.drawn(
+        lambda style: sheet_of(style, [space(height=5)], [], []), "short", "Short."
+    )
     assert (short.file, short.photographs, short.part) == ("short.webp", "", "")
 
 

@@ -94,16 +94,14 @@ def _difference_error(sides: tuple[Side, Side]) -> float:
 
 
 def _facts(found: Comparison) -> tuple[tuple[str, str], ...]:
-    first, second = found.sides
-    facts = [("Images", f"{found.images:,}")]
-    if first.accuracy is not None and second.accuracy is not None:
-        facts.append(("Right answers", " | ".join(_right(found))))
-    return (
-        *facts,
-        ("Parameters", f"{first.parameters:,} | {second.parameters:,}"),
-        ("Multiply-adds", f"{first.multiply_adds:,} | {second.multiply_adds:,}"),
-        ("Dead channels", f"{first.dead[0]} | {second.dead[0]}"),
-    )
+    pairs = {
+        "Right answers": _right(found),
+        "Parameters": [f"{side.parameters:,}" for side in found.sides],
+        "Multiply-adds": [f"{side.multiply_adds:,}" for side in found.sides],
+        "Dead channels": [str(side.dead[0]) for side in found.sides],
+    }
+    both = ((name, " | ".join(own)) for name, own in pairs.items() if all(own))
+    return ("Images", f"{found.images:,}"), *both
 
 
 def _answers(found: Comparison, names: tuple[str, str]) -> Section:

@@ -38,9 +38,12 @@ class Document:
 
     @property
     def findings(self) -> list[Notice]:
-        """What the sections found, the worst first."""
-        found = (finding for section in self.sections for finding in section.findings)
-        return sorted(found, key=lambda finding: -finding.severity)
+        """What the sections found, the worst first, without what an earlier one found already."""
+        found: list[Notice] = []
+        for section in self.sections:
+            told = {one.title for one in found}
+            found += [one for one in section.findings if one.title not in told]
+        return sorted(found, key=lambda one: -one.severity)
 
     def numbers(self) -> dict[str, Any]:
         """Return what was found, what is missing, and the sections' numbers, fit for JSON."""

@@ -247,16 +247,6 @@ class _Sections:
             share = min(1.0, done / max(1, total))
             self._progress(round((place + share) * UNITS_A_SECTION), len(TASKS) * UNITS_A_SECTION)
 
-    def _ordered(self) -> tuple[Section, ...]:
-        """Return what is done, in order, without what an earlier section has found already."""
-        told: set[str] = set()
-        ordered = []
-        for section in (self.done[task.name] for task in TASKS if task.name in self.done):
-            new = tuple(found for found in section.findings if found.title not in told)
-            told |= {found.title for found in new}
-            ordered.append(replace(section, findings=new))
-        return tuple(ordered)
-
     def report(self) -> Report:
         """Return what is done."""
         net, source, layers = self.subject.net, self.subject.images, self.subject.net.layers
@@ -269,7 +259,7 @@ class _Sections:
             data=source.name,
             images=len(source),
             titles=self.subject.titles,
-            sections=self._ordered(),
+            sections=tuple(self.done[task.name] for task in TASKS if task.name in self.done),
             files=as_tensors(self.subject.shelf.files),
             missing=tuple(self.missing),
             notes=net.notes,
