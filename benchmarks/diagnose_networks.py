@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.images import Preprocess
+from convscope.preprocessing import CIFAR10
 from convscope.study.config import (
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     PLAIN_RATE,
     TrainConfig,
     preset,
@@ -70,7 +69,7 @@ def trained(name: str, data: Path, folder: Path) -> cs.Network:
     run = cs.train(CONFIGS[name], load_cifar10(data).part(torch.arange(IMAGES)), place, resume=True)
     return cs.Network(
         run.module(), torch.zeros(1, 3, 32, 32), name=name, classes=CLASSES,
-        preprocess=Preprocess(CIFAR10_MEAN, CIFAR10_STD, (32, 32)),
+        preprocess=Preprocess(*CIFAR10, (32, 32)),
     )  # fmt: skip
 
 
@@ -91,7 +90,7 @@ def first_layer_net(first: FirstLayer) -> nn.Sequential:
 def large_inputs(images: Tensor) -> Tensor:
     """Return uint8 images [N, 3, 32, 32] as normalised inputs at 64 pixels."""
     large = F.interpolate(images / 255, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-    return Preprocess(CIFAR10_MEAN, CIFAR10_STD, (SIDE, SIDE)).to_inputs(large)
+    return Preprocess(*CIFAR10, (SIDE, SIDE)).to_inputs(large)
 
 
 def trained_at_64(name: str, data: Path, folder: Path, seed: int) -> cs.Network:
@@ -106,7 +105,7 @@ def trained_at_64(name: str, data: Path, folder: Path, seed: int) -> cs.Network:
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, path)
     return cs.Network(
         module.eval(), torch.zeros(1, 3, SIDE, SIDE), name=name, classes=CLASSES,
-        preprocess=Preprocess(CIFAR10_MEAN, CIFAR10_STD, (SIDE, SIDE)),
+        preprocess=Preprocess(*CIFAR10, (SIDE, SIDE)),
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from convscope.models.plain import build
-from convscope.study.config import CIFAR10_MEAN, CIFAR10_STD, PRESETS, preset
+from convscope.preprocessing import CIFAR10
+from convscope.study.config import PRESETS, preset
 from convscope.study.data import FOLDER, load_cifar10
 from convscope.study.train import train
 
@@ -35,8 +36,8 @@ def test_the_images_are_cifar10s(cifar10):
     images = load_cifar10(cifar10)
     assert images.labels.bincount().tolist() == [5000] * 10
     colours = [(images.images[:, colour] / 255).double() for colour in range(3)]
-    assert [float(values.mean()) for values in colours] == pytest.approx(CIFAR10_MEAN, abs=1e-4)
-    assert [float(values.std()) for values in colours] == pytest.approx(CIFAR10_STD, abs=1e-4)
+    assert [float(values.mean()) for values in colours] == pytest.approx(CIFAR10[0], abs=1e-4)
+    assert [float(values.std()) for values in colours] == pytest.approx(CIFAR10[1], abs=1e-4)
 
 
 @pytest.mark.slow

@@ -52,6 +52,30 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file of text, with question marks for bytes of file names that are no letters.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    with written_beside(path) as beside:
+        beside.write_text(text, "utf-8", "replace")
+
+
+def made_folder(path: str | os.PathLike[str]) -> Path:
+    """Return a folder, which is made, and those that it lies in, where it is missing.
+
+    Raises:
+        OutputError: if it cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+    return folder
+
+
 def _beside(target: Path) -> Path:
     """Return the name of the file that is written first; the suffix tells writers the format."""
     return target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
@@ -135,14 +159,9 @@ def claim_folder(
     path: str | os.PathLike[str], kind: str, images: str | os.PathLike[str] | None = None
 ) -> Path:
     """Make a folder for many files, marked as such, and return it; see :func:`check_folder`."""
-    folder = check_folder(path, kind, images)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {folder}: {error.strerror}") from error
+    folder = made_folder(check_folder(path, kind, images))
     if not (folder / MARK).exists():
-        with written_beside(folder / MARK) as beside:
-            beside.write_text(_mark(kind), "utf-8")
+        write_text(folder / MARK, _mark(kind))
     return folder
 
 

@@ -73,13 +73,7 @@ def normalisation(
         return None
     if mean is None or std is None:
         raise ImageError("mean and std go together: give both, per channel, of pixels in 0 to 1")
-    return Preprocess(
-        _per_channel(mean, shape[0]),
-        _per_channel(std, shape[0]),
-        shape[1:],
-        resize,
-        resampling("bilinear" if interpolation is None else interpolation),
-    )
+    return _made(mean, std, shape, resize, interpolation, shape[0])
 
 
 def chosen(
@@ -109,6 +103,23 @@ def chosen(
 def _says_nothing(given: Any) -> bool:
     """Return whether a module's attribute is no preprocessing but a method or a part of it."""
     return callable(given) and not isinstance(given, Preprocess) and not hasattr(given, "mean")
+
+
+def _made(
+    mean: Any,
+    std: Any,
+    shape: Shape,
+    resize: int | None,
+    interpolation: Any,
+    channels: int | None = None,
+) -> Preprocess:
+    """Return the preprocessing by these numbers, bilinear where no filter is named.
+
+    A single mean or std is one for all *channels*, where these are given.
+    """
+    mean, std = _per_channel(mean, channels), _per_channel(std, channels)
+    named = "bilinear" if interpolation is None else interpolation
+    return Preprocess(mean, std, shape[1:], resize, resampling(named))
 
 
 def _per_channel(numbers: Any, channels: int | None = None) -> tuple[float, ...]:
@@ -189,13 +200,9 @@ def _from_timm(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
     """Read a pretrained_cfg as timm's own evaluation transforms do."""
     share = fields.get("crop_pct") or 0.875
     squash = fields.get("crop_mode") == "squash" and share == 1
-    return Preprocess(
-        _per_channel(fields["mean"]),
-        _per_channel(fields["std"]),
-        shape[1:],
-        None if squash else math.floor(max(shape[1:]) / share),
-        resampling(fields.get("interpolation") or "bicubic"),
-    )
+    resize = None if squash else math.floor(max(shape[1:]) / share)
+    filter_name = fields.get("interpolation") or "bicubic"
+    return _made(fields["mean"], fields["std"], shape, resize, filter_name)
 
 
 def _from_preset(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
@@ -203,13 +210,7 @@ def _from_preset(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
     crop, resize = _first(fields["crop_size"]), _first(fields.get("resize_size"))
     if resize is not None and crop is not None and shape[1:] != (crop, crop):
         resize = round(resize * min(shape[1:]) / crop)  # as large a part of the picture as there
-    return Preprocess(
-        _per_channel(fields["mean"]),
-        _per_channel(fields["std"]),
-        shape[1:],
-        resize,
-        resampling(fields.get("interpolation", "bilinear")),
-    )
+    return _made(fields["mean"], fields["std"], shape, resize, fields.get("interpolation"))
 
 
 def _from_processor(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
@@ -219,22 +220,19 @@ def _from_processor(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
         factor is not None and not math.isclose(factor, 1 / 255)
     ):
         raise ImageError("the image processor does not bring pixels to 0..1 before it normalises")
-    if fields.get("do_normalize") is False:
-        mean, std = (0.0,) * shape[0], (1.0,) * shape[0]
-    else:
-        mean = _per_channel(fields["image_mean"], shape[0])
-        std = _per_channel(fields.get("image_std"), shape[0])
+    plain = fields.get("do_normalize") is False
+    mean, std = (0.0, 1.0) if plain else (fields["image_mean"], fields.get("image_std"))
     size = fields.get("size")
     short = size.get("shortest_edge") if isinstance(size, Mapping) else None
     resize = short if fields.get("do_resize", True) else None
     if resize is not None and fields.get("crop_pct"):
         resize = int(resize / fields["crop_pct"])
-    return Preprocess(mean, std, shape[1:], resize, resampling(fields.get("resample") or 2))
+    return _made(mean, std, shape, resize, fields.get("resample"), shape[0])
 
 
 def _from_parts(parts: Sequence[Any], shape: Shape) -> Preprocess:
     """Read a Compose of the usual parts."""
-    found: dict[str, Any] = {"mean": (0.0,) * shape[0], "std": (1.0,) * shape[0]}
+    found: dict[str, Any] = {"mean": 0.0, "std": 1.0}
     known: dict[str, Callable[[Any], dict[str, Any]]] = {
         "Resize": lambda part: {
             "resize": part.size if isinstance(part.size, int) else _short_side(part.size),
@@ -254,13 +252,8 @@ def _from_parts(parts: Sequence[Any], shape: Shape) -> Preprocess:
                 f"the transform {name} is not understood: give mean=, std= and resize= instead"
             )
         found |= known[name](part)
-    return Preprocess(
-        _per_channel(found["mean"], shape[0]),
-        _per_channel(found["std"], shape[0]),
-        shape[1:],
-        found.get("resize"),
-        resampling(found.get("interpolation", "bilinear")),
-    )
+    resize, named = found.get("resize"), found.get("interpolation")
+    return _made(found["mean"], found["std"], shape, resize, named, shape[0])
 
 
 def _short_side(size: Sequence[int]) -> int | None:

@@ -8,7 +8,7 @@ import platform
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
@@ -24,7 +24,7 @@ from torch import Tensor
 from convscope import __version__
 from convscope.arguments import checked
 from convscope.errors import OutputError
-from convscope.outputs import check_folder, check_output, finite, written_beside
+from convscope.outputs import check_folder, check_output, finite, write_text, written_beside
 from convscope.packing import plain_of, put_together, tensors_of
 
 if TYPE_CHECKING:
@@ -44,6 +44,16 @@ def provenance() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as the text of a .csv file."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -209,17 +219,8 @@ class Result:
         elif ending in ARRAYS:
             self._save_arrays(path)
         else:
-            text = self._as_csv() if ending == ".csv" else self.to_json() + "\n"
-            with written_beside(path) as beside:
-                beside.write_text(text, "utf-8")
-
-    def _as_csv(self) -> str:
-        rows, text = self.table(), io.StringIO()
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+            text = csv_of(self.table()) if ending == ".csv" else self.to_json() + "\n"
+            write_text(path, text)
 
     def _save_arrays(self, path: Path) -> None:
         plain = path.suffix.lower() == ".npz"

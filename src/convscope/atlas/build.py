@@ -33,9 +33,8 @@ from convscope.atlas.sprites import (
     strip,
     strip_suffix,
 )
-from convscope.atlas.tables import windows, write_facts, write_tables
+from convscope.atlas.tables import windows, write_tables
 from convscope.display import DisplayScale
-from convscope.errors import OutputError
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
 from convscope.methods.project import chosen_rule
@@ -43,7 +42,7 @@ from convscope.methods.scanning.result import LayerScan, Scan, bin_name
 from convscope.methods.scanning.tiles import EntryTile, TileShape, drawn_tiles, picture
 from convscope.network import Network
 from convscope.network.ops import Convolution
-from convscope.outputs import claim_folder, written_beside
+from convscope.outputs import claim_folder, made_folder, write_text
 from convscope.pages import render
 from convscope.results import provenance
 from convscope.wording import counted
@@ -101,16 +100,13 @@ def write_atlas(
     net, images = scan.with_pictures()
     chosen_rule(net, rule)
     folder = claim_folder(folder, place.KIND, getattr(images, "folder", None))
-    try:
-        (folder / "images").mkdir(exist_ok=True)
-        place.layers_folder(folder).mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {folder}: {error.strerror}") from error
+    made_folder(folder / "images")
+    made_folder(place.layers_folder(folder))
     scan.tally.save(folder / place.TALLY)
     write_tables(net, scan, images, folder)
     room, facts = budget.parse_bytes(memory), _facts(net, scan, rule, model)
     _Drawing(scan, folder, rule, model, room, facts).draw(progress)
-    write_facts(folder / place.FACTS, facts)
+    write_text(folder / place.FACTS, json.dumps(facts, indent=2) + "\n")
     return folder / place.OVERVIEW
 
 
@@ -292,8 +288,7 @@ class _Drawing:
             self._net, self._scan, self._facts, self._ready,
             None if watch is None else watch.words(),
         )  # fmt: skip
-        with written_beside(self._folder / place.OVERVIEW) as beside:
-            beside.write_text(page, "utf-8")
+        write_text(self._folder / place.OVERVIEW, page)
 
     def _place(self, layer: LayerScan, suffix: str = "") -> Path:
         """Return the folder of a layer's pictures, or the file of that suffix beside it."""
@@ -355,7 +350,7 @@ class _Drawing:
     ) -> None:
         """Write what of a layer is drawn."""
         folder, shape = self._place(layer), self._shape(layer)
-        folder.mkdir(exist_ok=True)
+        made_folder(folder)
 
         def write(first: int) -> None:
             tiles = waiting.of(layer.name, range(first, first + CELLS))
@@ -386,8 +381,7 @@ class _Drawing:
             **self._channels(layer),
         }
         text = json.dumps(values, separators=(",", ":"), allow_nan=False)
-        with written_beside(self._place(layer, ".js")) as beside:
-            beside.write_text(f"{CALL}{_script_safe(text)});\n", "utf-8")
+        write_text(self._place(layer, ".js"), f"{CALL}{_script_safe(text)});\n")
         self._page(layer)
 
     def _save_images(self, layer: LayerScan) -> None:
@@ -477,8 +471,7 @@ class _Drawing:
             before=pages[number - 1] if number else None,
             after=pages[number + 1] if number + 1 < len(pages) else None,
         )
-        with written_beside(self._place(layer, ".html")) as beside:
-            beside.write_text(page, "utf-8")
+        write_text(self._place(layer, ".html"), page)
 
 
 def _entries(layer: LayerScan) -> int:

@@ -1,8 +1,6 @@
 """The tables of an atlas: what the pages show, for pandas, DuckDB and other programs."""
 
-import csv
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +13,20 @@ from convscope.atlas import place
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.sources import Images
 from convscope.network import Network
-from convscope.outputs import written_beside
-
-STRONGEST_COLUMNS = (
-    "layer", "channel", "rank", "image", "title", "peak", "row", "column",
-    "top", "left", "bottom", "right",
-)  # fmt: skip
+from convscope.outputs import write_text, written_beside
+from convscope.results import csv_of
 
 
 def write_tables(net: Network, scan: Scan, images: Images, folder: Path) -> None:
     """Write units.csv, strongest.csv and arrays.safetensors."""
-    units = scan.table()
-    _write_csv(folder / place.UNITS, list(units[0]), (list(row.values()) for row in units))
     layers = scan.layers.values()
-    entries = (row for layer in layers for row in _entry_rows(net, layer, images))
-    _write_csv(folder / place.STRONGEST, STRONGEST_COLUMNS, entries)
+    entries = [row for layer in layers for row in _entry_rows(net, layer, images)]
+    for name, rows in ((place.UNITS, scan.table()), (place.STRONGEST, entries)):
+        cells = [{key: _cell(value) for key, value in row.items()} for row in rows]
+        write_text(folder / name, csv_of(cells))
     read = {f"{layer.name}/window": torch.from_numpy(windows(net, layer)) for layer in layers}
     with written_beside(folder / place.ARRAYS) as beside:
         save_file({**scan.arrays(), **read}, beside)
-
-
-def write_facts(path: Path, facts: dict[str, Any]) -> None:
-    """Write atlas.json."""
-    with written_beside(path) as beside:
-        beside.write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
 
 
 def windows(net: Network, layer: LayerScan) -> npt.NDArray[np.int64]:
@@ -51,34 +39,32 @@ def windows(net: Network, layer: LayerScan) -> npt.NDArray[np.int64]:
     return found
 
 
-def _entry_rows(net: Network, layer: LayerScan, images: Images) -> Iterable[list[Any]]:
+def _entry_rows(net: Network, layer: LayerScan, images: Images) -> Iterator[dict[str, Any]]:
     found = windows(net, layer)
     for channel, rank in zip(*(layer.image >= 0).nonzero(), strict=True):
         number = int(layer.image[channel, rank])
-        yield [
-            layer.name,
-            int(channel),
-            int(rank) + 1,
-            number,
-            images.title(number),
-            float(layer.peak[channel, rank]),
-            *layer.position[channel, rank].tolist(),
-            *found[channel, rank].tolist(),
-        ]
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[list[Any]]) -> None:
-    with written_beside(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for row in rows:
-            writer.writerow([_cell(value) for value in row])
+        row, column = layer.position[channel, rank].tolist()
+        sides = zip(("top", "left", "bottom", "right"), found[channel, rank].tolist(), strict=True)
+        yield {
+            "layer": layer.name,
+            "channel": int(channel),
+            "rank": int(rank) + 1,
+            "image": number,
+            "title": images.title(number),
+            "peak": float(layer.peak[channel, rank]),
+            "row": row,
+            "column": column,
+            **dict(sides),
+        }
 
 
 def _cell(value: Any) -> Any:
-    """Return a value as a cell: nothing for NaN, and text without bytes that are no letters."""
+    """Return a value as a cell: of numbers the digits that do not hang on how images were shared.
+
+    NaN is an empty cell.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.9g}"
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return value

@@ -107,20 +107,13 @@ class NamedNetwork:
         """Load it; ``random`` weights are drawn, and what pictures must say is said once."""
         from convscope.loading import load
 
-        given = {
-            "preprocess": self.preprocess,
-            "mean": _numbers(self.mean, "--mean"),
-            "std": _numbers(self.std, "--std"),
-            "resize": self.resize,
-            "interpolation": self.interpolation,
-            "range": _range(self.range),
-        }
-        options: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
         # A factory's file may print; standard output is for the answer alone.
         with redirect_stdout(sys.stderr):
             net = load(
                 self.model, self.weights, size=self.size, device=self.device, answer=self.answer,
-                head=self.head, random=self.random, **options,
+                head=self.head, random=self.random, preprocess=self.preprocess,
+                mean=_numbers(self.mean, "--mean"), std=_numbers(self.std, "--std"),
+                resize=self.resize, interpolation=self.interpolation, range=_range(self.range),
             )  # fmt: skip
         self.notes.update(dict.fromkeys(net.notes))
         if self.memory is not None:

@@ -12,7 +12,7 @@ from convscope.explorer.page import ASSETS, MODULES, script
 from convscope.explorer.session import Session
 from convscope.methods.project import layers_shown
 from convscope.network.layers import LayerName
-from convscope.outputs import claim_folder, written_beside
+from convscope.outputs import claim_folder, made_folder, write_text
 
 KIND = "page"
 TOP = 12
@@ -179,6 +179,5 @@ def _text(content: bytes) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with written_beside(path) as beside:
-        beside.write_text(text, "utf-8")
+    made_folder(path.parent)
+    write_text(path, text)

@@ -26,6 +26,7 @@ Progress = Callable[[int, int], None]
 """Called with the images done so far and the images in all."""
 
 SAVING_SHARE = 0.05
+"""Of the time, at most so much is spent on saving the state."""
 
 
 @shielded
@@ -99,11 +100,15 @@ def scan(
     tally = _begun(facts, state, resume)
     numbers = _numbers(only, len(source))
     left = numbers[~tally.looked_at[numbers]]
-    keeper = _Keeper(tally, state, save_every)
+    due = time.monotonic() + save_every
     work = ImagePass(net, source, layers, size, tally)
     try:
         for done in work.run(left, room):
-            keeper.save_if_due()
+            if state is not None and time.monotonic() >= due:
+                began = time.monotonic()
+                tally.save(state)
+                took = time.monotonic() - began
+                due = began + took + max(save_every, took / SAVING_SHARE)
             if progress:
                 progress(len(numbers) - len(left) + done, len(numbers))
         tally.complete()
@@ -113,9 +118,11 @@ def scan(
         stopped = Scan.of(tally, net, source, partial="interrupted")
         raise Interrupted("the scan was stopped", stopped) from None
     finally:
-        keeper.save()
+        if state is not None:
+            tally.save(state)
     if not tally.images:
-        keeper.remove()
+        if state is not None:
+            Path(state).unlink(missing_ok=True)  # there is nothing in it to go on with
         raise DataError(_nothing_left(source, tally))
     return Scan.of(tally, net, source)
 
@@ -188,34 +195,3 @@ def _nothing_left(source: Images, tally: Tally) -> str:
     if len(tally.bad) == 1:
         what = "no image can"
     return f"{what} be scanned: {source.title(number)}: {reason}"
-
-
-class _Keeper:
-    """Writes the tally to its file now and then, at little cost."""
-
-    def __init__(
-        self, tally: Tally, state: str | os.PathLike[str] | None, save_every: float
-    ) -> None:
-        self._tally = tally
-        self._state = state
-        self._pause = save_every
-        self._saved_at = time.monotonic()
-
-    def save_if_due(self) -> None:
-        """Save if the last time is long enough ago."""
-        if time.monotonic() - self._saved_at >= self._pause:
-            self.save()
-
-    def save(self) -> None:
-        """Save now."""
-        if self._state is None:
-            return
-        began = time.monotonic()
-        self._tally.save(self._state)
-        self._saved_at = time.monotonic()
-        self._pause = max(self._pause, (self._saved_at - began) / SAVING_SHARE)
-
-    def remove(self) -> None:
-        """Take the file away: there is nothing in it to go on with."""
-        if self._state is not None:
-            Path(self._state).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 
 @dataclass(frozen=True)
-class Sample:
+class SamplePicture:
     """A picture.
 
     Attributes:
@@ -30,8 +30,8 @@ class Sample:
 
 
 SAMPLES = (
-    Sample("cat.jpg", "a cat", "Stéfan van der Walt, CC0", known="cat"),
-    Sample("horse.png", "the outline of a horse", "Andreas Preuss, CC0", known="horse"),
-    Sample("rocket.jpg", "a rocket", "SpaceX, public domain"),
-    Sample("coffee.jpg", "a cup of coffee", "Rachel Michetti, CC0"),
+    SamplePicture("cat.jpg", "a cat", "Stéfan van der Walt, CC0", known="cat"),
+    SamplePicture("horse.png", "the outline of a horse", "Andreas Preuss, CC0", known="horse"),
+    SamplePicture("rocket.jpg", "a rocket", "SpaceX, public domain"),
+    SamplePicture("coffee.jpg", "a cup of coffee", "Rachel Michetti, CC0"),
 )

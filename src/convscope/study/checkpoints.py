@@ -8,7 +8,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from convscope.errors import TrainError
-from convscope.outputs import written_beside
+from convscope.outputs import made_folder, written_beside
 
 FOLDER = "checkpoints"
 
@@ -40,6 +40,17 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return tensors, dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise TrainError(f"{path} cannot be read as saved tensors: {error}") from error
+
+
+def save_checkpoint(run: Path, step: int, weights: Mapping[str, Tensor]) -> None:
+    """Keep the weights after *step* optimizer steps in a RUN folder.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    path = checkpoint_path(run, step)
+    made_folder(path.parent)
+    save_tensors(weights, path, {"step": str(step)})
 
 
 def checkpoint_path(run: Path, step: int) -> Path:

@@ -14,10 +14,7 @@ from convscope.images import Preprocess
 from convscope.models.architectures import VGG16_BLOCKS
 from convscope.models.plain import NetConfig
 from convscope.packing import put_together
-
-# Mean and standard deviation of CIFAR-10's training pixels, red, green, blue, pixels in 0..1.
-CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+from convscope.preprocessing import CIFAR10
 
 # For trainings of two thousand steps and more. A quarter as many bear twice the peak rate; at half
 # of it the networks learn faster but end worse on images that they have not seen.
@@ -137,8 +134,8 @@ class TrainConfig:
     label_smoothing: float = 0.2
     augmentation: Augmentation = field(default_factory=Augmentation)
     sides: tuple[tuple[float, int], ...] = ()
-    mean: tuple[float, float, float] = CIFAR10_MEAN
-    std: tuple[float, float, float] = CIFAR10_STD
+    mean: tuple[float, float, float] = CIFAR10[0]
+    std: tuple[float, float, float] = CIFAR10[1]
     held_out: int = 5_000
     split_seed: int = 5_000
     seed: int = 0

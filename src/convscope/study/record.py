@@ -21,7 +21,7 @@ from convscope.errors import ModelError
 from convscope.models.plain import build
 from convscope.models.weights import load_into
 from convscope.network import Network
-from convscope.outputs import written_beside
+from convscope.outputs import write_text
 from convscope.study.checkpoints import save_tensors
 from convscope.study.config import TrainConfig
 from convscope.study.data import CLASSES, SIDE
@@ -54,6 +54,7 @@ class StudyRecord:
         return cls(study.to_dict(), tensors)
 
     @classmethod
+    @cache
     def bundled(cls) -> "StudyRecord":
         """Return the study that ships with convscope.
 
@@ -63,7 +64,14 @@ class StudyRecord:
         >>> [one["variant"] for one in StudyRecord.bundled().facts["variants"]][0]
         'batch norm, same padding'
         """
-        return _bundled()
+        folder = Path(str(files("convscope.models.bundled")))
+        try:
+            facts = json.loads((folder / f"{NAME}.json").read_text("utf-8"))
+            return cls(facts, load_file(folder / f"{NAME}.safetensors"))
+        except FileNotFoundError as error:
+            raise ModelError(
+                "this copy of convscope lacks the bundled study: install it again"
+            ) from error
 
     def variant(self, variant: Variant) -> dict[str, Any]:
         """Return what is on record of a variant."""
@@ -95,8 +103,7 @@ class StudyRecord:
 
     def save(self, folder: Path) -> None:
         """Write the two files."""
-        with written_beside(folder / f"{NAME}.json") as beside:
-            beside.write_text(json.dumps(self.facts, indent=1) + "\n", "utf-8")
+        write_text(folder / f"{NAME}.json", json.dumps(self.facts, indent=1) + "\n")
         save_tensors(dict(self.tensors), folder / f"{NAME}.safetensors", {"name": NAME})
 
 
@@ -114,15 +121,3 @@ def _tensors(result: VariantResult, study: Study) -> dict[str, Tensor]:
     for followed in shown.evolution.filters:
         tensors[f"{folder}/evolution/{followed.layer}"] = pixels(followed.pixels).half()
     return tensors
-
-
-@cache
-def _bundled() -> StudyRecord:
-    folder = Path(str(files("convscope.models.bundled")))
-    try:
-        facts = json.loads((folder / f"{NAME}.json").read_text("utf-8"))
-        return StudyRecord(facts, load_file(folder / f"{NAME}.safetensors"))
-    except FileNotFoundError as error:
-        raise ModelError(
-            "this copy of convscope lacks the bundled study: install it again"
-        ) from error

@@ -13,7 +13,7 @@ from convscope.arguments import misshapen
 from convscope.errors import TrainError
 from convscope.models.plain import build
 from convscope.models.weights import load_into
-from convscope.outputs import written_beside
+from convscope.outputs import write_text
 from convscope.packing import put_together
 from convscope.study.checkpoints import checkpoint_paths, load_tensors
 from convscope.study.config import UNITS, TrainConfig
@@ -149,8 +149,7 @@ class Run:
             "checkpoints": [path.name for path in self.checkpoints],
             "epochs": [asdict(epoch) for epoch in self.epochs],
         }
-        with written_beside(self.folder / FILE) as beside:
-            beside.write_text(json.dumps(facts, indent=2) + "\n")
+        write_text(self.folder / FILE, json.dumps(facts, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path) -> "Run":

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from torch import nn
 
-from convscope.errors import OutputError, TrainError
+from convscope.errors import TrainError
 from convscope.study.checkpoints import (
-    checkpoint_path,
     checkpoint_paths,
     checkpoint_step,
-    save_tensors,
+    save_checkpoint,
 )
 from convscope.study.schedule import is_moment
 
@@ -82,9 +81,4 @@ class Tracker(AbstractContextManager["Tracker"]):
         self.close()
 
     def _keep(self) -> None:
-        path = checkpoint_path(self.folder, self.steps)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}") from error
-        save_tensors(self._module.state_dict(), path, {"step": str(self.steps)})
+        save_checkpoint(self.folder, self.steps, self._module.state_dict())

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from convscope.errors import OutputError, TrainError
+from convscope.errors import TrainError
 from convscope.models.plain import multiply_adds, smallest_side
 from convscope.network.shield import shielded
+from convscope.outputs import made_folder
 from convscope.study.config import TrainConfig
 from convscope.study.data import ImageSet, load_cifar10, require_cifar10, split
 from convscope.study.devices import keep_freed_memory, made_with, make_fabric
@@ -121,10 +122,7 @@ def _opened(
     else:
         size = {"multiply_adds": multiply_adds(config.net, images.side)}
         run = Run(folder, config, fingerprint, size, made_with(fabric))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+        made_folder(folder)
     fabric.barrier()  # no process looks for run.json after another has written it
     if fabric.is_global_zero and not run.finished:
         run.save()

@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from convscope.errors import Interrupted, OutputError, TrainError
+from convscope.errors import Interrupted, TrainError
 from convscope.models.plain import build
 from convscope.packing import put_together, tensors_of
 from convscope.study.batches import Batches, resized
 from convscope.study.checkpoints import (
-    checkpoint_path,
     checkpoint_paths,
     load_tensors,
+    save_checkpoint,
     save_tensors,
 )
 from convscope.study.data import ImageSet
@@ -277,12 +277,7 @@ class Trainer:
         weights = self._network.state_dict()
         self._check_finite(weights)
         if self._fabric.is_global_zero:
-            path = checkpoint_path(self._run.folder, self._step)
-            try:
-                path.parent.mkdir(exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"cannot make {path.parent}: {error.strerror}") from error
-            save_tensors(weights, path, {"step": str(self._step)})
+            save_checkpoint(self._run.folder, self._step, weights)
         self._tally.saving_seconds += time.perf_counter() - started
 
     def _state_is_due(self) -> bool:

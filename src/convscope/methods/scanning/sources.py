@@ -21,8 +21,6 @@ from convscope.network.network import check_values
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
 )
-COMPRESSED_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp"})
-HASHED_BYTES = 2**16
 HASHERS = 4
 
 
@@ -109,31 +107,19 @@ class PictureFolder:
         """Return a hash of the files' names and contents, and of how they become inputs."""
         digest = hashlib.sha256(repr(self._preprocess).encode())
         with ThreadPoolExecutor(HASHERS) as workers:
-            contents = workers.map(content_hash, (self.folder / file for file in self._files))
+            contents = workers.map(_content_hash, (self.folder / file for file in self._files))
             for file, content in zip(self._files, contents, strict=True):
                 digest.update(f"{file.as_posix()}\0".encode("utf-8", "surrogateescape") + content)
         return digest.hexdigest()
 
 
-def content_hash(path: Path) -> bytes:
-    """Return what differs for a file with another picture in it; b"" where it cannot be read.
-
-    Of a compressed picture the size and both ends say it, as each byte decides those behind it; of
-    any other format, all of it.
-    """
-    digest = hashlib.blake2b()
+def _content_hash(path: Path) -> bytes:
+    """Return what differs for a file with other bytes in it; b"" where it cannot be read."""
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest.update(str(size).encode())
-            if path.suffix.lower() in COMPRESSED_SUFFIXES and size > 2 * HASHED_BYTES:
-                digest.update(file.read(HASHED_BYTES))
-                file.seek(-HASHED_BYTES, os.SEEK_END)
-            while block := file.read(HASHED_BYTES):
-                digest.update(block)
+            return hashlib.file_digest(file, hashlib.blake2b).digest()
     except OSError:
         return b""
-    return digest.digest()
 
 
 class GivenImages:
