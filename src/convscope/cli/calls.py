@@ -1,24 +1,103 @@
-"""Commands that call the method of their name: check, load the network, call, show the result."""
+"""How functions become commands: with the options of a network and of a result, and by calling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields
+from functools import wraps
 from importlib import import_module
 from inspect import Parameter, get_annotations, signature, unwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import (
-    Command,
-    Showing,
-    as_if_taking,
-    open_images,
-    parameters_of,
-    result_options,
-)
+import typer
+
+from convscope.cli.networks import NO_OPTIONS, NamedNetwork
+from convscope.cli.options import Showing, open_images
 from convscope.cli.printing import kept
 
 if TYPE_CHECKING:
     from convscope.results import Result
+
+Command = Callable[..., Any]
+
+
+def taking(
+    *left_out: str, output: str = "", written: str | None = None, says_notes: bool = True
+) -> Callable[[Command], Command]:
+    """Give a command options in the place of its parameters ``network`` and ``shown``.
+
+    These are the fields of :class:`NamedNetwork`, and those of :class:`Showing`.
+
+    Args:
+        left_out: fields of the first that the command has no option for.
+        output: the file or folder that is written by default.
+        written: what *output* may be, where it is not what most results are written as.
+        says_notes: whether to say on standard error what pictures of the network must say.
+    """
+
+    def decorated(command: Command) -> Command:
+        own = {
+            name: parameter.replace(kind=Parameter.KEYWORD_ONLY)
+            for name, parameter in signature(command).parameters.items()
+        }
+        of_network = _options_of(NamedNetwork, (*left_out, *NO_OPTIONS)) if "network" in own else {}
+        of_result = _options_of(Showing) if "shown" in own else {}
+        if of_result:
+            kind = of_result["output"].annotation
+            if written is not None:
+                kind = Annotated[Path, typer.Option("-o", "--output", help=written)]
+            of_result["output"] = of_result["output"].replace(annotation=kind, default=Path(output))
+
+        def run(**given: Any) -> None:
+            notes: Iterable[str] = ()
+            if of_result:
+                given["shown"] = Showing(**{name: given.pop(name) for name in of_result})
+            if of_network:
+                chosen = {"model": "", **{name: given.pop(name) for name in of_network}}
+                given["network"] = NamedNetwork(**chosen, memory=_checked(given.get("memory")))
+                notes = given["network"].notes if says_notes else ()
+            command(**given)
+            # Only now: a mistake that is found later gets its own sentence alone.
+            for note in notes:
+                typer.echo(f"convscope: note: {note}", err=True)
+
+        # The model comes first, then what is the command's own, then how the network is loaded.
+        first = {name: of_network[name] for name in ("model",) if name in of_network}
+        rest = {name: own[name] for name in own if name not in ("network", "shown")}
+        return _as_if_taking(run, command, {**first, **rest, **of_result, **of_network})
+
+    return decorated
+
+
+def _checked(memory: str | None) -> str | None:
+    """Return what a command is given for its work; what is no amount is refused at once."""
+    if memory is not None:
+        from convscope.methods.budget import parse_bytes
+
+        parse_bytes(memory)
+    return memory
+
+
+def _options_of(kind: Any, left_out: Iterable[str] = ()) -> dict[str, Parameter]:
+    """Return the fields of a dataclass as a command's parameters."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        own.name: Parameter(
+            own.name, Parameter.KEYWORD_ONLY, annotation=hints[own.name],
+            default=Parameter.empty if own.default is MISSING else own.default,
+        )
+        for own in fields(kind)
+        if own.name not in left_out
+    }  # fmt: skip
+
+
+def _as_if_taking(run: Command, command: Command, parameters: dict[str, Parameter]) -> Command:
+    """Return *run* under a command's name, with the parameters that the parser is to see."""
+    shown = wraps(command)(run)
+    listed = [*parameters.values()]
+    shown.__signature__ = signature(command).replace(parameters=listed)  # type: ignore[attr-defined]
+    shown.__annotations__ = {name: own.annotation for name, own in parameters.items()}
+    return shown
+
 
 CHECKS = {
     "rule": "convscope.network.rules:rule_named",
@@ -46,8 +125,8 @@ def method(
     """
 
     def decorated(command: Command) -> Command:
-        own = [p for p in parameters_of(command) if p.name != "shown"]
-        asks = len(own) < len(signature(command).parameters)
+        own = dict(signature(command).parameters)
+        asks = own.pop("shown", None)
 
         def run(network: NamedNetwork, shown: Showing, **given: Any) -> None:
             function = _imported(call)
@@ -70,10 +149,10 @@ def method(
             passed = {name: options.pop(name) for name in takes.keys() & options}
             shown.finish(kept(label, function, net, **passed), **options)
 
-        kind = Parameter.KEYWORD_ONLY
-        both = [Parameter("network", kind), Parameter("shown", kind)]
-        shaped = as_if_taking(run, command, [*both, *own])
-        return network_options()(result_options(output, written)(shaped))
+        both = {n: Parameter(n, Parameter.KEYWORD_ONLY) for n in ("network", "shown")}
+        keywords = {n: p.replace(kind=Parameter.KEYWORD_ONLY) for n, p in own.items()}
+        shaped = _as_if_taking(run, command, {**both, **keywords})
+        return taking(output=output, written=written)(shaped)
 
     return decorated
 

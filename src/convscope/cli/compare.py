@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, PictureFolder, Showing, open_images, result_options
+from convscope.cli.calls import taking
+from convscope.cli.networks import NamedNetwork
+from convscope.cli.options import Memory, PictureFolder, Showing, open_images
 from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
 
-@network_options("model", "weights")
-@result_options("comparison")
+@taking("model", "weights", output="comparison")
 def compare(
     network: NamedNetwork,
     shown: Showing,

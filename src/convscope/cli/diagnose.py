@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Showing, open_images, result_options
+from convscope.cli.calls import taking
+from convscope.cli.networks import NamedNetwork
+from convscope.cli.options import Memory, Showing, open_images
 from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
 
-@network_options("random")
-@result_options("diagnosis.png")
+@taking("random", output="diagnosis.png")
 def diagnose(
     network: NamedNetwork,
     shown: Showing,

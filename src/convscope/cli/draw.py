@@ -1,11 +1,11 @@
 """``convscope draw``: the architecture as a figure."""
 
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import NotNeeded, Showing, result_options
+from convscope.cli.calls import taking
+from convscope.cli.networks import NamedNetwork
+from convscope.cli.options import NotNeeded, Showing
 
 
-@network_options("weights", "device", says_notes=False)
-@result_options("architecture.png")
+@taking("weights", "device", output="architecture.png", says_notes=False)
 def draw(
     network: NamedNetwork,
     shown: Showing,

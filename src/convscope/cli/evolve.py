@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import Cifar10, Rule, Showing, result_options
+from convscope.cli.calls import taking
+from convscope.cli.options import Cifar10, Rule, Showing
 from convscope.cli.printing import kept
 
 
-@result_options("evolution.png")
+@taking(output="evolution.png")
 def evolve(
     shown: Showing,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `train` made.")],

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
+from convscope.cli.calls import taking
+from convscope.cli.networks import NamedNetwork
 from convscope.cli.options import Memory
 from convscope.cli.printing import print_line, progress_bar
 
 
-@network_options()
+@taking()
 def explore(
     network: NamedNetwork,
     images: Annotated[

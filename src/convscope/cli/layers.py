@@ -3,7 +3,8 @@
 import sys
 from typing import TYPE_CHECKING
 
-from convscope.cli.networks import NamedNetwork, network_options
+from convscope.cli.calls import taking
+from convscope.cli.networks import NamedNetwork
 from convscope.cli.options import AsJson, NotNeeded
 from convscope.cli.printing import print_json
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from convscope.network import Layer, Network
 
 
-@network_options("weights", "device", says_notes=False)
+@taking("weights", "device", says_notes=False)
 def layers(
     network: NamedNetwork,
     weights: NotNeeded = None,

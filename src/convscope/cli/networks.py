@@ -1,7 +1,6 @@
 """The options that name a network, the same for every command."""
 
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields, replace
 from math import inf
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.options import Command, as_if_taking, numbers_of, options_of, parameters_of
+from convscope.cli.options import numbers_of
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
@@ -131,39 +130,6 @@ class NamedNetwork:
                 f"--memory {memory} is below the least that {net.name} needs for one picture, "
                 f"about {least / 2**20:,.0f} MB; it takes that much"
             ] = None
-
-
-def network_options(*left_out: str, says_notes: bool = True) -> Callable[[Command], Command]:
-    """Give a command the options that name a network in the place of its parameter ``network``.
-
-    Args:
-        says_notes: whether to say on standard error what pictures of the network must say.
-        left_out: fields of :class:`NamedNetwork` that the command has no option for.
-    """
-
-    def decorated(command: Command) -> Command:
-        of_network = options_of(NamedNetwork, (*left_out, *NO_OPTIONS))
-        others = [p for p in parameters_of(command) if p.name != "network"]
-        # The model comes first, then what is the command's own, then how the network is loaded.
-        model = [p for p in of_network if p.name == "model"]
-        parameters = [*model, *others, *(p for p in of_network if p.name != "model")]
-
-        def run(**given: Any) -> None:
-            chosen = {p.name: given.pop(p.name) for p in of_network}
-            memory = given.get("memory")
-            if memory is not None:
-                from convscope.methods.budget import parse_bytes
-
-                parse_bytes(memory)  # before the network is loaded
-            network = NamedNetwork(**{"model": "", **chosen}, memory=memory)
-            command(network=network, **given)
-            # Only now: a mistake that is found later gets its own sentence alone.
-            for note in network.notes if says_notes else ():
-                typer.echo(f"convscope: note: {note}", err=True)
-
-        return as_if_taking(run, command, parameters)
-
-    return decorated
 
 
 def _numbers(text: str | None, option: str) -> list[float] | None:

@@ -1,11 +1,9 @@
 """The options that commands share, each under one name everywhere."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields
-from functools import wraps
-from inspect import Parameter, signature
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     from convscope.methods.scanning.sources import Images
     from convscope.network import Network
     from convscope.results import Result
-
-Command = Callable[..., Any]
 
 Pictures = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")]
 PictureFolder = Annotated[
@@ -113,60 +109,6 @@ class Showing:
     def finish(self, found: "Result", **options: Any) -> None:
         """Write a result, and print what is to be known of it."""
         finish(found, self.output, self.as_json, self.width, self.caption, **options)
-
-
-def result_options(output: str, written: str | None = None) -> Callable[[Command], Command]:
-    """Give a command the options of :class:`Showing` in the place of its parameter ``shown``.
-
-    Args:
-        output: the file or folder that is written by default.
-        written: what *output* may be, where it is not what most results are written as.
-    """
-
-    def decorated(command: Command) -> Command:
-        own = {one.name: one for one in options_of(Showing)}
-        kind = own["output"].annotation
-        if written is not None:
-            kind = Annotated[Path, typer.Option("-o", "--output", help=written)]
-        own["output"] = own["output"].replace(annotation=kind, default=Path(output))
-        others = [p for p in parameters_of(command) if p.name != "shown"]
-
-        def run(**given: Any) -> None:
-            chosen = {name: given.pop(name) for name in own}
-            command(shown=Showing(**chosen), **given)
-
-        return as_if_taking(run, command, [*others, *own.values()])
-
-    return decorated
-
-
-def options_of(kind: Any, left_out: Iterable[str] = ()) -> list[Parameter]:
-    """Return the fields of a dataclass as a command's parameters."""
-    hints = get_type_hints(kind, include_extras=True)
-    return [
-        Parameter(
-            own.name, Parameter.KEYWORD_ONLY, annotation=hints[own.name],
-            default=Parameter.empty if own.default is MISSING else own.default,
-        )
-        for own in fields(kind)
-        if own.name not in left_out
-    ]  # fmt: skip
-
-
-def parameters_of(command: Command) -> list[Parameter]:
-    """Return a command's own parameters, all by name."""
-    own = signature(command).parameters.values()
-    return [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own]
-
-
-def as_if_taking(
-    run: Callable[..., None], command: Command, parameters: list[Parameter]
-) -> Command:
-    """Return *run* under a command's name, with the parameters that the parser is to see."""
-    shown = wraps(command)(run)
-    shown.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
-    shown.__annotations__ = {p.name: p.annotation for p in parameters}
-    return shown
 
 
 def numbers_of(

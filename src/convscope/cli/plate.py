@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AtlasFolder, Showing, result_options
+from convscope.cli.calls import taking
+from convscope.cli.options import AtlasFolder, Showing
 from convscope.errors import UnitError
 
 
-@result_options("plate.png")
+@taking(output="plate.png")
 def plate(
     shown: Showing,
     atlas: AtlasFolder,

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Showing, open_images, result_options
+from convscope.cli.calls import taking
+from convscope.cli.networks import NamedNetwork
+from convscope.cli.options import Memory, Showing, open_images
 from convscope.cli.printing import kept
 
 
-@network_options()
-@result_options("probe.png")
+@taking(output="probe.png")
 def probe(
     network: NamedNetwork,
     shown: Showing,

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
+from convscope.cli.calls import taking
+from convscope.cli.networks import NamedNetwork
 from convscope.cli.options import (
     Colour,
     Contrast,
@@ -15,13 +16,11 @@ from convscope.cli.options import (
     Rule,
     Scale,
     Showing,
-    result_options,
 )
 from convscope.cli.printing import kept
 
 
-@network_options()
-@result_options("projection.png")
+@taking(output="projection.png")
 def project(
     network: NamedNetwork,
     shown: Showing,

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.networks import NamedNetwork, network_options
+from convscope.cli.calls import taking
+from convscope.cli.networks import NamedNetwork
 from convscope.cli.options import AsJson, Memory, PictureFolder, open_images
 from convscope.cli.printing import finish, kept
 
 
-@network_options()
+@taking()
 def report(
     network: NamedNetwork,
     images: PictureFolder,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.arguments import misshapen
-from convscope.cli.networks import NamedNetwork, network_options
-from convscope.cli.options import Memory, Rule, Showing, open_images, result_options
+from convscope.cli.calls import taking
+from convscope.cli.networks import NamedNetwork
+from convscope.cli.options import Memory, Rule, Showing, open_images
 from convscope.cli.printing import print_line, progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from convscope.network import Network
 
 
-@network_options("model")
-@result_options(
-    "atlas",
-    "The folder to write; or a figure of the last layer's strongest channels (.png, .svg, .pdf), "
-    "numbers (.json, .csv) or arrays (.npz, .safetensors).",
+@taking(
+    "model",
+    output="atlas",
+    written="The folder to write; or a figure of the last layer's strongest channels (.png, .svg, "
+    ".pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).",
 )
 def scan(
     network: NamedNetwork,

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AtlasFolder, Showing, result_options
+from convscope.cli.calls import taking
+from convscope.cli.options import AtlasFolder, Showing
 
 
-@result_options("unit.png")
+@taking(output="unit.png")
 def unit(
     shown: Showing,
     atlas: AtlasFolder,

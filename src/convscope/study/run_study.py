@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from convscope.errors import DataError, TrainError
 from convscope.models.plain import multiply_adds
@@ -97,12 +98,8 @@ def run_study(
     # What the first training was begun in holds for all, on whatever machine the others go on.
     precision = begun_precision(runs / f"{VARIANTS[0].folder}-seed-0", precision)
     trained = _trained(
-        base, range(seeds), progress,
-        lambda config, name, show: train(
-            config, images, runs / name, test=test, resume=True, progress=show, device=device,
-            precision=precision,
-        ),
-    )  # fmt: skip
+        base, images, runs, seeds, progress, test=test, device=device, precision=precision
+    )
     training, held_out = split(images, base.held_out, base.split_seed)
     inputs = base.inputs(held_out.images)
     results: list[VariantResult] = []
@@ -123,19 +120,17 @@ def _loaded(data: ImageSet | str | Path, test: ImageSet | None) -> tuple[ImageSe
     return data, test
 
 
-Training = Callable[[TrainConfig, str, Callable[[TrainProgress], None] | None], Run]
-"""Called with what to train, the name of its folder, and what is called after every step."""
-
-
 def _trained(
     base: TrainConfig,
-    seeds: range,
+    images: ImageSet,
+    folder: Path,
+    seeds: int,
     progress: Callable[[StudyProgress], None] | None,
-    trained: Training,
+    **options: Any,
 ) -> dict[Variant, list[Run]]:
-    """Return the runs of every variant, all finished."""
+    """Return the runs of every variant, all finished; *options* are of :func:`.train`."""
     # Seed by seed: the time of each variant is known early, and so are all four.
-    wanted = [(variant, seed) for seed in seeds for variant in VARIANTS]
+    wanted = [(variant, seed) for seed in range(seeds) for variant in VARIANTS]
     runs: dict[Variant, list[Run]] = {variant: [] for variant in VARIANTS}
     cost = {variant: multiply_adds(variant.config(base, 0).net) for variant in VARIANTS}
 
@@ -153,7 +148,7 @@ def _trained(
         progress(StudyProgress(number, len(wanted), variant, seed, training, left))
 
     for number, (variant, seed) in enumerate(wanted, start=1):
+        own, place = variant.config(base, seed), folder / f"{variant.folder}-seed-{seed}"
         told = partial(show, number) if progress else None
-        run = trained(variant.config(base, seed), f"{variant.folder}-seed-{seed}", told)
-        runs[variant].append(run)
+        runs[variant].append(train(own, images, place, resume=True, progress=told, **options))
     return runs
