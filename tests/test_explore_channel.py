@@ -149,10 +149,13 @@ def test_faults_are_those_of_the_diagnosis(client, net, home):
 
 def test_trust_is_what_the_sanity_check_says(client, net, home):
     image = home / "photos/00.png"
-    found = cs.sanity(net, image, layer="4", channel=7, seeds=2, others=5)
-    said = client.get("trust", params={"image": 0, "layer": "4", "channel": 7}).json()
+    rules = ("deconvnet", "guided", "gradient", "z-plus")
+    found = cs.sanity(net, image, layer="4", channel=7, rules=rules, seeds=2, others=5)
+    asked = {"image": 0, "layer": "4", "channel": 7, "rule": "z-plus"}
+    said = client.get("trust", params=asked).json()
     assert said["changes"] == ["random weights", "another unit", "other switches"]
-    for rule in ("deconvnet", "guided", "gradient"):
+    assert list(said["rules"]) == [*rules]
+    for rule in rules:
         tests = [("randomised", len(found.layers) - 1), ("units", None), ("switches", None)]
         kept = [found.kept(rule, *test) for test in tests]
         assert all(one.known for one in kept)
@@ -234,7 +237,8 @@ def test_a_long_question_tells_how_far_it_is_and_is_stopped(client, monkeypatch)
 def test_what_cannot_be_checked_says_why(client):
     for given in ({"layer": "x", "channel": 0}, {"layer": "2", "channel": 0}):
         assert client.get("kernel", params=given).status_code == 400
-    said = client.get("trust", params={"image": 0, "layer": "4", "channel": 99}).json()
+    no_unit = {"image": 0, "layer": "4", "channel": 99, "rule": "smoothgrad"}  # nor a rule
+    said = client.get("trust", params=no_unit).json()
     assert (said["rules"], "99" in said["note"]) == ({}, True)
 
 

@@ -145,7 +145,9 @@ LONG: dict[str, Callable[[Session, Given, Progress], Any]] = {
     "faults": lambda session, given, progress: session.faults(
         text(given, "layer"), whole(given, "channel"), progress
     ),
-    "trust": lambda session, given, progress: session.trust(*_chosen(given), progress),
+    "trust": lambda session, given, progress: session.trust(
+        *_chosen(given), text(given, "rule", ""), progress
+    ),
     "wanted": lambda session, given, progress: session.wanted(*_chosen(given), progress),
     "tree": lambda session, given, progress: session.tree(
         *_chosen(given), _position(given), progress

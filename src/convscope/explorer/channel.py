@@ -84,18 +84,19 @@ def kernel(net: Network, layer: str, channel: int) -> tuple[Facts, np.ndarray[An
 
 
 def trust(
-    net: Network, image: Tensor, layer: str, channel: int, memory: int, progress: Progress
-) -> Facts:
+    net: Network, image: Tensor, layer: str, channel: int, more: str, memory: int,
+    progress: Progress,
+) -> Facts:  # fmt: skip
     """Return how much of a unit's picture stays, rule by rule, when what it claims to show changes.
 
     Raises:
         ConvscopeError: if *progress* does.
     """
     rules = []
-    for rule in SIDE_BY_SIDE:
+    for rule in dict.fromkeys((*SIDE_BY_SIDE, more)):
         try:
             chosen_rule(net, rule)
-        except ConvscopeError:  # it means nothing on this network
+        except ConvscopeError:  # it means nothing on this network, or is no rule
             continue
         rules.append(rule)
     try:

@@ -369,11 +369,16 @@ class Session:
         """Return what a diagnosis says of a layer. It takes long, and holds up nobody else."""
         return self._faults.of(layer, channel, progress)
 
-    def trust(self, image: int, layer: str, channel: int, progress: Progress) -> dict[str, Any]:
-        """Return what the pictures of a unit depend on. It takes long, and holds up nobody else."""
+    def trust(
+        self, image: int, layer: str, channel: int, rule: str, progress: Progress
+    ) -> dict[str, Any]:
+        """Return what the pictures of a unit depend on, by another rule too if one is given.
+
+        It takes long, and holds up nobody else.
+        """
         with self._lock:
             values = self.album[image].values
-        return trust(self.net, values, layer, channel, self.memory, progress)
+        return trust(self.net, values, layer, channel, rule, self.memory, progress)
 
     def wanted(
         self, image: int, layer: str, channel: int, progress: Progress

@@ -105,6 +105,6 @@ function treePicture({ facts: { said }, png }) {
 export function listenToQuestions(side) {
   side.$("ask-tree").addEventListener("click", () => tell(side, "tree", treePicture, "picture", placed()));
   side.$("ask-wanted").addEventListener("click", () => tell(side, "wanted", wantedPair, "picture"));
-  side.$("ask-trust").addEventListener("click", () => tell(side, "trust", trustTable));
+  side.$("ask-trust").addEventListener("click", () => tell(side, "trust", trustTable, "json", { rule: state.rule }));
   side.$("ask-faults").addEventListener("click", () => tell(side, "faults", faultLines));
 }
