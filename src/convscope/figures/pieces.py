@@ -35,7 +35,7 @@ TITLE, SIDE, RIGHT, TICKS, LABEL = 0.26, 0.48, 0.12, 0.2, 0.17
 """Inches around a chart: for its title, what stands at its left, half a number at its right, the
 numbers below it, and what they are of."""
 
-TEXT_SPACING, BASELINE, PAD = 1.2, 0.84, 0.03
+TEXT_SPACING, BASELINE, PAD = 1.2, 0.84, 0.045
 """From a line of text to the next, and from its top to what letters stand on, as shares of the
 letters' size; and inches above and below all lines."""
 

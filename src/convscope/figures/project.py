@@ -39,16 +39,17 @@ class _Lines:
     Attributes:
         tile: side of a tile.
         step: from a tile's left to that of the next.
-        lines: the units in each line of tiles, as numbers; of the first ones beside the image.
+        lines: of each line the units that are framed in the image that begins it, none where no
+            image does, and the units beside that; all as numbers.
         pictures: 2 for a patch above its projection, 1 for the projection alone.
-        images: how many lines begin with the image; -1 if it stands above all of them.
+        ranks: how many units of each layer a grid has; 0 if it is none.
     """
 
     tile: float
     step: float
-    lines: tuple[tuple[int, ...], ...]
+    lines: tuple[tuple[Sequence[int], Sequence[int]], ...]
     pictures: int
-    images: int
+    ranks: int
 
     @classmethod
     def of(cls, room: float, layers: Sequence[str], select: str) -> "_Lines":
@@ -59,25 +60,25 @@ class _Lines:
         units = len(layers)
         most = max(pictures, int(room / (smallest + GAP)))
         depth, ranks = len(dict.fromkeys(layers)), units // len(dict.fromkeys(layers))
-        grid = depth > 1 and ranks > 1 and list(layers) == [
-            layer for layer in dict.fromkeys(layers) for _ in range(ranks)
-        ]  # fmt: skip
-        at = np.arange(units)
-        images = 1
-        if grid and depth + pictures <= int(room / (SMALLEST + GAP)):
-            columns, lines, images = depth + pictures, at.reshape(depth, ranks).T.tolist(), ranks
-        elif grid and ranks <= most:
-            columns, lines, images = max(ranks, pictures), at.reshape(depth, ranks).tolist(), -1
+        in_order = [layer for layer in dict.fromkeys(layers) for _ in range(ranks)]
+        if min(depth, ranks) == 1 or list(layers) != in_order:
+            ranks = 0
+        every, none = range(units), range(0)
+        if ranks and depth + pictures <= int(room / (SMALLEST + GAP)):
+            columns = depth + pictures
+            lines = [(every[rank::ranks], every[rank::ranks]) for rank in range(ranks)]
+        elif ranks and ranks <= most:
+            columns = max(ranks, pictures)
+            lines = [(every, none), *((none, every[n : n + ranks]) for n in every[::ranks])]
         else:
-            count = -(-(units + pictures) // most)
-            columns = -(-(units + pictures) // count)
-            first = columns - pictures
+            columns = -(-(units + pictures) // -(-(units + pictures) // most))
+            ranks, first = 0, columns - pictures
             # Where the image fills a line there is no unit beside it.
-            rest = [at[n : n + columns].tolist() for n in range(first, units, columns)]
-            lines = [at[:first].tolist(), *rest]
+            rest = [(none, every[n : n + columns]) for n in range(first, units, columns)]
+            lines = [(every, every[:first]), *rest]
         tile = min(room / columns - GAP, largest)
         step = room / columns if pictures == 1 else tile + GAP
-        return cls(tile, step, tuple(map(tuple, lines)), pictures, images)
+        return cls(tile, step, tuple(lines), pictures, ranks)
 
     @property
     def cell(self) -> float:
@@ -87,8 +88,7 @@ class _Lines:
     @property
     def height(self) -> float:
         """How high one image with its tiles is, about."""
-        lines = len(self.lines) + (self.images < 0)
-        return lines * (self.cell + 5 * FOOT_POINTS * TEXT_SPACING / 72 + 4 * PAD)
+        return len(self.lines) * (self.cell + 5 * FOOT_POINTS * TEXT_SPACING / 72 + 4 * PAD)
 
 
 def figure(
@@ -189,25 +189,19 @@ def _image(
         return stack(head, stack(*squares, gap=GAP), foot, line=1)
 
     pieces = []
-    if layout.images < 0:
-        pieces.append(image([unit for line in layout.lines for unit in line], p.titles[n]))
-    for place, line in enumerate(layout.lines):
-        units = [unit_piece(unit) for unit in line]
-        if place < layout.images:
-            # The first image of a figure without ranks has the windows of all its units.
-            framed = line if layout.images > 1 else range(len(tiles))
+    for place, (framed, beside) in enumerate(layout.lines):
+        line = [unit_piece(unit) for unit in beside]
+        if framed:
             rank = RANKS[place] if place < len(RANKS) else f"rank {place + 1}"
-            units.insert(0, image(framed, rank if place else p.titles[n]))
-        pieces.append(row(units, layout.step - layout.tile))
+            line.insert(0, image(framed, rank or p.titles[n]))
+        pieces.append(row(line, layout.step - layout.tile))
     return stack(*pieces, gap=GAP)
 
 
 def _kinds(layout: _Lines, units: int) -> list[tuple[str, str]]:
     """Return each unit's colour and kind of line: in a grid a colour a layer, and a line a rank."""
-    ranks, layers = len(layout.lines), len(layout.lines[0])
-    if layout.images < 0:
-        ranks, layers = layers, ranks
-    if layout.images == 1 or ranks > len(LINES) or layers > len(COLOURS):
+    ranks = layout.ranks
+    if not ranks or ranks > len(LINES) or units // ranks > len(COLOURS):
         return [line_of(unit) for unit in range(units)]
     return [(COLOURS[unit // ranks], LINES[unit % ranks]) for unit in range(units)]
 
