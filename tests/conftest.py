@@ -2,13 +2,17 @@
 
 import gc
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 import standin
 from convscope import cli
@@ -43,17 +47,69 @@ def data() -> Path:
     return folder
 
 
-@pytest.fixture
-def answer(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """The command line in this process: its exit status, standard output and standard error."""
+class Answer(NamedTuple):
+    """What a command says: its exit status, standard output and standard error."""
 
-    def answer(*arguments: object) -> tuple[int, str, str]:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def answer(monkeypatch, capsys) -> Callable[..., Answer]:
+    """The command line in this process."""
+
+    def answer(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["convscope", *map(str, arguments)])
+        capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             cli.main()
-        return int(stopped.value.code or 0), *capsys.readouterr()
+        return Answer(int(stopped.value.code or 0), *capsys.readouterr())
 
     return answer
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+
+def small():
+    torch.manual_seed(3)
+    body = nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU()
+    module = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    module.classes = "cat", "dog", "$eel$"
+    return module, torch.zeros(1, 3, 24, 24)
+
+
+def constant():
+    module, example = small()
+    nn.init.zeros_(module[-1].weight)
+    return module, example
+
+
+def maps():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.zeros(1, 3, 24, 24)
+"""
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> Path:
+    """A folder with networks.py, one.png and two.png, which is only read."""
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "networks.py").write_text(NETWORKS)
+    generator = np.random.default_rng(0)
+    for name in ("one.png", "two.png"):
+        pixels = generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def there(world, tmp_path, monkeypatch) -> None:
+    """Be in a copy of that folder."""
+    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")

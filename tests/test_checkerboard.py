@@ -1,7 +1,6 @@
 """``checkerboard``: what is projected, what is measured, and the command."""
 
 import json
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +10,6 @@ from PIL import Image
 from torch import nn
 
 import convscope as cs
-from convscope import cli
 from convscope.errors import ConvscopeError, UnitError
 from convscope.methods import budget
 
@@ -152,22 +150,14 @@ def test_no_dot_of_a_figure_is_left_out_or_drawn_twice():
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch, answer):
     """Run the command in a folder with networks.py and one.png; return what it said."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "networks.py").write_text(NETWORK)
     pixels = np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "one.png")
-
-    def command(*arguments: str, network: str = "build") -> tuple[int, str, str]:
-        words = ["convscope", "checkerboard", f"networks.py:{network}", "one.png", *arguments]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        return stopped.value.code, said.out, said.err
-
-    return command
+    verb = "checkerboard"
+    return lambda *given, network="build": answer(verb, f"networks.py:{network}", "one.png", *given)
 
 
 def test_the_command_draws_and_names_the_layer(run, tmp_path):

@@ -16,7 +16,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope import cli
 from convscope.errors import ConvscopeError, DataError
 from convscope.methods.diagnosis.importance import WithoutLayers
 from convscope.methods.diagnosis.receptive_field import receptive_fields
@@ -757,7 +756,7 @@ def killed():
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch, answer):
     """Run a command in a folder with networks.py and two class folders of pictures."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "networks.py").write_text(FILE)
@@ -768,15 +767,7 @@ def run(tmp_path, monkeypatch, capsys):
             pixels = generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / label / f"{number}.png")
     (tmp_path / "pictures" / "cat" / "broken.png").write_bytes(b"no picture")
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["convscope", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        return stopped.value.code, said.out, said.err
-
-    return command
+    return answer
 
 
 def test_the_command_names_what_it_finds(run, tmp_path):

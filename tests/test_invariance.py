@@ -2,8 +2,8 @@
 
 import json
 import math
-import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from convscope import cli
 from convscope.errors import ConvscopeError, ImageError, Interrupted, OutputError, UnitError
 from convscope.images import Preprocess
 from convscope.methods import invariance as module
@@ -341,43 +340,15 @@ def test_stopping_hands_out_what_is_done(small):
     assert stopped.value.result.notes[-1].startswith("stopped early: 8 of ")
 
 
-NETWORK = """
-import torch
-from torch import nn
-
-
-def small():
-    torch.manual_seed(3)
-    body = nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU()
-    module = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
-    module.classes = "cat", "dog", "$eel$"
-    return module, torch.zeros(1, 3, 24, 24)
-"""
-
-
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder with networks.py, two pictures and parts.csv."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "networks.py").write_text(NETWORK)
-    generator = np.random.default_rng(0)
-    for name in ("one.png", "two.png"):
-        pixels = generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / name)
-    (tmp_path / "parts.csv").write_text(
+def run(there, answer):
+    """Run a command beside two pictures and parts.csv."""
+    Path("parts.csv").write_text(
         "image,part,left,top,right,bottom\n"
         "one.png,nose,2,3,8,9\ntwo.png,nose,12,3,18,9\n"
         "one.png,$ear$,0,0,5,6\ntwo.png,$ear$,19,18,24,24\n"
     )
-
-    def command(verb: str, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["convscope", verb, "networks.py:small", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        return stopped.value.code, said.out, said.err
-
-    return command
+    return lambda verb, *arguments: answer(verb, "networks.py:small", *arguments)
 
 
 def test_the_command_invariance(run, tmp_path):

@@ -1,7 +1,6 @@
 """``convscope occlude`` as a person meets it, and the figure and numbers it writes."""
 
 import json
-import shutil
 from dataclasses import replace
 from functools import cache
 from itertools import takewhile
@@ -20,57 +19,15 @@ from convscope.figures.style import PALE, style
 from convscope.methods.occlude import passes
 from products import endings
 
-NETWORK = """
-import torch
-from torch import nn
-
-
-def small():
-    torch.manual_seed(3)
-    body = nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU()
-    module = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
-    module.classes = "cat", "dog", "$eel$"
-    return module, torch.zeros(1, 3, 24, 24)
-
-
-def constant():
-    module, example = small()
-    nn.init.zeros_(module[-1].weight)
-    return module, example
-
-
-def maps():
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.zeros(1, 3, 24, 24)
-"""
-
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A folder with networks.py, one.png and two.png."""
-    folder = tmp_path_factory.mktemp("home")
-    (folder / "networks.py").write_text(NETWORK)
-    generator = np.random.default_rng(0)
-    for name in ("one.png", "two.png"):
-        pixels = generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def net(home):
-    return cs.load(f"{home}/networks.py:small")
+def net(world):
+    return cs.load(f"{world}/networks.py:small")
 
 
 @pytest.fixture
-def run(home, tmp_path, monkeypatch, answer):
-    """Run a command in a copy of that folder; return what it said."""
-    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str, network: str = "small") -> tuple[int, str, str]:
-        return answer("occlude", f"networks.py:{network}", *arguments)
-
-    return command
+def run(there, answer):
+    return lambda *given, network="small": answer("occlude", f"networks.py:{network}", *given)
 
 
 def test_a_figure_and_the_numbers(run, tmp_path):
@@ -139,8 +96,8 @@ def test_the_arrays_are_the_librarys(run, net, tmp_path):
     assert (facts["stride"], facts["fill"]) == ([8, 8], "gray")
 
 
-def test_every_ending_holds_the_occlusions(home, net, tmp_path):
-    files = [home / "one.png", home / "two.png"]
+def test_every_ending_holds_the_occlusions(world, net, tmp_path):
+    files = [world / "one.png", world / "two.png"]
     found = cs.occlude_all(net, files, [8, (6, 10)], 4, layer="4", target=["dog", 2])
     assert len(repr(found)) < 1000
     assert len(repr(found[0])) < 1000
@@ -223,19 +180,19 @@ def test_mistakes_are_one_sentence_and_code_2(run, options, message):
 
 
 @pytest.fixture(scope="module")
-def occluded(home, net):
+def occluded(world, net):
     """Return what occludes pictures by the same network."""
 
     @cache
     def occlude(*names: str, **options) -> cs.Occlusions:
-        return cs.occlude_all(net, [home / name for name in names], [8], 8, **options)
+        return cs.occlude_all(net, [world / name for name in names], [8], 8, **options)
 
     return occlude
 
 
-def test_the_agreement_is_pearsons(home, net):
-    o = cs.occlude(net, home / "one.png", 8, 4, layer="4", channel=2)
-    projection = cs.project(net, home / "one.png", "4", [2], select="map").pixels[0, 0]
+def test_the_agreement_is_pearsons(world, net):
+    o = cs.occlude(net, world / "one.png", 8, 4, layer="4", channel=2)
+    projection = cs.project(net, world / "one.png", "4", [2], select="map").pixels[0, 0]
     assert torch.equal(o.projection, projection)
     drops, under = np.empty((5, 5)), np.empty((5, 5))
     for row in range(5):

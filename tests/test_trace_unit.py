@@ -1,6 +1,5 @@
 """Trees of channels: on paper, against channels masked by hand, and what the shares promise."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -225,8 +224,8 @@ def test_what_makes_no_sense_is_refused():
         cs.trace_unit(net, image().expand(2, -1, -1, -1), "relu@2", 0)
 
 
-def test_on_the_command_line_it_is_one_sentence(capsys, monkeypatch):
-    from convscope import cli, samples
+def test_on_the_command_line_it_is_one_sentence(answer):
+    from convscope import samples
 
     cat = str(Path(samples.__file__).with_name("cat.jpg"))
     unit = ["trace-unit", "base", cat, "--layer", "features.relu4", "--channel", "0"]
@@ -235,10 +234,7 @@ def test_on_the_command_line_it_is_one_sentence(capsys, monkeypatch):
         ("shares no relevance", ["--rule", "guided"]),
         ("no feeder", ["--to", "features.relu5"]),
     ):
-        monkeypatch.setattr(sys, "argv", ["convscope", *unit, *options])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr().err
-        assert stopped.value.code == 2
+        status, _, said = answer(*unit, *options)
+        assert status == 2
         assert words in said
         assert said.count("\n") == 1
