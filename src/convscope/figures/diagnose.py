@@ -13,6 +13,7 @@ from convscope.figures.pieces import (
     RIGHT,
     Piece,
     chart,
+    fitting,
     in_lines,
     picture,
     row,
@@ -84,9 +85,8 @@ def _bars(found: Diagnosis, room: float) -> list[Piece]:
     """Return the columns of bars side by side behind the layers' names, in bands where need be."""
     names = min(WIDEST_NAMES, max(NARROWEST_NAMES, NAMES_SHARE * room))
     columns = [c for c in COLUMNS if any(c.share(row) is not None for row in found.layers)]
-    most = max(1, int((room - names + APART) / (NARROWEST_COLUMN + APART)))
-    across = min(most, len(columns))
-    wide = (room - names + APART) / across - APART
+    count = max(1, len(columns))
+    across, wide = fitting(room - names, NARROWEST_COLUMN, count, APART)
     drawn = [_column(found, column, wide) for column in columns]
     head = Piece(names - APART, 0.0, len(found.layers) * ROW, partial(_write_names, found, names))
     return [row([head, *drawn[n : n + across]], APART) for n in range(0, len(drawn), across)]

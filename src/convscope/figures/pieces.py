@@ -151,11 +151,12 @@ def words(
         parts = [(part, colour) for part in (lines if wrap else ["\n".join(lines)])]
 
     def draw(sheet: Sheet, left: float, top: float) -> None:
+        at = left + room / 2 if middle else left
         baseline = top + PAD + BASELINE * points / 72
         for part, own in parts:
             # Of several lines matplotlib takes the last one's baseline, that of all their letters.
             sheet.write(
-                part, left + room / 2 * middle, baseline + part.count("\n") * high, points,
+                part, at, baseline + part.count("\n") * high, points,
                 ha="center" if middle else "left", va="baseline", bold=bold, warns=warns,
                 colour=own,
             )  # fmt: skip
@@ -245,7 +246,7 @@ def key(
         if lines[-1] and sum(one.width + APART for one in (*lines[-1], entry)) - APART > room:
             lines.append([])
         lines[-1].append(entry)
-    return stack(*(row(line, APART) for line in lines))
+    return stack(*(row(line, APART) for line in lines if line))
 
 
 def _entry(name: str, mark: dict[str, Any], room: float, points: float) -> Piece:
