@@ -6,6 +6,7 @@ keyboard; the command line prints it and exits with code 2. Anything else that e
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 
@@ -101,3 +102,20 @@ def near_matches(name: object, known: Iterable[str]) -> str:
     """
     near = get_close_matches(str(name), list(dict.fromkeys(known)), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def near_files(path: Path, pattern: str = "*") -> str:
+    """Return :func:`near_matches` of a missing file among those beside where it would be."""
+    near = path.parent.glob(pattern) if path.parent.is_dir() else ()
+    return near_matches(path.name, (file.name for file in near))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, without a full stop, or else its kind.
+
+    >>> first_line(ValueError("no such thing.")), first_line(KeyError())
+    ('no such thing', 'KeyError')
+    """
+    said = getattr(error, "strerror", None) or str(error)
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__

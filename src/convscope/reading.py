@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from convscope.errors import ImageError, near_matches
+from convscope.errors import ImageError, first_line, near_files
 
 PicturePath: TypeAlias = str | os.PathLike[str]
 Picture: TypeAlias = PicturePath | Image.Image
@@ -117,7 +117,7 @@ def _planes_in(
         raise ImageError(f"{path} does not fit into memory") from None
     # Pillow's decoders meet damaged files with whatever their parsing ran into.
     except Exception as error:
-        raise ImageError(f"{path} is cut short or damaged: {_one_line(error)}") from error
+        raise ImageError(f"{path} is cut short or damaged: {first_line(error)}") from error
 
 
 _READING = threading.Lock()
@@ -259,25 +259,17 @@ def _require_file(path: Path) -> None:
         if path.is_symlink() and not path.exists():
             raise ImageError(f"{path} is a link to {path.readlink()}, which is not there")
         if not path.exists():
-            near = path.parent.iterdir() if path.parent.is_dir() else ()
-            names = near_matches(path.name, (file.name for file in near))
-            raise ImageError(f"{path} does not exist{names}")
+            raise ImageError(f"{path} does not exist{near_files(path)}")
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty")
         path.open("rb").close()
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path} cannot be opened: {_one_line(error)}") from error
+        raise ImageError(f"{path} cannot be opened: {first_line(error)}") from error
 
 
 def pixel_limit() -> int:
     """Return the number of pixels beyond which Pillow takes a picture for a decompression bomb."""
     return 2 * (Image.MAX_IMAGE_PIXELS or 2**62)
-
-
-def _one_line(error: BaseException) -> str:
-    """Return what an error says, on one line and without a full stop."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split()).rstrip(".")
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -131,11 +131,11 @@ def method(
         def run(network: NamedNetwork, shown: Showing, **given: Any) -> None:
             function = _imported(call)
             shown.check(_result_of(function))
-            for name in CHECKS.keys() & given:
-                several = given[name] if isinstance(given[name], list) else [given[name]]
-                for value in several:
-                    if value is not None:
-                        _imported(CHECKS[name])(value)
+            for name, check in CHECKS.items():
+                value = given.get(name)
+                for one in value if isinstance(value, list) else [value]:
+                    if one is not None:
+                        _imported(check)(one)
             given |= command(**given, **({"shown": shown} if asks else {})) or {}
             net = network.load()
             if isinstance(given.get("images"), Path):

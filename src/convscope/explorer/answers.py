@@ -3,17 +3,19 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from convscope.errors import ConvscopeError
 from convscope.explorer.channel import Progress
-from convscope.explorer.session import Pixels, Session
+from convscope.explorer.session import Session
 from convscope.pages.renderer import png
 
 PLACES = 64
 """Patches in one question at most."""
 
 Given = Mapping[str, str]
+WHOLE = re.compile(r"-?\d{1,9}", re.ASCII)
 
 
 def answer(
@@ -40,9 +42,9 @@ def answer(
     elif question != "state":
         session = session.at(None)
     if question in LONG:
-        found = LONG[question](session, given, progress)
+        found = _asked(session, LONG[question], given, progress=progress)
     else:
-        found = QUESTIONS[question](session, given)
+        found = _asked(session, QUESTIONS[question], given)
     if not isinstance(found, tuple):
         return json.dumps(found).encode()
     facts, pixels = found
@@ -57,49 +59,16 @@ def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
     Raises:
         ConvscopeError: if it is not what it should be.
     """
-    return json.dumps({"image": TAKEN[what](session, given, content)}).encode()
+    return json.dumps({"image": _asked(session, TAKEN[what], given, content=content)}).encode()
 
 
-def _unit(session: Session, given: Given) -> tuple[dict[str, Any], Pixels]:
-    return session.unit(*_chosen(given), _position(given), text(given, "rule", "deconvnet"))
-
-
-def _chosen(given: Given) -> tuple[int, str, int]:
-    """Return the image, the layer and the channel."""
-    return whole(given, "image"), text(given, "layer"), whole(given, "channel")
-
-
-def _position(given: Given) -> tuple[int, int] | None:
-    return (whole(given, "row"), whole(given, "column")) if "row" in given else None
-
-
-def _reading(session: Session, given: Given) -> list[dict[str, Any]]:
-    places = None
-    if "places" in given:
-        pairs = [wholes(part, "places") for part in given["places"].split(";")]
-        if any(len(pair) != 2 for pair in pairs) or len(pairs) > PLACES:
-            raise ConvscopeError("places are row,column;row,column")
-        places = [(pair[0], pair[1]) for pair in pairs]
-    return session.read(
-        whole(given, "image"), given.get("layer") or None, whole(given, "channel", 0), places,
-        whole(given, "patch") if "patch" in given else None, text(given, "fill", "gray"),
-        wholes(given.get("classes", ""), "classes"),
-    )  # fmt: skip
-
-
-def _intervention(session: Session, given: Given) -> dict[str, Any]:
-    scale = {}
-    for part in filter(None, given.get("scale", "").split(";")):
-        channel, _, factor = part.partition(":")
-        try:
-            scale[int(channel)] = float(factor)
-        except ValueError:
-            raise ConvscopeError("scale is channel:factor;channel:factor") from None
-    only = wholes(given["only"], "only") if "only" in given else None
-    return session.intervene(
-        whole(given, "image"), text(given, "layer"), scale, only,
-        wholes(given.get("classes", ""), "classes"),
-    )  # fmt: skip
+def _asked(session: Session, method: str, given: Given, **more: Any) -> Any:
+    """Call a session's method with the parameters that are given, each read as it is annotated."""
+    asked = getattr(session, method)
+    for name, parameter in signature(asked).parameters.items():
+        if name not in more and (name in given or parameter.default is parameter.empty):
+            more[name] = READ[parameter.annotation](given, name)
+    return asked(**more)
 
 
 def text(given: Given, name: str, default: str | None = None) -> str:
@@ -115,58 +84,68 @@ def whole(given: Given, name: str, default: int | None = None) -> int:
     value = given.get(name)
     if value is None and default is not None:
         return default
-    if value is None or not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+    if value is None or not WHOLE.fullmatch(value):
         raise ConvscopeError(f"{name} is a whole number")
     return int(value)
 
 
-def wholes(value: str, name: str) -> list[int]:
+def _wholes(given: Given, name: str) -> list[int]:
     """Return whole numbers that commas part."""
-    parts = [part for part in value.split(",") if part]
-    if not all(re.fullmatch(r"-?\d{1,9}", part, re.ASCII) for part in parts):
+    parts = [part for part in given[name].split(",") if part]
+    if not all(map(WHOLE.fullmatch, parts)):
         raise ConvscopeError(f"{name} are whole numbers")
     return [int(part) for part in parts]
 
 
-QUESTIONS: dict[str, Callable[[Session, Given], Any]] = {
-    "state": lambda session, _: session.describe(),
-    "picture": lambda session, given: session.picture(whole(given, "image")),
-    "maps": lambda session, given: session.maps(whole(given, "image"), text(given, "layer")),
-    "unit": _unit,
-    "reading": _reading,
-    "intervention": _intervention,
-    "kernel": lambda session, given: session.kernel(text(given, "layer"), whole(given, "channel")),
-    "patches": lambda session, given: session.patches(
-        text(given, "layer"), whole(given, "channel")
-    ),
-}
+def _position(given: Given, _: str) -> tuple[int, int] | None:
+    return (whole(given, "row"), whole(given, "column")) if "row" in given else None
 
-LONG: dict[str, Callable[[Session, Given, Progress], Any]] = {
-    "faults": lambda session, given, progress: session.faults(
-        text(given, "layer"), whole(given, "channel"), progress
-    ),
-    "trust": lambda session, given, progress: session.trust(
-        *_chosen(given), text(given, "rule", ""), progress
-    ),
-    "wanted": lambda session, given, progress: session.wanted(*_chosen(given), progress),
-    "tree": lambda session, given, progress: session.tree(
-        *_chosen(given), _position(given), progress
-    ),
-    "attribution": lambda session, given, progress: session.attribution(
-        whole(given, "image"), text(given, "layer"), text(given, "method"), progress
-    ),
+
+def _places(given: Given, name: str) -> list[tuple[int, int]]:
+    pairs = [_wholes({name: part}, name) for part in given[name].split(";")]
+    if any(len(pair) != 2 for pair in pairs) or len(pairs) > PLACES:
+        raise ConvscopeError(f"{name} are row,column;row,column")
+    return [(row, column) for row, column in pairs]
+
+
+def _factors(given: Given, name: str) -> dict[int, float]:
+    found = {}
+    for part in filter(None, given.get(name, "").split(";")):
+        channel, _, factor = part.partition(":")
+        try:
+            found[int(channel)] = float(factor)
+        except ValueError:
+            raise ConvscopeError(f"{name} is channel:factor;channel:factor") from None
+    return found
+
+
+READ: dict[str, Callable[[Given, str], Any]] = {
+    "int": whole,
+    "int | None": whole,
+    "str": text,
+    "str | None": lambda given, name: given[name] or None,
+    "Sequence[int]": _wholes,
+    "Sequence[int] | None": _wholes,
+    "tuple[int, int] | None": _position,
+    "Sequence[tuple[int, int]] | None": _places,
+    "dict[int, float]": _factors,
 }
+"""How a parameter is read from texts, by its annotation; the last kinds may be given or not."""
+
+QUESTIONS = {
+    "state": "describe",
+    "picture": "picture",
+    "maps": "maps",
+    "unit": "unit",
+    "reading": "read",
+    "intervention": "intervene",
+    "kernel": "kernel",
+    "patches": "patches",
+}
+"""The session's method that answers each question."""
+
+LONG = {name: name for name in ("faults", "trust", "wanted", "tree", "attribution")}
 """Questions whose answers take seconds, while others are answered."""
 
-TAKEN: dict[str, Callable[[Session, Given, bytes], int]] = {
-    "picture": lambda session, given, content: session.add(
-        content, text(given, "title", "picture")[:100]
-    ),
-    "stroke": lambda session, given, content: session.paint(
-        whole(given, "image"), content, text(given, "fill"), whole(given, "patch")
-    ),
-    "frame": lambda session, given, content: session.frame(
-        content, whole(given, "image") if "image" in given else None
-    ),
-}
+TAKEN = {"picture": "add", "stroke": "paint", "frame": "frame"}
 """What makes a new image of bytes that are sent, and returns its number."""

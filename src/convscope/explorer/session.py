@@ -49,6 +49,9 @@ TILE = 56
 LOOKS = 4
 """Images whose maps are kept at once; the others go up again when they are looked at."""
 
+TITLE = 100
+"""The most letters of the name of a picture that is dropped on the page."""
+
 PIXELS = 40_000_000
 """The most pixels of a picture that is dropped on the page."""
 
@@ -154,21 +157,22 @@ class Session:
             "patch": max(1, round(min(height, width) / 7)),
         }
 
-    def add(self, content: bytes, title: str) -> int:
+    def add(self, content: bytes, title: str = "picture") -> int:
         """Take in a picture file's bytes and return its number.
 
         Raises:
             ImageError: if it is no picture, or too large.
         """
+        title = title[:TITLE]
         picture = decode_image(content, title, PIXELS)
         return self._added(lambda own: Leaf(title, own.net.checked(own.net.preprocess(picture))))
 
-    def frame(self, content: bytes, number: int | None) -> int:
+    def frame(self, content: bytes, image: int | None = None) -> int:
         """Take in what a camera sees and return the number of that image.
 
         Args:
             content: red, green, blue and opacity of each pixel, at the size of the network's input.
-            number: the image of the frame before, which this one replaces.
+            image: that of the frame before, which this one replaces.
 
         Raises:
             ImageError: if it is not of that size.
@@ -182,12 +186,12 @@ class Session:
             squeezed = dataclasses.replace(own.net.preprocess, resize=None, range=None)
             return Leaf("camera", own.net.checked(squeezed(picture)))
 
-        if number is None:
+        if image is None:
             return self._added(leaf)
         with self._lock:
             for own in self.sessions:
-                own.album.renew(number, leaf(own).values)
-        return number
+                own.album.renew(image, leaf(own).values)
+        return image
 
     def paint(self, image: int, content: bytes, fill: str, patch: int) -> int:
         """Paint on an image and return the number of what that makes.
@@ -283,8 +287,9 @@ class Session:
         return facts, sheet
 
     def unit(
-        self, image: int, layer: str, channel: int, position: tuple[int, int] | None, rule: str
-    ) -> tuple[dict[str, Any], Pixels]:
+        self, image: int, layer: str, channel: int, position: tuple[int, int] | None,
+        rule: str = "deconvnet",
+    ) -> tuple[dict[str, Any], Pixels]:  # fmt: skip
         """Return what drives one unit, cropped to what it reads, and where that lies."""
         with self._lock:
             return self._drawn(self.look_at(image).project(layer, channel, position, rule))
@@ -343,7 +348,7 @@ class Session:
         image: int,
         layer: str,
         scale: dict[int, float],
-        only: Sequence[int] | None,
+        only: Sequence[int] | None = None,
         classes: Sequence[int] = (),
     ) -> dict[str, Any]:
         """Return what the network says with channels of a layer scaled, off, or alone."""
@@ -370,7 +375,7 @@ class Session:
         return self._faults.of(layer, channel, progress)
 
     def trust(
-        self, image: int, layer: str, channel: int, rule: str, progress: Progress
+        self, image: int, layer: str, channel: int, progress: Progress, rule: str = ""
     ) -> dict[str, Any]:
         """Return what the pictures of a unit depend on, by another rule too if one is given.
 

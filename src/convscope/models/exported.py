@@ -22,8 +22,7 @@ from torch.export import ExportedProgram
 from torch.export.pt2_archive import PT2ArchiveReader
 from torch.export.pt2_archive._package import load_pt2
 
-from convscope.errors import ModelError, near_matches
-from convscope.models.weight_files import first_line
+from convscope.errors import ModelError, first_line, near_files
 
 # Names of values, parameters and modules: nothing that could end an expression or call something.
 _WORD = re.compile(r"[\w.+-]*")
@@ -60,11 +59,8 @@ def load_exported(path: Path) -> tuple[ExportedProgram, tuple[int, int, int]]:
             not take one batch of images of a fixed size.
     """
     if not path.is_file():
-        near = path.parent.glob("*.pt2") if path.parent.is_dir() else ()
-        raise ModelError(
-            f"the exported program {path} does not exist"
-            f"{near_matches(path.name, (file.name for file in near))}"
-        )
+        names = near_files(path, "*.pt2")
+        raise ModelError(f"the exported program {path} does not exist{names}")
     content = path.read_bytes()
     try:
         _screen(content)

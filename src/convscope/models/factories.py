@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from convscope.arguments import described
-from convscope.errors import ModelError, near_matches
+from convscope.errors import ModelError, near_files, near_matches
 from convscope.images import Preprocess
 from convscope.models.parts import Parts, filled
 from convscope.models.seeding import seeded
@@ -63,9 +63,7 @@ def from_factory(
 def _imported(path: Path) -> ModuleType:
     """Run a Python file as a module of its own, able to import its neighbours."""
     if not path.is_file():
-        near = path.parent.glob("*.py") if path.parent.is_dir() else ()
-        names = near_matches(path.name, (file.name for file in near))
-        raise ModelError(f"the Python file {path} does not exist{names}")
+        raise ModelError(f"the Python file {path} does not exist{near_files(path, '*.py')}")
     spec = spec_from_file_location(f"convscope_user_{path.stem}", path)
     assert spec is not None  # it ends in .py
     assert spec.loader is not None

@@ -11,9 +11,8 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
-from convscope.errors import ModelError
+from convscope.errors import ModelError, first_line
 from convscope.images import Preprocess
-from convscope.models.weight_files import first_line
 from convscope.models.weights import fill
 from convscope.network import Network
 from convscope.network.typical import TypicalPeaks

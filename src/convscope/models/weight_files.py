@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from convscope.errors import ModelError, near_matches
+from convscope.errors import ModelError, first_line, near_files
 
 TORCH_STARTS = (b"PK", b"\x80")  # a zip file's, and a pickle's, which torch wrote before
 # Names that the old format has from Python 2.
@@ -75,15 +75,12 @@ def read_weights(path: str | Path) -> Any:
     path = Path(path)
     try:
         if path.is_dir() or not path.exists():
-            near = path.parent.iterdir() if path.parent.is_dir() else ()
-            names = near_matches(path.name, (file.name for file in near))
             what = "is a folder" if path.is_dir() else "does not exist"
-            raise ModelError(f"the file of weights {path} {what}{names}")
+            raise ModelError(f"the file of weights {path} {what}{near_files(path)}")
         with path.open("rb") as file:
             start = file.read(64)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise ModelError(f"{path} cannot be read: {reason}") from error
+        raise ModelError(f"{path} cannot be read: {first_line(error)}") from error
     if start.startswith(GIT_POINTER):
         raise ModelError(f"{path} only points to a file of weights: fetch it with `git lfs pull`")
     if path.suffix == ".safetensors":
@@ -106,7 +103,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
             f"({first_line(error)})"
         ) from error
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
+        raise ModelError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def _read_torch(path: Path, *, zipped: bool) -> Any:
@@ -178,9 +175,3 @@ def _refusal(path: Path) -> ModelError:
         f"{path} is refused: it is no plain file of weights, and unpickling it could run code; "
         f"save the network's state_dict() as .safetensors, or with torch.save"
     )
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, without a full stop, or else its kind."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__

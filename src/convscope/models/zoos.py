@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import ModelError, near_matches
+from convscope.errors import ModelError, first_line, near_matches
 from convscope.models.parts import (
     IMAGENET,
     OFFICIAL_WEIGHTS,
@@ -13,7 +13,6 @@ from convscope.models.parts import (
     imagenet_classes,
 )
 from convscope.models.seeding import seeded
-from convscope.models.weight_files import first_line
 from convscope.preprocessing import preprocessing_of
 
 # These two undo the ImageNet normalisation inside, which torchvision switches on with its weights.

@@ -259,8 +259,9 @@ def measured(
         held_out: [I, C, H, W], the images that they did not, in the networks' input space.
         count: how many of a layer's strongest filters to show.
     """
-    nets = [traced(run, held_out) for run in runs]
-    peaks = [_rectifier_peaks(net, held_out) for net in nets]
+    nets = [Network(run.module(), held_out[:1], name=run.folder.name) for run in runs]
+    layers = [name for name, layer in nets[0].layers.items() if layer.op == "rectifier"]
+    peaks = [channel_peaks(net, held_out, layers) for net in nets]
     dead = {
         layer: tuple(int(dead_filters(own[layer]).sum()) for own in peaks) for layer in peaks[0]
     }
@@ -271,16 +272,6 @@ def measured(
         filters={layer: values.shape[1] for layer, values in peaks[0].items()},
         shown=_shown(runs[0], nets[0], peaks[0], training, held_out, count),
     )
-
-
-def traced(run: Run, images: Tensor) -> Network:
-    """Return a run's final network, ready to be looked into."""
-    return Network(run.module(), images[:1], name=run.folder.name)
-
-
-def _rectifier_peaks(net: Network, images: Tensor) -> dict[str, Tensor]:
-    rectifiers = [name for name, layer in net.layers.items() if layer.op == "rectifier"]
-    return channel_peaks(net, images, rectifiers)
 
 
 def _shown(

@@ -32,16 +32,13 @@ def consistency(company: Halves, image: Integers, peak_mean: Doubles) -> Doubles
     typical = peak_mean[own]
     weights = np.divide(1, typical, out=np.zeros_like(typical), where=typical > 0)
     there = image[:, :COMPARED] >= 0
+    seen = company[:, :COMPARED] * (weights * there[..., None])
+    seen[own, :, np.arange(len(own))] = 0
+    lengths = np.linalg.norm(seen, axis=2, keepdims=True)
+    units = np.divide(seen, lengths, out=np.zeros_like(seen), where=lengths > 0)
+    count = there.sum(axis=1)
+    # The square of a sum has each pair twice, and each unit's own square, which is 1.
+    both = np.square(units.sum(axis=1)).sum(axis=1) - np.square(units).sum(axis=(1, 2))
     found = np.full(len(image), np.nan)
-    places = {channel: place for place, channel in enumerate(own.tolist())}
-    for channel in np.flatnonzero(there.sum(axis=1) > 1):
-        seen = company[channel, :COMPARED][there[channel]] * weights
-        if channel in places:
-            seen[:, places[channel]] = 0
-        lengths = np.linalg.norm(seen, axis=1, keepdims=True)
-        units = np.divide(seen, lengths, out=np.zeros_like(seen), where=lengths > 0)
-        count = len(units)
-        # The square of a sum has each pair twice, and each unit's own square, which is 1.
-        both = np.square(units.sum(axis=0)).sum() - np.square(units).sum()
-        found[channel] = both / (count * (count - 1))
+    np.divide(both, count * (count - 1), out=found, where=count > 1)
     return found

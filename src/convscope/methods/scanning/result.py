@@ -362,11 +362,7 @@ def _layer_scan(facts: dict[str, Any], tally: LayerTally, whole: Tally) -> Layer
     strongest, place = tally.strongest, tally.strongest.position
     tally.complete()
     return LayerScan(
-        name=facts["name"],
-        read_at=facts["read_at"],
-        rectified=facts["rectified"],
-        never_negative=facts["never_negative"],
-        shape=(channels, height, width),
+        **{**facts, "shape": (channels, height, width)},
         peak=np.where(strongest.image >= 0, strongest.peak, np.float32(0)),
         image=strongest.image,
         position=np.stack([place // width, place % width], axis=-1),
