@@ -9,6 +9,8 @@ import pytest
 import scipy.stats
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
@@ -108,9 +110,14 @@ def scores_signal(channel: int) -> Tensor:
     return signal
 
 
-def test_similarities_are_the_peers():
-    one, other = torch.randn(2, 3, 20, 16, dtype=torch.float64)
+@settings(max_examples=25)
+@given(st.integers(0, 10**6), st.integers(11, 30), st.integers(11, 30), st.sampled_from([0, 2]))
+def test_similarities_are_the_peers(seed, height, width, levels):
+    generator = torch.Generator().manual_seed(seed)
+    one, other = torch.randn(2, 3, height, width, generator=generator).double()
     other = 0.5 * one + other
+    if levels:  # so that many values are equal
+        one, other = ((levels * own).round() for own in (one, other))
     own, changed, nothing = map(Prepared.of, (one, other, torch.zeros_like(one)))
     assert similarities(own, changed).tolist() == pytest.approx(
         slow_similarities(one, other), abs=1e-10

@@ -15,32 +15,10 @@ from convscope.display import display_scale
 
 DEVIATION = 1.5
 REACH = 5
-"""The Gaussian window of structural similarity: 11 x 11 pixels, as published."""
+"""The Gaussian window of structural similarity (SSIM): 11 x 11 pixels, and with K1 = 0.01 and K2 =
+0.03, as Wang, Bovik, Sheikh & Simoncelli published it (2004)."""
 
 LEAST_SIDE = 2 * REACH + 1
-
-
-def structural_similarity(one: Tensor, other: Tensor, span: float) -> float:
-    """Return the mean structural similarity (SSIM) of two maps.
-
-    Wang, Bovik, Sheikh & Simoncelli, Image quality assessment: from error visibility to structural
-    similarity (2004): Gaussian windows of 11 x 11 pixels and standard deviation 1.5, K1 = 0.01,
-    K2 = 0.03, the mean over the windows that lie inside.
-
-    Args:
-        one: [H, W], finite.
-        other: [H, W], finite.
-        span: how far apart the smallest and the largest possible value are.
-
-    Returns:
-        -1 to 1, and 1 for equal maps; NaN where a side is shorter than the window.
-
-    >>> map = torch.arange(144.0).view(12, 12)
-    >>> structural_similarity(map, map, 144.0)
-    1.0
-    """
-    first, second = (_Windows.of(maps.detach().cpu().double()[None]) for maps in (one, other))
-    return float(_structural(first, second, torch.tensor([span], dtype=torch.float64)))
 
 
 class _Windows(NamedTuple):
@@ -57,6 +35,10 @@ class _Windows(NamedTuple):
 
 
 def _structural(one: _Windows, other: _Windows, spans: Tensor) -> Tensor:
+    """Return the mean SSIM of each pair, [N], over the windows that lie inside.
+
+    *spans*, [N], are how far apart the smallest and the largest possible values are.
+    """
     product = _blurred(one.maps * other.maps) - one.means * other.means
     first, second = ((share * spans.view(-1, 1, 1)) ** 2 for share in (0.01, 0.03))
     similarity = (
@@ -79,26 +61,8 @@ def _blurred(maps: Tensor) -> Tensor:
     return functional.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]
 
 
-def rank_correlation(one: Tensor, other: Tensor) -> float:
-    """Return Spearman's rank correlation of two maps, equal values sharing their mean rank.
-
-    Args:
-        one: any shape, finite.
-        other: the same shape.
-
-    Returns:
-        -1 to 1; NaN where either is constant.
-
-    >>> rank_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 10.0, 1000.0]))
-    1.0
-    """
-    first, second = (_ranks(values.detach().cpu().double().flatten()) for values in (one, other))
-    length = ((first @ first) * (second @ second)).sqrt()
-    return float((first @ second / length).clamp(-1, 1))
-
-
 def _ranks(values: Tensor) -> Tensor:
-    """Return the rank of each value, less the mean rank."""
+    """Return the rank of each value, [P], less the mean rank."""
     _, place, counts = np.unique(values.numpy(), return_inverse=True, return_counts=True)
     # Of equal values each has the mean of the ranks that they take together.
     return torch.from_numpy((np.cumsum(counts) - (counts + len(values)) / 2.0)[place])
