@@ -115,18 +115,18 @@ def lined_up(
                 best[a][b] = max(best[a + 1][b], best[a][b + 1])
     found: list[tuple[Layer | None, Layer | None]] = []
     a = b = 0
-    while a < len(first) and b < len(second):
-        if first[a].op == second[b].op:
+    while a < len(first) or b < len(second):
+        both = a < len(first) and b < len(second)
+        if both and first[a].op == second[b].op:
             found.append((first[a], second[b]))
             a, b = a + 1, b + 1
-        elif best[a + 1][b] >= best[a][b + 1]:
+        elif b == len(second) or (both and best[a + 1][b] >= best[a][b + 1]):
             found.append((first[a], None))
             a += 1
         else:
             found.append((None, second[b]))
             b += 1
-    found += [(layer, None) for layer in first[a:]]
-    return found + [(None, layer) for layer in second[b:]]
+    return found
 
 
 def _cells(layer: Layer | None) -> tuple[str, ...]:
