@@ -10,6 +10,7 @@ from torch.nn import functional
 
 import convscope as cs
 from convscope.samples import SAMPLES
+from products import each_once
 
 CAT = SAMPLES[0]
 
@@ -47,8 +48,10 @@ def base() -> tuple[cs.Network, torch.Tensor]:
     return net, net.preprocess(picture())
 
 
-@pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient", "z-plus", "epsilon-plus-flat"])
-@pytest.mark.parametrize("network", ["branches", "base"])
+SOME_RULES = ["deconvnet", "guided", "gradient", "z-plus", "epsilon-plus-flat"]
+
+
+@each_once("network, rule", ["branches", "base"], SOME_RULES)
 def test_a_projection_is_that_of_project(request, network, rule):
     net, image = request.getfixturevalue(network)
     kept = cs.look(net, image)

@@ -77,9 +77,8 @@ def differences(net: cs.Network, path: Path) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize(
-    "name", [SAMPLES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SAMPLES[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAMPLES)
 def test_projections_of_the_sample_photographs(net, name):
     assert max(differences(net, PICTURES / name)) < 1e-10
 
