@@ -15,6 +15,7 @@ from convscope.outputs import finite
 
 if TYPE_CHECKING:
     from convscope.results import Result
+    from convscope.study.trainer import TrainProgress
 
 BAR_AFTER_SECONDS = 2.0
 
@@ -60,24 +61,29 @@ class StatusLine:
         self._shown: object = None
         self._width = 0
 
-    def show(self, text: str, epoch: object, seconds_left: float, ended: bool) -> None:
+    def show(self, training: "TrainProgress", which: str = "", left: float | None = None) -> None:
         """Show how far it is, in place on a terminal.
 
         Args:
-            text: what is to be known.
-            epoch: of which a log has one line.
-            seconds_left: how long it will go on.
-            ended: whether no more of this will come.
+            training: how far it is.
+            which: what stands before it: which of several it is.
+            left: seconds until all of them are done; by default, until this one is.
         """
         terminal = sys.stderr.isatty()
-        if not terminal and epoch == self._shown:
+        moment = which, int(training.epoch)
+        if not terminal and moment == self._shown:
             return
-        self._shown = epoch
-        minutes, seconds = divmod(round(seconds_left), 60)
-        text = f"{text}, {minutes}:{seconds:02} left"
+        self._shown = moment
+        minutes, seconds = divmod(round(training.seconds_left if left is None else left), 60)
+        epochs = training.epoch * training.steps / training.step
+        accuracy = "" if training.accuracy is None else f", accuracy {training.accuracy:.1%}"
+        text = (
+            f"{which}epoch {training.epoch:.2f} of {epochs:g}, loss {training.loss:.3f}{accuracy}, "
+            f"{training.images_per_second:.0f} images/s, {minutes}:{seconds:02} left"
+        )
         self._width = max(self._width, len(text))
         shown = f"\r{text:{self._width}}" if terminal else text
-        typer.echo(shown, err=True, nl=ended or not terminal)
+        typer.echo(shown, err=True, nl=training.step == training.steps or not terminal)
 
 
 @contextmanager

@@ -44,14 +44,9 @@ def study(
     line = StatusLine()
 
     def show(progress: "StudyProgress") -> None:
-        training = progress.training
-        accuracy = "" if training.accuracy is None else f", accuracy {training.accuracy:.1%}"
-        line.show(
-            f"{progress.number} of {progress.trainings}: {progress.variant.name}, seed "
-            f"{progress.seed}, epoch {training.epoch:.2f}{accuracy}",
-            (progress.number, int(training.epoch)), progress.seconds_left,
-            training.step == training.steps,
-        )  # fmt: skip
+        number = f"{progress.number} of {progress.trainings}"
+        which = f"{number}: {progress.variant.name}, seed {progress.seed}, "
+        line.show(progress.training, which, progress.seconds_left)
 
     try:
         with progress_bar("looking at the filters") as measuring:

@@ -54,12 +54,7 @@ def train(
 
         def show(progress: "TrainProgress") -> None:
             opened()
-            accuracy = "" if progress.accuracy is None else f", accuracy {progress.accuracy:.1%}"
-            line.show(
-                f"epoch {progress.epoch:.2f} of {config.epochs:g}, loss {progress.loss:.3f}"
-                f"{accuracy}, {progress.images_per_second:.0f} images/s",
-                int(progress.epoch), progress.seconds_left, progress.step == progress.steps,
-            )  # fmt: skip
+            line.show(progress)
 
         try:
             run = train_network(

@@ -16,11 +16,12 @@ from convscope.images import Preprocess
 from convscope.models.weights import fill
 from convscope.network import Network
 from convscope.network.typical import TypicalPeaks
+from convscope.preprocessing import preprocessing_of
 
 OFFICIAL_WEIGHTS = "default"
 RANDOM_NOTE = "random weights (seed 0)"
 PREPROCESSING = ("preprocess", "mean", "std", "resize", "interpolation")
-IMAGENET = Preprocess((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (224, 224), resize=256)
+IMAGENET = preprocessing_of("imagenet", (3, 224, 224))
 
 
 @dataclass(frozen=True)
