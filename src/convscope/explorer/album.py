@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -41,9 +40,8 @@ class Album:
     """Images by number, of which those that are made on the page do not pile up for ever."""
 
     def __init__(self, images: Iterable[tuple[str, Tensor]]) -> None:
-        self._given = [Leaf(title, values) for title, values in images]
-        self._made: OrderedDict[int, Leaf] = OrderedDict()
-        self._next = len(self._given)
+        self._leaves = {n: Leaf(title, values) for n, (title, values) in enumerate(images)}
+        self._given = self._next = len(self._leaves)
 
     def __getitem__(self, number: int) -> Leaf:
         """Return an image.
@@ -51,11 +49,9 @@ class Album:
         Raises:
             ConvscopeError: if there is none of the number, or it is no longer kept.
         """
-        if 0 <= number < len(self._given):
-            return self._given[number]
-        if number in self._made:
-            return self._made[number]
-        gone = len(self._given) <= number < self._next
+        if number in self._leaves:
+            return self._leaves[number]
+        gone = self._given <= number < self._next
         raise ConvscopeError(
             f"image {number} is no longer kept" if gone else f"there is no image {number}"
         )
@@ -63,27 +59,24 @@ class Album:
     @property
     def titles(self) -> list[str | None]:
         """One an image, by number; None where it is painted, or no longer kept."""
-        made = (self._made.get(number) for number in range(len(self._given), self._next))
-        return [
-            None if leaf is None or leaf.parent is not None else leaf.title
-            for leaf in (*self._given, *made)
-        ]
+        leaves = map(self._leaves.get, range(self._next))
+        return [None if leaf is None or leaf.parent is not None else leaf.title for leaf in leaves]
 
     def add(self, leaf: Leaf) -> int:
         """Take in an image that was made on the page, and return its number."""
         number, self._next = self._next, self._next + 1
-        self._made[number] = leaf
-        while len(self._made) > MADE:
-            self._made.popitem(last=False)
+        self._leaves[number] = leaf
+        if len(self._leaves) > self._given + MADE:
+            del self._leaves[next(n for n in self._leaves if n >= self._given)]
         return number
 
     def renew(self, number: int, values: Tensor) -> None:
-        """Put other values in the place of an image that was made on the page."""
+        """Put other values in the place of an image that was made on the page, as its newest."""
         leaf = self[number]
-        if number not in self._made:
+        if number < self._given:
             raise ConvscopeError(f"image {number} was given, and is not replaced")
-        self._made[number] = replace(leaf, values=values)
-        self._made.move_to_end(number)
+        del self._leaves[number]
+        self._leaves[number] = replace(leaf, values=values)
 
     def painted(
         self, number: int, mask: Tensor, fill: str, preprocess: Preprocess, side: int

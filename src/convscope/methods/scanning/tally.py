@@ -235,8 +235,9 @@ class Tally:
         try:
             with safe_open(Path(path), framework="pt") as file:
                 header = json.loads((file.metadata() or {})["tally"])
-                # The file object is no mapping: keys() is the only way to its names.
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # The file object is no mapping: keys() is the only way to its names. Copies, for
+                # where a number lies in memory may decide the last digit of what is added to it.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             if header.pop("format") != FORMAT:
                 raise DataError(f"{path} comes from another version of convscope")
             found: Tally = put_together(cls, header, tensors)
