@@ -72,7 +72,7 @@ METHODS = {
 
 
 RECOMMENDED = "epsilon-plus"
-"""What finds planted truths of classes best, and depends most on the class: docs/attribute.md."""
+"""What finds planted truths of classes best: docs/attribute.md."""
 
 
 def method_named(name: str) -> Method:
