@@ -10,11 +10,9 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from typer.testing import CliRunner
 
 import convscope as cs
 import standin
-from convscope.cli import app
 from convscope.images import Preprocess
 from convscope.methods.parts import Part
 from convscope.models.plain import NetConfig
@@ -212,7 +210,7 @@ def folder(tmp_path, monkeypatch):
     "name",
     some({"project", "occlude", "scan", "diagnose"}, COMMANDS),
 )
-def test_a_command_writes_there_what_it_writes_on_the_cpu(name, folder):
+def test_a_command_writes_there_what_it_writes_on_the_cpu(name, folder, answer):
     told = []
     for device in ("cpu", standin.NAME):
         arguments = [word.replace("NET", "net.py:build") for word in COMMANDS[name]]
@@ -220,9 +218,9 @@ def test_a_command_writes_there_what_it_writes_on_the_cpu(name, folder):
         ending = "" if name in ("scan", "compare", "report") else ".png"
         out = folder / f"{device}{'.json' if device == 'cpu' and name != 'report' else ending}"
         random = ["--weights", "random"] * (1 + (name == "compare"))
-        options = ["--size", f"3,{SIDE},{SIDE}", "--device", device, "--json", "-o", str(out)]
-        done = CliRunner().invoke(app, [*arguments, *random, *options])
-        assert done.exit_code == 0, (done.output, done.exception)
-        told.append(json.loads(done.stdout.splitlines()[-1]))
+        options = ["--size", f"3,{SIDE},{SIDE}", "--device", device, "--json", "-o", out]
+        status, said, error = answer(*arguments, *random, *options)
+        assert status == 0, error
+        told.append(json.loads(said.splitlines()[-1]))
         assert out.exists()
     same(*told)

@@ -8,12 +8,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from typer.testing import CliRunner
 
 import convscope as cs
-from convscope.cli import app
 from convscope.display import averaged, display_scale, to_display
 from convscope.errors import UnitError
+from products import endings
 
 SIDE, CHANNELS, PICTURES = 24, 6, 14
 
@@ -158,7 +157,7 @@ def test_an_atlas_draws_the_plate_of_its_scan(scan, atlas, tmp_path):
 
 def test_it_is_saved_and_comes_back(scan, tmp_path):
     plate = scan.plate(count=2)
-    for ending in (".png", ".svg", ".pdf", ".json", ".csv", ".npz", ".safetensors"):
+    for ending in endings(cs.Plate):
         plate.save(tmp_path / f"plate{ending}")
     back = cs.Plate.load(tmp_path / "plate.safetensors")
     assert back.to_json() == plate.to_json()
@@ -193,26 +192,21 @@ def test_few_images_leave_no_empty_tiles(net, images, tmp_path):
         assert mosaic.shape[1] > 2.5 * mosaic.shape[0]  # one row
 
 
-def test_the_command_draws_and_says_what_it_chose(atlas, tmp_path):
-    def run(*arguments: object) -> str:
-        done = CliRunner().invoke(app, [str(argument) for argument in ("plate", atlas, *arguments)])
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return done.stdout
-
-    said = run("--layer", "3", "--count", 2, "-o", tmp_path / "plate.svg", "--width", "column")
+def test_the_command_draws_and_says_what_it_chose(atlas, tmp_path, answer):
+    options = ("--layer", "3", "--count", 2, "-o", tmp_path / "plate.svg", "--width", "column")
+    said = answer("plate", atlas, *options).out
     assert said.splitlines()[0] == str(tmp_path / "plate.svg")
     assert (
         said.splitlines()[-1] == cs.Atlas(atlas).plate(layer="3", count=2).summary().split("\n")[1]
     )
     given = ("--channel", "3:1", "--channel", "0:2", "--channel", "3:0", "--json")
-    found = json.loads(run(*given, "-o", tmp_path / "plate.png"))
+    found = json.loads(answer("plate", atlas, *given, "-o", tmp_path / "plate.png").out)
     assert [(row["layer"], row["channel"]) for row in found["channels"]] == [
         ("3", 1), ("3", 0), ("0", 2),
     ]  # fmt: skip
     for wrong in ("x", "0:x"):
-        with pytest.raises(UnitError, match="NUMBER or LAYER:NUMBER"):
-            run("--channel", wrong, "-o", tmp_path / "plate.png")
+        said = answer("plate", atlas, "--channel", wrong, "-o", tmp_path / "plate.png").err
+        assert "NUMBER or LAYER:NUMBER" in said
 
 
 def test_small_tiles_are_averaged_by_area():

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from typer.testing import CliRunner
 
 import convscope as cs
 from convscope import samples
-from convscope.cli import app
 from convscope.errors import DataError, UnitError
 
 CAT = Path(samples.__file__).parent / "cat.jpg"
@@ -131,18 +129,16 @@ def test_what_cannot_be_meant_is_refused(tmp_path):
         cs.project(net, image, "1", reference=tmp_path)
 
 
-def test_an_atlas_on_the_command_line(tmp_path):
+def test_an_atlas_on_the_command_line(tmp_path, answer):
     atlas, out = tmp_path / "atlas", tmp_path / "p.json"
     cs.scan(cs.load("base"), CAT.parent, "features.relu1").save(atlas)
-    command = ["project", "base", str(CAT), "--layer", "features.relu1", "-o", str(out)]
-    run = CliRunner().invoke(app, [*command, "--reference", str(atlas)])
-    assert run.exit_code == 0, run.output
+    command = "project", "base", CAT, "--layer", "features.relu1", "-o", out
+    assert answer(*command, "--reference", atlas).status == 0
     found = json.loads(out.read_text())
     assert found["rank"] == "relative"
     assert found["reference"] == "4 images of samples"
     assert np.array(found["relative"]).min() > 0
-    run = CliRunner().invoke(app, [*command, "--rank", "raw"])
-    assert run.exit_code == 0, run.output
+    assert answer(*command, "--rank", "raw").status == 0
     assert json.loads(out.read_text())["rank"] == "raw"
 
 

@@ -7,10 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from typer.testing import CliRunner
 
 import convscope as cs
-from convscope.cli import app
 
 SIDE = 40
 
@@ -204,14 +202,12 @@ def test_mistakes_get_a_sentence(options, text):
         cs.visualize(made(Branches()), "end", options.pop("channels", [0]), **options)
 
 
-def test_the_command_writes_the_picture(tmp_path: Path):
-    given = ["visualize", "alexnet", "--weights", "random", "--layer", "features.1", "--channel"]
-    output = str(tmp_path / "v.png")
-    done = CliRunner().invoke(app, [*given, "1", "--steps", "2", "-o", output, "--json"])
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    net = cs.load("alexnet", weights="random")
-    expected = cs.visualize(net, "features.1", [1], steps=2)
+def test_the_command_writes_the_picture(tmp_path: Path, answer):
+    given = ("visualize", "base", "--layer", "features.relu2", "--channel", "1", "--steps", "2")
+    status, out, error = answer(*given, "-o", tmp_path / "v.png", "--json")
+    assert status == 0, error
+    found = json.loads(out)
+    expected = cs.visualize(cs.load("base"), "features.relu2", [1], steps=2)
     assert found["rows"][0]["activation"] == pytest.approx(float(expected.activation[0]), rel=1e-4)
     assert (tmp_path / "v.png").stat().st_size > 1000
 
