@@ -24,32 +24,26 @@ def watched(tab) -> tuple[list[str], list[str]]:
     return complaints, requests
 
 
-def check_in_browser(path: Path, width: int, colours: str, pictures: int) -> None:
+def check_in_browser(browser, path: Path, width: int, colours: str, pictures: int) -> None:
     """Open a page and look for what is broken, fetched, too wide, or leads nowhere."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    complaints, requests = [], []
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=colours)
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(path.as_uri())
-        broken = "() => [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-        assert tab.evaluate(broken) == 0
-        assert tab.locator("img").count() >= pictures
-        # Wide pictures and tables are moved sideways inside the page, never the page itself.
-        assert tab.evaluate("() => document.documentElement.scrollWidth") <= width
-        dangling = (
-            "() => [...document.querySelectorAll('nav a')].filter("
-            "a => !document.querySelector(a.getAttribute('href'))).length"
-        )
-        assert tab.evaluate(dangling) == 0
-        tab.emulate_media(media="print", color_scheme=colours)
-        paper = "() => getComputedStyle(document.body).backgroundColor"
-        assert tab.evaluate(paper) == "rgb(255, 255, 255)"
-        pdf = tab.pdf(format="A4", prefer_css_page_size=True)
-        browser.close()
+    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=colours)
+    complaints, requests = watched(tab)
+    tab.goto(path.as_uri())
+    broken = "() => [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+    assert tab.evaluate(broken) == 0
+    assert tab.locator("img").count() >= pictures
+    # Wide pictures and tables are moved sideways inside the page, never the page itself.
+    assert tab.evaluate("() => document.documentElement.scrollWidth") <= width
+    dangling = (
+        "() => [...document.querySelectorAll('nav a')].filter("
+        "a => !document.querySelector(a.getAttribute('href'))).length"
+    )
+    assert tab.evaluate(dangling) == 0
+    tab.emulate_media(media="print", color_scheme=colours)
+    paper = "() => getComputedStyle(document.body).backgroundColor"
+    assert tab.evaluate(paper) == "rgb(255, 255, 255)"
+    pdf = tab.pdf(format="A4", prefer_css_page_size=True)
+    tab.close()
     assert not complaints
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert pdf.startswith(b"%PDF")

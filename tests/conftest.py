@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import settings
 from PIL import Image
 
 import standin
+from browsing import CHROMIUM
 from convscope import cli
 from convscope.methods.occlude.passes import WindowedPasses
 
@@ -118,6 +119,19 @@ def by_windows() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WindowedPasses, "_pays", lambda *_: True)
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser, with a camera that films nothing."""
+    api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium on the PATH")
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with api.sync_playwright() as player:
+        opened = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

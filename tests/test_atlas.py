@@ -349,20 +349,6 @@ def test_an_atlas_is_not_written_among_other_files(home, tmp_path):
         assert (folder / UNITS).read_bytes() == (home / "whole" / UNITS).read_bytes()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from shutil import which
-
-    api = pytest.importorskip("playwright.sync_api")
-    chromium = which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium on the PATH")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def page(browser):
     """A page that holds every complaint, and every address asked for, against the test."""

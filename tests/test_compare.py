@@ -12,7 +12,7 @@ from torch import nn
 
 import convscope as cs
 from architectures import Plain
-from browsing import CHROMIUM, SCREENS, check_in_browser
+from browsing import SCREENS, check_in_browser
 from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.figures.compare import NARROWEST_PAIR, pairs_figure
 from convscope.figures.lettering import width_of
@@ -346,10 +346,9 @@ def test_what_is_left_out_says_of_which_network_and_of_which_share(monkeypatch):
     assert left_out[-2:] == (f"net (A): {said}", f"net (B): {said}")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 @pytest.mark.parametrize(("width", "colours"), SCREENS)
-def test_the_page_is_whole_in_a_browser(page, width, colours):
-    check_in_browser(page[1], width, colours, pictures=9)
+def test_the_page_is_whole_in_a_browser(browser, page, width, colours):
+    check_in_browser(browser, page[1], width, colours, pictures=9)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 import convscope as cs
-from browsing import CHROMIUM, SCREENS, check_in_browser
+from browsing import SCREENS, check_in_browser
 from convscope.errors import OutputError
 from convscope.samples import SAMPLES
 from convscope.study.data import load_cifar10
@@ -156,12 +156,11 @@ def test_hiding_an_eye_lowers_the_eye_unit(made):
     assert unit["agreement"] > unit["agreement_by_chance"]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 @pytest.mark.parametrize(("width", "colours"), SCREENS)
-def test_the_page_is_whole_in_a_browser(made, width, colours):
+def test_the_page_is_whole_in_a_browser(browser, made, width, colours):
     # Two tiles for each of five units in each of four pictures, and thirteen close-ups.
     pictures = 4 * 5 * 2 + 13
-    check_in_browser(made[0] / "convscope-demo" / "index.html", width, colours, pictures)
+    check_in_browser(browser, made[0] / "convscope-demo" / "index.html", width, colours, pictures)
 
 
 def test_its_first_command_is_right(made, monkeypatch, tmp_path, answer):

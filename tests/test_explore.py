@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 import convscope as cs
-from browsing import CHROMIUM, SIZES, watched
+from browsing import SIZES, watched
 from convscope.display import Display, to_display
 from convscope.samples import SAMPLES
 
@@ -345,15 +345,6 @@ def test_a_busy_port_gives_the_next_free_one(served, net, pictures):
     given = {"port": busy, "browser": False, "ready": ready.put}
     threading.Thread(target=lambda: cs.explore(net, pictures, **given), daemon=True).start()
     assert busy < urlsplit(ready.get(timeout=60)).port <= busy + 50
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as player:
-        opened = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(params=SIZES)

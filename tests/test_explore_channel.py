@@ -19,7 +19,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import convscope as cs
-from browsing import CHROMIUM, SIZES
+from browsing import SIZES, watched
 from convscope.atlas.atlas import Atlas
 from convscope.cli import app
 from convscope.display import Display, to_display
@@ -243,48 +243,43 @@ def test_what_cannot_be_checked_says_why(client):
 
 
 @pytest.mark.parametrize("screen", SIZES)
-def test_the_page_shows_them(address, screen, monkeypatch):
-    playwright = pytest.importorskip("playwright.sync_api")
+def test_the_page_shows_them(browser, address, screen, monkeypatch):
     width, colours = screen
-    complaints = []
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colours)
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{address}#layer=1&channel=1")
-        page.wait_for_selector("body[data-ready]")
-        page.wait_for_selector("#kernel:not([hidden])")
-        assert "kernel of 0, 3 x 3" in page.text_content("#kernel figcaption")
-        assert "off in all of 60 images" in page.text_content("#patches figcaption")
-        page.click("#ask-faults")
-        page.get_by_text("0: dead units.").get_by_text("Channel 1 is one of them").wait_for()
-        page.click("#grid [data-channel='5']")
-        page.get_by_text("is one of them").wait_for(state="detached")
-        page.wait_for_function(
-            "() => document.querySelector('#patches figcaption').textContent.includes('strongest')"
-        )
-        page.click("#ask-trust")
-        page.wait_for_selector("#told table")
-        assert page.locator("#told tr").count() == 4
-        page.select_option("#rule", "epsilon")
-        page.wait_for_selector("#rules figure:nth-child(4)[data-rule=epsilon]")
-        page.select_option("#rule", "grad-cam")
-        page.get_by_text("grad-cam of class").wait_for()
-        page.click("#ask-wanted")
-        page.wait_for_selector("#told figure:nth-child(2)")
-        assert "real, in " in page.text_content("#told")
-        page.click("#ask-tree")
-        page.wait_for_selector("#told img")
-        assert page.get_attribute("#told img", "alt").startswith("1  channel 5  activation ")
-        monkeypatch.setattr("convscope.explorer.channel.visualize", slow)
-        page.click("#ask-wanted")
-        page.get_by_text(" %").wait_for()
-        page.click("#told button")
-        page.wait_for_selector("#told :first-child", state="detached")
-        page.click("#strip [data-layer='2']")
-        page.click("#grid [data-channel='1']")
-        page.wait_for_function("() => document.querySelector('#kernel').hidden")
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-        browser.close()
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colours)
+    complaints, _ = watched(page)
+    page.goto(f"{address}#layer=1&channel=1")
+    page.wait_for_selector("body[data-ready]")
+    page.wait_for_selector("#kernel:not([hidden])")
+    assert "kernel of 0, 3 x 3" in page.text_content("#kernel figcaption")
+    assert "off in all of 60 images" in page.text_content("#patches figcaption")
+    page.click("#ask-faults")
+    page.get_by_text("0: dead units.").get_by_text("Channel 1 is one of them").wait_for()
+    page.click("#grid [data-channel='5']")
+    page.get_by_text("is one of them").wait_for(state="detached")
+    page.wait_for_function(
+        "() => document.querySelector('#patches figcaption').textContent.includes('strongest')"
+    )
+    page.click("#ask-trust")
+    page.wait_for_selector("#told table")
+    assert page.locator("#told tr").count() == 4
+    page.select_option("#rule", "epsilon")
+    page.wait_for_selector("#rules figure:nth-child(4)[data-rule=epsilon]")
+    page.select_option("#rule", "grad-cam")
+    page.get_by_text("grad-cam of class").wait_for()
+    page.click("#ask-wanted")
+    page.wait_for_selector("#told figure:nth-child(2)")
+    assert "real, in " in page.text_content("#told")
+    page.click("#ask-tree")
+    page.wait_for_selector("#told img")
+    assert page.get_attribute("#told img", "alt").startswith("1  channel 5  activation ")
+    monkeypatch.setattr("convscope.explorer.channel.visualize", slow)
+    page.click("#ask-wanted")
+    page.get_by_text(" %").wait_for()
+    page.click("#told button")
+    page.wait_for_selector("#told :first-child", state="detached")
+    page.click("#strip [data-layer='2']")
+    page.click("#grid [data-channel='1']")
+    page.wait_for_function("() => document.querySelector('#kernel').hidden")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.close()
     assert complaints == []

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import convscope as cs
-from browsing import CHROMIUM, SIZES, watched
+from browsing import SIZES, watched
 from convscope.cli import app
 from convscope.display import Display, to_display
 from convscope.samples import SAMPLES
@@ -40,22 +40,19 @@ def net() -> cs.Network:
 
 
 @pytest.fixture(params=SIZES)
-def page(request, exported):
-    playwright = pytest.importorskip("playwright.sync_api")
+def page(request, browser, exported):
     width, colours = request.param
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colours)
-        complaints, requests = watched(tab)
-        tab.goto(exported.as_uri())
-        tab.wait_for_selector("body[data-ready]")
-        yield tab
-        assert tab.text_content("#error") == ""
-        assert complaints == []
-        folder = exported.parent.as_uri()
-        assert [url for url in requests if not url.startswith((folder, "blob:"))] == []
-        assert tab.evaluate("() => document.documentElement.scrollWidth") <= width
-        browser.close()
+    tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colours)
+    complaints, requests = watched(tab)
+    tab.goto(exported.as_uri())
+    tab.wait_for_selector("body[data-ready]")
+    yield tab
+    assert tab.text_content("#error") == ""
+    assert complaints == []
+    folder = exported.parent.as_uri()
+    assert [url for url in requests if not url.startswith((folder, "blob:"))] == []
+    assert tab.evaluate("() => document.documentElement.scrollWidth") <= width
+    tab.close()
 
 
 SAYS = "([what, words]) => document.querySelector(what).textContent.startsWith(words)"

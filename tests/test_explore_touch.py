@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from queue import Queue
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from PIL import Image
 
 import convscope as cs
-from browsing import CHROMIUM, SIZES, watched
+from browsing import SIZES, watched
 from convscope.display import Display, to_display
 from convscope.reading import decode_image
 from convscope.samples import SAMPLES
@@ -39,14 +38,6 @@ def address(net, other) -> str:
     serve = lambda: cs.explore(net, PICTURES, ready=ready.put, **given)  # noqa: E731
     threading.Thread(target=serve, daemon=True).start()
     return ready.get(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with playwright.sync_playwright() as player:
-        yield player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
 
 
 @pytest.fixture(params=SIZES)

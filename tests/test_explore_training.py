@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import convscope as cs
-from browsing import CHROMIUM
+from browsing import watched
 from convscope.samples import SAMPLES
 from convscope.study.network import parts_of_run
 from study_worker import pictures
@@ -86,45 +86,40 @@ def said(reading: cs.Reading, of: cs.Reading) -> list[str]:
     return [f"{reading.probability[n].item():.3f}" for n in of.probability.argsort(descending=True)]
 
 
-def test_a_page_follows_a_training_and_goes_back_in_it(training, address, picture):
-    playwright = pytest.importorskip("playwright.sync_api")
-    complaints: list[str] = []
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address)
-        page.wait_for_selector("body[data-ready]")
-        early = training.checkpoints()
-        assert int(page.get_attribute("#checkpoint", "max")) == len(early) - 1
-        assert "following the training" in page.inner_text("#checkpoint-name")
-        kept = cs.look(parts_of_run(training.folder, checkpoint=early[-1]).network("run"), picture)
-        page.wait_for_function(SAYS, arg=said(kept.read(), kept.read()))
+def test_a_page_follows_a_training_and_goes_back_in_it(browser, training, address, picture):
+    page = browser.new_page()
+    complaints, _ = watched(page)
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    early = training.checkpoints()
+    assert int(page.get_attribute("#checkpoint", "max")) == len(early) - 1
+    assert "following the training" in page.inner_text("#checkpoint-name")
+    kept = cs.look(parts_of_run(training.folder, checkpoint=early[-1]).network("run"), picture)
+    page.wait_for_function(SAYS, arg=said(kept.read(), kept.read()))
 
-        training.go_on.set()
-        training.thread.join()
-        whole = training.checkpoints()
-        assert len(whole) > len(early)
-        last = "last => Number(document.querySelector('#checkpoint').max) === last"
-        page.wait_for_function(last, arg=len(whole) - 1)
-        kept = cs.look(cs.load(training.folder), picture)
-        page.wait_for_function(SAYS, arg=said(kept.read(), kept.read()))
-        words = "() => document.querySelector('#checkpoint-name').textContent"
-        page.wait_for_function(f"({words})().endsWith('right')")
+    training.go_on.set()
+    training.thread.join()
+    whole = training.checkpoints()
+    assert len(whole) > len(early)
+    last = "last => Number(document.querySelector('#checkpoint').max) === last"
+    page.wait_for_function(last, arg=len(whole) - 1)
+    kept = cs.look(cs.load(training.folder), picture)
+    page.wait_for_function(SAYS, arg=said(kept.read(), kept.read()))
+    words = "() => document.querySelector('#checkpoint-name').textContent"
+    page.wait_for_function(f"({words})().endsWith('right')")
 
-        page.fill("#checkpoint", "2")
-        kept = cs.look(parts_of_run(training.folder, checkpoint=whole[2]).network("run"), picture)
-        page.wait_for_function(SAYS, arg=said(kept.read(), kept.read()))
-        page.focus("#image")
-        page.keyboard.press("ArrowRight")
-        page.wait_for_function("() => location.hash.includes('top=')")
-        place = dict(part.split("=") for part in page.url.partition("#")[2].split("&"))
-        hidden = kept.occlude(int(place["top"]), int(place["left"]))
-        page.wait_for_function(SAYS, arg=said(hidden, kept.read()))
-        assert place["checkpoint"] == whole[2].stem.removeprefix("step-").lstrip("0")
-        assert page.text_content("#error") == ""
-        browser.close()
+    page.fill("#checkpoint", "2")
+    kept = cs.look(parts_of_run(training.folder, checkpoint=whole[2]).network("run"), picture)
+    page.wait_for_function(SAYS, arg=said(kept.read(), kept.read()))
+    page.focus("#image")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => location.hash.includes('top=')")
+    place = dict(part.split("=") for part in page.url.partition("#")[2].split("&"))
+    hidden = kept.occlude(int(place["top"]), int(place["left"]))
+    page.wait_for_function(SAYS, arg=said(hidden, kept.read()))
+    assert place["checkpoint"] == whole[2].stem.removeprefix("step-").lstrip("0")
+    assert page.text_content("#error") == ""
+    page.close()
     assert complaints == []
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 import convscope as cs
-from browsing import CHROMIUM, SCREENS, check_in_browser
+from browsing import SCREENS, check_in_browser
 from convscope.errors import DataError, OutputError, UnitError
 from convscope.figures import pieces
 from convscope.figures.pieces import key, sheet_of, space, stack
@@ -423,27 +423,23 @@ def _on_white(folder: Path, picture: Picture) -> np.ndarray:
 LONG_NAME = "features.denseblock4.denselayer32.expand3x3_activation"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 @pytest.mark.parametrize("width", some([390], [390, 1280]))
-def test_a_long_table_is_not_cut_off_and_its_caption_stays(tmp_path, width):
-    playwright = pytest.importorskip("playwright.sync_api")
+def test_a_long_table_is_not_cut_off_and_its_caption_stays(browser, tmp_path, width):
     row = (LONG_NAME, "concatenation", "1024×111×111", "16", "207", "1,235,496", "349,151,936")
     row += ("10 of 1024", "10", "100", "48.0%", "100.0%")
     table = Table("Every layer. " * 20, (*HEAD, *MEASURED), (row, row))
     section = Section("layers", "Layers", tables=(table, table))
     page = Document("T", "lead", (), (), [section]).write(Shelf(tmp_path, {}), tmp_path, {})
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 800})
-        tab.goto(page.as_uri())
-        boxes = tab.evaluate(
-            "() => [...document.querySelectorAll('.scroll')].map(e => [e.clientWidth, "
-            "e.scrollWidth, document.getElementById(e.getAttribute('aria-labelledby'))"
-            ".getBoundingClientRect().right])"
-        )
-        first = tab.evaluate("() => document.querySelector('tbody th').textContent")
-        named = tab.get_by_role("table", name="Every layer.").count()
-        browser.close()
+    tab = browser.new_page(viewport={"width": width, "height": 800})
+    tab.goto(page.as_uri())
+    boxes = tab.evaluate(
+        "() => [...document.querySelectorAll('.scroll')].map(e => [e.clientWidth, "
+        "e.scrollWidth, document.getElementById(e.getAttribute('aria-labelledby'))"
+        ".getBoundingClientRect().right])"
+    )
+    first = tab.evaluate("() => document.querySelector('tbody th').textContent")
+    named = tab.get_by_role("table", name="Every layer.").count()
+    tab.close()
     assert len(boxes) == 2
     assert named == 2
     for shown, whole, right in boxes:
@@ -452,10 +448,9 @@ def test_a_long_table_is_not_cut_off_and_its_caption_stays(tmp_path, width):
     assert first == LONG_NAME
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 @pytest.mark.parametrize(("width", "colours"), SCREENS)
-def test_the_page_is_whole_in_a_browser(page, width, colours):
-    check_in_browser(page, width, colours, pictures=7)
+def test_the_page_is_whole_in_a_browser(browser, page, width, colours):
+    check_in_browser(browser, page, width, colours, pictures=7)
 
 
 def test_the_command_reports(folder, tmp_path, monkeypatch, answer):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from browsing import CHROMIUM, SCREENS, check_in_browser
+from browsing import SCREENS, check_in_browser
 from convscope.errors import DataError, Interrupted, OutputError, TrainError
 from convscope.figures.style import WIDTHS
 from convscope.models.plain import NetConfig, build
@@ -424,7 +424,6 @@ def test_mistakes_are_one_sentence(tmp_path, monkeypatch, answer, options, sente
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 @pytest.mark.parametrize(("width", "colours"), SCREENS)
-def test_the_page_is_whole_in_a_browser(page, width, colours):
-    check_in_browser(page, width, colours, pictures=9)
+def test_the_page_is_whole_in_a_browser(browser, page, width, colours):
+    check_in_browser(browser, page, width, colours, pictures=9)
