@@ -71,8 +71,9 @@ def project(
             changes of resolution: VGG16 has five, as in the 2018 study.
         channels: of each layer named; or [N, K], each image its own; None for the strongest.
         rule: how the signal comes down, a name in :data:`convscope.network.rules.RULES`:
-            ``"deconvnet"``, ``"guided"``, ``"gradient"``, or one that shares relevance, such as
-            ``"epsilon-plus"``, after which a pixel's value is its share in the activation.
+            ``"deconvnet"``, ``"guided"``, ``"gradient"``, ``"rectgrad"``, or one that shares
+            relevance, such as ``"epsilon-plus"``, after which a pixel's value is its share in the
+            activation.
         select: ``"peak"`` keeps the single strongest activation of the channel, ``"map"`` all.
         rank: which channels are the strongest where none is given: ``"raw"``, those with the
             largest peaks; ``"relative"``, those whose peaks are the largest over what the channel
