@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from convscope.methods.chance import Chance, noise_like
-from convscope.methods.similarity import rank_correlation
 from noise import by_chance
 
 
@@ -28,7 +27,8 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def absolute(one: Tensor, other: Tensor) -> Tensor:
-    return torch.tensor(rank_correlation(one.abs().sum(0), other.abs().sum(0)))
+    ranked = (maps.abs().sum(0).flatten() for maps in (one, other))
+    return torch.tensor(scipy.stats.spearmanr(*ranked).statistic)
 
 
 def test_noise_has_the_support_and_the_envelope_and_nothing_else():
