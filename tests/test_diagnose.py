@@ -726,7 +726,8 @@ def test_the_caption_gives_every_threshold_and_the_filters_scales():
     found = cs.diagnose(net, list(noise(60, 3, 12, 12)), thresholds={"grid": 0.2}, budget=0)
     texts = [item.get_text() for item in found.plot(width="slide", caption="full").texts]
     said = " ".join(" ".join(texts).split())
-    listed = said.partition("Thresholds, as --threshold takes them: ")[2].partition(". ")[0]
+    listed = said.partition("Thresholds, as --threshold takes them: ")[2]
+    listed = f"{listed} ".partition(". ")[0]
     given = dict(text.split(" ") for text in listed.split(", "))
     assert {name: float(value) for name, value in given.items()} == asdict(found.thresholds)
     assert "on its own scale, ± the 99.9% quantile of |weight|, ±0.5 to ±1; at most 0.00%" in said

@@ -299,5 +299,5 @@ def ask(
     outputs = {place: found[place].cpu() for place in question.outputs}
     for name, values in question.numbers(outputs).items():
         own: list[float] = values[:, 0].tolist()
-        clean[name] = own[0] if single else tuple(own)
+        clean[name] = own[0] if single else own
     return Asked(question, named[0] if single else named or None, clean)
