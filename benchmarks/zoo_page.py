@@ -18,10 +18,9 @@ what shares no code with convscope:
 - *units*: projections of three units of each of two images together: by the gradient in up to three
   layers, at the default memory and at 300 KB, by deconvnet and guided backprop in up to two. Each
   with autograd for this unit alone, whose rectifiers follow the rule by hooks on its nodes, and
-  what comes down to batch norms is laid out as usual (torch 2.13 and 2.14 derive those wrongly in
-  eval mode where a transposition of one image, as behind attention, left other strides); a unit
-  at a kink or a tie, where what is expected itself jumps when the image is moved by 1e-11, is left
-  out and counted
+  whose batch norms are derived by their definition (torch 2.9 to 2.15 derive those wrongly in eval
+  mode where the signal does not lie in memory as the maps do); a unit at a kink or a tie, where
+  what is expected itself jumps when the image is moved by 1e-11, is left out and counted
 - *fields*: no pixel outside a unit's window has a derivative
 - *occlusion*: nine patches, of the answer and of a map, with each pasted in turn
 - *peaks*: the two strongest of every channel in a scan of three images, with those of a hook, to
