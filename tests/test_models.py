@@ -594,11 +594,12 @@ def test_torchvision_refusals(torchvision):
 
 
 def test_a_zoo_that_is_missing_or_broken(monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.startswith("torchvision")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ModelError, match=r"not installed; .* `pip install torchvision`"):
         load("torchvision:resnet50")
     monkeypatch.delitem(sys.modules, "torchvision")
-    monkeypatch.delitem(sys.modules, "torchvision.models", raising=False)
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text("raise RuntimeError('no operator nms')")
     monkeypatch.syspath_prepend(tmp_path)

@@ -24,7 +24,7 @@ from convscope.methods.diagnosis import (
 )
 from convscope.methods.diagnosis.examined import ExaminedLayer
 from convscope.methods.diagnosis.finding import Finding
-from convscope.methods.diagnosis.importance import Agreement, WithoutLayers
+from convscope.methods.diagnosis.importance import Fidelity, WithoutLayers
 from convscope.methods.diagnosis.measured import Measured
 from convscope.methods.diagnosis.receptive_field import Fields, receptive_fields
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis, no_filters
@@ -158,8 +158,8 @@ class _Slow:
     """What was measured of a layer as far as the time allowed."""
 
     fields: Fields | None = None
-    without: Agreement | None = None
-    skipping: Agreement | None = None
+    without: Fidelity | None = None
+    skipping: Fidelity | None = None
 
 
 class _Work:

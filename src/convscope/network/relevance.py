@@ -43,7 +43,7 @@ from convscope.network.ops.base import (
 )
 from convscope.network.ops.pointwise import Add, FullyConnected, Norm, Pointwise
 from convscope.network.ops.pooling import Interpolation, Mean, Resize
-from convscope.network.rules import EPSILON, Part, Rule, Sharing, Term, negative
+from convscope.network.rules import EPSILON, Rule, Share, Sharing, Term, negative
 from convscope.network.visit import walk_up
 
 aten = torch.ops.aten
@@ -170,7 +170,7 @@ class Shared(HandedOn):
     def changes(self) -> dict[Term, dict[str, Tensor | None]]:
         """The weights and the bias of each term, by the call's names for them."""
         names, found = _weights(self.call), {}
-        for term in {term for part in self.sharing for term in part.terms}:
+        for term in {term for share in self.sharing for term in share.terms}:
             values = [self.call.arguments[name] for name in names]
             found[term] = {
                 name: None if value is None else term.weights(value)
@@ -189,25 +189,25 @@ class Shared(HandedOn):
     def remember(
         self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
     ) -> tuple[Tensor, Saved]:
-        """Run *call*, and keep the inputs and by what relevance is multiplied in each part."""
+        """Run *call*, and keep the inputs and by what relevance is multiplied in each share."""
         output = call.run(inputs, batch)
         total = output if self.norm is None else self.norm.run([output], batch)
-        kept = [self._multiplier(part, total, inputs, batch) for part in self.sharing]
+        kept = [self._multiplier(share, total, inputs, batch) for share in self.sharing]
         return output, (*kept, *inputs)
 
     def _multiplier(
-        self, part: Part, total: Tensor, inputs: Sequence[Tensor], batch: int
+        self, share: Share, total: Tensor, inputs: Sequence[Tensor], batch: int
     ) -> Tensor:
-        if part.terms != (Term(),):
+        if share.terms != (Term(),):
             found = torch.zeros_like(total)
-            for term in part.terms:
+            for term in share.terms:
                 changed = [self.inputs(term, own).expand_as(own) for own in inputs]
                 run = with_arguments(self.call, **self.changes[term]).run(changed, batch)
                 found.add_(run, alpha=term.sign)
         else:
             found = total
-        found = part.factor / (found + torch.where(found < 0, -STABILISER, STABILISER))
-        return found if part.where == 0 else found * (total * part.where > 0)
+        found = share.factor / (found + torch.where(found < 0, -STABILISER, STABILISER))
+        return found if share.where == 0 else found * (total * share.where > 0)
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return what each input contributed, times what that is worth."""
@@ -249,14 +249,14 @@ class Shared(HandedOn):
     def _shares(self, signal: Tensor, saved: Saved, reverse: Any) -> Signals:
         inputs = saved[self.outputs_saved :]
         found: list[Tensor | None] = [None] * len(inputs)
-        for part, multiplier in zip(self.sharing, saved, strict=False):
-            for term in part.terms:
+        for share, multiplier in zip(self.sharing, saved, strict=False):
+            for term in share.terms:
                 down = reverse(signal * multiplier, term)
                 for place, (values, own) in enumerate(zip(inputs, down, strict=True)):
                     if own is not None:
-                        share = own * self.inputs(term, values) * term.sign
+                        given = own * self.inputs(term, values) * term.sign
                         earlier = found[place]
-                        found[place] = share if earlier is None else earlier + share
+                        found[place] = given if earlier is None else earlier + given
         return tuple(found)
 
 
@@ -395,7 +395,7 @@ def _first(graph: Graph) -> set[int]:
 def _fits(graph: Graph, step: Step, rule: Rule) -> bool:
     """Return whether a first layer reads the images as they are, if a rule goes by their bounds."""
     assert rule.composite is not None
-    if not any(term.bound for part in rule.composite.first or () for term in part.terms):
+    if not any(term.bound for share in rule.composite.first or () for term in share.terms):
         return True
     source = step.inputs[0]
     while source and not graph.steps[source].operation.is_layer:
@@ -425,8 +425,8 @@ def _above_zero(graph: Graph) -> list[bool]:
 def _without_negative(sharing: Sharing) -> Sharing:
     """Return a sharing without the terms of negative inputs, of which there are none."""
     return tuple(
-        replace(part, terms=tuple(term for term in part.terms if term.inputs is not negative))
-        for part in sharing
+        replace(share, terms=tuple(term for term in share.terms if term.inputs is not negative))
+        for share in sharing
     )
 
 

@@ -80,7 +80,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Part:
+class Share:
     """Terms that share relevance in proportion to what each adds to their sum.
 
     Attributes:
@@ -94,22 +94,22 @@ class Part:
     where: int = 0
 
 
-Sharing = tuple[Part, ...]
+Sharing = tuple[Share, ...]
 """How a layer with weights shares its relevance."""
 
-EPSILON: Sharing = (Part((Term(),)),)
-FLAT: Sharing = (Part((Term(torch.ones_like, torch.ones_like, False),)),)
+EPSILON: Sharing = (Share((Term(),)),)
+FLAT: Sharing = (Share((Term(torch.ones_like, torch.ones_like, False),)),)
 Z_BOX: Sharing = (
-    Part((Term(), Term(weights=positive, bound=-1), Term(weights=negative, bound=1))),
+    Share((Term(), Term(weights=positive, bound=-1), Term(weights=negative, bound=1))),
 )
 _FOR, _AGAINST = (
     # The bias goes with the positive inputs, as that of a unit which is always one.
     (Term(positive, positive), Term(negative, negative, False)),
     (Term(positive, negative), Term(negative, positive, False)),
 )
-Z_PLUS: Sharing = (Part(_FOR),)
-ALPHA2_BETA1: Sharing = (Part(_FOR, 2.0), Part(_AGAINST, -1.0))
-EXCITATION: Sharing = (Part((Term(positive, positive, False), Term(negative, negative, False))),)
+Z_PLUS: Sharing = (Share(_FOR),)
+ALPHA2_BETA1: Sharing = (Share(_FOR, 2.0), Share(_AGAINST, -1.0))
+EXCITATION: Sharing = (Share((Term(positive, positive, False), Term(negative, negative, False))),)
 
 
 def _gamma(gamma: float) -> Sharing:
@@ -122,8 +122,8 @@ def _gamma(gamma: float) -> Sharing:
         return weights + gamma * weights.clamp(max=0)
 
     return (
-        Part((Term(positive, upward), Term(negative, downward, False)), where=1),
-        Part((Term(positive, downward), Term(negative, upward, False)), where=-1),
+        Share((Term(positive, upward), Term(negative, downward, False)), where=1),
+        Share((Term(positive, downward), Term(negative, upward, False)), where=-1),
     )
 
 

@@ -19,7 +19,7 @@ KIND = "unneeded layer"
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Fidelity:
     """How well a changed network does.
 
     Attributes:
@@ -55,14 +55,14 @@ class WithoutLayers:
         self.commonest = float(counts.max()) / len(images)
         self.accuracy = self._right(self._answers)
 
-    def without(self, layer: ScannedLayer) -> Agreement:
+    def without(self, layer: ScannedLayer) -> Fidelity:
         """Return what becomes of the answers where the layer gives its mean maps."""
         mean = self._means[layer.step]
         # Where nothing goes around the layer, one image's answer is that to all.
         images = self._images if self.goes_around(layer) else self._images[:1]
         return self._with(layer, 0, lambda some: mean.expand(len(some), *mean.shape), images)
 
-    def skipping(self, layer: ScannedLayer) -> Agreement | None:
+    def skipping(self, layer: ScannedLayer) -> Fidelity | None:
         """Return the same where the layer hands on what it reads; None if the shapes differ."""
         graph = self._net.graph
         source = graph.steps[layer.convolution].inputs[0]
@@ -98,7 +98,7 @@ class WithoutLayers:
         source: int,
         stand_in: Callable[[Tensor], Tensor],
         images: Tensor,
-    ) -> Agreement:
+    ) -> Fidelity:
         graph, answer = self._net.graph, self._answer
         decided = []
         _, others = anew(graph, [layer.step], [answer.step])
@@ -110,7 +110,7 @@ class WithoutLayers:
         same = float((found == self._answers).double().mean())
         chance = self.commonest
         beyond = (same - chance) / (1 - chance) if chance < 1 else 0.0
-        return Agreement(same, beyond, self._right(found))
+        return Fidelity(same, beyond, self._right(found))
 
     def _batches(self, images: Tensor) -> Iterator[Tensor]:
         size = self._size if self._net.graph.batched else 1
@@ -136,7 +136,7 @@ def too_few(images: int, thresholds: Thresholds) -> str | None:
 
 
 def find(
-    layer: str, without: Agreement | None, skipping: Agreement | None, images: int,
+    layer: str, without: Fidelity | None, skipping: Fidelity | None, images: int,
     thresholds: Thresholds,
 ) -> list[Finding]:  # fmt: skip
     """Return what is to be said of a layer that can be taken out.
