@@ -88,6 +88,10 @@ def same(one: object, other: object, place: str = "result") -> None:
         assert other == pytest.approx(one, rel=1e-3, abs=1e-5, nan_ok=True), place
 
 
+def looked(look: cs.Look) -> list[object]:
+    return [look.maps("relu2"), look.project("relu3", 1), look.occlude(2, 3, patch=4), look.output]
+
+
 EYES = [Part(number, "eye", (3, 3, 7, 7)) for number in range(4)]
 CALLS = {
     "the network": lambda net, seen: net(seen),
@@ -117,16 +121,44 @@ CALLS = {
     "correspondence": lambda net, seen: cs.correspondence(net, EYES, seen, repeats=2),
     "compare": lambda net, seen: cs.compare(net, net, [*seen], sample=4),
     "draw": lambda net, seen: cs.draw(net),
-}
+    "occlude a difference": lambda net, seen: cs.occlude(net, seen[:1], 4, 2, target="2-0"),
+    **{
+        f"attribute by {method}": lambda net, seen, method=method: cs.attribute(
+            net, seen[:2], method=method, steps=3
+        )
+        for method in ("epsilon-plus", "epsilon-gamma-box", "grad-cam", "deeplift",
+                       "integrated-gradients", "smoothgrad", "rectgrad")
+    },
+    "attribute beside images": lambda net, seen: cs.attribute(
+        net, seen[:2], method="expected-gradients", baseline=seen[2:], steps=3
+    ),
+    "attribute a function": lambda net, seen: cs.attribute(
+        net, seen[:1], lambda logits: logits.softmax(1)[0, 1], method="gradient"
+    ),
+    "trace a unit": lambda net, seen: cs.trace_unit(net, seen[:1], "relu3", 2, top=2),
+    "visualize": lambda net, seen: cs.visualize(net, "relu2", [0, 1], steps=2),
+    "ablate": lambda net, seen: cs.ablate(net, [*seen], "relu2", labels=[0, 1, 2, 3]),
+    "probe": lambda net, seen: cs.probe(net, [*seen] * 3, "relu2", labels=[0, 1] * 6, folds=2),
+    "a network without a channel": lambda net, seen: cs.project(
+        net.with_units("relu1", off=[1], scale={0: 2.0}), seen, "relu3"
+    ),
+    "a look": lambda net, seen: looked(cs.look(net, seen[:1])),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("call", some(CALLS.keys() - {"sanity", "compare"}, CALLS))
+QUICK = CALLS.keys() - {"sanity", "compare", *(n for n in CALLS if n.endswith("gradients"))}
+
+
+@pytest.mark.parametrize("call", some(QUICK, CALLS))
 def test_a_method_finds_there_what_it_finds_on_the_cpu(call):
     net = network(standin.NAME)
     assert net.device.type == standin.NAME
     expected = CALLS[call](network("cpu"), images())
-    same(expected, CALLS[call](net, images().to(standin.NAME)))
+    found = CALLS[call](net, images().to(standin.NAME))
+    same(expected, found)
     same(expected, CALLS[call](net, images()))
+    if getattr(found, "figure", ""):
+        assert found.plot().axes
 
 
 def trained(folder: Path, device: str, optimizer: str, monkeypatch) -> cs.Run:

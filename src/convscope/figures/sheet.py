@@ -126,7 +126,9 @@ def number(value: float) -> str:
 
 def picture_of(pixels: Tensor) -> npt.NDArray[np.float64]:
     """Return pixels [N, C, H, W] as [N, H, W, 3] in 0..1."""
-    shown: npt.NDArray[np.float64] = presentable(pixels).clamp(0, 1).movedim(1, -1).double().numpy()
+    shown: npt.NDArray[np.float64] = (
+        presentable(pixels).clamp(0, 1).movedim(1, -1).double().numpy(force=True)
+    )
     return np.broadcast_to(shown, (*shown.shape[:-1], 3))
 
 

@@ -102,7 +102,7 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
         last = layout.depth[node] == layout.last > 1
         room = side + GAP / 2 if last else rooms[layout.depth[node]]  # others stand beside the last
         name = one_line(found.names[0][node])
-        said = f"{name.removeprefix('channel ')} {found.share[node]:.{0 if last else 1}%}"
+        said = f"{name.removeprefix('channel ')} {float(found.share[node]):.{0 if last else 1}%}"
         if not node:
             said = f"{name}: {number(float(found.activation[0, 0]))}"
         if width_of(said, FOOT_POINTS) > room:
