@@ -310,6 +310,19 @@ def test_other_rules_and_methods_show_what_project_and_attribute_do(page):
     assert left_out[0].startswith("what the answers hang on: expected-gradients needs baselines")
 
 
+def test_what_one_networks_answers_cannot_show_is_shown_of_neither(tmp_path):
+    plain = nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    nets = [
+        cs.Network(nn.Sequential(plain[0], act, *plain[1:]), (1, 3, 12, 12))
+        for act in (nn.ReLU(), nn.Tanh())
+    ]
+    found = cs.compare(*nets, list(torch.rand(4, 3, 12, 12)), method="guided")
+    assert found.attributions == ()
+    assert any(text.startswith("what the answers hang on: ") for text in found.left_out)
+    found.save(tmp_path / "page")
+    assert "hang on" in (tmp_path / "page" / "index.html").read_text()
+
+
 def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     nets = network(0), network(1)
     for net, note in zip(nets, ("random weights (seed 0)", "half precision"), strict=True):

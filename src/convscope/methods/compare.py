@@ -283,14 +283,17 @@ class _Work:
         places = [place for _, place in self.looked_at]
         if not places:
             return
+        both: list[Attribution] = []
         try:
             for net, source in zip(self.nets, self.sources, strict=True):
                 images = torch.stack([source.load(place)[0] for place in places])
                 titles = [source.title(place) for place in places]
                 found = attribute(net, images, method=method, titles=titles, memory=self.memory)
-                self.attributions.append(found)
+                both.append(found)
         except ConvscopeError as error:  # such as a class activation map without maps
             self.left_out.append(f"what the answers hang on: {error}")
+        else:
+            self.attributions = both  # of one network alone there is nothing to compare
 
     def _units(
         self, place: int, match: LayerMatch, side: int, pairs: Sequence[tuple[int, int, float]],
