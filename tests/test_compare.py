@@ -338,8 +338,12 @@ def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr("convscope.figures.compare.sheet_of", kept)
     page = write_comparison(found, tmp_path)
     wanted = "net (A): random weights (seed 0); net (B): half precision"
-    # The chart, the first filters, the pairs; each for wide screens and for phones.
-    assert drawn.count(wanted) == 2 * (2 + len(found.shown))
+    # The chart, the first filters, the answers, the pairs; for wide screens and for phones.
+    assert drawn.count(wanted) == 2 * (3 + len(found.shown))
+    # What both have is there once.
+    assert sorted(path.name for path in (tmp_path / "parts").glob("arch*")) == [
+        "architecture-0-narrow.svg", "architecture-0.svg",
+    ]  # fmt: skip
     text = page.read_text("utf-8")
     assert '<p class="warning">net (B): half precision</p>' in text
 

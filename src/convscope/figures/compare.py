@@ -1,6 +1,7 @@
 """Two networks side by side: how alike their channels answer, and what drives those that do."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,9 +24,10 @@ from convscope.figures.pieces import (
     stack,
     words,
 )
+from convscope.figures.project import caption_of, foot_of
 from convscope.figures.sheet import Sheet, frame_tile, number, picture_of
 from convscope.figures.style import FOOT_POINTS, INK, LINE_SPACING, MARGIN, PALE, Style
-from convscope.figures.tile import FieldTile
+from convscope.figures.tile import FieldTile, fitted, proof_dots
 from convscope.methods.compare_matching import LayerMatch
 from convscope.methods.compare_result import Comparison, MatchedPairs
 from convscope.methods.projection import Projection
@@ -181,6 +183,37 @@ def _unit(p: Projection, k: int, side: float, colour: str) -> Piece:
         foot = f"{foot}; {shortened(one_line(p.titles[k]), room, FOOT_POINTS)}"
     title = words(f"{p.layers[0]}, {p.names[k][0]}", pair.width, colour=colour)
     return stack(title, pair, words(foot, pair.width))
+
+
+def attributions_figure(found: Comparison, style: Style) -> Sheet:
+    """Draw what both networks' answers hang on, a row an image."""
+    both, names = found.attributions, [one_line(name) for name in found.names]
+    seen = [picture_of(p.preprocess.to_pixels(p.images.cpu())) for p in both]
+    # Networks that read an image at other sizes are each beside what they read.
+    alike = seen[0].shape == seen[1].shape and np.allclose(seen[0], seen[1], atol=1e-3)
+    side = (style.room + BETWEEN) / (3 if alike else 4) - BETWEEN
+    sizes = [(p.images.shape[2], p.images.shape[3]) for p in both]
+    dots = proof_dots(side, [max(size) for size in sizes])
+    side = min(side, max(max(fitted(side, size, dots)) for size in sizes))  # heads are above maps
+    rows, tiles = [], []
+    for n in range(len(seen[0])):
+        line: list[Piece] = []
+        for p, shown, colour in zip(both, seen, SIDES, strict=True):
+            tile = FieldTile.of_projection(p, n, 0, shown[n], Display())
+            tiles.append(tile)
+            if not line or not alike:
+                line.append(tile.piece(shown[n], side, (INK, "solid")))
+            head = words(p.titles[n], side, colour=colour)
+            foot = words(f"{p.names[n][0]}: {', '.join(foot_of(p, n, 0, tile))}", side)
+            drawn = tile.piece(tile.projection, side, (colour, "solid"))
+            line.append(stack(head, drawn, foot, line=1))
+        rows.append(row(line, BETWEEN))
+    first = replace(both[0], network=" and ".join(names))
+    caption = [
+        f"What the most probable class hangs on: for {names[0]} (blue) and {names[1]} (orange).",
+        *caption_of(first, Display(), tiles),
+    ]
+    return sheet_of(style, rows, caption, found.notes, dots=dots)
 
 
 def filters_figure(found: Comparison, style: Style) -> Sheet:

@@ -125,7 +125,7 @@ def figure(
     ]
     every = [tile for row in tiles for tile in row]
     layout = _Lines.of(style.room, result.layers, result.select)
-    parts = [[_foot(result, n, k, tiles[n][k]) for k in units] for n in images]
+    parts = [[foot_of(result, n, k, tiles[n][k]) for k in units] for n in images]
     room = layout.tile + GAP / 2
     in_one = all(
         width_of(", ".join(foot), FOOT_POINTS, "bold") <= room for row in parts for foot in row
@@ -137,7 +137,7 @@ def figure(
         tile = max(fitted(layout.tile, size, dots)[0] for size in sizes)
         layout = replace(layout, tile=min(tile, layout.tile))
     drawn = [_image(layout, result, n, pictures[n], tiles[n], feet[n]) for n in images]
-    caption = [*_caption(result, display, every), *_oddities(every, pixels)]
+    caption = [*caption_of(result, display, every), *_oddities(every, pixels)]
     return sheet_of(style, drawn, caption, result.notes, dots=dots)
 
 
@@ -206,7 +206,7 @@ def _kinds(layout: _Lines, units: int) -> list[tuple[str, str]]:
     return [(COLOURS[unit // ranks], LINES[unit % ranks]) for unit in range(units)]
 
 
-def _foot(p: Projection, n: int, k: int, tile: FieldTile) -> tuple[str, str]:
+def foot_of(p: Projection, n: int, k: int, tile: FieldTile) -> tuple[str, str]:
     """Return what stands below a tile: the peak and the value shown as white, or why neither."""
     if tile.scale.not_finite:
         return f"{tile.scale.not_finite} values", "not finite"
@@ -219,7 +219,7 @@ def _foot(p: Projection, n: int, k: int, tile: FieldTile) -> tuple[str, str]:
     return f"{p.measure} {number(peak)}{times}", shown
 
 
-def _caption(p: Projection, display: Display, tiles: Sequence[FieldTile]) -> list[str]:
+def caption_of(p: Projection, display: Display, tiles: Sequence[FieldTile]) -> list[str]:
     """Return the short caption, and what else must be known to read the figure."""
     rule = p.how
     share, quantile = max(tile.scale.clipped for tile in tiles), tiles[0].scale.quantile

@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from convscope.figures.compare import filters_figure, pairs_figure
+from convscope.figures.compare import attributions_figure, filters_figure, pairs_figure
 from convscope.methods.compare_result import Comparison, Side
 from convscope.network.shield import shielded
 from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
-from convscope.pages.layer_tables import UNKNOWN, found_in, shortly, side_by_side
-from convscope.pages.section import Notice, Picture, Section, Shelf, Table
+from convscope.pages.layer_tables import UNKNOWN, found_in, layers_table, shortly, side_by_side
+from convscope.pages.section import Picture, Section, Shelf, Table
 from convscope.wording import counted, share, times
 
 PARTS = "parts"
@@ -36,13 +36,12 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
     out = claim_folder(folder, found.folder)
     shelf = Shelf(out / PARTS, {})
     names = found.names
-    layers = found.sides[0].layers, found.sides[1].layers
     stopped = ("what was to come when the work was interrupted",) * (found.partial == "interrupted")
     sections = [
         _answers(found, names),
         _architectures(found, shelf),
-        Section("layers", "Layers side by side", tables=(side_by_side(layers, names),)),
-        _diagnoses(found, names, shelf),
+        _layers(found),
+        _diagnoses(found, shelf),
         *_first_filters(found, shelf),
         *_attributions(found, shelf),
         _matching(found, names, shelf),
@@ -152,25 +151,44 @@ def _cost(sides: tuple[Side, Side], names: tuple[str, str]) -> str:
     )
 
 
+def _layers(found: Comparison) -> Section:
+    """Return both networks' layers, or those that both have."""
+    first, second = (side.layers for side in found.sides)
+    if first == second:
+        weighty = [layer for layer in first if layer.parameters or layer.multiply_adds]
+        sentence = "Both networks have these layers, and between them the same without weights."
+        return Section("layers", "Layers", (sentence,), tables=(layers_table(weighty),))
+    table = side_by_side((first, second), found.names)
+    return Section("layers", "Layers side by side", tables=(table,))
+
+
 def _architectures(found: Comparison, shelf: Shelf) -> Section:
+    """Return both architectures, or the one that both have."""
     pictures: list[Picture] = []
-    for place, (side, name) in enumerate(zip(found.sides, found.names, strict=True)):
-        drawn = side.architecture
-        alternative = f"The architecture of {name}: {len(drawn.volumes)} volumes."
-        pictures += shelf.drawn(drawn, f"architecture-{place}", alternative, name, vector=True)
-    return Section("architecture", "Architectures", pictures=tuple(pictures))
+    first, second = (side.architecture for side in found.sides)
+    same = first.volumes == second.volumes and first.input_shape == second.input_shape
+    drawn = [(first, "")] if same else list(zip((first, second), found.names, strict=True))
+    for place, (one, name) in enumerate(drawn):
+        alternative = f"The architecture of {name or 'both'}: {len(one.volumes)} volumes."
+        pictures += shelf.drawn(one, f"architecture-{place}", alternative, name, vector=True)
+    sentences = ("Both networks have the same architecture.",) if same else ()
+    return Section("architecture", "Architectures", sentences, tuple(pictures))
 
 
-def _diagnoses(found: Comparison, names: tuple[str, str], shelf: Shelf) -> Section:
+def _diagnoses(found: Comparison, shelf: Shelf) -> Section:
+    """Return both diagnoses beside each other, and what they found, once where both say it."""
     pictures: list[Picture] = []
-    findings: list[Notice] = []
-    for place, (side, name) in enumerate(zip(found.sides, names, strict=True)):
+    both = [() if side.diagnosis is None else found_in(side.diagnosis) for side in found.sides]
+    findings = [replace(one, title=f"both, {one.title}") for one in both[0] if one in both[1]]
+    for column, (side, name) in enumerate(zip(found.sides, found.names, strict=True), start=1):
         if side.diagnosis is None:
             continue
-        count = counted(len(side.diagnosis.findings), "finding")
-        alternative = f"Bars a layer of {name}: {count}."
-        pictures += shelf.drawn(side.diagnosis, f"diagnosis-{place}", alternative, name)
-        findings += found_in(side.diagnosis, name)
+        own = both[column - 1]
+        alternative = f"Bars a layer of {name}: {counted(len(own), 'finding')}."
+        file = f"diagnosis-{column}"
+        pictures += shelf.drawn(side.diagnosis, file, alternative, name, column=column)
+        alone = (one for one in own if one not in both[2 - column])
+        findings += [replace(one, title=f"{name}, {one.title}") for one in alone]
     return Section("diagnosis", "Diagnoses", pictures=tuple(pictures), findings=tuple(findings))
 
 
@@ -186,14 +204,13 @@ def _first_filters(found: Comparison, shelf: Shelf) -> Iterator[Section]:
 def _attributions(found: Comparison, shelf: Shelf) -> Iterator[Section]:
     """Yield what the answers to a few images hang on, of two classifiers."""
     if found.attributions:
-        pictures: list[Picture] = []
-        for place, (own, name) in enumerate(zip(found.attributions, found.names, strict=True)):
-            alternative = f"What {name}'s most probable class hangs on, by {own.rule}."
-            pictures += shelf.drawn(own, f"attribution-{place}", alternative, name)
+        rule = found.attributions[0].rule
+        alternative = f"What either network's most probable class hangs on, by {rule}."
+        pictures = shelf.drawn(partial(attributions_figure, found), "attribution", alternative)
         yield Section(
             "attribution",
             "What the answers hang on",
-            pictures=tuple(pictures),
+            pictures=pictures,
             reading=(
                 "Each network's own most probable class, on the same images; those that the two "
                 "answer differently come first. It does not say why they do."

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from convscope.methods.diagnosis.finding import named
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
-from convscope.network import Layer, Network
+from convscope.network import Layer
 from convscope.pages.section import Notice, Table
 from convscope.wording import times
 
@@ -15,17 +15,18 @@ MEASURED = ("dead", "almost dead", "duplicates", "active", "answers kept without
 
 
 def layers_table(
-    net: Network, diagnosed: Sequence[LayerDiagnosis] = (), faulty: Collection[str] = ()
+    layers: Sequence[Layer],
+    diagnosed: Sequence[LayerDiagnosis] = (),
+    faulty: Collection[str] = (),
 ) -> Table:
     """Return every layer of a network, with what a diagnosis measured of its convolutions.
 
     Args:
-        net: the network.
+        layers: the network's.
         diagnosed: what was measured; nothing where there was no diagnosis.
         faulty: the layers to mark.
     """
     measured = {row.name: row for row in diagnosed}
-    layers = list(net.layers.values())
     rows: list[tuple[str, ...]] = [
         _row(layer) + (_measured(measured.get(layer.name)) if measured else ()) for layer in layers
     ]
@@ -35,7 +36,7 @@ def layers_table(
     )  # fmt: skip
     rows.append(total + ("",) * (len(MEASURED) if measured else 0))
     return Table(
-        "Every layer in the order it runs, for one image."
+        "The layers in the order they run, for one image."
         + (
             " Dead: channels that answer to none of the images; active: mean share of the "
             "positions above 0; answers kept: with the layer's mean map in its place; –: not "
@@ -72,8 +73,15 @@ def _measured(row: LayerDiagnosis | None) -> tuple[str, ...]:
 
 
 def side_by_side(layers: tuple[Sequence[Layer], Sequence[Layer]], names: tuple[str, str]) -> Table:
-    """Return two networks' layers beside each other, lined up where kinds agree."""
-    pairs = lined_up(*layers)
+    """Return two networks' layers beside each other, lined up where kinds agree.
+
+    Rectifiers and the like are left out where both have them alike, or nothing else would be seen.
+    """
+    pairs = [
+        (first, second)
+        for first, second in lined_up(*layers)
+        if first is None or second is None or first.parameters or first.shape != second.shape
+    ]
     rows: list[tuple[str, ...]] = [
         (*a[:2], *b[:2], a[2], b[2], a[3], b[3])
         for a, b in ((_cells(first), _cells(second)) for first, second in pairs)
@@ -90,7 +98,8 @@ def side_by_side(layers: tuple[Sequence[Layer], Sequence[Layer]], names: tuple[s
         if first is None or second is None or first.shape != second.shape
     )
     return Table(
-        f"A is {names[0]}, B is {names[1]}; lines that differ in kind or output are marked.",
+        f"A is {names[0]}, B is {names[1]}; lines that differ in kind or output are marked. What "
+        f"has no weights is left out where both have it alike.",
         ("A", "output of A", "B", "output of B", "parameters A", "parameters B",
          "multiply-adds A", "multiply-adds B"),
         tuple(rows),
@@ -137,12 +146,11 @@ def _cells(layer: Layer | None) -> tuple[str, ...]:
     return f"{layer.name}: {layer.op}", times(layer.shape), *costs
 
 
-def found_in(diagnosis: Diagnosis, network: str = "") -> tuple[Notice, ...]:
+def found_in(diagnosis: Diagnosis) -> tuple[Notice, ...]:
     """Return a diagnosis's findings for a page."""
-    start = f"{network}, " if network else ""
     return tuple(
         Notice(
-            f"{start}{f.layer}: {f.kind}",
+            f"{f.layer}: {f.kind}",
             " ".join((f.evidence, *f.consequences, f.suggestion)),
             f.severity,
         )

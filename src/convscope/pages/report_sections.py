@@ -139,7 +139,7 @@ def layers(subject: Subject, seconds: float | None, progress: Progress) -> Secti
     if (section := subject.done.get("diagnosis")) is not None:
         diagnosed = put_together(tuple[LayerDiagnosis, ...], section.numbers["layers"])
         faulty = {finding["layer"] for finding in section.numbers["findings"]}
-    return Section(tables=(layers_table(subject.net, diagnosed, faulty),))
+    return Section(tables=(layers_table(list(subject.net.layers.values()), diagnosed, faulty),))
 
 
 def projections(subject: Subject, seconds: float | None, progress: Progress) -> Section:

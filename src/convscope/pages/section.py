@@ -61,6 +61,7 @@ class Picture:
         photographs: the file of what lies over it and keeps its colours on a dark page.
         caption: what must be known to read it, below the last part.
         narrow: whether it stands for the others on a screen as narrow as a phone's.
+        column: 1 or 2 where it takes half of the width, beside those of the other column; else 0.
     """
 
     file: str
@@ -72,6 +73,7 @@ class Picture:
     photographs: str = ""
     caption: str = ""
     narrow: bool = False
+    column: int = 0
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -194,11 +196,13 @@ class Shelf:
         alternative: str,
         title: str = "",
         vector: bool = False,
+        column: int = 0,
     ) -> tuple[Picture, ...]:
         """Write the figure of a result, and return it for a section.
 
         It is drawn twice, as wide as paper, where it is cut into parts that fit pages, and as a
-        phone. Its photographs are apart, so that a dark page can turn its letters light.
+        phone; in a column, as a phone alone. Its photographs are apart, so that a dark page can
+        turn its letters light.
 
         Args:
             found: the result, or what draws it in a style.
@@ -206,10 +210,15 @@ class Shelf:
             alternative: what the whole figure shows.
             title: what stands above it.
             vector: whether it is written as SVG, which stays sharp at any size.
+            column: 1 or 2 to stand beside another figure; 0 to be as wide as the page.
         """
-        about = Picture("", alternative, 0, 0, title)
-        wide, small = (_sheet(found, width) for width in (PAPER_WIDTH, PHONE_WIDTH))
+        about = Picture("", alternative, 0, 0, title, column=column)
         notes = found.notes if isinstance(found, Result) else ()
+        if column:
+            wide = _sheet(found, PHONE_WIDTH)
+            *parts, last = self._parts(wide, name, about, notes)
+            return (*parts, replace(last, caption=wide.words))
+        wide, small = (_sheet(found, width) for width in (PAPER_WIDTH, PHONE_WIDTH))
         narrow = replace(about, narrow=True)
         if vector:
             *parts, last = self._vector(wide, name, about)
@@ -355,8 +364,10 @@ def _photographs(sheet: Sheet) -> Iterator[Bbox]:
         if any(isinstance(own, QuadMesh) for own in axes.collections):
             yield whole.transformed(to_shares)
     for mark in sheet.figure.findobj(Line2D, include_self=False):
-        # Of a line in a chart the colour changes as that of the line behind its name.
-        if mark.axes is None and mark.get_linestyle() == "None":
+        # Of a line in a chart the colour changes as that of the line behind its name; and ticks,
+        # whose markers are numbers, are in the ink of letters.
+        alone = mark.axes is None and mark.get_linestyle() == "None"
+        if alone and isinstance(mark.get_marker(), str):
             yield mark.get_window_extent().transformed(to_shares)
 
 
