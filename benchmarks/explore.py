@@ -133,8 +133,8 @@ def of_patches(net: cs.Network, size: int, target: int) -> float:
     for place in range(COUNTED):
         plan = walk.plan(rows[:, [place]], columns[:, [place]])
         areas = {
-            index: 1.0 if plan.whole[index] else own.height * own.width / walk.sizes[index].prod()
-            for index, own in enumerate(plan.placements)
+            index: 1.0 if own.whole else np.prod(own.size) / walk.sizes[index].prod()
+            for index, own in enumerate(plan)
         }
         shares.append(share(net, {index: areas[index] for index in walk.needed}))
     return statistics.mean(shares)

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from convscope.network import freed
 from convscope.network.calls import Call, Shape
-from convscope.network.cones import Cones, Placement, Rows, read
+from convscope.network.cones import Cones
+from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
-from convscope.network.layers import ReceptiveFields
 from convscope.network.ops import Generated, Saved, Window
 from convscope.network.ops.base import Signals, in_dtype, resized, with_arguments
+from convscope.network.placement import Placement, moved, narrowed, nearest, paste
 from convscope.network.rules import Rule
 from convscope.network.walk import Ascent
 from convscope.network.windows import Sliding, Whole
@@ -107,8 +108,7 @@ def descend_units(
         here = placements[units.start]
         if units.signals is not None:
             height, width = own.shape[2:]
-            old = Placement(np.zeros((2, end - begin), np.int64), (height, width), True)
-            own = _moved(own, (2, 3), old, here, slice(None))
+            own = moved(own, (2, 3), Placement.of_whole((height, width), end - begin), here)
         signal = torch.zeros(
             (end - begin, maps.shape[1], *here.size), dtype=maps.dtype, device=maps.device
         ).contiguous(memory_format=torch.channels_last)
@@ -176,7 +176,7 @@ class _ConeDescent:
                     units = value.reshape(len(batch), -1, *value.shape[1:])
                     pending[index] = units[rows].flatten(0, 1)
                 else:
-                    pending[index] = _moved(value[rows], self._axes(index), old, new, rows)
+                    pending[index] = moved(value[rows], self._axes(index), old.part(rows), new)
         channels = None if batch.channels is None else batch.channels[rows]
         return _Batch(begin, end, placements, pending, channels)
 
@@ -258,16 +258,7 @@ class _ConeDescent:
     def _below(self, index: int, position: int, placement: Placement) -> Placement | None:
         """Return what windows of a step read of an input; None for all of it."""
         relations = self.cones.relations(index, position)
-        if any(isinstance(relation, Whole) for relation in relations):
-            return None
-        ranges = [
-            read(relation, origins, origins + size - 1)
-            for relation, origins, size in zip(
-                relations, placement.origins, placement.size, strict=True
-            )
-        ]
-        height, width = (int(last[0] - first[0]) + 1 for first, last in ranges)
-        return Placement(np.stack([first for first, _ in ranges]), (height, width), False)
+        return None if any(isinstance(r, Whole) for r in relations) else placement.read(relations)
 
     def _call_on_windows(
         self, call: Call, index: int, placement: Placement, found: list[Placement | None]
@@ -289,11 +280,11 @@ class _ConeDescent:
         step = self.graph.steps[index]
         outputs, inputs = saved[: (n := step.operation.outputs_saved)], saved[n:]
         return (
-            *(windows_of(value, owners, self._axes(index), placement) for value in outputs),
+            *(nearest(value, owners, self._axes(index), placement) for value in outputs),
             *(
                 self._whole(value, owners)
                 if below is None
-                else windows_of(value, owners, self._axes(source), below)
+                else nearest(value, owners, self._axes(source), below)
                 for value, source, below in zip(inputs, step.inputs, found, strict=False)
             ),
         )
@@ -320,7 +311,7 @@ class _ConeDescent:
                 part = self._pasted(source, part, placement)
             else:
                 offset = target.origins[:, 0] - placement.origins[:, 0]
-                part = _narrowed(part, self._axes(source), offset, target.size)
+                part = narrowed(part, self._axes(source), offset, target.size)
         earlier = batch.pending.get(source)
         batch.pending[source] = part if earlier is None else earlier + part
 
@@ -359,69 +350,3 @@ class _ConeDescent:
                 pixels = self.pixels[number : number + 1]
                 paste(signal[unit : unit + 1], pixels, (2, 3), origins[unit])
         self.advance(len(batch))
-
-
-def windows_of(
-    maps: Tensor, numbers: Tensor, axes: tuple[int, int], placement: Placement
-) -> Tensor:
-    """Return the windows of maps number *numbers*; outside a map, its nearest row or column.
-
-    This is for what was remembered on the way up, where any finite value does outside of the map,
-    since the signal is zero there. A signal itself goes from window to window by :func:`_moved`.
-    """
-    if len(numbers) == 1 and _is_inside(placement, maps, axes):
-        (row,), (column,) = placement.origins.tolist()
-        chosen = maps[int(numbers) :][:1]
-        return _narrowed(chosen, axes, np.array([row, column]), placement.size)
-    indices = []
-    for axis, origins, size in zip(axes, placement.origins, placement.size, strict=True):
-        found = np.clip(origins[:, None] + np.arange(size), 0, maps.shape[axis] - 1)
-        indices.append(torch.from_numpy(found).to(maps.device))
-    rows, columns = indices
-    turned = maps.movedim(axes, (1, 2))
-    windows = turned[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return windows.movedim((1, 2), axes)
-
-
-def paste(window: Tensor, whole: Tensor, axes: tuple[int, int], origins: list[int]) -> None:
-    """Write what lies inside the map of *window*, which starts at *origins*, to *whole*."""
-    for axis, first in zip(axes, origins, strict=True):
-        size = window.shape[axis]
-        begin, end = max(first, 0), min(first + size, whole.shape[axis])
-        if begin >= end:
-            return
-        window = window.narrow(axis, begin - first, end - begin)
-        whole = whole.narrow(axis, begin, end - begin)
-    whole.copy_(window)
-
-
-def _is_inside(placement: Placement, maps: Tensor, axes: tuple[int, int]) -> bool:
-    return all(
-        origins.min() >= 0 and origins.max() + size <= maps.shape[axis]
-        for axis, origins, size in zip(axes, placement.origins, placement.size, strict=True)
-    )
-
-
-def _moved(
-    signal: Tensor, axes: tuple[int, int], old: Placement, new: Placement, units: slice
-) -> Tensor:
-    """Return signals that lay as *old* says, now the *units* of it, in the windows of *new*."""
-    offsets = (new.origins - old.origins[:, units]).T
-    if (offsets == offsets[0]).all():
-        return _narrowed(signal, axes, offsets[0], new.size)
-    parts = zip(torch.split(signal, 1), offsets, strict=True)
-    return torch.cat([_narrowed(part, axes, offset, new.size) for part, offset in parts])
-
-
-def _narrowed(
-    windows: Tensor, axes: tuple[int, int], offset: Rows, size: tuple[int, int]
-) -> Tensor:
-    """Return windows that start *offset* further and have *size*, zero where there was nothing."""
-    borders = [0] * (2 * windows.dim())
-    for axis, first, length in zip(axes, offset.tolist(), size, strict=True):
-        begin = min(max(first, 0), windows.shape[axis])
-        end = max(min(first + length, windows.shape[axis]), begin)
-        windows = windows.narrow(axis, begin, end - begin)
-        before, from_end = min(max(-first, 0), length), 2 * (windows.dim() - 1 - axis)
-        borders[from_end : from_end + 2] = [before, length - before - (end - begin)]
-    return torch.nn.functional.pad(windows, borders) if any(borders) else windows

@@ -9,37 +9,20 @@ the borders, their windows are as large as the largest needs, and stick out of t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
-from convscope.network.layers import ReceptiveFields
 from convscope.network.ops import Generated
 from convscope.network.ops.base import varies
-from convscope.network.windows import Padded, Relation, Resized, Sliding, Transposed, Whole
+from convscope.network.placement import Placement, read
+from convscope.network.windows import Array, Relation, Resized, Sliding, Transposed, Whole
 
-Rows = NDArray[np.int64]
 NOTHING = 2**40
 """First row of an empty range; its last row is the negative."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """The windows of a batch of units in the output of one step.
-
-    Attributes:
-        origins: [2, B]: the first row and the first column of each unit's window.
-        size: height and width of every window.
-        whole: whether the windows are the whole output, which may then have no rows and columns.
-    """
-
-    origins: Rows
-    size: tuple[int, int]
-    whole: bool
 
 
 class Cones:
@@ -58,15 +41,15 @@ class Cones:
     """
 
     def __init__(
-        self, graph: Graph, fields: ReceptiveFields, start: int, rows: Rows, columns: Rows,
-        extent: Rows | None = None, seen: Rows | None = None, stop: int = 0,
+        self, graph: Graph, fields: ReceptiveFields, start: int, rows: Array, columns: Array,
+        extent: Array | None = None, seen: Array | None = None, stop: int = 0,
     ) -> None:  # fmt: skip
         self.graph, self.fields, self.start = graph, fields, start
         between = [i for i in graph.needed_for([start]) if stop < i < start]
         self.steps = [start, *reversed(between), stop]
         self.place = {index: place for place, index in enumerate(self.steps)}
         shape = len(self.steps), 2, len(rows)
-        self.size = np.array([self._map_size(index) for index in self.steps])
+        self.size = np.array([graph.map_size(index) for index in self.steps])
         self.whole = np.array([graph.axes[index] is None for index in self.steps])
         # A unit's range is first to last; the anchor is a row that keeps its distance from
         # the range where borders do not cut it, the same for all units of a batch.
@@ -74,7 +57,7 @@ class Cones:
         self.first, self.last = np.full(shape, NOTHING), np.full(shape, -NOTHING)
         # What must be equal for two units to share a batch: at steps whose rows alternate, where in
         # the pattern a unit stands; where paths meet, by how far their anchors differ.
-        self._phases: list[Rows] = []
+        self._phases: list[Array] = []
         self._windowed: dict[int, bool] = {}
         self._reached = {start}
         # What can reach the wanted part, or else the map.
@@ -94,10 +77,6 @@ class Cones:
         self.order = self._in_order(rows, columns)
         for name in ("anchor", "first", "last"):
             setattr(self, name, getattr(self, name)[:, :, self.order])
-
-    def _map_size(self, index: int) -> tuple[int, int]:
-        axes, shape = self.graph.axes[index], self.graph.steps[index].shape
-        return (1, 1) if axes is None else (shape[axes[0]], shape[axes[1]])
 
     def windowed(self, index: int) -> bool:
         """Return whether a step can be reversed on windows."""
@@ -179,10 +158,10 @@ class Cones:
         self.first[below] = np.minimum(self.first[below], np.where(empty, NOTHING, first))
         self.last[below] = np.maximum(self.last[below], np.where(empty, -NOTHING, last))
 
-    def _in_order(self, rows: Rows, columns: Rows) -> Rows:
+    def _in_order(self, rows: Array, columns: Array) -> Array:
         """Return the units, those that may share a batch side by side, neighbours nearest."""
         phases = np.array(self._phases).reshape(-1, len(rows))
-        # Rows of equal phases part nobody; mostly none is left, and all units are one group.
+        # Array of equal phases part nobody; mostly none is left, and all units are one group.
         moves = phases[(phases != phases[:, :1]).any(axis=1)]
         group = np.zeros(len(rows), np.int64)
         if len(moves):
@@ -196,7 +175,7 @@ class Cones:
         yield from zip(self.groups, self.groups[1:], strict=False)
 
     @cached_property
-    def _offsets(self) -> tuple[Rows, Rows]:
+    def _offsets(self) -> tuple[Array, Array]:
         return self.first - self.anchor, self.last - self.anchor
 
     def mean_area(self, index: int, begin: int, end: int) -> float:
@@ -230,19 +209,11 @@ class Cones:
                 for source in self.graph.steps[index].inputs:
                     if source in self.place:
                         whole[self.place[source]] = True
-                origins = np.zeros((2, end - begin), np.int64)
-                found[index] = Placement(origins, tuple(self.size[place].tolist()), True)
+                found[index] = Placement.of_whole(self.size[place], end - begin)
             else:
                 origins = self.anchor[place, :, begin:end] + lowest[place][:, None]
-                found[index] = Placement(origins, (height, width), False)
+                found[index] = Placement(origins, (height, width))
         return found
-
-
-def read(relation: Relation, first: Rows, last: Rows) -> tuple[Rows, Rows]:
-    """Return the first and the last row that each range of rows reads, borders apart."""
-    found = relation.reads((first, last))  # type: ignore[arg-type]
-    assert found is not None
-    return found  # type: ignore[return-value]
 
 
 def period(relation: Relation) -> int:
@@ -251,11 +222,11 @@ def period(relation: Relation) -> int:
         return relation.stride
     if isinstance(relation, Resized):
         return max(1, relation.target // relation.source)
-    assert isinstance(relation, Sliding | Padded)
+    assert isinstance(relation, Sliding)
     return 1
 
 
-def _halved(units: Rows, positions: Rows) -> Rows:
+def _halved(units: Array, positions: Array) -> Array:
     """Return *units* such that each half of the row, and each half of that, lies close together."""
     if len(units) < 3:
         return units

@@ -9,18 +9,16 @@ patch does to the map, never a share of the map itself, beside which small effec
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from convscope.network.calls import Call
 from convscope.network.graph import Graph
-from convscope.network.ops import MAPS, BatchNorm, Convolution, ReLU
-from convscope.network.ops.base import LinearOperation, with_arguments
+from convscope.network.ops import BatchNorm, Convolution, ReLU
+from convscope.network.ops.base import LinearOperation, resized, with_arguments
 from convscope.network.ops.pointwise import Add, FullyConnected
-from convscope.network.windowed import Origins, Placement, Plan, WindowedWalk, Windows
+from convscope.network.placement import Placement, cut, moved
+from convscope.network.windowed import Plan, WindowedWalk, Windows
 
 
 class DifferenceWalk(WindowedWalk):
@@ -85,33 +83,20 @@ class DifferenceWalk(WindowedWalk):
     def run(self, plan: Plan, image_windows: Tensor) -> dict[int, Windows]:
         """Return what the targets change by; see :meth:`.WindowedWalk.run`."""
         # Subtracted in full precision: of rounded images much of the difference is rounding.
-        changes = image_windows - self._clean(0, plan.placements[0], 0.0)
+        changes = image_windows - self._clean(0, plan[0], 0.0)
         return super().run(plan, changes.to(self.precision))
 
     def _step(self, index: int, plan: Plan, values: Mapping[int, Tensor]) -> Tensor:
-        step, call, beyond = self.graph.steps[index], self.linear[index] or self._call(index), 0.0
-        if plan.whole[index]:
-            wanted = [
-                None if self.graph.axes[source] is None else self._whole(source, len(plan))
-                for source in step.inputs
-            ]
-        else:
-            here, beyond = plan.placements[index], step.operation.beyond(call)
-            wanted = [self._read_by(index, i, here) for i in range(len(step.inputs))]
-            on_windows = step.operation.on_windows(
-                call, self.graph.axes[index], (here.height, here.width)
-            )
-            assert on_windows is not None
-            call = on_windows
-        reads = list(zip(step.inputs, wanted, strict=True))
-        changes = [self._changes(source, place, plan, values) for source, place in reads]
+        call = self.linear[index] or self._call(index)
+        call, wanted, beyond = self._prepared(index, call, plan)
+        changes = [self._changes(source, place, plan, values) for source, place in wanted]
         if self.linear[index] is not None:
             # A product with constants is as wide as these are.
-            return call.run(changes, len(plan)).to(self.precision)
+            return call.run(changes, len(plan[0])).to(self.precision)
         # The most frequent of what is not linear, in three passes through memory instead of six.
-        if isinstance(step.operation, ReLU):
-            return _rectified(changes[0], self._negated(*reads[0]))
-        clean = [self._clean(source, place, beyond) for source, place in reads]
+        if isinstance(self.graph.steps[index].operation, ReLU):
+            return _rectified(changes[0], self._negated(*wanted[0]))
+        clean = [self._clean(source, place, beyond) for source, place in wanted]
         return self._twice(call, clean, changes)
 
     def _twice(self, call: Call, clean: Sequence[Tensor], changes: Sequence[Tensor]) -> Tensor:
@@ -136,52 +121,37 @@ class DifferenceWalk(WindowedWalk):
         """Return by how much an input changes where a step reads it; zero outside its windows."""
         held, axes = values.get(source), self.graph.axes[source]
         if held is None:
-            shape = list(self.clean[source].shape)
+            first, *rest = self.clean[source].shape
             if wanted is not None and axes is not None:
-                shape[axes[0]], shape[axes[1]] = wanted.height, wanted.width
-            return self.clean[source].new_zeros(
-                len(plan) * shape[0], *shape[1:], dtype=self.precision
-            )
+                _, *rest = resized((first, *rest), axes, wanted.size)
+            return self.clean[source].new_zeros(len(plan[0]) * first, *rest, dtype=self.precision)
         if wanted is None or axes is None:
             return held
-        whole = plan.whole[source]
-        placement = self._whole(source, len(plan)) if whole else plan.placements[source]
-        return _moved(held, axes, placement, wanted)
+        return moved(held, axes, plan[source], wanted)
 
     def _clean(self, source: int, wanted: Placement | None, beyond: float) -> Tensor:
         """Return windows of a clean map; a single one where all are the whole map."""
-        axes = self.graph.axes[source]
-        if wanted is None or axes is None or self._is_whole(source, wanted):
-            return self.clean[source]
-        table, offset, width, column_offset = self._surrounding(source, axes, wanted, beyond)
-        rest = self.clean[source].movedim(axes, (1, 2)).shape[3:]
-        places = _places(wanted, offset, width, column_offset).to(table.device)
-        found = table.index_select(0, places)
-        return found.view(-1, wanted.height, wanted.width, *rest).movedim((1, 2), axes)
+        return self._cut(source, self.clean[source], wanted, beyond)
 
     def _negated(self, source: int, wanted: Placement | None) -> Tensor:
         """Return the same as :meth:`_clean`, negated and rounded; inside the map only."""
         if source not in self.negated:
             self.negated[source] = -self.clean[source].to(self.precision)
-        negated, axes = self.negated[source], self.graph.axes[source]
-        if wanted is None or axes is None or self._is_whole(source, wanted):
-            return negated
-        moved = negated.movedim(axes, (1, 2))
-        places = _places(wanted, 0, moved.shape[2], 0).to(negated.device)
-        found = moved.reshape(-1, moved.shape[3:].numel()).index_select(0, places)
-        return found.view(-1, wanted.height, wanted.width, *moved.shape[3:]).movedim((1, 2), axes)
+        return self._cut(source, self.negated[source], wanted, 0.0)
 
-    def _is_whole(self, source: int, wanted: Placement) -> bool:
-        size = (int(self.sizes[source][0]), int(self.sizes[source][1]))
-        inside = not wanted.rows.any() and not wanted.columns.any()
-        return inside and size == (wanted.height, wanted.width)
+    def _cut(self, source: int, maps: Tensor, wanted: Placement | None, beyond: float) -> Tensor:
+        axes = self.graph.axes[source]
+        if wanted is None or axes is None:
+            return maps
+        all_of = wanted.size == self.graph.map_size(source) and not wanted.origins.any()
+        return maps if all_of else cut(maps, axes, wanted, beyond)
 
     def whole_maps(self, target: int, found: Windows) -> Tensor:
         """Return what a target becomes, as whole maps, [B, ...]."""
         changes, axes = found.values, self.graph.axes[target]
-        if found.placement is not None and axes is not None:
-            batch = len(changes) // self.graph.steps[target].shape[0]
-            changes = _moved(changes, axes, found.placement, self._whole(target, batch))
+        if not found.placement.whole and axes is not None:
+            whole = self._whole(target, len(found.placement))
+            changes = moved(changes, axes, found.placement, whole)
         clean = self.clean[target]
         return clean.repeat(len(changes) // len(clean), *(1,) * (clean.dim() - 1)) + changes
 
@@ -202,17 +172,14 @@ class DifferenceWalk(WindowedWalk):
         if not all(index in self.clean for index in above):
             start = self.clean[junction]
             self.clean = {**self.clean, **super().finish(junction, start, [junction, *above])}
-        plan = self._all_whole(len(values))  # a junction has one row an image
+        # A junction has one row an image.
+        plan = [self._whole(index, len(values)) for index in range(len(self.graph.steps))]
         changes = values - self.clean[junction]
         found = {junction: changes.to(self.precision)}
         for index in above:
             if self.changing[index]:
                 found[index] = self._step(index, plan, found)
-        return {i: self.whole_maps(i, Windows(found[i], None)) for i in targets}
-
-    def _all_whole(self, batch: int) -> Plan:
-        steps = range(len(self.graph.steps))
-        return Plan([self._whole(i, batch) for i in steps], np.ones(len(steps), dtype=np.bool_))
+        return {i: self.whole_maps(i, Windows(found[i], plan[i])) for i in targets}
 
 
 def can_take_differences(graph: Graph) -> bool:
@@ -228,40 +195,3 @@ def _rectified(changes: Tensor, negated: Tensor) -> Tensor:
     """Return max(c + d, 0) - max(c, 0) of changes d where *negated* holds -c, in few steps."""
     # max(c + d, 0) = max(d, -c) + c, and c - max(c, 0) = -max(-c, 0): the map itself falls out.
     return torch.maximum(changes, negated).sub_(negated.clamp_min(0))
-
-
-def _places(wanted: Placement, row_offset: int, width: int, column_offset: int) -> Tensor:
-    """Return the rows of a map's table, one row a position, that windows consist of."""
-    rows = wanted.rows[:, None] + np.arange(wanted.height) + row_offset
-    columns = wanted.columns[:, None] + np.arange(wanted.width) + column_offset
-    return torch.from_numpy((rows[:, :, None] * width + columns[:, None, :]).reshape(-1))
-
-
-def _moved(held: Tensor, axes: tuple[int, int], placement: Placement, wanted: Placement) -> Tensor:
-    """Return differences in other windows than those they are held in."""
-    if placement.equals(wanted):
-        return held
-    down, across = placement.rows - wanted.rows, placement.columns - wanted.columns
-    if axes == MAPS and (down == down[0]).all() and (across == across[0]).all():
-        top, left = int(down[0]), int(across[0])
-        bottom = wanted.height - top - placement.height
-        right = wanted.width - left - placement.width
-        return functional.pad(held, (left, right, top, bottom))
-    rows, in_rows = _within(down, placement.height, wanted.height)
-    columns, in_columns = _within(across, placement.width, wanted.width)
-    first = (np.arange(len(rows))[:, None] * placement.height + rows) * placement.width
-    inside = in_rows[:, :, None] & in_columns[:, None, :]
-    # Row 0 of the table is zero: what lies outside the windows does not change.
-    places = np.where(inside, 1 + first[:, :, None] + columns[:, None, :], 0)
-    moved = held.movedim(axes, (1, 2))
-    table = functional.pad(moved.reshape(-1, moved.shape[3:].numel()), (0, 0, 1, 0))
-    found = table.index_select(0, torch.from_numpy(places.reshape(-1)).to(held.device))
-    return found.view(len(rows), wanted.height, wanted.width, *moved.shape[3:]).movedim(
-        (1, 2), axes
-    )
-
-
-def _within(offset: Origins, held: int, wanted: int) -> tuple[Origins, npt.NDArray[np.bool_]]:
-    """Return where in the held windows each wanted row lies, [B, wanted], and whether it does."""
-    rows = np.arange(wanted) - offset[:, None]
-    return rows, (rows >= 0) & (rows < held)

@@ -122,6 +122,11 @@ class Graph:
             found.append(None if axes is not None and 0 in axes else axes)
         return tuple(found)
 
+    def map_size(self, index: int) -> tuple[int, int]:
+        """Return how many rows and columns a step's output has; 1, 1 where it keeps none apart."""
+        axes, shape = self.axes[index], self.steps[index].shape
+        return (1, 1) if axes is None else (shape[axes[0]], shape[axes[1]])
+
     @cached_property
     def readers(self) -> tuple[tuple[int, ...], ...]:
         """The steps of the network that read each step's output."""

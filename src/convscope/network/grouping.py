@@ -14,11 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from convscope.network.projective import Spans
 from convscope.network.windowed import WindowedWalk
+from convscope.network.windows import Array
 from convscope.network.winograd import is_suited, pays
 
-Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 WEIGHT_COST = 60.0
@@ -67,7 +66,7 @@ def costs_of(walk: WindowedWalk) -> Costs:
     return Costs(position, batch)
 
 
-def shares(walk: WindowedWalk, rows: Spans, columns: Spans, patches: int) -> tuple[float, float]:
+def shares(walk: WindowedWalk, rows: Array, columns: Array, patches: int) -> tuple[float, float]:
     """Return what a patch costs by windows, and by whole maps, in multiply-adds.
 
     Args:
@@ -93,7 +92,7 @@ def shares(walk: WindowedWalk, rows: Spans, columns: Spans, patches: int) -> tup
     return by_windows + ready / patches, whole
 
 
-def grouped(rows: Spans, columns: Spans, costs: Costs, at_once: int) -> list[Indices]:
+def grouped(rows: Array, columns: Array, costs: Costs, at_once: int) -> list[Array]:
     """Return patches in batches, each a list of their numbers.
 
     Args:
@@ -115,8 +114,8 @@ def grouped(rows: Spans, columns: Spans, costs: Costs, at_once: int) -> list[Ind
 
 
 def _cut(
-    group: Indices, heights: Floats, widths: Floats, costs: Costs, at_once: int
-) -> list[Indices] | None:
+    group: Array, heights: Floats, widths: Floats, costs: Costs, at_once: int
+) -> list[Array] | None:
     """Return the two parts into which *group* is best cut along rows or columns, if it pays."""
     count = len(group)
     now = _cost(np.array(count), heights.max(axis=1), widths.max(axis=1), costs, at_once)
@@ -139,14 +138,14 @@ def _cut(
     return None if parts is None else [group[part] for part in parts]
 
 
-def _cost(count: Indices, heights: Floats, widths: Floats, costs: Costs, at_once: int) -> Floats:
+def _cost(count: Array, heights: Floats, widths: Floats, costs: Costs, at_once: int) -> Floats:
     """Return what *count* patches cost whose windows take *heights* times *widths*."""
     each: Floats = costs.position @ (heights * widths)
     total: Floats = count * each + np.ceil(count / at_once) * costs.batch
     return total
 
 
-def _extents(spans: Spans) -> Floats:
+def _extents(spans: Array) -> Floats:
     """Return how many rows each patch touches, [steps, B], at least one."""
     extents = np.maximum(spans[:, :, 1] - spans[:, :, 0] + 1, 1)
     return np.asarray(extents, dtype=np.float64)

@@ -16,9 +16,10 @@ from convscope.network.answer import Answer, answer_of, count_of
 from convscope.network.channels import along_channels, factors_of, told, with_factors
 from convscope.network.constants import with_constants
 from convscope.network.export import export, leaves
+from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
 from convscope.network.inputs import inputs_of
-from convscope.network.layers import Layer, ReceptiveFields, layers_of
+from convscope.network.layers import Layer, layers_of
 from convscope.network.ops import Convolution
 from convscope.network.randomness import CHOICES, REFUSE
 from convscope.network.shield import shielded, without_autocast

@@ -5,20 +5,15 @@ from math import prod
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from convscope.network.calls import Call
-from convscope.network.cones import Cones, Placement, read
+from convscope.network.cones import Cones
+from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
-from convscope.network.layers import ReceptiveFields
 from convscope.network.ops import Rectifier
+from convscope.network.placement import Placement, moved
 from convscope.network.visit import walk_up
-from convscope.network.windows import Padded, Relation, Sliding
-
-
-def _slides(relation: Relation) -> bool:
-    constant = isinstance(relation, Padded) and relation.mode == "constant"
-    return constant or isinstance(relation, Sliding)
+from convscope.network.windows import Sliding
 
 
 class _Rising(Cones):
@@ -31,7 +26,7 @@ class _Rising(Cones):
             return False
         relations = [r for p in range(len(step.inputs)) for r in self.relations(index, p)]
         return (
-            all(map(_slides, relations))
+            all(isinstance(relation, Sliding) for relation in relations)
             and step.operation.on_windows(step.call, axes, (1, 1)) is not None
         )
 
@@ -100,25 +95,16 @@ class UnitPass:
         leak = LEAK if leaks and isinstance(step.operation, Rectifier) else 0.0
         if here.whole or not self._cones.windowed(index):
             output = _called(step.call, inputs, batch, leak)
-            return output if here.whole else self._cut(index, output, self._whole(index), here, 0.0)
+            whole = Placement.of_whole(self.graph.map_size(index), 1)
+            return output if here.whole else self._cut(index, output, whole, here, 0.0)
         call = step.operation.on_windows(step.call, self.graph.axes[index], here.size)
         assert call is not None
         for position, source in enumerate(step.inputs):
-            relations = self._cones.relations(index, position)
-            ranges = [
-                read(relation, origins, origins + size - 1)
-                for relation, origins, size in zip(relations, here.origins, here.size, strict=True)
-            ]
-            height, width = (int(last[0] - first[0]) + 1 for first, last in ranges)
-            wanted = Placement(np.stack([first for first, _ in ranges]), (height, width), False)
-            held = self._placements[source]
+            wanted = here.read(self._cones.relations(index, position))
             beyond = step.operation.beyond(step.call)
+            held = self._placements[source]
             inputs[position] = self._cut(source, inputs[position], held, wanted, beyond)
         return _called(call, inputs, batch, leak)
-
-    def _whole(self, index: int) -> Placement:
-        height, width = self._cones.size[self._cones.place[index]].tolist()
-        return Placement(np.zeros((2, 1), dtype=np.int64), (height, width), True)
 
     def _cut(
         self, index: int, values: Tensor, held: Placement, wanted: Placement, beyond: float
@@ -126,15 +112,7 @@ class UnitPass:
         """Return the *wanted* window of a map, of which a window is *held*."""
         axes = self.graph.axes[index]
         assert axes is not None
-        before = (held.origins - wanted.origins)[:, 0].tolist()
-        after = [w - h - b for w, h, b in zip(wanted.size, held.size, before, strict=True)]
-        if not any((*before, *after)):
-            return values
-        (top, left), (bottom, right) = before, after  # where they are negative, rows are cut off
-        moved = values.movedim(axes, (-2, -1))
-        return functional.pad(moved, (left, right, top, bottom), value=beyond).movedim(
-            (-2, -1), axes
-        )
+        return moved(values, axes, held, wanted, beyond)
 
 
 def _called(call: Call, inputs: list[Tensor], batch: int, leak: float) -> Tensor:

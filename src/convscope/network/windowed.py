@@ -13,70 +13,31 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from convscope.network.calls import Call
-from convscope.network.cone_descent import paste
+from convscope.network.fields import ProjectiveFields
 from convscope.network.graph import Graph
 from convscope.network.ops import MAPS, Generated
 from convscope.network.ops.base import resized
-from convscope.network.projective import ProjectiveFields, Spans
+from convscope.network.placement import Placement, gathered, paste, surrounding
 from convscope.network.walk import ascend
-from convscope.network.windows import Padded, Relation, Sliding
+from convscope.network.windows import Array, Relation, Sliding
 from convscope.network.winograd import TurnedFilters
 
-Origins = npt.NDArray[np.int64]
 SAME = Sliding()
 
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the windows of a batch lie on their map: one size, an origin each.
-
-    ``rows`` and ``columns`` are [B], the first row and column of each window; they may lie
-    outside the map where a window reads padding.
-    """
-
-    rows: Origins
-    columns: Origins
-    height: int
-    width: int
-
-    def equals(self, other: "Placement") -> bool:
-        """Return whether every window is the same."""
-        return (
-            (self.height, self.width) == (other.height, other.width)
-            and np.array_equal(self.rows, other.rows)
-            and np.array_equal(self.columns, other.columns)
-        )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a batch of patches touches.
-
-    Attributes:
-        placements: one a step.
-        whole: [steps], whether the step's output is kept as whole maps.
-    """
-
-    placements: list[Placement]
-    whole: npt.NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        """Return the number of patches."""
-        return len(self.placements[0].rows)
+Plan = list[Placement]
+"""Where a batch of patches lies in each step, whole where its output is kept as whole maps."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The changed windows of one step: values [B, ...] and where they lie; None if whole."""
+    """The changed windows of one step: values [B, ...] and where they lie."""
 
     values: Tensor
-    placement: Placement | None
+    placement: Placement
 
 
 class WindowedWalk:
@@ -105,11 +66,11 @@ class WindowedWalk:
         self.windowable = [False] * len(graph.steps)
         for index in self.needed:
             self.windowable[index] = self._is_windowable(index)
-        self.sizes = np.array([_map_size(graph, index) for index in range(len(graph.steps))])
+        self.sizes = np.array([graph.map_size(index) for index in range(len(graph.steps))])
         self.image = image
         self.turned = turned
         self.kept = clean
-        self.on_windows: dict[tuple[int, int, int], Call | None] = {}
+        self.on_windows: dict[tuple[int, tuple[int, int]], Call | None] = {}
 
     @cached_property
     def clean(self) -> Mapping[int, Tensor]:
@@ -127,7 +88,7 @@ class WindowedWalk:
             if self.graph.axes[source] is None or self.graph.steps[source].shape[0] != 1:
                 return False
             for axis in (0, 1):
-                if _sliding(self._relation(index, position, axis)) is None:
+                if not isinstance(self._relation(index, position, axis), Sliding):
                     return False
         return step.operation.on_windows(step.call, axes, (1, 1)) is not None
 
@@ -152,7 +113,7 @@ class WindowedWalk:
                     found.add(source)
         return found
 
-    def spans(self, patches: Spans) -> tuple[Spans, Spans]:
+    def spans(self, patches: Array) -> tuple[Array, Array]:
         """Return the rows and columns of every step that each patch touches, [steps, B, 2].
 
         Args:
@@ -161,19 +122,20 @@ class WindowedWalk:
         rows, columns = patches[:, (0, 2)] - (0, 1), patches[:, (1, 3)] - (0, 1)
         return self.fields.of_patches(rows, 0), self.fields.of_patches(columns, 1)
 
-    def plan(self, rows: Spans, columns: Spans) -> Plan:
+    def plan(self, rows: Array, columns: Array) -> Plan:
         """Return where the windows of a batch lie, given what each patch touches."""
         (tops, heights), (lefts, widths) = (
             _placed(spans, self.sizes[:, axis]) for axis, spans in ((0, rows), (1, columns))
         )
-        full = (heights == self.sizes[:, 0]) & (widths == self.sizes[:, 1])
-        whole = full | ~np.array(self.windowable)
+        origins, sizes = np.stack([tops, lefts], 1), np.stack([heights, widths], 1)
+        whole = (sizes == self.sizes).all(1) | ~np.array(self.windowable)
         whole[0] = False
-        placements = [
-            Placement(tops[i], lefts[i], int(heights[i]), int(widths[i]))
-            for i in range(len(self.graph.steps))
+        return [
+            self._whole(index, rows.shape[1])
+            if whole[index]
+            else Placement(origins[index], (int(sizes[index, 0]), int(sizes[index, 1])))
+            for index in range(len(self.graph.steps))
         ]
-        return Plan(placements, whole)
 
     @torch.no_grad()
     def run(self, plan: Plan, image_windows: Tensor) -> dict[int, Windows]:
@@ -181,7 +143,7 @@ class WindowedWalk:
 
         Args:
             plan: where the windows lie.
-            image_windows: [B, C, h, w], the image at ``plan.placements[0]``, changed.
+            image_windows: [B, C, h, w], the image at ``plan[0]``, changed.
         """
         last_reader = {s: index for index in self.needed for s in self.graph.steps[index].inputs}
         values = {0: image_windows.contiguous(memory_format=torch.channels_last)}
@@ -192,48 +154,45 @@ class WindowedWalk:
             for source in set(self.graph.steps[index].inputs):
                 if last_reader[source] == index and source not in self.targets:
                     values.pop(source, None)
-        return {
-            index: Windows(values[index], None if plan.whole[index] else plan.placements[index])
-            for index in self.targets
-        }
+        return {index: Windows(values[index], plan[index]) for index in self.targets}
 
     def _step(self, index: int, plan: Plan, values: Mapping[int, Tensor]) -> Tensor:
-        step, call = self.graph.steps[index], self._call(index)
-        inputs: list[Tensor] = []
-        if plan.whole[index]:
-            for source in step.inputs:
-                axes = self.graph.axes[source]
-                wanted = None if axes is None else self._whole(source, len(plan))
-                inputs.append(self._read(source, wanted, 0.0, plan, values))
-            return self._run(index, call, inputs, len(plan))
-        axes, here = self.graph.axes[index], plan.placements[index]
-        key = (index, here.height, here.width)
-        if key not in self.on_windows:
-            self.on_windows[key] = step.operation.on_windows(call, axes, key[1:])
-        on_windows = self.on_windows[key]
-        assert on_windows is not None
-        for position, source in enumerate(step.inputs):
-            wanted = self._read_by(index, position, here)
-            inputs.append(self._read(source, wanted, step.operation.beyond(call), plan, values))
-        return self._run(index, on_windows, inputs, len(plan))
-
-    def _run(self, index: int, call: Call, inputs: list[Tensor], batch: int) -> Tensor:
-        """Run a step, by Winograd's convolution where that is faster and there is room for it."""
+        call, wanted, beyond = self._prepared(index, self._call(index), plan)
+        inputs = [self._read(source, place, beyond, plan, values) for source, place in wanted]
+        # By Winograd's convolution where that is faster and there is room for it.
         quick = None
         if self.turned is not None:
             quick = self.turned.convolved(index, call, inputs[0])
-        return call.run(inputs, batch) if quick is None else quick
+        return call.run(inputs, len(plan[0])) if quick is None else quick
 
-    def _read_by(self, index: int, position: int, here: Placement) -> Placement:
-        """Return what windows of a step, placed *here*, read of an input."""
-        rows, columns = (_sliding(self._relation(index, position, axis)) for axis in (0, 1))
-        assert rows is not None
-        assert columns is not None
-        return _read_by(here, rows, columns)
+    def _prepared(
+        self, index: int, call: Call, plan: Plan
+    ) -> tuple[Call, list[tuple[int, Placement | None]], float]:
+        """Return the call that makes a step's windows, what it reads, and what beyond the map.
+
+        What it reads is a placement in each step that it reads; None for all there is.
+        """
+        step, axes, here = self.graph.steps[index], self.graph.axes[index], plan[index]
+        if here.whole:
+            sources = step.inputs
+            all_of = [
+                None if self.graph.axes[s] is None else self._whole(s, len(plan[0]))
+                for s in sources
+            ]
+            return call, list(zip(sources, all_of, strict=True)), 0.0
+        key = (index, here.size)
+        if key not in self.on_windows:
+            self.on_windows[key] = step.operation.on_windows(call, axes, here.size)
+        on_windows = self.on_windows[key]
+        assert on_windows is not None
+        wanted: list[tuple[int, Placement | None]] = [
+            (source, here.read([self._relation(index, position, axis) for axis in (0, 1)]))
+            for position, source in enumerate(step.inputs)
+        ]
+        return on_windows, wanted, step.operation.beyond(call)
 
     def _whole(self, index: int, batch: int) -> Placement:
-        zeros = np.zeros(batch, dtype=np.int64)
-        return Placement(zeros, zeros, *map(int, self.sizes[index]))
+        return Placement.of_whole(self.sizes[index], batch)
 
     def _read(
         self,
@@ -244,104 +203,41 @@ class WindowedWalk:
         values: Mapping[int, Tensor],
     ) -> Tensor:
         """Return an input of a step as it reads it: *wanted* windows; None for all there is."""
-        held = values.get(source)
+        held, batch = values.get(source), len(plan[0])
+        placement = plan[source] if held is not None else self._whole(source, batch)
         if held is None:
             clean = self.clean[source]
-            held = clean.expand(len(plan) * clean.shape[0], *clean.shape[1:])
-        if wanted is None:
+            held = clean.expand(batch * clean.shape[0], *clean.shape[1:])
+        if wanted is None or placement.equals(wanted):
             return held
-        whole = plan.whole[source] or source not in values
-        placement = self._whole(source, len(plan)) if whole else plan.placements[source]
-        if placement.equals(wanted):
-            return held
-        axes = self.graph.axes[source]
-        assert axes is not None
-        return self._gather(source, held, axes, placement, wanted, beyond)
+        return self._gather(source, held, placement, wanted, beyond)
 
     def _gather(
-        self,
-        source: int,
-        held: Tensor,
-        axes: tuple[int, int],
-        placement: Placement,
-        wanted: Placement,
-        beyond: float,
+        self, source: int, held: Tensor, placement: Placement, wanted: Placement, beyond: float
     ) -> Tensor:
         """Return windows read from the *held* ones, the clean map and what lies beyond it."""
-        batch = len(held)
-        if batch == 1:
-            return self._gather_one(source, held, axes, placement, wanted, beyond)
-        surrounding, row_offset, width, column_offset = self._surrounding(
-            source, axes, wanted, beyond
-        )
-        rows = wanted.rows[:, None] + np.arange(wanted.height)
-        columns = wanted.columns[:, None] + np.arange(wanted.width)
-        # Where in the held windows each row lies, and whether it does.
-        own_rows, own_columns = rows - placement.rows[:, None], columns - placement.columns[:, None]
-        in_rows = (own_rows >= 0) & (own_rows < placement.height)
-        in_columns = (own_columns >= 0) & (own_columns < placement.width)
-        first = np.arange(batch)[:, None] * placement.height + own_rows
-        changed_rows = len(surrounding) + first * placement.width
-        clean_rows, clean_columns = (rows + row_offset) * width, columns + column_offset
-        places = np.where(
-            in_rows[:, :, None] & in_columns[:, None, :],
-            changed_rows[:, :, None] + own_columns[:, None, :],
-            clean_rows[:, :, None] + clean_columns[:, None, :],
-        )
-        moved = held.movedim(axes, (1, 2))
-        rest = moved.shape[3:]
-        table = torch.cat([surrounding, moved.reshape(-1, rest.numel())])
-        index = torch.from_numpy(places.reshape(-1)).to(held.device)
-        found = table.index_select(0, index)
-        return found.view(batch, wanted.height, wanted.width, *rest).movedim((1, 2), axes)
-
-    def _gather_one(
-        self,
-        source: int,
-        held: Tensor,
-        axes: tuple[int, int],
-        placement: Placement,
-        wanted: Placement,
-        beyond: float,
-    ) -> Tensor:
-        """Return a single window, for which only what it reads of the clean map is copied."""
-        clean, size = self.clean[source], (wanted.height, wanted.width)
+        clean, axes = self.clean[source], self.graph.axes[source]
+        assert axes is not None
+        if len(held) > 1:
+            return gathered(
+                held, axes, placement, wanted, *surrounding(clean, axes, wanted, beyond)
+            )
+        # Of a single window only what it reads of the clean map is copied.
         maps = axes == MAPS and held.dim() == 4
         layout = torch.channels_last if maps else torch.contiguous_format
-        shape = resized(tuple(held.shape), axes, size)
+        shape = resized(tuple(held.shape), axes, wanted.size)
         found = torch.empty(shape, dtype=held.dtype, device=held.device, memory_format=layout)
         found.fill_(beyond)
-        top, left = int(wanted.rows[0]), int(wanted.columns[0])
-        paste(clean, found, axes, [-top, -left])
-        own = [int(placement.rows[0]) - top, int(placement.columns[0]) - left]
-        paste(held, found, axes, own)
+        paste(clean, found, axes, (-wanted.origins[:, 0]).tolist())
+        paste(held, found, axes, (placement.origins - wanted.origins)[:, 0].tolist())
         return found
-
-    def _surrounding(
-        self, source: int, axes: tuple[int, int], wanted: Placement, beyond: float
-    ) -> tuple[Tensor, int, int, int]:
-        """Return the clean map with its padding as rows of a table, and how to find a place there.
-
-        Row and column (r, c) of the map is row ``(r + row_offset) * width + c + column_offset``.
-        """
-        height, width = map(int, self.sizes[source])
-        top = max(0, -int(wanted.rows.min()))
-        left = max(0, -int(wanted.columns.min()))
-        bottom = max(0, int(wanted.rows.max()) + wanted.height - height)
-        right = max(0, int(wanted.columns.max()) + wanted.width - width)
-        moved = self.clean[source][0].movedim((axes[0] - 1, axes[1] - 1), (0, 1))
-        flat = moved.reshape(height, width, -1)
-        if top or left or bottom or right:
-            flat = functional.pad(flat, (0, 0, left, right, top, bottom), value=beyond)
-        return flat.reshape(-1, flat.shape[2]), top, left + width + right, left
 
     def whole_maps(self, target: int, found: Windows) -> Tensor:
         """Return what :meth:`run` found for a target as whole maps, [B, ...]."""
-        axes = self.graph.axes[target]
-        if found.placement is None or axes is None:
+        if found.placement.whole:
             return found.values
         whole = self._whole(target, len(found.values))
-        return self._gather(target, found.values, axes, found.placement, whole, 0.0)
+        return self._gather(target, found.values, found.placement, whole, 0.0)
 
     def channel_sums(self, target: int, channel: int, found: Windows) -> Tensor:
         """Return the sum over one channel of a target's maps, [B], float64.
@@ -349,13 +245,12 @@ class WindowedWalk:
         Outside its window a map is the clean one, so only the difference inside is summed.
         """
         own, clean = found.values[:, channel].double(), self.clean[target][0, channel].double()
-        if found.placement is None:
+        if found.placement.whole:
             return own.flatten(1).sum(1) if own.dim() > 1 else own
-        place = found.placement
         if self.graph.axes[target] == (3, 2):
             own, clean = own.mT, clean.mT
-        rows = torch.from_numpy(place.rows[:, None] + np.arange(place.height)).to(own.device)
-        columns = torch.from_numpy(place.columns[:, None] + np.arange(place.width)).to(own.device)
+        lines = found.placement.lines()
+        rows, columns = (torch.from_numpy(own_lines).to(own.device) for own_lines in lines)
         before = clean[rows[:, :, None], columns[:, None, :]]
         return clean.sum() + (own - before).sum((1, 2))
 
@@ -378,36 +273,11 @@ class WindowedWalk:
         return {index: found[index] for index in targets}
 
 
-def _sliding(relation: Relation) -> Sliding | None:
-    """Return a relation as a sliding window, if it is one."""
-    if isinstance(relation, Padded) and relation.mode == "constant":
-        return Sliding(padding=relation.before)
-    return relation if isinstance(relation, Sliding) else None
-
-
-def _read_by(here: Placement, rows: Sliding, columns: Sliding) -> Placement:
-    """Return what windows placed *here* read of an input."""
-    height = (here.height - 1) * rows.stride + rows.dilation * (rows.kernel - 1) + 1
-    width = (here.width - 1) * columns.stride + columns.dilation * (columns.kernel - 1) + 1
-    return Placement(
-        here.rows * rows.stride - rows.padding,
-        here.columns * columns.stride - columns.padding,
-        height,
-        width,
-    )
-
-
-def _placed(spans: Spans, sizes: Origins) -> tuple[Origins, Origins]:
+def _placed(spans: Array, sizes: Array) -> tuple[Array, Array]:
     """Return the origins, [steps, B], and sizes, [steps], of windows that hold *spans*."""
     first, last = spans[:, :, 0], spans[:, :, 1]
     extents = np.maximum((last - first + 1).max(axis=1), 1)
     return np.clip(first, 0, (sizes - extents)[:, None]), extents
-
-
-def _map_size(graph: Graph, index: int) -> tuple[int, int]:
-    """Return height and width of a step's maps; 1, 1 of one that has none."""
-    axes, shape = graph.axes[index], graph.steps[index].shape
-    return (1, 1) if axes is None else (shape[axes[0]], shape[axes[1]])
 
 
 def _reached_from_image(graph: Graph) -> list[bool]:

@@ -80,7 +80,7 @@ def read_by(relation: Relation, rows: Rows, size: int | None = None) -> Rows:
     """
     if rows is None or isinstance(relation, Whole):
         return None if size is None else (0, size - 1)
-    mirrored = size is not None and isinstance(relation, Padded) and relation.mode != "constant"
+    mirrored = size is not None and isinstance(relation, Padded)
     if isinstance(rows, tuple) and (rows[0] > rows[1] or not (mirrored or relation.has_gaps(rows))):
         found = NO_ROWS if rows[0] > rows[1] else relation.reads(rows)
         return found if size is None else clip(found, size)
@@ -279,17 +279,17 @@ class Flipped(Relation):
 
 @dataclass(frozen=True)
 class Padded(Relation):
-    """Padding by *before* rows on top, and some below, with zeros or with rows of the map itself.
+    """Padding by *before* rows on top, and some below, with rows of the map itself.
 
-    *mode* is torch's word for what the padding holds: ``"constant"``, ``"reflect"``,
-    ``"replicate"`` or ``"circular"``.
+    *mode* is torch's word for which: ``"reflect"``, ``"replicate"`` or ``"circular"``. Padding with
+    a constant reads nothing: it is a :class:`Sliding` by one row.
 
     >>> read_by(Padded(before=2, mode="reflect"), (0, 1), size=8)
     (1, 2)
     """
 
     before: int
-    mode: str = "constant"
+    mode: str
 
     def _reads(self, first: int, last: int) -> Range:
         return first - self.before, last - self.before
@@ -303,14 +303,12 @@ class Padded(Relation):
 
     def inside(self, rows: Array, size: int) -> Array:
         """Return the rows of the map that stand for *rows*, some of which lie outside."""
-        if self.mode == "constant":
-            return rows
         return np.array([self._source(row, size) for row in rows.tolist()], np.int64)
 
     def touched(self, rows: Range, size: int, target: int) -> tuple[int, int]:
         """Return which of *target* output rows depend on the rows *rows* of a map of *size*."""
-        if self.mode == "constant" or rows is None:
-            return clip(self.touches(rows), target)
+        if rows is None:
+            return 0, target - 1
         first, last = rows
         found = [
             row for row in range(target) if first <= self._source(row - self.before, size) <= last

@@ -18,8 +18,9 @@ from convscope.network.answer import Answer
 from convscope.network.blocks import narrow_steps
 from convscope.network.differences import DifferenceWalk
 from convscope.network.grouping import costs_of, grouped, shares
+from convscope.network.placement import Placement
 from convscope.network.walk import ascend
-from convscope.network.windowed import Placement, Plan, WindowedWalk, Windows
+from convscope.network.windowed import Plan, WindowedWalk, Windows
 from convscope.network.winograd import TurnedFilters
 
 Indices = npt.NDArray[np.int64]
@@ -127,8 +128,7 @@ class Passes(Protocol):
 
 def painted(image: Tensor, cover: Cover, place: Placement) -> Tensor:
     """Return windows of the image with its parts covered, [B, C, h, w]."""
-    rows = torch.from_numpy(place.rows[:, None] + np.arange(place.height)).to(image.device)
-    columns = torch.from_numpy(place.columns[:, None] + np.arange(place.width)).to(image.device)
+    rows, columns = (torch.from_numpy(lines).to(image.device) for lines in place.lines())
     if cover.masks is None:
         corners = torch.from_numpy(cover.corners).to(image.device)
         top, left, bottom, right = corners[:, :, None].unbind(1)
@@ -178,8 +178,7 @@ class FullPasses:
 
 def _in_full(question: Question, cover: Cover) -> dict[int, Tensor]:
     """Return the whole maps that are asked for with each part covered."""
-    zeros = np.zeros(len(cover), dtype=np.int64)
-    place = Placement(zeros, zeros, *question.image.shape[-2:])
+    place = Placement.of_whole(question.image.shape[-2:], len(cover))
     images = painted(question.image, cover, place)
     return ascend(question.net.graph, images, question.targets).maps
 
@@ -284,7 +283,7 @@ class WindowedPasses:
         waiting_bytes = 0
         image = self.question.image
         for batch, plan in self._planned(cover.corners):
-            windows = painted(image, cover.part(batch), plan.placements[0])
+            windows = painted(image, cover.part(batch), plan[0])
             found = self.walk.run(plan, windows)
             waiting.append((batch, found))
             waiting_bytes += sum(w.values.nbytes for w in found.values())
@@ -323,11 +322,11 @@ class WindowedPasses:
         plan = walk.plan(rows, columns)
         most = 1
         for index in (0, *walk.needed):
-            place, shape = plan.placements[index], graph.steps[index].shape
+            (height, width), shape = plan[index].size, graph.steps[index].shape
             positions = math.prod(map(int, walk.sizes[index]))
-            if not plan.whole[index]:
+            if not plan[index].whole:
                 # A reader gathers its halo with it.
-                positions = min((place.height + 2) * (place.width + 2), positions)
+                positions = min((height + 2) * (width + 2), positions)
             if index in self.question.outputs:
                 positions = math.prod(map(int, walk.sizes[index]))
             most = max(most, math.prod(shape) // math.prod(map(int, walk.sizes[index])) * positions)

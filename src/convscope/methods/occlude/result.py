@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from convscope.images import Preprocess
 from convscope.methods.occlude.passes import painted
 from convscope.methods.occlude.patches import Cover, Fill
 from convscope.methods.targets import Named
-from convscope.network.windowed import Placement
+from convscope.network.placement import Placement
 from convscope.results import Result
 
 KINDS = ("probability", "logit", "number", "activation")
@@ -217,11 +216,10 @@ class Occlusion(Result):
 
     def hidden(self, place: int) -> Tensor:
         """Return the image with one part hidden, by the part's number in the grid, [C, H, W]."""
-        zero = np.zeros(1, dtype=np.int64)
         masks = None if self.masks is None else self.masks[place : place + 1]
         corners = self.positions.reshape(-1, 4)[place : place + 1].numpy()
         cover = Cover(corners, Fill(self.fill, self.behind), masks)
-        return painted(self.image, cover, Placement(zero, zero, *self.image_size))[0]
+        return painted(self.image, cover, Placement.of_whole(self.image_size, 1))[0]
 
     @property
     def taken_for(self) -> str:

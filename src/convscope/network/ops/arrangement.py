@@ -196,8 +196,8 @@ class Pad(LinearOperation):
 
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the row, shifted by the padding before it."""
-        before = self._around(call, dimension)[0]
-        return Padded(before, call.arguments.get("mode", "constant"))
+        before, mode = self._around(call, dimension)[0], call.arguments.get("mode", "constant")
+        return Sliding(padding=before) if mode == "constant" else Padded(before, mode)
 
     def _around(self, call: Call, dimension: int) -> tuple[int, int]:
         """Return the padding before and after along a dimension; it is given from the last on."""

@@ -1,0 +1,242 @@
+"""Fields: what part of the image a unit reads, and what part of every map a patch of it touches."""
+
+from functools import cache, cached_property
+
+import numpy as np
+
+from convscope.network.graph import Graph
+from convscope.network.windows import (
+    NO_ROWS,
+    Array,
+    Interpolated,
+    Range,
+    Relation,
+    Resized,
+    Rows,
+    Sliding,
+    Transposed,
+    Whole,
+    clip,
+    ends,
+    read_by,
+    union,
+)
+
+FAR = 5040
+"""A row so far along, and divisible by so much, that a fractional stride shows exactly."""
+
+PHASES = 64
+"""How many neighbouring rows are tried where transposed convolutions or resizing by broken factors
+make windows alternate."""
+
+
+class ReceptiveFields:
+    """Finds what part of the image any unit of a graph reads.
+
+    Args:
+        graph: the network.
+        local: leave out what reaches units as one value for a whole map, wherever a step reads
+            something else besides: gates, and the statistics of norms.
+    """
+
+    def __init__(self, graph: Graph, *, local: bool = False) -> None:
+        self.graph, self.local = graph, local
+        self.image_size = graph.steps[0].shape[-2:]
+        self.relation = cache(self._relation)
+        # Windows are products of rows and columns, and neighbouring units share theirs.
+        self.rows = cache(self._rows)
+        self.along = cache(self._along)
+        self.inputs = cache(self._inputs)
+
+    def _relation(self, index: int, position: int, axis: int) -> Relation:
+        step = self.graph.steps[index]
+        source = step.inputs[position]
+        target_axes, source_axes = self.graph.axes[index], self.graph.axes[source]
+        if target_axes is None or source_axes is None:
+            return Whole()
+        if self.local and step.operation.takes_statistics:
+            return Sliding()
+        return step.operation.relation(step.call, position, source_axes[axis], target_axes[axis])
+
+    @cached_property
+    def _placed(self) -> list[bool]:
+        """Whether each step's values depend on where in the image they lie."""
+        placed = [True]
+        for index, step in enumerate(self.graph.steps[1:], start=1):
+            placed.append(
+                any(
+                    placed[source] and not isinstance(self.relation(index, position, axis), Whole)
+                    for position, source in enumerate(step.inputs)
+                    for axis in (0, 1)
+                )
+            )
+        return placed
+
+    @cached_property
+    def _alternates(self) -> list[bool]:
+        """Whether neighbours of each step may read windows of other sizes, borders apart."""
+        found = [False]
+        for index, step in enumerate(self.graph.steps[1:], start=1):
+            relations = [
+                self.relation(index, p, a) for p in range(len(step.inputs)) for a in (0, 1)
+            ]
+            own = any(isinstance(r, Transposed | Resized | Interpolated) for r in relations)
+            found.append(own or any(found[source] for source in step.inputs))
+        return found
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether there is anything that a local field leaves out."""
+        steps = enumerate(self.graph.steps)
+        return any(
+            step.operation.takes_statistics or len(self.inputs(index)) < len(step.inputs)
+            for index, step in steps
+        )
+
+    def _inputs(self, index: int) -> list[tuple[int, int]]:
+        """Return the positions and steps that a step reads, without gates if they are left out."""
+        inputs = list(enumerate(self.graph.steps[index].inputs))
+        placed = [pair for pair in inputs if self._placed[pair[1]]] if self.local else []
+        return placed or inputs
+
+    def _rows(self, start: int, rows: Range, axis: int, clipped: bool) -> Range:
+        """Return the image rows that *rows* of a step read.
+
+        Args:
+            start: the step.
+            rows: rows of its output, or columns if *axis* is 1.
+            axis: 0 for rows, 1 for columns.
+            clipped: stop at every map's borders, as the network does, so that the answer is exact;
+                otherwise maps are taken as endless.
+        """
+        reached: dict[int, Rows] = {start: rows}
+        for index in range(start, 0, -1):
+            if index not in reached:
+                continue
+            wanted = reached.pop(index)
+            for position, source in self.inputs(index):
+                cut = clipped and self.graph.axes[source] is not None
+                size = self.graph.map_size(source)[axis] if cut else None
+                found = read_by(self.relation(index, position, axis), wanted, size)
+                if isinstance(found, tuple) and found[0] > found[1]:
+                    continue
+                reached[source] = union(reached[source], found) if source in reached else found
+        return ends(reached.get(0, NO_ROWS))
+
+    def window(self, index: int, row: int, column: int) -> tuple[int, int, int, int]:
+        """Return what one unit reads: (top, left, bottom, right), the last two excluded.
+
+        *row* and *column* are its place in the last two dimensions of the map, which a network may
+        have transposed.
+        """
+        if self.graph.axes[index] == (3, 2):
+            row, column = column, row
+        return self._window(index, (row, row), (column, column))
+
+    def map_window(self, index: int) -> tuple[int, int, int, int]:
+        """Return what a whole feature map reads, like :meth:`window`."""
+        rows, columns = self.graph.map_size(index)
+        return self._window(index, (0, rows - 1), (0, columns - 1))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of one unit's receptive field, borders apart."""
+        height, width = (self.along(index, axis) for axis in (0, 1))
+        whole = self.image_size
+        return height[2] if height else whole[0], width[2] if width else whole[1]
+
+    def stride(self, index: int) -> tuple[int | float, int | float] | None:
+        """Return the image pixels between neighbouring units; None where each reads all rows."""
+        rows, columns = (self.along(index, axis) for axis in (0, 1))
+        return None if rows is None or columns is None else (rows[0], columns[0])
+
+    def _window(self, index: int, rows: Range, columns: Range) -> tuple[int, int, int, int]:
+        height, width = self.image_size
+        if self.graph.axes[index] is None:
+            return 0, 0, height, width
+        top, bottom = clip(self.rows(index, rows, 0, True), height)
+        left, right = clip(self.rows(index, columns, 1, True), width)
+        return top, left, bottom + 1, right + 1
+
+    def _along(self, index: int, axis: int) -> tuple[int | float, int, int] | None:
+        """Return stride, padding and size of a layer's windows along one axis; None if whole."""
+        if self.graph.axes[index] is None:
+            return None
+        windows = []
+        for row in range(PHASES if self._alternates[index] else 1):
+            window, far = (self.rows(index, (r, r), axis, False) for r in (row, row + FAR))
+            if window is None or far is None:
+                return None
+            if window[0] <= window[1]:
+                windows.append((row, window, far))
+        if not windows:
+            return None
+        row, first, far = windows[0]
+        stride: int | float = abs(far[0] - first[0]) / FAR
+        size = max(last - begin + 1 for _, (begin, last), _ in windows)
+        return int(stride) if stride == int(stride) else stride, -int(first[0] - row * stride), size
+
+
+class ProjectiveFields:
+    """Finds which rows (or columns) of every map depend on some rows of the image."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.relation = ReceptiveFields(graph).relation
+        # A patch is a product of rows and columns, and patches of a grid share theirs.
+        self.spans = cache(self._spans)
+
+    def of_patches(self, patches: Array, axis: int) -> Array:
+        """Return the touched rows of every step for each patch.
+
+        Args:
+            patches: [B, 2], the first and last row of each patch, or columns if *axis* is 1.
+            axis: 0 for rows, 1 for columns.
+
+        Returns:
+            [steps, B, 2]: first and last row; the last before the first where nothing is touched.
+        """
+        return np.stack([self.spans(int(a), int(b), axis) for a, b in patches], axis=1)
+
+    def _spans(self, first: int, last: int, axis: int) -> Array:
+        """Return the touched rows of every step, [steps, 2]; of one without rows (0, 0)."""
+        found: list[tuple[int, int]] = [(first, last)]
+        for size, readings in self.readings[axis]:
+            touched = NO_ROWS if size else (0, 0)
+            for source, relation, source_size in readings:
+                before = found[source]
+                if before[0] <= before[1]:
+                    # Most steps take each row to its own, and patches are many.
+                    if relation is not None:
+                        before = relation.touched(before, source_size, size)
+                    touched = _together(touched, before)
+            found.append(touched if touched[0] <= touched[1] else NO_ROWS)
+        return np.array(found)
+
+    @cached_property
+    def readings(self) -> list[list[tuple[int, list[tuple[int, Relation | None, int]]]]]:
+        """What is read, for each axis and step: its size, 0 if it has no rows, and of each input.
+
+        Of an input: its step, how the rows are related, None if each is its own, and its size.
+        """
+        return [
+            [self._reading(index, axis) for index in range(1, len(self.graph.steps))]
+            for axis in (0, 1)
+        ]
+
+    def _reading(self, index: int, axis: int) -> tuple[int, list[tuple[int, Relation | None, int]]]:
+        size = 0 if self.graph.axes[index] is None else self.graph.map_size(index)[axis]
+        readings = []
+        for position, source in enumerate(self.graph.steps[index].inputs if size else ()):
+            relation, own = self.relation(index, position, axis), self.graph.map_size(source)[axis]
+            alike = relation == Sliding() and own == size
+            readings.append((source, None if alike else relation, own))
+        return size, readings
+
+
+def _together(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """Return the smallest range that holds both, of which either may be empty."""
+    if one[0] > one[1]:
+        return other
+    if other[0] > other[1]:
+        return one
+    return min(one[0], other[0]), max(one[1], other[1])
