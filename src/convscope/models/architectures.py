@@ -4,6 +4,7 @@ Each takes ImageNet pictures, float [N, 3, H, W], to 1,000 logits, float [N, 100
 stops at the maps [N, 512, H / 32, W / 32].
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -14,20 +15,19 @@ IMAGENET_CLASSES = 1000
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
-class Classifier(nn.Module):
-    """Feature layers, average pooling to a fixed size, and fully connected layers."""
+def _named(**parts: nn.Module) -> nn.Module:
+    """Return modules that run one after the other, by their names."""
+    return nn.Sequential(OrderedDict(parts))
 
-    def __init__(self, features: Iterable[nn.Module], pool: int, head: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.features = nn.Sequential(*features)
-        self.avgpool = nn.AdaptiveAvgPool2d(pool)
-        self.classifier = nn.Sequential(*head)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits [N, 1000] of images [N, 3, H, W]."""
-        pooled = self.avgpool(self.features(images))
-        logits: Tensor = self.classifier(torch.flatten(pooled, 1))
-        return logits
+def _classifier(features: Iterable[nn.Module], pool: int, head: Iterable[nn.Module]) -> nn.Module:
+    """Return feature layers, average pooling to a fixed size, and fully connected layers."""
+    return _named(
+        features=nn.Sequential(*features),
+        avgpool=nn.AdaptiveAvgPool2d(pool),
+        flatten=nn.Flatten(),
+        classifier=nn.Sequential(*head),
+    )
 
 
 def _vgg_features(batch_norm: bool) -> Iterator[nn.Module]:
@@ -53,30 +53,17 @@ def _dropout_last_head(inputs: int) -> list[nn.Module]:
 
 def vgg16() -> nn.Module:
     """Build VGG16: 13 convolutions of 3x3 in five blocks, three fully connected layers."""
-    return Classifier(_vgg_features(batch_norm=False), 7, _dropout_last_head(512 * 7 * 7))
-
-
-class Features(nn.Module):
-    """The feature layers of a classifier alone, under the names that they have in it."""
-
-    def __init__(self, features: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.features = nn.Sequential(*features)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the last maps of images [N, 3, H, W]."""
-        maps: Tensor = self.features(images)
-        return maps
+    return _classifier(_vgg_features(batch_norm=False), 7, _dropout_last_head(512 * 7 * 7))
 
 
 def vgg16_features() -> nn.Module:
     """Build the 13 convolutions of VGG16, without the fully connected layers and so the classes."""
-    return Features(_vgg_features(batch_norm=False))
+    return _named(features=nn.Sequential(*_vgg_features(batch_norm=False)))
 
 
 def vgg16_bn() -> nn.Module:
     """Build VGG16 with batch normalisation after every convolution."""
-    return Classifier(_vgg_features(batch_norm=True), 7, _dropout_last_head(512 * 7 * 7))
+    return _classifier(_vgg_features(batch_norm=True), 7, _dropout_last_head(512 * 7 * 7))
 
 
 def alexnet() -> nn.Module:
@@ -93,7 +80,12 @@ def alexnet() -> nn.Module:
         *(nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(inplace=True)),
         nn.Linear(4096, IMAGENET_CLASSES),
     )
-    return Classifier(features, 6, head)
+    return _classifier(features, 6, head)
+
+
+def _pool() -> nn.Module:
+    """Return a pool of 3x3 windows two apart, of which the last may stick out of the map."""
+    return nn.MaxPool2d(3, stride=2, ceil_mode=True)
 
 
 def zfnet() -> nn.Module:
@@ -108,17 +100,19 @@ def zfnet() -> nn.Module:
     def contrast() -> nn.Module:
         return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
-    def pool() -> nn.Module:
-        return nn.MaxPool2d(3, stride=2, ceil_mode=True)
-
     features = (
-        *(nn.Conv2d(3, 96, 7, stride=2, padding=1), nn.ReLU(inplace=True), pool(), contrast()),
-        *(nn.Conv2d(96, 256, 5, stride=2), nn.ReLU(inplace=True), pool(), contrast()),
+        *(
+            nn.Conv2d(3, 96, 7, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            _pool(),
+            contrast(),
+        ),
+        *(nn.Conv2d(96, 256, 5, stride=2), nn.ReLU(inplace=True), _pool(), contrast()),
         *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(inplace=True)),
         *(nn.Conv2d(384, 384, 3, padding=1), nn.ReLU(inplace=True)),
-        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True), pool()),
+        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True), _pool()),
     )
-    return Classifier(features, 6, _dropout_last_head(256 * 6 * 6))
+    return _classifier(features, 6, _dropout_last_head(256 * 6 * 6))
 
 
 class Fire(nn.Module):
@@ -141,34 +135,24 @@ class Fire(nn.Module):
         return torch.cat([narrow, wide], dim=1)
 
 
-class SqueezeNet(nn.Module):
-    """SqueezeNet 1.1 (arXiv 1602.07360 and its authors' later release)."""
+def squeezenet1_1() -> nn.Module:
+    """Build SqueezeNet 1.1 (arXiv 1602.07360 and its authors' later release).
 
-    def __init__(self) -> None:
-        super().__init__()
-
-        def pool() -> nn.Module:
-            return nn.MaxPool2d(3, stride=2, ceil_mode=True)
-
-        self.features = nn.Sequential(
-            *(nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(inplace=True), pool()),
-            *(Fire(64, 16, 64), Fire(128, 16, 64), pool()),
-            *(Fire(128, 32, 128), Fire(256, 32, 128), pool()),
+    Its logits are never negative.
+    """
+    return _named(
+        features=nn.Sequential(
+            *(nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(inplace=True), _pool()),
+            *(Fire(64, 16, 64), Fire(128, 16, 64), _pool()),
+            *(Fire(128, 32, 128), Fire(256, 32, 128), _pool()),
             *(Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), Fire(512, 64, 256)),
-        )
-        self.classifier = nn.Sequential(
+        ),
+        classifier=nn.Sequential(
             *(nn.Dropout(), nn.Conv2d(512, IMAGENET_CLASSES, 1), nn.ReLU(inplace=True)),
             nn.AdaptiveAvgPool2d(1),
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits [N, 1000] of images [N, 3, H, W]; they are never negative."""
-        return torch.flatten(self.classifier(self.features(images)), 1)
-
-
-def squeezenet1_1() -> nn.Module:
-    """Build SqueezeNet 1.1."""
-    return SqueezeNet()
+        ),
+        flatten=nn.Flatten(),
+    )
 
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {

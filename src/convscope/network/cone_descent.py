@@ -8,16 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.network import freed
 from convscope.network.calls import Call, Shape
 from convscope.network.cones import Cones
 from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
-from convscope.network.ops import Generated, Saved, Window
-from convscope.network.ops.base import Signals, in_dtype, resized, with_arguments
+from convscope.network.ops import Saved, Window
+from convscope.network.ops.base import Signals, resized, with_arguments
 from convscope.network.placement import Placement, moved, narrowed, nearest, paste
 from convscope.network.rules import Rule
-from convscope.network.walk import Ascent
+from convscope.network.walk import Ascent, Batch, Descent
 from convscope.network.windows import Sliding, Whole
 from convscope.network.winograd import TurnedFilters
 
@@ -102,135 +101,89 @@ def descend_units(
         starting = maps[owners, channels, units.rows[order], units.columns[order]][:, None, None]
     else:
         starting = units.signals[order]
-    descent = _ConeDescent(cones.graph, cones, ascent, owners, rule, limit, pixels, advance, turned)
+    *steps, stop = cones.steps
+    descent = _ConeDescent(
+        ascent=ascent, steps=steps, stop=stop, rule=rule, limit=limit, cones=cones, pixels=pixels,
+        advance=advance, turned=turned,
+    )  # fmt: skip
     for begin, end in cones.ranges():
         placements, own = cones.placements(begin, end), starting[begin:end, None]
         here = placements[units.start]
         if units.signals is not None:
-            height, width = own.shape[2:]
-            own = moved(own, (2, 3), Placement.of_whole((height, width), end - begin), here)
+            own = moved(own, (2, 3), Placement.of_whole(own.shape[2:], end - begin), here)
         signal = torch.zeros(
             (end - begin, maps.shape[1], *here.size), dtype=maps.dtype, device=maps.device
         ).contiguous(memory_format=torch.channels_last)
         signal[torch.arange(end - begin, device=maps.device), channels[begin:end]] = own[:, 0]
-        batch = _Batch(begin, end, placements, {units.start: signal})
-        if units.signals is not None:  # a single unit's first step costs nothing in any case
-            batch.channels = channels[begin:end]
-        descent.walk(batch, 0)
+        # A single unit's first step costs nothing in any case.
+        known = None if units.signals is None else channels[begin:end]
+        pending = {units.start: signal}
+        descent.walk(Batch(pending, owners[begin:end], known, begin, placements))
 
 
-@dataclass
-class _Batch:
-    """Units *begin* to *end* on their way down: where their signals lie, and those that wait.
-
-    Each has one channel, as *channels* says, until a step mixes them.
-    """
-
-    begin: int
-    end: int
-    placements: dict[int, Placement]
-    pending: dict[int, Tensor]
-    channels: Tensor | None = None
-
-    def __len__(self) -> int:
-        return self.end - self.begin
-
-
-@dataclass(frozen=True)
-class _ConeDescent:
-    graph: Graph
+@dataclass(frozen=True, kw_only=True)
+class _ConeDescent(Descent):
     cones: Cones
-    ascent: Ascent
-    owners: Tensor
-    rule: Rule
-    limit: int
     pixels: Tensor
     advance: Callable[[int], None]
     turned: TurnedFilters | None
 
-    @torch.no_grad()
-    def walk(self, batch: _Batch, position: int) -> None:
-        """Go on from step number *position* of the cones with the units of *batch*."""
-        for place in range(position, len(self.cones.steps) - 1):
-            index = self.cones.steps[place]
-            if index not in batch.pending:
-                continue
-            if len(batch) > 1 and (self._too_large(index, batch) or self._too_mixed(index, batch)):
-                middle = batch.begin + len(batch) // 2
-                for begin, end in ((batch.begin, middle), (middle, batch.end)):
-                    self.walk(self._part(batch, begin, end), place)
-                return
-            freed.look(batch.pending[index])
-            self._reverse(index, batch)
-        self._arrive(batch)
-
-    def _part(self, batch: _Batch, begin: int, end: int) -> _Batch:
-        """Return some of the units of *batch*, in windows no larger than they need."""
-        placements = self.cones.placements(begin, end)
-        rows = slice(begin - batch.begin, end - batch.begin)
-        pending = {}
-        for index, value in batch.pending.items():
-            if index in placements:
-                old, new = batch.placements[index], placements[index]
-                if new.whole:  # as many rows for each unit as the step has for an image
-                    units = value.reshape(len(batch), -1, *value.shape[1:])
-                    pending[index] = units[rows].flatten(0, 1)
-                else:
-                    pending[index] = moved(value[rows], self._axes(index), old.part(rows), new)
-        channels = None if batch.channels is None else batch.channels[rows]
-        return _Batch(begin, end, placements, pending, channels)
+    def part(self, batch: Batch, part: slice) -> Batch:
+        """Return some of the units of a batch, in windows no larger than they need."""
+        found = batch.part(part)
+        held = found.placements
+        found.placements = self.cones.placements(found.begin, found.begin + len(found))
+        for index in [*found.pending]:
+            new = found.placements.get(index)
+            if new is None:
+                del found.pending[index]
+            elif not new.whole:
+                axes = self._axes(index)
+                found.pending[index] = moved(found.pending[index], axes, held[index], new)
+        return found
 
     def _axes(self, index: int) -> tuple[int, int]:
         axes = self.graph.axes[index]
         assert axes is not None
         return axes
 
-    def _too_large(self, index: int, batch: _Batch) -> bool:
-        step = self.graph.steps[index]
+    def parts(self, index: int, batch: Batch) -> bool:
+        """Return whether a batch is too large, or its units share too little of its windows."""
+        step, placement = self.graph.steps[index], batch.placements[index]
+        own = math.prod(self._window_shape(index, placement))
         elements = max(
             math.prod(self._window_shape(i, batch.placements[i]))
             for i in (index, *step.inputs)
             if i in batch.placements
         )
-        if not batch.placements[index].whole and not self.cones.windowed(index):
+        if not placement.whole and not self.cones.windowed(index):
             elements = max(elements, math.prod(step.shape))
-        return len(batch) * elements * batch.pending[index].element_size() > self.limit
-
-    def _too_mixed(self, index: int, batch: _Batch) -> bool:
-        """Return whether the shared window is much larger than what the units need of it."""
-        placement = batch.placements[index]
-        elements = math.prod(self._window_shape(index, placement))
-        if elements < SEPARATE:
+        if len(batch) * elements * batch.pending[index].element_size() > self.limit:
+            return True
+        if own < SEPARATE:
             return False  # one call on many units gains more
-        area = math.prod(placement.size)
-        return area > WASTE * self.cones.mean_area(index, batch.begin, batch.end)
+        needed = self.cones.mean_area(index, batch.begin, batch.begin + len(batch))
+        return math.prod(placement.size) > WASTE * needed
 
     def _window_shape(self, index: int, placement: Placement) -> Shape:
         shape = self.graph.steps[index].shape
         return shape if placement.whole else resized(shape, self._axes(index), placement.size)
 
-    def _reverse(self, index: int, batch: _Batch) -> None:
+    def reverse(self, index: int, batch: Batch) -> None:
+        """Bring the signals at a step's output down to what it reads, in windows if it can."""
         step, placement = self.graph.steps[index], batch.placements[index]
-        signal = batch.pending.pop(index)
-        if isinstance(step.operation, Generated):
-            return
         if not placement.whole and self.cones.windowed(index):
-            self._reverse_windows(index, signal, placement, batch)
+            self._reverse_windows(index, batch.pending.pop(index), placement, batch)
             if not step.operation.keeps_channels:
                 batch.channels = None
             return
         batch.channels = None
         if not placement.whole:
-            signal = self._pasted(index, signal, placement)
-        owners = self.owners[batch.begin : batch.end]
-        saved = tuple(self._whole(value, owners) for value in self.ascent.saved[index])
-        signals = step.operation.reverse(step.call, signal, saved, self.rule)
-        for source, part in zip(step.inputs, signals, strict=True):
-            if part is not None:
-                self._add(source, part, batch)
+            batch.pending[index] = self._pasted(index, batch.pending[index], placement)
+        super().reverse(index, batch)
 
     def _reverse_windows(
-        self, index: int, signal: Tensor, placement: Placement, batch: _Batch
+        self, index: int, signal: Tensor, placement: Placement, batch: Batch
     ) -> None:
         step = self.graph.steps[index]
         found = [self._below(index, p, placement) for p in range(len(step.inputs))]
@@ -250,9 +203,9 @@ class _ConeDescent:
             signals = step.operation.reverse_window(step.call, window, signal, saved, self.rule)
         for position, part in enumerate(signals):
             if part is not None:
-                self._add(step.inputs[position], part, batch, found[position])
-                moved = self.cones.relations(index, position) != (Sliding(), Sliding())
-                if moved and found[position] is not None:
+                self.add(step.inputs[position], part, batch, found[position])
+                shifted = self.cones.relations(index, position) != (Sliding(), Sliding())
+                if shifted and found[position] is not None:
                     self._clear_outside(step.inputs[position], batch)
 
     def _below(self, index: int, position: int, placement: Placement) -> Placement | None:
@@ -274,46 +227,33 @@ class _ConeDescent:
         )
 
     def _saved_windows(
-        self, index: int, placement: Placement, found: list[Placement | None], batch: _Batch
+        self, index: int, placement: Placement, found: list[Placement | None], batch: Batch
     ) -> Saved:
-        saved, owners = self.ascent.saved[index], self.owners[batch.begin : batch.end]
-        step = self.graph.steps[index]
+        step, saved, owners = self.graph.steps[index], self.ascent.saved[index], batch.owners
         outputs, inputs = saved[: (n := step.operation.outputs_saved)], saved[n:]
         return (
             *(nearest(value, owners, self._axes(index), placement) for value in outputs),
             *(
-                self._whole(value, owners)
+                self.for_signals(value, batch)
                 if below is None
                 else nearest(value, owners, self._axes(source), below)
                 for value, source, below in zip(inputs, step.inputs, found, strict=False)
             ),
         )
 
-    def _whole(self, value: Tensor, owners: Tensor) -> Tensor:
-        """Return *value*, one row an image, with one row a unit; a single row stays alone."""
-        if len(value) == 1:
-            return value
-        images = len(next(iter(self.ascent.maps.values())))
-        per_image = value.reshape(images, -1, *value.shape[1:])
-        return per_image.index_select(0, owners).flatten(0, 1)
-
-    def _add(
-        self, source: int, part: Tensor, batch: _Batch, placement: Placement | None = None
+    def add(
+        self, source: int, part: Tensor, batch: Batch, placement: Placement | None = None
     ) -> None:
         """Let *part*, which lies as *placement* says, wait at the output of step *source*."""
         target = batch.placements.get(source)
-        found = in_dtype(part, self.graph.steps[source].dtype)
-        if target is None or found is None:
+        if target is None:
             return
-        part = found
-        if placement is not None:
-            if target.whole:
-                part = self._pasted(source, part, placement)
-            else:
-                offset = target.origins[:, 0] - placement.origins[:, 0]
-                part = narrowed(part, self._axes(source), offset, target.size)
-        earlier = batch.pending.get(source)
-        batch.pending[source] = part if earlier is None else earlier + part
+        if placement is not None and target.whole:
+            part = self._pasted(source, part, placement)
+        elif placement is not None:
+            offset = target.origins[:, 0] - placement.origins[:, 0]
+            part = narrowed(part, self._axes(source), offset, target.size)
+        super().add(source, part, batch)
 
     def _pasted(self, index: int, windows: Tensor, placement: Placement) -> Tensor:
         """Return whole outputs of a step that are zero but for *windows*."""
@@ -325,7 +265,7 @@ class _ConeDescent:
             paste(windows[unit : unit + 1], whole[unit : unit + 1], axes, origins)
         return whole
 
-    def _clear_outside(self, index: int, batch: _Batch) -> None:
+    def _clear_outside(self, index: int, batch: Batch) -> None:
         """Set to zero what lies outside the map, where padding is no longer part of anything."""
         placement = batch.placements.get(index)
         if placement is None or placement.whole or index not in batch.pending:
@@ -341,12 +281,13 @@ class _ConeDescent:
                     beyond = min(first + size - shape[axis], size)
                     window.narrow(axis, size - beyond, beyond).zero_()
 
-    def _arrive(self, batch: _Batch) -> None:
-        stop = self.cones.steps[-1]
-        signal = batch.pending.get(stop)
+    def arrive(self, batch: Batch) -> None:
+        """Write what has come down to where it is wanted."""
+        signal = batch.pending.get(self.stop)
         if signal is not None:
-            origins = batch.placements[stop].origins.T.tolist()
-            for unit, number in enumerate(self.cones.order[batch.begin : batch.end].tolist()):
+            origins = batch.placements[self.stop].origins.T.tolist()
+            order = self.cones.order[batch.begin : batch.begin + len(batch)].tolist()
+            for unit, number in enumerate(order):
                 pixels = self.pixels[number : number + 1]
                 paste(signal[unit : unit + 1], pixels, (2, 3), origins[unit])
         self.advance(len(batch))

@@ -10,6 +10,7 @@ the borders, their windows are as large as the largest needs, and stick out of t
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -108,10 +109,8 @@ class Cones:
         """Leave out of a step what reaches nothing that is wanted of what it reads."""
         sources = [s if s in self.place else None for s in self.graph.steps[index].inputs]
         for axis in (0, 1):
-            low, high = (
-                np.full_like(self.low[0, 0], NOTHING),
-                np.full_like(self.low[0, 0], -NOTHING),
-            )
+            low = np.full_like(self.low[0, 0], NOTHING)
+            high = -low
             for position, source in enumerate(sources):
                 if source is None:
                     continue
@@ -161,7 +160,7 @@ class Cones:
     def _in_order(self, rows: Array, columns: Array) -> Array:
         """Return the units, those that may share a batch side by side, neighbours nearest."""
         phases = np.array(self._phases).reshape(-1, len(rows))
-        # Array of equal phases part nobody; mostly none is left, and all units are one group.
+        # Rows of equal phases part nobody; mostly none is left, and all units are one group.
         moves = phases[(phases != phases[:, :1]).any(axis=1)]
         group = np.zeros(len(rows), np.int64)
         if len(moves):
@@ -172,7 +171,7 @@ class Cones:
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """Yield begin and end, in the order of :attr:`order`, of units that may share a batch."""
-        yield from zip(self.groups, self.groups[1:], strict=False)
+        yield from pairwise(self.groups)
 
     @cached_property
     def _offsets(self) -> tuple[Array, Array]:

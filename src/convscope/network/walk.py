@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -12,6 +12,7 @@ from convscope.network import freed
 from convscope.network.graph import Graph
 from convscope.network.ops import Operation, Saved
 from convscope.network.ops.base import in_dtype
+from convscope.network.placement import Placement
 from convscope.network.relevance import sharing_graph
 from convscope.network.rules import Rule
 from convscope.network.visit import walk_up
@@ -197,79 +198,104 @@ def descend(
     graph = ascent.graph
     turned = graph.steps[stop] if stop in graph.shown.values() else None  # which nothing reads
     target = stop if turned is None else turned.inputs[0]
-    needed = graph.needed_for([start, *(more or {})])
-    steps = [start, *reversed([i for i in needed if target < i < start])]
-    batch = _Batch({start: signal, **(more or {})}, owners, channels)
-    found = _Descent(graph, ascent, steps, rule, limit, target).walk(batch, 0)
+    steps = [i for i in graph.needed_for([start, *(more or {})]) if target < i <= start]
+    descent = Descent(ascent=ascent, steps=steps[::-1], stop=target, rule=rule, limit=limit)
+    descent.walk(Batch({start: signal, **(more or {})}, owners, channels))
+    found = torch.cat(descent.arrived)
     return found if turned is None else turned.call.run([found], len(owners))
 
 
 @dataclass
-class _Batch:
+class Batch:
     """Signals on their way down.
 
     Attributes:
         pending: step -> the signals that wait at its output, as many rows for each signal.
         owners: [B]: the image that each signal belongs to.
         channels: [B]: the one channel of each signal, until a step mixes channels.
+        begin: the number of the first of them.
+        placements: step -> where they lie, if not in whole maps.
     """
 
     pending: dict[int, Tensor]
     owners: Tensor
-    channels: Tensor | None
+    channels: Tensor | None = None
+    begin: int = 0
+    placements: dict[int, Placement] = field(default_factory=dict)
 
-    def halves(self) -> "list[_Batch]":
-        """Return the first and the second half of the signals."""
-        count = len(self.owners)
-        return [self._part(slice(0, count // 2)), self._part(slice(count // 2, count))]
+    def __len__(self) -> int:
+        """Return the number of signals."""
+        return len(self.owners)
 
-    def _part(self, part: slice) -> "_Batch":
+    def part(self, part: slice) -> "Batch":
+        """Return some of the signals, which lie as they did."""
         pending = {
-            index: value.reshape(len(self.owners), -1, *value.shape[1:])[part].flatten(0, 1)
+            index: value.reshape(len(self), -1, *value.shape[1:])[part].flatten(0, 1)
             for index, value in self.pending.items()
         }
         channels = None if self.channels is None else self.channels[part]
-        return _Batch(pending, self.owners[part], channels)
+        begin = self.begin + (part.start or 0)
+        placements = {index: lie.part(part) for index, lie in self.placements.items()}
+        return Batch(pending, self.owners[part], channels, begin, placements)
 
 
-@dataclass(frozen=True)
-class _Descent:
-    graph: Graph
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """A walk down with whole maps: the one loop that every walk down goes by.
+
+    Attributes:
+        ascent: the walk up, with the same rule.
+        steps: those that signals pass, in that order.
+        stop: the step at whose output they arrive.
+        rule: how a signal passes each.
+        limit: bytes that one tensor of signals may take.
+        arrived: what has arrived, in order.
+    """
+
     ascent: Ascent
     steps: list[int]
+    stop: int
     rule: Rule
     limit: int
-    stop: int
+    arrived: list[Tensor] = field(default_factory=list)
+
+    @property
+    def graph(self) -> Graph:
+        """What the ascent went up."""
+        return self.ascent.graph
 
     @torch.no_grad()
-    def walk(self, batch: _Batch, position: int) -> Tensor:
+    def walk(self, batch: Batch, position: int = 0) -> None:
         """Go on from ``steps[position]`` with the signals of *batch*."""
-        first = next(iter(batch.pending.values()))
         for place in range(position, len(self.steps)):
             index = self.steps[place]
-            if index not in batch.pending or index == self.stop:
+            if index not in batch.pending:
                 continue
-            if len(batch.owners) > 1 and self._too_large(index, batch):
+            if len(batch) > 1 and self.parts(index, batch):
                 # The maps grow on the way down: a batch that filled the memory well near the top is
                 # too large further down, so each half goes on alone.
-                return torch.cat([self.walk(half, place) for half in batch.halves()])
+                middle = len(batch) // 2
+                for half in (slice(middle), slice(middle, len(batch))):
+                    self.walk(self.part(batch, half), place)
+                return
             freed.look(batch.pending[index])
-            self._reverse(index, batch)
-        if self.stop in batch.pending:
-            return batch.pending[self.stop]
-        rows, *shape = self.graph.steps[self.stop].shape
-        return first.new_zeros(len(batch.owners) * rows, *shape)
+            self.reverse(index, batch)
+        self.arrive(batch)
 
-    def _too_large(self, index: int, batch: _Batch) -> bool:
+    def parts(self, index: int, batch: Batch) -> bool:
+        """Return whether a batch is better halved before it passes a step."""
         step = self.graph.steps[index]
         elements = max(math.prod(shape) for shape in (step.shape, *step.call.input_shapes))
-        one_signal = elements * batch.pending[index].element_size()
-        return len(batch.owners) * one_signal > self.limit
+        return len(batch) * elements * batch.pending[index].element_size() > self.limit
 
-    def _reverse(self, index: int, batch: _Batch) -> None:
-        step = self.graph.steps[index]
-        signal, channels = batch.pending.pop(index), batch.channels
-        saved = tuple(self._for_signals(value, batch.owners) for value in self.ascent.saved[index])
+    def part(self, batch: Batch, part: slice) -> Batch:
+        """Return some of the signals of a batch."""
+        return batch.part(part)
+
+    def reverse(self, index: int, batch: Batch) -> None:
+        """Bring the signals at a step's output down to what it reads."""
+        step, signal, channels = self.graph.steps[index], batch.pending.pop(index), batch.channels
+        saved = tuple(self.for_signals(value, batch) for value in self.ascent.saved[index])
         if not step.operation.keeps_channels:
             batch.channels = None
             if channels is not None:
@@ -280,20 +306,30 @@ class _Descent:
                     return
         signals = step.operation.reverse(step.call, signal, saved, self.rule)
         for source, part in zip(step.inputs, signals, strict=True):
-            found = None if part is None else in_dtype(part, self.graph.steps[source].dtype)
-            if found is not None:
-                earlier = batch.pending.get(source)
-                batch.pending[source] = found if earlier is None else earlier + found
+            if part is not None:
+                self.add(source, part, batch)
 
-    def _for_signals(self, value: Tensor, owners: Tensor) -> Tensor:
+    def add(self, source: int, part: Tensor, batch: Batch) -> None:
+        """Let a signal wait at the output of step *source*, with what waits there already."""
+        found = in_dtype(part, self.graph.steps[source].dtype)
+        if found is not None:
+            earlier = batch.pending.get(source)
+            batch.pending[source] = found if earlier is None else earlier + found
+
+    def arrive(self, batch: Batch) -> None:
+        """Take in what has come down: zeros where nothing has."""
+        found = batch.pending.get(self.stop)
+        if found is None:
+            rows, *shape = self.graph.steps[self.stop].shape
+            images = next(iter(self.ascent.maps.values()))
+            found = images.new_zeros(len(batch) * rows, *shape)
+        self.arrived.append(found)
+
+    def for_signals(self, value: Tensor, batch: Batch) -> Tensor:
         """Return *value*, one row an image, with one row a signal; a single row stays alone."""
         if len(value) == 1:
             return value
-        per_image = value.reshape(self.images, -1, *value.shape[1:])
-        return per_image.index_select(0, owners).flatten(0, 1)
-
-    @property
-    def images(self) -> int:
-        """The number of images that the ascent ran on."""
-        index, value = next(iter(self.ascent.maps.items()))
-        return len(value) // self.graph.steps[index].shape[0]
+        index, maps = next(iter(self.ascent.maps.items()))
+        images = len(maps) // self.graph.steps[index].shape[0]
+        per_image = value.reshape(images, -1, *value.shape[1:])
+        return per_image.index_select(0, batch.owners).flatten(0, 1)

@@ -15,6 +15,7 @@ from convscope.network.ops.base import (
     Signals,
     Window,
     resized,
+    with_arguments,
     without,
 )
 from convscope.network.rules import Rule
@@ -77,10 +78,6 @@ class Arrangement(LinearOperation):
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the same row; :meth:`axes` says whether there are rows left."""
         return Sliding()
-
-    def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return True: what keeps the rows and columns apart keeps windows."""
-        return True
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return where the rows and columns went."""
@@ -145,7 +142,7 @@ class Slice(Arrangement):
         assert axes is not None
         if call.arguments["dim"] % len(call.shape) not in axes:
             return call
-        return replace(call, arguments={**call.arguments, "start": None, "end": None})
+        return with_arguments(call, start=None, end=None)
 
 
 class Flip(LinearOperation):
@@ -211,12 +208,6 @@ class Pad(LinearOperation):
         others = [d for d in range(len(call.shape)) if d not in axes]
         return constant and not any(any(self._around(call, d)) for d in others)
 
-    def reverse_window(
-        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
-    ) -> Signals:
-        """Return the window as it is."""
-        return (signal,)
-
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
         """Return the input's axes."""
         return inputs[0]
@@ -231,7 +222,7 @@ class Pad(LinearOperation):
         for place in range(len(padding)):
             if last - place // 2 in axes:
                 padding[place] = 0
-        return replace(call, arguments={**call.arguments, "pad": padding})
+        return with_arguments(call, pad=padding)
 
     def beyond(self, call: Call) -> float:
         """Return the constant that is padded with."""

@@ -89,18 +89,21 @@ class Operation:
 
         *axes* is where the output keeps its rows and columns.
         """
-        return False
+        return self.on_windows(call, axes, (1, 1)) is not None
 
     def reverse_window(
         self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
     ) -> Signals:
         """Return the signal for what a window of the output reads of each input.
 
-        Most operations treat a window like a map of its own. *signal* holds the window's values;
-        of *saved* there is what lies in the windows; the result covers what the window reads,
-        padding included, see :meth:`rows`.
+        Most operations treat a window like a map of its own, without the padding that it brings
+        along. *signal* holds the window's values; of *saved* there is what lies in the windows; the
+        result covers what the window reads, padding included, see :meth:`rows`.
         """
-        return self.reverse(window.call, signal, saved, rule)
+        rows, columns = window.corner
+        size = window.call.shape[rows], window.call.shape[columns]
+        call = self.on_windows(window.call, (rows, columns), size) or window.call
+        return self.reverse(call, signal, saved, rule)
 
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return what the output reads of an input along *dimension* of the output.

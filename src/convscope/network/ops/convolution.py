@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -116,7 +115,7 @@ class Convolution(Operation):
     ) -> Signals:
         """Return the transposed convolution of the window, or the convolution."""
         if not self.transposed:
-            return self.reverse(with_arguments(window.call, padding=[0, 0]), signal, saved, rule)
+            return super().reverse_window(call, window, signal, saved, rule)
         arguments, reached = call.arguments, window.call.input_shapes[0][2:]
         borders: list[int] = []
         for axis in (1, 0):
@@ -160,7 +159,7 @@ class Convolution(Operation):
         if self.transposed:
             return None
         padding = "valid" if isinstance(call.arguments["padding"], str) else [0, 0]
-        return replace(call, arguments={**call.arguments, "padding": padding})
+        return with_arguments(call, padding=padding)
 
     def multiply_adds(self, call: Call) -> int:
         """Return one for each weight that a position meets, padding counted like the rest."""

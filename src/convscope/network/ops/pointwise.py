@@ -130,6 +130,10 @@ class Floored(Rectifier):
 class BatchNorm(Pointwise):
     """Batch norm in evaluation mode: a scale and a shift, of which only the scale reverses."""
 
+    def has_windows(self, call: Call, axes: Axes) -> bool:
+        """Return whether its channels are apart from the image's rows and columns."""
+        return channels_apart(call, axes) is not None
+
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
         """Return the call as it is, unless its channels are the image's rows or columns."""
         return channels_apart(call, axes)
@@ -138,10 +142,6 @@ class BatchNorm(Pointwise):
 
     published = True
     remembers_inputs = False
-
-    def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return whether its channels are apart from the image's rows and columns."""
-        return channels_apart(call, axes) is not None
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return *signal* times the scale of each channel."""
@@ -189,10 +189,6 @@ class FullyConnected(LinearOperation):
         """Return *signal* times the transposed weights."""
         return (signal @ call.arguments["weight"].conj(),)
 
-    def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return True: :meth:`axes` says whether there are rows left."""
-        return True
-
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the same row; :meth:`axes` says whether there are rows left."""
         return Sliding()
@@ -224,10 +220,6 @@ class Norm(Operation):
     def __init__(self, kind: str, over: Callable[[Call], Sequence[int]]) -> None:
         self.kind, self.over = kind, over
 
-    def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return whether neither rows nor columns are among what is averaged, or a channel's."""
-        return without(axes, self.over(call)) is not None
-
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the same row, or all of them where the statistics are taken over them."""
         return Whole() if dimension in self.over(call) else Sliding()
@@ -237,8 +229,8 @@ class Norm(Operation):
         return inputs[0]
 
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
-        """Return the call as it is where it treats every position alike."""
-        return call if self.has_windows(call, axes) else None
+        """Return the call as it is, unless rows or columns are averaged, or a channel's."""
+        return None if without(axes, self.over(call)) is None else call
 
 
 def last_dimensions(call: Call) -> Sequence[int]:

@@ -98,17 +98,6 @@ class MaxPool(Operation):
         )
         return (unpooled[:, :, rows, columns],)
 
-    def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return True: a switch is a place within its own pool."""
-        return True
-
-    def reverse_window(
-        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
-    ) -> Signals:
-        """Unpool the window."""
-        padding = unpadded(call.arguments["padding"], window.corner)
-        return self.reverse(with_arguments(window.call, padding=padding), signal, saved, rule)
-
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the sliding window, or the same place of what is not pooled."""
         if dimension < 2:
@@ -134,19 +123,6 @@ class AveragePool(LinearOperation):
 
     def __init__(self) -> None:
         super().__init__("average pool")
-
-    def has_windows(self, call: Call, axes: Axes) -> bool:
-        """Return whether the average is over as many values at the borders as elsewhere."""
-        return self.on_windows(call, axes, (1, 1)) is not None
-
-    def reverse_window(
-        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
-    ) -> Signals:
-        """Return each value's share to all that its pool averages."""
-        rows, columns = window.corner
-        on_windows = self.on_windows(window.call, (rows, columns), (1, 1))
-        assert on_windows is not None
-        return self.reverse(on_windows, signal, saved, rule)
 
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the sliding window, or the same place of what is not pooled."""
