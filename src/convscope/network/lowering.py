@@ -217,32 +217,13 @@ def _expanded(node: Node, named: Arguments) -> Lowered:
     return Lowered(aten.expand.default, {"self": named["self"], "size": size, "implicit": False})
 
 
-def _permuted(order: Callable[[int, Arguments], list[int]]) -> Lowering:
-    def lowering(node: Node, named: Arguments) -> Lowered:
-        (source,) = node.all_input_nodes
-        dims = order(source.meta["val"].dim(), named)
-        return Lowered(aten.permute.default, {"self": source, "dims": dims})
-
-    return lowering
-
-
-def _swapped(first: str, second: str) -> Callable[[int, Arguments], list[int]]:
-    def order(count: int, named: Arguments) -> list[int]:
-        dims = list(range(count))
-        a, b = named[first], named[second]
-        dims[a], dims[b] = dims[b], dims[a]
-        return dims
-
-    return order
-
-
-def _moved(count: int, named: Arguments) -> list[int]:
-    sources, targets = (
-        [d % count for d in ([value] if isinstance(value, int) else value)]
-        for value in (named["source"], named["destination"])
-    )
-    rest = iter(d for d in range(count) if d not in sources)
-    return [sources[targets.index(d)] if d in targets else next(rest) for d in range(count)]
+def _permuted(node: Node, named: Arguments) -> Lowered:
+    """Return a permutation: of a tensor whose sizes all differ, the result's shape tells which."""
+    (source,) = node.all_input_nodes
+    marked = torch.empty(*range(1, source.meta["val"].dim() + 1), device="meta")
+    args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda _: marked)
+    dims = [size - 1 for size in node.target(*args, **kwargs).shape]  # type: ignore[operator]
+    return Lowered(aten.permute.default, {"self": source, "dims": dims})
 
 
 def _copied(node: Node, named: Arguments) -> Lowered:
@@ -282,11 +263,11 @@ _LOWERINGS: dict[Any, Lowering] = {
     aten.copy.default: _copied,
     aten.chunk.default: _chunk,
     aten.narrow.default: _narrow,
-    aten.swapaxes.default: _permuted(_swapped("axis0", "axis1")),
-    aten.swapdims.default: _permuted(_swapped("dim0", "dim1")),
-    aten.movedim.int: _permuted(_moved),
-    aten.movedim.intlist: _permuted(_moved),
-    aten.moveaxis.int: _permuted(_moved),
-    aten.moveaxis.intlist: _permuted(_moved),
-    aten.mT.default: _permuted(lambda count, _: [*range(count - 2), count - 1, count - 2]),
+    aten.swapaxes.default: _permuted,
+    aten.swapdims.default: _permuted,
+    aten.movedim.int: _permuted,
+    aten.movedim.intlist: _permuted,
+    aten.moveaxis.int: _permuted,
+    aten.moveaxis.intlist: _permuted,
+    aten.mT.default: _permuted,
 }

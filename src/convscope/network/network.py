@@ -180,12 +180,18 @@ class Network:
         """
         if answer is None and head is None:
             return self
-        twin = copy.copy(self)
-        twin.__dict__.pop("answer", None)
-        twin._others = {}
-        twin.notes = tuple(note for note in self.notes if note != self.head_note)
+        notes = tuple(note for note in self.notes if note != self.head_note)
+        twin = self._twin(notes=notes, _others={})
         twin._read(answer or self.asked_answer, head)
         twin._check_classes()
+        return twin
+
+    def _twin(self, **changes: Any) -> "Network":
+        """Return the network with other attributes; what follows from its graph is found anew."""
+        twin = copy.copy(self)
+        twin.__dict__.update(changes)
+        for name in _FOUND:
+            twin.__dict__.pop(name, None)
         return twin
 
     def _check_classes(self) -> None:
@@ -264,11 +270,9 @@ class Network:
                 f"them"
             )
         if size not in self._others:
-            twin = copy.copy(self)
-            for name in _FOUND:
-                twin.__dict__.pop(name, None)
             image = self.inputs.image
-            twin.inputs = self.inputs.with_image(image.new_zeros(*image.shape[:2], *size))
+            image = image.new_zeros(*image.shape[:2], *size)
+            twin = self._twin(inputs=self.inputs.with_image(image))
             try:
                 twin._trace()
             except TraceError as error:
@@ -346,15 +350,8 @@ class Network:
         >>> other(torch.ones(1, 1, 2, 2)).unique()
         tensor([3.])
         """
-        twin = copy.copy(self)
-        # What was worked out from the graph before is found anew from the new one.
-        for name in _FOUND:
-            twin.__dict__.pop(name, None)
-        twin._others = {}
-        twin.graph = with_constants(self.graph, replaced)
-        twin.typical = None
-        twin.notes = (*self.notes, *notes)
-        return twin
+        graph, said = with_constants(self.graph, replaced), (*self.notes, *notes)
+        return self._twin(graph=graph, typical=None, notes=said, _others={})
 
     def with_units(
         self,
@@ -424,7 +421,7 @@ class Network:
         laid = {one: new for one, new in laid.items() if new.stride() != one.stride()}
         if not laid:
             return self
-        twin = copy.copy(self)
+        twin = copy.copy(self)  # what was found of layers and fields holds of it as well
         twin.graph = with_constants(self.graph, laid)
         return twin
 
