@@ -13,9 +13,8 @@ lets through (Arras et al. 2017, arXiv 1706.07206, sec. 3), a max pool to its ma
 table does not know shares by its derivative.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -31,28 +30,16 @@ from convscope.network.ops import (
     MaxPool,
     Operation,
     Rectifier,
-    Saved,
-    Window,
 )
 from convscope.network.ops.arrangement import Arrangement, Concatenation
-from convscope.network.ops.base import (
-    LinearOperation,
-    Signals,
-    vector_jacobian_product,
-    with_arguments,
-)
+from convscope.network.ops.base import LinearOperation, with_arguments
 from convscope.network.ops.pointwise import Add, FullyConnected, Norm, Pointwise
 from convscope.network.ops.pooling import Interpolation, Mean, Resize
-from convscope.network.rules import EPSILON, Rule, Share, Sharing, Term, negative
+from convscope.network.ops.sharing import HandedOn, Secant, SecantPool, Shared, weights_of
+from convscope.network.rules import EPSILON, Rule, Sharing, negative
 from convscope.network.visit import walk_up
 
 aten = torch.ops.aten
-STABILISER = 1e-6
-"""What a denominator is moved away from zero by: the usual value."""
-
-ALIKE = 1e-10
-"""Inputs this close to the reference's have no slope between them, as in captum."""
-
 GATES = {"sigmoid", "hardsigmoid", "tanh", "softmax", "_softmax"}
 SPREADING = {"expand", "repeat"}
 NEVER_LOWER = (MaxPool, AdaptiveMaxPool, AveragePool, Mean, Resize, Arrangement, Concatenation)
@@ -99,227 +86,6 @@ def sharing_graph(graph: Graph, rule: Rule, keep: Collection[int]) -> Graph:
     return found
 
 
-class HandedOn:
-    """An operation that hands on all of its relevance, to some of its inputs in equal shares.
-
-    Whatever else is asked of it, the operation itself answers.
-    """
-
-    outputs_saved = 0
-
-    def __init__(self, own: Operation, takers: Sequence[int]) -> None:
-        self.own, self.takers = own, takers
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.own, name)
-
-    def remember(
-        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
-    ) -> tuple[Tensor, Saved]:
-        """Run *call*."""
-        return call.run(inputs, batch), ()
-
-    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
-        """Return *signal*, summed where an input was broadcast."""
-        batch = len(signal) // call.shape[0]
-        found: list[Tensor | None] = [None] * len(call.input_shapes)
-        for taker in self.takers:
-            first, *rest = call.input_shapes[taker]
-            share = signal if len(self.takers) == 1 else signal / len(self.takers)
-            found[taker] = share.sum_to_size(batch * first, *rest)
-        return tuple(found)
-
-    def reverse_channels(
-        self, call: Call, maps: Tensor, channels: Tensor, saved: Saved = ()
-    ) -> Tensor | None:
-        """Return None."""
-        return None
-
-    def reverse_window(
-        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
-    ) -> Signals:
-        """Return the window."""
-        return self.reverse(window.call, signal, saved, rule)
-
-
-class Shared(HandedOn):
-    """A linear operation that shares its relevance among its inputs by what they contributed.
-
-    Args:
-        own: the operation.
-        sharing: how.
-        call: the operation with the weights that count.
-        norm: the batch norm that is merged into it.
-        bounds: the lowest and the highest input.
-    """
-
-    def __init__(
-        self,
-        own: Operation,
-        sharing: Sharing,
-        call: Call,
-        norm: Call | None = None,
-        bounds: tuple[Tensor, Tensor] | None = None,
-    ) -> None:
-        super().__init__(own, ())
-        self.sharing, self.call, self.norm = sharing, call, norm
-        self.bounds = bounds or (torch.zeros(()), torch.ones(()))  # pixels as they are
-        self.outputs_saved = len(sharing)
-
-    @cached_property
-    def changes(self) -> dict[Term, dict[str, Tensor | None]]:
-        """The weights and the bias of each term, by the call's names for them."""
-        names, found = _weights(self.call), {}
-        for term in {term for share in self.sharing for term in share.terms}:
-            values = [self.call.arguments[name] for name in names]
-            found[term] = {
-                name: None if value is None else term.weights(value)
-                for name, value in zip(names, values, strict=True)
-            }
-            if len(names) > 1 and values[1] is not None and not term.bias:
-                found[term][names[1]] = torch.zeros_like(values[1])
-        return found
-
-    def inputs(self, term: Term, values: Tensor) -> Tensor:
-        """Return what a term has in the place of an input, fit to meet it."""
-        if term.bound:
-            return self.bounds[term.bound > 0].to(values)
-        return term.inputs(values)
-
-    def remember(
-        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
-    ) -> tuple[Tensor, Saved]:
-        """Run *call*, and keep the inputs and by what relevance is multiplied in each share."""
-        output = call.run(inputs, batch)
-        total = output if self.norm is None else self.norm.run([output], batch)
-        kept = [self._multiplier(share, total, inputs, batch) for share in self.sharing]
-        return output, (*kept, *inputs)
-
-    def _multiplier(
-        self, share: Share, total: Tensor, inputs: Sequence[Tensor], batch: int
-    ) -> Tensor:
-        if share.terms != (Term(),):
-            found = torch.zeros_like(total)
-            for term in share.terms:
-                changed = [self.inputs(term, own).expand_as(own) for own in inputs]
-                run = with_arguments(self.call, **self.changes[term]).run(changed, batch)
-                found.add_(run, alpha=term.sign)
-        else:
-            found = total
-        found = share.factor / (found + torch.where(found < 0, -STABILISER, STABILISER))
-        return found if share.where == 0 else found * (total * share.where > 0)
-
-    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
-        """Return what each input contributed, times what that is worth."""
-        return self._shares(signal, saved, lambda s, term: self.own.reverse(
-            with_arguments(call, **self.changes[term]), s, self._remembered(saved), rule
-        ))  # fmt: skip
-
-    def reverse_window(
-        self, call: Call, window: Window, signal: Tensor, saved: Saved, rule: Rule
-    ) -> Signals:
-        """Return the same for what the window reads."""
-
-        def reverse(s: Tensor, term: Term) -> Signals:
-            changed = with_arguments(window.call, **self.changes[term])
-            own = Window(changed, window.corner)
-            whole = with_arguments(call, **self.changes[term])
-            return self.own.reverse_window(whole, own, s, self._remembered(saved), rule)
-
-        return self._shares(signal, saved, reverse)
-
-    def reverse_channels(
-        self, call: Call, maps: Tensor, channels: Tensor, saved: Saved = ()
-    ) -> Tensor | None:
-        """Return the same of a single channel, by a convolution."""
-        if not isinstance(self.own, Convolution):
-            return None
-        unit, outputs = torch.arange(len(maps), device=maps.device), saved[: self.outputs_saved]
-        own = (value[unit % len(value), channels][:, None] for value in outputs)
-
-        def reverse(s: Tensor, term: Term) -> Signals:
-            changed = with_arguments(call, **self.changes[term])
-            return (self.own.reverse_channels(changed, s, channels),)
-
-        return self._shares(maps, (*own, *saved[self.outputs_saved :]), reverse)[0]
-
-    def _remembered(self, saved: Saved) -> Saved:
-        return saved[self.outputs_saved :] if self.own.remembers_inputs else ()
-
-    def _shares(self, signal: Tensor, saved: Saved, reverse: Any) -> Signals:
-        inputs = saved[self.outputs_saved :]
-        found: list[Tensor | None] = [None] * len(inputs)
-        for share, multiplier in zip(self.sharing, saved, strict=False):
-            for term in share.terms:
-                down = reverse(signal * multiplier, term)
-                for place, (values, own) in enumerate(zip(inputs, down, strict=True)):
-                    if own is not None:
-                        given = own * self.inputs(term, values) * term.sign
-                        earlier = found[place]
-                        found[place] = given if earlier is None else earlier + given
-        return tuple(found)
-
-
-class Secant(HandedOn):
-    """A function, value by value, with the slope from a reference in place of its derivative.
-
-    Args:
-        own: the operation.
-        before: its input for the reference.
-        after: its output for that.
-    """
-
-    outputs_saved = 1
-
-    def __init__(self, own: Operation, before: Tensor, after: Tensor) -> None:
-        super().__init__(own, ())
-        self.before, self.after = before, after
-
-    def remember(
-        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
-    ) -> tuple[Tensor, Saved]:
-        """Run *call* and keep the slope; where the reference is alike, the derivative."""
-        output, away = call.run(inputs, batch), inputs[0] - self.before
-        (derivative,) = vector_jacobian_product(call, torch.ones_like(output), inputs)
-        assert derivative is not None
-        return output, (torch.where(away.abs() < ALIKE, derivative, (output - self.after) / away),)
-
-    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
-        """Return the signal times the slope."""
-        return (signal * saved[0],)
-
-
-class SecantPool(Secant):
-    """Max pooling, which shares the change of each maximum between the two places it was at."""
-
-    def has_windows(self, call: Call, axes: Any) -> bool:
-        """Return False: the reference's maxima are of whole maps."""
-        return False
-
-    def remember(
-        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
-    ) -> tuple[Tensor, Saved]:
-        """Pool, and keep both switches and how far the inputs and the maxima are apart."""
-        output, switches = self.own.remember(call, inputs, batch, rule)
-        _, others = self.own.remember(call, [self.before], 1, rule)
-        higher = output.maximum(self.after)
-        return output, (
-            *switches, *(other.expand_as(output) for other in others),
-            higher - self.after, output - higher, inputs[0] - self.before,
-        )  # fmt: skip
-
-    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
-        """Return what each input's share is worth for each unit that it changed by."""
-        switches, others, risen, fallen, away = saved
-        (own,) = self.own.reverse(call, signal * risen, (switches,), rule)
-        (other,) = self.own.reverse(call, signal * fallen, (others,), rule)
-        (plain,) = self.own.reverse(call, signal, (switches,), rule)
-        assert own is not None
-        assert other is not None
-        assert plain is not None
-        return (torch.where(away.abs() < ALIKE, plain, (own + other) / away),)
-
-
 def _secant_graph(graph: Graph, rule: Rule) -> Graph:
     """Return *graph* with slopes from the rule's reference at functions and max pools."""
     steps, maps = list(graph.steps), dict[int, Tensor]()
@@ -339,13 +105,6 @@ def _secant_graph(graph: Graph, rule: Rule) -> Graph:
             entry = kind(step.operation, maps[step.inputs[0]], maps[index])
             steps[index] = replace(step, operation=cast(Operation, entry))
     return replace(graph, steps=tuple(steps))
-
-
-def _weights(call: Call) -> tuple[str, ...]:
-    """Return what a layer's weights and its bias are called; nothing of one without weights."""
-    if call.target is aten.addmm.default:
-        return "mat2", "self"
-    return ("weight", "bias") if "weight" in call.arguments else ()
 
 
 def has_weights(step: Step) -> bool:
@@ -373,7 +132,7 @@ def _merged(step: Step, norm: Call | None) -> Call:
     scale = scale if given["weight"] is None else scale * given["weight"]
     shift = -given["running_mean"] * scale
     shift = shift if given["bias"] is None else shift + given["bias"]
-    weights, bias = _weights(step.call)
+    weights, bias = weights_of(step.call)
     values, own = step.call.arguments[weights], step.call.arguments[bias]
     second = weights == "mat2" or getattr(step.operation, "transposed", False)
     lies = (1, -1, *(1,) * (values.dim() - 2)) if second else (-1, *(1,) * (values.dim() - 1))

@@ -28,6 +28,7 @@ from convscope.network.lowering import (
     shares_memory_with,
     writes_over,
 )
+from convscope.network.naming import Owner, modules_of, names_of, owner_of
 from convscope.network.ops import OUTSIDE, Generated, operation_for
 from convscope.network.randomness import (
     FREEZE,
@@ -99,7 +100,7 @@ class _Builder:
         self.sharing: dict[Node, list[Node]] = {}
         self.kept: set[Node] = set()
         self.steps: list[Step] = []
-        self.owners: list[tuple[str, str]] = [("", "")]
+        self.owners: list[Owner] = [("", "")]
         self.batched = True
         self.names = _constant_tensors(program)
         self.order = {node: place for place, node in enumerate(program.graph.nodes)}
@@ -148,8 +149,8 @@ class _Builder:
                 if not self.rewritten:
                     raise TangledError  # it may be no more than `with torch.no_grad()`
                 raise TraceError("the network has control flow inside (torch.cond or the like)")
-        modules = self._modules()
-        names = _layer_names(self.steps, self.owners, modules)
+        modules = modules_of(self.owners)
+        names = names_of(self.steps, self.owners, modules)
         steps = tuple(
             replace(step, name=name) for name, step in zip(names, self.steps, strict=True)
         )
@@ -374,7 +375,7 @@ class _Builder:
         parameters = tuple(self._learned_by(source).values())
         dtype = node.meta["val"].dtype
         self.steps.append(Step("", call, operation, tuple(inputs), shape, dtype, parameters))
-        self.owners.append(_owner(source, found.target))
+        self.owners.append(owner_of(source, found.target))
 
     def _check_dtypes(self, node: Node, call: Call, inputs: list[int]) -> None:
         """Run what floats of several types meet in: a trace has no values, and accepts it."""
@@ -449,15 +450,6 @@ class _Builder:
             raise TraceError("the network's output does not depend on the images")
         return found
 
-    def _modules(self) -> dict[str, int]:
-        modules: dict[str, int] = {}
-        for index, (path, _) in enumerate(self.owners):
-            parts = path.split(".")
-            for length in range(1, len(parts) + 1):
-                modules[".".join(parts[:length])] = index
-        modules.pop("", None)
-        return modules
-
 
 def _dotted(path: Iterable[Any]) -> str:
     """Return where an output lies in what the module returns, such as ``"1.boxes"``."""
@@ -482,41 +474,3 @@ def _constant_tensors(program: ExportedProgram) -> Mapping[str, Tensor]:
         for spec in program.graph_signature.input_specs
         if spec.kind is not InputKind.USER_INPUT and spec.target in tensors
     }
-
-
-def _owner(node: Node, target: Any) -> tuple[str, str]:
-    """Return the dotted name of the module whose forward holds *node*, and the operation's name."""
-    stack = node.meta.get("nn_module_stack") or {"": ("", None)}
-    path = list(stack.values())[-1][0]
-    name = target._schema.name.split("::")[-1]
-    name = {"_native_batch_norm_legit_no_training": "batch_norm"}.get(name, name)
-    return path, name.removeprefix("native_").removeprefix("_")
-
-
-def _layer_names(
-    steps: list[Step], owners: list[tuple[str, str]], modules: dict[str, int]
-) -> list[str]:
-    """Name every step.
-
-    It takes its module's name if it is the only operation written there, or makes the module's
-    output; otherwise the operation's name follows.
-    """
-    paths = {path for path, _ in owners}
-    parents = {path.rsplit(".", i)[0] for path in paths for i in range(1, path.count(".") + 1)}
-    kinds: dict[str, set[str]] = {}
-    for step, (path, operation) in zip(steps, owners, strict=True):
-        if step.operation.is_layer:
-            kinds.setdefault(path, set()).add(operation)
-    used: dict[str, int] = {}
-    names = []
-    for index, (step, (path, operation)) in enumerate(zip(steps, owners, strict=True)):
-        alone = path not in parents and path and kinds.get(path, set()) <= {operation}
-        stands_for_module = alone or modules.get(path) == index
-        own = stands_for_module and step.operation.is_layer
-        name = path if own else f"{path}:{operation}".lstrip(":")
-        if step.made_by is None:
-            name = "images"
-        count = used.get(name, 0)
-        used[name] = count + 1
-        names.append(f"{name}@{count}" if count else name)
-    return names
