@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,9 +25,6 @@ from convscope.network.ops.pointwise import FullyConnected
 from convscope.network.shield import shielded
 from convscope.network.walk import anew, ascend, resume
 from convscope.results import Result
-
-Progress = Callable[[int, int], None]
-"""Called with the images done so far and the images in all."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,7 +111,7 @@ def ablate(
     labels: Sequence[ClassName] | None = None,
     sample: int = 500,
     memory: int | str = budget.DEFAULT,
-    progress: Progress | None = None,
+    progress: budget.Progress | None = None,
 ) -> Ablation:
     """Switch off each channel of a layer by itself, and see what that costs each class.
 

@@ -27,9 +27,6 @@ from convscope.network.rules import DEEPLIFT, RULES, Rule
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, descend
 
-Progress = Callable[[int, int], None]
-"""Called with the steps done so far, of every image, and the steps in all."""
-
 SAME_SCALE = {"mode": "bilinear", "align_corners": False}
 STEEPNESS = 1e-6
 """What keeps grad-cam++ from dividing by nothing, as in pytorch-grad-cam."""
@@ -50,7 +47,7 @@ def attribute(
     seed: int = 0,
     titles: Sequence[str] | None = None,
     memory: int | str = budget.DEFAULT,
-    progress: Progress | None = None,
+    progress: budget.Progress | None = None,
 ) -> Attribution:
     """Show what a class's score hangs on: places of a layer, or pixels.
 

@@ -16,6 +16,9 @@ from convscope.network import freed
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
+Progress = Callable[[int, int], None]
+"""Called with how much of some work is done, and how much there is in all."""
+
 DEFAULT = 2**30
 REUSED_BLOCK = 32 * 2**20
 """The C library hands blocks up to this size back to the next tensor of a walk without asking the

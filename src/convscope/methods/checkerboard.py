@@ -40,9 +40,6 @@ SINGLE_UNITS = 64
 """How many single units of a strided layer are projected at most."""
 NAN = float("nan")
 
-Progress = Callable[[int, int], None]
-"""Called with the projections done so far and the projections in all."""
-
 
 @shielded
 @budgets.holding
@@ -59,7 +56,7 @@ def checkerboard(
     titles: Sequence[str] | None = None,
     budget: float | str | None = None,
     memory: int | str = budgets.DEFAULT,
-    progress: Progress | None = None,
+    progress: budgets.Progress | None = None,
 ) -> Checkerboard:
     """Project whole feature maps of each layer and measure the grids that strides leave in them.
 
@@ -167,7 +164,7 @@ class _Work:
         self.of_units: dict[Band, float] = {}
         self.stopped = ""
 
-    def run(self, deadline: budgets.Deadline, progress: Progress | None) -> None:
+    def run(self, deadline: budgets.Deadline, progress: budgets.Progress | None) -> None:
         """Make all projections, until it is time to stop."""
         jobs = list(self._jobs())
         total, done = sum(job.count for job in jobs), 0

@@ -1,6 +1,6 @@
 """Compare: two networks on the same images, layer by layer and channel by channel."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,7 +41,7 @@ SAMPLE = 500
 MOST_PAIRS = 16
 SHARE, PASSES = 0.6, 10
 """Share of the time for what looks at every image, and what that costs, in passes."""
-Progress = Callable[[int, int], None]
+
 NAMED = 8
 """Images left out that are named, at most."""
 
@@ -101,7 +101,7 @@ def compare(
     sample: int = SAMPLE,
     budget: float | str | None = None,
     memory: int | str = budgets.DEFAULT,
-    progress: Progress | None = None,
+    progress: budgets.Progress | None = None,
 ) -> Comparison:
     """Compare two networks on the same images: answers, cost, faults, and channels that go alike.
 
@@ -201,7 +201,7 @@ class _Work:
 
     def __init__(
         self, nets: tuple[Network, Network], sources: tuple[SomeImages, SomeImages],
-        layers: Layers | None, memory: int, progress: Progress | None,
+        layers: Layers | None, memory: int, progress: budgets.Progress | None,
     ) -> None:  # fmt: skip
         self.nets, self.sources, self._progress = nets, sources, progress
         self.memory = memory

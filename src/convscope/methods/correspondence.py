@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -25,9 +25,6 @@ from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 from convscope.wording import counted
 
-Progress = Callable[[int, int], None]
-"""Called with the hidden parts and boxes done so far and those in all."""
-
 Box = tuple[int, int, int, int]
 """Top, left, bottom, right, the last two excluded."""
 
@@ -44,7 +41,7 @@ def correspondence(
     seed: int = 0,
     titles: Sequence[str] | None = None,
     budget: float | str | None = None,
-    progress: Progress | None = None,
+    progress: budgets.Progress | None = None,
 ) -> Correspondence:
     """Measure whether a network treats the same part of different images alike.
 
@@ -149,7 +146,7 @@ class _Work:
     fill: FillValue
     repeats: int
     seed: int
-    progress: Progress | None
+    progress: budgets.Progress | None
     done: int = 0
     compared: int = 0
 

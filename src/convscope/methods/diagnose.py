@@ -38,7 +38,7 @@ from convscope.methods.diagnosis.spectra import (
 )
 from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.kernels import kernels_of, weight_tensor
-from convscope.methods.scan import Progress, scan
+from convscope.methods.scan import scan
 from convscope.methods.scanning.image_pass import images_at_once
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, fitted, images_of
@@ -75,7 +75,7 @@ def diagnose(
     sample: int = SAMPLE,
     budget: float | str | None = None,
     memory: int | str = budgets.DEFAULT,
-    progress: Progress | None = None,
+    progress: budgets.Progress | None = None,
 ) -> Diagnosis:
     """Find what is wrong with a network's layers, with the evidence and what to change.
 
@@ -167,7 +167,7 @@ class _Work:
 
     def __init__(
         self, net: Network, source: Images | None, thresholds: Thresholds, memory: int,
-        sample: int, progress: Progress | None,
+        sample: int, progress: budgets.Progress | None,
     ) -> None:  # fmt: skip
         self.net, self.source, self.thresholds = net, source, thresholds
         self.layers = scanned_layers(net)

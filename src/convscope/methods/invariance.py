@@ -1,6 +1,6 @@
 """Invariance: images moved, enlarged and turned, and what becomes of the features."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +28,6 @@ from convscope.network.layers import LayerName, listed
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
 
-Progress = Callable[[int, int], None]
-"""Called with the transformed images done so far and those in all."""
-
 REACH = 60 / 224
 """How far an image is moved at most, as a share of its height: the paper's 60 of 224 pixels."""
 
@@ -56,7 +53,7 @@ def invariance(
     titles: Sequence[str] | None = None,
     memory: int | str = budgets.DEFAULT,
     budget: float | str | None = None,
-    progress: Progress | None = None,
+    progress: budgets.Progress | None = None,
 ) -> Invariance:
     """Measure how features move when the image does (Zeiler & Fergus, arXiv 1311.2901, fig. 5).
 
@@ -259,7 +256,7 @@ class _Work:
         again = {n: [own[row] for own in features] for row, n in enumerate(lacking)}
         return {**self.plain, **again}
 
-    def run(self, deadline: budgets.Deadline, progress: Progress | None) -> bool:
+    def run(self, deadline: budgets.Deadline, progress: budgets.Progress | None) -> bool:
         """Transform and measure; return whether all was done in time."""
         jobs = self._jobs()
         at_once = self._at_once()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -31,9 +31,6 @@ from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
 from convscope.network.visit import visit
 from convscope.results import Result
-
-Progress = Callable[[int, int], None]
-"""Called with the layers done so far and the layers in all."""
 
 STRENGTH = 0.01
 """Scikit-learn's C, on features of mean 0 and deviation 1, of which there are many an image."""
@@ -127,7 +124,7 @@ def probe(
     sample: int = 2000,
     seed: int = 0,
     memory: int | str = budget.DEFAULT,
-    progress: Progress | None = None,
+    progress: budget.Progress | None = None,
 ) -> Probe:
     """Train a linear classifier on each layer's features, and see how far it gets.
 

@@ -34,9 +34,6 @@ from convscope.network.walk import Ascent, ascend
 
 SELECTIONS = ("peak", "map")
 TOP_OF_A_LAYER, TOP_OF_A_BLOCK = 6, 1
-Progress = Callable[[int, int], None]
-"""Called with the units done so far and the units in all."""
-
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -55,7 +52,7 @@ def project(
     top: int | None = None,
     titles: Sequence[str] | None = None,
     memory: int | str = budget.DEFAULT,
-    progress: Progress | None = None,
+    progress: budget.Progress | None = None,
 ) -> Projection:
     """Show what in each image drives channels of one or more layers, given the switches.
 
@@ -342,7 +339,7 @@ def _project(
     images: Tensor,
     titles: Sequence[str],
     memory: int,
-    progress: Progress | None,
+    progress: budget.Progress | None,
 ) -> Projection:
     net, done = request.net, 0
 

@@ -1,6 +1,6 @@
 """Sanity checks: whether a projection depends on what it claims to show."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -34,9 +34,6 @@ from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, descend
 from convscope.reading import Picture
 
-Progress = Callable[[int, int], None]
-"""Called with the projections done so far and the projections in all."""
-
 REMEMBERS_ALL = RULES["guided"]
 """What a walk up remembers under this rule serves all that see no more of a rectifier."""
 
@@ -65,7 +62,7 @@ def sanity(
     title: str | None = None,
     memory: int | str = budgets.DEFAULT,
     budget: float | str | None = None,
-    progress: Progress | None = None,
+    progress: budgets.Progress | None = None,
 ) -> Sanity:
     """Measure what a projection depends on: the weights, the unit, the switches, the image's edges.
 
@@ -241,7 +238,7 @@ class _Work:
     rules: list[Rule]
     stages: list[Stage]
     memory: int
-    progress: Progress | None
+    progress: budgets.Progress | None
     seeds: list[int]
     init: str
     others: int

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,6 @@ from convscope.network.constants import weights_hash
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
 
-Progress = Callable[[int, int], None]
-"""Called with the images done so far and the images in all."""
-
 SAVING_SHARE = 0.05
 """Of the time, at most so much is spent on saving the state."""
 
@@ -42,7 +39,7 @@ def scan(
     state: str | os.PathLike[str] | None = None,
     resume: bool = False,
     save_every: float = 10.0,
-    progress: Progress | None = None,
+    progress: budget.Progress | None = None,
 ) -> Scan:
     """Find the strongest activations of every channel of every convolutional layer, in one pass.
 

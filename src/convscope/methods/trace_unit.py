@@ -5,7 +5,7 @@ relevance is shared among the channels of a layer below; then that of one channe
 set to nothing, among those of the next.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, ClassVar
@@ -101,7 +101,7 @@ def trace_unit(
     rule: str = "epsilon-plus",
     title: str | None = None,
     memory: int | str = budget.DEFAULT,
-    progress: Callable[[int, int], None] | None = None,
+    progress: budget.Progress | None = None,
 ) -> UnitTrace:
     """Trace a unit down to the channels that feed it, to those that feed them, and to pixels.
 

@@ -24,9 +24,6 @@ from convscope.samples import SAMPLES
 
 SELECTIONS = ("peak", "map")
 FREQUENCIES = ("free", "natural")
-Progress = Callable[[int, int], None]
-"""Called with the steps done so far and the steps in all."""
-
 RATE = 0.05
 """Of Adam, as Olah et al. (2017) have it."""
 
@@ -64,7 +61,7 @@ def visualize(
     steps: int = 128,
     seed: int = 0,
     memory: int | str = budget.DEFAULT,
-    progress: Progress | None = None,
+    progress: budget.Progress | None = None,
 ) -> Visualization:
     """Find a picture that drives each channel as far as it goes.
 
@@ -151,7 +148,7 @@ def _check(select: str, frequencies: str, steps: int, seed: int) -> None:
 
 
 def _pictures(
-    work: "_Ascent", channels: list[int], steps: int, memory: int, progress: Progress | None
+    work: "_Ascent", channels: list[int], steps: int, memory: int, progress: budget.Progress | None
 ) -> tuple[Tensor, str]:
     """Return the pictures of the channels, [U, C, H, W], and why some are missing, if they are."""
     at_once = max(1, memory // work.bytes_a_unit)

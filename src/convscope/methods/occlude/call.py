@@ -1,6 +1,6 @@
 """Occlusion sensitivity: a patch slides over the image, and the network is asked at each place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -38,8 +38,6 @@ from convscope.reading import Picture
 METHODS = ("exact", "full", "adaptive")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 """What the method "adaptive" rounds the changes to: nothing, or half the precision."""
-Progress = Callable[[int, int], None]
-"""Called with the positions done so far and the positions in all."""
 
 
 @shielded
@@ -61,7 +59,7 @@ def occlude(
     rule: str | None = "deconvnet",
     title: str | None = None,
     memory: int | str = budgets.DEFAULT,
-    progress: Progress | None = None,
+    progress: budgets.Progress | None = None,
     preview: Preview | None = None,
 ) -> Occlusion:
     """Hide part after part of an image and record what the network says (arXiv 1311.2901, 4.2).
@@ -156,7 +154,7 @@ def occlude_all(
     rule: str | None = "deconvnet",
     titles: Sequence[str] | None = None,
     memory: int | str = budgets.DEFAULT,
-    progress: Progress | None = None,
+    progress: budgets.Progress | None = None,
     preview: Preview | None = None,
 ) -> Occlusions:
     """Occlude several images, with patches of several sizes, one after the other.
@@ -260,7 +258,7 @@ def _check_method(
         raise ConvscopeError(f"the positions to compute must be at least 1, not {positions}")
 
 
-def _counter(progress: Progress | None, jobs: list[Job], place: int) -> Progress:
+def _counter(progress: budgets.Progress | None, jobs: list[Job], place: int) -> budgets.Progress:
     """Return what counts the positions of one job among those of all."""
     before, after = (sum(job.count for job in part) for part in (jobs[:place], jobs[place + 1 :]))
 
