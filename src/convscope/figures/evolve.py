@@ -25,6 +25,7 @@ from convscope.figures.pieces import (
 from convscope.figures.sheet import Sheet, number, picture_of
 from convscope.figures.style import Style, line_of
 from convscope.figures.tile import FieldTile
+from convscope.methods.budget import evenly
 from convscope.methods.projection import shown_values
 from convscope.network.rules import RULES
 from convscope.study.evolve import Evolution, FilterEvolution
@@ -85,7 +86,7 @@ def figure(found: Evolution, style: Style) -> Sheet:
     Where there is no room for every moment, some are shown, the first and the last among them.
     """
     room = style.room - SIDE
-    moments = _shown(len(found.steps), int(room / NARROWEST))
+    moments = evenly(len(found.steps), max(2, int(room / NARROWEST)))
     pitch = room / len(moments)
     rows = [Row.of(found, own, moments) for own in found.filters]
     times = [("step", [f"{found.steps[m]:,}" for m in moments])]
@@ -106,16 +107,6 @@ def _lines(lines: Sequence[tuple[str, Sequence[str]]], pitch: float) -> Piece:
     return row(
         [words("\n".join(what), SIDE), *(words(one, pitch, middle=True) for one in columns)], 0.0
     )
-
-
-def _shown(count: int, most: int) -> list[int]:
-    """Return which of *count* moments are shown where there is room for *most*.
-
-    >>> _shown(4, 9), _shown(12, 5)
-    ([0, 1, 2, 3], [0, 3, 6, 8, 11])
-    """
-    fitting = min(count, max(2, most))
-    return [round(n * (count - 1) / max(1, fitting - 1)) for n in range(fitting)]
 
 
 def _filter(own: Row, pitch: float) -> Piece:

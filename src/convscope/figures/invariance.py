@@ -24,6 +24,7 @@ from convscope.figures.pieces import (
 )
 from convscope.figures.sheet import Sheet, picture_of
 from convscope.figures.style import LETTERS, NOTE_POINTS, Style
+from convscope.methods.budget import evenly
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.transformations import NEUTRAL, REFLECT, transformed
 
@@ -103,8 +104,7 @@ def _reach(found: Invariance, layer: int) -> float:
 def _examples(found: Invariance, k: int, room: float) -> Piece:
     """Return some of the first image's transformations, with their amounts below."""
     amounts = [a for a in found.amounts[k].tolist() if np.isfinite(a)]
-    places = np.linspace(0, len(amounts) - 1, EXAMPLES).round().astype(int)
-    chosen = [amounts[place] for place in np.unique(places)]
+    chosen = [amounts[place] for place in evenly(len(amounts), EXAMPLES)]
     shown = [
         transformed(found.images[0], found.transforms[k], amount, found.fill, found.preprocess)
         for amount in chosen

@@ -10,6 +10,7 @@ from convscope.figures.film import Film, Frame
 from convscope.figures.lettering import one_line, wrapped
 from convscope.figures.occlude import class_name, target_name
 from convscope.figures.sheet import picture_of
+from convscope.methods.budget import evenly
 from convscope.methods.occlude.result import Occlusion, Occlusions
 
 SIDE = 320
@@ -47,8 +48,7 @@ def film(result: Occlusion | Occlusions) -> Film:
 def _shown(o: Occlusion, most: int) -> npt.NDArray[np.int64]:
     """Return the positions that a film shows."""
     computed = np.flatnonzero(o.computed.numpy().ravel())
-    places = np.unique(np.linspace(0, len(computed) - 1, most).astype(int))
-    return np.asarray(computed[places])
+    return np.asarray(computed[evenly(len(computed), most)])
 
 
 def _foot(o: Occlusion, shown: int) -> Image.Image:

@@ -12,8 +12,8 @@ from torch import Tensor
 from convscope.errors import ConvscopeError, DataError, ImageError, UnitError
 from convscope.methods import budget
 from convscope.methods.descents import images_at_once
-from convscope.methods.diagnosis.sample import Batch, Sample
 from convscope.methods.pictures import channel_names
+from convscope.methods.scanning.batches import Batch, batches
 from convscope.methods.scanning.sources import fitted, images_of
 from convscope.methods.targets import ClassName, answer_of, class_number
 from convscope.network import Network
@@ -148,8 +148,8 @@ def ablate(
     work = _Work(net, layer, budget.parse_bytes(memory))
     given = labelled(net, images, labels)
     source = images_of(given, net)
-    chosen = Sample(net, source, sample, set())
-    for batch in chosen.batches(work.at_once):
+    chosen = budget.evenly(len(source), sample)
+    for batch in batches([(source, net)], chosen, work.at_once):
         work.add(batch)
         if progress:
             progress(batch.done, len(chosen))
@@ -204,8 +204,8 @@ class _Work:
     def add(self, batch: Batch) -> None:
         """Switch each channel off in each of some images."""
         net, answer = self.net, self.answer
-        kept = ascend(net.graph, net.checked(batch.images), self.kept).maps
-        labels = batch.labels.to(net.device)
+        kept = ascend(net.graph, net.checked(batch.inputs[0]), self.kept).maps
+        labels = batch.answers[0].to(net.device)
         decided = answer.decided(kept[answer.step])
         own = torch.where(labels < 0, decided, labels)
         scores = answer.scores(kept[answer.step]).double()

@@ -118,6 +118,16 @@ def as_share(left_out: Iterable[str]) -> tuple[str, ...]:
     return tuple(re.sub(given, own, text) for text in left_out)
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """Return which of *count* things, or all, stand for them where there is room for *most*.
+
+    >>> evenly(4, 9), evenly(12, 5)
+    ([0, 1, 2, 3], [0, 3, 6, 8, 11])
+    """
+    room = min(count, most)
+    return [round(n * (count - 1) / max(1, room - 1)) for n in range(room)]
+
+
 def far_apart(count: int) -> list[int]:
     """Return 0 to count - 1 in another order: both ends, then again and again what lies halfway.
 

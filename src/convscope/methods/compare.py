@@ -1,6 +1,6 @@
 """Compare: two networks on the same images, layer by layer and channel by channel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted, RuleError
+from convscope.errors import ConvscopeError, DataError, Interrupted, RuleError
 from convscope.methods import budget as budgets
 from convscope.methods.affordable import images_affordable
 from convscope.methods.attribute import attribute
@@ -21,16 +21,9 @@ from convscope.methods.draw import draw
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
+from convscope.methods.scanning.batches import UNKNOWN, Batch, batches
 from convscope.methods.scanning.image_pass import NOT_FINITE, images_at_once
-from convscope.methods.scanning.sources import (
-    Images,
-    SomeImages,
-    checked_image,
-    class_answers,
-    class_of,
-    fitted,
-    images_of,
-)
+from convscope.methods.scanning.sources import Images, SomeImages, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.network.rules import rule_named
@@ -52,23 +45,6 @@ SHOWN_IMAGES = 3
 """Of how many images what the answers hang on is kept."""
 
 Layers = Sequence[tuple[str | nn.Module, str | nn.Module]]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Some images.
-
-    Attributes:
-        done: how many images were looked at so far, bad ones included.
-        inputs: of each network.
-        classes: each image's class by its label, as either set has it.
-        places: of the images among those chosen.
-    """
-
-    done: int
-    inputs: tuple[Tensor, Tensor]
-    classes: tuple[list[int | None], list[int | None]]
-    places: list[int]
 
 
 @dataclass(frozen=True)
@@ -189,10 +165,7 @@ def corresponding(
 ) -> list[tuple[ScannedLayer, ScannedLayer]]:
     """Return pairs of layers at the same share of the depth, at most 16, in order."""
     count = min(len(first), len(second), MOST_PAIRS)
-    places = [
-        [round(n * (len(own) - 1) / max(1, count - 1)) for n in range(count)]
-        for own in (first, second)
-    ]
+    places = (budgets.evenly(len(own), count) for own in (first, second))
     return [(first[a], second[b]) for a, b in zip(*places, strict=True)]
 
 
@@ -213,7 +186,6 @@ class _Work:
             ]
         self.matchers = [Matcher((a.name, b.name), (a.shape, b.shape)) for a, b in self.pairs]
         self.size = min(images_at_once(net, memory // 4) for net in nets)
-        self.classes = [class_answers(own, net) for net, own in zip(nets, sources, strict=True)]
         self.not_finite: list[int] = []
         self.images = self.same = 0
         self.right, self.labelled = [0, 0], [0, 0]
@@ -230,7 +202,8 @@ class _Work:
 
     def match(self, deadline: budgets.Deadline) -> None:
         """Take in the images until they or the time are spent."""
-        for batch in self._batches():
+        sets = list(zip(self.sources, self.nets, strict=True))
+        for batch in batches(sets, range(len(self.sources[0])), self.size):
             self._take(batch)
             self._count(batch.done)
             if deadline.passed and batch.done < len(self.sources[0]):
@@ -269,8 +242,7 @@ class _Work:
 
     def project(self, rule: str) -> None:
         """Keep what drives the best pairs of the first, the middle and the last pair of layers."""
-        last = len(self.pairs) - 1
-        for place in sorted({round(n * last / (SHOWN_LAYERS - 1)) for n in range(SHOWN_LAYERS)}):
+        for place in budgets.evenly(len(self.pairs), SHOWN_LAYERS):
             match = self.matchers[place].match()
             level = match.first.chance_level
             best = [pair for pair in match.pairs if pair[2] > level][:SHOWN_PAIRS]
@@ -318,42 +290,18 @@ class _Work:
         more = len(self.not_finite) - len(names)
         return f"{', '.join(names)}{f' and {more} more' if more else ''}: {NOT_FINITE}"
 
-    def _batches(self) -> Iterator[_Batch]:
-        waiting: list[tuple[Tensor, Tensor, int | None, int | None, int]] = []
-        total = len(self.sources[0])
-        for number in range(total):
-            try:
-                loaded = [source.load(number) for source in self.sources]
-                one, other = (
-                    checked_image(image, net)
-                    for (image, _), net in zip(loaded, self.nets, strict=True)
-                )
-                # The two sets may have other classes, and so a label in one of them only.
-                own, others = (
-                    class_of(label, source)
-                    for (_, label), source in zip(loaded, self.sources, strict=True)
-                )
-                waiting.append((one, other, own, others, number))
-            except ImageError:
-                pass  # the diagnosis names it
-            if waiting and (len(waiting) == self.size or number == total - 1):
-                first, second, *classes, places = map(list, zip(*waiting, strict=True))
-                inputs = torch.stack(first), torch.stack(second)
-                yield _Batch(number + 1, inputs, (classes[0], classes[1]), places)
-                waiting = []
-
-    def _take(self, batch: _Batch) -> None:
+    def _take(self, batch: Batch) -> None:
         """Take in the images of which both networks make finite numbers."""
         found = [
             self._answered(net, inputs, side)
             for side, (net, inputs) in enumerate(zip(self.nets, batch.inputs, strict=True))
         ]
         good = found[0].finite & found[1].finite
-        kept = good.nonzero().flatten().tolist()
-        self.not_finite += [batch.places[n] for n in (~good).nonzero().flatten().tolist()]
+        kept = [place for place, is_good in zip(batch.numbers, good, strict=True) if is_good]
+        self.not_finite += [place for place in batch.numbers if place not in kept]
         if not kept:
             return
-        numbers = [self.sources[0].original(batch.places[n]) for n in kept]
+        numbers = [self.sources[0].original(place) for place in kept]
         for place, matcher in enumerate(self.matchers):
             matcher.add(found[0].maps[place][good], found[1].maps[place][good])
             for side, own in enumerate(found):
@@ -363,11 +311,14 @@ class _Work:
         if answers[0] is not None and answers[1] is not None:
             alike = (answers[0] == answers[1]).tolist()
             self.same += sum(alike)
-            places = zip(alike, (batch.places[n] for n in kept), strict=True)
             # Those that are answered differently come first.
+            places = zip(alike, kept, strict=True)
             self.looked_at = sorted([*self.looked_at, *places])[:SHOWN_IMAGES]
         for side, answer in enumerate(answers):
-            self._count_right(side, answer, [batch.classes[side][n] for n in kept])
+            if answer is not None:
+                right = batch.answers[side][good]
+                self.labelled[side] += int((right != UNKNOWN).sum())
+                self.right[side] += int((answer == right).sum())
 
     def _answered(self, net: Network, inputs: Tensor, side: int) -> _Answered:
         """Run a network on a batch."""
@@ -404,15 +355,6 @@ class _Work:
             torch.cat(answers) if answers else None,
             finite,
         )
-
-    def _count_right(self, side: int, answers: Tensor | None, classes: list[int | None]) -> None:
-        outputs = self.classes[side]
-        if answers is None or outputs is None:
-            return
-        for answer, number in zip(answers.tolist(), classes, strict=True):
-            if number is not None and outputs[number] is not None:
-                self.labelled[side] += 1
-                self.right[side] += answer == outputs[number]
 
     def comparison(self, data: str) -> Comparison:
         """Return all that was found."""

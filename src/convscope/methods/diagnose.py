@@ -28,7 +28,6 @@ from convscope.methods.diagnosis.importance import Fidelity, WithoutLayers
 from convscope.methods.diagnosis.measured import Measured
 from convscope.methods.diagnosis.receptive_field import Fields, receptive_fields
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis, no_filters
-from convscope.methods.diagnosis.sample import Sample
 from convscope.methods.diagnosis.spectra import (
     ImageSpectrum,
     Response,
@@ -39,6 +38,7 @@ from convscope.methods.diagnosis.spectra import (
 from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.kernels import kernels_of, weight_tensor
 from convscope.methods.scan import scan
+from convscope.methods.scanning.batches import batches
 from convscope.methods.scanning.image_pass import images_at_once
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, fitted, images_of
@@ -235,19 +235,21 @@ class _Work:
 
     def _sampled(self, source: Images) -> Measured:
         """Run the sample through the network once."""
-        chosen = Sample(self.net, source, self.most, set(self.scanned.bad))
+        good = [number for number in range(len(source)) if number not in self.scanned.bad]
+        chosen = [good[place] for place in budgets.evenly(len(good), self.most)]
         measured = Measured(self.net, self.layers)
         spectrum = ImageSpectrum(self.net.input_shape)
         every = max(1, len(chosen) // self._most_kept())
         kept, labels = [], []
-        for batch in chosen.batches(self.size):
-            measured.add(batch.images)
+        for batch in batches([(source, self.net)], chosen, self.size):
+            (images,), (right,) = batch.inputs, batch.answers
+            measured.add(images)
             if self.first is not None:
-                spectrum.add(batch.images)
-            place = torch.arange(self.sampled, self.sampled + len(batch.images))
-            kept.append(batch.images[place % every == 0])
-            labels.append(batch.labels[place % every == 0])
-            self.sampled += len(batch.images)
+                spectrum.add(images)
+            place = torch.arange(self.sampled, self.sampled + len(images))
+            kept.append(images[place % every == 0])
+            labels.append(right[place % every == 0])
+            self.sampled += len(images)
             self._count(batch.done)
         self._done += len(chosen)
         self.kept, self.labels = torch.cat(kept), torch.cat(labels)

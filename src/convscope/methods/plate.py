@@ -217,8 +217,7 @@ def _layers(scan: Scan, layer: LayerName | Sequence[LayerName] | None) -> list[L
     if layer is None:
         last = {own.shape[1:]: own for own in scan.layers.values()}
         found = list(last.values())
-        few = np.linspace(0, len(found) - 1, min(len(found), MOST_LAYERS)).round().astype(int)
-        return [found[place] for place in few]
+        return [found[place] for place in budget.evenly(len(found), MOST_LAYERS)]
     named = [_name(scan, one) for one in listed(layer)]
     by_name = {own.read_at: own for own in scan.layers.values()} | scan.layers
     for name in named:

@@ -18,13 +18,8 @@ from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.methods import budget
 from convscope.methods.descents import images_at_once
-from convscope.methods.scanning.sources import (
-    SomeImages,
-    checked_image,
-    class_of,
-    fitted,
-    images_of,
-)
+from convscope.methods.scanning.batches import UNKNOWN, batches
+from convscope.methods.scanning.sources import SomeImages, fitted, images_of
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
 from convscope.network.layers import LayerName
@@ -244,21 +239,13 @@ def _go_up(
     example = torch.empty(0, dtype=net.dtype)
     at_once = images_at_once(net.graph, works[0].steps, example, memory)
     at_once = at_once if all(work.net.graph.batched for work in works) else 1
-    for begin in range(0, len(source), at_once):
-        batch = []
-        for number in range(begin, min(begin + at_once, len(source))):
-            try:
-                pixels, label = source.load(number)
-                image = checked_image(pixels, net).to(net.dtype)
-            except ImageError:  # it is left out, as of a scan
-                continue
-            label = class_of(label, source) if labels is None else labels[source.original(number)]
-            if label is None:
+    for batch in batches([(source, net)], range(len(source)), at_once):
+        for number, label in zip(batch.numbers, batch.classes[0].tolist(), strict=True):
+            if labels is None and label == UNKNOWN:
                 raise DataError(f"{source.title(number)} has no label, which a probe learns by")
-            own.append(int(label))
-            batch.append(image)
-        for work in works if batch else ():
-            work.add(torch.stack(batch))
+            own.append(label if labels is None else int(labels[source.original(number)]))
+        for work in works:
+            work.add(batch.inputs[0])
     return np.array(own)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from convscope.arguments import described
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.images import Preprocess
+from convscope.methods.budget import evenly
 from convscope.network import Network
 from convscope.network.network import check_values
 
@@ -205,11 +206,9 @@ class SomeImages:
     """
 
     def __init__(self, images: Images, most: int) -> None:
-        count = min(most, len(images))
-        last = len(images) - 1
-        self._numbers = [round(n * last / max(1, count - 1)) for n in range(count)]
-        self.images = images
-        self.name = images.name if count > last else f"{count} of {images.name}"
+        self._numbers = evenly(len(images), most)
+        self.images, count = images, len(self._numbers)
+        self.name = images.name if count == len(images) else f"{count} of {images.name}"
         self.classes = images.classes
 
     def __len__(self) -> int:
