@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from convscope.errors import ConvscopeError, Interrupted, UnitError
 from convscope.methods import budget as budgets
-from convscope.methods.gridding.bands import bands_of
 from convscope.methods.gridding.result import Checkerboard, GridSource
-from convscope.methods.gridding.spectrum import Band, Grid, GridMeter, UnitMeter
+from convscope.methods.gridding.spectrum import Band, GridMeter, UnitMeter, bands_of
 from convscope.methods.gridding.structure import (
     strided_layers,
     structural_findings,
@@ -234,8 +234,9 @@ class _Work:
     def result(self) -> Checkerboard:
         """Return what was found, of the layers that were projected at all."""
         kept = sorted(self.pixels)
-        grids = [[self._grid(place, band) for band in self.bands] for place in kept]
-        image = [self._image_grid(band) for band in self.bands]
+        grids = [[self._energies(place, band) for band in self.bands] for place in kept]
+        grids.append([self._image_energies(band) for band in self.bands])
+        lines, beside = _numbers(grids, len(kept) + 1, len(self.bands), 2).unbind(2)
         names = [step.name for step in self.net.graph.steps]
         return Checkerboard(
             image=self.images[0].cpu(),
@@ -243,11 +244,11 @@ class _Work:
             preprocess=self.net.preprocess,
             pixels=torch.stack([self.pixels[place] for place in kept]),
             channels=self._measured(kept),
-            line=_table([[grid.line for grid in row] for row in grids]),
-            beside=_table([[grid.beside for grid in row] for row in grids]),
-            image_line=_table([[grid.line for grid in image]])[0],
-            image_beside=_table([[grid.beside for grid in image]])[0],
-            of_units=_table([[self.of_units.get(band, NAN) for band in self.bands]])[0],
+            line=lines[:-1],
+            beside=beside[:-1],
+            image_line=lines[-1],
+            image_beside=beside[-1],
+            of_units=_numbers([self.of_units.get(band, NAN) for band in self.bands], -1),
             layers=tuple(names[self.steps[place]] for place in kept),
             structural=tuple(variation_at_pixels(self.net, self.steps[p]) for p in kept),
             with_pools=tuple(variation_at_pixels(self.net, self.steps[p], True) for p in kept),
@@ -273,15 +274,15 @@ class _Work:
             row[:, : self.done[place]] = self.channels[place][:, : self.done[place]]
         return found
 
-    def _grid(self, place: int, band: Band) -> Grid:
+    def _energies(self, place: int, band: Band) -> tuple[float, float]:
         meter = self.meters[place].get(band)
-        return meter.grid() if meter else Grid(NAN, NAN)
+        return meter.energies() if meter else (NAN, NAN)
 
-    def _image_grid(self, band: Band) -> Grid:
+    def _image_energies(self, band: Band) -> tuple[float, float]:
         meter = GridMeter(band, (self.images.shape[2], self.images.shape[3]))
         # Of a projection zero means nothing; of an image its own mean comes nearest to that.
         meter.add(self.images - self.images.mean(dim=(2, 3), keepdim=True))
-        return meter.grid()
+        return meter.energies()
 
     def _notes(self, layers: int) -> tuple[str, ...]:
         notes = list(self.net.notes)
@@ -336,5 +337,5 @@ def _strongest(
     ]  # fmt: skip
 
 
-def _table(rows: Sequence[Sequence[float]]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64).view(len(rows), -1)
+def _numbers(values: Sequence[Any], *shape: int) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64).view(shape)

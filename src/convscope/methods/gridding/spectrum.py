@@ -16,7 +16,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from convscope.methods.gridding.structure import strided_steps
 from convscope.methods.projection import Projection
+from convscope.network import Network
+from convscope.network.windows import Sliding
 
 Pair = tuple[int, int]
 
@@ -63,28 +66,42 @@ class Band:
         return (rows[:, None] > 0) | (columns > 0)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """How much of a grid there is in pictures.
+def bands_of(net: Network) -> dict[Band, list[int]]:
+    """Return the bands of a network's strided layers, and the steps whose grids lie in each.
 
-    Attributes:
-        line: energy of the spectrum at the grid's frequencies, of a mean energy of one: the square
-            of the coefficient of variation between the phases of the stride.
-        beside: what would be expected there from the frequencies beside them.
+    Layers side by side, as a block's strided convolution and the one on its shortcut, share a band.
+    Layers are left out that make maps larger, or lie where the image's pixels between neighbouring
+    units are no whole number.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> module = nn.Sequential(nn.Conv2d(3, 4, 4, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2))
+    >>> net = Network(module, torch.zeros(1, 3, 16, 16))
+    >>> [(band.base, band.stride, steps) for band, steps in bands_of(net).items()]
+    [((1, 1), (2, 2), [1]), ((2, 2), (2, 2), [3])]
     """
+    found: dict[Band, list[int]] = {}
+    for index in strided_steps(net):
+        band = _band(net, index)
+        if band is not None:
+            found.setdefault(band, []).append(index)
+    return found
 
-    line: float
-    beside: float
 
-    @property
-    def variation(self) -> float:
-        """The coefficient of variation between the phases that is more than expected."""
-        return float(max(self.line - self.beside, 0.0) ** 0.5)
-
-    @property
-    def times(self) -> float:
-        """How many times what is expected is there."""
-        return self.line / self.beside if self.beside > 0 else 1.0
+def _band(net: Network, index: int) -> Band | None:
+    base, stride = [], []
+    for axis in (0, 1):
+        steps = net.receptive_fields.relation(index, 0, axis)
+        along = net.receptive_fields.along(index, axis)
+        own = getattr(steps, "stride", 0)
+        if (not isinstance(steps, Sliding) and own != 1) or along is None:
+            return None
+        below = along[0] / own
+        if below != int(below):
+            return None
+        base.append(int(below))
+        stride.append(own)
+    return Band((base[0], base[1]), (stride[0], stride[1]))
 
 
 class GridMeter:
@@ -93,12 +110,12 @@ class GridMeter:
     >>> pictures = torch.rand(4, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> meter = GridMeter(Band((1, 1), (2, 2)), (64, 64))
     >>> meter.add(pictures)
-    >>> meter.grid().variation < 0.05
+    >>> max(meter.energies()) < 0.003
     True
     >>> pictures[:, :, ::2] *= 2  # every other row four times the energy: 4 and 1 about 2.5
     >>> meter = GridMeter(Band((1, 1), (2, 2)), (64, 64))
     >>> meter.add(pictures)
-    >>> round(meter.grid().variation, 1)
+    >>> round(meter.energies()[0] ** 0.5, 1)
     0.6
     """
 
@@ -120,17 +137,21 @@ class GridMeter:
         self.total = found if self.total is None else self.total + found
         self.count += int(live.sum())
 
-    def grid(self) -> Grid:
-        """Return what was found; nan before any picture."""
+    def energies(self) -> tuple[float, float]:
+        """Return the energy at the grid's frequencies, of a mean energy of one, and that expected.
+
+        The first is the square of the coefficient of variation between the phases of the stride;
+        the other what the frequencies beside them make expected. Both are nan before any picture.
+        """
         if self.total is None or not self.count:
-            return Grid(float("nan"), float("nan"))
+            return float("nan"), float("nan")
         heights, widths = self.band.period
         # [3, rows, 3, columns]: on each harmonic in the middle, and on both sides of it.
         power = (self.total / self.count).abs().square().view(3, heights, 3, widths)
         line = power[1, :, 1]
         beside = (power.sum(dim=(0, 2)) - line) / 8
         chosen = self.band.lines
-        return Grid(float(line[chosen].sum()), float(beside[chosen].sum()))
+        return float(line[chosen].sum()), float(beside[chosen].sum())
 
     def _waves(self, axis: int) -> Tensor:
         """Return [3 * period, size]: the windowed waves of all harmonics and beside them."""

@@ -8,7 +8,7 @@ pools overlap, values add up; on average over images, if every place of a pool w
 that is uneven too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from convscope.methods.gridding.lattice import Lattice, Steps, steps_of, unevenness
@@ -252,19 +252,14 @@ def _down(net: Network, start: int, changes: Changes, pools: bool) -> Lattice:
         if index not in reached:
             continue
         lattice = reached.pop(index)
+        even = isinstance(graph.steps[index].operation, MaxPool) and not pools
         for position, source in enumerate(graph.steps[index].inputs):
-            rows, columns = changes.get(index) or _steps(net, index, position)
-            if rows is None or columns is None:
-                continue  # a value that goes to the whole map goes there evenly
-            if isinstance(graph.steps[index].operation, MaxPool) and not pools:
-                rows, columns = (
-                    replace(own, kernel=own.stride, dilation=1) for own in (rows, columns)
+            windows: Sequence[Steps | None] = changes.get(index) or _steps(net, index, position)
+            if even:
+                windows = tuple(
+                    own and replace(own, kernel=own.stride, dilation=1) for own in windows
                 )
-            arrived = lattice
-            for axis, own in enumerate((rows, columns)):
-                writes = isinstance(own, Sliding)
-                arrived = arrived.spread(own, axis) if writes else arrived.gathered(own, axis)
-            reached[source] = reached[source].plus(arrived) if source in reached else arrived
+            _pass_on(reached, source, lattice, windows, Sliding)
     return reached.get(0, Lattice.even())
 
 
@@ -274,14 +269,26 @@ def _up(net: Network, start: int, changes: Changes) -> Lattice | None:
     reached: dict[int, Lattice] = {}
     for index in range(start, graph.output + 1):
         for position, source in enumerate(graph.steps[index].inputs):
-            if index != start and source not in reached:
-                continue
-            rows, columns = changes.get(index) or _steps(net, index, position)
-            if rows is None or columns is None:
-                continue
-            arrived = Lattice.even() if index == start else reached[source]
-            for axis, own in enumerate((rows, columns)):
-                writes = isinstance(own, Transposed)
-                arrived = arrived.spread(own, axis) if writes else arrived.gathered(own, axis)
-            reached[index] = reached[index].plus(arrived) if index in reached else arrived
+            if index == start or source in reached:
+                lattice = Lattice.even() if index == start else reached[source]
+                windows = changes.get(index) or _steps(net, index, position)
+                _pass_on(reached, index, lattice, windows, Transposed)
     return reached.get(graph.output)
+
+
+def _pass_on(
+    reached: dict[int, Lattice], step: int, lattice: Lattice, windows: Sequence[Steps | None],
+    writing: type[Steps],
+) -> None:  # fmt: skip
+    """Add what a lattice makes at a step, through windows of rows and columns, to what is there.
+
+    Windows of the kind *writing* are written to all their taps, the others are read. Where there is
+    none, a value goes to the whole map, and so evenly.
+    """
+    if None in windows:
+        return
+    for axis, own in enumerate(windows):
+        assert own is not None
+        passed = lattice.spread if isinstance(own, writing) else lattice.gathered
+        lattice = passed(own, axis)
+    reached[step] = reached[step].plus(lattice) if step in reached else lattice

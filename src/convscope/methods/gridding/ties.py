@@ -9,7 +9,7 @@ from convscope.methods.project import chosen_rule
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.ops import MaxPool
-from convscope.network.walk import ascend
+from convscope.network.walk import ascend, descend
 
 
 @dataclass(frozen=True)
@@ -52,25 +52,16 @@ def ties(net: Network, image: Tensor, layer: LayerName, channel: int) -> list[Ti
     >>> ties(net, image, "3", 0)[0].windows
     0.75
     """
-    start, graph, chosen = net.step(layer), net.graph, chosen_rule(net, "deconvnet")
+    start, graph, rule = net.step(layer), net.graph, chosen_rule(net, "deconvnet")
     steps = sorted(graph.needed_for([start]), reverse=True)
     pools = [i for i in steps if isinstance(graph.steps[i].operation, MaxPool)]
-    ascent = ascend(graph, net.checked(image), {start, *pools}, chosen)
-    signal = torch.zeros_like(ascent.maps[start])
+    ascent = ascend(graph, net.checked(image), {start, *pools}, rule)
+    signal, first = torch.zeros_like(ascent.maps[start]), torch.zeros(1, dtype=torch.int64)
     signal[:, channel] = ascent.maps[start][:, channel]
-    pending, found = {start: signal}, []
-    for index in steps:
-        step = graph.steps[index]
-        if index not in pending or step.call is None:
-            continue
-        coming = pending.pop(index)
-        if index in pools:
-            tied = ascent.maps[index] == 0
-            energy = coming.double().square()
-            share = (energy * tied).sum() / energy.sum().clamp(min=torch.finfo().tiny)
-            found.append(Ties(step.name, tied.double().mean().item(), share.item()))
-        parts = step.operation.reverse(step.call, coming, ascent.saved[index], chosen)
-        for source, part in zip(step.inputs, parts, strict=True):
-            if part is not None:
-                pending[source] = pending[source] + part if source in pending else part
+    found = []
+    for pool in pools:
+        coming = descend(ascent, start, signal, first, rule, signal.nbytes, stop=pool)
+        tied, energy = ascent.maps[pool] == 0, coming.double().square()
+        share = (energy * tied).sum() / energy.sum().clamp(min=torch.finfo().tiny)
+        found.append(Ties(graph.steps[pool].name, tied.double().mean().item(), share.item()))
     return found
