@@ -1,7 +1,7 @@
 """Diagnose: which layers are dead, drowned, doubled, aliased or idle, and what to change."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,24 +10,22 @@ from convscope.errors import ConvscopeError, DataError, Interrupted
 from convscope.methods import budget as budgets
 from convscope.methods.diagnosis import (
     aliasing,
-    answers,
     dead,
     dominating,
     duplicates,
     exploding,
     grid,
     importance,
-    not_finite,
-    randomness,
     receptive_field,
     saturation,
+    whole,
 )
 from convscope.methods.diagnosis.examined import ExaminedLayer
 from convscope.methods.diagnosis.finding import Finding
 from convscope.methods.diagnosis.importance import Fidelity, WithoutLayers
 from convscope.methods.diagnosis.measured import Measured
 from convscope.methods.diagnosis.receptive_field import Fields, receptive_fields
-from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis, no_filters
+from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
 from convscope.methods.diagnosis.spectra import (
     ImageSpectrum,
     Response,
@@ -153,15 +151,6 @@ def _check_same(net: Network, source: Images | None, scanned: Scan) -> None:
         raise DataError(f"the scan is of other images than {source.name}")
 
 
-@dataclass(frozen=True)
-class _Slow:
-    """What was measured of a layer as far as the time allowed."""
-
-    fields: Fields | None = None
-    without: Fidelity | None = None
-    skipping: Fidelity | None = None
-
-
 class _Work:
     """A diagnosis as it is made."""
 
@@ -176,7 +165,9 @@ class _Work:
         self.size = images_at_once(net, memory)
         self.left_out: list[str] = []
         self.stopped = ""
-        self.slow = {layer.name: _Slow() for layer in self.layers}
+        self.fields: dict[str, Fields] = {}
+        self.without: dict[str, Fidelity] = {}
+        self.skipping: dict[str, Fidelity | None] = {}
         self.ablation: WithoutLayers | None = None
         self.response: Response | None = None
         self.kept = self.labels = torch.zeros(0)
@@ -268,54 +259,44 @@ class _Work:
         if self.source is None:
             return
         deadline = budgets.Deadline(seconds, or_zero=True)
-        tasks = [*self._field_tasks(), *self._importance_tasks()]
-        for done, (layer, _, task) in enumerate(tasks):
+        tasks = [("effective receptive field", own, self._find_fields) for own in self.layers[::-1]]
+        if not self.net.class_count:
+            self.left_out.append(f"what each layer matters: {self.net.name} is no classifier")
+        else:
+            if few := importance.too_few(len(self.kept), self.thresholds):
+                self.left_out.append(few)
+            tasks += [("importance", layer, self._take_out) for layer in self.layers]
+        for done, (_, layer, task) in enumerate(tasks):
             if deadline.passed:
-                self._leave_out(tasks[done:], seconds)
+                left = [(what, layer.name) for what, layer, _ in tasks[done:]]
+                self._leave_out(left, seconds)
                 return
-            self.slow[layer] = task(self.slow[layer])
+            task(layer)
             self._count(done + 1)
 
-    def _leave_out(self, tasks: list[tuple[str, str, Any]], seconds: float | None) -> None:
+    def _leave_out(self, left: list[tuple[str, str]], seconds: float | None) -> None:
         self.stopped = "budget"
-        for what in dict.fromkeys(task[1] for task in tasks):
-            layers = [layer for layer, own, _ in tasks if own == what]
+        for what in dict.fromkeys(what for what, _ in left):
+            layers = [layer for own, layer in left if own == what]
             which = "all layers" if len(layers) == len(self.layers) else ", ".join(layers)
             self.left_out.append(f"{what} of {which}: the budget of {seconds:g} s was spent")
 
-    def _field_tasks(self) -> Iterator[tuple[str, str, Callable[[_Slow], _Slow]]]:
-        """Yield the work on effective receptive fields, the last layer's first."""
+    def _find_fields(self, layer: ScannedLayer) -> None:
+        """Measure a layer's effective receptive field."""
         images = self.kept[:: max(1, len(self.kept) // FIELD_IMAGES)][:FIELD_IMAGES]
-        for layer in reversed(self.layers):
+        self.fields[layer.name] = receptive_fields(self.net, layer, images, self.memory)
 
-            def task(slow: _Slow, layer: ScannedLayer = layer) -> _Slow:
-                fields = receptive_fields(self.net, layer, images, self.memory)
-                return replace(slow, fields=fields)
-
-            yield layer.name, "effective receptive field", task
-
-    def _importance_tasks(self) -> Iterator[tuple[str, str, Callable[[_Slow], _Slow]]]:
-        """Yield the work on what each layer matters."""
-        if not self.net.class_count:
-            self.left_out.append(f"what each layer matters: {self.net.name} is no classifier")
-            return
-        if few := importance.too_few(len(self.kept), self.thresholds):
-            self.left_out.append(few)
-        for layer in self.layers:
-
-            def task(slow: _Slow, layer: ScannedLayer = layer) -> _Slow:
-                if self.ablation is None:
-                    self.ablation = WithoutLayers(
-                        self.net, self.layers, self.kept, self.labels, self.size
-                    )
-                without, skipping = self.ablation.without(layer), self.ablation.skipping(layer)
-                return replace(slow, without=without, skipping=skipping)
-
-            yield layer.name, "importance", task
+    def _take_out(self, layer: ScannedLayer) -> None:
+        """Measure what a layer matters."""
+        if self.ablation is None:
+            given = (self.net, self.layers, self.kept, self.labels, self.size)
+            self.ablation = WithoutLayers(*given)
+        self.without[layer.name] = self.ablation.without(layer)
+        self.skipping[layer.name] = self.ablation.skipping(layer)
 
     def diagnosis(self) -> Diagnosis:
         """Return everything found."""
-        filters, spectra, stride = no_filters()
+        filters, spectra, stride = torch.zeros(0, 1, 1, 1), torch.zeros(0, 1, 1), (1, 1)
         if self.first is not None and self.response is not None:
             filters = weight_tensor(self.net, self.first).float()
             spectra = torch.from_numpy(centred(self.response.power))
@@ -344,11 +325,7 @@ class _Work:
 
     def _findings(self) -> list[Finding]:
         """Return what is wrong, in the order of the layers."""
-        found = [
-            *answers.find(self.scanned),
-            *randomness.find(self.net),
-            *not_finite.find(self.scanned),
-        ]
+        found = whole.find(self.net, self.scanned)
         for layer in self.examined:
             found = self._with_units(layer, found)
         name = None if self.first is None else self.first.name
@@ -406,7 +383,7 @@ class _Work:
     def _slow_findings(self) -> list[Finding]:
         found: list[Finding] = []
         last = [layer.name for layer in receptive_field.last_layers(self.net, self.layers)]
-        fields = {name: own for name in last if (own := self.slow[name].fields) is not None}
+        fields = {name: self.fields[name] for name in last if name in self.fields}
         if len(fields) == len(last):
             # Beside the main path there may be a shortcut, which sees less of the image.
             widest = max(last, key=lambda name: (fields[name].theoretical, fields[name].effective))
@@ -415,17 +392,16 @@ class _Work:
         if self.ablation is None or self.ablation.commonest > ONE_ANSWER:
             return found
         for layer in self.layers:
-            slow = self.slow[layer.name]
             # Where all goes through the layer, its mean map makes all answers one.
-            without = slow.without if self.ablation.goes_around(layer) else None
-            found += importance.find(
-                layer.name, without, slow.skipping, len(self.kept), self.thresholds
-            )
+            without = self.without.get(layer.name) if self.ablation.goes_around(layer) else None
+            skipping = self.skipping.get(layer.name)
+            found += importance.find(layer.name, without, skipping, len(self.kept), self.thresholds)
         return found
 
     def _row(self, layer: ExaminedLayer) -> LayerDiagnosis:
         name, limits = layer.layer.name, self.thresholds
-        slow = self.slow[name]
+        fields, without = self.fields.get(name), self.without.get(name)
+        skipping = self.skipping.get(name)
         first = self.first is not None and self.first.name == name
         response = self.response if first else None
         return LayerDiagnosis(
@@ -441,12 +417,12 @@ class _Work:
             saturated=None if layer.saturated is None else float(layer.saturated.mean()),
             aliased=aliasing.aliased_share(response) if response else None,
             folded_octaves=aliasing.folded_octaves(response) if response else None,
-            receptive_field=slow.fields.theoretical if slow.fields else None,
-            effective_field=slow.fields.effective if slow.fields else None,
-            without=slow.without.same if slow.without else None,
-            without_accuracy=slow.without.accuracy if slow.without else None,
-            skipped=slow.skipping.same if slow.skipping else None,
-            skipped_accuracy=slow.skipping.accuracy if slow.skipping else None,
+            receptive_field=fields.theoretical if fields else None,
+            effective_field=fields.effective if fields else None,
+            without=without.same if without else None,
+            without_accuracy=without.accuracy if without else None,
+            skipped=skipping.same if skipping else None,
+            skipped_accuracy=skipping.accuracy if skipping else None,
         )
 
 

@@ -40,7 +40,7 @@ class Kernels:
 
 def kernels_of(net: Network, layer: ScannedLayer) -> Kernels:
     """Return the kernels of a scanned layer."""
-    call = _call(net, layer.convolution)
+    call = net.graph.steps[layer.convolution].call
     channels = call.shape[1]
     rows = channel_kernels(net, layer).flatten(1).numpy()
     norm = _norm_behind(net, layer)
@@ -60,7 +60,7 @@ def kernels_of(net: Network, layer: ScannedLayer) -> Kernels:
 
 def weight_tensor(net: Network, layer: ScannedLayer) -> Tensor:
     """Return a convolution's weights as they are, float64 on the CPU."""
-    weight: Tensor = _call(net, layer.convolution).arguments["weight"]
+    weight: Tensor = net.graph.steps[layer.convolution].call.arguments["weight"]
     return weight.detach().to("cpu", torch.float64)
 
 
@@ -76,16 +76,12 @@ def cosines(rows: Doubles) -> Doubles:
     return found
 
 
-def _call(net: Network, step: int) -> Call:
-    return net.graph.steps[step].call
-
-
 def channel_kernels(net: Network, layer: ScannedLayer) -> Tensor:
     """Return the weights of a scanned layer, [C, inputs, height, width], float64 on the CPU.
 
     Of one in groups the inputs are those of a channel's own group.
     """
-    call = _call(net, layer.convolution)
+    call = net.graph.steps[layer.convolution].call
     weight = weight_tensor(net, layer)
     if len(weight) != call.shape[1]:  # of a transposed convolution: [inputs, outputs / groups, ...]
         groups = call.arguments["groups"]
@@ -99,7 +95,7 @@ def _norm_behind(net: Network, layer: ScannedLayer) -> Call | None:
     index = layer.step
     while index != layer.convolution:
         if isinstance(graph.steps[index].operation, BatchNorm):
-            return _call(net, index)
+            return graph.steps[index].call
         index = graph.steps[index].inputs[0]
     return None
 

@@ -48,6 +48,20 @@ def read(net: Network, images: Images, titles: Sequence[str] | None) -> tuple[Te
     return checked, names
 
 
+def read_one(
+    net: Network, image: Tensor | Picture, done: str, title: str | None = None
+) -> tuple[Tensor, str]:
+    """Return one image, [1, C, H, W], as :func:`read` does, with its title.
+
+    Raises:
+        ImageError: if there are more, of which one at a time is *done* something to.
+    """
+    checked, names = read(net, image, None if title is None else [title])
+    if len(checked) > 1:
+        raise ImageError(f"one image at a time is {done}, not {len(checked)}")
+    return checked, names[0]
+
+
 def with_answers(net: Network, titles: Sequence[str], answers: Tensor | None) -> tuple[str, ...]:
     """Return titles that say what a classifier takes each image for.
 

@@ -294,23 +294,6 @@ class Request:
         return tuple(notes)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Units of one layer, or of several side by side: [N, K] each."""
-
-    pixels: Tensor
-    activation: Tensor
-    relative: Tensor
-    position: Tensor
-    channels: Tensor
-
-    @classmethod
-    def joined(cls, layers: "Sequence[_Found]") -> "_Found":
-        """Return the units of several layers side by side."""
-        names = ("pixels", "activation", "relative", "position", "channels")
-        return cls(*(torch.cat([getattr(part, name) for part in layers], 1) for name in names))
-
-
 def _joined(parts: Sequence[Projection]) -> Projection:
     """Return as one what images that went up one after another gave."""
     tensors: dict[str, Any] = {
@@ -389,18 +372,21 @@ def descended(
         _of_layer(request, step, ascent, images, channels, positions, memory, advance)
         for step in request.steps
     ]
-    found = _Found.joined(layers)
+    # Units of several layers lie side by side.
+    pixels, activation, relative, position, channels = (
+        torch.cat(own, 1) for own in zip(*layers, strict=True)
+    )
     of_units = [step for step in request.steps for _ in range(request.count(step))]
     answering = request.answering
     return Projection(
         images=images,
-        pixels=found.pixels,
-        activation=found.activation,
-        relative=found.relative,
-        position=found.position,
-        window=_windows(request, of_units, found.position),
-        channels=found.channels,
-        names=tuple(channel_names(net, of_units, row) for row in found.channels.tolist()),
+        pixels=pixels,
+        activation=activation,
+        relative=relative,
+        position=position,
+        window=_windows(request, of_units, position),
+        channels=channels,
+        names=tuple(channel_names(net, of_units, row) for row in channels.tolist()),
         layers=tuple(graph.steps[step].name for step in of_units),
         receptive_fields=tuple(_receptive_field(request, step) for step in of_units),
         rule=request.rule.name,
@@ -434,8 +420,12 @@ def _of_layer(
     positions: Tensor | None,
     memory: int,
     advance: Callable[[int], None],
-) -> _Found:
-    """Bring the units of one layer down, all images that went up together."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Bring the units of one layer down, of all images that went up together.
+
+    Returns:
+        their pixels, activations, relative activations, positions and channels, [N, K] each.
+    """
     graph, maps = request.net.graph, ascent.maps[step]
     flat, unclamped = (
         own.flatten(2) if own.dim() == 4 else own[:, :, None]
@@ -464,8 +454,7 @@ def _of_layer(
     bring_down(
         request.net, ascent, units, request.rule, flat_pixels, memory, request.select, advance
     )
-    position = torch.stack([rows, columns], dim=2)
-    return _Found(pixels, activation, relative, position, channels)
+    return pixels, activation, relative, torch.stack([rows, columns], dim=2), channels
 
 
 def _receptive_field(request: Request, step: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Sanity checks: whether a projection depends on what it claims to show."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from convscope.arguments import check_seed
-from convscope.errors import ConvscopeError, ImageError, Interrupted, UnitError
+from convscope.errors import ConvscopeError, Interrupted, UnitError
 from convscope.methods import budget as budgets
 from convscope.methods.chance import DRAWS, Chance, noise_like
-from convscope.methods.pictures import read
+from convscope.methods.pictures import read_one
 from convscope.methods.project import chosen_rule
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
 from convscope.methods.randomisation import (
@@ -129,10 +129,10 @@ def sanity(
             raise ConvscopeError(f"the number of {name} must be at least 1, not {number}")
     check_seed(seed)
     net = net.fitting(image)
-    checked, name = _single(net, image, title)
+    checked, name = read_one(net, image, "tested", title)
     swapped, swapped_name = checked.flip(3), MIRRORED
     if other is not None:
-        swapped, swapped_name = _single(net, other, None)
+        swapped, swapped_name = read_one(net, other, "tested")
     unit = projected_unit(net, checked, target, layer, channel)
     stages = stages_of(net.graph, unit.start)
     if not stages:
@@ -146,20 +146,13 @@ def sanity(
         if not work.run(deadline):
             partial = "budget"
     except KeyboardInterrupt:
-        if not work.stages_done:
+        if not work.reached.any():
             raise
         partial = "interrupted"
     found = work.result(partial, swapped_name)
     if partial == "interrupted":
         raise Interrupted("the sanity check was stopped", found)
     return found
-
-
-def _single(net: Network, image: Tensor | Picture, title: str | None) -> tuple[Tensor, str]:
-    checked, (name, *more) = read(net, image, None if title is None else [title])
-    if more:
-        raise ImageError(f"one image at a time is tested, not {len(checked)}")
-    return checked, name
 
 
 class _Reference:
@@ -243,13 +236,15 @@ class _Work:
     init: str
     others: int
     done: int = 0
-    stages_done: int = 0
 
     def __post_init__(self) -> None:
         graph, self.start = self.net.graph, self.unit.start
         self.shape = graph.steps[self.start].shape
         drawn = np.random.default_rng(self.seeds[0]).permutation(self.shape[1])
         self.channels = [int(c) for c in drawn if c != self.unit.channel][: self.others]
+        top, left, bottom, right = self.unit.window
+        steep = edges(self.net.preprocess.to_pixels(self.image[0]))
+        self.edge_map = steep[top:bottom, left:right]
         self.pools = [
             index
             for index in graph.needed_for([self.start])
@@ -259,6 +254,8 @@ class _Work:
         count = len(self.rules)
         self.total = count * (2 + 2 * self.others + seeds * layers)
         self.columns: dict[str, tuple[list[Tensor], Tensor]] = {}
+        # Which of the random networks the image was projected through so far.
+        self.reached = torch.zeros(seeds, layers, dtype=torch.bool)
         self.tests = {
             "randomised": _Test(count, (seeds, layers), seeds),
             "units": _Test(count, (units,), max(1, units)),
@@ -318,24 +315,21 @@ class _Work:
         self.steep = [_Reference(self.edge_map[None], self.seeds[0])] * len(self.rules)
         self.columns["as it is"] = originals, torch.full((len(self.rules), 2), NAN)
         self.tests["edges"].add(self.steep, originals)
-        for place, channel in enumerate(self.channels):
-            if place and deadline.passed:
-                break
-            signal = unit.signal(self.image, self.shape, channel)
-            found = self.projections(ascents, signal)
-            told = self.tests["units"].add(self.originals, found, place)
-            if not place:
-                name = class_title(self.net, channel) if unit.class_name else f"channel {channel}"
-                self.columns[f"{name} instead"] = found, told
-        generator = torch.Generator().manual_seed(self.seeds[0])
-        signals = self.tests["signals"]
-        for place in range(signals.similarity.shape[2]):
-            if place and deadline.passed:
-                break
-            positive = torch.rand(self.shape, generator=generator).to(self.image)
-            found = self.projections(ascents, positive)
-            told = signals.add(self.originals, found, place)
-            self.columns.setdefault(SIGNAL, (found, told))
+        generator, other = torch.Generator().manual_seed(self.seeds[0]), (self.channels or [0])[0]
+        name = class_title(self.net, other) if unit.class_name else f"channel {other}"
+        instead: list[tuple[str, str, list[Callable[[], Tensor]]]] = [
+            ("units", f"{name} instead", [partial(unit.signal, self.image, self.shape, channel)
+                                          for channel in self.channels]),
+            ("signals", SIGNAL, [lambda: torch.rand(self.shape, generator=generator).to(self.image)]
+             * self.others),
+        ]  # fmt: skip
+        for test, title, signals in instead:
+            for place, signal in enumerate(signals):
+                if place and deadline.passed:
+                    break
+                found = self.projections(ascents, signal())
+                told = self.tests[test].add(self.originals, found, place)
+                self.columns.setdefault(title, (found, told))
         if self.pools:
             mixed = [
                 replace(own, saved={**own.saved, **{i: other.saved[i] for i in self.pools}})
@@ -344,7 +338,7 @@ class _Work:
             found = self.projections(mixed, self.signal)
             told = self.tests["switches"].add(self.originals, found)
             self.columns["other switches"] = found, told
-        return all(test.done == test.similarity.shape[2] for test in (self.tests["units"], signals))
+        return all(self.tests[test].done == len(signals) for test, _, signals in instead)
 
     @property
     def shown(self) -> list[int]:
@@ -360,7 +354,7 @@ class _Work:
                 return False
             replaced = randomised(graph, self.stages, self.init, seed)
             for stage in budgets.far_apart(len(self.stages)):
-                if self.stages_done and deadline.passed:
+                if self.reached.any() and deadline.passed:
                     return False
                 constants = {k: v for own in replaced[: stage + 1] for k, v in own.items()}
                 other = self.net.with_constants(constants).graph
@@ -370,7 +364,7 @@ class _Work:
                     self.columns[self._title(stage)] = found, told
                 if stage == len(self.stages) - 1:
                     self.tests["edges_randomised"].add(self.steep, found, place)
-                self.stages_done += 1
+                self.reached[place, stage] = True
         return True
 
     def _title(self, stage: int) -> str:
@@ -379,18 +373,12 @@ class _Work:
         name = self.stages[stage].name
         return f"down to {name}" if stage else f"{name} random"
 
-    @property
-    def edge_map(self) -> Tensor:
-        top, left, bottom, right = self.unit.window
-        steep = edges(self.net.preprocess.to_pixels(self.image[0]))
-        return steep[top:bottom, left:right]
-
     def result(self, partial: str, other: str) -> Sanity:
         """Return all that was found."""
         notes = list(self.net.notes)
         if partial:
-            total = len(self.seeds) * len(self.stages)
-            notes.append(f"stopped early: {self.stages_done} of {total} randomised networks")
+            done, total = int(self.reached.sum()), self.reached.numel()
+            notes.append(f"stopped early: {done} of {total} randomised networks")
         # The original, ever more layers random, then what else was changed.
         random = [self._title(stage) for stage in self.shown]
         first, *rest = [name for name in self.columns if name not in random]
@@ -405,7 +393,7 @@ class _Work:
             image=self.image[0].cpu(),
             **found,
             chance=chance,
-            silent=found["randomised"][:, 0].isnan() & self._computed(),
+            silent=found["randomised"][:, 0].isnan() & self.reached,
             pictures=torch.stack([torch.stack(self.columns[name][0]) for name in columns], dim=1),
             alike=torch.stack([self.columns[name][1] for name in columns], dim=1),
             edge_map=self.edge_map,
@@ -427,11 +415,3 @@ class _Work:
             partial=partial,
             notes=tuple(notes),
         )
-
-    def _computed(self) -> Tensor:
-        """Return [S, T], bool: which networks were projected through before the work stopped."""
-        count, order = len(self.stages), budgets.far_apart(len(self.stages))
-        found = torch.zeros(len(self.seeds), count, dtype=torch.bool)
-        for n in range(self.stages_done):
-            found[n // count, order[n % count]] = True
-        return found

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from convscope.errors import ImageError, RuleError, UnitError
+from convscope.errors import RuleError, UnitError
 from convscope.methods import budget
 from convscope.methods.descents import bring_down
-from convscope.methods.pictures import channel_names, read
+from convscope.methods.pictures import channel_names, read_one
 from convscope.methods.project import Request
 from convscope.methods.projection import Projection
 from convscope.methods.ranking import clamped
@@ -139,9 +139,7 @@ def trace_unit(
         sharing = ", ".join(name for name, one in RULES.items() if one.composite)
         raise RuleError(f"rule {rule!r} shares no relevance among channels: take one of {sharing}")
     net = net.fitting(image)
-    checked, names = read(net, image, None if title is None else [title])
-    if len(checked) > 1:
-        raise ImageError(f"a unit is traced in one image, not in {len(checked)}")
+    checked, name = read_one(net, image, "traced through", title)
     request = Request.of(net, layer, [channel], rule, "peak", None)
     (start,) = request.steps
     net.check_units(start, position=position)
@@ -164,7 +162,7 @@ def trace_unit(
         levels.append(level)
         if progress:
             progress(done, len(steps))
-    return work.traced(levels, names[0])
+    return work.traced(levels, name)
 
 
 def _steps(net: Network, start: int, to: LayerName | Sequence[LayerName] | None) -> list[int]:

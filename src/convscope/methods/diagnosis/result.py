@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from convscope.methods.diagnosis.finding import Finding
@@ -169,8 +168,3 @@ class Diagnosis(Result):
         if len(self.bad) > BAD_SHOWN:
             lines.append(f"  and {len(self.bad) - BAD_SHOWN} more; the JSON names them all")
         return "\n".join(lines)
-
-
-def no_filters() -> tuple[Tensor, Tensor, tuple[int, int]]:
-    """Return what stands for the first layer where there is none to look at."""
-    return torch.zeros(0, 1, 1, 1), torch.zeros(0, 1, 1), (1, 1)

@@ -4,30 +4,11 @@ That is the claim that fig. 7 of Zeiler & Fergus makes with pictures; here it is
 the one that chance alone reaches.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 CHANCE = 0.95
 """The share of shifted maps that a correlation must exceed to be better than chance."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How well a unit's projection agrees with the drop of its activity.
-
-    Attributes:
-        correlation: Pearson's, -1 to 1, over the positions that were computed, between the mean
-            magnitude of the projection under the patch and the drop of the map's sum; None where
-            either is constant, or fewer than three positions were computed.
-        by_chance: what one in twenty reaches of the correlations between the same two maps shifted
-            against each other, around the borders: any two maps as smooth as these agree somewhat.
-            None where there is no whole grid to shift.
-    """
-
-    correlation: float | None = None
-    by_chance: float | None = None
 
 
 def agreement(
@@ -36,7 +17,7 @@ def agreement(
     computed: Tensor,
     positions: Tensor,
     masks: Tensor | None = None,
-) -> Agreement:
+) -> tuple[float | None, float | None]:
     """Return how well a projection agrees with an occlusion of the same image and unit.
 
     Args:
@@ -45,6 +26,13 @@ def agreement(
         computed: [R, S], bool: where that was measured.
         positions: [R, S, 4]: what was hidden, see :class:`~.result.Occlusion`.
         masks: [R x S, 1 or C, H, W], bool, where no patches were hidden but these.
+
+    Returns:
+        Pearson's correlation, -1 to 1, over the positions that were computed, between the mean
+        magnitude of the projection under the patch and the drop of the map's sum; None where either
+        is constant, or fewer than three positions were computed. And what one in twenty reaches of
+        the correlations between the same two maps shifted against each other, around the borders:
+        any two maps as smooth as these agree somewhat. None where there is no whole grid to shift.
     """
     magnitude = projection.detach().cpu().double().abs().sum(0)
     padded = torch.nn.functional.pad(magnitude, (1, 0, 1, 0)).cumsum(0).cumsum(1)
@@ -57,8 +45,8 @@ def agreement(
     drop = drop.double()
     found = _correlation(under[computed], drop[computed])
     if found is None or masks is not None or bool(drop.isnan().any()) or min(drop.shape) < 2:
-        return Agreement(found)
-    return Agreement(found, _by_chance(under, drop))
+        return found, None
+    return found, _by_chance(under, drop)
 
 
 def _correlation(one: Tensor, other: Tensor) -> float | None:

@@ -15,7 +15,6 @@ from convscope.errors import (
 from convscope.methods import budget as budgets
 from convscope.methods.occlude.passes import (
     FullPasses,
-    Passes,
     Question,
     WindowedPasses,
 )
@@ -213,7 +212,9 @@ def occlude_all(
     raise Interrupted("the occlusion was stopped", Occlusions.of(found, "interrupted"))
 
 
-def _passes(question: Question, method: str, precision: str, memory: int) -> Passes:
+def _passes(
+    question: Question, method: str, precision: str, memory: int
+) -> FullPasses | WindowedPasses:
     if method == "full":
         return FullPasses(question, memory)
     rounded = PRECISIONS[precision]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -118,14 +117,6 @@ class Answers:
     activation: Tensor | None
 
 
-class Passes(Protocol):
-    """A way to get the network's answers."""
-
-    def answers(self, cover: Cover) -> Iterator[Answers]:
-        """Yield the answers with each part covered, in any order, each part once."""
-        ...
-
-
 def painted(image: Tensor, cover: Cover, place: Placement) -> Tensor:
     """Return windows of the image with its parts covered, [B, C, h, w]."""
     rows, columns = (torch.from_numpy(lines).to(image.device) for lines in place.lines())
@@ -164,7 +155,7 @@ class FullPasses:
         self.at_once = max(1, tensor_limit(memory, question.image) // one_image)
 
     def answers(self, cover: Cover) -> Iterator[Answers]:
-        """Yield the answers with each part covered."""
+        """Yield the answers with each part covered, in any order, each part once."""
         question = self.question
         for begin in range(0, len(cover), self.at_once):
             part = np.arange(begin, min(begin + self.at_once, len(cover)))
@@ -234,7 +225,7 @@ class WindowedPasses:
         self.kept = clean is not None
 
     def answers(self, cover: Cover) -> Iterator[Answers]:
-        """Yield the answers with each part covered."""
+        """Yield the answers with each part covered, in any order, each part once."""
         if self.whole is None:
             yield from self._by_windows(cover)
             return

@@ -62,7 +62,7 @@ class Occlusion(Result):
             where the rule means nothing.
         rule: the projection's.
         agreement: correlation between the projection and the drop of the map's sum; see
-            :class:`~.agreement.Agreement`.
+            :func:`~.agreement.agreement`.
         agreement_by_chance: what such a correlation reaches by chance.
     """
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from convscope.errors import UnitError
 from convscope.methods.occlude.adaptive import Budget, Mask, Sampling, estimated, nearest
-from convscope.methods.occlude.agreement import Agreement, agreement
-from convscope.methods.occlude.passes import Answers, Indices, Passes, Question, WindowedPasses
+from convscope.methods.occlude.agreement import agreement
+from convscope.methods.occlude.passes import Answers, FullPasses, Indices, Question, WindowedPasses
 from convscope.methods.occlude.patches import (
     Cover,
     FillValue,
@@ -105,7 +105,7 @@ class Work:
         self,
         asked: Asked,
         job: Job,
-        passes: Passes,
+        passes: FullPasses | WindowedPasses,
         method: str,
         precision: str,
         count: Callable[[int, int], None],
@@ -256,14 +256,12 @@ class Work:
 
 def _beside(found: Occlusion, projection: Tensor, rule: str) -> Occlusion:
     """Return an occlusion with the projection of its unit, and how well the two agree."""
-    agreed = Agreement()
-    if bool(found.computed.any()):
-        drop = found.drop("activation")
-        agreed = agreement(projection, drop, found.computed, found.positions, found.masks)
+    agreed, by_chance = agreement(
+        projection, found.drop("activation"), found.computed, found.positions, found.masks
+    )
     return replace(
-        found, projection=projection, rule=rule, agreement=agreed.correlation,
-        agreement_by_chance=agreed.by_chance,
-    )  # fmt: skip
+        found, projection=projection, rule=rule, agreement=agreed, agreement_by_chance=by_chance
+    )
 
 
 def ask(
