@@ -15,6 +15,7 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,13 @@ NETWORKS = {
     "base": ("features.relu5", "features.relu3"),
 }
 PATCH = {"vgg16_features": 32, "squeezenet1_1": 32, "base": 5}
+BEFORE = 40
+"""Questions of a kind before those that are timed: after so many patches, seconds of dragging, the
+filters of large layers are ready for Winograd's convolution."""
+
+REST = 0.05
+"""Seconds until a pass's threads sleep: they spin before, and keep the server off its cores."""
+
 COUNTED = 100
 """Places that multiply-adds are averaged over."""
 
@@ -67,11 +75,14 @@ def measured(name: str, turns: int) -> None:
         with httpx.Client(base_url=address[0].partition("?")[0], timeout=300) as client:
             client.get(address[0])
             for question in questions(client, net, name):
-                question.ask()
+                for _ in range(BEFORE):
+                    question.ask()
                 times, passes = [], []
                 for _ in range(turns):
                     passes.append(clock(plain))
+                    time.sleep(REST)
                     times.append(clock(question.ask))
+                    time.sleep(REST)
                 report(name, question, times, passes)
         process.terminate()
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import webbrowser
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from pathlib import PurePath
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 import anyio
 import uvicorn
@@ -34,7 +38,7 @@ WAITING = 64
 """Requests that wait at most; more are sent away."""
 
 POLLED = 0.5
-"""Seconds after which a training's folder is looked into again."""
+"""Seconds after which a training's folder, or the desk, is looked into again."""
 
 COOKIE = "convscope"
 BINARY = "application/octet-stream"
@@ -99,12 +103,19 @@ class Desk:
 
     A patch that is dragged asks faster than a network answers: what a newer question of the same
     kind has overtaken is not computed, nor finished if it takes long.
+
+    The thread that serves the page answers, as it has the network's own threads: OpenMP makes
+    others for every thread that computes, and once there are more than processors, they sleep after
+    each operation. Waking them takes as long as a small window does.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.done: dict[str, tuple[int, int]] = {}  # of what takes long, by its kind
-        self.limiters = {long: anyio.CapacityLimiter(1) for long in (False, True)}
+        self.questions: SimpleQueue[tuple[Callable[[], Response], Future[Response]] | None] = (
+            SimpleQueue()
+        )
+        self.limiter = anyio.CapacityLimiter(1)
         self.latest: dict[str, int] = {}
         self.waiting = 0
 
@@ -133,9 +144,30 @@ class Desk:
 
         self.waiting += 1
         try:
-            return await anyio.to_thread.run_sync(run, limiter=self.limiters[long])
+            if long:
+                return await anyio.to_thread.run_sync(run, limiter=self.limiter)
+            answered: Future[Response] = Future()
+            self.questions.put((run, answered))
+            return await asyncio.wrap_future(answered)
         finally:
             self.waiting -= 1
+
+    def work(self) -> None:
+        """Answer in this thread what does not take long, until None is among the questions."""
+        while True:
+            try:
+                question = self.questions.get(timeout=POLLED)
+            except Empty:
+                continue  # on Windows, Ctrl-C is not heard while Python waits
+            if question is None:
+                return
+            run, answered = question
+            if not answered.set_running_or_notify_cancel():
+                continue  # nobody waits for it
+            try:
+                answered.set_result(run())
+            except Exception as error:  # it is raised where the answer is awaited
+                answered.set_exception(error)
 
     def newest(self, request: Request) -> tuple[str, int]:
         """Return a question's kind and its number, which overtakes those before it."""
@@ -240,10 +272,10 @@ class Pages:
         )
 
 
-def application(session: Session, token: str, port: int) -> Starlette:
+def application(pages: Pages, token: str, port: int) -> Starlette:
     """Return the explorer's pages, behind the gate."""
     return Starlette(
-        routes=Pages(session).routes(),
+        routes=pages.routes(),
         middleware=[Middleware(Gate, token=token, port=port)],
         exception_handlers={ConvscopeError: _mistake, 404: _unknown, 405: _unknown},
     )
@@ -305,8 +337,23 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
                     one.closed = True
                 await super().shutdown(sockets)
 
+        pages = Pages(session)
         config = uvicorn.Config(
-            application(session, token, number), log_level="error", timeout_graceful_shutdown=1,
+            application(pages, token, number), log_level="error", timeout_graceful_shutdown=1,
             lifespan="off", server_header=False,
         )  # fmt: skip
-        Announced(config).run(sockets=[bound])
+        server = Announced(config)
+
+        def listen() -> None:
+            try:
+                server.run(sockets=[bound])
+            finally:
+                pages.desk.questions.put(None)
+
+        listening = Thread(target=listen, daemon=True)
+        listening.start()
+        try:
+            pages.desk.work()
+        finally:  # Ctrl-C
+            server.should_exit = True
+            listening.join()

@@ -86,8 +86,10 @@ class MaxPool(Operation):
         for place in range(math.prod(kernel)):
             row, column = (place // kernel[1]) * dilation[0], (place % kernel[1]) * dilation[1]
             target = unpooled[:, :, row :: stride[0], column :: stride[1]][:, :, : out[0], : out[1]]
-            # As a number: a product with a truth value would convert it anew for every signal.
-            won = (saved[0] == place).to(signal.dtype)
+            won = saved[0] == place
+            if len(won) < len(signal):
+                # As a number: a product with a truth value would convert it anew for every signal.
+                won = won.to(signal.dtype)
             if overlapping:
                 target.addcmul_(signal, won)
             else:
