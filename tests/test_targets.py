@@ -127,6 +127,28 @@ def test_occlusion_by_windows_of_a_box_and_a_class_at_once():
     assert (windows.drop()[0] != 0).any(1).tolist() == [True, True, True, False, False]
 
 
+@pytest.mark.parametrize("method", ["exact", "adaptive"])
+def test_a_class_beside_another_target_keeps_its_probability(method, tmp_path):
+    net = cs.Network(MODULE, (1, *SHAPE), head="row")
+    options = {"patch": 3, "stride": 4, "fill": 0.5, "method": method}
+    both = cs.occlude(net, image(), target=[2, "2-0"], **options)
+    assert both.clean["probability"][0] == pytest.approx(both.singles()[0].clean["probability"])
+    both.save(tmp_path / "both.safetensors")
+    for found in (both, cs.Occlusion.load(tmp_path / "both.safetensors")):
+        for one, target, kinds in zip(
+            found.singles(), (2, "2-0"), (("probability", "logit"), ("number",)), strict=True
+        ):
+            alone = cs.occlude(net, image(), target=target, **options)
+            assert one.kind == alone.kind == kinds[0]
+            for kind in kinds:
+                torch.testing.assert_close(one.values(kind), alone.values(kind))
+                assert one.clean[kind] == pytest.approx(alone.clean[kind])
+            assert one.summary() == alone.summary()
+            assert one.table() == [pytest.approx(row) for row in alone.table()]
+    drawn = [text.get_text() for text in both.plot(caption="full").texts]
+    assert any("lowers the probability or the number;" in text for text in drawn)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_one_number_of_an_output_as_captum_has_it():
     class Boxes(nn.Module):

@@ -70,7 +70,7 @@ from convscope.methods.scanning.unit import AtlasUnit as AtlasUnit
 from convscope.methods.targets import Target as Target
 from convscope.methods.trace_unit import UnitTrace as UnitTrace
 from convscope.methods.trace_unit import trace_unit as trace_unit
-from convscope.methods.visualization import Visualization as Visualization
+from convscope.methods.visualize import Visualization as Visualization
 from convscope.methods.visualize import visualize as visualize
 from convscope.models.plain import NetConfig as NetConfig
 from convscope.network import Layer as Layer

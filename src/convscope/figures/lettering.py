@@ -1,9 +1,11 @@
 """Text cut and wrapped to a width, so that none of it meets its neighbour or leaves the figure."""
 
 import warnings
+from bisect import bisect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
+from itertools import accumulate
 
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
@@ -104,14 +106,19 @@ def wrapped(
     def fits(part: str) -> bool:
         return width(part, points, weight) <= room
 
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if fits(longer):
-            lines[-1] = longer
-            continue
-        lines.append(word)
-        while not fits(last := lines[-1]) and len(last) > 1:
-            cut = next((n for n in range(len(last) - 1, 1, -1) if fits(last[:n])), 1)
-            lines[-1:] = last[:cut], last[cut:]
-    return [line for line in lines if line]
+    lines, words = [], text.split()
+    # To measure letters takes long, so a line is guessed first, by what they take on average.
+    letters = room / max(width(text, points, weight) / max(len(text), 1), 1e-9)
+    while words:
+        count = 1 + bisect(list(accumulate(len(word) + 1 for word in words)), letters)
+        while count < len(words) and fits(" ".join(words[:count])):
+            count += 1
+        while count > 1 and not fits(" ".join(words[:count])):
+            count -= 1
+        line = " ".join(words[:count])
+        if not fits(line) and len(line) > 1:  # one word, which is broken wherever it has to be
+            cut = next((n for n in range(len(line) - 1, 1, -1) if fits(line[:n])), 1)
+            line, words[:1] = line[:cut], [line[:cut], line[cut:]]
+        lines.append(line)
+        del words[:count]
+    return lines

@@ -354,9 +354,10 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
         "is hidden, which is not all that the network uses."
     )
     if o.kind != "activation":
+        kinds = " or the ".join(dict.fromkeys(row.kind for row in rows))
         lines.append(
             (f"The output was taken for {o.taken_for}. " if o.taken_for else "")
-            + f"Red: hiding the place lowers the {o.kind}; blue: it raises it. "
+            + f"Red: hiding the place lowers the {kinds}; blue: it raises it. "
             + ("Each map on its own scale." if scale == "tile" else "All rows on one scale.")
         )
     lines += [

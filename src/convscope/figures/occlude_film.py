@@ -104,8 +104,10 @@ def _frame(o: Occlusion, place: int) -> Image.Image:
 def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
     font, line = ImageFont.load_default(13), 16
     across, down = SIDE + line, line
-    for single in o.singles() if o.probability is not None else []:
-        assert single.probability is not None
+    singles = [] if o.targets is None else o.singles()
+    for single in singles:
+        if single.probability is None:
+            continue
         chance, clean = single.probability.flatten()[place].item(), single.clean["probability"]
         name = target_name(single)[:30]
         draw.text((across, down), f"P({name}) {chance:.2f}", INK, font)
@@ -126,8 +128,9 @@ def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
         share = f" ({value / clean:.0%} of unoccluded)" if clean > 0 else ""
         draw.text((across, down), f"channel {o.channel}: {value:.4g}{share}", INK, font)
         down += line + 8
-    for single in o.singles() if o.number is not None else []:
-        assert single.number is not None
+    for single in singles:
+        if single.number is None:
+            continue
         name = target_name(single).replace("−", "-")[:40]  # the font lacks the long one
         value, clean = single.number.flatten()[place].item(), single.clean["number"]
         draw.text((across, down), f"{name}:", INK, font)

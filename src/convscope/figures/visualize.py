@@ -7,7 +7,7 @@ from convscope.figures.pieces import fitting, in_lines, picture, row, sheet_of, 
 from convscope.figures.plate import DOTS, strongest
 from convscope.figures.sheet import Sheet, number, picture_of
 from convscope.figures.style import Style
-from convscope.methods.visualization import Visualization
+from convscope.methods.visualize import Visualization
 
 SIDE, APART, BETWEEN = 1.55, 0.04, 0.16
 """Inches of a picture at least, to the patches beside it, and between two channels."""

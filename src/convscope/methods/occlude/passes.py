@@ -65,13 +65,14 @@ class Question:
     goals: tuple[Goal, ...] = ()
 
     @property
-    def quantities(self) -> tuple[str, ...]:
-        """What is read of each target: of anything but classes and labels, the number alone."""
-        if not self.goals:
-            return ()
-        plain = all(goal.plain for goal in self.goals)
+    def quantities(self) -> list[str]:
+        """What is read of the targets."""
+        return [*dict.fromkeys(name for goal in self.goals for name in self.read_of(goal))]
+
+    def read_of(self, goal: Goal) -> tuple[str, ...]:
+        """Return what is read of a target: of anything but a class or label, the number alone."""
         decides = self.answer is not None and self.answer.kind != "number"
-        return ("probability", "logit") if plain and decides else ("number",)
+        return ("probability", "logit") if goal.plain and decides else ("number",)
 
     @property
     def outputs(self) -> list[int]:
@@ -85,14 +86,19 @@ class Question:
         return [*([] if self.layer is None else [self.layer]), *self.outputs]
 
     def numbers(self, maps: Mapping[int, Tensor]) -> dict[str, Tensor]:
-        """Return the quantities of each target, [T, N] each, by the outputs for N images."""
-        if self.quantities == ("number",):
-            return {"number": torch.stack([goal.values(maps) for goal in self.goals])}
-        if self.answer is None:
-            return {}
-        found = quantities(self.answer, maps[self.answer.step])
-        chosen = [goal.channel for goal in self.goals]
-        return {name: found[name][:, chosen].T for name in self.quantities}
+        """Return the quantities of the targets, [T, N] each, by the outputs for N images.
+
+        They are NaN for a target of which another one is read.
+        """
+        found = {} if self.answer is None else quantities(self.answer, maps[self.answer.step])
+        rows = []
+        for goal in self.goals:
+            number = goal.values(maps)
+            own = {name: torch.full_like(number, math.nan) for name in self.quantities}
+            for name in self.read_of(goal):
+                own[name] = number if name == "number" else found[name][:, goal.channel]
+            rows.append(own)
+        return {name: torch.stack([own[name] for own in rows]) for name in self.quantities}
 
 
 def quantities(answer: Answer, values: Tensor) -> dict[str, Tensor]:

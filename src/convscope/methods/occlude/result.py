@@ -31,10 +31,10 @@ class Occlusion(Result):
         positions: [R, S, 4], int64: top, left, bottom, right (the last two excluded) of the patch.
         computed: [R, S], bool: whether the network was asked; the rest is estimated or missing.
         probability: [R, S] or [T, R, S], 0 to 1, that of the target; None if the output is numbers
-            or nothing that a target can be chosen of.
+            or nothing that a target can be chosen of. Of several targets, NaN for what is no class.
         logit: the same for the logit: what the network makes the probability of by a softmax or a
             sigmoid.
-        number: the same where the output is numbers, or a target is no class.
+        number: the same where the output is numbers, or a target is no class; NaN for a class.
         predicted: [R, S], int64: the most probable class; None as the probability.
         activation: [R, S]: the sum of the unit's feature map; None without a layer.
         clean: the same numbers of the image as it is, by the names above: a number, or one a
@@ -139,15 +139,18 @@ class Occlusion(Result):
         if not isinstance(self.targets, tuple):
             return [self]
         own = [name for name in KINDS[:3] if getattr(self, name) is not None]
-        return [
-            replace(
-                self,
-                targets=target,
-                clean={n: v[place] if n in own else v for n, v in self.clean.items()},
-                **{name: getattr(self, name)[place] for name in own},
-            )
-            for place, target in enumerate(self.targets)
-        ]
+        found = []
+        for place, target in enumerate(self.targets):
+            # Beside other targets a class has its probability and its logit, they their number.
+            other = isinstance(target, str) or own == ["number"]
+            read = [name for name in own if (name == "number") == other]
+            clean = {n: v[place] if n in own else v for n, v in self.clean.items()
+                     if n not in own or n in read}  # fmt: skip
+            values: dict[str, Any] = {
+                n: getattr(self, n)[place] if n in read else None for n in own
+            }
+            found.append(replace(self, targets=target, clean=clean, **values))
+        return found
 
     def drop(self, kind: str | None = None) -> Tensor:
         """Return by how much hiding each position lowers a quantity, [R, S] or [T, R, S].

@@ -185,6 +185,8 @@ class Work:
         reach = tuple(p / s for p, s in zip(self.job.patch, self.job.stride, strict=True))
         for name, values in self.values.items():
             for row in values:
+                if bool(row.isnan().all()):
+                    continue  # another quantity is read of this target
                 own = row.double().numpy().reshape(self.job.shape)
                 filled = torch.from_numpy(estimated(own, computed, (reach[0], reach[1]))).to(row)
                 row.copy_(filled.clamp(0, 1).view(-1) if name == "probability" else filled.view(-1))
