@@ -21,7 +21,7 @@ from convscope.methods.occlude import adaptive as adaptive_module
 from convscope.methods.occlude import call as occlude_module
 from convscope.methods.occlude import occlude, occlude_all
 from convscope.methods.occlude import passes as passes_module
-from convscope.methods.occlude.adaptive import Budget, Sampling, estimated, nearest
+from convscope.methods.occlude.adaptive import Sampling, estimated, nearest
 from convscope.methods.occlude.passes import WindowedPasses
 from convscope.methods.occlude.patches import FILLS, grid
 from convscope.methods.occlude.result import Occlusion
@@ -540,13 +540,11 @@ def test_adaptive_sharpens_and_keeps_to_its_time(networks, monkeypatch):
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 900))
 def test_a_budget_buys_the_densest_lattice_it_affords(rows, columns, positions):
-    budget = Budget(positions=positions)
-    sampling = Sampling((rows, columns), budget)
+    sampling = Sampling((rows, columns), positions)
     computed = np.zeros((rows, columns), dtype=bool)
     for chosen in (sampling.coarse, lambda: sampling.densest(computed)):
         computed.ravel()[chosen()] = True
-        budget.done = int(computed.sum())
-    assert budget.done <= positions
+    assert computed.sum() <= positions
     lattices = map(sampling.lattice, (1, 2, 3, 4, 5, 6, 8, 12, 24))
     afforded = next((own for own in lattices if own.sum() <= positions), computed)
     # A denser one may be bought with two hundredths of it lacking.
@@ -559,7 +557,7 @@ def test_a_budget_buys_the_densest_lattice_it_affords(rows, columns, positions):
 
 @pytest.mark.parametrize("spacing", [2, 3, 4, 5, 6, 8, 12, 24])
 def test_each_row_of_a_lattice_has_its_share(spacing):
-    lattice = Sampling((120, 120), Budget(positions=1)).lattice(spacing)
+    lattice = Sampling((120, 120), 1).lattice(spacing)
     np.testing.assert_allclose(lattice.mean(1), 1 / spacing)
     if spacing != 6:  # whose shift, two, shares a factor with it
         np.testing.assert_allclose(lattice.mean(0), 1 / spacing)
@@ -567,12 +565,11 @@ def test_each_row_of_a_lattice_has_its_share(spacing):
 
 @pytest.mark.parametrize("share", [1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6, 1 / 8])
 def test_what_comes_first_is_part_of_the_lattice_that_follows(share):
-    sampling = Sampling((53, 53), Budget(positions=round(share * 53 * 53)))
+    sampling = Sampling((53, 53), round(share * 53 * 53))
     lattice = sampling.lattice(round(1 / share)).ravel()
     first = sampling.coarse()
     assert lattice[first].all()
     assert 1 / 26 < len(first) / 53**2 < 1 / 23
-    sampling.budget.done = len(first)
     computed = np.zeros(53 * 53, dtype=bool)
     computed[first] = True
     computed[sampling.densest(computed.reshape(53, 53))] = True
@@ -600,8 +597,7 @@ def test_estimates_solve_the_dense_system(rows, columns, down, across, seed):
 
 
 def test_a_third_of_the_positions_buys_one_in_three():
-    budget = Budget(round(53 * 53 / 3))
-    sampling = Sampling((53, 53), budget)
+    sampling = Sampling((53, 53), round(53 * 53 / 3))
     chosen = sampling.densest(np.zeros((53, 53), dtype=bool))
     assert (len(chosen), sampling.lattice(3).sum()) == (936, 937)
     assert sampling.lattice(3).ravel()[chosen].all()

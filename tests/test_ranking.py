@@ -119,7 +119,7 @@ def test_without_a_reference_the_peak_alone_counts():
 
 def test_what_cannot_be_meant_is_refused(tmp_path):
     net, image = pointwise(1.0, 2.0), gray(1, 0, 2, 0)
-    with pytest.raises(UnitError, match="rank is 'relative' or 'raw', not 'relativ'; did you mean"):
+    with pytest.raises(UnitError, match="unknown rank 'relativ'; did you mean 'relative'"):
         cs.project(net, image, "1", rank="relativ")
     with pytest.raises(UnitError, match="leave it out"):
         cs.project(net, image, "1", [0], rank="raw")

@@ -355,8 +355,9 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
     )
     if o.kind != "activation":
         kinds = " or the ".join(dict.fromkeys(row.kind for row in rows))
+        taken_for = next(filter(None, (row.taken_for for row in rows)), "")
         lines.append(
-            (f"The output was taken for {o.taken_for}. " if o.taken_for else "")
+            (f"The output was taken for {taken_for}. " if taken_for else "")
             + f"Red: hiding the place lowers the {kinds}; blue: it raises it. "
             + ("Each map on its own scale." if scale == "tile" else "All rows on one scale.")
         )

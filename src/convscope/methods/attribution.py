@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from convscope.errors import RuleError, near_matches
+from convscope.errors import RuleError, check_known
 from convscope.methods.projection import Projection
 from convscope.network.rules import DEEPLIFT, RULES
 
@@ -81,9 +81,7 @@ def method_named(name: str) -> Method:
     Raises:
         RuleError: if there is none.
     """
-    if name not in METHODS:
-        known = ", ".join(METHODS)
-        raise RuleError(f"unknown method {name!r}{near_matches(name, METHODS)} (known: {known})")
+    check_known("method", name, METHODS, RuleError)
     return METHODS[name]
 
 

@@ -1,7 +1,6 @@
 """Checkerboard: the projection from each layer, deepest first, and the grids that strides leave."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -125,19 +124,6 @@ def checkerboard(
     return work.result()
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Some projections to make.
-
-    Attributes:
-        count: how many.
-        run: makes and measures them.
-    """
-
-    count: int
-    run: Callable[[], None]
-
-
 class _Work:
     """The projections as they come in.
 
@@ -167,30 +153,33 @@ class _Work:
     def run(self, deadline: budgets.Deadline, progress: budgets.Progress | None) -> None:
         """Make all projections, until it is time to stop."""
         jobs = list(self._jobs())
-        total, done = sum(job.count for job in jobs), 0
-        for job in jobs:
+        total, done = sum(count for count, _ in jobs), 0
+        for count, run in jobs:
             if self.pixels and deadline.passed:
                 self.stopped = "budget"
                 return
-            job.run()
-            done += job.count
+            run()
+            done += count
             if progress:
                 progress(done, total)
 
-    def _jobs(self) -> Iterator[_Job]:
-        """Yield the strongest map of every layer first, then single units, then the other maps."""
+    def _jobs(self) -> Iterator[tuple[int, Callable[[], None]]]:
+        """Yield how many projections to make, and what makes and measures them.
+
+        The strongest map of every layer first, then single units, then the other maps.
+        """
         count = len(self.images)
         for place in range(len(self.steps)):
-            yield _Job(count, partial(self._project_maps, place, 0, 1))
+            yield count, partial(self._project_maps, place, 0, 1)
         for band, own in self.bands.items():
             fixed = [index for index in own if self._is_fixed(index)]
             if fixed:
                 units = sum(min(SINGLE_UNITS, self.net.graph.steps[i].shape[1]) for i in fixed)
-                yield _Job(count * units, partial(self._project_units, band, fixed))
+                yield count * units, partial(self._project_units, band, fixed)
         for place, channels in enumerate(self.channels):
             if channels.shape[1] > 1:
                 rest = channels.shape[1]
-                yield _Job(count * (rest - 1), partial(self._project_maps, place, 1, rest))
+                yield count * (rest - 1), partial(self._project_maps, place, 1, rest)
 
     def _project_maps(self, place: int, first: int, end: int) -> None:
         """Project the feature maps *first* to *end* of a layer."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import UnitError, near_matches
+from convscope.errors import UnitError, check_known, near_matches
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
 from convscope.methods.project import chosen_rule
@@ -183,9 +183,7 @@ def chosen_channels(
     Raises:
         UnitError: if there is no such layer or channel, or nothing to choose from.
     """
-    if choose not in CHOICES:
-        hint = near_matches(choose, CHOICES)
-        raise UnitError(f"channels are chosen 'consistent' or 'random', not {choose!r}{hint}")
+    check_known("way to choose", choose, CHOICES, UnitError)
     if count < 1:
         raise UnitError(f"the number of channels a layer must be at least 1, not {count}")
     if isinstance(channels, Mapping):

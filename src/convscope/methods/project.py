@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.errors import RuleError, UnitError, near_matches
+from convscope.errors import RuleError, UnitError, check_known
 from convscope.methods import budget
 from convscope.methods.descents import bring_down, images_at_once
 from convscope.methods.pictures import Images, channel_names, read, with_answers
@@ -134,10 +134,7 @@ def check_choices(
     """
     rule_named(rule)
     check_rank(rank)
-    if select not in SELECTIONS:
-        raise UnitError(
-            f"select is 'peak' or 'map', not {select!r}{near_matches(select, SELECTIONS)}"
-        )
+    check_known("select", select, SELECTIONS, UnitError)
     if channels is not None and layer is None:
         raise UnitError("a channel number means nothing without its layer: name one")
     if channels is not None and rank is not None:

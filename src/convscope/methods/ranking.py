@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import DataError, UnitError, near_matches
+from convscope.errors import DataError, UnitError, check_known
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.tally import bin_edges
 from convscope.network import Network
@@ -30,8 +30,8 @@ def check_rank(rank: str | None) -> None:
     Raises:
         UnitError: if there is none of that name.
     """
-    if rank is not None and rank not in RANKS:
-        raise UnitError(f"rank is 'relative' or 'raw', not {rank!r}{near_matches(rank, RANKS)}")
+    if rank is not None:
+        check_known("rank", rank, RANKS, UnitError)
 
 
 def typical_peaks(net: Network, reference: Reference | None) -> TypicalPeaks | None:

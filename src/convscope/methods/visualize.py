@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope.arguments import check_seed
-from convscope.errors import Interrupted, UnitError, near_matches
+from convscope.errors import Interrupted, UnitError, check_known
 from convscope.images import Preprocess
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
+from convscope.methods.project import SELECTIONS
 from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network import Network
 from convscope.network.layers import LayerName
@@ -24,7 +25,6 @@ from convscope.network.unit_pass import UnitPass
 from convscope.results import Result
 from convscope.samples import SAMPLES
 
-SELECTIONS = ("peak", "map")
 FREQUENCIES = ("free", "natural")
 RATE = 0.05
 """Of Adam, as Olah et al. (2017) have it."""
@@ -196,13 +196,8 @@ def visualize(
 
 def _check(select: str, frequencies: str, steps: int, seed: int) -> None:
     """Refuse options that mean nothing."""
-    for name, given, known in (
-        ("select", select, SELECTIONS), ("frequencies", frequencies, FREQUENCIES)
-    ):  # fmt: skip
-        if given not in known:
-            first, second = known
-            hint = near_matches(given, known)
-            raise UnitError(f"{name} is {first!r} or {second!r}, not {given!r}{hint}")
+    check_known("select", select, SELECTIONS, UnitError)
+    check_known("frequencies", frequencies, FREQUENCIES, UnitError)
     if steps < 1:
         raise UnitError(f"the number of steps must be at least 1, not {steps}")
     check_seed(seed)

@@ -36,50 +36,33 @@ NUGGET = 1e-3
 TOLERANCE, MOST_ROUNDS = 1e-3, 300
 
 
-class Budget:
-    """How many positions may be computed, or how long it may take.
-
-    Args:
-        positions: how many.
-        seconds: how long, instead of how many.
-    """
-
-    def __init__(self, positions: int, seconds: float | None = None) -> None:
-        self.positions, self.seconds = positions, seconds
-        self.began, self.done = time.monotonic(), 0
-
-    def begin(self) -> None:
-        """Start counting the time."""
-        self.began = time.monotonic()
-
-    def left(self) -> int:
-        """Return how many more positions can be computed, by the speed so far."""
-        if self.seconds is None:
-            return self.positions - self.done
-        elapsed = time.monotonic() - self.began
-        return int(self.done * (self.seconds - elapsed) / max(elapsed, 1e-9))
-
-    def spent(self) -> bool:
-        """Return whether nothing is left; the coarsest lattice is done whatever the time."""
-        return self.left() <= 0
-
-
 class Sampling:
     """Decides which positions of a grid to compute.
 
     Args:
         shape: rows and columns of the grid.
-        budget: what may be spent.
+        positions: how many may be computed.
+        seconds: how long it may take from now on, instead of how many.
 
-    >>> Sampling((3, 6), Budget(positions=6)).lattice(3).astype(int)
+    >>> Sampling((3, 6), 6).lattice(3).astype(int)
     array([[1, 0, 0, 1, 0, 0],
            [0, 1, 0, 0, 1, 0],
            [0, 0, 1, 0, 0, 1]])
     """
 
-    def __init__(self, shape: tuple[int, int], budget: Budget) -> None:
-        self.shape, self.budget = shape, budget
+    def __init__(
+        self, shape: tuple[int, int], positions: int, seconds: float | None = None
+    ) -> None:
+        self.shape, self.positions, self.seconds = shape, positions, seconds
+        self.began = time.monotonic()
         self.rows, self.columns = np.indices(shape)
+
+    def left(self, done: int) -> int:
+        """Return how many more positions can be computed, by the speed so far."""
+        if self.seconds is None:
+            return self.positions - done
+        elapsed = time.monotonic() - self.began
+        return int(done * (self.seconds - elapsed) / max(elapsed, 1e-9))
 
     def lattice(self, spacing: int, times: int = 1) -> Mask:
         """Return which positions belong to the lattice of one in *spacing*, [rows, columns].
@@ -98,17 +81,16 @@ class Sampling:
         """
         # A lattice of every so many of a lattice's positions is part of it: nothing is lost.
         planned = COARSEST
-        if self.budget.seconds is None:
+        if self.seconds is None:
             nothing = np.zeros(self.shape, dtype=np.bool_)
-            planned = self._affordable(nothing, self.budget.positions) or COARSEST
+            planned = self._affordable(nothing, self.positions) or COARSEST
         begun = self.lattice(planned, math.ceil(COARSEST / planned))
-        most = self.budget.positions if self.budget.seconds is None else None
-        return np.flatnonzero(begun)[:most]
+        return np.flatnonzero(begun)[: self.positions if self.seconds is None else None]
 
     def densest(self, computed: Mask) -> Indices:
         """Return the positions missing from the densest lattice that the budget affords."""
-        left = max(self.budget.left(), 0)
-        if self.budget.seconds is not None:
+        left = max(self.left(int(computed.sum())), 0)
+        if self.seconds is not None:
             left = int(left * CAUTION)
         spacing = self._affordable(computed, left)
         if spacing is None:
@@ -131,7 +113,7 @@ class Sampling:
     def rest(self, computed: Mask) -> Indices:
         """Return as many of the other positions, here and there, as the budget still affords."""
         others = np.random.default_rng(0).permutation(np.flatnonzero(~computed))
-        return np.asarray(others[: max(self.budget.left(), 0)])
+        return np.asarray(others[: max(self.left(int(computed.sum())), 0)])
 
 
 def estimated(values: Floats, computed: Mask, reach: tuple[float, float]) -> Floats:

@@ -197,8 +197,7 @@ def occlude_all(
             counted = _counter(progress, jobs, place)
             work = Work(asked, job, passes, method, precision, counted, names[number], projection)
             if method == "adaptive":
-                job.budget.seconds = deadline.share(len(jobs) - place)
-                found.append(work.adaptive(preview))
+                found.append(work.adaptive(preview, deadline.share(len(jobs) - place)))
             else:
                 found.append(work.complete())
         except KeyboardInterrupt:

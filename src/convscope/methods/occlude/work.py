@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import UnitError
-from convscope.methods.occlude.adaptive import Budget, Mask, Sampling, estimated, nearest
+from convscope.methods.occlude.adaptive import Mask, Sampling, estimated, nearest
 from convscope.methods.occlude.agreement import agreement
 from convscope.methods.occlude.passes import Answers, FullPasses, Indices, Question, WindowedPasses
 from convscope.methods.occlude.patches import (
@@ -40,13 +40,13 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Job:
-    """One grid of patches, or one row of masks."""
+    """One grid of patches, or one row of masks, and how many of them may be computed."""
 
     cover: Cover
     shape: tuple[int, int]
     patch: tuple[int, int]
     stride: tuple[int, int]
-    budget: Budget
+    most: int
 
     @classmethod
     def of_patches(
@@ -66,7 +66,7 @@ class Job:
         cover = Cover(positions.reshape(-1, 4), fill_for(fill, image, net.preprocess, own))
         shape = positions.shape[0], positions.shape[1]
         most = max(1, round(len(cover) / 3)) if asked is None else asked
-        return cls(cover, shape, own, steps, Budget(most))
+        return cls(cover, shape, own, steps, most)
 
     @classmethod
     def of_masks(
@@ -81,7 +81,7 @@ class Job:
         corners = boxes_of(own)
         patch = (corners[:, 2:] - corners[:, :2]).max(axis=0).tolist()
         cover = Cover(corners, fill_for(fill, image, net.preprocess, patch), own)
-        return cls(cover, (1, len(own)), (patch[0], patch[1]), (0, 0), Budget(len(own)))
+        return cls(cover, (1, len(own)), (patch[0], patch[1]), (0, 0), len(own))
 
     @property
     def count(self) -> int:
@@ -127,22 +127,21 @@ class Work:
 
     def complete(self) -> Occlusion:
         """Compute every position."""
-        self._compute(np.arange(self.job.count), lambda: False, self.job.count)
+        self._compute(np.arange(self.job.count), lambda _: False, self.job.count)
         return self._record()
 
-    def adaptive(self, preview: Preview | None) -> Occlusion:
+    def adaptive(self, preview: Preview | None, seconds: float | None) -> Occlusion:
         """Compute as many positions as the budget allows and estimate the others."""
-        budget = self.job.budget
-        budget.begin()
-        sampling = Sampling(self.job.shape, budget)
+        sampling = Sampling(self.job.shape, self.job.most, seconds)
         for choose in (sampling.coarse, sampling.densest, sampling.rest):
             wanted = choose(*(() if choose == sampling.coarse else (self._computed(),)))
             if not len(wanted):
                 continue
             # A coarse map is worth waiting for, even where the time is too short for one.
-            enough = (lambda: False) if choose == sampling.coarse else budget.spent
-            most = min(self.job.count, budget.done + max(budget.left(), len(wanted)))
-            self._compute(wanted, enough, most)
+            waits, done = choose == sampling.coarse, int(self.done.sum())
+            enough: Callable[[int], bool] = lambda own: sampling.left(own) <= 0  # noqa: E731
+            most = min(self.job.count, done + max(sampling.left(done), len(wanted)))
+            self._compute(wanted, (lambda _: False) if waits else enough, most)
             self._estimate()
             if preview:
                 preview(self._record())
@@ -153,16 +152,16 @@ class Work:
     def _computed(self) -> Mask:
         return self.done.reshape(self.job.shape)
 
-    def _compute(self, wanted: Indices, enough: Callable[[], bool], total: int) -> None:
+    def _compute(self, wanted: Indices, enough: Callable[[int], bool], total: int) -> None:
         """Ask for the positions *wanted* until it is *enough*, or until Ctrl-C."""
         if not len(wanted):
             return
         try:
             for answers in self.passes.answers(self.job.cover.part(wanted)):
                 self._take(wanted[answers.patches], answers)
-                self.job.budget.done = int(self.done.sum())
-                self.count(self.job.budget.done, total)
-                if enough():
+                done = int(self.done.sum())
+                self.count(done, total)
+                if enough(done):
                     return
         except KeyboardInterrupt:
             if not self.done.any():
