@@ -116,7 +116,7 @@ def test_layers_and_channels_are_chosen_as_asked(net, scan):
         ({"layer": "nine"}, "no layer 'nine'"),
         ({"channels": [1]}, "are of one layer: name it"),
         ({"layer": "3", "channels": {"3": [1]}}, "named twice"),
-        ({"choose": "best"}, "'consistent' or 'random', not 'best'"),
+        ({"choose": "best"}, "unknown way to choose 'best' .known: consistent, random"),
         ({"count": 0}, "at least 1, not 0"),
     ],
 )
