@@ -14,6 +14,7 @@ from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
 from convscope.figures.pieces import Piece, in_lines, picture, sheet_of, space, stack, words
 from convscope.figures.sheet import Sheet, frame_box, number, picture_of
 from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, LETTERS, Style
+from convscope.figures.tile import own_scales
 from convscope.methods.gridding.result import Checkerboard
 from convscope.methods.gridding.structure import Alternative, StridedLayer
 from convscope.methods.projection import shown_values
@@ -222,7 +223,6 @@ def _write_table(
 
 def _caption(found: Checkerboard, grain: _Grain, scales: Sequence[DisplayScale]) -> list[str]:
     rule = RULES[found.rule]
-    share = max(scale.clipped for scale in scales)
     pictures = (
         "this image" if found.images == 1 else f"{found.images} images, of which one is shown"
     )
@@ -232,9 +232,7 @@ def _caption(found: Checkerboard, grain: _Grain, scales: Sequence[DisplayScale])
         f"{', '.join(words)}: the projection of a feature map from each layer, deepest "
         f"first, and how uneven it is.",
         f"What in this image drives the map, given the switches. Rule: {rule.name} "
-        f"({rule.source}). Zero is mid-grey, each tile on its own scale: ± the "
-        f"{scales[0].quantile:.1%} quantile of |value|; at most {share:.2%} of a tile's values are "
-        f"clipped.",
+        f"({rule.source}). {own_scales(scale.clipped for scale in scales)}",
         "Strides alone: how unevenly all ones from the layer's output arrive at the pixels, by "
         "kernel, stride, padding and dilation: standard deviation between the phases of the "
         "strides over their mean, 0 if even (Odena, Dumoulin & Olah 2016). Pools count as even; "

@@ -124,15 +124,15 @@ def _paint_box(axes: Axes, box: Box, order: float) -> None:
     right, top = left + wide, low + high
     side = [(right, low), (right + deep, low + deep), (right + deep, top + deep), (right, top)]
     front, roof = _slab(left, right, low, top, deep)
-    _face(axes, side, _shade(colour, 0.84), order)
-    _face(axes, roof, _tint(colour, 0.45), order)
+    _face(axes, side, _mixed(colour, "black", 0.16), order)
+    _face(axes, roof, _mixed(colour, "white", 0.45), order)
     _face(axes, front, to_rgb(colour), order)
     stripe = min(STRIPE, 0.3 * wide)
     for number, own in enumerate(reversed(_stripes(volume))):
         end = right - number * stripe
         face, over = _slab(end - stripe, end, low, top, deep)
         _face(axes, face, to_rgb(own), order + 0.1, edge="none")
-        _face(axes, over, _tint(own, 0.25), order + 0.1, edge="none")
+        _face(axes, over, _mixed(own, "white", 0.25), order + 0.1, edge="none")
     for outline in (side, roof, front):
         _face(axes, outline, "none", order + 0.2)
 
@@ -194,13 +194,10 @@ def _head(before: Point, end: Point) -> list[Point]:
     return [end, (back[0] + aside[0], back[1] + aside[1]), (back[0] - aside[0], back[1] - aside[1])]
 
 
-def _shade(colour: str, share: float) -> ColorType:
-    red, green, blue = to_rgb(colour)
-    return share * red, share * green, share * blue
-
-
-def _tint(colour: str, share: float) -> ColorType:
-    red, green, blue = (part + share * (1 - part) for part in to_rgb(colour))
+def _mixed(colour: str, other: str, share: float) -> ColorType:
+    """Return a colour with so much of another in it, 0 to 1."""
+    pairs = zip(to_rgb(colour), to_rgb(other), strict=True)
+    red, green, blue = (own + share * (its - own) for own, its in pairs)
     return red, green, blue
 
 

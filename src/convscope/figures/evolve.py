@@ -24,7 +24,7 @@ from convscope.figures.pieces import (
 )
 from convscope.figures.sheet import Sheet, number, picture_of
 from convscope.figures.style import Style, line_of
-from convscope.figures.tile import FieldTile
+from convscope.figures.tile import FieldTile, own_scales
 from convscope.methods.budget import evenly
 from convscope.methods.projection import shown_values
 from convscope.network.rules import RULES
@@ -176,15 +176,13 @@ def caption(found: Evolution, rows: Sequence[Row]) -> list[str]:
     every = [scale for row in rows for scale in row.scales]
     count = len(rows[0].scales) if rows else 0
     some = "" if count == len(found.steps) else f"{count} of {len(found.steps)} moments. "
-    share = max((scale.clipped for scale in every), default=0.0)
     images = counted(found.images, "training image")
     return [
         f"{one_line(found.network)}: what drives one filter a layer during training. Red: another "
         f"image than before.",
         f"{some}Above, the patch of the receptive field of the filter's strongest activation over "
         f"{images}; below, the projection: what in this image drives the unit, given the switches. "
-        f"Rule: {rule.name} ({rule.source}). Zero is mid-grey, each tile on its own scale: ± the "
-        f"{every[0].quantile if every else 0:.1%} quantile of |value|; at most {share:.2%} of a "
-        f"tile's values are clipped. Hatched: beyond the image.",
+        f"Rule: {rule.name} ({rule.source}). {own_scales(scale.clipped for scale in every)} "
+        f"Hatched: beyond the image.",
         "Curves: norm of a layer's filters minus its final ones, over the norm of the final ones.",
     ]

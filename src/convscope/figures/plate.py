@@ -7,6 +7,7 @@ from convscope.figures.lettering import one_line
 from convscope.figures.pieces import Piece, fitting, in_lines, picture, row, sheet_of, stack, words
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import NOTE_POINTS, Style
+from convscope.figures.tile import own_scales
 from convscope.methods.plate import Plate
 from convscope.methods.scanning.tiles import fitted
 from convscope.methods.scanning.unit import AtlasUnit
@@ -76,11 +77,10 @@ def _caption(found: Plate) -> list[str]:
     unit = found.units[0]
     rule = rule_named(unit.rule)
     images = counted(unit.images, "image")
-    clipped = max((float(x.clipped.max()) for x in found.units if len(x.peak)), default=0.0)
     return [
         f"{unit.network}: of each channel the strongest patches of {images}, and what "
         f"drives it there.",
         f"What in each image drives the unit, given the switches, over {one_line(unit.data)}. "
-        f"Rule: {rule.name} ({rule.source}). Zero is mid-grey, each tile on its own scale: ± the "
-        f"99.9% quantile of |value|; at most {clipped:.2%} of a tile's values are clipped.",
+        f"Rule: {rule.name} ({rule.source}). "
+        f"{own_scales(float(x.clipped.max()) for x in found.units if len(x.peak))}",
     ]

@@ -27,6 +27,7 @@ from convscope.figures.pieces import (
 )
 from convscope.figures.sheet import Sheet, number, picture_of
 from convscope.figures.style import FOOT_POINTS, INK, LETTERS, NOTE_POINTS, PALE, Style
+from convscope.figures.tile import own_scales
 from convscope.methods.projection import shown_values
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import MEASURES
@@ -216,7 +217,6 @@ def _caption(found: Sanity) -> list[str]:
         "permute": "each tensor's own values in another order",
     }[found.init]
     sources = "; ".join(f"{rule}: {RULES[rule].source}" for rule in found.rules)
-    scales = [display_scale(pixels) for row in found.pictures for pixels in row]
     lines = [
         "What drives the unit, as it is and with something taken away. Grey: no more alike than "
         "noise of the same support and envelope.",
@@ -239,10 +239,7 @@ def _caption(found: Sanity) -> list[str]:
         "within three by three and its signs drawn. Kept: of the way from noise to the same "
         "picture, the mean of places and signs. SSIM: of pictures scaled as shown. Edges: Sobel."
     )
-    share = max(scale.clipped for scale in scales)
-    lines.append(
-        f"Zero is mid-grey, each tile on its own scale: ± the {scales[0].quantile:.1%} quantile of "
-        f"|value|, given below it; at most {share:.2%} of a tile's values are clipped. {sources}."
-    )
+    clipped = (display_scale(pixels).clipped for row in found.pictures for pixels in row)
+    lines.append(f"{own_scales(clipped, ', given below it')} {sources}.")
     lines += found.verdicts().values()
     return lines

@@ -1,6 +1,6 @@
 """One tile: the patch that a unit reads in an image, and what drives it there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -145,6 +145,20 @@ class FieldTile:
         framed[rows, columns, :3] = shown if shown.dtype == np.uint8 else np.rint(255 * shown)
         framed[rows, columns, 3] = 255
         return framed
+
+
+def own_scales(clipped: Iterable[float], given: str = "", quantile: float = 0.999) -> str:
+    """Return in words how signed tiles are shown of which each has a scale of its own.
+
+    Args:
+        clipped: of each tile the share of its values beyond its scale.
+        given: where the ends of the scales are told.
+        quantile: that the scales were taken from.
+    """
+    return (
+        f"Zero is mid-grey, each tile on its own scale: ± the {quantile:.1%} quantile of "
+        f"|value|{given}; at most {max(clipped, default=0.0):.2%} of a tile's values are clipped."
+    )
 
 
 def over(picture: Pixels, values: Tensor, scale: DisplayScale) -> Pixels:

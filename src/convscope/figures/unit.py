@@ -6,6 +6,7 @@ from convscope.figures.lettering import one_line
 from convscope.figures.pieces import Piece, fitting, in_lines, picture, row, sheet_of, stack, words
 from convscope.figures.sheet import Sheet, number
 from convscope.figures.style import NOTE_POINTS, Style
+from convscope.figures.tile import own_scales
 from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network.rules import rule_named
 from convscope.wording import counted
@@ -49,12 +50,10 @@ def _tile(shown: Tensor, side: float, below: str) -> Piece:
 def _caption(found: AtlasUnit) -> list[str]:
     """Return what must be known to read the figure; the first line is the short one."""
     rule, images = rule_named(found.rule), counted(found.images, "image")
-    clipped = max(found.clipped.tolist(), default=0.0)
+    given = ", given below each projection in units of pixel brightness (0 to 1)"
     return [
         f"The strongest patches of {images}, and what drives the unit there.",
         f"What in each image drives the unit, given the switches; the {len(found.peak)} strongest "
         f"of {images} of {one_line(found.data)}. Rule: {rule.name} ({rule.source}).",
-        "Zero is mid-grey, each tile on its own scale: ± the 99.9% quantile of |value|, given "
-        f"below each projection in units of pixel brightness (0 to 1); at most {clipped:.2%} of a "
-        f"tile's values are clipped. Hatched: beyond the image.",
+        f"{own_scales(found.clipped.tolist(), given)} Hatched: beyond the image.",
     ]

@@ -1,7 +1,7 @@
 """Compare: two networks on the same images, layer by layer and channel by channel."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +10,6 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from convscope.errors import ConvscopeError, DataError, Interrupted, RuleError
 from convscope.methods import budget as budgets
-from convscope.methods.affordable import images_affordable
 from convscope.methods.attribute import attribute
 from convscope.methods.attribution import RECOMMENDED, Attribution, method_named
 from convscope.methods.compare_matching import LayerMatch, Matcher
@@ -21,7 +20,7 @@ from convscope.methods.draw import draw
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
-from convscope.methods.scanning.batches import UNKNOWN, Batch, batches
+from convscope.methods.scanning.batches import UNKNOWN, Batch, batches, images_affordable
 from convscope.methods.scanning.image_pass import NOT_FINITE, images_at_once
 from convscope.methods.scanning.sources import Images, SomeImages, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
@@ -45,23 +44,6 @@ SHOWN_IMAGES = 3
 """Of how many images what the answers hang on is kept."""
 
 Layers = Sequence[tuple[str | nn.Module, str | nn.Module]]
-
-
-@dataclass(frozen=True)
-class _Answered:
-    """What one network makes of a batch of N images.
-
-    Attributes:
-        maps: of every layer that is matched, [N, C, H, W] on the matcher's grid.
-        peaks: of the same layers, [N, C].
-        answers: the most probable classes, [N]; None if the network is no classifier.
-        finite: [N], whether all of an image's maps and its output are.
-    """
-
-    maps: list[Tensor]
-    peaks: list[Tensor]
-    answers: Tensor | None
-    finite: Tensor
 
 
 @shielded
@@ -292,36 +274,43 @@ class _Work:
 
     def _take(self, batch: Batch) -> None:
         """Take in the images of which both networks make finite numbers."""
-        found = [
+        (maps, peaks, answers, finite), others = (
             self._answered(net, inputs, side)
             for side, (net, inputs) in enumerate(zip(self.nets, batch.inputs, strict=True))
-        ]
-        good = found[0].finite & found[1].finite
+        )
+        good = finite & others[3]
         kept = [place for place, is_good in zip(batch.numbers, good, strict=True) if is_good]
         self.not_finite += [place for place in batch.numbers if place not in kept]
         if not kept:
             return
         numbers = [self.sources[0].original(place) for place in kept]
         for place, matcher in enumerate(self.matchers):
-            matcher.add(found[0].maps[place][good], found[1].maps[place][good])
-            for side, own in enumerate(found):
-                matcher.add_peaks(side, own.peaks[place][good], numbers)
+            matcher.add(maps[place][good], others[0][place][good])
+            for side, own in enumerate((peaks, others[1])):
+                matcher.add_peaks(side, own[place][good], numbers)
         self.images += len(kept)
-        answers = [None if own.answers is None else own.answers[good] for own in found]
-        if answers[0] is not None and answers[1] is not None:
-            alike = (answers[0] == answers[1]).tolist()
+        if answers is not None and others[2] is not None:
+            alike = (answers == others[2])[good].tolist()
             self.same += sum(alike)
             # Those that are answered differently come first.
             places = zip(alike, kept, strict=True)
             self.looked_at = sorted([*self.looked_at, *places])[:SHOWN_IMAGES]
-        for side, answer in enumerate(answers):
+        for side, answer in enumerate((answers, others[2])):
             if answer is not None:
                 right = batch.answers[side][good]
                 self.labelled[side] += int((right != UNKNOWN).sum())
-                self.right[side] += int((answer == right).sum())
+                self.right[side] += int((answer[good] == right).sum())
 
-    def _answered(self, net: Network, inputs: Tensor, side: int) -> _Answered:
-        """Run a network on a batch."""
+    def _answered(
+        self, net: Network, inputs: Tensor, side: int
+    ) -> tuple[list[Tensor], list[Tensor], Tensor | None, Tensor]:
+        """Run a network on a batch of N images.
+
+        Returns:
+            the maps of every layer that is matched, [N, C, H, W] on the matcher's grid, and their
+            peaks, [N, C]; the most probable classes, [N], or None if the network is no classifier;
+            [N], whether all of an image's maps and its output are finite.
+        """
         steps = [pair[side].step for pair in self.pairs]
         output = net.graph.output if net.answer is None else net.answer.step
         maps: dict[int, list[Tensor]] = {}
@@ -349,12 +338,8 @@ class _Work:
         finite = torch.cat(outputs_finite)
         for values in found:
             finite &= _finite_rows(values, len(inputs))
-        return _Answered(
-            found,
-            [torch.cat(peaks[place]) for place in range(len(steps))],
-            torch.cat(answers) if answers else None,
-            finite,
-        )
+        own_peaks = [torch.cat(peaks[place]) for place in range(len(steps))]
+        return found, own_peaks, torch.cat(answers) if answers else None, finite
 
     def comparison(self, data: str) -> Comparison:
         """Return all that was found."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from convscope.methods.moments import PairMoments
+from convscope.packing import plain_of
 
 FINEST = 8
 """Maps are compared on grids of at most so many rows and columns, each cell a mean."""
@@ -62,14 +63,8 @@ class Partners:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, fit for JSON but for NaN."""
-        return {
-            "median": self.median,
-            "median_chance": self.median_chance,
-            "chance_level": self.chance_level,
-            "partner": self.partner.tolist(),
-            "correlation": self.correlation.tolist(),
-            "chance": self.chance.tolist(),
-        }
+        names = ("median", "median_chance", "chance_level")
+        return {**{n: getattr(self, n) for n in names}, **plain_of(self, with_tensors=True)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +98,8 @@ class LayerMatch:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, fit for JSON but for NaN."""
-        return {
-            "layers": self.layers,
-            "grid": self.grid,
-            "strongest": [images.tolist() for images in self.strongest],
-            "first": self.first.to_dict(),
-            "second": self.second.to_dict(),
-            "pairs": self.pairs,
-        }
+        own = {"first": self.first.to_dict(), "second": self.second.to_dict(), "pairs": self.pairs}
+        return {**plain_of(self, with_tensors=True), **own}
 
 
 class Matcher:

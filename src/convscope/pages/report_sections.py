@@ -13,7 +13,6 @@ from convscope.errors import RuleError, UnitError
 from convscope.figures.occlude import target_name
 from convscope.figures.sheet import number
 from convscope.methods import budget as budgets
-from convscope.methods.affordable import images_affordable
 from convscope.methods.attribute import attribute
 from convscope.methods.attribution import RECOMMENDED
 from convscope.methods.checkerboard import checkerboard
@@ -28,6 +27,7 @@ from convscope.methods.occlude import occlude_all
 from convscope.methods.occlude.result import Occlusion
 from convscope.methods.project import chosen_rule, project
 from convscope.methods.sanity import sanity
+from convscope.methods.scanning.batches import images_affordable
 from convscope.methods.scanning.sources import Images, SomeImages
 from convscope.methods.trace_unit import trace_unit
 from convscope.network import Network

@@ -93,13 +93,10 @@ def _ends(net: Network, step: int) -> tuple[float, float]:
         return -1 + 2 * NEARLY, 1 - 2 * NEARLY
     if call.target in (aten.sigmoid.default, aten.hardsigmoid.default):
         return NEARLY, 1 - NEARLY
-    low, high = (0.0, 6.0) if call.target is aten.relu6.default else _limits(call.arguments)
+    low, high = 0.0, 6.0
+    if call.target is not aten.relu6.default:
+        low, high = float(call.arguments["min_val"]), float(call.arguments["max_val"])
     return (float("-inf") if low == 0 else low), high
-
-
-def _limits(arguments: object) -> tuple[float, float]:
-    assert isinstance(arguments, dict)
-    return float(arguments["min_val"]), float(arguments["max_val"])
 
 
 class Measured:

@@ -268,26 +268,6 @@ def _colour(text: str, image: Tensor, preprocess: Preprocess) -> Tensor:
     return preprocess.to_inputs(torch.tensor(levels, dtype=torch.float64)[:, None, None])
 
 
-def _level(level: float) -> Callable[[Tensor, Preprocess, tuple[int, int]], Tensor]:
-    def filled(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> Tensor:
-        return preprocess.to_inputs(torch.full_like(image, level))
-
-    return filled
-
-
-def _dataset_mean(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> Tensor:
-    mean = torch.tensor(preprocess.mean, dtype=torch.float64)[:, None, None]
-    return _spread(preprocess.to_inputs(mean), image)
-
-
-def _image_mean(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> Tensor:
-    return _spread(image.mean((1, 2), keepdim=True), image)
-
-
-def _nothing(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> None:
-    return None
-
-
 def _noise(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> Tensor:
     generator = torch.Generator().manual_seed(NOISE_SEED)
     pixels = torch.rand(image.shape, generator=generator, dtype=torch.float64)
@@ -310,11 +290,14 @@ def _blurred(image: Tensor, preprocess: Preprocess, patch: tuple[int, int]) -> T
 
 
 FILLS: dict[str, Callable[[Tensor, Preprocess, tuple[int, int]], Tensor | None]] = {
-    "gray": _level(0.5),
-    "black": _level(0.0),
-    "mean": _dataset_mean,
-    "image-mean": _image_mean,
-    "local-mean": _nothing,
+    "gray": lambda image, preprocess, _: preprocess.to_inputs(torch.full_like(image, 0.5)),
+    "black": lambda image, preprocess, _: preprocess.to_inputs(torch.zeros_like(image)),
+    "mean": lambda image, preprocess, _: _spread(
+        preprocess.to_inputs(torch.tensor(preprocess.mean, dtype=torch.float64)[:, None, None]),
+        image,
+    ),
+    "image-mean": lambda image, *_: _spread(image.mean((1, 2), keepdim=True), image),
+    "local-mean": lambda *_: None,  # each patch has its own
     "blur": _blurred,
     "noise": _noise,
 }

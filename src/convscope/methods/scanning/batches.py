@@ -1,5 +1,6 @@
 """Images of a set in batches: the loop that reads some of them, and skips those that are bad."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from convscope.network import Network
 
 UNKNOWN = -1
 """Stands for the class or the answer of an image that has none."""
+
+FEWEST, TIMED, TRIED = 8, 2, 10
+"""However short the time, fewer images say nothing; those timed, and those tried for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +74,34 @@ def _answers(source: Images, net: Network) -> Tensor:
     """Return the answer that each class stands for; the last is that of none, class -1."""
     known = class_answers(source, net) or [None] * len(source.classes)
     return torch.tensor([UNKNOWN if own is None else own for own in (*known, None)])
+
+
+def images_affordable(net: Network, images: Images, seconds: float | None, passes: float) -> int:
+    """Return how many of a set's images a network can look at in a time.
+
+    A pass over a few of them is timed: loading, and the way up.
+
+    Args:
+        net: the network.
+        images: the set.
+        seconds: the time; None for no limit.
+        passes: how many times each image goes up.
+
+    Returns:
+        at least 8, at most all of them; all as well if none of the first few can be read.
+    """
+    if seconds is None:
+        return len(images)
+    found, began = [], time.monotonic()
+    for batch in batches([(images, net)], range(min(TRIED, len(images))), 1):
+        with torch.no_grad():
+            net(batch.inputs[0])
+        found.append(time.monotonic() - began)
+        began = time.monotonic()
+        if len(found) > TIMED:
+            break
+    if not found:
+        return len(images)
+    # The first one is slower than all that follow.
+    one = min(found)
+    return min(len(images), max(FEWEST, int(seconds / (passes * max(one, 1e-6)))))

@@ -116,20 +116,12 @@ class ImagePass:
     """
 
     def __init__(
-        self,
-        net: Network,
-        source: Images,
-        layers: list[ScannedLayer],
-        size: int,
-        tally: Tally,
+        self, net: Network, source: Images, layers: list[ScannedLayer], size: int, tally: Tally
     ) -> None:
-        self._net = net
-        self._source = source
+        self._net, self._source, self._size, self._tally = net, source, size, tally
         self._layers = {layer.step: layer for layer in layers}
         self._right = class_answers(source, net)
         self._answer = None if self._right is None else net.answer
-        self._size = size
-        self._tally = tally
         self._counting = threading.Lock()
         self._readers = READERS
 

@@ -133,24 +133,15 @@ Entries = dict[int, list[tuple[str, int, int]]]
 """Image number -> its entries: layer, channel, rank."""
 
 
+@dataclass(frozen=True)
 class _TileWork:
     """Makes the tiles of some layers, a group of images at a time."""
 
-    def __init__(
-        self,
-        net: Network,
-        layers: dict[str, LayerScan],
-        rule: Rule,
-        memory: int,
-        turned: TurnedFilters,
-    ) -> None:
-        self._net, self._memory, self._turned = net, memory, turned
-        self._layers = layers
-        self._rule = rule
-        self._fields = {
-            name: net.receptive_fields.size(net.step(layer.read_at))
-            for name, layer in layers.items()
-        }
+    _net: Network
+    _layers: dict[str, LayerScan]
+    _rule: Rule
+    _memory: int
+    _turned: TurnedFilters
 
     def groups(self, workers: int) -> Iterator[Entries]:
         """Yield images with their entries, as many images as can go up together."""
@@ -212,7 +203,8 @@ class _TileWork:
         self, name: str, shown: Picture, projected: Tensor, channel: int, rank: int
     ) -> EntryTile:
         """Return the tile of an entry from the image's picture and its projection [C, H, W]."""
-        net, layer, field = self._net, self._layers[name], self._fields[name]
+        net, layer = self._net, self._layers[name]
+        field = net.receptive_fields.size(net.step(layer.read_at))
         row, column = layer.position[channel, rank].tolist()
         window = net.receptive_fields.window(net.step(layer.read_at), row, column)
         top, left, bottom, right = window
