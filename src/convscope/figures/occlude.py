@@ -1,6 +1,6 @@
 """Occlusion drawn: the panels of Zeiler & Fergus fig. 7, and the map laid over the image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -219,19 +219,6 @@ class OcclusionPanel:
         drawn.set_label(label, fontsize=FOOT_POINTS, labelpad=1)
 
 
-def _letters(o: Occlusion) -> dict[str, str]:
-    """Return the letters of the panels that are there, in their order."""
-    there = {
-        "patch": True,
-        "unit": o.activation is not None,
-        "projection": o.projection is not None,
-        "target": o.kind != "activation",
-        "classes": o.predicted is not None and o.masks is None,
-        "drop": True,
-    }
-    return dict(zip((name for name, is_there in there.items() if is_there), "abcdef", strict=False))
-
-
 def panels(
     o: Occlusion, limits: dict[str, tuple[float, float]] | None = None
 ) -> list[OcclusionPanel]:
@@ -239,16 +226,20 @@ def panels(
     own = limits or _limits([o])
     both = torch.stack([o.image, o.hidden(o.telling)])
     image, hidden = picture_of(o.preprocess.to_pixels(both))
-    make: dict[str, Callable[[], OcclusionPanel]] = {
-        "patch": lambda: _patch_panel(o, hidden),
-        "unit": lambda: _map_panel(o, "activation", own["activation"]),
-        "projection": lambda: _projection_panel(o),
-        "target": lambda: _map_panel(o, o.kind, own[o.kind]),
-        "classes": lambda: _classes_panel(o, image),
-        "drop": lambda: _drop_panel(o, image, own["drop"]),
-    }
-    found = {letter: make[name]() for name, letter in _letters(o).items()}
-    return [replace(one, title=f"({letter}) {one.title}") for letter, one in found.items()]
+    found = [_patch_panel(o, hidden)]
+    if o.activation is not None:
+        found.append(_map_panel(o, "activation", own["activation"]))
+    if o.projection is not None:
+        found.append(_projection_panel(o))
+    if o.kind != "activation":
+        found.append(_map_panel(o, o.kind, own[o.kind]))
+    if o.predicted is not None and o.masks is None:
+        found.append(_classes_panel(o, image))
+    found.append(_drop_panel(o, image, own["drop"]))
+    return [
+        replace(one, title=f"({letter}) {one.title}")
+        for letter, one in zip("abcdef", found, strict=False)
+    ]
 
 
 def _patch_panel(o: Occlusion, hidden: npt.NDArray[np.float64]) -> OcclusionPanel:
@@ -370,8 +361,10 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
     lines += _projection_caption(rows)
     estimated = next((row for row in rows if _is_estimated(row)), None)
     if estimated is not None:
-        letter = _letters(estimated).get("classes")
-        nearest = f", and ({letter}) shows what the nearest computed one gives" if letter else ""
+        nearest = ""
+        if estimated.predicted is not None:
+            letter = "cde"[(o.activation is not None) + (o.projection is not None)]
+            nearest = f", and ({letter}) shows what the nearest computed one gives"
         lines.append(
             f"White dots: computed positions; between them the maps are estimates{nearest}."
         )
@@ -388,7 +381,7 @@ def _projection_caption(rows: Sequence[Occlusion]) -> list[str]:
     scales = [_shown_projection(row)[1] for row in own]
     most = "at most " if len(scales) > 1 else ""
     return [
-        f"({_letters(own[0])['projection']}): {RULES[str(own[0].rule)].name}, zero is mid-grey, ± "
+        f"(c): {RULES[str(own[0].rule)].name}, zero is mid-grey, ± "
         f"the {scales[0].quantile:.1%} quantile of |value|, {most}"
         f"{max(scale.clipped for scale in scales):.2%} of the values clipped; the correlation is "
         f"between the mean |projection| under the patch and the drop of the map's sum, over all "

@@ -242,6 +242,8 @@ class _Work:
         if self.whole or not self.shares:
             changed[self.made] = off = kept[self.made].index_select(0, image)
             off.movedim(self.dimension, 1)[torch.arange(len(image)), channel] = 0
+        # What a layer with weights makes of all channels but one is what it made of all, less that
+        # one's share: a convolution over a single channel instead of over all.
         for own in torch.unique(channel).tolist() if self.shares else ():
             there = channel == own
             maps = kept[self.made][image[there], own : own + 1]

@@ -63,6 +63,7 @@ def noise_like(pictures: Tensor, generator: torch.Generator) -> Tensor:
     tiles = (rows[:, None] * (width + side) + columns).flatten().double()
     # Outside the support all is zero: its pixels come last, and change places with each other.
     tiles = tiles.where(there, torch.inf).numpy()
+    # Sorted by tile, and within each by a random number: that permutes all tiles at once.
     drawn = torch.rand(tiles.shape, generator=generator, dtype=torch.float64).numpy()
     source, goal = (torch.from_numpy(np.argsort(keys))[:, None] for keys in (tiles + drawn, tiles))
     moved = (flat / envelope).gather(2, source.expand_as(flat))

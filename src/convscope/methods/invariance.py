@@ -249,6 +249,7 @@ class _Work:
 
     def _plain_features(self, numbers: Sequence[int]) -> dict[int, list[Tensor]]:
         """Return the features of some plain images: those kept, the others computed once more."""
+        # Most often all are kept; where memory is short, a batch pays one more pass for its own.
         lacking = sorted({*numbers} - {*self.plain})
         if not lacking:
             return self.plain

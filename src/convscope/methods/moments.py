@@ -131,6 +131,8 @@ class PairMoments:
         rows = [values.double().cpu() for values in (first, second)]
         own = [Moments.of(values) for values in rows]
         apart = [own[0].mean - self.first.mean, own[1].mean - self.second.mean]
+        # What lies between the two parts' means (Chan et al.) goes in as one more row, so that a
+        # single product of matrices adds it, over all pairs of channels, together with the rest.
         weight = (self.count * len(first) / (self.count + len(first))) ** 0.5
         deviations = [
             torch.cat([values - part.mean, weight * between[None]])

@@ -436,6 +436,7 @@ def _of_layer(
     channels = channels.to(maps.device)
     image = torch.arange(len(channels), device=maps.device)[:, None]
     if positions is None:
+        # Where a clamp, as ReLU6, makes several places equal, the value before it tells the peak.
         place = unclamped[image, channels].max(dim=2).indices
     else:
         place = (positions[..., 0] * width + positions[..., 1]).to(maps.device)

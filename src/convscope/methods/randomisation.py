@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import check_known
 from convscope.network.constants import learned_constants
 from convscope.network.graph import Graph
 
@@ -79,16 +78,6 @@ INITIALISATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 with mean zero for kernels or with the tensor's own mean, or its own values in another order."""
 
 
-def initialisation_named(name: str) -> Callable[[Tensor, torch.Generator], Tensor]:
-    """Return a way to re-initialise.
-
-    Raises:
-        ConvscopeError: if there is none of that name.
-    """
-    check_known("init", name, INITIALISATIONS)
-    return INITIALISATIONS[name]
-
-
 def randomised(
     graph: Graph, stages: list[Stage], init: str, seed: int
 ) -> list[dict[Tensor, Tensor]]:
@@ -97,7 +86,7 @@ def randomised(
     Each stage has a generator of its own, so that its weights do not depend on the other stages.
     Steps that compute their weights from the same parameters get the same ones.
     """
-    make = initialisation_named(init)
+    make = INITIALISATIONS[init]
     found = []
     for place, stage in enumerate(stages):
         generator = torch.Generator().manual_seed(1_000_003 * seed + place)

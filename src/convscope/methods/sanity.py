@@ -10,18 +10,13 @@ import torch
 from torch import Tensor
 
 from convscope.arguments import check_seed
-from convscope.errors import ConvscopeError, Interrupted, UnitError
+from convscope.errors import ConvscopeError, Interrupted, UnitError, check_known
 from convscope.methods import budget as budgets
 from convscope.methods.chance import DRAWS, Chance, noise_like
 from convscope.methods.pictures import read_one
 from convscope.methods.project import chosen_rule
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
-from convscope.methods.randomisation import (
-    Stage,
-    initialisation_named,
-    randomised,
-    stages_of,
-)
+from convscope.methods.randomisation import INITIALISATIONS, Stage, randomised, stages_of
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import MEASURES, Prepared, edges, similarities
 from convscope.methods.targets import ClassName
@@ -121,7 +116,7 @@ def sanity(
     """
     deadline = budgets.Deadline(budget)
     chosen = [chosen_rule(net, name) for name in rules]
-    initialisation_named(init)
+    check_known("init", init, INITIALISATIONS)
     if not chosen:
         raise ConvscopeError("no rule was named")
     for name, number in (("seeds", seeds), ("others", others)):

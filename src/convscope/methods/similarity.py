@@ -39,6 +39,7 @@ def _structural(one: _Windows, other: _Windows, spans: Tensor) -> Tensor:
 
     *spans*, [N], are how far apart the smallest and the largest possible values are.
     """
+    # The covariance in each window, as the mean of the products less the product of the means.
     product = _blurred(one.maps * other.maps) - one.means * other.means
     first, second = ((share * spans.view(-1, 1, 1)) ** 2 for share in (0.01, 0.03))
     similarity = (

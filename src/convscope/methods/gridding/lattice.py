@@ -75,6 +75,7 @@ class Lattice:
         array([[0.66666667]])
         """
         period = np.moveaxis(self.period, axis, 0)
+        # Windows a stride apart meet the same phase of the period again after so many.
         count = len(period) // math.gcd(len(period), steps.stride)
         starts = np.arange(count) * steps.stride
         read = np.zeros((count, *period.shape[1:]))

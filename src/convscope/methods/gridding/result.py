@@ -149,9 +149,7 @@ class Checkerboard(Result):
                 "with_pools": self.with_pools[place],
                 "observed": float(self.observed[place]),
                 "over_image": float(self.over_image[place]),
-                "cause": ", ".join(
-                    source.layers if (source := self.strongest_source(place)) else ()
-                ),
+                "cause": ", ".join(self._cause(place)),
             }
             for place, name in enumerate(self.layers)
         ]

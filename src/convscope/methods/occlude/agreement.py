@@ -35,6 +35,7 @@ def agreement(
         any two maps as smooth as these agree somewhat. None where there is no whole grid to shift.
     """
     magnitude = projection.detach().cpu().double().abs().sum(0)
+    # Running sums, so that the sum over any rectangle is that of four corners.
     padded = torch.nn.functional.pad(magnitude, (1, 0, 1, 0)).cumsum(0).cumsum(1)
     top, left, bottom, right = positions.unbind(2)
     total = padded[bottom, right] - padded[top, right] - padded[bottom, left] + padded[top, left]

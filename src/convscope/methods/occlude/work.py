@@ -98,32 +98,29 @@ class Asked:
     clean: dict[str, Any]
 
 
+@dataclass
 class Work:
     """The answers to one grid of patches as they come in."""
 
-    def __init__(
-        self,
-        asked: Asked,
-        job: Job,
-        passes: FullPasses | WindowedPasses,
-        method: str,
-        precision: str,
-        count: Callable[[int, int], None],
-        title: str,
-        projection: tuple[Tensor, str] | None,
-    ) -> None:
-        self.asked, self.job, self.passes, self.method = asked, job, passes, method
-        self.precision, self.count, self.title = precision, count, title
-        self.projection = projection
-        self.done = np.zeros(job.count, dtype=bool)
-        self.stopped = ""
-        self.values: dict[str, Tensor] = {}
-        dtype = asked.question.image.dtype
-        for name in asked.question.quantities:
-            self.values[name] = torch.full((len(asked.question.goals), job.count), NAN, dtype=dtype)
-        if asked.question.layer is not None:
-            self.values["activation"] = torch.full((1, job.count), NAN, dtype=dtype)
-        self.predicted = torch.full((job.count,), -1)
+    asked: Asked
+    job: Job
+    passes: FullPasses | WindowedPasses
+    method: str
+    precision: str
+    count: Callable[[int, int], None]
+    title: str
+    projection: tuple[Tensor, str] | None
+    stopped: str = ""
+
+    def __post_init__(self) -> None:
+        question, count = self.asked.question, self.job.count
+        self.done = np.zeros(count, dtype=bool)
+        rows = dict.fromkeys(question.quantities, len(question.goals))
+        if question.layer is not None:
+            rows["activation"] = 1
+        unknown = question.image.new_tensor(NAN)
+        self.values = {name: unknown.cpu().repeat(own, count) for name, own in rows.items()}
+        self.predicted = torch.full((count,), -1)
 
     def complete(self) -> Occlusion:
         """Compute every position."""

@@ -136,6 +136,8 @@ class Strongest:
         self.peak[channels] = np.take_along_axis(peak, order, 1)
         self.image[channels] = np.take_along_axis(image, order, 1)
         self.position[channels] = np.take_along_axis(position, order, 1)
+        # Company is far too wide to be sorted with the rest: each entry's row is followed by its
+        # number through the sorting, and gathered once.
         kept = self.company[channels]
         there = np.arange(kept.shape[0] * kept.shape[1]).reshape(kept.shape[:2])
         every = np.concatenate([kept.reshape(there.size, -1), company])
