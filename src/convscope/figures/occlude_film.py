@@ -102,37 +102,30 @@ def _frame(o: Occlusion, place: int) -> Image.Image:
 
 
 def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
+    """Write beside the image what the network says, with a bar for each probability."""
     font, line = ImageFont.load_default(13), 16
-    across, down = SIDE + line, line
-    singles = [] if o.targets is None else o.singles()
-    for single in singles:
+    across, down, room = SIDE + line, line, BESIDE - 2 * line
+
+    def write(text: str, gap: int = 12) -> None:
+        nonlocal down
+        draw.text((across, down), text, INK, font)
+        down += line * (text.count("\n") + 1) + gap
+
+    for single in [] if o.targets is None else o.singles():
+        value, clean = single.values(single.kind).flatten()[place].item(), single.clean[single.kind]
+        name = target_name(single).replace("−", "-")  # the font lacks the long one
         if single.probability is None:
+            write(f"{name[:40]}:\n{value:.4g} (unoccluded: {clean:.4g})")
             continue
-        chance, clean = single.probability.flatten()[place].item(), single.clean["probability"]
-        name = target_name(single)[:30]
-        draw.text((across, down), f"P({name}) {chance:.2f}", INK, font)
-        down += line + 3
-        room = BESIDE - 2 * line
+        write(f"P({name[:30]}) {value:.2f}", 3)
         draw.rectangle((across, down, across + room, down + 10), PALE)
-        draw.rectangle((across, down, across + max(1, round(chance * room)), down + 10), BAR)
+        draw.rectangle((across, down, across + max(1, round(value * room)), down + 10), BAR)
         mark = across + clean * room  # the clean image's
         draw.line((mark, down - 2, mark, down + 12), MARK, 2)
         down += line + 8
     if o.predicted is not None:
-        now = class_name(o, int(o.predicted.flatten()[place]))[:34]
-        draw.text((across, down), "most probable:", INK, font)
-        draw.text((across, down + line), now, INK, font)
-        down += 3 * line
+        write(f"most probable:\n{class_name(o, int(o.predicted.flatten()[place]))[:34]}", line)
     if o.activation is not None:
         value, clean = o.activation.flatten()[place].item(), o.clean["activation"]
         share = f" ({value / clean:.0%} of unoccluded)" if clean > 0 else ""
-        draw.text((across, down), f"channel {o.channel}: {value:.4g}{share}", INK, font)
-        down += line + 8
-    for single in singles:
-        if single.number is None:
-            continue
-        name = target_name(single).replace("−", "-")[:40]  # the font lacks the long one
-        value, clean = single.number.flatten()[place].item(), single.clean["number"]
-        draw.text((across, down), f"{name}:", INK, font)
-        draw.text((across, down + line), f"{value:.4g} (unoccluded: {clean:.4g})", INK, font)
-        down += 2 * line + 3
+        write(f"channel {o.channel}: {value:.4g}{share}")
