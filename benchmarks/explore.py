@@ -26,8 +26,8 @@ import torch
 from torch import nn
 
 import convscope as cs
-from convscope.network.cones import Cones
-from convscope.network.windowed import WindowedWalk
+from convscope.network.windows.cones import Cones
+from convscope.network.windows.windowed import WindowedWalk
 from convscope.samples import SAMPLES
 from timing import clock
 

@@ -31,8 +31,8 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.methods.occlude.passes import WindowedPasses
 from convscope.methods.occlude.patches import grid
-from convscope.network.grouping import costs_of, grouped
-from convscope.network.windowed import WindowedWalk
+from convscope.network.windows.grouping import costs_of, grouped
+from convscope.network.windows.windowed import WindowedWalk
 from timing import arithmetic_rate, clock
 
 PATCH = 16

@@ -24,10 +24,10 @@ from captum.attr import NeuronDeconvolution
 from torch import Tensor
 
 import convscope as cs
-from convscope.network.cones import Cones
 from convscope.network.ops import Convolution
 from convscope.network.rules import RULES
 from convscope.network.walk import ascend
+from convscope.network.windows.cones import Cones
 from timing import arithmetic_rate, clock
 
 

@@ -23,9 +23,9 @@ from convscope.loading import load
 from convscope.methods.descents import project_units
 from convscope.methods.project import project
 from convscope.network import Network
-from convscope.network.cone_descent import Units
 from convscope.network.ops import Rectifier
 from convscope.network.rules import RULES
+from convscope.network.windows.cone_descent import Units
 
 EXACT = 1e-9
 """How far a projection may be off, as a share of its largest pixel, in float64."""

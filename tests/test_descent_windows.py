@@ -15,12 +15,13 @@ from torch.utils._pytree import tree_leaves
 
 from architectures import ARCHITECTURES, build, images_for
 from convscope.methods.project import project
-from convscope.network import Network, cone_descent
-from convscope.network.cone_descent import Units, descend_units
-from convscope.network.cones import Cones
+from convscope.network import Network
 from convscope.network.ops import MAPS
 from convscope.network.rules import RULES
 from convscope.network.walk import Ascent, ascend, descend
+from convscope.network.windows import cone_descent
+from convscope.network.windows.cone_descent import Units, descend_units
+from convscope.network.windows.cones import Cones
 from products import each_once
 
 TRIED = ["deconvnet", "guided", "gradient", "epsilon-gamma-box", "alpha2-beta1"]

@@ -15,7 +15,7 @@ from convscope.methods.gridding.spectrum import Band, GridMeter
 from convscope.methods.gridding.structure import variation_at_pixels
 from convscope.models.architectures import alexnet
 from convscope.network.blocks import feature_maps
-from convscope.network.windows import Sliding, Transposed
+from convscope.network.windows.relations import Sliding, Transposed
 
 
 def closed_form(kernel: int, stride: int, dilation: int = 1) -> float:

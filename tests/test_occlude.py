@@ -26,8 +26,8 @@ from convscope.methods.occlude.passes import WindowedPasses
 from convscope.methods.occlude.patches import FILLS, grid
 from convscope.methods.occlude.result import Occlusion
 from convscope.network import Network
-from convscope.network.differences import can_take_differences
-from convscope.network.windowed import WindowedWalk
+from convscope.network.windows.differences import can_take_differences
+from convscope.network.windows.windowed import WindowedWalk
 from products import each_once, some
 
 WINDOWS_PAY = WindowedPasses._pays

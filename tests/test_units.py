@@ -12,8 +12,8 @@ from torch import Tensor
 
 import convscope as cs
 from convscope.methods.descents import project_units
-from convscope.network.cone_descent import Units
 from convscope.network.rules import RULES
+from convscope.network.windows.cone_descent import Units
 from convscope.study.evolve import evolve
 from convscope.study.filters import strongest_filters
 from convscope.study.tracker import Tracker

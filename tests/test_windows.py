@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convscope.network.windows import (
+from convscope.network.windows.relations import (
     Padded,
     Resized,
     Sliding,

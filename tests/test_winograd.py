@@ -15,9 +15,9 @@ from convscope.methods.occlude import occlude
 from convscope.methods.occlude.passes import Question, WindowedPasses
 from convscope.network import Network
 from convscope.network import winograd as module
-from convscope.network.cone_descent import Units
 from convscope.network.rules import RULES
-from convscope.network.winograd import (
+from convscope.network.windows.cone_descent import Units
+from convscope.network.windows.winograd import (
     TurnedFilters,
     WinogradConvolution,
     bytes_needed,

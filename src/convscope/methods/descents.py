@@ -8,12 +8,12 @@ from torch import Tensor
 
 from convscope.methods import budget
 from convscope.network import Network
-from convscope.network.cone_descent import Units, descend_units
 from convscope.network.graph import Graph
 from convscope.network.ops import MAPS
 from convscope.network.rules import Rule
 from convscope.network.walk import Ascent, ascend, descend
-from convscope.network.winograd import TurnedFilters
+from convscope.network.windows.cone_descent import Units, descend_units
+from convscope.network.windows.winograd import TurnedFilters
 
 Advance = Callable[[int], None]
 """Called with the number of units that have arrived."""

@@ -27,7 +27,7 @@ from convscope.network.channels import along_channels
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, resume
-from convscope.network.winograd import TurnedFilters
+from convscope.network.windows.winograd import TurnedFilters
 from convscope.reading import Picture
 
 RULES_KEPT = 4

@@ -23,7 +23,6 @@ from convscope.methods.ranking import (
 )
 from convscope.network import Network
 from convscope.network.blocks import block_ends
-from convscope.network.cone_descent import Units
 from convscope.network.layers import LayerName, listed
 from convscope.network.ops import Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
@@ -31,6 +30,7 @@ from convscope.network.shield import shielded
 from convscope.network.typical import TypicalPeaks
 from convscope.network.visit import first_not_finite
 from convscope.network.walk import Ascent, ascend
+from convscope.network.windows.cone_descent import Units
 
 SELECTIONS = ("peak", "map")
 TOP_OF_A_LAYER, TOP_OF_A_BLOCK = 6, 1

@@ -22,11 +22,11 @@ from convscope.methods.projection import Projection
 from convscope.methods.ranking import clamped
 from convscope.network import Network
 from convscope.network.blocks import block_ends, feature_maps, feeds
-from convscope.network.cone_descent import Units
 from convscope.network.layers import LayerName, listed
 from convscope.network.rules import RULES, rule_named
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend
+from convscope.network.windows.cone_descent import Units
 from convscope.reading import Picture
 
 DEEP = 3

@@ -21,7 +21,7 @@ from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
-from convscope.network.unit_pass import UnitPass
+from convscope.network.windows.unit_pass import UnitPass
 from convscope.results import Result
 from convscope.samples import SAMPLES
 

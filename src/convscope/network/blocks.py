@@ -3,10 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph, Step, passed_by_all
 from convscope.network.ops import BatchNorm, Convolution, Generated, Rectifier
 from convscope.network.relevance import has_weights
+from convscope.network.windows.fields import ReceptiveFields
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 from convscope.errors import TraceError, near_matches
 from convscope.network.calls import Call, Input, Shape
 from convscope.network.ops import MAPS, Axes, Operation, operation_for
-from convscope.network.randomness import RandomUse
+from convscope.network.tracing.randomness import RandomUse
 
 
 @dataclass(frozen=True, eq=False)

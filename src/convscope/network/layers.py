@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from convscope.errors import UnitError
-from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
+from convscope.network.windows.fields import ReceptiveFields
 
 LayerName = str | nn.Module
 """How a layer is named: as in ``net.layers``, or by a module, which stands for its last layer."""

@@ -11,21 +11,21 @@ from torch.export import ExportedProgram
 
 from convscope.arguments import described
 from convscope.errors import ImageError, TraceError, UnitError, near_matches
-from convscope.network.advice import check_module, unwrapped
 from convscope.network.answer import Answer, answer_of, count_of
 from convscope.network.channels import along_channels, factors_of, told, with_factors
 from convscope.network.constants import with_constants
-from convscope.network.export import export, leaves
-from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
-from convscope.network.inputs import inputs_of
 from convscope.network.layers import Layer, layers_of
 from convscope.network.ops import Convolution
-from convscope.network.randomness import CHOICES, REFUSE
 from convscope.network.shield import shielded, without_autocast
-from convscope.network.trace import IMAGES, graph_of
+from convscope.network.tracing.advice import check_module, unwrapped
+from convscope.network.tracing.export import export, leaves
+from convscope.network.tracing.inputs import inputs_of
+from convscope.network.tracing.randomness import CHOICES, REFUSE
+from convscope.network.tracing.trace import IMAGES, graph_of
 from convscope.network.typical import TypicalPeaks
 from convscope.network.walk import ascend
+from convscope.network.windows.fields import ReceptiveFields
 from convscope.preprocessing import chosen, normalisation
 
 _FOUND = ("layers", "receptive_fields", "answer")

@@ -12,10 +12,10 @@ from convscope.network import freed
 from convscope.network.graph import Graph
 from convscope.network.ops import Operation, Saved
 from convscope.network.ops.base import in_dtype
-from convscope.network.placement import Placement
 from convscope.network.relevance import sharing_graph
 from convscope.network.rules import Rule
 from convscope.network.visit import walk_up
+from convscope.network.windows.placement import Placement
 
 
 @dataclass(frozen=True)

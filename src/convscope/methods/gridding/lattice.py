@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from convscope.network.windows import Padded, Relation, Resized, Sliding, Transposed
+from convscope.network.windows.relations import Padded, Relation, Resized, Sliding, Transposed
 
 Floats = npt.NDArray[np.float64]
 Steps = Sliding | Transposed

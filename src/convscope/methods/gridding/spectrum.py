@@ -19,7 +19,7 @@ from torch import Tensor
 from convscope.methods.gridding.structure import strided_steps
 from convscope.methods.projection import Projection
 from convscope.network import Network
-from convscope.network.windows import Sliding
+from convscope.network.windows.relations import Sliding
 
 Pair = tuple[int, int]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from convscope.methods.gridding.lattice import Lattice, Steps, steps_of, unevenness
 from convscope.network import Network
 from convscope.network.ops import AveragePool, Convolution, MaxPool
-from convscope.network.windows import Sliding, Transposed
+from convscope.network.windows.relations import Sliding, Transposed
 
 LEAST = 0.02
 """Unevenness below which a layer is no finding: no eye sees a grid of two percent."""

@@ -28,10 +28,10 @@ from convscope.methods.pictures import Images, read
 from convscope.methods.project import project
 from convscope.methods.targets import AnyTarget
 from convscope.network import Network
-from convscope.network.differences import can_take_differences
 from convscope.network.layers import LayerName
 from convscope.network.rules import rule_named
 from convscope.network.shield import shielded
+from convscope.network.windows.differences import can_take_differences
 from convscope.reading import Picture
 
 METHODS = ("exact", "full", "adaptive")

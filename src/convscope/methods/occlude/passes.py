@@ -15,12 +15,12 @@ from convscope.methods.targets import Goal
 from convscope.network import Network
 from convscope.network.answer import Answer
 from convscope.network.blocks import narrow_steps
-from convscope.network.differences import DifferenceWalk
-from convscope.network.grouping import costs_of, grouped, shares
-from convscope.network.placement import Placement
 from convscope.network.walk import ascend
-from convscope.network.windowed import Plan, WindowedWalk, Windows
-from convscope.network.winograd import TurnedFilters
+from convscope.network.windows.differences import DifferenceWalk
+from convscope.network.windows.grouping import costs_of, grouped, shares
+from convscope.network.windows.placement import Placement
+from convscope.network.windows.windowed import Plan, WindowedWalk, Windows
+from convscope.network.windows.winograd import TurnedFilters
 
 Indices = npt.NDArray[np.int64]
 

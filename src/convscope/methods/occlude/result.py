@@ -12,7 +12,7 @@ from convscope.images import Preprocess
 from convscope.methods.occlude.passes import painted
 from convscope.methods.occlude.patches import Cover, Fill
 from convscope.methods.targets import Named
-from convscope.network.placement import Placement
+from convscope.network.windows.placement import Placement
 from convscope.results import Result
 
 KINDS = ("probability", "logit", "number", "activation")

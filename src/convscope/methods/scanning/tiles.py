@@ -19,9 +19,9 @@ from convscope.methods.projection import shown_values
 from convscope.methods.scanning.image_pass import single_threads
 from convscope.methods.scanning.result import LayerScan
 from convscope.network import Network, freed
-from convscope.network.cone_descent import Units
 from convscope.network.rules import Rule
-from convscope.network.winograd import TurnedFilters
+from convscope.network.windows.cone_descent import Units
+from convscope.network.windows.winograd import TurnedFilters
 
 Picture = npt.NDArray[np.uint8]
 

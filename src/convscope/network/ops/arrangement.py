@@ -19,7 +19,7 @@ from convscope.network.ops.base import (
     without,
 )
 from convscope.network.rules import Rule
-from convscope.network.windows import Flipped, Padded, Relation, Sliding
+from convscope.network.windows.relations import Flipped, Padded, Relation, Sliding
 
 aten = torch.ops.aten
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from convscope.errors import RuleError
 from convscope.network.calls import Call, Shape
 from convscope.network.rules import Rule
-from convscope.network.windows import Relation, Whole
+from convscope.network.windows.relations import Relation, Whole
 
 Axes = tuple[int, int] | None
 """Which dimensions of a tensor are the rows and the columns of the image; None when it has none."""

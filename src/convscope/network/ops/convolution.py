@@ -19,7 +19,7 @@ from convscope.network.ops.base import (
     with_arguments,
 )
 from convscope.network.rules import Rule
-from convscope.network.windows import Relation, Sliding, Transposed, Whole
+from convscope.network.windows.relations import Relation, Sliding, Transposed, Whole
 
 
 class Convolution(Operation):

@@ -19,7 +19,7 @@ from convscope.network.ops.base import (
     without,
 )
 from convscope.network.rules import Rule
-from convscope.network.windows import Relation, Sliding, Whole
+from convscope.network.windows.relations import Relation, Sliding, Whole
 
 
 class Pointwise(Operation):

@@ -22,7 +22,7 @@ from convscope.network.ops.base import (
     with_arguments,
 )
 from convscope.network.rules import Rule
-from convscope.network.windows import Interpolated, Relation, Resized, Sliding, Whole
+from convscope.network.windows.relations import Interpolated, Relation, Resized, Sliding, Whole
 
 aten = torch.ops.aten
 FINE = 10_000

@@ -5,7 +5,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from convscope.network.graph import Graph
-from convscope.network.windows import (
+from convscope.network.windows.relations import (
     NO_ROWS,
     Array,
     Interpolated,

@@ -14,11 +14,12 @@ from torch.fx import Node
 from torch.utils import _pytree as pytree
 
 from convscope.errors import TraceError
-from convscope.network.advice import first_sentence
 from convscope.network.calls import BatchSize, Call, Input, Shape
-from convscope.network.export import TRACING, quiet, undisturbed
 from convscope.network.graph import Graph, Step
-from convscope.network.lowering import (
+from convscope.network.ops import OUTSIDE, Generated, operation_for
+from convscope.network.tracing.advice import first_sentence
+from convscope.network.tracing.export import TRACING, quiet, undisturbed
+from convscope.network.tracing.lowering import (
     Lowered,
     Same,
     TangledError,
@@ -28,9 +29,8 @@ from convscope.network.lowering import (
     shares_memory_with,
     writes_over,
 )
-from convscope.network.naming import Owner, modules_of, names_of, owner_of
-from convscope.network.ops import OUTSIDE, Generated, operation_for
-from convscope.network.randomness import (
+from convscope.network.tracing.naming import Owner, modules_of, names_of, owner_of
+from convscope.network.tracing.randomness import (
     FREEZE,
     REFUSE,
     RandomUse,
@@ -40,7 +40,7 @@ from convscope.network.randomness import (
     random_use,
     switched_off,
 )
-from convscope.network.rectifiers import with_rectifiers
+from convscope.network.tracing.rectifiers import with_rectifiers
 
 aten = torch.ops.aten
 

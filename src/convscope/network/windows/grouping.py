@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from convscope.network.windowed import WindowedWalk
-from convscope.network.windows import Array
-from convscope.network.winograd import is_suited, pays
+from convscope.network.windows.relations import Array
+from convscope.network.windows.windowed import WindowedWalk
+from convscope.network.windows.winograd import is_suited, pays
 
 Floats = npt.NDArray[np.float64]
 

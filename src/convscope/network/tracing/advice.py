@@ -10,8 +10,8 @@ from torch.nn.parameter import is_lazy
 
 from convscope.arguments import described
 from convscope.errors import TraceError
-from convscope.network.inputs import Inputs, parameters_of
-from convscope.network.randomness import own_line
+from convscope.network.tracing.inputs import Inputs, parameters_of
+from convscope.network.tracing.randomness import own_line
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "AveragedModel", "_FabricModule")
 _DATA_DEPENDENT = re.compile(

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from convscope.network.calls import Call
-from convscope.network.fields import ProjectiveFields
 from convscope.network.graph import Graph
 from convscope.network.ops import MAPS, Generated
 from convscope.network.ops.base import resized
-from convscope.network.placement import Placement, gathered, paste, surrounding
 from convscope.network.walk import ascend
-from convscope.network.windows import Array, Relation, Sliding
-from convscope.network.winograd import TurnedFilters
+from convscope.network.windows.fields import ProjectiveFields
+from convscope.network.windows.placement import Placement, gathered, paste, surrounding
+from convscope.network.windows.relations import Array, Relation, Sliding
+from convscope.network.windows.winograd import TurnedFilters
 
 SAME = Sliding()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.network.windows import Array, Relation
+from convscope.network.windows.relations import Array, Relation
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from convscope.network.calls import Call
-from convscope.network.cones import Cones
-from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
 from convscope.network.ops import Rectifier
-from convscope.network.placement import Placement, moved
 from convscope.network.visit import walk_up
-from convscope.network.windows import Sliding
+from convscope.network.windows.cones import Cones
+from convscope.network.windows.fields import ReceptiveFields
+from convscope.network.windows.placement import Placement, moved
+from convscope.network.windows.relations import Sliding
 
 
 class _Rising(Cones):

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
 from convscope.network.ops import Generated
 from convscope.network.ops.base import varies
-from convscope.network.placement import Placement, read
-from convscope.network.windows import Array, Relation, Resized, Sliding, Transposed, Whole
+from convscope.network.windows.fields import ReceptiveFields
+from convscope.network.windows.placement import Placement, read
+from convscope.network.windows.relations import Array, Relation, Resized, Sliding, Transposed, Whole
 
 NOTHING = 2**40
 """First row of an empty range; its last row is the negative."""

@@ -15,9 +15,9 @@ from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from convscope.network.advice import why_not
-from convscope.network.inputs import Inputs
 from convscope.network.shield import default_device, without_autocast
+from convscope.network.tracing.advice import why_not
+from convscope.network.tracing.inputs import Inputs
 
 TRACING = threading.RLock()
 """Held while torch traces: it keeps what it does in variables that all threads share."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from convscope.network.lowering import Lowered, Same, named_arguments
+from convscope.network.tracing.lowering import Lowered, Same, named_arguments
 
 aten = torch.ops.aten
 
@@ -22,7 +22,7 @@ _DRAWS = (
     "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal",
     "uniform", "exponential", "geometric", "log_normal", "cauchy", "random",
 )  # fmt: skip
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parents[1])
 _PLACE = re.compile(r'File "([^"]+)", line (\d+), in .+\n\s*(.+)')
 
 

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from convscope.network.calls import Call, Shape
-from convscope.network.cones import Cones
-from convscope.network.fields import ReceptiveFields
 from convscope.network.graph import Graph
 from convscope.network.ops import Saved, Window
 from convscope.network.ops.base import Signals, resized, with_arguments
-from convscope.network.placement import Placement, moved, narrowed, nearest, paste
 from convscope.network.rules import Rule
 from convscope.network.walk import Ascent, Batch, Descent
-from convscope.network.windows import Sliding, Whole
-from convscope.network.winograd import TurnedFilters
+from convscope.network.windows.cones import Cones
+from convscope.network.windows.fields import ReceptiveFields
+from convscope.network.windows.placement import Placement, moved, narrowed, nearest, paste
+from convscope.network.windows.relations import Sliding, Whole
+from convscope.network.windows.winograd import TurnedFilters
 
 SEPARATE = 2**16
 """Values in one window from which a call on a single unit runs about as fast as one on many."""

@@ -17,8 +17,8 @@ from convscope.network.graph import Graph
 from convscope.network.ops import BatchNorm, Convolution, ReLU
 from convscope.network.ops.base import LinearOperation, resized, with_arguments
 from convscope.network.ops.pointwise import Add, FullyConnected
-from convscope.network.placement import Placement, cut, moved
-from convscope.network.windowed import Plan, WindowedWalk, Windows
+from convscope.network.windows.placement import Placement, cut, moved
+from convscope.network.windows.windowed import Plan, WindowedWalk, Windows
 
 
 class DifferenceWalk(WindowedWalk):
