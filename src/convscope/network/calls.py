@@ -1,6 +1,5 @@
 """A call: one operation of the graph with its arguments, ready to be run on any batch."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,10 +75,6 @@ class Call:
     def name(self) -> str:
         """The operation's bare name, such as ``"silu"``."""
         return str(self.target).removeprefix("aten.").split(".")[0]
-
-    def elements(self) -> int:
-        """Return the number of output values for one image."""
-        return math.prod(self.shape)
 
 
 def _filled(argument: Any, inputs: Sequence[Tensor], batch: int) -> Any:

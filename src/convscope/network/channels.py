@@ -101,11 +101,7 @@ def with_factors(graph: Graph, step: int, factors: Tensor) -> Graph:
     product = replace(own, made_by=call, operation=operation_for(call), inputs=(step,))
     steps.insert(step + 1, replace(product, parameters=()))
     return replace(
-        graph,
-        steps=tuple(steps),
-        output=read(graph.output),
-        outputs={path: read(index) for path, index in graph.outputs.items()},
-        modules={name: read(index) for name, index in graph.modules.items()},
+        graph.renumbered(steps, read),
         shown={read(index): made(shown) for index, shown in graph.shown.items()},
         changed={step: step + 1} | {made(i): made(j) for i, j in graph.changed.items()},
     )

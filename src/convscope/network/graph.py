@@ -42,6 +42,11 @@ class Step:
         assert self.made_by is not None
         return self.made_by
 
+    @property
+    def kind(self) -> str:
+        """What it computes: the table's word, or the bare name of one outside of it."""
+        return self.operation.kind if self.operation.tabled else self.call.name
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -112,6 +117,16 @@ class Graph:
             )
         return replace(self, output=outputs[found[0]])
 
+    def renumbered(self, steps: Sequence[Step], number: Callable[[int], int]) -> "Graph":
+        """Return the graph of other steps, where *number* tells what each is now."""
+        return replace(
+            self,
+            steps=tuple(steps),
+            output=number(self.output),
+            outputs={path: number(index) for path, index in self.outputs.items()},
+            modules={name: number(index) for name, index in self.modules.items()},
+        )
+
     @cached_property
     def axes(self) -> tuple[Axes, ...]:
         """Where each step's output keeps its rows and columns."""
@@ -121,6 +136,12 @@ class Graph:
             # In the leading dimension they would be apart only of a single image.
             found.append(None if axes is not None and 0 in axes else axes)
         return tuple(found)
+
+    def map_axes(self, index: int) -> tuple[int, int]:
+        """Return where a step that has rows and columns keeps them."""
+        axes = self.axes[index]
+        assert axes is not None
+        return axes
 
     def map_size(self, index: int) -> tuple[int, int]:
         """Return how many rows and columns a step's output has; 1, 1 where it keeps none apart."""

@@ -69,7 +69,7 @@ class Layer:
         return stride, field
 
 
-def both(values: tuple[float, float]) -> str:
+def both(values: Sequence[float]) -> str:
     """Return one number for two equal ones.
 
     >>> both((2, 2)), both((3, 0.5))
@@ -100,7 +100,7 @@ def _layer(graph: Graph, fields: ReceptiveFields, local: ReceptiveFields, index:
     shape = graph.steps[graph.shown.get(own, own)].shape
     return Layer(
         name=step.name,
-        op=step.operation.kind if step.operation.tabled else step.call.name,
+        op=step.kind,
         shape=shape[1:] if shape[0] == 1 else shape,
         stride=fields.stride(index),
         padding=(rows[1] if rows else 0, columns[1] if columns else 0),

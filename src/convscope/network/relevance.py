@@ -33,7 +33,7 @@ from convscope.network.ops import (
 )
 from convscope.network.ops.arrangement import Arrangement, Concatenation
 from convscope.network.ops.base import LinearOperation, with_arguments
-from convscope.network.ops.pointwise import Add, FullyConnected, Norm, Pointwise
+from convscope.network.ops.pointwise import Add, FullyConnected, Norm, Pointwise, scale_of
 from convscope.network.ops.pooling import Interpolation, Mean, Resize
 from convscope.network.ops.sharing import HandedOn, Secant, SecantPool, Shared, weights_of
 from convscope.network.rules import EPSILON, Rule, Sharing, negative
@@ -128,8 +128,7 @@ def _merged(step: Step, norm: Call | None) -> Call:
     if norm is None:
         return step.call
     given = norm.arguments
-    scale = torch.rsqrt(given["running_var"] + given["eps"])
-    scale = scale if given["weight"] is None else scale * given["weight"]
+    scale = scale_of(norm)
     shift = -given["running_mean"] * scale
     shift = shift if given["bias"] is None else shift + given["bias"]
     weights, bias = weights_of(step.call)

@@ -4,10 +4,12 @@ What papers write beside a layer, its rectifier and its normalisation, is folded
 """
 
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from typing import Any
 
 from convscope.network.calls import Call
 from convscope.network.graph import Graph, Step
+from convscope.network.layers import both
 from convscope.network.ops import Generated
 from convscope.network.ops.base import pair
 from convscope.wording import times
@@ -106,10 +108,8 @@ class _Folding:
     def _fold(self, index: int, step: Step, source: int) -> None:
         self.place[index] = self.place[source]
         waiting = self.waiting.get(source, ())
-        if step.operation.kind in JOINS or not step.operation.is_layer:
-            kind: tuple[str, ...] = ()
-        else:
-            kind = (step.operation.kind if step.operation.tabled else step.call.name,)
+        told = step.operation.is_layer and step.operation.kind not in JOINS
+        kind = (step.kind,) if told else ()
         if source in self.waiting or len(self.readers[source]) > 1:
             self.waiting[index] = waiting + kind
             return
@@ -137,14 +137,11 @@ class _Folding:
 
     def _size(self, index: int) -> tuple[int, int, int]:
         """Return channels, rows and columns of a step's output."""
-        shape, axes = self.graph.steps[index].shape, self.graph.axes[index]
-        if len(shape) > 2 and axes is None and shape[0] == 1:
-            axes = (2, 3) if len(shape) == 4 else None
-        rows, columns = (shape[axes[0]], shape[axes[1]]) if axes else (1, 1)
-        elements = 1
-        for size in shape[1:] or shape:
-            elements *= size
-        return max(1, elements // (rows * columns)), rows, columns
+        shape = self.graph.steps[index].shape
+        rows, columns = self.graph.map_size(index)
+        if self.graph.axes[index] is None and len(shape) == 4 and shape[0] == 1:
+            rows, columns = shape[2:]
+        return max(1, prod(shape[1:] or shape) // (rows * columns)), rows, columns
 
 
 def detail_of(kind: str, call: Call) -> str:
@@ -155,7 +152,7 @@ def detail_of(kind: str, call: Call) -> str:
     if "kernel_size" in arguments and len(pair(arguments["kernel_size"])) == 2:
         kernel = pair(arguments["kernel_size"])
         stride = pair(arguments.get("stride") or kernel)
-        return times(kernel) + ("" if stride == [1, 1] else f" /{_both(stride)}")
+        return times(kernel) + ("" if stride == [1, 1] else f" /{both(stride)}")
     if kind in ("max pool", "average pool") and set(call.shape[2:]) <= {1}:
         return "global"
     return ""
@@ -167,14 +164,10 @@ def _convolution(kind: str, call: Call) -> str:
     text = times(list(weight.shape[2:]))
     stride, dilation = pair(arguments["stride"]), pair(arguments["dilation"])
     if stride != [1, 1]:
-        text += f" {'×' if kind.startswith('transposed') else '/'}{_both(stride)}"
+        text += f" {'×' if kind.startswith('transposed') else '/'}{both(stride)}"
     if dilation != [1, 1]:
-        text += f" dilated {_both(dilation)}"
+        text += f" dilated {both(dilation)}"
     groups = int(arguments.get("groups", 1))
     if groups > 1:
         text += " depthwise" if groups == call.input_shapes[0][1] else f" in {groups} groups"
     return text
-
-
-def _both(values: list[int]) -> str:
-    return str(values[0]) if values[0] == values[1] else times(values)

@@ -201,7 +201,8 @@ def descend(
     steps = [i for i in graph.needed_for([start, *(more or {})]) if target < i <= start]
     descent = Descent(ascent=ascent, steps=steps[::-1], stop=target, rule=rule, limit=limit)
     descent.walk(Batch({start: signal, **(more or {})}, owners, channels))
-    found = torch.cat(descent.arrived)
+    first, *others = descent.arrived
+    found = torch.cat([first, *others]) if others else first
     return found if turned is None else turned.call.run([found], len(owners))
 
 
@@ -271,7 +272,7 @@ class Descent:
             index = self.steps[place]
             if index not in batch.pending:
                 continue
-            if len(batch) > 1 and self.parts(index, batch):
+            if len(batch) > 1 and self.splits(index, batch):
                 # The maps grow on the way down: a batch that filled the memory well near the top is
                 # too large further down, so each half goes on alone.
                 middle = len(batch) // 2
@@ -282,7 +283,7 @@ class Descent:
             self.reverse(index, batch)
         self.arrive(batch)
 
-    def parts(self, index: int, batch: Batch) -> bool:
+    def splits(self, index: int, batch: Batch) -> bool:
         """Return whether a batch is better halved before it passes a step."""
         step = self.graph.steps[index]
         elements = max(math.prod(shape) for shape in (step.shape, *step.call.input_shapes))
@@ -320,9 +321,9 @@ class Descent:
         """Take in what has come down: zeros where nothing has."""
         found = batch.pending.get(self.stop)
         if found is None:
-            rows, *shape = self.graph.steps[self.stop].shape
-            images = next(iter(self.ascent.maps.values()))
-            found = images.new_zeros(len(batch) * rows, *shape)
+            step, device = self.graph.steps[self.stop], batch.owners.device
+            rows, *shape = step.shape
+            found = torch.zeros(len(batch) * rows, *shape, dtype=step.dtype, device=device)
         self.arrived.append(found)
 
     def for_signals(self, value: Tensor, batch: Batch) -> Tensor:

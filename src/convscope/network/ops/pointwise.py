@@ -1,5 +1,6 @@
 """Operations that treat every position alike: rectifiers, norms, sums, products."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -145,11 +146,14 @@ class BatchNorm(Pointwise):
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return *signal* times the scale of each channel."""
-        arguments = call.arguments
-        scale = torch.rsqrt(arguments["running_var"] + arguments["eps"])
-        if arguments["weight"] is not None:
-            scale = scale * arguments["weight"]
-        return (signal.mul_(scale.view(1, -1, *(1,) * (signal.dim() - 2))),)
+        return (signal.mul_(scale_of(call).view(1, -1, *(1,) * (signal.dim() - 2))),)
+
+
+def scale_of(norm: Call) -> Tensor:
+    """Return what a batch norm multiplies each channel by."""
+    scale = torch.rsqrt(norm.arguments["running_var"] + norm.arguments["eps"])
+    weight = norm.arguments["weight"]
+    return scale if weight is None else scale * weight
 
 
 class Add(Pointwise):
@@ -203,7 +207,7 @@ class FullyConnected(LinearOperation):
 
     def multiply_adds(self, call: Call) -> int:
         """Return one for each weight and position."""
-        return call.elements() * int(call.arguments["weight"].shape[1])
+        return math.prod(call.shape) * int(call.arguments["weight"].shape[1])
 
 
 class Norm(Operation):

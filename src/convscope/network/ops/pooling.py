@@ -53,19 +53,16 @@ class MaxPool(Operation):
             inputs[0], kernel, stride, padding, dilation, call.arguments["ceil_mode"]
         )
         width = call.input_shapes[0][-1]
-        rows, columns = self.corners(call, indices.device)
-        place_row = (indices // width - rows) // dilation[0]
+        # The input row and column where each pool begins.
+        rows, columns = (
+            torch.arange(count, device=indices.device) * stride[i] - padding[i]
+            for i, count in enumerate(call.shape[-2:])
+        )
+        place_row = (indices // width - rows[:, None]) // dilation[0]
         place_column = (indices % width - columns) // dilation[1]
         places = place_row * kernel[1] + place_column
         # A switch is a place within its own window, so it nearly always fits in a byte.
         return output, (places.to(torch.uint8 if math.prod(kernel) <= 256 else torch.int32),)
-
-    def corners(self, call: Call, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return the input row where each window starts, as a column, and the same for columns."""
-        _, stride, padding, _ = self.geometry(call)
-        rows = torch.arange(call.shape[-2], device=device) * stride[0] - padding[0]
-        columns = torch.arange(call.shape[-1], device=device) * stride[1] - padding[1]
-        return rows[:, None], columns
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Put each value where its maximum came from; where pools overlap, the values add up."""

@@ -181,12 +181,5 @@ def _without(graph: Graph, steps: list[Step], inner: dict[int, int]) -> Graph:
         while taken in gone:
             taken = inner[taken]
         place[index] = place[taken]
-    return replace(
-        graph,
-        steps=tuple(
-            replace(steps[old], inputs=tuple(place[i] for i in steps[old].inputs)) for old in left
-        ),
-        output=place[graph.output],
-        outputs={name: place[step] for name, step in graph.outputs.items()},
-        modules={name: place[step] for name, step in graph.modules.items()},
-    )
+    kept = [replace(steps[old], inputs=tuple(place[i] for i in steps[old].inputs)) for old in left]
+    return graph.renumbered(kept, place.__getitem__)

@@ -62,6 +62,8 @@ def graph_of(program: ExportedProgram, inputs: Sequence[Any] = (), random: str =
             that is not to be frozen.
     """
     with TRACING, undisturbed():
+        # Nearly every program can be read as it was written. Only where tensors are written over
+        # while views of them are in use does torch have to rewrite it, which takes far longer.
         try:
             return _finished(_Builder(program, inputs, random, rewritten=False).graph())
         except TangledError:
@@ -274,11 +276,14 @@ class _Builder:
         for other in self.sharing.get(self.roots.get(written, written), ()):
             last = max((self.order[user] for user in other.users), default=0)
             if self.cells.get(other, other) is not cell and last > self.order[node]:
-                raise TangledError  # a view of it is read afterwards
+                raise TangledError  # a view of it is read afterwards, and would show the change
         self.current[cell] = node
 
     def _check_constant(self, written: Node) -> None:
-        """Make sure that nobody sees it if a constant is written over in earnest."""
+        """Make sure that nobody sees it if a constant is written over in earnest.
+
+        A weight would be the module's own, and what a step has kept would change behind its back.
+        """
         root = self.roots.get(written, written)
         if root.op == "placeholder" or root in self.kept:
             raise TangledError
@@ -400,6 +405,8 @@ class _Builder:
         """Return a size as a number, or as a :class:`BatchSize` if it grows with the batch."""
         if isinstance(value, int):
             return value
+        # Sizes come as expressions of symbols. What it is at three batch sizes tells whether it is
+        # fixed, or grows with the batch by as much for each image.
         expression = value.node.expr
         batch = [] if self.batch is None else [self.batch]
         at = [int(expression.subs(self.sizes | dict.fromkeys(batch, n))) for n in (1, 2, 3)]

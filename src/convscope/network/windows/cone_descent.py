@@ -138,16 +138,11 @@ class _ConeDescent(Descent):
             if new is None:
                 del found.pending[index]
             elif not new.whole:
-                axes = self._axes(index)
+                axes = self.graph.map_axes(index)
                 found.pending[index] = moved(found.pending[index], axes, held[index], new)
         return found
 
-    def _axes(self, index: int) -> tuple[int, int]:
-        axes = self.graph.axes[index]
-        assert axes is not None
-        return axes
-
-    def parts(self, index: int, batch: Batch) -> bool:
+    def splits(self, index: int, batch: Batch) -> bool:
         """Return whether a batch is too large, or its units share too little of its windows."""
         step, placement = self.graph.steps[index], batch.placements[index]
         own = math.prod(self._window_shape(index, placement))
@@ -167,7 +162,9 @@ class _ConeDescent(Descent):
 
     def _window_shape(self, index: int, placement: Placement) -> Shape:
         shape = self.graph.steps[index].shape
-        return shape if placement.whole else resized(shape, self._axes(index), placement.size)
+        return (
+            shape if placement.whole else resized(shape, self.graph.map_axes(index), placement.size)
+        )
 
     def reverse(self, index: int, batch: Batch) -> None:
         """Bring the signals at a step's output down to what it reads, in windows if it can."""
@@ -192,7 +189,7 @@ class _ConeDescent(Descent):
         call = self._call_on_windows(step.call, index, placement, found)
         saved = self._saved_windows(index, placement, found, batch)
         row, column = placement.origins[:, 0].tolist()
-        window = Window(call, dict(zip(self._axes(index), (row, column), strict=True)))
+        window = Window(call, dict(zip(self.graph.map_axes(index), (row, column), strict=True)))
         quick = None if self.turned is None else self.turned.reversed(index, call, signal)
         if batch.channels is not None and isinstance(step.call.arguments.get("weight"), Tensor):
             own = signal[torch.arange(len(batch)), batch.channels][:, None]
@@ -204,6 +201,7 @@ class _ConeDescent(Descent):
         for position, part in enumerate(signals):
             if part is not None:
                 self.add(step.inputs[position], part, batch, found[position])
+                # Where each row comes from its own, what lay outside is zero already.
                 shifted = self.cones.relations(index, position) != (Sliding(), Sliding())
                 if shifted and found[position] is not None:
                     self._clear_outside(step.inputs[position], batch)
@@ -219,9 +217,9 @@ class _ConeDescent(Descent):
         sources = self.graph.steps[index].inputs
         return replace(
             call,
-            shape=resized(call.shape, self._axes(index), placement.size),
+            shape=resized(call.shape, self.graph.map_axes(index), placement.size),
             input_shapes=tuple(
-                shape if below is None else resized(shape, self._axes(source), below.size)
+                shape if below is None else resized(shape, self.graph.map_axes(source), below.size)
                 for shape, source, below in zip(call.input_shapes, sources, found, strict=True)
             ),
         )
@@ -232,11 +230,11 @@ class _ConeDescent(Descent):
         step, saved, owners = self.graph.steps[index], self.ascent.saved[index], batch.owners
         outputs, inputs = saved[: (n := step.operation.outputs_saved)], saved[n:]
         return (
-            *(nearest(value, owners, self._axes(index), placement) for value in outputs),
+            *(nearest(value, owners, self.graph.map_axes(index), placement) for value in outputs),
             *(
                 self.for_signals(value, batch)
                 if below is None
-                else nearest(value, owners, self._axes(source), below)
+                else nearest(value, owners, self.graph.map_axes(source), below)
                 for value, source, below in zip(inputs, step.inputs, found, strict=False)
             ),
         )
@@ -252,12 +250,12 @@ class _ConeDescent(Descent):
             part = self._pasted(source, part, placement)
         elif placement is not None:
             offset = target.origins[:, 0] - placement.origins[:, 0]
-            part = narrowed(part, self._axes(source), offset, target.size)
+            part = narrowed(part, self.graph.map_axes(source), offset, target.size)
         super().add(source, part, batch)
 
     def _pasted(self, index: int, windows: Tensor, placement: Placement) -> Tensor:
         """Return whole outputs of a step that are zero but for *windows*."""
-        axes, shape = self._axes(index), self.graph.steps[index].shape
+        axes, shape = self.graph.map_axes(index), self.graph.steps[index].shape
         whole = windows.new_zeros(len(windows), *shape[1:])
         if axes == (2, 3) and len(shape) == 4:
             whole = whole.contiguous(memory_format=torch.channels_last)
@@ -270,7 +268,7 @@ class _ConeDescent(Descent):
         placement = batch.placements.get(index)
         if placement is None or placement.whole or index not in batch.pending:
             return
-        shape, axes = self.graph.steps[index].shape, self._axes(index)
+        shape, axes = self.graph.steps[index].shape, self.graph.map_axes(index)
         for axis, origins, size in zip(axes, placement.origins, placement.size, strict=True):
             for unit in np.flatnonzero((origins < 0) | (origins + size > shape[axis])).tolist():
                 first = int(origins[unit])

@@ -23,7 +23,8 @@ from convscope.network.windows.placement import Placement, read
 from convscope.network.windows.relations import Array, Relation, Resized, Sliding, Transposed, Whole
 
 NOTHING = 2**40
-"""First row of an empty range; its last row is the negative."""
+"""First row of an empty range; its last row is the negative. Beyond any map, and yet what strides
+make of it on the way down does not overflow."""
 
 
 class Cones:
@@ -81,6 +82,8 @@ class Cones:
 
     def windowed(self, index: int) -> bool:
         """Return whether a step can be reversed on windows."""
+        # Asked first when all that reads the step has handed its ranges on: whether it is whole no
+        # longer changes.
         if index not in self._windowed:
             self._windowed[index] = self._is_windowed(index)
         return self._windowed[index]
@@ -115,7 +118,7 @@ class Cones:
                 if source is None:
                     continue
                 relation, below = self.relations(index, position)[axis], (self.place[source], axis)
-                touched: Any = (0, NOTHING)
+                touched: Any = (0, NOTHING)  # of any other relation there is no telling
                 if isinstance(relation, Sliding | Transposed | Resized):
                     touched = relation.touches((self.low[below], self.high[below]))
                 low, high = np.minimum(low, touched[0]), np.maximum(high, touched[1])

@@ -199,38 +199,17 @@ class ProjectiveFields:
 
     def _spans(self, first: int, last: int, axis: int) -> Array:
         """Return the touched rows of every step, [steps, 2]; of one without rows (0, 0)."""
-        found: list[tuple[int, int]] = [(first, last)]
-        for size, readings in self.readings[axis]:
-            touched = NO_ROWS if size else (0, 0)
-            for source, relation, source_size in readings:
-                before = found[source]
-                if before[0] <= before[1]:
-                    # Most steps take each row to its own, and patches are many.
-                    if relation is not None:
-                        before = relation.touched(before, source_size, size)
-                    touched = _together(touched, before)
-            found.append(touched if touched[0] <= touched[1] else NO_ROWS)
+        graph, found = self.graph, [(first, last)]
+        for index, step in enumerate(graph.steps[1:], start=1):
+            touched, size = NO_ROWS, graph.map_size(index)[axis]
+            for position, source in enumerate(step.inputs):
+                if graph.axes[index] is not None and found[source] != NO_ROWS:
+                    relation = self.relation(index, position, axis)
+                    rows = relation.touched(found[source], graph.map_size(source)[axis], size)
+                    touched = _together(touched, rows)
+            empty = NO_ROWS if graph.axes[index] is not None else (0, 0)
+            found.append(touched if touched[0] <= touched[1] else empty)
         return np.array(found)
-
-    @cached_property
-    def readings(self) -> list[list[tuple[int, list[tuple[int, Relation | None, int]]]]]:
-        """What is read, for each axis and step: its size, 0 if it has no rows, and of each input.
-
-        Of an input: its step, how the rows are related, None if each is its own, and its size.
-        """
-        return [
-            [self._reading(index, axis) for index in range(1, len(self.graph.steps))]
-            for axis in (0, 1)
-        ]
-
-    def _reading(self, index: int, axis: int) -> tuple[int, list[tuple[int, Relation | None, int]]]:
-        size = 0 if self.graph.axes[index] is None else self.graph.map_size(index)[axis]
-        readings = []
-        for position, source in enumerate(self.graph.steps[index].inputs if size else ()):
-            relation, own = self.relation(index, position, axis), self.graph.map_size(source)[axis]
-            alike = relation == Sliding() and own == size
-            readings.append((source, None if alike else relation, own))
-        return size, readings
 
 
 def _together(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:

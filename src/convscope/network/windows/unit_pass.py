@@ -96,23 +96,15 @@ class UnitPass:
         if here.whole or not self._cones.windowed(index):
             output = _called(step.call, inputs, batch, leak)
             whole = Placement.of_whole(self.graph.map_size(index), 1)
-            return output if here.whole else self._cut(index, output, whole, here, 0.0)
+            return output if here.whole else moved(output, self.graph.map_axes(index), whole, here)
         call = step.operation.on_windows(step.call, self.graph.axes[index], here.size)
         assert call is not None
+        beyond = step.operation.beyond(step.call)
         for position, source in enumerate(step.inputs):
             wanted = here.read(self._cones.relations(index, position))
-            beyond = step.operation.beyond(step.call)
-            held = self._placements[source]
-            inputs[position] = self._cut(source, inputs[position], held, wanted, beyond)
+            axes, held = self.graph.map_axes(source), self._placements[source]
+            inputs[position] = moved(inputs[position], axes, held, wanted, beyond)
         return _called(call, inputs, batch, leak)
-
-    def _cut(
-        self, index: int, values: Tensor, held: Placement, wanted: Placement, beyond: float
-    ) -> Tensor:
-        """Return the *wanted* window of a map, of which a window is *held*."""
-        axes = self.graph.axes[index]
-        assert axes is not None
-        return moved(values, axes, held, wanted, beyond)
 
 
 def _called(call: Call, inputs: list[Tensor], batch: int, leak: float) -> Tensor:

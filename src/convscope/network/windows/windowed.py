@@ -129,7 +129,7 @@ class WindowedWalk:
         )
         origins, sizes = np.stack([tops, lefts], 1), np.stack([heights, widths], 1)
         whole = (sizes == self.sizes).all(1) | ~np.array(self.windowable)
-        whole[0] = False
+        whole[0] = False  # patches are painted on windows of the image, be they all of it
         return [
             self._whole(index, rows.shape[1])
             if whole[index]
@@ -216,8 +216,7 @@ class WindowedWalk:
         self, source: int, held: Tensor, placement: Placement, wanted: Placement, beyond: float
     ) -> Tensor:
         """Return windows read from the *held* ones, the clean map and what lies beyond it."""
-        clean, axes = self.clean[source], self.graph.axes[source]
-        assert axes is not None
+        clean, axes = self.clean[source], self.graph.map_axes(source)
         if len(held) > 1:
             return gathered(
                 held, axes, placement, wanted, *surrounding(clean, axes, wanted, beyond)
@@ -276,6 +275,8 @@ class WindowedWalk:
 def _placed(spans: Array, sizes: Array) -> tuple[Array, Array]:
     """Return the origins, [steps, B], and sizes, [steps], of windows that hold *spans*."""
     first, last = spans[:, :, 0], spans[:, :, 1]
+    # A window that would stick out of the map is moved inward: what it then holds besides comes out
+    # as in the clean image, and no mask is needed.
     extents = np.maximum((last - first + 1).max(axis=1), 1)
     return np.clip(first, 0, (sizes - extents)[:, None]), extents
 
