@@ -71,8 +71,8 @@ def test_it_draws_sums_up_and_comes_back(study, tmp_path):
     loaded = Study.load(tmp_path / "it.safetensors")
     assert loaded.to_json() == found.to_json()
     assert torch.equal(
-        loaded.results[3].shown.evolution.filters[0].pixels,
-        found.results[3].shown.evolution.filters[0].pixels,
+        loaded.results[3].evolution.filters[0].pixels,
+        found.results[3].evolution.filters[0].pixels,
     )
     with pytest.raises(OutputError, match=r"not 'lost'; did you mean 'last'"):
         found.plot(shown="lost")
@@ -180,7 +180,7 @@ def test_dead_and_strongest_filters_are_those_of_a_slow_count(
     first = next(iter(result.dead))
     assert result.dead_share(first).mean == pytest.approx(dead[0].mean())
 
-    for place, found in ((0, result.shown.first), (-1, result.shown.last)):
+    for place, found in ((0, result.first), (-1, result.last)):
         peaks = maps[place].max((2, 3))
         strength = peaks.mean(0)
         expected = sorted(range(len(strength)), key=lambda k: -strength[k])[:3]
@@ -188,7 +188,7 @@ def test_dead_and_strongest_filters_are_those_of_a_slow_count(
         for k, channel in enumerate(expected):
             image = int(peaks[:, channel].argmax())
             assert int(found.image[k]) == image
-            assert torch.equal(found.images[k], inputs[image])
+            assert torch.equal(found.projection.images[k], inputs[image])
             assert found.strength[k].item() == pytest.approx(strength[channel], rel=1e-4)
             assert found.projection.activation[k, 0].item() == pytest.approx(
                 peaks[image, channel], rel=1e-4
@@ -197,7 +197,7 @@ def test_dead_and_strongest_filters_are_those_of_a_slow_count(
                 maps[place][image, channel].argmax(), maps[place].shape[2:]
             )
             assert found.projection.position[k, 0].tolist() == [int(i) for i in place_in_map]
-    shown = result.shown.weights
+    shown = result.weights
     assert bool(shown.dead[shown.channels.tolist().index(2)])
     assert torch.equal(shown.weights, weights["features.conv1.weight"][shown.channels])
 

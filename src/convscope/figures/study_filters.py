@@ -33,7 +33,7 @@ def weights(found: Study, style: Style) -> Sheet:
     columns = int((wide + BETWEEN) / (SMALL_TILE + BETWEEN))
     variants = []
     for result in found.results:
-        own = result.shown.weights
+        own = result.weights
         tiles = [
             _piece(_weights_tile(values), SMALL_TILE, struck=dead)
             for values, dead in zip(own.weights, own.dead.tolist(), strict=True)
@@ -45,12 +45,12 @@ def weights(found: Study, style: Style) -> Sheet:
 
 def first(found: Study, style: Style) -> Sheet:
     """Draw the first layer's strongest filters: weights, image patch and projection."""
-    own = [result.shown.first for result in found.results]
+    own = [result.first for result in found.results]
     rows = [
         [
             [_weights_tile(weights), *tiles]
             for weights, tiles in zip(
-                result.shown.weights.weights, _patch_and_projection(one), strict=False
+                result.weights.weights, _patch_and_projection(one), strict=False
             )
         ]
         for result, one in zip(found.results, own, strict=True)
@@ -60,7 +60,7 @@ def first(found: Study, style: Style) -> Sheet:
 
 def last(found: Study, style: Style) -> Sheet:
     """Draw the last convolution's strongest filters: image patch and projection."""
-    own = [result.shown.last for result in found.results]
+    own = [result.last for result in found.results]
     rows = [_patch_and_projection(one) for one in own]
     return _strongest(found, style, own, rows, ("patch", "projection"), len(found.layers))
 
@@ -123,7 +123,7 @@ def _weights_tile(weights: Tensor) -> Shown:
 
 def _patch_and_projection(found: StrongestFilters) -> list[list[Shown]]:
     """Return for each filter the image patch of its peak and the projection beside it."""
-    pictures = picture_of(found.projection.preprocess.to_pixels(found.images.cpu()))
+    pictures = picture_of(found.projection.preprocess.to_pixels(found.projection.images.cpu()))
     tiles = [
         FieldTile.of_projection(found.projection, k, 0, picture, Display())
         for k, picture in enumerate(pictures)
@@ -153,7 +153,7 @@ def _caption(
 
 
 def _weights_caption(found: Study) -> list[str]:
-    dead = any(bool(result.shown.weights.dead.any()) for result in found.results)
+    dead = any(bool(result.weights.dead.any()) for result in found.results)
     marked = " Struck through: dead." if dead else ""
     return [
         f"All filters of layer 1, strongest first.{marked}",

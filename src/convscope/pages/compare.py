@@ -49,7 +49,7 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
     document = Document(
         title=f"{names[0]} and {names[1]}",
         lead=_lead(found, names),
-        facts=_facts(found),
+        facts=(("Images", f"{found.images:,}"),),
         notes=found.notes,
         sections=sections,
         missing=(*stopped, *map(shortly, found.left_out)),
@@ -90,17 +90,6 @@ def _difference_error(sides: tuple[Side, Side]) -> float:
         share = side.accuracy or 0.0
         total += share * (1 - share) / max(1, side.labelled)
     return float(total**0.5)
-
-
-def _facts(found: Comparison) -> tuple[tuple[str, str], ...]:
-    pairs = {
-        "Right answers": _right(found),
-        "Parameters": [f"{side.parameters:,}" for side in found.sides],
-        "Multiply-adds": [f"{side.multiply_adds:,}" for side in found.sides],
-        "Dead channels": [str(side.dead[0]) for side in found.sides],
-    }
-    both = ((name, " | ".join(own)) for name, own in pairs.items() if all(own))
-    return ("Images", f"{found.images:,}"), *both
 
 
 def _answers(found: Comparison, names: tuple[str, str]) -> Section:

@@ -1,6 +1,7 @@
 """Tables of layers for a page: what each is, and what was measured of it."""
 
 from collections.abc import Collection, Sequence
+from difflib import SequenceMatcher
 
 from convscope.methods.diagnosis.finding import named
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
@@ -112,29 +113,16 @@ def lined_up(
 ) -> list[tuple[Layer | None, Layer | None]]:
     """Return pairs of layers of the same kind, in order; None where one network has no such layer.
 
-    As many as possible are paired.
+    The longest stretches that both have are paired first.
     """
-    # The longest common subsequence of the kinds, from the end.
-    best = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
-    for a in range(len(first) - 1, -1, -1):
-        for b in range(len(second) - 1, -1, -1):
-            if first[a].op == second[b].op:
-                best[a][b] = 1 + best[a + 1][b + 1]
-            else:
-                best[a][b] = max(best[a + 1][b], best[a][b + 1])
+    kinds = ([layer.op for layer in first], [layer.op for layer in second])
     found: list[tuple[Layer | None, Layer | None]] = []
-    a = b = 0
-    while a < len(first) or b < len(second):
-        both = a < len(first) and b < len(second)
-        if both and first[a].op == second[b].op:
-            found.append((first[a], second[b]))
-            a, b = a + 1, b + 1
-        elif b == len(second) or (both and best[a + 1][b] >= best[a][b + 1]):
-            found.append((first[a], None))
-            a += 1
+    for change, a, a_end, b, b_end in SequenceMatcher(None, *kinds, autojunk=False).get_opcodes():
+        if change == "equal":
+            found += zip(first[a:a_end], second[b:b_end], strict=True)
         else:
-            found.append((None, second[b]))
-            b += 1
+            found += [(layer, None) for layer in first[a:a_end]]
+            found += [(None, layer) for layer in second[b:b_end]]
     return found
 
 

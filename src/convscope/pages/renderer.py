@@ -83,13 +83,18 @@ def small_picture(picture: npt.NDArray[np.uint8]) -> str:
     return image_source(file.getvalue(), "webp")
 
 
-def drawn_inline(sheet: Sheet) -> Markup:
-    """Return a figure as SVG to stand in the page itself, in the page's ink and on its paper."""
+def svg(sheet: Sheet) -> bytes:
+    """Return a figure as the bytes of an SVG file, without a ground of its own."""
     file = io.BytesIO()
-    # Without a date, and with fixed names inside, the same figure gives the same page.
+    # Without a date, and with fixed names inside, the same figure gives the same file.
     with rc_context({"svg.hashsalt": "convscope"}):
         sheet.figure.savefig(file, format="svg", facecolor="none", metadata={"Date": None})
-    drawn = file.getvalue().decode()
+    return file.getvalue()
+
+
+def drawn_inline(sheet: Sheet) -> Markup:
+    """Return a figure as SVG to stand in the page itself, in the page's ink and on its paper."""
+    drawn = svg(sheet).decode()
     drawn = drawn[drawn.index("<svg") :]
     for ink in DARK_INKS:
         drawn = drawn.replace(ink, "var(--ink)")

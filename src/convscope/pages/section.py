@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import rc_context
 from matplotlib.collections import QuadMesh
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
@@ -24,7 +23,7 @@ from convscope.figures.sheet import Sheet
 from convscope.figures.style import Style
 from convscope.outputs import finite, written_beside
 from convscope.packing import put_together
-from convscope.pages.renderer import image_source
+from convscope.pages.renderer import image_source, svg
 from convscope.results import Result
 
 DOTS_AN_INCH = 144
@@ -266,13 +265,9 @@ class Shelf:
         return replace(about, file=files[0], photographs=files[1], width=size[0], height=size[1])
 
     def _vector(self, sheet: Sheet, name: str, about: Picture) -> list[Picture]:
-        """Write a figure as SVG, without a ground of its own."""
+        """Write a figure as SVG."""
         width, height = (round(inches * 96) for inches in sheet.figure.get_size_inches())
-        content = io.BytesIO()
-        # Without a date, and with fixed names inside, the same figure gives the same file.
-        with rc_context({"svg.hashsalt": "convscope"}):
-            sheet.figure.savefig(content, format="svg", metadata={"Date": None}, facecolor="none")
-        self.write(f"{name}.svg", content.getvalue())
+        self.write(f"{name}.svg", svg(sheet))
         return [replace(about, file=f"{name}.svg", width=width, height=height)]
 
     def write(self, file: str, content: bytes) -> None:

@@ -46,7 +46,7 @@ def write_study(found: Study, folder: str | os.PathLike[str]) -> Path:
     for shown in SHOWN:
         found.save(out / FIGURES / f"{shown}.png", shown=shown)
     for result in found.results:
-        result.shown.evolution.save(out / FIGURES / f"evolution-{result.variant.folder}.png")
+        result.evolution.save(out / FIGURES / f"evolution-{result.variant.folder}.png")
     return document.write(shelf, out, found.to_dict())
 
 
@@ -134,7 +134,7 @@ def _evolutions(found: Study, shelf: Shelf) -> Section:
     for result in found.results:
         name, file = result.variant.name, f"evolution-{result.variant.folder}"
         alternative = f"Evolution of one filter a layer through a training with {name}."
-        pictures += shelf.drawn(result.shown.evolution, file, alternative, name)
+        pictures += shelf.drawn(result.evolution, file, alternative, name)
     return Section(
         "evolution",
         "Evolution: one filter a layer through a training",

@@ -23,14 +23,12 @@ class StrongestFilters:
     Attributes:
         strength: [K], the mean over all images of the filter's peak in each.
         image: [K], int64: the image in which its peak is highest.
-        images: [K, C, H, W], those images, in the network's input space.
-        projection: what drives each filter in its image; image k shows filter k, so that its
+        projection: what drives each filter in its image; its image k shows filter k, so that its
             tensors are [K, 1, ...].
     """
 
     strength: Tensor
     image: Tensor
-    images: Tensor
     projection: Projection
 
     @property
@@ -138,6 +136,5 @@ def strongest_filters(
     return StrongestFilters(
         strength=peaks.double().mean(0)[channels],
         image=image,
-        images=images[image],
         projection=project(net, images[image], layer, channels[:, None], titles=[""] * len(image)),
     )

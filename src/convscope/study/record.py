@@ -108,16 +108,16 @@ class StudyRecord:
 
 
 def _tensors(result: VariantResult, study: Study) -> dict[str, Tensor]:
-    shown, folder = result.shown, result.variant.folder
+    folder = result.variant.folder
     pixels = study.preprocess.difference_to_pixels
     tensors = {
         # Batch norm's variances may be too small or large for half precision; they are few.
         f"{folder}/weights/{name}": value.half() if value.ndim > 1 else value
-        for name, value in shown.run.weights().items()
+        for name, value in result.runs[0].weights().items()
     }
-    for found in (shown.first, shown.last):
+    for found in (result.first, result.last):
         projection = found.projection
         tensors[f"{folder}/strongest/{projection.layer}"] = pixels(projection.pixels[:, 0]).half()
-    for followed in shown.evolution.filters:
+    for followed in result.evolution.filters:
         tensors[f"{folder}/evolution/{followed.layer}"] = pixels(followed.pixels).half()
     return tensors

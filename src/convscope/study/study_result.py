@@ -58,41 +58,28 @@ class FirstFilters:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """What the pictures show of one run of a variant.
-
-    Attributes:
-        run: the run.
-        first: the strongest filters of the first layer.
-        last: the strongest filters of the last convolution.
-        weights: all filters of the first layer.
-        evolution: one filter a layer through its training.
-    """
-
-    run: Run
-    first: StrongestFilters
-    last: StrongestFilters
-    weights: FirstFilters
-    evolution: Evolution
-
-
-@dataclass(frozen=True, eq=False)
 class VariantResult:
-    """One variant's trainings, one a seed.
+    """One variant's trainings, one a seed; pictures show the first of them.
 
     Attributes:
         variant: which of the four.
         runs: its trainings, in the order of their seeds.
         dead: layer -> for each run, how many of the layer's filters are dead.
         filters: layer -> how many filters it has.
-        shown: what the pictures show of the first run.
+        first: the strongest filters of the first layer.
+        last: the strongest filters of the last convolution.
+        weights: all filters of the first layer.
+        evolution: one filter a layer through its training.
     """
 
     variant: Variant
     runs: tuple[Run, ...]
     dead: dict[str, tuple[int, ...]]
     filters: dict[str, int]
-    shown: Shown
+    first: StrongestFilters
+    last: StrongestFilters
+    weights: FirstFilters
+    evolution: Evolution
 
     @property
     def test_accuracies(self) -> list[float]:
@@ -127,7 +114,6 @@ class VariantResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""
-        first, last = self.shown.first, self.shown.last
         return {
             "variant": self.variant.name,
             "batch_norm": self.variant.batch_norm,
@@ -147,8 +133,10 @@ class VariantResult:
                 }
                 for layer, counts in self.dead.items()
             },
-            "strongest": {found.projection.layer: found.to_dict() for found in (first, last)},
-            "evolution": self.shown.evolution.to_dict(),
+            "strongest": {
+                found.projection.layer: found.to_dict() for found in (self.first, self.last)
+            },
+            "evolution": self.evolution.to_dict(),
             "runs": [
                 {
                     "folder": run.folder.name,
@@ -265,34 +253,19 @@ def measured(
     dead = {
         layer: tuple(int(dead_filters(own[layer]).sum()) for own in peaks) for layer in peaks[0]
     }
+    first, last = (
+        strongest_filters(nets[0], held_out, layer, peaks[0][layer], count)
+        for layer in (layers[0], layers[-1])
+    )
+    order = by_strength(peaks[0][layers[0]])
+    weights = runs[0].weights()[FIRST_FILTERS][order]
     return VariantResult(
         variant=variant,
         runs=tuple(runs),
         dead=dead,
         filters={layer: values.shape[1] for layer, values in peaks[0].items()},
-        shown=_shown(runs[0], nets[0], peaks[0], training, held_out, count),
-    )
-
-
-def _shown(
-    run: Run,
-    net: Network,
-    peaks: dict[str, Tensor],
-    training: ImageSet,
-    held_out: Tensor,
-    count: int,
-) -> Shown:
-    layers = list(peaks)
-    first, last = (
-        strongest_filters(net, held_out, layer, peaks[layer], count)
-        for layer in (layers[0], layers[-1])
-    )
-    order = by_strength(peaks[layers[0]])
-    weights = run.weights()[FIRST_FILTERS][order]
-    return Shown(
-        run=run,
         first=first,
         last=last,
-        weights=FirstFilters(weights, order, dead_filters(peaks[layers[0]])[order]),
-        evolution=evolve(run, training),
+        weights=FirstFilters(weights, order, dead_filters(peaks[0][layers[0]])[order]),
+        evolution=evolve(runs[0], training),
     )
