@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from convscope.study.checkpoints import save_tensors
+from convscope.packing import save_tensors
 from convscope.study.data import CLASSES, SIDE
 from convscope.study.run import FILE, Run
 
@@ -40,7 +40,7 @@ def bundle(run: Run, folder: Path, name: str) -> None:
         key: value.to(torch.float16) if value.ndim > 1 else value
         for key, value in run.weights().items()
     }
-    save_tensors(small, folder / f"{name}.safetensors", {"name": name})
+    save_tensors(folder / f"{name}.safetensors", small, {"name": name})
 
 
 if __name__ == "__main__":

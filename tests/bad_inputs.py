@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 import convscope as cs
 from convscope.models.plain import NetConfig, build
-from convscope.study.checkpoints import checkpoint_path, save_tensors
+from convscope.packing import save_tensors
+from convscope.study.checkpoints import checkpoint_path
 from convscope.study.config import preset
 from convscope.study.run import Run
 
@@ -277,7 +278,7 @@ def _runs(folder: Path) -> None:
     for step in (0, 7):
         path = checkpoint_path(made.folder, step)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_tensors(weights, path, {})
+        save_tensors(path, weights, {})
     made.save()
     facts = json.loads((folder / "run" / "run.json").read_text())
 
@@ -311,7 +312,7 @@ def _runs(folder: Path) -> None:
     (damage("last-dangling") / last).unlink()
     (folder / "run-last-dangling" / last).symlink_to("gone")
     odd = {name: tensor * float("nan") for name, tensor in weights.items()}
-    save_tensors(odd, damage("last-nan") / last, {})
+    save_tensors(damage("last-nan") / last, odd, {})
 
 
 RUN_KEYS = (

@@ -471,12 +471,17 @@ def test_the_command_reports(folder, tmp_path, monkeypatch, answer):
     assert "05.png" in text
 
 
-def test_the_colours_of_a_key_are_kept_on_a_dark_page_and_a_lines_change_with_the_line():
+def test_the_colours_of_a_pictures_key_are_kept_on_a_dark_page_and_a_lines_change_with_the_line():
     square = {"marker": "s", "linestyle": "none", "color": "#d62728"}
     entries = [("cat", square), ("curve", {"color": "#1f77b4", "linewidth": 4})]
     shelf = Shelf(None, {})
-    wide, _ = shelf.drawn(lambda style: sheet_of(style, [key(entries, 3.0)], [], []), "it", "a key")
+    shown = [pieces.picture(np.zeros((2, 2, 3), np.uint8), 0.5), key(entries, 3.0)]
+    wide, _ = shelf.drawn(lambda style: sheet_of(style, shown, [], []), "it", "a key")
     kept = np.asarray(Image.open(io.BytesIO(shelf.files[wide.photographs])).convert("RGBA"))
     kept = kept[kept[..., 3] == 255][:, :3]
     assert (kept == (0xD6, 0x27, 0x28)).all(1).any()
     assert not (kept == (0x1F, 0x77, 0xB4)).all(1).any()
+    red, white = (int((kept == colour).all(1).sum()) for colour in ((0xD6, 0x27, 0x28), 255))
+    assert white < red / 2  # the pixels at its edge, and not what is beside it
+    wide, _ = shelf.drawn(lambda style: sheet_of(style, shown[1:], [], []), "chart", "a key")
+    assert not wide.photographs

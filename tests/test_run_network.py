@@ -9,7 +9,8 @@ import torch
 from convscope.errors import ConvscopeError, ModelError, TrainError
 from convscope.loading import load
 from convscope.models.plain import NetConfig, build
-from convscope.study.checkpoints import checkpoint_path, save_tensors
+from convscope.packing import save_tensors
+from convscope.study.checkpoints import checkpoint_path
 from convscope.study.config import preset
 from convscope.study.network import is_run
 from convscope.study.run import Run
@@ -23,7 +24,7 @@ def run(tmp_path) -> Run:
     for step, scale in ((0, 0.0), (7, 1.0)):
         path = checkpoint_path(made.folder, step)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_tensors({k: scale * v for k, v in weights.items()}, path, {})
+        save_tensors(path, {k: scale * v for k, v in weights.items()}, {})
     made.save()
     return made
 
@@ -58,7 +59,7 @@ def test_weights_that_are_not_finite_are_refused(run, value):
     last = run.checkpoints[-1]
     weights = run.weights()
     weights["features.conv2.weight"][0, 0, 0, 0] = value
-    save_tensors(weights, last, {})
+    save_tensors(last, weights, {})
     with pytest.raises(ModelError, match=r"NaN or infinite weights in 1 .*features\.conv2\.weight"):
         load(run.folder)
     load(run.folder, "random")

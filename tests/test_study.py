@@ -21,9 +21,10 @@ from convscope.errors import DataError, Interrupted, OutputError, TrainError
 from convscope.figures.style import WIDTHS
 from convscope.models.plain import NetConfig, build
 from convscope.outputs import claim_folder
+from convscope.packing import load_tensors, save_tensors
 from convscope.study import findings, study_result
 from convscope.study import run_study as run_study_module
-from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_tensors
+from convscope.study.checkpoints import checkpoint_paths
 from convscope.study.config import PRESETS
 from convscope.study.data import split
 from convscope.study.run import Run
@@ -166,7 +167,7 @@ def test_dead_and_strongest_filters_are_those_of_a_slow_count(
     weights, facts = load_tensors(path)
     weights["features.conv1.bias"][2] = -1e3
     weights["features.conv3.bias"][[0, 5]] = -1e3
-    save_tensors(weights, path, facts)
+    save_tensors(path, weights, facts)
     training, held_out = split(pictures(), CONFIG.held_out, CONFIG.split_seed)
     inputs = CONFIG.inputs(held_out.images)
     result = measured(variant, [Run.load(folder)], training, inputs, 3)

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from convscope.errors import Interrupted, OutputError, TrainError
 from convscope.models.plain import NetConfig
-from convscope.study.checkpoints import checkpoint_paths, load_tensors, save_tensors
+from convscope.packing import load_tensors, save_tensors
+from convscope.study.checkpoints import checkpoint_paths
 from convscope.study.run import Run
 from convscope.study.train import train
 from study_worker import pictures, small
@@ -220,13 +221,13 @@ def test_a_loss_that_is_nan_stops_with_the_step_and_the_last_good_checkpoint(tmp
 
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
     path = tmp_path / "one.safetensors"
-    save_tensors({"a": torch.ones(10)}, path, {"step": "1"})
+    save_tensors(path, {"a": torch.ones(10)}, {"step": "1"})
     # A limit on the size of files makes the kernel refuse in the middle of the writing.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
         with pytest.raises(OutputError, match=r"cannot write .*one\.safetensors"):
-            save_tensors({"a": torch.zeros(10_000)}, path, {"step": "2"})
+            save_tensors(path, {"a": torch.zeros(10_000)}, {"step": "2"})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     tensors, facts = load_tensors(path)

@@ -1,5 +1,9 @@
-"""Values taken apart into tensors and what JSON can hold, and put together again by their types."""
+"""Values taken apart into tensors and what JSON can hold, and put together again by their types.
 
+Tensors and facts go to one safetensors file, the facts in its header.
+"""
+
+import os
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -9,7 +13,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
+
+from convscope.outputs import written_beside
 
 
 def tensors_of(value: Any, place: str = "") -> dict[str, Tensor]:
@@ -128,3 +136,37 @@ def _fits(kind: Any, plain: Any) -> bool:
     if isinstance(plain, list | tuple):
         return get_origin(kind) in (tuple, list)
     return kind is type(plain)
+
+
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], facts: Mapping[str, str]
+) -> None:
+    """Write tensors by name, no two of which share memory, and facts to a safetensors file.
+
+    Should the disk be full or the power fail, what was at *path* is still there.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with written_beside(path) as beside:
+        try:
+            save_file(whole, beside, dict(facts))
+        except SafetensorError as error:  # its own word for a full disk or a missing folder
+            raise OSError(str(error)) from error
+
+
+def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return what :func:`save_tensors` wrote: tensors by name, on the CPU, and facts.
+
+    Raises:
+        OSError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            # The file object is no mapping: keys() is the only way to its names. Copies, for where
+            # a number lies in memory may decide the last digit of what is added to it.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from convscope import __version__
 from convscope.arguments import checked
 from convscope.errors import OutputError
 from convscope.outputs import check_folder, check_output, finite, write_text, written_beside
-from convscope.packing import plain_of, put_together, tensors_of
+from convscope.packing import load_tensors, plain_of, put_together, save_tensors, tensors_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -223,22 +221,16 @@ class Result:
             write_text(path, text)
 
     def _save_arrays(self, path: Path) -> None:
-        plain = path.suffix.lower() == ".npz"
-        values = {**self.arrays(), **(self.derived() if plain else {})}
-        # Copies, because a file cannot hold one tensor under two names.
-        tensors = {
-            n: v.cpu().clone(memory_format=torch.contiguous_format) for n, v in values.items()
-        }
         facts = json.dumps(self.facts())
+        if path.suffix.lower() == ".safetensors":
+            # Copies, because a file cannot hold one tensor under two names.
+            tensors = {name: value.clone() for name, value in self.arrays().items()}
+            save_tensors(path, tensors, {type(self).__name__: facts})
+            return
+        values = {**self.arrays(), **self.derived()}
+        arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in values.items()}
         with written_beside(path) as beside:
-            if plain:
-                arrays: dict[str, Any] = {name: value.numpy() for name, value in tensors.items()}
-                np.savez_compressed(beside, **arrays, facts=np.array(facts))
-                return
-            try:
-                save_file(tensors, beside, {type(self).__name__: facts})
-            except SafetensorError as error:  # its own word for a full disk or a missing folder
-                raise OutputError(f"cannot write {path}: {error}") from error
+            np.savez_compressed(beside, **arrays, facts=np.array(facts))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -248,12 +240,10 @@ class Result:
             OutputError: if the file is missing or holds something else.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})[cls.__name__])
-                # The file object is no mapping: keys() is the only way to its names.
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return cls.made_of(tensors, dict(facts))
-        except (OSError, SafetensorError) as error:
+            tensors, facts = load_tensors(path)
+            found: Self = put_together(cls, dict(json.loads(facts[cls.__name__])), tensors)
+            return found
+        except OSError as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"{path} is not a saved {cls.__name__}: {reason}") from error
         except (KeyError, TypeError, ValueError) as error:
@@ -261,12 +251,6 @@ class Result:
                 f"{path} is not a saved {cls.__name__}: it holds something else, or comes from "
                 f"another version of convscope"
             ) from error
-
-    @classmethod
-    def made_of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Self:
-        """Return the result whose :meth:`arrays` and :meth:`facts`, read from JSON, these are."""
-        found: Self = put_together(cls, facts, tensors)
-        return found
 
     def __repr__(self) -> str:
         """Return the summary, cut to a few lines."""

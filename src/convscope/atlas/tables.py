@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
 
 from convscope.atlas import place
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.sources import Images
 from convscope.network import Network
-from convscope.outputs import write_text, written_beside
+from convscope.outputs import write_text
+from convscope.packing import save_tensors
 from convscope.results import csv_of
 
 
@@ -25,8 +25,7 @@ def write_tables(net: Network, scan: Scan, images: Images, folder: Path) -> None
         cells = [{key: _cell(value) for key, value in row.items()} for row in rows]
         write_text(folder / name, csv_of(cells))
     read = {f"{layer.name}/window": torch.from_numpy(windows(net, layer)) for layer in layers}
-    with written_beside(folder / place.ARRAYS) as beside:
-        save_file({**scan.arrays(), **read}, beside)
+    save_tensors(folder / place.ARRAYS, {**scan.arrays(), **read}, {})
 
 
 def windows(net: Network, layer: LayerScan) -> npt.NDArray[np.int64]:

@@ -358,12 +358,19 @@ def _photographs(sheet: Sheet) -> Iterator[Bbox]:
                 yield box.transformed(to_shares)
         if any(isinstance(own, QuadMesh) for own in axes.collections):
             yield whole.transformed(to_shares)
+    if not any(axes.images for axes in sheet.figure.axes):
+        return  # the keys of charts alone change their colours as these do
     for mark in sheet.figure.findobj(Line2D, include_self=False):
-        # Of a line in a chart the colour changes as that of the line behind its name; and ticks,
-        # whose markers are numbers, are in the ink of letters.
+        # A mark alone stands for a colour in a picture. A line's changes as that of the line in the
+        # chart; and ticks, whose markers are numbers, are in the ink of letters.
         alone = mark.axes is None and mark.get_linestyle() == "None"
         if alone and isinstance(mark.get_marker(), str):
-            yield mark.get_window_extent().transformed(to_shares)
+            extent, side = mark.get_window_extent(), mark.get_markersize() * sheet.figure.dpi / 72
+            left, below = (
+                (low + high - side) / 2
+                for low, high in ((extent.x0, extent.x1), (extent.y0, extent.y1))
+            )
+            yield Bbox.from_bounds(left, below, side, side).transformed(to_shares)
 
 
 def _webp(picture: Bytes) -> bytes:

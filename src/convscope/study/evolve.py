@@ -17,7 +17,7 @@ from convscope.network import Network
 from convscope.network.layers import LayerName, listed
 from convscope.network.shield import shielded
 from convscope.results import Result
-from convscope.study.checkpoints import checkpoint_paths, checkpoint_step, load_tensors
+from convscope.study.checkpoints import checkpoint_paths, checkpoint_step, load_checkpoint
 from convscope.study.data import ImageSet, load_cifar10
 from convscope.study.filters import channel_peaks
 from convscope.study.run import Run
@@ -259,7 +259,7 @@ class _Training:
 
     def network(self, path: Path, shape: Sequence[int]) -> Network:
         """Return the network with a checkpoint's weights, for images [C, H, W] of a shape."""
-        load_into(self.module, load_tensors(path)[0], path)
+        load_into(self.module, load_checkpoint(path)[0], path)
         preprocess = None
         if self.run is not None:
             preprocess = self.run.config.preprocess(shape[1], shape[2])
@@ -322,10 +322,12 @@ def _moment(
 
 def _distances(paths: Sequence[Path], last: Path) -> dict[str, Tensor]:
     """Return how far each layer's filters are at some checkpoints from those of the last."""
-    filters = {n: values.double() for n, values in load_tensors(last)[0].items() if values.ndim > 1}
+    filters = {
+        n: values.double() for n, values in load_checkpoint(last)[0].items() if values.ndim > 1
+    }
     distances: dict[str, list[Tensor]] = {name: [] for name in filters}
     for path in paths:
-        weights = load_tensors(path)[0]
+        weights = load_checkpoint(path)[0]
         for name, values in filters.items():
             distances[name].append((weights[name].double() - values).norm() / values.norm())
     return {name: torch.stack(values) for name, values in distances.items()}

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from convscope.errors import ModelError
@@ -22,7 +21,7 @@ from convscope.models.plain import build
 from convscope.models.weights import load_into
 from convscope.network import Network
 from convscope.outputs import write_text
-from convscope.study.checkpoints import save_tensors
+from convscope.packing import load_tensors, save_tensors
 from convscope.study.config import TrainConfig
 from convscope.study.data import CLASSES, SIDE
 from convscope.study.study_result import Study, VariantResult
@@ -67,7 +66,7 @@ class StudyRecord:
         folder = Path(str(files("convscope.models.bundled")))
         try:
             facts = json.loads((folder / f"{NAME}.json").read_text("utf-8"))
-            return cls(facts, load_file(folder / f"{NAME}.safetensors"))
+            return cls(facts, load_tensors(folder / f"{NAME}.safetensors")[0])
         except FileNotFoundError as error:
             raise ModelError(
                 "this copy of convscope lacks the bundled study: install it again"
@@ -104,7 +103,7 @@ class StudyRecord:
     def save(self, folder: Path) -> None:
         """Write the two files."""
         write_text(folder / f"{NAME}.json", json.dumps(self.facts, indent=1) + "\n")
-        save_tensors(dict(self.tensors), folder / f"{NAME}.safetensors", {"name": NAME})
+        save_tensors(folder / f"{NAME}.safetensors", self.tensors, {"name": NAME})
 
 
 def _tensors(result: VariantResult, study: Study) -> dict[str, Tensor]:

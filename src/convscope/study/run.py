@@ -15,7 +15,7 @@ from convscope.models.plain import build
 from convscope.models.weights import load_into
 from convscope.outputs import write_text
 from convscope.packing import put_together
-from convscope.study.checkpoints import checkpoint_paths, load_tensors
+from convscope.study.checkpoints import checkpoint_paths, load_checkpoint
 from convscope.study.config import UNITS, TrainConfig
 
 FILE = "run.json"
@@ -101,7 +101,7 @@ class Run:
         paths = [checkpoint] if checkpoint else self.checkpoints
         if not paths:
             raise TrainError(f"{self.folder} holds no checkpoint")
-        return load_tensors(paths[-1])[0]
+        return load_checkpoint(paths[-1])[0]
 
     def module(self, checkpoint: Path | None = None) -> nn.Module:
         """Return the network with a checkpoint's weights, by default the last one's, in eval mode.

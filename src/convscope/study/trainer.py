@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from convscope.errors import Interrupted, TrainError
 from convscope.models.plain import build
-from convscope.packing import put_together, tensors_of
+from convscope.packing import put_together, save_tensors, tensors_of
 from convscope.study.batches import Batches, resized
 from convscope.study.checkpoints import (
     checkpoint_paths,
-    load_tensors,
+    load_checkpoint,
     save_checkpoint,
-    save_tensors,
 )
 from convscope.study.data import ImageSet
 from convscope.study.interrupts import interruptible
@@ -297,7 +296,7 @@ class Trainer:
                 "tally": asdict(self._tally),
                 "epochs": [asdict(epoch) for epoch in self._run.epochs],
             }
-            save_tensors(state, self._run.folder / STATE, {"facts": json.dumps(facts)})
+            save_tensors(self._run.folder / STATE, state, {"facts": json.dumps(facts)})
         self._tally.saving_seconds += time.perf_counter() - started
         self._saved_at = self._tally.seconds
 
@@ -312,7 +311,7 @@ class Trainer:
         self._run.epochs.clear()
         if not path.exists():
             return
-        tensors, header = load_tensors(path)
+        tensors, header = load_checkpoint(path)
         facts = json.loads(header["facts"])
         saved = put_together(dict[str, Any], None, tensors)
         self._network.load_state_dict(saved["network"])

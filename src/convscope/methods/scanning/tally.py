@@ -3,21 +3,17 @@
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from convscope.errors import DataError, OutputError
+from convscope.errors import DataError
 from convscope.methods.moments import Moments, PairMoments, pooled
 from convscope.methods.scanning.answers import RightAnswers
 from convscope.methods.scanning.reductions import LayerBatch, Singles
 from convscope.methods.scanning.strongest import Booleans, Doubles, Integers, Strongest
-from convscope.outputs import written_beside
-from convscope.packing import plain_of, put_together, tensors_of
+from convscope.packing import load_tensors, plain_of, put_together, save_tensors, tensors_of
 
 FORMAT = 5
 PEAKS_TOGETHER = 64
@@ -217,13 +213,8 @@ class Tally:
         Raises:
             OutputError: if it cannot be written.
         """
-        tensors = {name: tensor.contiguous() for name, tensor in tensors_of(self).items()}
         header = json.dumps({"format": FORMAT, **plain_of(self)})
-        with written_beside(path) as beside:
-            try:
-                save_file(tensors, beside, {"tally": header})
-            except SafetensorError as error:
-                raise OutputError(f"cannot write {path}: {error}") from error
+        save_tensors(path, tensors_of(self), {"tally": header})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tally":
@@ -233,18 +224,15 @@ class Tally:
             DataError: if it is missing or something else.
         """
         try:
-            with safe_open(Path(path), framework="pt") as file:
-                header = json.loads((file.metadata() or {})["tally"])
-                # The file object is no mapping: keys() is the only way to its names. Copies, for
-                # where a number lies in memory may decide the last digit of what is added to it.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            tensors, facts = load_tensors(path)
+            header = json.loads(facts["tally"])
             if header.pop("format") != FORMAT:
                 raise DataError(f"{path} comes from another version of convscope")
             found: Tally = put_together(cls, header, tensors)
             return found
         except FileNotFoundError:
             raise DataError(f"there is no scan {path}") from None
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not a saved scan: {error}") from error
 
 

@@ -13,14 +13,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from convscope.errors import ModelError
 from convscope.images import Preprocess
 from convscope.models.parts import OFFICIAL_WEIGHTS, Parts, filled
 from convscope.models.plain import NetConfig, build
 from convscope.network.typical import TypicalPeaks
-from convscope.packing import put_together
+from convscope.packing import load_tensors, put_together
 
 BUNDLED = ("base", "vgg16_features", "squeezenet1_1")
 
@@ -61,10 +59,8 @@ def bundled_peaks(name: str) -> TypicalPeaks:
     Raises:
         ModelError: if it is missing from this copy of convscope.
     """
-    with safe_open(_file(f"{name}.peaks.safetensors"), framework="pt") as file:
-        # The file object is no mapping: keys() is the only way to its names.
-        peaks = {layer: file.get_tensor(layer) for layer in file.keys()}  # noqa: SIM118
-        return TypicalPeaks(file.metadata()["over"], peaks)
+    peaks, facts = load_tensors(_file(f"{name}.peaks.safetensors"))
+    return TypicalPeaks(facts["over"], peaks)
 
 
 @cache
