@@ -208,7 +208,16 @@ def test_the_tree_of_channels_is_that_of_the_call(client, net, home, position):
     answer = client.get("tree", params={"image": 0, "layer": "4", "channel": 7, **place}).content
     length = int.from_bytes(answer[:4], "big")
     assert json.loads(answer[4 : 4 + length]) == {"said": found.summary()}
-    assert answer[4 + length :] == found.png("column")
+    drawn = Image.open(io.BytesIO(answer[4 + length :]))
+    letters, pictures = (
+        drawn.crop((half * drawn.width // 2, 0, (half + 1) * drawn.width // 2, drawn.height))
+        for half in (0, 1)
+    )
+    page = Image.new("RGBA", letters.size, "white")
+    for layer in (letters, pictures):
+        page = Image.alpha_composite(page, layer)
+    expected = Image.open(io.BytesIO(found.png("column"))).convert("RGB")
+    assert np.abs(np.subtract(page.convert("RGB"), expected, dtype=np.int16)).max() <= 2
 
 
 def slow(*_: object, progress, **__: object) -> None:
@@ -270,8 +279,8 @@ def test_the_page_shows_them(browser, address, screen, monkeypatch):
     page.wait_for_selector("#told figure:nth-child(2)")
     assert "real, in " in page.text_content("#told")
     page.click("#ask-tree")
-    page.wait_for_selector("#told img")
-    assert page.get_attribute("#told img", "alt").startswith("1  channel 5  activation ")
+    page.wait_for_selector("#told .drawn")
+    assert page.get_attribute("#told .drawn", "aria-label").startswith("1  channel 5  activation ")
     monkeypatch.setattr("convscope.explorer.channel.visualize", slow)
     page.click("#ask-wanted")
     page.get_by_text(" %").wait_for()
@@ -281,5 +290,22 @@ def test_the_page_shows_them(browser, address, screen, monkeypatch):
     page.click("#grid [data-channel='1']")
     page.wait_for_function("() => document.querySelector('#kernel').hidden")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.close()
+    assert complaints == []
+
+
+def test_files_hold_patches_and_trust_where_they_were_asked_for(net, home, browser, tmp_path):
+    given = {"layer": "4", "top": 1, "patch": 8, "stride": 8, "trust": True}
+    cs.explore(net, home / "photos/00.png", atlas=home / "atlas", export=tmp_path, **given)
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    complaints, _ = watched(page)
+    page.goto((tmp_path / "index.html").as_uri())
+    page.click("#strip [data-layer='4']")
+    page.click("#grid button:enabled")
+    page.get_by_text("its strongest in 60 images of").wait_for()
+    page.click("#ask-trust")
+    page.get_by_text("What stays of the picture").wait_for()
+    assert page.locator("#told tr").count() == 4
+    assert page.locator("#ask-tree").is_disabled()
     page.close()
     assert complaints == []

@@ -4,7 +4,11 @@ import importlib.util
 import re
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from queue import Queue
 
 import nbformat
 import pytest
@@ -21,13 +25,18 @@ NOTEBOOK = """<!doctype html><div id="cell"></div><script type="module">
   const { default: widget } = await import(URL.createObjectURL(
     new Blob([await (await fetch("module.js")).text()], { type: "text/javascript" })));
   const heard = [];
+  const hear = (messages) => {
+    for (const [answer, content] of messages) {
+      const buffers = content ? [new DataView(Uint8Array.from(content).buffer)] : [];
+      for (const call of heard) call(answer, buffers);
+    }
+  };
+  setInterval(async () => hear(await window.sent()), 100);
   const model = {
     get: () => window.page, on: (_, call) => heard.push(call), off: () => {},
     send: async (question, _, [body]) => {
-      const bytes = body ? [...new Uint8Array(body)] : null;
-      const [answer, content] = await window.asked(question, bytes);
-      const buffers = content ? [new DataView(Uint8Array.from(content).buffer)] : [];
-      for (const call of heard) call(answer, buffers);
+      await window.asked(question, body ? [...new Uint8Array(body)] : null);
+      hear(await window.sent());
     },
   };
   window.page = await (await fetch("page.html")).text();
@@ -92,19 +101,33 @@ def test_a_widget_answers_as_the_library_does(player, net, picture, monkeypatch)
     explore = sys.modules[cs.explore.__module__]
     monkeypatch.setattr(explore, "in_notebook", lambda: True)
     widget = cs.explore(net, picture)
-    sent: list[tuple[dict, list[bytes]]] = []
-    monkeypatch.setattr(widget, "send", lambda facts, bodies=(): sent.append((facts, [*bodies])))
+    messages: Queue[tuple[dict, list[int] | None]] = Queue()
 
-    def asked(question: dict, body: list[int] | None) -> list:
+    def send(facts: dict, bodies: Sequence[bytes] = ()) -> None:
+        messages.put((facts, [*bodies[0]] if bodies else None))
+
+    def asked(question: dict, body: list[int] | None) -> None:
         widget._handle_custom_msg(question, [bytes(body)] if body else [])
-        facts, bodies = sent.pop()
-        return [facts, [*bodies[0]] if bodies else None]
+
+    monkeypatch.setattr(widget, "send", send)
+    ended = threading.Event()
+
+    def slow(*_: object, progress, **__: object) -> None:
+        try:
+            for done in range(2000):
+                progress(done, 2000)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("convscope.explorer.session.attribute", slow)
 
     files = {"/": NOTEBOOK, "/page.html": widget.page, "/module.js": widget._esm}
     browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
     tab = browser.new_page()
     complaints, _ = watched(tab)
     tab.expose_function("asked", asked)
+    tab.expose_function("sent", lambda: [messages.get() for _ in range(messages.qsize())])
 
     def serve(route, request) -> None:
         path = "/" + request.url.split("/", 3)[3]
@@ -118,6 +141,16 @@ def test_a_widget_answers_as_the_library_does(player, net, picture, monkeypatch)
     frame.set_input_files("#file", picture)
     frame.wait_for_function("() => document.querySelectorAll('#pictures button').length === 3")
     assert tab.locator("iframe").bounding_box()["height"] > 600
+    frame.select_option("#rule", "smoothgrad")
+    frame.get_by_text(re.compile(r"measuring: \d+ %")).wait_for()
+    before = frame.text_content("#classes .value")
+    frame.click("#only")  # is answered meanwhile
+    changed = "words => document.querySelector('#classes .value').textContent !== words"
+    frame.wait_for_function(changed, arg=before)
+    assert not ended.is_set()
+    frame.get_by_role("button", name="Stop").click()
+    frame.get_by_text("smoothgrad: stopped").wait_for()
+    assert ended.wait(10)
     browser.close()
     assert complaints == []
 
@@ -156,6 +189,8 @@ def test_a_click_in_jupyterlab_answers(player, net, picture, tmp_path):
         tab.keyboard.press("Shift+Enter")
         frame = tab.wait_for_selector("iframe[title=convscope]", timeout=120_000).content_frame()
         check(frame, net, picture)
+        frame.click("#ask-trust")
+        frame.wait_for_selector("#told table", timeout=60_000)
         tab.screenshot(path=tmp_path / "lab.png")
         browser.close()
     finally:

@@ -42,6 +42,9 @@ def explore(
     stride: Annotated[
         int | None, typer.Option(help="Of the files: pixels from one patch to the next.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Of the files: how far to trust each; takes longer.")
+    ] = False,
 ) -> None:
     """Open a live page: feature maps, projections, a patch to drag, channels to switch off.
 
@@ -64,5 +67,5 @@ def explore(
         show(
             net, shown, against=others, atlas=atlas, titles=titles, port=port, browser=browser,
             memory=memory, export=export, layer=layer, top=top, patch=patch, stride=stride,
-            ready=print_line, progress=advance,
+            trust=trust, ready=print_line, progress=advance,
         )  # fmt: skip

@@ -36,6 +36,7 @@ def explore(
     top: int | None = None,
     patch: int | None = None,
     stride: int | None = None,
+    trust: bool = False,
     ready: Callable[[str], None] = print,
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
@@ -70,6 +71,8 @@ def explore(
             image's.
         stride: pixels from one place of it to the next; by default so many that there are about 28
             places each way.
+        trust: whether the export says how far to trust each channel's projections: a second for
+            each on a small network, up to 20 on a large one.
         ready: called with the page's address once it can be opened; of an export with its path.
         progress: called with the parts of an export that are done, and all.
 
@@ -89,7 +92,8 @@ def explore(
         else Session(net, images, titles, memory, others, own)
     )
     if export is not None:
-        ready(str(write_page(session.at(None), export, layer, top, patch, stride, progress)))
+        ahead = (layer, top, patch, stride, trust, progress)
+        ready(str(write_page(session.at(None), export, *ahead)))
         return None
     if in_notebook():
         return _widget(session)

@@ -35,6 +35,7 @@ def write_page(
     top: int | None = None,
     patch: int | None = None,
     stride: int | None = None,
+    trust: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the page of a session's images as files, and return the page itself.
@@ -44,7 +45,7 @@ def write_page(
         UnitError: if there is no such layer.
         ConvscopeError: if *top*, *patch* or *stride* do not fit.
     """
-    work = _Ahead(session, layer, top, patch, stride)
+    work = _Ahead(session, layer, top, patch, stride, trust)
     folder = claim_folder(folder, KIND)
     page = (ASSETS / "index.html").read_text("utf-8")
     page = page.replace("<head>", f"<head>\n{POLICY}")
@@ -74,8 +75,9 @@ class _Ahead:
         top: int | None,
         patch: int | None,
         stride: int | None,
+        trust: bool,
     ) -> None:
-        self.session, self.facts = session, session.describe()
+        self.session, self.facts, self.trust = session, session.describe(), trust
         self.top = TOP if top is None else top
         self.patch = self.facts["patch"] if patch is None else patch
         height, width = self.facts["size"]
@@ -98,7 +100,10 @@ class _Ahead:
 
     def about(self) -> dict[str, Any]:
         """Return what the page knows of the network, and what of it was answered ahead."""
-        ahead = {"rows": self.rows, "columns": self.columns, "channels": self.channels}
+        ahead = {
+            "rows": self.rows, "columns": self.columns, "channels": self.channels,
+            "trust": self.trust,
+        }  # fmt: skip
         return {**self.facts, "patch": self.patch, "ahead": ahead}
 
     def parts(self) -> Any:
@@ -146,11 +151,16 @@ class _Ahead:
         of_layer = {"image": image, "layer": layer}
         answers: dict[str, Any] = {key("maps", {}): _text(self._ask("maps", of_layer))}
         classes = ",".join(str(one["number"]) for one in self.session.read(image)[0]["classes"])
-        has_kernels = self.facts["layers"][self.layers[layer]]["convolution"]
+        convolution = self.facts["layers"][self.layers[layer]]["convolution"]
+        drawn = ["kernel"] if convolution else []
+        drawn += ["patches"] if convolution in self.facts["atlas"] else []
         for channel in self.channels[layer]:
-            if has_kernels:
-                found = self._ask("kernel", {"layer": layer, "channel": channel})
-                answers[key("kernel", {"channel": channel})] = _text(found)
+            for question in drawn:
+                found = self._ask(question, {"layer": layer, "channel": channel})
+                answers[key(question, {"channel": channel})] = _text(found)
+            if self.trust:
+                found = self._ask("trust", {**of_layer, "channel": channel})
+                answers[key("trust", {"channel": channel})] = json.loads(found)
             for rule in self.facts["rules"]:
                 given = {"channel": channel, "rule": rule}
                 try:

@@ -22,7 +22,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convscope.errors import ConvscopeError
-from convscope.explorer.answers import LONG, QUESTIONS, TAKEN, answer, take, text, whole
+from convscope.explorer.answers import (
+    LONG,
+    QUESTIONS,
+    TAKEN,
+    OvertakenError,
+    answer,
+    take,
+    text,
+    whole,
+)
 from convscope.explorer.channel import Progress
 from convscope.explorer.page import ASSETS
 from convscope.explorer.session import Session
@@ -92,10 +101,6 @@ class Gate:
         if not secrets.compare_digest(own.encode(), self.token.encode()):
             return _error("open the address that the terminal shows: it holds the key", 403)
         return None
-
-
-class OvertakenError(Exception):
-    """Nobody waits for an answer any more."""
 
 
 class Desk:

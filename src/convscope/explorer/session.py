@@ -41,6 +41,7 @@ from convscope.methods.projection import Projection
 from convscope.methods.trace_unit import trace_unit
 from convscope.network import Network
 from convscope.network.rules import RULES
+from convscope.pages.section import layers_of
 from convscope.reading import decode_image
 
 TILE = 56
@@ -368,7 +369,7 @@ class Session:
         """
         if self.atlas is None:
             raise ConvscopeError("no atlas was given")
-        return patches(self.atlas, layer, channel)
+        return patches(self.atlas, convolutions(self.net).get(layer, layer), channel)
 
     def faults(self, layer: str, channel: int, progress: Progress) -> dict[str, Any]:
         """Return what a diagnosis says of a layer. It takes long, and holds up nobody else."""
@@ -402,10 +403,11 @@ class Session:
     def tree(
         self, image: int, layer: str, channel: int, position: tuple[int, int] | None,
         progress: Progress,
-    ) -> tuple[dict[str, Any], bytes]:  # fmt: skip
-        """Return the tree of channels that feed a unit, in words and as a PNG.
+    ) -> tuple[dict[str, Any], Pixels]:  # fmt: skip
+        """Return the tree of channels that feed a unit, in words and drawn.
 
-        It takes long, and holds up nobody else.
+        Its letters are left of its pictures, both with opacity, so that a dark page can turn the
+        letters light. It takes long, and holds up nobody else.
         """
         with self._lock:
             leaf = self.album[image]
@@ -413,7 +415,7 @@ class Session:
             self.net, leaf.values, layer, channel, position, top=FEEDERS, title=leaf.title,
             memory=self.memory, progress=progress,
         )  # fmt: skip
-        return {"said": found.summary()}, found.png("column")
+        return {"said": found.summary()}, np.hstack(layers_of(found.sheet("column", "short")))
 
     def _said(self, found: Reading, classes: Sequence[int]) -> dict[str, Any]:
         values = found.probability if found.probability is not None else found.number
@@ -440,7 +442,7 @@ class Session:
 
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-"""uint8 [H, W, 3], or [H, W] of greys."""
+"""uint8 [H, W, 3], [H, W, 4] with opacity, or [H, W] of greys."""
 
 
 def averaged(maps: Tensor, most: int) -> Tensor:

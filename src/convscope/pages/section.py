@@ -224,14 +224,14 @@ class Shelf:
             slim = self._vector(small, f"{name}-narrow", narrow)
         else:
             *parts, last = self._parts(wide, name, about, notes)
-            slim = [self._layers(small, _layers(small), f"{name}-narrow", narrow)]
+            slim = [self._layers(small, layers_of(small), f"{name}-narrow", narrow)]
         return (*parts, *(replace(one, caption=wide.words) for one in (last, *slim)))
 
     def _parts(
         self, sheet: Sheet, name: str, about: Picture, notes: tuple[str, ...]
     ) -> list[Picture]:
         """Write a figure, cut into parts that fit printed pages, each of which says the notes."""
-        heights, layers = _cut(sheet), _layers(sheet)
+        heights, layers = _cut(sheet), layers_of(sheet)
         if len(heights) == 1:
             return [self._layers(sheet, layers, name, about)]
         found, top = [], 0.0
@@ -320,7 +320,7 @@ def _rendered(sheet: Sheet) -> Bytes:
     return painted.reshape(-1, int(across * dots), 4)[..., :3]
 
 
-def _layers(sheet: Sheet) -> tuple[Bytes, Bytes]:
+def layers_of(sheet: Sheet) -> tuple[Bytes, Bytes]:
     """Return a figure's letters and lines, and its photographs, as [H, W, 4] each.
 
     Letters and lines are as transparent as their ground is white, so that they can be turned

@@ -11,7 +11,7 @@ export async function showChannel(side) {
   if (side.channel !== own) side.$("told").replaceChildren();
   side.channel = own;
   if (here.live) return;
-  await Promise.all([showKernel(side), ...(here.about.ahead ? [] : [showPatches(side)])]);
+  await Promise.all([showKernel(side), showPatches(side)]);
 }
 
 async function showKernel(side) {
@@ -38,8 +38,7 @@ async function showPatches(side) {
   const figure = side.$("patches"), [{ children: halves }, caption] = figure.children;
   figure.hidden = !side.about.atlas.includes(side.layer.convolution);
   if (figure.hidden) return;
-  const asked = { ...given(side), layer: side.layer.convolution };
-  const { facts, bitmap } = await here.ask.picture("patches", asked, side.kind("patches"));
+  const { facts, bitmap } = await here.ask.picture("patches", given(side), side.kind("patches"));
   await paintHalves(bitmap, halves);
   for (const [place, canvas] of [...halves].entries()) {
     const what = place ? `projections by ${facts.rule}` : "strongest patches";
@@ -97,9 +96,11 @@ async function wantedPair({ facts: { activation, real, title, steps }, bitmap })
   return [element("div", { className: "pair" }, ...figures), line(note, "quiet")];
 }
 
-// Shown as it was drawn, letters and all, and not as pixels on a canvas.
-function treePicture({ facts: { said }, png }) {
-  return [element("img", { src: URL.createObjectURL(png), alt: said, className: "drawn" })];
+// The tree's pictures lie over its letters, which a dark page turns light.
+async function treePicture({ facts: { said }, bitmap }) {
+  const layers = [element("canvas"), element("canvas")];
+  await paintHalves(bitmap, layers);
+  return [element("div", { role: "img", "aria-label": said, className: "drawn" }, ...layers)];
 }
 
 export function listenToQuestions(side) {

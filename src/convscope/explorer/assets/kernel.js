@@ -11,6 +11,7 @@ class Kernel extends Transport {
   #frame = Math.random().toString(36).slice(2); // of several that one kernel answers
   #waiting = []; // a kernel answers in turn: of what it has not been asked yet, the oldest first
   #asked = null;
+  #long = new Map(); // kind -> a question that takes long, while others are answered
   #count = 0;
 
   constructor() {
@@ -26,6 +27,7 @@ class Kernel extends Transport {
   async ask(path, given, kind, sent) {
     const body = sent === undefined ? undefined : await new Response(sent).arrayBuffer();
     return new Promise((resolve, reject) => {
+      this.stop(kind);
       const older = this.#waiting.findIndex((one) => kind && one.kind === kind);
       if (older >= 0) this.#waiting.splice(older, 1)[0].reject(new Overtaken("overtaken by a newer question"));
       const id = `${this.#frame}-${++this.#count}`;
@@ -40,11 +42,27 @@ class Kernel extends Transport {
     this.#port.postMessage(this.#asked.question);
   }
 
-  #answered({ id, error, content }) {
-    if (this.#asked?.question.id !== id) return;
-    if (error) this.#asked.reject(new Error(error)); else this.#asked.resolve(content);
-    this.#asked = null;
+  #answered({ id, done, error, content }) {
+    const own = [this.#asked, ...this.#long.values()].find((one) => one?.question.id === id);
+    if (!own) return;
+    if (done) {
+      this.#long.set(own.kind, Object.assign(own, { done }));
+      if (this.#waiting.some(({ kind }) => kind === own.kind)) this.stop(own.kind);
+    } else if (error) own.reject(new Error(error));
+    else own.resolve(content);
+    if (!done) this.#long.delete(own.kind);
+    if (own === this.#asked) this.#asked = null;
     this.#next();
+  }
+
+  async progress(kind) { return this.#long.get(kind)?.done ?? null; }
+
+  stop(kind) {
+    const own = this.#long.get(kind);
+    if (!own) return;
+    this.#long.delete(kind);
+    own.reject(new Overtaken("stopped"));
+    this.#port.postMessage({ id: own.question.id, path: "stop" });
   }
 
   watch(told) {

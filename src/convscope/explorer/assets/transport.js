@@ -20,7 +20,7 @@ export class Transport {
     const length = new DataView(bytes).getUint32(0);
     const facts = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
     const png = new Blob([new Uint8Array(bytes, 4 + length)], { type: "image/png" });
-    return { facts, bitmap: await createImageBitmap(png), png };
+    return { facts, bitmap: await createImageBitmap(png) };
   }
 
   // Calls back whenever a training may have something new, until what it returns is called.
