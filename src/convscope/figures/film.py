@@ -34,51 +34,41 @@ class Film:
     seconds: tuple[float, ...]
     colours: Frame | None = None
 
-    def save(
-        self, path: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None
-    ) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the film to a file, a GIF or an MP4 as its ending says.
 
         A GIF has 256 colours a frame, so colours in it may be off by a few steps of 255.
 
         Args:
             path: where to.
-            progress: called with the frames drawn and the frames in all.
 
         Raises:
             OutputError: an MP4 cannot be written on this machine.
             OSError: the file cannot be written.
         """
         path = Path(path)
-        frames = self._counted(progress)
         if path.suffix.lower() == ".gif":
-            self._save_gif(path, frames)
+            self._save_gif(path)
         else:
-            self._save_mp4(path, frames)
+            self._save_mp4(path)
 
-    def _counted(self, progress: Callable[[int, int], None] | None) -> Iterator[Frame]:
-        for done, frame in enumerate(self.frames(), start=1):
-            yield frame
-            if progress:
-                progress(done, len(self.seconds))
-
-    def _save_gif(self, path: Path, frames: Iterator[Frame]) -> None:
-        pictures: Iterator[Image.Image] = map(_of_few_colours, frames)
+    def _save_gif(self, path: Path) -> None:
+        pictures: Iterator[Image.Image] = map(_of_few_colours, self.frames())
         if self.colours is not None:
             palette = _of_few_colours(self.colours)
             pictures = (
                 Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-                for frame in frames
+                for frame in self.frames()
             )
         first = next(pictures)
         milliseconds = [round(1000 * seconds) for seconds in self.seconds]
         first.save(path, save_all=True, append_images=pictures, duration=milliseconds, loop=0)
 
-    def _save_mp4(self, path: Path, frames: Iterator[Frame]) -> None:
+    def _save_mp4(self, path: Path) -> None:
         encoder = mp4_encoder()
         writer = None
         try:
-            for frame, seconds in zip(frames, self.seconds, strict=True):
+            for frame, seconds in zip(self.frames(), self.seconds, strict=True):
                 even = _evened(frame)
                 if writer is None:
                     writer = encoder.write_frames(

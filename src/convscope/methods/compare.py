@@ -274,28 +274,27 @@ class _Work:
 
     def _take(self, batch: Batch) -> None:
         """Take in the images of which both networks make finite numbers."""
-        (maps, peaks, answers, finite), others = (
-            self._answered(net, inputs, side)
-            for side, (net, inputs) in enumerate(zip(self.nets, batch.inputs, strict=True))
-        )
-        good = finite & others[3]
+        sides = enumerate(zip(self.nets, batch.inputs, strict=True))
+        found = (self._answered(net, inputs, side) for side, (net, inputs) in sides)
+        maps, peaks, answers, finite = zip(*found, strict=True)
+        good = finite[0] & finite[1]
         kept = [place for place, is_good in zip(batch.numbers, good, strict=True) if is_good]
         self.not_finite += [place for place in batch.numbers if place not in kept]
         if not kept:
             return
         numbers = [self.sources[0].original(place) for place in kept]
         for place, matcher in enumerate(self.matchers):
-            matcher.add(maps[place][good], others[0][place][good])
-            for side, own in enumerate((peaks, others[1])):
+            matcher.add(maps[0][place][good], maps[1][place][good])
+            for side, own in enumerate(peaks):
                 matcher.add_peaks(side, own[place][good], numbers)
         self.images += len(kept)
-        if answers is not None and others[2] is not None:
-            alike = (answers == others[2])[good].tolist()
+        if answers[0] is not None and answers[1] is not None:
+            alike = (answers[0] == answers[1])[good].tolist()
             self.same += sum(alike)
             # Those that are answered differently come first.
             places = zip(alike, kept, strict=True)
             self.looked_at = sorted([*self.looked_at, *places])[:SHOWN_IMAGES]
-        for side, answer in enumerate((answers, others[2])):
+        for side, answer in enumerate(answers):
             if answer is not None:
                 right = batch.answers[side][good]
                 self.labelled[side] += int((right != UNKNOWN).sum())

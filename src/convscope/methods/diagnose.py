@@ -289,8 +289,7 @@ class _Work:
     def _take_out(self, layer: ScannedLayer) -> None:
         """Measure what a layer matters."""
         if self.ablation is None:
-            given = (self.net, self.layers, self.kept, self.labels, self.size)
-            self.ablation = WithoutLayers(*given)
+            self.ablation = WithoutLayers(self.net, self.layers, self.kept, self.labels, self.size)
         self.without[layer.name] = self.ablation.without(layer)
         self.skipping[layer.name] = self.ablation.skipping(layer)
 

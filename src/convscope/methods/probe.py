@@ -19,7 +19,7 @@ from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.methods import budget
 from convscope.methods.descents import images_at_once
 from convscope.methods.scanning.batches import UNKNOWN, batches
-from convscope.methods.scanning.sources import SomeImages, fitted, images_of
+from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
 from convscope.network.layers import LayerName
@@ -155,11 +155,12 @@ def probe(
     check_seed(seed)
     learning("linear_model")
     net = fitted(net, images)
-    source = SomeImages(images_of(images, net), sample)
-    if labels is not None and len(labels) != len(source.images):
-        raise ImageError(f"there are {len(labels)} labels for {len(source.images)} images")
+    source = images_of(images, net)
+    if labels is not None and len(labels) != len(source):
+        raise ImageError(f"there are {len(labels)} labels for {len(source)} images")
     works = [_Features(one, layer, grid) for one in (net, against) if one is not None]
-    own = _go_up(works, source, labels, budget.parse_bytes(memory))
+    chosen = budget.evenly(len(source), sample)
+    own = _go_up(works, source, chosen, labels, budget.parse_bytes(memory))
     _, counts = np.unique(own, return_counts=True)
     least = min(counts.tolist(), default=0)
     if len(counts) < 2 or least < folds:
@@ -184,7 +185,7 @@ def probe(
         folds=folds,
         grid=grid,
         seed=seed,
-        data=source.images.name,
+        data=source.name,
         notes=net.notes,
     )
 
@@ -231,19 +232,20 @@ class _Features:
 
 
 def _go_up(
-    works: Sequence[_Features], source: SomeImages, labels: Sequence[int] | None, memory: int
-) -> npt.NDArray[np.int64]:
-    """Let all images go up once, and return their classes, [N]."""
+    works: Sequence[_Features], source: Images, chosen: Sequence[int],
+    labels: Sequence[int] | None, memory: int,
+) -> npt.NDArray[np.int64]:  # fmt: skip
+    """Let the chosen images go up once, and return their classes, [N]."""
     own = []
     net = works[0].net
     example = torch.empty(0, dtype=net.dtype)
     at_once = images_at_once(net.graph, works[0].steps, example, memory)
     at_once = at_once if all(work.net.graph.batched for work in works) else 1
-    for batch in batches([(source, net)], range(len(source)), at_once):
+    for batch in batches([(source, net)], chosen, at_once):
         for number, label in zip(batch.numbers, batch.classes[0].tolist(), strict=True):
             if labels is None and label == UNKNOWN:
                 raise DataError(f"{source.title(number)} has no label, which a probe learns by")
-            own.append(label if labels is None else int(labels[source.original(number)]))
+            own.append(label if labels is None else int(labels[number]))
         for work in works:
             work.add(batch.inputs[0])
     return np.array(own)

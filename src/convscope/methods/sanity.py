@@ -310,13 +310,17 @@ class _Work:
         self.steep = [_Reference(self.edge_map[None], self.seeds[0])] * len(self.rules)
         self.columns["as it is"] = originals, torch.full((len(self.rules), 2), NAN)
         self.tests["edges"].add(self.steep, originals)
-        generator, other = torch.Generator().manual_seed(self.seeds[0]), (self.channels or [0])[0]
-        name = class_title(self.net, other) if unit.class_name else f"channel {other}"
-        instead: list[tuple[str, str, list[Callable[[], Tensor]]]] = [
-            ("units", f"{name} instead", [partial(unit.signal, self.image, self.shape, channel)
-                                          for channel in self.channels]),
-            ("signals", SIGNAL, [lambda: torch.rand(self.shape, generator=generator).to(self.image)]
-             * self.others),
+        first = (self.channels or [0])[0]
+        name = class_title(self.net, first) if unit.class_name else f"channel {first}"
+        generator = torch.Generator().manual_seed(self.seeds[0])
+
+        def positive() -> Tensor:
+            return torch.rand(self.shape, generator=generator).to(self.image)
+
+        # Each signal is made only when there is time for it.
+        units = [partial(unit.signal, self.image, self.shape, channel) for channel in self.channels]
+        instead: list[tuple[str, str, Sequence[Callable[[], Tensor]]]] = [
+            ("units", f"{name} instead", units), ("signals", SIGNAL, [positive] * self.others)
         ]  # fmt: skip
         for test, title, signals in instead:
             for place, signal in enumerate(signals):

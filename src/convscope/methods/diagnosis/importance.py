@@ -1,6 +1,6 @@
 """How much each layer matters: the network's answers with the layer taken out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +47,8 @@ class WithoutLayers:
     def __init__(
         self, net: Network, layers: list[ScannedLayer], images: Tensor, labels: Tensor, size: int
     ) -> None:
-        self._net, self._images, self._labels, self._size = net, images, labels, size
+        self._net, self._images, self._labels = net, images, labels
+        self._size = size if net.graph.batched else 1
         self._answer = answer_of(net)
         self._narrow = set(narrow_steps(net.graph))
         self._means, self._answers = self._clean(layers)
@@ -86,24 +87,20 @@ class WithoutLayers:
                 sums[step] = sums.get(step, 0.0) + maps.double().sum(0)
 
         steps = {layer.step for layer in layers}
-        for batch in self._batches(self._images):
-            visit(self._net.graph, batch, {*steps, output}, look)
+        for batch in torch.split(self._images, self._size):
+            visit(self._net.graph, self._net.checked(batch), {*steps, output}, look)
         count = len(self._images)
         means = {step: (total / count).to(self._net.dtype) for step, total in sums.items()}
         return means, torch.cat(answers)
 
     def _with(
-        self,
-        layer: ScannedLayer,
-        source: int,
-        stand_in: Callable[[Tensor], Tensor],
-        images: Tensor,
+        self, layer: ScannedLayer, source: int, stand_in: Callable[[Tensor], Tensor], images: Tensor
     ) -> Fidelity:
         graph, answer = self._net.graph, self._answer
         decided = []
         _, others = anew(graph, [layer.step], [answer.step])
-        for batch in self._batches(images):
-            kept = ascend(graph, batch, [source, *others]).maps
+        for batch in torch.split(images, self._size):
+            kept = ascend(graph, self._net.checked(batch), [source, *others]).maps
             changed = {layer.step: stand_in(kept[source])}
             decided.append(answer.decided(resume(graph, kept, changed, [answer.step])[answer.step]))
         found = torch.cat(decided).cpu().expand_as(self._answers)
@@ -111,11 +108,6 @@ class WithoutLayers:
         chance = self.commonest
         beyond = (same - chance) / (1 - chance) if chance < 1 else 0.0
         return Fidelity(same, beyond, self._right(found))
-
-    def _batches(self, images: Tensor) -> Iterator[Tensor]:
-        size = self._size if self._net.graph.batched else 1
-        for begin in range(0, len(images), size):
-            yield self._net.checked(images[begin : begin + size])
 
     def _right(self, answers: Tensor) -> float | None:
         known = self._labels >= 0

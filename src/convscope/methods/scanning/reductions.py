@@ -146,9 +146,7 @@ def peak_positions(maps: Tensor, chosen: npt.NDArray[np.bool_]) -> Integers:
     """
     images, channels = (torch.from_numpy(i).to(maps.device) for i in chosen.nonzero())
     at_once = max(1, GATHERED_BYTES // (maps.element_size() * maps[0, 0].numel()))
-    parts = []
-    for begin in range(0, max(1, len(images)), at_once):
-        part = slice(begin, begin + at_once)
-        parts.append(maps[images[part], channels[part]].flatten(1).argmax(1).cpu())
+    split = (torch.split(places, at_once) for places in (images, channels))
+    parts = [maps[own].flatten(1).argmax(1).cpu() for own in zip(*split, strict=True)]
     found: Integers = torch.cat(parts).numpy()
     return found
