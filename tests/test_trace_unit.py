@@ -220,7 +220,7 @@ def test_what_makes_no_sense_is_refused():
             cs.trace_unit(net, image(), layer, channel, **options)
     with pytest.raises(cs.UnitError, match="nothing feeds it"):
         cs.trace_unit(on_paper(), torch.zeros(1, 1, 4, 4), "3", 0)
-    with pytest.raises(cs.ImageError, match="one image, not in 2"):
+    with pytest.raises(cs.ImageError, match="one image at a time is traced through, not 2"):
         cs.trace_unit(net, image().expand(2, -1, -1, -1), "relu@2", 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,7 @@ def attribute(
         net.check_units(stop, maps_only=True)
     baselines = torch.zeros_like(checked[:1]) if baseline is None else read(net, baseline, None)[0]
     allowed = budget.parse_bytes(memory)
-    parts: list[_Found] = []
+    parts: list[tuple[Any, ...]] = []
 
     def advance(done: int) -> None:
         if progress:
@@ -106,7 +106,34 @@ def attribute(
     for image in checked:
         parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
         advance(0)
-    return _attribution(work, parts, checked, names)
+    chosen, scores, rows, pixels, expected, maps = zip(*parts, strict=True)
+    activation, classes = (
+        torch.stack(scores), torch.tensor([[goal.channel for goal in own] for own in chosen])
+    )  # fmt: skip
+    height, width = net.input_shape[1:]
+    noun, count = "output" if net.answer is None else net.answer.noun, classes.shape[1]
+    return Attribution(
+        images=checked,
+        pixels=torch.stack(pixels),
+        activation=activation,
+        relative=torch.full_like(activation, torch.nan),
+        position=torch.zeros(*classes.shape, 2, dtype=torch.int64),
+        window=torch.tensor([0, 0, height, width]).expand(*classes.shape, 4).clone(),
+        channels=classes,
+        names=tuple(tuple(goal.name for goal in own) for own in chosen),
+        layers=(net.graph.steps[stop].name if stop else f"{noun} score",) * count,
+        receptive_fields=((height, width),) * count,
+        rule=method,
+        select="map",
+        rank="",
+        reference="",
+        network=net.name,
+        preprocess=net.preprocess,
+        titles=with_answers(net, names, None if net.answer is None else torch.cat(rows)),
+        notes=net.notes,
+        maps=torch.stack(maps) if stop else None,
+        expected=torch.stack(expected),
+    )
 
 
 def _check(
@@ -131,43 +158,6 @@ def _check(
         raise ConvscopeError("expected-gradients needs baselines: images as of the training data")
 
 
-def _attribution(
-    work: _Work, parts: Sequence[_Found], images: Tensor, names: Sequence[str]
-) -> Attribution:
-    """Return as one what was found in each image."""
-    net, stop = work.net, work.stop
-    scores, pixels, expected = (
-        torch.stack([getattr(part, name) for part in parts])
-        for name in ("scores", "pixels", "expected")
-    )
-    classes = torch.tensor([[goal.channel for goal in part.goals] for part in parts])
-    height, width = net.input_shape[1:]
-    noun = "output" if net.answer is None else net.answer.noun
-    rows = [part.answers for part in parts if part.answers is not None]
-    return Attribution(
-        images=images,
-        pixels=pixels,
-        activation=scores,
-        relative=torch.full_like(expected, torch.nan),
-        position=torch.zeros(*classes.shape, 2, dtype=torch.int64),
-        window=torch.tensor([0, 0, height, width]).expand(*classes.shape, 4).clone(),
-        channels=classes,
-        names=tuple(tuple(goal.name for goal in part.goals) for part in parts),
-        layers=(net.graph.steps[stop].name if stop else f"{noun} score",) * classes.shape[1],
-        receptive_fields=((height, width),) * classes.shape[1],
-        rule=work.method,
-        select="map",
-        rank="",
-        reference="",
-        network=net.name,
-        preprocess=net.preprocess,
-        titles=with_answers(net, names, torch.cat(rows) if rows else None),
-        notes=net.notes,
-        maps=torch.stack([p.maps for p in parts if p.maps is not None]) if stop else None,
-        expected=expected,
-    )
-
-
 def _last_maps(net: Network) -> int:
     """Return the last step before the output with feature maps of more than one place."""
     graph, end = net.graph, net.graph.output if net.answer is None else net.answer.step
@@ -178,27 +168,6 @@ def _last_maps(net: Network) -> int:
         if maps and (net.answer is not None or feeds(graph, index, end)):
             return graph.shown.get(index, index)
     raise UnitError(f"{net.name} has no feature maps to make a class activation map of")
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What was found in one image.
-
-    Attributes:
-        goals: the targets asked for.
-        scores: [K], what each comes to.
-        answers: what ``net.answer`` reads; None where it reads nothing.
-        pixels: [K, C, H, W].
-        expected: [K], what these should add up to.
-        maps: [K, h, w], of class activation maps.
-    """
-
-    goals: list[Goal]
-    scores: Tensor
-    answers: Tensor | None
-    pixels: Tensor
-    expected: Tensor
-    maps: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -246,38 +215,45 @@ class _Work:
         """Return the scores, less their means over the baselines."""
         return scores - torch.stack([goal.values(self._usual.maps).mean() for goal in chosen])
 
-    def of_image(self, image: Tensor, generator: torch.Generator) -> _Found:
-        """Return what the targets asked for hang on in an image."""
+    def of_image(
+        self, image: Tensor, generator: torch.Generator
+    ) -> tuple[list[Goal], Tensor, Tensor | None, Tensor, Tensor, Tensor | None]:
+        """Return what the targets asked for hang on in an image.
+
+        Returns:
+            the K targets; [K], what each comes to; what ``net.answer`` reads, None where it reads
+            nothing; the pixels, [K, C, H, W]; [K], what these should add up to; and the maps,
+            [K, h, w], of class activation maps.
+        """
         walks = self.method in CAMS or self.method in RULES or self.method == "deeplift"
         ascent, answer = self.up(image, self.rule if walks else None), self.net.answer
         rows = None if answer is None else ascent.maps[answer.step]
         best = 0 if answer is None or rows is None else int(answer.best(rows))
         chosen = goals(self.net, self.target, best)
         scores = torch.cat([goal.values(ascent.maps) for goal in chosen])
-        found = partial(_Found, chosen, scores, rows)
-        expected = torch.full_like(scores, torch.nan)
+        maps, expected = None, torch.full_like(scores, torch.nan)
         if not walks:
             pixels = image.new_zeros(len(chosen), *image.shape[1:])
             for points, weights in self._points(image, generator):
                 own = self.up(points, self.rule)
                 for place, goal in enumerate(chosen):
                     pixels[place] += (self.down(own, goal, self.rule) * weights).sum(0)
-            return found(
-                pixels, expected if self.method == "smoothgrad" else self._change(scores, chosen)
-            )
-        if self.stop:
+            if self.method != "smoothgrad":
+                expected = self._change(scores, chosen)
+        elif self.stop:
             maps = torch.cat([self._cam(ascent, goal) for goal in chosen])
             pixels = functional.interpolate(maps[:, None], image.shape[2:], **SAME_SCALE)  # type: ignore[arg-type]
             if self.method == "guided-grad-cam":
                 guided = RULES["guided"]
                 own = self.up(image, guided)
                 pixels = pixels * torch.cat([self.down(own, goal, guided) for goal in chosen])
-            return found(pixels, expected, maps)
-        pixels = torch.cat([self.down(ascent, goal, self.rule) for goal in chosen])
-        if self.method == "deeplift":
-            return found(pixels * (image - self.baselines), self._change(scores, chosen))
-        shares = self.rule.composite is not None
-        return found(pixels, scores if shares else expected)
+        else:
+            pixels = torch.cat([self.down(ascent, goal, self.rule) for goal in chosen])
+            if self.method == "deeplift":
+                pixels, expected = pixels * (image - self.baselines), self._change(scores, chosen)
+            elif self.rule.composite is not None:
+                expected = scores
+        return chosen, scores, rows, pixels, expected, maps
 
     def _points(self, image: Tensor, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images whose derivatives count, as many as fit, and how much each counts."""
