@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from convscope.display import display_scale, presentable, to_display
-from convscope.figures.lettering import one_line
+from convscope.figures.lettering import one_line, shortened
 from convscope.figures.pieces import (
     RIGHT,
     Piece,
@@ -96,10 +96,9 @@ def _write_names(found: Diagnosis, room: float, sheet: Sheet, left: float, top: 
     """Write the layers' names, red where something was found."""
     faulty = {finding.layer for finding in found.findings}
     for place, layer in enumerate(found.layers):
-        sheet.write(
-            layer.name, left + room - 0.08, top + (place + 0.5) * ROW, room=room - 0.1,
-            ha="right", va="center", warns=layer.name in faulty,
-        )  # fmt: skip
+        name, middle = shortened(one_line(layer.name), room - 0.1, FOOT_POINTS), (place + 0.5) * ROW
+        right, warns = left + room - 0.08, layer.name in faulty
+        sheet.write(name, right, top + middle, ha="right", va="center", warns=warns)
 
 
 def _column(found: Diagnosis, column: _Column, wide: float) -> Piece:

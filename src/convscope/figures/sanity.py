@@ -26,7 +26,7 @@ from convscope.figures.pieces import (
     words,
 )
 from convscope.figures.sheet import Sheet, number, picture_of
-from convscope.figures.style import FOOT_POINTS, INK, LETTERS, NOTE_POINTS, PALE, Style
+from convscope.figures.style import INK, LETTERS, NOTE_POINTS, PALE, Style
 from convscope.figures.tile import own_scales
 from convscope.methods.projection import shown_values
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
@@ -49,8 +49,6 @@ CURVES = (
 )  # fmt: skip
 """Colours and dashes of the rules, in their order; from the fifth on, other pairs of them."""
 THIN = "thin: noise"
-FEW = 5
-"""So many rules are named inside a chart; more below all of them."""
 
 
 def figure(found: Sanity, style: Style) -> Sheet:
@@ -65,7 +63,7 @@ def figure(found: Sanity, style: Style) -> Sheet:
     across, side = fitting(style.room - SIDE, SMALLEST, len(columns), widest=LARGEST)
     charts = 4 if style.width >= FOUR_FROM else 2
     curves = [
-        _chart(found, style.room / charts, n % charts == 0, n == 1, style.width < NARROW, measure)
+        _chart(found, style.room / charts, n % charts == 0, style.width < NARROW, measure)
         for n, measure in enumerate(measures)
     ]
     blocks = [
@@ -73,16 +71,11 @@ def figure(found: Sanity, style: Style) -> Sheet:
         *(_tiles(found, side, columns[n : n + across]) for n in range(0, len(columns), across)),
         *in_lines(curves, charts, 0.0),
     ]
-    if len(found.rules) > FEW:
-        blocks.append(
-            key(
-                [
-                    *((rule, _line(rule)) for rule in found.rules),
-                    (THIN, {"color": PALE, "linewidth": 0.9}),
-                ],
-                style.room,
-            )
-        )
+    names = [
+        *((rule, _line(rule)) for rule in found.rules),
+        (THIN, {"color": PALE, "linewidth": 0.9}),
+    ]
+    blocks.append(key(names, style.room))
     return sheet_of(style, blocks, _caption(found), found.notes)
 
 
@@ -137,9 +130,7 @@ def _tile(found: Sanity, rule_row: int, column: int, side: float) -> Piece:
     return stack(above, picture(to_display(shown, scale), side), foot, line=1)
 
 
-def _chart(
-    found: Sanity, room: float, first: bool, named: bool, narrow: bool, measure: str
-) -> Piece:
+def _chart(found: Sanity, room: float, first: bool, narrow: bool, measure: str) -> Piece:
     """Return the curves of a measure."""
     low = min(-0.25, float(found.randomised.nan_to_num(0.0).min()) - 0.05)
 
@@ -150,11 +141,6 @@ def _chart(
         axes.set_ylim(low, 1.05)
         axes.set_xlim(0, len(found.layers))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        if named and len(found.rules) <= FEW:  # between curves that stay at one and at zero
-            axes.legend(
-                fontsize=FOOT_POINTS, loc="center left", handlelength=1.8, facecolor="white",
-                edgecolor="none", borderaxespad=0.2,
-            )  # fmt: skip
 
     title = measure if narrow or "signed" in measure else f"{measure}, |projection|"
     across = "layers random" if narrow else "layers re-initialised, from the top"
@@ -185,12 +171,9 @@ def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
     # With nothing re-initialised a picture is itself.
     x, y = np.concatenate([[0], stages]), np.concatenate([[1.0], mean])
     marker = "." if found.partial else ""  # lines span what was not computed
-    axes.plot(x, y, label=rule, linewidth=1.5, marker=marker, **line)
+    axes.plot(x, y, linewidth=1.5, marker=marker, **line)
     noise = found.noise(rule, measure).numpy()
-    label = THIN if rule == found.rules[-1] else None
-    axes.plot(
-        stages, noise[known], alpha=0.45, linewidth=0.9, label=label, **line,
-    )  # fmt: skip
+    axes.plot(stages, noise[known], alpha=0.45, linewidth=0.9, **line)
 
 
 def _spread(found: Sanity) -> str:

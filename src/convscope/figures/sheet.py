@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convscope.display import presentable
 from convscope.errors import OutputError
-from convscope.figures.lettering import DOTS_AN_INCH, any_letters, one_line, shortened
+from convscope.figures.lettering import DOTS_AN_INCH, any_letters
 from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, WARNING
 
 MOST_PIXELS = 65_535
@@ -99,12 +99,10 @@ class Sheet:
 
     def write(
         self, text: str, left: float, top: float, points: float = FOOT_POINTS, *,
-        room: float | None = None, ha: str = "left", va: str = "top", bold: bool = False,
-        warns: bool = False, colour: str | None = None,
+        ha: str = "left", va: str = "top", bold: bool = False, warns: bool = False,
+        colour: str | None = None,
     ) -> None:  # fmt: skip
-        """Write lines, or one cut to *room* inches; a dollar sign is a dollar sign."""
-        if room is not None:
-            text = shortened(one_line(text), room, points)
+        """Write lines; a dollar sign is a dollar sign."""
         width, height = self.figure.get_size_inches()
         self.figure.text(
             left / width, 1 - top / height, text, fontsize=points, ha=ha, va=va,
