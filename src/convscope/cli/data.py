@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.printing import print_line, progress_bar
+from convscope.cli.printing import progress_bar
 from convscope.errors import DataError, check_known
 
 SETS = ("cifar10",)
@@ -22,4 +22,4 @@ def data(
     from convscope.study.fetch import fetch_cifar10
 
     with progress_bar("fetching") as advance:
-        print_line(str(fetch_cifar10(output, progress=advance)))
+        typer.echo(str(fetch_cifar10(output, progress=advance)))

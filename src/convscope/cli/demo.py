@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.options import AsJson
-from convscope.cli.printing import print_json, print_line, progress_bar
+from convscope.cli.printing import print_json, progress_bar
 
 
 def demo(
@@ -24,7 +24,7 @@ def demo(
     if as_json:
         print_json(made.to_dict())
     else:
-        print_line(made.summary())
+        typer.echo(made.summary())
     if opened:
         import webbrowser
 

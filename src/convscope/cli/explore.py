@@ -9,7 +9,7 @@ import typer
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
 from convscope.cli.options import Memory
-from convscope.cli.printing import print_line, progress_bar
+from convscope.cli.printing import progress_bar
 
 
 @taking()
@@ -67,5 +67,5 @@ def explore(
         show(
             net, shown, against=others, atlas=atlas, titles=titles, port=port, browser=browser,
             memory=memory, export=export, layer=layer, top=top, patch=patch, stride=stride,
-            trust=trust, ready=print_line, progress=advance,
+            trust=trust, ready=typer.echo, progress=advance,
         )  # fmt: skip

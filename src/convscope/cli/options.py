@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.printing import finish
+from convscope.cli.printing import print_json
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
@@ -107,8 +107,14 @@ class Showing:
         return self.output.suffix.lower() in FIGURES
 
     def finish(self, found: "Result", **options: Any) -> None:
-        """Write a result, and print what is to be known of it."""
-        finish(found, self.output, self.as_json, self.width, self.caption, **options)
+        """Write a result; print its numbers as JSON, or its file, or first page, and a summary."""
+        found.save(self.output, width=self.width, caption=self.caption, **options)
+        if self.as_json:
+            print_json({"output": str(self.output), **found.to_dict(**options)})
+            return
+        page = self.output / "index.html"
+        typer.echo(str(page if page.exists() else self.output))
+        typer.echo(found.summary())
 
 
 def numbers_of(

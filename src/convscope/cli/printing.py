@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,15 +13,9 @@ from convscope.errors import Interrupted
 from convscope.outputs import finite
 
 if TYPE_CHECKING:
-    from convscope.results import Result
     from convscope.study.trainer import TrainProgress
 
 BAR_AFTER_SECONDS = 2.0
-
-
-def print_line(text: str) -> None:
-    """Print a line."""
-    typer.echo(text)
 
 
 def print_json(value: Any) -> None:
@@ -39,19 +32,6 @@ def kept(label: str, call: Callable[..., Any], *arguments: Any, **options: Any) 
             if stopped.result is None:
                 raise
             return stopped.result
-
-
-def finish(
-    result: "Result", output: Path, as_json: bool, width: str = "text", caption: str = "short",
-    **options: Any,
-) -> None:  # fmt: skip
-    """Write a result, and print its numbers as JSON, or its file, or first page, and a summary."""
-    result.save(output, width=width, caption=caption, **options)
-    if as_json:
-        print_json({"output": str(output), **result.to_dict(**options)})
-        return
-    print_line(str(page if (page := output / "index.html").exists() else output))
-    print_line(result.summary())
 
 
 class StatusLine:

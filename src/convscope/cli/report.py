@@ -7,8 +7,8 @@ import typer
 
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import AsJson, Memory, PictureFolder, open_images
-from convscope.cli.printing import finish, kept
+from convscope.cli.options import AsJson, Memory, PictureFolder, Showing, open_images
+from convscope.cli.printing import kept
 
 
 @taking()
@@ -51,4 +51,4 @@ def report(
     found = kept(
         "reporting", make, net, source, picture, folder=folder, budget=seconds, memory=memory
     )
-    finish(found, output, as_json)
+    Showing(output=output, as_json=as_json).finish(found)

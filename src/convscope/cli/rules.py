@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import typer
+
 from convscope.cli.options import AsJson
-from convscope.cli.printing import print_json, print_line
+from convscope.cli.printing import print_json
 
 
 def rules(as_json: AsJson = False) -> None:
@@ -25,15 +27,15 @@ def rules(as_json: AsJson = False) -> None:
         print_json(rows)
         return
     for title, of in (("project and attribute", True), ("attribute alone", False)):
-        print_line(f"{title}:")
+        typer.echo(f"{title}:")
         for row in rows:
             if (row["name"] in RULES) == of:
-                print_line(f"  {row['name']:<27}{row['promise']}")
-                print_line(f"  {'':<27}{row['source']}")
+                typer.echo(f"  {row['name']:<27}{row['promise']}")
+                typer.echo(f"  {'':<27}{row['source']}")
                 for network, kept in row["kept"].items():
                     shares = "".join(
                         "   -" if own is None else f"{own:4.0%}" for own in kept.values()
                     )
-                    print_line(f"  {'':<27}keeps {shares}  {network}")
-    print_line(f"for the score of a class, take {RECOMMENDED}: it found planted truths best")
-    print_line(f"keeps: of a picture, with {', '.join(TESTS)}; 0% as noise, 100% the same picture")
+                    typer.echo(f"  {'':<27}keeps {shares}  {network}")
+    typer.echo(f"for the score of a class, take {RECOMMENDED}: it found planted truths best")
+    typer.echo(f"keeps: of a picture, with {', '.join(TESTS)}; 0% as noise, 100% the same picture")

@@ -14,7 +14,7 @@ from convscope.arguments import misshapen
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
 from convscope.cli.options import Memory, Rule, Showing, open_images
-from convscope.cli.printing import print_line, progress_bar
+from convscope.cli.printing import progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def scan(
     _write(found, shown, rule, names, memory)
     if not (output.suffix or shown.as_json):
         drawing = time.monotonic() - scanned
-        print_line(f"scanning took {scanned - began:,.0f} s, drawing {drawing:,.0f} s")
+        typer.echo(f"scanning took {scanned - began:,.0f} s, drawing {drawing:,.0f} s")
 
 
 def _write(

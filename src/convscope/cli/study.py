@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convscope.cli.console import INTERRUPTED
-from convscope.cli.options import AsJson, Cifar10, Device, Epochs, Precision
-from convscope.cli.printing import StatusLine, finish, progress_bar
+from convscope.cli.options import AsJson, Cifar10, Device, Epochs, Precision, Showing
+from convscope.cli.printing import StatusLine, progress_bar
 from convscope.errors import Interrupted, OutputError
 
 if TYPE_CHECKING:
@@ -57,4 +57,4 @@ def study(
     except Interrupted:
         typer.echo("\ninterrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    finish(found, output, as_json)
+    Showing(output=output, as_json=as_json).finish(found)

@@ -12,7 +12,7 @@ import typer
 
 from convscope.cli.console import INTERRUPTED
 from convscope.cli.options import AsJson, Cifar10, Device, Epochs, Precision
-from convscope.cli.printing import StatusLine, print_json, print_line
+from convscope.cli.printing import StatusLine, print_json
 
 if TYPE_CHECKING:
     from convscope.study.run import Run
@@ -82,8 +82,8 @@ def _print_run(run: "Run", preset: str, as_json: bool) -> None:
     if as_json:
         print_json(numbers)
         return
-    print_line(str(run.folder))
-    print_line(
+    typer.echo(str(run.folder))
+    typer.echo(
         f"test accuracy {run.test_accuracy:.2%}, validation {run.epochs[-1].accuracy:.2%}; "
         f"{run.seconds['training']:.0f} s of training, {run.network['parameters']:,} parameters"
     )
