@@ -239,15 +239,19 @@ def patches(atlas: Atlas, layer: str, channel: int) -> tuple[Facts, np.ndarray[A
         "titles": list(unit.titles[:count]),
         "peaks": unit.peak[:count].tolist(),
     }
-    halves = [_mosaic(tiles[:count]) for tiles in (unit.patches, unit.projections)]
+    halves = [mosaic(own[:count], ACROSS, GREY) for own in (unit.patches, unit.projections)]
     return facts, np.hstack(halves)
 
 
-def _mosaic(tiles: Tensor) -> np.ndarray[Any, Any]:
-    """Return tiles [n, H, W, 3] in rows of three."""
-    count, height, width, _ = tiles.shape
-    rows = -(-max(count, 1) // ACROSS)
-    padded = torch.full((rows * ACROSS, height, width, 3), GREY, dtype=torch.uint8)
+def mosaic(tiles: Tensor, across: int, ground: int) -> np.ndarray[Any, Any]:
+    """Return tiles, uint8 [n, H, W, ...], in rows of so many; *ground* where there is none.
+
+    >>> mosaic(torch.arange(3, dtype=torch.uint8).view(3, 1, 1), 2, 128).tolist()
+    [[0, 1], [2, 128]]
+    """
+    count, height, width, *rest = tiles.shape
+    rows = -(-max(count, 1) // across)
+    padded = tiles.new_full((rows * across, height, width, *rest), ground)
     padded[:count] = tiles
-    cells = padded.view(rows, ACROSS, height, width, 3).transpose(1, 2)
-    return cells.reshape(rows * height, ACROSS * width, 3).numpy()
+    cells = padded.view(rows, across, height, width, *rest).transpose(1, 2)
+    return cells.reshape(rows * height, across * width, *rest).numpy()

@@ -26,6 +26,7 @@ from convscope.explorer.channel import (
     checked_atlas,
     convolutions,
     kernel,
+    mosaic,
     patches,
     trust,
     wanted,
@@ -263,29 +264,21 @@ class Session:
         largest = shown.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(shown.dtype).tiny)
         shares = shown / largest
         grey = (127.5 + 127.5 * shares if signed else 255 * shares).nan_to_num(0)
-        tiles = grey.round().byte().numpy()
-        columns = math.ceil(math.sqrt(len(tiles)))
-        rows = math.ceil(len(tiles) / columns)
-        height, width = tiles.shape[1:]
-        sheet = np.zeros((rows * height, columns * width), np.uint8)
-        for number, tile in enumerate(tiles):
-            top, left = number // columns * height, number % columns * width
-            sheet[top : top + height, left : left + width] = tile
+        columns = math.ceil(math.sqrt(len(maps)))
         step = self.net.step(layer)
         numbers = range(len(maps))
         peaks = maps.amax((1, 2))
         typical = None if self.net.typical is None else self.net.typical.of(self.net.graph, step)
         facts = {
             "columns": columns,
-            "rows": rows,
-            "tile": [height, width],
+            "tile": list(shown.shape[1:]),
             "map": list(maps.shape[1:]),
             "peaks": [float(peak) for peak in peaks],
             "relative": None if typical is None else (peaks / typical).tolist(),
             "names": channel_names(self.net, [step] * len(maps), numbers),
             "signed": signed,
         }
-        return facts, sheet
+        return facts, mosaic(grey.round().byte(), columns, 0)
 
     def unit(
         self, image: int, layer: str, channel: int, position: tuple[int, int] | None,
