@@ -346,6 +346,9 @@ def test_every_note_says_of_which_network_it_is(tmp_path, monkeypatch):
     ]  # fmt: skip
     text = page.read_text("utf-8")
     assert '<p class="warning">net (B): half precision</p>' in text
+    # Both diagnoses stand beside each other.
+    assert 'class="column-1"' in text
+    assert 'class="column-2"' in text
 
 
 def test_what_is_left_out_says_of_which_network_and_of_which_share(monkeypatch):
