@@ -20,13 +20,12 @@ from convscope.figures.pieces import (
     words,
 )
 from convscope.figures.sheet import Sheet, frame_box, picture_of
-from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, LETTERS, PALE, Style
+from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, LETTERS, PALE, Style, line_of
 from convscope.methods.correspondence_result import Correspondence
 
 SMALLEST, LARGEST = 1.3, 1.6
 """Inches of an image, at least and at most."""
 CHART, CHART_ROOM = 1.7, 2.2
-PART_COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf")
 PART = "#0b5cad"
 BARS = (("the part", PART), ("random places", "#d2691e"), ("one random place", "#ecb98a"))
 NO_BETTER = "the part, no better than chance"
@@ -59,17 +58,13 @@ def figure(found: Correspondence, style: Style) -> Sheet:
 def _frame_parts(found: Correspondence, image: int, axes: Axes) -> None:
     for own, part, *box in found.boxes:
         if own == image:
-            frame_box(axes, box, _colour(part))
-
-
-def _colour(part: int) -> str:
-    return PART_COLOURS[part % len(PART_COLOURS)]
+            frame_box(axes, box, line_of(part)[0])
 
 
 def _key(found: Correspondence, room: float) -> Piece:
     """Return the key: the parts' frames, and what the bars are of."""
     frames: list[tuple[str, dict[str, Any]]] = [
-        (name, {"color": _colour(part), "fillstyle": "none", "markeredgewidth": FRAME_POINTS})
+        (name, {"color": line_of(part)[0], "fillstyle": "none", "markeredgewidth": FRAME_POINTS})
         for part, name in enumerate(found.parts)
     ]
     bars = [*BARS] if bool(found.corresponds.any()) else [*BARS[1:]]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import ConvscopeError, Interrupted, UnitError
+from convscope.errors import ConvscopeError, ImageError, Interrupted, UnitError, check_known
 from convscope.methods import budget as budgets
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.pictures import Images, read
@@ -17,7 +17,6 @@ from convscope.methods.transformations import (
     SOURCES,
     UNITS,
     check_outside,
-    check_transformation,
     leaves_alone,
     transformed,
 )
@@ -107,7 +106,7 @@ def invariance(
             raise ConvscopeError("no transformation was named")
         kinds = list(SOURCES)
     for kind in (*kinds, *(amounts or {})):
-        check_transformation(kind)
+        check_known("transformation", kind, SOURCES, ImageError)
     check_outside(fill)
     if steps < 2:
         raise ConvscopeError(f"the number of steps must be at least 2, not {steps}")

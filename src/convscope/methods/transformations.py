@@ -56,15 +56,6 @@ def leaves_alone(kind: str, amount: float) -> bool:
     return amount % 360 == neutral if kind == "rotation" else amount == neutral
 
 
-def check_transformation(kind: str) -> None:
-    """Refuse a transformation that does not exist.
-
-    Raises:
-        ImageError: if there is none of that name.
-    """
-    check_known("transformation", kind, SOURCES, ImageError)
-
-
 def check_outside(fill: str) -> None:
     """Refuse a fill that means nothing beyond an image's borders, or that does not exist.
 
@@ -103,7 +94,7 @@ def transformed(
     >>> transformed(image, "translation", 1, "black", preprocess)[0].round().int().tolist()
     [[0, 0, 0], [0, 1, 2], [3, 4, 5]]
     """
-    check_transformation(kind)
+    check_known("transformation", kind, SOURCES, ImageError)
     check_outside(fill)
     if not math.isfinite(amount) or (kind == "scale" and amount <= 0):
         raise ImageError(f"an image cannot be transformed by {kind} {amount:g}")
