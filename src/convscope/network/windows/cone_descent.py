@@ -16,8 +16,15 @@ from convscope.network.rules import Rule
 from convscope.network.walk import Ascent, Batch, Descent
 from convscope.network.windows.cones import Cones
 from convscope.network.windows.fields import ReceptiveFields
-from convscope.network.windows.placement import Placement, moved, narrowed, nearest, paste
-from convscope.network.windows.relations import Sliding, Whole
+from convscope.network.windows.placement import (
+    EACH_ITS_OWN,
+    Placement,
+    moved,
+    narrowed,
+    nearest,
+    paste,
+)
+from convscope.network.windows.relations import Whole
 from convscope.network.windows.winograd import TurnedFilters
 
 SEPARATE = 2**16
@@ -202,7 +209,7 @@ class _ConeDescent(Descent):
             if part is not None:
                 self.add(step.inputs[position], part, batch, found[position])
                 # Where each row comes from its own, what lay outside is zero already.
-                shifted = self.cones.relations(index, position) != (Sliding(), Sliding())
+                shifted = self.cones.relations(index, position) != (EACH_ITS_OWN, EACH_ITS_OWN)
                 if shifted and found[position] is not None:
                     self._clear_outside(step.inputs[position], batch)
 

@@ -56,7 +56,8 @@ class DifferenceWalk(WindowedWalk):
 
     def _linear(self, index: int) -> Call | None:
         """Return the call that maps a step's differences to differences; None if it is none."""
-        step, call = self.graph.steps[index], self._call(index)
+        step = self.graph.steps[index]
+        call = step.call
         if isinstance(step.operation, Convolution | FullyConnected):
             weight = call.arguments["weight"].to(self.precision)
             if weight.dim() == 4:
@@ -87,7 +88,7 @@ class DifferenceWalk(WindowedWalk):
         return super().run(plan, changes.to(self.precision))
 
     def _step(self, index: int, plan: Plan, values: Mapping[int, Tensor]) -> Tensor:
-        call = self.linear[index] or self._call(index)
+        call = self.linear[index] or self.graph.steps[index].call
         call, wanted, beyond = self._prepared(index, call, plan)
         changes = [self._changes(source, place, plan, values) for source, place in wanted]
         if self.linear[index] is not None:

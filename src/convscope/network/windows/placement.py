@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.network.windows.relations import Array, Relation
+from convscope.network.windows.relations import Array, Relation, Sliding
+
+EACH_ITS_OWN = Sliding()
+"""The relation of rows that each read the same row."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Placement:
 
     def equals(self, other: "Placement") -> bool:
         """Return whether every window is the same."""
-        return self.size == other.size and np.array_equal(self.origins, other.origins)
+        same = self.origins is other.origins or np.array_equal(self.origins, other.origins)
+        return self.size == other.size and same
 
     def lines(self) -> tuple[Array, Array]:
         """Return the rows, [B, height], and the columns, [B, width], of each window."""
@@ -59,6 +63,8 @@ class Placement:
 
     def read(self, relations: Sequence[Relation]) -> "Placement":
         """Return what the windows read of an input, given what rows and columns are to it."""
+        if all(relation == EACH_ITS_OWN for relation in relations):
+            return self  # most steps, which should take no time for a single small window
         firsts, sizes = [], []
         for relation, origins, size in zip(relations, self.origins, self.size, strict=True):
             first, last = read(relation, origins, origins + size - 1)
@@ -66,7 +72,7 @@ class Placement:
             # As long for all: where the rows that are read alternate, the windows of a batch start
             # in step, see `cones.Cones`.
             sizes.append(int(last[0] - first[0]) + 1)
-        return Placement(np.stack(firsts), (sizes[0], sizes[1]))
+        return Placement(np.array(firsts), (sizes[0], sizes[1]))
 
 
 def read(relation: Relation, first: Array, last: Array) -> tuple[Array, Array]:

@@ -22,11 +22,15 @@ from convscope.network.ops import MAPS, Generated
 from convscope.network.ops.base import resized
 from convscope.network.walk import ascend
 from convscope.network.windows.fields import ProjectiveFields
-from convscope.network.windows.placement import Placement, gathered, paste, surrounding
-from convscope.network.windows.relations import Array, Relation, Sliding
+from convscope.network.windows.placement import (
+    EACH_ITS_OWN,
+    Placement,
+    gathered,
+    paste,
+    surrounding,
+)
+from convscope.network.windows.relations import Array, Sliding
 from convscope.network.windows.winograd import TurnedFilters
-
-SAME = Sliding()
 
 Plan = list[Placement]
 """Where a batch of patches lies in each step, whole where its output is kept as whole maps."""
@@ -88,15 +92,9 @@ class WindowedWalk:
             if self.graph.axes[source] is None or self.graph.steps[source].shape[0] != 1:
                 return False
             for axis in (0, 1):
-                if not isinstance(self._relation(index, position, axis), Sliding):
+                if not isinstance(self.fields.relation(index, position, axis), Sliding):
                     return False
         return step.operation.on_windows(step.call, axes, (1, 1)) is not None
-
-    def _relation(self, index: int, position: int, axis: int) -> Relation:
-        return self.fields.relation(index, position, axis)
-
-    def _call(self, index: int) -> Call:
-        return self.graph.steps[index].call
 
     def _gathered_from(self) -> set[int]:
         """Return the steps of whose clean maps parts may be read."""
@@ -108,7 +106,7 @@ class WindowedWalk:
                 # A window may be shifted inward otherwise where the maps differ in size.
                 alike = plain and np.array_equal(self.sizes[index], self.sizes[source])
                 for axis in (0, 1):
-                    alike = alike and self._relation(index, position, axis) == SAME
+                    alike = alike and self.fields.relation(index, position, axis) == EACH_ITS_OWN
                 if not (alike and self.windowable[source] and self.changing[source]):
                     found.add(source)
         return found
@@ -157,7 +155,7 @@ class WindowedWalk:
         return {index: Windows(values[index], plan[index]) for index in self.targets}
 
     def _step(self, index: int, plan: Plan, values: Mapping[int, Tensor]) -> Tensor:
-        call, wanted, beyond = self._prepared(index, self._call(index), plan)
+        call, wanted, beyond = self._prepared(index, self.graph.steps[index].call, plan)
         inputs = [self._read(source, place, beyond, plan, values) for source, place in wanted]
         # By Winograd's convolution where that is faster and there is room for it.
         quick = None
@@ -186,7 +184,7 @@ class WindowedWalk:
         on_windows = self.on_windows[key]
         assert on_windows is not None
         wanted: list[tuple[int, Placement | None]] = [
-            (source, here.read([self._relation(index, position, axis) for axis in (0, 1)]))
+            (source, here.read([self.fields.relation(index, position, axis) for axis in (0, 1)]))
             for position, source in enumerate(step.inputs)
         ]
         return on_windows, wanted, step.operation.beyond(call)
@@ -266,7 +264,7 @@ class WindowedWalk:
         found = {junction: values}
         for index in self.graph.needed_for(targets):
             if index > junction or not self.changing[index]:
-                call = self._call(index)
+                call = self.graph.steps[index].call
                 inputs = [found[source] for source in self.graph.steps[index].inputs]
                 found[index] = call.run(inputs, len(values))
         return {index: found[index] for index in targets}
