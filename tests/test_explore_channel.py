@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from pathlib import Path
 from queue import Queue
 
@@ -24,6 +25,7 @@ from convscope.atlas.atlas import Atlas
 from convscope.cli import app
 from convscope.display import Display, to_display
 from convscope.errors import DataError
+from convscope.explorer.session import Session
 
 FACTORY = """
 import torch
@@ -67,7 +69,8 @@ def address(net, home) -> str:
     ready: Queue[str] = Queue()
     given = {"atlas": home / "atlas", "port": 0, "browser": False, "ready": ready.put}
     picture = home / "photos/00.png"
-    threading.Thread(target=lambda: cs.explore(net, picture, **given), daemon=True).start()
+    serve = lambda: cs.explore(net, picture, **given)  # noqa: E731
+    threading.Thread(target=serve, name="serving", daemon=True).start()
     return ready.get(timeout=60)
 
 
@@ -199,6 +202,21 @@ def test_an_attribution_is_that_of_the_call(client, net, home, method, given):
     scale = Display().scale_of(expected)
     assert (shown == to_display(expected, scale)).all()
     assert (facts["name"], facts["limit"]) == (found.names[0][0], pytest.approx(scale.limit))
+
+
+def test_the_thread_that_serves_answers_all_that_is_quick(client, monkeypatch):
+    names = []
+    whole = Session.read
+
+    @wraps(whole)
+    def read(*given, **more):
+        names.append(threading.current_thread().name)
+        return whole(*given, **more)
+
+    monkeypatch.setattr(Session, "read", read)
+    assert client.get("reading", params={"image": 0}).status_code == 200
+    assert client.get("reading", params={"image": 9}).json() == {"error": "there is no image 9"}
+    assert names == ["serving", "serving"]
 
 
 @pytest.mark.parametrize("position", [None, (2, 5)])
