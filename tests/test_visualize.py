@@ -193,7 +193,7 @@ def test_ctrl_c_hands_out_the_channels_that_are_done():
         ({"channels": []}, "no channel was named"),
         ({"channels": [5]}, "5"),
         ({"select": "pek"}, "did you mean"),
-        ({"frequencies": "loud"}, "'free' or 'natural'"),
+        ({"frequencies": "loud"}, "known: free, natural"),
         ({"steps": 0}, "at least 1"),
     ],
 )
