@@ -252,9 +252,7 @@ def test_a_film_has_a_frame_a_moment_and_its_curves_grow(film):
 
 def test_a_gif_holds_every_moment(film, tmp_path):
     shown, frames = film
-    done = []
-    shown.save(tmp_path / "film.gif", lambda *counts: done.append(counts))
-    assert done == [(place, 5) for place in range(1, 6)]
+    shown.save(tmp_path / "film.gif")
     with Image.open(tmp_path / "film.gif") as gif:
         assert gif.n_frames == 5
         assert gif.info["loop"] == 0

@@ -227,7 +227,7 @@ def test_the_whole_caption_is_in_the_metadata(tmp_path):
         found.save(tmp_path / name, caption="none")
     with Image.open(tmp_path / "it.png") as picture:
         said = picture.text["Description"]
-    assert said.startswith("random weights Small, deconvnet: what in this image drives each unit")
+    assert said.startswith("random weights. Small, deconvnet: what in this image drives each unit")
     assert "Zero is mid-grey" in said
     assert "Zero is mid-grey" in (tmp_path / "it.svg").read_text("utf-8")
 

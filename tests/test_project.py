@@ -341,7 +341,7 @@ def test_mistakes_are_named(networks):
         (UnitError, "one such list an image", {"channels": torch.zeros(3, 1, dtype=torch.int64)}),
         (UnitError, "one such list an image", {"channels": []}),
         (UnitError, "at least 1, not 0", {"channels": None, "top": 0}),
-        (UnitError, "'peak' or 'map', not 'peek'", {"select": "peek"}),
+        (UnitError, "unknown select 'peek'; did you mean 'peak'", {"select": "peek"}),
         (RuleError, "unknown rule 'deconv'; did you mean 'deconvnet'", {"rule": "deconv"}),
         (ImageError, r"takes images \[N, 3, 21, 26\], not", {"images": images[:, :2]}),
         (ImageError, "no image in the batch", {"images": images[:0]}),

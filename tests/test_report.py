@@ -353,7 +353,7 @@ def test_what_was_not_measured_of_a_layer_is_said(folder):
     net = network()
     found = cs.diagnose(net, folder)
     first = replace(found.layers[0], without=None)
-    table = layers_table(net, (first, *found.layers[1:]))
+    table = layers_table(list(net.layers.values()), (first, *found.layers[1:]))
     places = {row[0]: row for row in table.rows}
     assert places["1"][-5:] == ("–",) * 5  # a rectifier, which is never diagnosed
     assert places["0"][-5] == "1 of 6: 2"
