@@ -41,7 +41,7 @@ SIDE, SHAPE, MARK, CORNER, CLASSES = 32, 11, 7, 8, 4
 SEEDS = 20
 MARKED = 0
 """The class whose training pictures bear the mark."""
-SIGNALS = {"deconvnet", "guided", "gradient", "smoothgrad", "guided-grad-cam"}
+SIGNALS = {"deconvnet", "guided", "gradient", "rectgrad", "smoothgrad", "guided-grad-cam"}
 """Methods of which the size counts; of shares in the score it is what speaks for the class."""
 COLOURS = torch.tensor([[0.9, 0.2, 0.2], [0.2, 0.8, 0.2], [0.2, 0.3, 0.9], [0.9, 0.8, 0.2]])
 NULLS = "the picture's edges", "noise"

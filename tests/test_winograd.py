@@ -14,8 +14,8 @@ from convscope.methods.descents import project_units
 from convscope.methods.occlude import occlude
 from convscope.methods.occlude.passes import Question, WindowedPasses
 from convscope.network import Network
-from convscope.network.windows import winograd as module
 from convscope.network.rules import RULES
+from convscope.network.windows import winograd as module
 from convscope.network.windows.cone_descent import Units
 from convscope.network.windows.winograd import (
     TurnedFilters,
