@@ -36,6 +36,13 @@ def meta() -> Iterator[None]:
         torch.set_default_device(None)
 
 
+@pytest.fixture(autouse=True)
+def _as_if_never_set() -> Iterator[None]:
+    """Let torch 2.9 tell Lightning, in tests after these, that no default device is set."""
+    yield
+    vars(torch._GLOBAL_DEVICE_CONTEXT).pop("device_context", None)
+
+
 SETTINGS = {
     "default dtype": float64,
     "default device": meta,

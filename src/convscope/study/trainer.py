@@ -114,7 +114,8 @@ class Trainer:
         optimizers = make_optimizers(self._network, config)
         self._peaks = [[group["lr"] for group in made.param_groups] for made in optimizers]
         # The same network as Fabric calls it, in its precision and with the other processes.
-        self._wrapped, *self._optimizers = fabric.setup(self._network, *optimizers)
+        with torch.device(fabric.device):  # torch 2.9 cannot tell Fabric, once its own was unset
+            self._wrapped, *self._optimizers = fabric.setup(self._network, *optimizers)
         run.network["parameters"] = sum(p.numel() for p in self._network.parameters())
         steps = self._batches.steps
         self._moments = frozenset(moments(steps, self._batches.steps_per_epoch))
