@@ -167,6 +167,7 @@ ODD = {
     "bilinear": lambda net, x: F.interpolate(x, scale_factor=2, mode="bilinear"),
     "sliced": lambda net, x: x[:, :, 1:-2:2, 2:],
     "padded": lambda net, x: F.pad(x, (2, 1, -1, 3), value=0.3),
+    "padded below and right alone": lambda net, x: F.pad(x, (0, 1, 0, 1)),
     "reflected": lambda net, x: F.pad(x, (2, 1, 1, 3), mode="reflect"),
     "channels last": lambda net, x: net.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
     "scaled by rows": lambda net, x: x * net.scale,

@@ -208,10 +208,13 @@ class _ConeDescent(Descent):
         for position, part in enumerate(signals):
             if part is not None:
                 self.add(step.inputs[position], part, batch, found[position])
-                # Where each row comes from its own, what lay outside is zero already.
-                shifted = self.cones.relations(index, position) != (EACH_ITS_OWN, EACH_ITS_OWN)
-                if shifted and found[position] is not None:
-                    self._clear_outside(step.inputs[position], batch)
+                # Where each row comes from its own and there are no others, as padding below would
+                # be, what lay outside is zero already.
+                source = step.inputs[position]
+                alike = self.cones.relations(index, position) == (EACH_ITS_OWN, EACH_ITS_OWN)
+                alike = alike and self.graph.map_size(index) == self.graph.map_size(source)
+                if not alike and found[position] is not None:
+                    self._clear_outside(source, batch)
 
     def _below(self, index: int, position: int, placement: Placement) -> Placement | None:
         """Return what windows of a step read of an input; None for all of it."""
