@@ -473,7 +473,7 @@ def test_ctrl_c_hands_out_what_was_matched_by_then(monkeypatch):
     assert (found.partial, found.images) == ("interrupted", 6)
     assert found.sides[0].diagnosis is None
     assert "partial: interrupted" in found.summary()
-    monkeypatch.setattr(comparing._Work, "_take", stop)
+    monkeypatch.setattr(comparing._ComparisonWork, "_take", stop)
     with pytest.raises(cs.Interrupted) as stopped:
         cs.compare(*nets, pictures(6))
     assert stopped.value.result is None

@@ -213,9 +213,11 @@ def test_memory_never_changes_an_answer(small):
 
 def test_half_of_the_memory_holds_the_plain_images_features(small, monkeypatch):
     _, net, images = small
-    kept, result = [], module._Work.result
+    kept, result = [], module._InvarianceWork.result
     monkeypatch.setattr(
-        module._Work, "result", lambda self, *a: kept.append(len(self.plain)) or result(self, *a)
+        module._InvarianceWork,
+        "result",
+        lambda self, *a: kept.append(len(self.plain)) or result(self, *a),
     )
     layers = invariance(net, images, steps=2).layers
     each = sum(math.prod(net.layers[name].shape) for name in layers) * images.element_size()

@@ -13,7 +13,7 @@ from convscope.errors import ConvscopeError, DataError, ImageError, UnitError
 from convscope.methods import budget
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import channel_names
-from convscope.methods.scanning.batches import Batch, batches
+from convscope.methods.scanning.batches import ImageBatch, batches
 from convscope.methods.scanning.sources import fitted, images_of
 from convscope.methods.targets import ClassName, answer_of, class_number
 from convscope.network import Network
@@ -145,7 +145,7 @@ def ablate(
     if sample < 1:
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
     net = fitted(net, images)
-    work = _Work(net, layer, budget.parse_bytes(memory))
+    work = _AblationWork(net, layer, budget.parse_bytes(memory))
     given = labelled(net, images, labels)
     source = images_of(given, net)
     chosen = budget.evenly(len(source), sample)
@@ -171,7 +171,7 @@ def labelled(net: Network, images: Any, labels: Sequence[ClassName] | None) -> A
     return list(zip(images, numbers, strict=True))
 
 
-class _Work:
+class _AblationWork:
     """Ablation of one layer, image by image."""
 
     def __init__(self, net: Network, layer: LayerName, memory: int) -> None:
@@ -201,7 +201,7 @@ class _Work:
         self.clean, self.counts = torch.zeros(classes).double(), torch.zeros(classes).long()
         self.labelled = 0
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: ImageBatch) -> None:
         """Switch each channel off in each of some images."""
         net, answer = self.net, self.answer
         kept = ascend(net.graph, net.checked(batch.inputs[0]), self.kept).maps

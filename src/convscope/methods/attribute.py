@@ -102,7 +102,7 @@ def attribute(
         if progress:
             progress(len(parts) * steps + done, len(checked) * steps)
 
-    work = _Work(net, method, stop, baselines, steps, noise, target, allowed, advance)
+    work = _AttributionWork(net, method, stop, baselines, steps, noise, target, allowed, advance)
     for image in checked:
         parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
         advance(0)
@@ -171,7 +171,7 @@ def _last_maps(net: Network) -> int:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _AttributionWork:
     """One method on one network."""
 
     net: Network

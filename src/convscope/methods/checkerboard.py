@@ -113,7 +113,7 @@ def checkerboard(
         channels = _strongest(net, checked, steps, top, typical if rank == "relative" else None)
     else:
         rank, channels = "", _given(net, len(checked), steps, channel)
-    work = _Work(net, checked, steps, channels, rule, rank, allowed, names[0])
+    work = _CheckerboardWork(net, checked, steps, channels, rule, rank, allowed, names[0])
     try:
         work.run(deadline, progress)
     except KeyboardInterrupt:
@@ -124,7 +124,7 @@ def checkerboard(
     return work.result()
 
 
-class _Work:
+class _CheckerboardWork:
     """The projections as they come in.
 
     Attributes:

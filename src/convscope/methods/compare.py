@@ -20,7 +20,7 @@ from convscope.methods.draw import draw
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
-from convscope.methods.scanning.batches import UNKNOWN, Batch, batches, images_affordable
+from convscope.methods.scanning.batches import UNKNOWN, ImageBatch, batches, images_affordable
 from convscope.methods.scanning.image_pass import NOT_FINITE, images_at_once
 from convscope.methods.scanning.sources import Images, SomeImages, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
@@ -115,7 +115,7 @@ def compare(
         time_for_one = None if deadline.seconds is None else SHARE * deadline.seconds / 2
         most = min(most, images_affordable(net, source, time_for_one, PASSES))
     chosen = (SomeImages(sources[0], most), SomeImages(sources[1], most))
-    work = _Work(nets, chosen, layers, budgets.parse_bytes(memory), progress)
+    work = _ComparisonWork(nets, chosen, layers, budgets.parse_bytes(memory), progress)
     if most < min(sample, len(sources[0])):
         work.left_out.append(
             f"{min(sample, len(sources[0])) - most:,} of the images: there was time for {most:,} "
@@ -151,7 +151,7 @@ def corresponding(
     return [(first[a], second[b]) for a, b in zip(*places, strict=True)]
 
 
-class _Work:
+class _ComparisonWork:
     """A comparison as it is made: first one pass of both networks over the images."""
 
     def __init__(
@@ -272,7 +272,7 @@ class _Work:
         more = len(self.not_finite) - len(names)
         return f"{', '.join(names)}{f' and {more} more' if more else ''}: {NOT_FINITE}"
 
-    def _take(self, batch: Batch) -> None:
+    def _take(self, batch: ImageBatch) -> None:
         """Take in the images of which both networks make finite numbers."""
         sides = enumerate(zip(self.nets, batch.inputs, strict=True))
         found = (self._answered(net, inputs, side) for side, (net, inputs) in sides)

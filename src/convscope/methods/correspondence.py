@@ -102,7 +102,9 @@ def correspondence(
     checked, names = read(net, images, titles)
     _check(parts, checked)
     chosen = chosen_layers(net, layer)
-    work = _Work(net, checked, tuple(names), chosen, list(parts), fill, repeats, seed, progress)
+    work = _CorrespondenceWork(
+        net, checked, tuple(names), chosen, list(parts), fill, repeats, seed, progress
+    )
     try:
         work.take_parts()
         partial = "" if work.take_controls(deadline) else "budget"
@@ -135,7 +137,7 @@ def _check(parts: Sequence[Part], images: Tensor) -> None:
 
 
 @dataclass
-class _Work:
+class _CorrespondenceWork:
     """The differences as they come in."""
 
     net: Network

@@ -125,7 +125,7 @@ def diagnose(
     given = images if isinstance(images, Scan) else scanned
     if given is not None:
         _check_same(net, source, given)
-    work = _Work(net, source, limits, room, sample, progress)
+    work = _DiagnosisWork(net, source, limits, room, sample, progress)
     work.scan(given)
     work.measure()
     try:
@@ -151,7 +151,7 @@ def _check_same(net: Network, source: Images | None, scanned: Scan) -> None:
         raise DataError(f"the scan is of other images than {source.name}")
 
 
-class _Work:
+class _DiagnosisWork:
     """A diagnosis as it is made."""
 
     def __init__(

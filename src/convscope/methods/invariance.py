@@ -115,7 +115,7 @@ def invariance(
     grid = [_amounts(kind, amounts, steps, checked.shape[2]) for kind in kinds]
     chosen = chosen_layers(net, layer)
     allowed = budgets.parse_bytes(memory)
-    work = _Work(net, checked, tuple(names), chosen, kinds, grid, fill, allowed)
+    work = _InvarianceWork(net, checked, tuple(names), chosen, kinds, grid, fill, allowed)
     work.begin(target)
     try:
         partial = "" if work.run(deadline, progress) else "budget"
@@ -173,7 +173,7 @@ def _amounts(
 
 
 @dataclass
-class _Work:
+class _InvarianceWork:
     """Distances and answers as they come in."""
 
     net: Network

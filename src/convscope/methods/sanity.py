@@ -132,7 +132,7 @@ def sanity(
     stages = stages_of(net.graph, unit.start)
     if not stages:
         raise UnitError(f"nothing below layer {unit.name(net)!r} of {net.name} was learned")
-    work = _Work(
+    work = _SanityWork(
         net, checked, swapped, name, unit, chosen, stages, budgets.parse_bytes(memory), progress,
         [seed + n for n in range(seeds)], init, others,
     )  # fmt: skip
@@ -215,7 +215,7 @@ class _Test:
 
 
 @dataclass
-class _Work:
+class _SanityWork:
     """The projections as they come in."""
 
     net: Network

@@ -145,7 +145,7 @@ def trace_unit(
     net.check_units(start, position=position)
     steps, before = _steps(net, start, to), clamped(net.graph, start)
     ascent = ascend(net.graph, checked, [start, before, *steps], request.rule)
-    work = _Work(request, ascent, checked, budget.parse_bytes(memory))
+    work = _TraceWork(request, ascent, checked, budget.parse_bytes(memory))
     own, signal = (ascent.maps[step][0, channel] for step in (start, before))
     place = signal.argmax() if position is None else position[0] * own.shape[1] + position[1]
     signal = torch.zeros_like(own)
@@ -207,7 +207,7 @@ class _Level:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _TraceWork:
     """A walk up, and the walks down from it."""
 
     request: Request

@@ -19,7 +19,7 @@ FEWEST, TIMED, TRIED = 8, 2, 10
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class ImageBatch:
     """N images, as each of some sets has them that give the same images in the same order.
 
     Attributes:
@@ -39,7 +39,7 @@ class Batch:
 
 def batches(
     sets: Sequence[tuple[Images, Network]], numbers: Sequence[int], size: int
-) -> Iterator[Batch]:
+) -> Iterator[ImageBatch]:
     """Yield the images of these numbers, *size* at a time, the last ones fewer.
 
     An image that one of the networks cannot take is left out; it is for a scan to name it.
@@ -66,7 +66,7 @@ def batches(
             own = tuple(torch.tensor(labels).T)
             right = tuple(known[classes] for known, classes in zip(answers, own, strict=True))
             stacked = tuple(map(torch.stack, zip(*images, strict=True)))
-            yield Batch(stacked, own, right, list(which), done)
+            yield ImageBatch(stacked, own, right, list(which), done)
             waiting = []
 
 
