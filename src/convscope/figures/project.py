@@ -169,11 +169,13 @@ def _image(
 
     def image(units: Sequence[int], title: str) -> Piece:
         def frame(axes: Axes) -> None:
+            if all(tiles[unit].window == (0, 0, *shown.shape[:2]) for unit in units):
+                return  # which of them had the frame that is drawn last would say nothing
             for unit in units:
                 colour, style = kinds[unit]
                 frame_box(axes, tiles[unit].window, colour, style=style)
 
-        head = words(title, layout.cell, NOTE_POINTS, middle=True)
+        head = words(title, layout.cell, NOTE_POINTS, middle=True, wrap=True)
         whole = picture(shown, layout.cell, paint=frame, interpolation="antialiased")
         return stack(head, whole, line=1)
 
