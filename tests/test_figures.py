@@ -135,13 +135,21 @@ def test_a_tile_is_cropped_to_its_window():
 
 
 def test_every_tile_is_framed_as_its_window_in_the_image_and_as_no_other():
-    figure, _ = draw(record(torch.rand(1, 14, 3, SIDE, SIDE)))
+    figure, _ = draw(record(torch.rand(1, 14, 3, SIDE, SIDE), [[1, 2, 5, 6]] * 14))
     image, *tiles = (axes for axes in figure.axes if axes.images)
     in_image = [(to_hex(p.get_edgecolor()), p.get_linestyle()) for p in image.patches]
     for upper, lower, line in zip(tiles[::2], tiles[1::2], in_image, strict=True):
         for spine in (*upper.spines.values(), *lower.spines.values()):
             assert (to_hex(spine.get_edgecolor()), spine.get_linestyle()) == line
     assert len(set(in_image)) == 14
+
+
+def test_units_that_all_read_the_whole_image_are_not_framed_in_it():
+    whole = [0, 0, SIDE, SIDE]
+    figure, _ = draw(record(torch.rand(1, 2, 3, SIDE, SIDE), [whole, whole]))
+    assert not figure.axes[0].patches
+    figure, _ = draw(record(torch.rand(1, 2, 3, SIDE, SIDE), [whole, [1, 2, 5, 6]]))
+    assert [patch.get_bbox().bounds[2:] for patch in figure.axes[0].patches] == [(12, 12), (4, 4)]
 
 
 def test_tile_scales_differ_and_a_shared_scale_is_one():
