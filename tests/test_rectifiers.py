@@ -100,6 +100,31 @@ def test_what_is_no_rectifier_is_taken_for_none(name):
     assert torch.allclose(net(IMAGES), Plain(NONE[name])(IMAGES), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.relu(x).clamp(max=100),
+        lambda x: torch.minimum(F.relu(x), ZERO + 64),
+        lambda x: torch.where(x > 0.05, x, 0),
+        lambda x: x * (x > 0.003),
+    ],
+    ids=["cut off at 100", "cut off at 64", "from 0.05 on", "from 0.003 on"],
+)
+def test_what_differs_from_a_rectifier_far_out_or_close_to_zero_is_not_taken_for_it(function):
+    # These were computed as plain ReLUs, which they are at every tenth from -8 to 8 and at 50.
+    module, net = Plain(function), Network(Plain(function), IMAGES[:1])
+    for images in (IMAGES, 500 * IMAGES):
+        assert torch.allclose(net(images), module(images), rtol=0, atol=1e-12)
+        p = cs.project(net, images, "b", [0, 3], rule="gradient")
+        leaf = images.clone().requires_grad_()
+        with torch.enable_grad():
+            maps = module.b(function(module.a(leaf)))
+            row, column = p.position[1, 1].tolist()
+            (expected,) = torch.autograd.grad(maps[1, 3, row, column], leaf)
+        expected = expected[1] * maps[1, 3, row, column].detach()
+        assert torch.allclose(p.pixels[1, 1], expected, rtol=0, atol=1e-9 * expected.abs().max())
+
+
 class Swish(nn.Module):
     def __init__(self) -> None:
         super().__init__()

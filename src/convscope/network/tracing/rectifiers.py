@@ -27,6 +27,10 @@ MOST = 16
 
 FAR = 50.0
 POINTS = torch.cat([torch.linspace(-8, 8, 161, dtype=torch.float64), torch.tensor([-FAR, FAR])])
+SIZES = torch.logspace(-9, 9, 1153, dtype=torch.float64)
+EVERYWHERE = torch.cat([POINTS, -SIZES, SIZES])
+"""Where a function must agree with one that is known: it may be cut off far out, or begin close to
+zero, so that sizes grow by a thirtieth from one to the next."""
 
 ELEMENTWISE = frozenset({
     "_to_copy", "where", "multiply", "divide", "subtract", "absolute", "negative", "log_sigmoid",
@@ -145,14 +149,17 @@ def _composed(graph: Graph, index: int, root: int) -> Callable[[Tensor], Tensor]
 def _known(function: Function, step: Step) -> tuple[Rectifier, Call] | None:
     """Return the rectifier that computes a function, and its call; None if it is none."""
     try:
-        values = function(POINTS)
+        everywhere = function(EVERYWHERE)
     except (RuntimeError, KeyError):  # it reads more than the one map, or has no float64
         return None
+    values = everywhere[: len(POINTS)]
     below = values[POINTS < 0]
     if below[0] != 0 and (below == below[0]).all():
         return None  # a floor other than zero, as what keeps a divisor above it
+    met = everywhere.isfinite()  # what is written out may overflow far out
     for target, options in KNOWN:
-        if torch.allclose(values, target(POINTS, **options), rtol=1e-12, atol=1e-15):
+        expected = target(EVERYWHERE, **options)
+        if torch.allclose(everywhere[met], expected[met], rtol=1e-12, atol=1e-14):
             schema = target._schema.arguments
             given = {a.name: a.default_value for a in schema if a.has_default_value()}
             call = Call(target, {**given, "self": Input(0), **options}, (step.shape,), step.shape)
