@@ -86,6 +86,17 @@ def test_a_field_larger_than_the_image_meets_its_padding():
     assert float(answer) == pytest.approx(float(found.activation[0]), rel=1e-9)
 
 
+@pytest.mark.parametrize("above", [nn.PixelShuffle(2), nn.ZeroPad2d((0, 17, 0, 0))])
+def test_a_unit_whose_window_is_not_known_is_still_one_unit(above):
+    # Behind a shuffle of pixels it was the mean of the whole map; in padding alone, a crash.
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), above, nn.ELU())
+    net = made(module, side=10)
+    found = cs.visualize(net, "2", [1], steps=2)
+    maps = module(net.preprocess.to_inputs(found.pixels))
+    answer = maps[0, 1, maps.shape[2] // 2, maps.shape[3] // 2].detach()
+    assert float(answer) == pytest.approx(float(found.activation[0]), rel=1e-9, abs=1e-12)
+
+
 def test_the_picture_of_a_linear_unit_is_its_kernel_in_black_and_white():
     convolution = nn.Conv2d(1, 2, 5, bias=False)
     net = cs.Network(nn.Sequential(convolution, nn.ReLU()), torch.zeros(1, 1, 11, 11))

@@ -227,10 +227,10 @@ class _Ascent:
 
     def __init__(self, net: Network, step: int, select: str, frequencies: str, seed: int) -> None:
         graph, shape = net.graph, net.graph.steps[step].shape
-        axes = graph.axes[step]
         place = None
-        if select == "peak" and axes is not None:
-            place = shape[axes[0]] // 2, shape[axes[1]] // 2
+        if select == "peak" and graph.is_map(step):
+            rows, columns = graph.axes[step] or (2, 3)
+            place = shape[rows] // 2, shape[columns] // 2
         self._read = UnitPass(graph, net.receptive_fields, step, place)
         self._preprocess: Preprocess = net.preprocess
         self._home = torch.empty(0, dtype=net.dtype, device=net.device)

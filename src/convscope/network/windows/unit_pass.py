@@ -54,13 +54,16 @@ class UnitPass:
         self, graph: Graph, fields: ReceptiveFields, step: int, place: tuple[int, int] | None
     ) -> None:
         self.graph, self.step = graph, step
-        whole = place is None or graph.axes[step] is None
-        row, column = np.array([(0, 0) if whole else place], dtype=np.int64).T
+        row, column = np.array([place or (0, 0)], dtype=np.int64).T
         self._cones = _Rising(graph, fields, step, row, column)
-        if whole:
-            self._cones.whole[:] = True
         self._placements = self._cones.placements(0, 1)
-        self._needed = [i for i in graph.needed_for([step]) if i in self._placements]
+        self._needed = graph.needed_for([step])
+        self._place: tuple[int, int] | None = None  # that is taken out of a whole map
+        # A unit that reads nothing but padding has no windows to go by.
+        followed = graph.axes[step] is not None and {*self._needed} <= {*self._placements}
+        if place is None or not followed:
+            self._cones.whole[:], self._place = True, place
+            self._placements = self._cones.placements(0, 1)
         self.size = self._placements[0].size
         self.values = sum(
             prod(self._placements[i].size) * graph.steps[i].shape[1] for i in self._needed
@@ -88,7 +91,11 @@ class UnitPass:
             windows = windows.contiguous(memory_format=torch.channels_last)
         walk_up({0: windows}, self._needed, lambda index: steps[index].inputs, run, show)
         with torch.enable_grad():
-            return found[0].reshape(len(windows), found[0].shape[1], -1).mean(2)
+            (maps,) = found
+            if self._place is not None:
+                axes = self.graph.axes[self.step] or (2, 3)
+                maps = maps.movedim(axes, (-2, -1))[(..., *self._place)]
+            return maps.reshape(len(windows), maps.shape[1], -1).mean(2)
 
     def _run(self, index: int, inputs: list[Tensor], batch: int, leaks: bool) -> Tensor:
         step, here = self.graph.steps[index], self._placements[index]
