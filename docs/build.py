@@ -26,11 +26,12 @@ PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
+html {{ color-scheme: light dark; }}
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 0 auto; padding: 1rem; }}
-pre, code {{ font: 13px/1.4 ui-monospace, monospace; background: #f4f4f4; }}
+pre, code {{ font: 13px/1.4 ui-monospace, monospace; background: #8882; }}
 pre {{ padding: .6rem; overflow-x: auto; }}
 img {{ max-width: 100%; }}
-td, th {{ border-bottom: 1px solid #ddd; padding: .2rem .6rem; text-align: left; }}
+td, th {{ border-bottom: 1px solid #8886; padding: .2rem .6rem; text-align: left; }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
 </style>
 <nav>{navigation}</nav>
@@ -112,7 +113,11 @@ def build(out: Path, run: bool = True) -> None:
         run: whether to run the notebook, which takes half a minute.
 
     """
-    pdoc.render.configure(docformat="google", show_source=False, logo_link="../index.html")
+    # A class's fields stand in its own text, and not once more each.
+    pdoc.render.configure(
+        docformat="google", show_source=False, include_undocumented=False,
+        logo_link="../index.html", template_directory=ROOT / "docs" / "reference",
+    )  # fmt: skip
     pdoc.pdoc("convscope", output_directory=out / REFERENCE)
     for page in pages():
         write(page, page.read_text("utf-8"), out)

@@ -21,7 +21,8 @@ __version__ = "0.1.0"
 # The stub is the one list of the public names, for type checkers and for this module alike.
 _STUB = Path(__file__).with_suffix(".pyi").read_text("utf-8")
 _HOME_OF = {name: module for module, name in re.findall(r"from (\S+) import (\w+) as", _STUB)}
-__all__ = [*sorted(_HOME_OF), "__version__"]  # noqa: PLE0604
+# Functions before the classes that they return, as the reference lists them.
+__all__ = [*sorted(_HOME_OF, key=str.swapcase), "__version__"]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

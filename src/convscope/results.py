@@ -69,20 +69,15 @@ class Result:
     partial: str = ""
     made_with: dict[str, str] = field(default_factory=provenance)
 
+    # What kinds of results say of themselves: the modules in convscope.figures whose `figure` and
+    # `film` draw them, and what a folder of theirs is marked as, each empty where there is none;
+    # the tensors to be seen and not read, which numbers leave out; and what writes that folder,
+    # "module:name", called with the result and the path.
     figure: ClassVar[str] = ""
-    """The module in :mod:`convscope.figures` whose ``figure`` draws this; empty if none does."""
-
     film: ClassVar[str] = ""
-    """The module there whose ``film`` makes moving pictures of this; empty if none does."""
-
     folder: ClassVar[str] = ""
-    """What a folder of this is marked as; empty if none can be written."""
-
     seen_only: ClassVar[tuple[str, ...]] = ()
-    """The tensors that numbers leave out: images, and what else is to be seen and not read."""
-
     writer: ClassVar[str] = ""
-    """The function that writes that folder, as ``"module:name"``, called with this and the path."""
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the tensors by name, those inside others as ``"maps/0/probability"``."""
