@@ -7,6 +7,7 @@ rows. The oracles are brute force and torch's own gradient, in float64.
 """
 
 from dataclasses import replace
+from functools import cache
 from itertools import permutations
 from random import Random
 
@@ -272,3 +273,49 @@ def test_windows_that_are_wrong_are_noticed_and_not_used(monkeypatch):
     assert found.notes == (*net.notes, said)
     assert torch.equal(found.logit, expected.logit)
     assert torch.equal(found.activation, expected.activation)
+
+
+class Turned(nn.Module):
+    """Convolves images, or these with rows and columns exchanged: its answers are the same."""
+
+    def __init__(self, turns: bool, end: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        first, second = nn.Conv2d(1, 4, (3, 5), padding="same"), nn.Conv2d(4, 3, (1, 3))
+        self.body = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+        self.turns, self.end = turns, end
+        if turns:
+            for one in (first, second):
+                one.weight.data = one.weight.data.mT.contiguous()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.body(x.mT if self.turns else x))
+
+
+@cache
+def both_ways(maps: bool) -> list[cs.Network]:
+    end = nn.Identity() if maps else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return [cs.Network(Turned(turns, end).double(), (1, 1, 12, 16)) for turns in (False, True)]
+
+
+IMAGES = torch.randn(6, 1, 12, 16, generator=torch.Generator().manual_seed(2)).double()
+
+
+@pytest.mark.parametrize("maps", [False, True])
+def test_what_lies_over_the_image_is_turned_back_where_maps_are_turned(maps):
+    # Class activation maps were drawn with rows for columns, and a box was taken as one of them.
+    target = cs.Target(1, box=(0, 0, 12, 4)) if maps else 1
+    plain, turned = (
+        cs.attribute(net, IMAGES[:1], target, method="grad-cam", layer="body.1")
+        for net in both_ways(maps)
+    )
+    assert plain.pixels.abs().max() > 0
+    torch.testing.assert_close(turned.activation, plain.activation)
+    torch.testing.assert_close(turned.pixels, plain.pixels)
+
+
+def test_maps_that_are_turned_are_matched_place_by_place():
+    found = cs.compare(*both_ways(False), [*IMAGES])
+    for match in found.matches:
+        assert match.first.correlation.min() > 0.999
+        assert match.first.partner.tolist() == [*range(len(match.first.partner))]

@@ -242,6 +242,7 @@ class _AttributionWork:
                 expected = self._change(scores, chosen)
         elif self.stop:
             maps = torch.cat([self._cam(ascent, goal) for goal in chosen])
+            maps = maps.mT if self.net.graph.is_turned(self.stop) else maps  # as the image lies
             pixels = functional.interpolate(maps[:, None], image.shape[2:], **SAME_SCALE)  # type: ignore[arg-type]
             if self.method == "guided-grad-cam":
                 guided = RULES["guided"]

@@ -321,7 +321,8 @@ class _ComparisonWork:
             # Pooled at once: whole maps of all layers would not fit.
             for place, step in enumerate(steps):
                 if step == index:
-                    pooled = adaptive_avg_pool2d(values.float(), self.matchers[place].grid)
+                    lying = values.mT if net.graph.is_turned(index) else values  # as the image
+                    pooled = adaptive_avg_pool2d(lying.float(), self.matchers[place].grid)
                     maps.setdefault(place, []).append(pooled.cpu())
                     peaks.setdefault(place, []).append(values.amax((2, 3)).float().cpu())
             if index == output:

@@ -175,7 +175,8 @@ def _part(net: Network, target: Target, step: int) -> Tensor:
         top, left, bottom, right = (max(edge, 0) for edge in target.box)
         mask = torch.zeros(size)
         mask[top:bottom, left:right] = 1
-    found = functional.adaptive_avg_pool2d((mask != 0).double()[None], (height, width))[0]
+    inside = (mask.mT if net.graph.is_turned(step) else mask) != 0
+    found = functional.adaptive_avg_pool2d(inside.double()[None], (height, width))[0]
     if not found.any():
         raise UnitError(f"the box or mask holds nothing of the image, {[*size]}")
     return found / found.sum()

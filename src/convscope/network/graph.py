@@ -148,6 +148,10 @@ class Graph:
         axes, shape = self.axes[index], self.steps[index].shape
         return (1, 1) if axes is None else (shape[axes[0]], shape[axes[1]])
 
+    def is_turned(self, index: int) -> bool:
+        """Return whether a step's maps have columns where the image has rows."""
+        return self.axes[index] == (3, 2)
+
     @cached_property
     def readers(self) -> tuple[tuple[int, ...], ...]:
         """The steps of the network that read each step's output."""

@@ -129,7 +129,7 @@ class ReceptiveFields:
         *row* and *column* are its place in the last two dimensions of the map, which a network may
         have transposed.
         """
-        if self.graph.axes[index] == (3, 2):
+        if self.graph.is_turned(index):
             row, column = column, row
         return self._window(index, (row, row), (column, column))
 

@@ -244,7 +244,7 @@ class WindowedWalk:
         own, clean = found.values[:, channel].double(), self.clean[target][0, channel].double()
         if found.placement.whole:
             return own.flatten(1).sum(1) if own.dim() > 1 else own
-        if self.graph.axes[target] == (3, 2):
+        if self.graph.is_turned(target):
             own, clean = own.mT, clean.mT
         lines = found.placement.lines()
         rows, columns = (torch.from_numpy(own_lines).to(own.device) for own_lines in lines)
