@@ -235,6 +235,14 @@ def test_what_makes_no_sense_is_refused():
         cs.attribute(net, images(), method="epsilon", layer="4")
     with pytest.raises(ConvscopeError, match="needs baselines"):
         cs.attribute(net, images(), method="expected-gradients")
+    for method in ("integrated-gradients", "deeplift"):
+        with pytest.raises(ConvscopeError, match="one baseline, not 3"):
+            cs.attribute(net, images(), method=method, baseline=torch.rand(3, *SHAPE))
+    with pytest.raises(ConvscopeError, match="grad-cam takes no baseline"):
+        cs.attribute(net, images(), method="grad-cam", baseline=images()[:1])
+    for noise in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(ConvscopeError, match="the noise is a share"):
+            cs.attribute(net, images(), method="smoothgrad", noise=noise)
     with pytest.raises(UnitError, match="not one number"):
         cs.attribute(cs.Network(nn.Conv2d(3, 2, 3), (1, *SHAPE)), torch.rand(1, *SHAPE))
 

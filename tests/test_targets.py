@@ -62,6 +62,8 @@ TARGETS = {
     # A quarter of one place lies inside, half of another, a quarter of a third.
     "a mask": ("maps", cs.Target(0, mask=mask()), lambda o: (
         o["maps"][:, 0, 0, 1] + 2 * o["maps"][:, 0, 2, 4] + o["maps"][:, 0, 3, 4]) / 4),
+    "a box in a mask": ("maps", cs.Target(0, mask=mask(), box=(4, 0, 6, 16)),
+                        lambda o: o["maps"][:, 0, 2, 4]),
     "an element": ("boxes", "4,9", lambda o: o["boxes"][:, 4, 9]),
     "a function": ("row", both, lambda o: torch.stack([
         both(*(o[name][n : n + 1] for name in ("maps", "boxes", "row")))
@@ -184,6 +186,8 @@ def test_a_class_activation_map_of_a_box():
     torch.testing.assert_close(found.maps[0], (slope * x).sum(1).relu().detach())
     assert found.names[0][0] == "class 1 in rows 2-7, columns 4-9"
     assert found.plot()
+    inside = cs.attribute(net, image(), cs.Target(1, mask=mask()), method="hires-cam")
+    assert inside.names[0][0] == "class 1 in a mask"
 
 
 @pytest.mark.parametrize("last", [(), (nn.Flatten(0),)], ids=["a column", "no dimension"])
@@ -207,6 +211,8 @@ def test_one_number_of_a_regression(last):
         ("maps", "1@40,0,44,4", "holds nothing of the image"),
         ("maps", cs.Target(1, mask=torch.ones(3, 3)), "as large as the image"),
         ("maps", None, "give a target, such as"),
+        ("boxes", cs.Target((4, 9), minus=1), "nothing is taken from it"),
+        ("boxes", "4,9@0,0,4,4", "it has no part"),
         ("boxes", "4,99", "no place in an output"),
         ("boxes", 4, "not one number a class"),
         ("row", lambda *_: torch.ones(3), "one number"),

@@ -34,8 +34,8 @@ def rules(as_json: AsJson = False) -> None:
                 typer.echo(f"  {'':<27}{row['source']}")
                 for network, kept in row["kept"].items():
                     shares = "".join(
-                        "   -" if own is None else f"{own:4.0%}" for own in kept.values()
+                        "    -" if own is None else f"{own:5.0%}" for own in kept.values()
                     )
-                    typer.echo(f"  {'':<27}keeps {shares}  {network}")
+                    typer.echo(f"  {'':<27}keeps{shares}  {network}")
     typer.echo(f"for the score of a class, take {RECOMMENDED}: it found planted truths best")
     typer.echo(f"keeps: of a picture, with {', '.join(TESTS)}; 0% as noise, 100% the same picture")

@@ -15,7 +15,7 @@ from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import channel_names
 from convscope.methods.scanning.batches import ImageBatch, batches
 from convscope.methods.scanning.sources import fitted, images_of
-from convscope.methods.targets import ClassName, answer_of, class_number
+from convscope.methods.targets import ClassName, class_number
 from convscope.network import Network
 from convscope.network.channels import along_channels
 from convscope.network.layers import LayerName
@@ -146,14 +146,13 @@ def ablate(
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
     net = fitted(net, images)
     work = _AblationWork(net, layer, budget.parse_bytes(memory))
-    given = labelled(net, images, labels)
-    source = images_of(given, net)
+    source = images_of(labelled(net, images, labels), net)
     chosen = budget.evenly(len(source), sample)
     for batch in batches([(source, net)], chosen, work.at_once):
         work.add(batch)
         if progress:
             progress(batch.done, len(chosen))
-    return work.found("the images" if given is not images else source.name)
+    return work.found(source.name)
 
 
 def labelled(net: Network, images: Any, labels: Sequence[ClassName] | None) -> Any:
@@ -175,9 +174,9 @@ class _AblationWork:
     """Ablation of one layer, image by image."""
 
     def __init__(self, net: Network, layer: LayerName, memory: int) -> None:
-        self.net, self.answer, graph = net, answer_of(net), net.graph
-        if self.answer.kind == "number" or self.answer.count < 2:
+        if net.answer is None or net.answer.kind == "number" or net.answer.count < 2:
             raise UnitError(f"{net.name} has no classes that a channel could cost anything")
+        self.net, self.answer, graph = net, net.answer, net.graph
         self.step = net.step(layer)
         net.check_units(self.step)
         count = graph.steps[self.step].shape[1]

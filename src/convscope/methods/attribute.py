@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,9 @@ from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, descend
 
 SAME_SCALE = {"mode": "bilinear", "align_corners": False}
+COMPARING = ("integrated-gradients", "expected-gradients", "deeplift")
+"""Methods that compare the image with a baseline."""
+
 STEEPNESS = 1e-6
 """What keeps grad-cam++ from dividing by nothing, as in pytorch-grad-cam."""
 
@@ -87,7 +91,7 @@ def attribute(
     >>> bool(a.missing.abs() < 1e-6)
     True
     """
-    _check(target, method, layer, baseline, steps, seed)
+    _check(target, method, layer, baseline, steps, noise, seed)
     net = net.fitting(images)
     checked, names = read(net, images, titles)
     stop = 0
@@ -95,6 +99,8 @@ def attribute(
         stop = _last_maps(net) if layer is None else net.step(layer)
         net.check_units(stop, maps_only=True)
     baselines = torch.zeros_like(checked[:1]) if baseline is None else read(net, baseline, None)[0]
+    if len(baselines) > 1 and method != "expected-gradients":
+        raise ConvscopeError(f"{method} compares with one baseline, not {len(baselines)}")
     allowed = budget.parse_bytes(memory)
     parts: list[tuple[Any, ...]] = []
 
@@ -142,6 +148,7 @@ def _check(
     layer: LayerName | None,
     baseline: Images | None,
     steps: int,
+    noise: float,
     seed: int,
 ) -> None:
     """Refuse options that mean nothing."""
@@ -149,11 +156,15 @@ def _check(
     check_seed(seed)
     if steps < 1:
         raise ConvscopeError(f"the number of steps must be at least 1, not {steps}")
+    if not 0 <= noise < math.inf:
+        raise ConvscopeError(f"the noise is a share of the image's range, not {noise}")
     if layer is not None and method not in CAMS:
         raise UnitError(f"{method} goes down to the pixels: leave the layer out, or name grad-cam")
     several = target if isinstance(target, list | tuple) else [target]
     if method == "deeplift" and any(map(callable, several)):
         raise RuleError("deeplift compares outputs, not what a function makes of them")
+    if baseline is not None and method not in COMPARING:
+        raise ConvscopeError(f"{method} takes no baseline: name {', '.join(COMPARING)}")
     if method == "expected-gradients" and baseline is None:
         raise ConvscopeError("expected-gradients needs baselines: images as of the training data")
 

@@ -29,7 +29,7 @@ class Target:
         minus: a class whose score is taken away.
         box: top, left, bottom, right (the last two excluded) of the part of the image over which
             that mean is taken.
-        mask: [H, W], the same for a part of any shape, True inside.
+        mask: [H, W], the same for a part of any shape, True inside; with a box, where both are.
 
     >>> Target("tabby", minus=282), Target(3, box=(10, 20, 40, 60)).box
     (Target(of='tabby', minus=282, box=None, mask=None), (10, 20, 40, 60))
@@ -135,6 +135,8 @@ def _goal(net: Network, target: Any) -> Goal:
         )
         if not inside:
             raise UnitError(f"{place} is no place in an output of {list(shape[1:])}")
+        if (target.minus, target.box, target.mask) != (None, None, None):
+            raise UnitError(f"{place} is one number: it has no part, and nothing is taken from it")
         text = ", ".join(map(str, place))
         return Goal(f"output {text}", -1, (step,), lambda values: values[(slice(None), *place)])
     return _class_goal(net, target, step)
@@ -150,6 +152,8 @@ def _class_goal(net: Network, target: Target, step: int) -> Goal:
         weights = _part(net, target, step)
     elif target.box is not None or target.mask is not None:
         raise UnitError(f"{net.name} gives one number a {noun}: no part of the image has its own")
+    if target.mask is not None:
+        name += " in a mask"
     if target.box is not None:
         top, left, bottom, right = target.box
         name += f" in rows {top}-{bottom - 1}, columns {left}-{right - 1}"
@@ -173,8 +177,9 @@ def _part(net: Network, target: Target, step: int) -> Tensor:
         raise UnitError(f"a mask is as large as the image, {[*size]}, not {[*mask.shape]}")
     if target.box is not None:
         top, left, bottom, right = (max(edge, 0) for edge in target.box)
-        mask = torch.zeros(size)
-        mask[top:bottom, left:right] = 1
+        box = torch.zeros(size)
+        box[top:bottom, left:right] = 1
+        mask = box * (mask != 0)
     inside = (mask.mT if net.graph.is_turned(step) else mask) != 0
     found = functional.adaptive_avg_pool2d(inside.double()[None], (height, width))[0]
     if not found.any():

@@ -152,7 +152,10 @@ class GivenImages:
             raise DataError("the data set holds no image")
         self._dataset, self._preprocess = dataset, net.preprocess
         named = getattr(dataset, "name", None)
-        self.name = named if isinstance(named, str) else type(dataset).__name__
+        unnamed = isinstance(dataset, Tensor | list | tuple)
+        self.name = "those given" if unnamed else type(dataset).__name__
+        if isinstance(named, str):
+            self.name = named
         self.classes = _classes(dataset, net)
 
     def __len__(self) -> int:
