@@ -141,16 +141,15 @@ def test_the_maps_on_the_page_are_those_of_the_network(served, net, pictures):
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Cookie": ""}, 403),
-        ({"Cookie": "convscope=guess"}, 403),
+        ({"Cookie": "guess"}, 403),
     ],
 )
 @pytest.mark.parametrize(
     "path", ["", "state", "events", "assets/explore.js", "maps?image=0&layer=x"]
 )
 def test_strangers_are_refused(served, headers, status, path):
-    if "Cookie" not in headers:
-        token = served.client.cookies["convscope"]
-        headers = {**headers, "Cookie": f"convscope={token}"}
+    ((name, token),) = served.client.cookies.items()
+    headers = {**headers, "Cookie": f"{name}={headers.get('Cookie', token)}"}
     answer = httpx.get(served.root + path, headers=headers)
     assert answer.status_code == status
     assert set(answer.json()) == {"error"}
@@ -344,7 +343,11 @@ def test_a_busy_port_gives_the_next_free_one(served, net, pictures):
     busy, ready = urlsplit(served.address).port, Queue()
     given = {"port": busy, "browser": False, "ready": ready.put}
     threading.Thread(target=lambda: cs.explore(net, pictures, **given), daemon=True).start()
-    assert busy < urlsplit(ready.get(timeout=60)).port <= busy + 50
+    address = ready.get(timeout=60)
+    assert busy < urlsplit(address).port <= busy + 50
+    with httpx.Client(cookies=served.client.cookies) as visitor:  # of both, as one browser
+        assert visitor.get(address).status_code == 303
+        assert visitor.get(f"{served.root}state").status_code == 200
 
 
 @pytest.fixture(params=SIZES)
@@ -471,6 +474,12 @@ def test_a_channel_is_switched_off_and_kept_alone(page, net, pictures):
     until(page, shown(net, clean, kept.with_units(LAYER, only=[7])))
     page.click("#undo")
     until(page, shown(net, clean, clean))
+    page.click("#only")
+    until(page, shown(net, clean, kept.with_units(LAYER, only=[7])))
+    page.focus("#image")
+    page.keyboard.press("ArrowRight")  # the patch is laid on the network as it is
+    until(page, shown(net, clean, kept.occlude(14, 14)))
+    assert page.text_content("#changed") == ""
 
 
 def test_the_heat_map_fills_itself_in(page, net, pictures):

@@ -269,6 +269,14 @@ def test_what_cannot_be_checked_says_why(client):
     assert (said["rules"], "99" in said["note"]) == ({}, True)
 
 
+def test_rules_that_mean_nothing_on_a_network_are_not_offered():
+    blank = torch.zeros(1, 3, 8, 8)
+    net = cs.Network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.AvgPool2d(2)), blank)
+    said = Session(net, blank).describe()
+    assert said["rules"] == ["gradient"]
+    assert "rectgrad" not in said["more"]
+
+
 @pytest.mark.parametrize("screen", SIZES)
 def test_the_page_shows_them(browser, address, screen, monkeypatch):
     width, colours = screen

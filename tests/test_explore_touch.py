@@ -174,6 +174,31 @@ def test_two_networks_stand_side_by_side(page, net, other):
     until(page, cs.look(other, PICTURES[0]).read().probability, other, "#classes-2")
 
 
+def test_what_an_address_asks_for_in_vain_is_left_out(page, net):
+    page.evaluate(f"location.hash = '#image=9&layer={LAYER}&channel=999'")
+    page.get_by_text("what is not here: image 9, channel 999").wait_for()
+    until(page, cs.look(net, PICTURES[0]).read().probability, net)
+    assert page.url.endswith(f"#layer={LAYER}")
+    page.get_by_role("button", name="a horse").press("Enter")
+    until(page, cs.look(net, PICTURES[1]).read().probability, net)
+    assert page.locator("#error").is_hidden()
+    assert page.evaluate("document.activeElement.textContent") == "a horse"
+
+
+def test_a_heat_map_ends_with_the_image_that_it_is_of(page, net):
+    page.get_by_role("button", name="a horse").click()
+    until(page, cs.look(net, PICTURES[1]).read().probability, net)
+    page.focus("#image")
+    page.keyboard.press("ArrowRight")
+    heat = "document.querySelector('#heat').getContext('2d')"
+    covered = f"() => {heat}.getImageData(14, 14, 5, 5).data.some(v => v)"
+    page.wait_for_function(covered)
+    page.keyboard.press("Escape")
+    page.go_back()
+    until(page, cs.look(net, PICTURES[0]).read().probability, net)
+    assert not page.evaluate(covered)
+
+
 def test_a_camera_is_watched_live(page, net):
     page.click("#camera")
     status = "() => document.querySelector('#status').textContent.includes('images a second')"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -83,6 +83,16 @@ def kernel(net: Network, layer: str, channel: int) -> tuple[Facts, np.ndarray[An
     return facts, np.hstack([*to_display(shown, scale)])
 
 
+def meant(net: Network, rules: Iterable[str]) -> list[str]:
+    """Return those of some names that are rules which mean something on a network."""
+    found = []
+    for rule in rules:
+        with suppress(ConvscopeError):
+            chosen_rule(net, rule)
+            found.append(rule)
+    return found
+
+
 def trust(
     net: Network, image: Tensor, layer: str, channel: int, more: str, memory: int,
     progress: Progress,
@@ -92,13 +102,7 @@ def trust(
     Raises:
         ConvscopeError: if *progress* does.
     """
-    rules = []
-    for rule in dict.fromkeys((*SIDE_BY_SIDE, more)):
-        try:
-            chosen_rule(net, rule)
-        except ConvscopeError:  # it means nothing on this network, or is no rule
-            continue
-        rules.append(rule)
+    rules = meant(net, dict.fromkeys((*SIDE_BY_SIDE, more)))
     try:
         found = sanity(
             net, image, None, layer, channel, rules=rules, seeds=SEEDS, others=OTHERS,

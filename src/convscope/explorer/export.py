@@ -163,10 +163,7 @@ class _Ahead:
                 answers[key("trust", {"channel": channel})] = json.loads(found)
             for rule in self.facts["rules"]:
                 given = {"channel": channel, "rule": rule}
-                try:
-                    answers[key("unit", given)] = _text(self._ask("unit", {**of_layer, **given}))
-                except ConvscopeError as error:  # the rule means nothing here
-                    answers[key("unit", given)] = {"error": str(error)}
+                answers[key("unit", given)] = _text(self._ask("unit", {**of_layer, **given}))
             if not classes:
                 continue
             for given in ({"scale": f"{channel}:0"}, {"only": channel}):

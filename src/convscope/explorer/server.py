@@ -49,7 +49,6 @@ WAITING = 64
 POLLED = 0.5
 """Seconds after which a training's folder, or the desk, is looked into again."""
 
-COOKIE = "convscope"
 BINARY = "application/octet-stream"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 """What the page's own files are, by how their names end."""
@@ -77,6 +76,7 @@ class Gate:
     def __init__(self, app: ASGIApp, token: str, port: int) -> None:
         self.app, self.token = app, token
         self.hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
+        self.cookie = f"convscope-{port}"  # a browser keeps one of a name for all ports of a host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is refused, and pass on the rest."""
@@ -95,9 +95,9 @@ class Gate:
         given = request.query_params.get("token")
         if given is not None and secrets.compare_digest(given.encode(), self.token.encode()):
             response = RedirectResponse("./", 303, HEADERS)
-            response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
             return response
-        own = request.cookies.get(COOKIE, "")
+        own = request.cookies.get(self.cookie, "")
         if not secrets.compare_digest(own.encode(), self.token.encode()):
             return _error("open the address that the terminal shows: it holds the key", 403)
         return None

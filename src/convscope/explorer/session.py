@@ -26,6 +26,7 @@ from convscope.explorer.channel import (
     checked_atlas,
     convolutions,
     kernel,
+    meant,
     mosaic,
     patches,
     trust,
@@ -148,8 +149,8 @@ class Session:
             "layers": layers,
             "networks": [session.net.name for session in self.sessions],
             "images": self.album.titles,
-            "rules": SIDE_BY_SIDE,
-            "more": [rule for rule in RULES if rule not in SIDE_BY_SIDE],
+            "rules": meant(net, SIDE_BY_SIDE),
+            "more": meant(net, (rule for rule in RULES if rule not in SIDE_BY_SIDE)),
             "methods": [] if net.answer is None else list(FOR_CLASSES),
             "atlas": []
             if self.atlas is None
@@ -420,18 +421,19 @@ class Session:
         numbers = [*classes]
         if not numbers:
             numbers = values.topk(min(CLASSES, len(values))).indices.tolist()
-        names = self.net.classes
         said["classes"] = [
-            {
-                "number": number,
-                "name": names[number] if names else f"output {number}",
-                "value": float(values[number]),
-            }
+            {"number": number, "name": self._named(number), "value": float(values[number])}
             for number in numbers
         ]
         if found.predicted is not None:
-            said["name"] = names[found.predicted] if names else f"class {found.predicted}"
+            said["name"] = self._named(found.predicted)
         return said
+
+    def _named(self, number: int) -> str:
+        """Return what an output stands for."""
+        names, answer = self.net.classes, self.net.answer
+        noun = "output" if answer is None else answer.noun
+        return names[number] if names else f"{noun} {number}"
 
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]

@@ -1,6 +1,6 @@
 // A brush that hides what it touches as the patch does, and an eraser that brings it back.
 
-import { chooseImage } from "./picture.js";
+import { chooseImage, list } from "./picture.js";
 import { $, here, sides, state } from "./state.js";
 import { ARROWS, fail } from "./tools.js";
 
@@ -46,6 +46,7 @@ async function send() {
   const { image } = await here.ask.send("stroke", {
     ...side.given, fill: state.tool === "eraser" ? "erase" : state.fill, patch: side.scaled(state.patch),
   }, mask);
+  await list();
   await chooseImage(side, image);
 }
 

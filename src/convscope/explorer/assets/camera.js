@@ -2,10 +2,10 @@
 
 import { readClean } from "./classes.js";
 import { showLayer } from "./grid.js";
-import { forgetHeat, moved } from "./patch.js";
+import { moved } from "./patch.js";
 import { drawImage, drawPictures, list, showImages } from "./picture.js";
 import { $, here, sides, state, writeAddress } from "./state.js";
-import { fail } from "./tools.js";
+import { during, fail } from "./tools.js";
 import { showUnit } from "./unit.js";
 
 const WHY = {
@@ -27,8 +27,7 @@ async function start() {
   await video.play();
   show(true);
   const own = stream;
-  try { await run(video, own); } finally { stop(own); }
-  await list();
+  try { await during("The camera is on", (say) => run(video, own, say)); } finally { stop(own); }
   await showImages();
 }
 
@@ -37,12 +36,11 @@ function show(on) {
   $("camera").textContent = on ? "Stop the camera" : "Camera";
 }
 
-async function run(video, own) {
+async function run(video, own, say) {
   const side = sides[0], [height, width] = side.about.size;
   const canvas = Object.assign(document.createElement("canvas"), { height, width });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   let image, last = performance.now(), rate = 0;
-  forgetHeat();
   here.live = true;
   while (stream === own) {
     drawMiddle(context, video, canvas);
@@ -51,6 +49,7 @@ async function run(video, own) {
     if (image === undefined) {
       side.image = image = sent.image;
       side.picture = { parent: null, origin: null };
+      await list();
       drawPictures(side);
       writeAddress(true);
     } else if (side.image !== image) break; // another image was chosen
@@ -60,7 +59,7 @@ async function run(video, own) {
     const now = performance.now();
     rate = rate ? 0.8 * rate + 200 / (now - last) : 1000 / (now - last);
     last = now;
-    $("status").textContent = `${rate.toFixed(rate < 10 ? 1 : 0)} images a second`;
+    say(`${rate.toFixed(rate < 10 ? 1 : 0)} images a second`);
     await new Promise(requestAnimationFrame);
   }
 }

@@ -29,7 +29,8 @@ export function showReading(side, reading) {
   const share = (one) => `${(100 * Math.abs(one.value)) / scale}%`;
   reading.classes.forEach((one, place) => {
     const own = box.children[place];
-    own.querySelector(".name").textContent = one.name;
+    const name = own.querySelector(".name");
+    name.textContent = name.title = one.name;
     own.querySelector(".value").textContent = number ? short(one.value) : one.value.toFixed(3);
     own.querySelector("i").style.width = share(one);
     own.querySelector("b").style.left = share(clean.classes[place]);

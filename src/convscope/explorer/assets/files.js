@@ -29,7 +29,6 @@ class Files extends Transport {
     const part = await this.#part(ofImage ? image : `${image}-${number}`);
     const found = (rest.places ?? "").split(";").map((places) => part[key(path, { ...rest, places })]);
     if (found.includes(undefined)) throw new Error("this was not computed ahead: it needs convscope explore");
-    if (found[0].error) throw new Error(found[0].error);
     return typeof found[0] === "string"
       ? Uint8Array.from(atob(found[0]), (letter) => letter.charCodeAt(0)).buffer
       : encoded(ofImage ? found.flat() : found[0]);

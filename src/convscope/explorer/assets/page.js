@@ -6,14 +6,14 @@ import { listenToGrid } from "./grid.js";
 import { listenToPatchControls, showPatchControls } from "./patch.js";
 import { listenToPictures, showImages } from "./picture.js";
 import { arrange, listenToSide, listenToTools, showTool } from "./sides.js";
-import { $, defaults, here, readAddress, sides } from "./state.js";
+import { $, defaults, here, readAddress, sides, writeAddress } from "./state.js";
 import { drawStrip } from "./strip.js";
 import { listenToTraining, showTraining } from "./training.js";
 import { fail } from "./tools.js";
 import { drawRules, listenToChanges } from "./unit.js";
 
 async function show() {
-  readAddress();
+  const lost = readAddress();
   arrange();
   drawStrip();
   showTool();
@@ -21,6 +21,9 @@ async function show() {
   showPatchControls();
   showTraining();
   await showImages();
+  if (!lost) return;
+  writeAddress(false);
+  throw new Error(`The address asks for what is not here: ${lost}`);
 }
 
 export async function begin(ask) {
@@ -44,5 +47,9 @@ export async function begin(ask) {
   for (const listen of [listenToTools, listenToPatchControls, listenToGrid, listenToChanges]) listen();
   for (const listen of [listenToPictures, listenToUndo, listenToCamera, listenToTraining]) listen();
   window.addEventListener("popstate", () => show().catch(fail));
-  await show();
+  // What went wrong is read by the time that something else is done.
+  for (const act of ["pointerdown", "keydown"]) {
+    document.addEventListener(act, () => { $("error").hidden = true; }, true);
+  }
+  await show().catch(fail);
 }

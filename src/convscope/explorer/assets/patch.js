@@ -2,11 +2,13 @@
 
 import { classesOf, showReading } from "./classes.js";
 import { $, here, sides, state, watched, writeAddress } from "./state.js";
-import { ARROWS, fail, latest } from "./tools.js";
+import { ARROWS, during, fail, latest } from "./tools.js";
+import { undoChanges } from "./unit.js";
 
 let filling = 0; // which run of filling in the heat map is the latest
 
 export const moved = latest(async () => {
+  renewHeat();
   for (const side of sides) {
     showMarks(side);
     if (side.clean) await (state.scale || state.only ? intervened(side) : hidden(side));
@@ -15,11 +17,11 @@ export const moved = latest(async () => {
 
 async function hidden(side) {
   if (state.top === null) { showReading(side, side.clean); return; }
-  const place = [side.scaled(state.top), side.scaled(state.left)];
+  const { heat } = side, place = [side.scaled(state.top), side.scaled(state.left)];
   const [reading] = await ask(side, [place], side.kind("patch"));
-  if (state.top === null || !side.clean) return;
+  if (state.top === null || !side.clean || heat !== side.heat) return;
   showReading(side, reading);
-  side.heat.set(place.join(","), dropOf(side, reading));
+  heat.set(place.join(","), dropOf(side, reading));
   drawHeat(side);
 }
 
@@ -41,13 +43,18 @@ const dropOf = (side, reading) => (state.watch === "channel"
   ? side.clean.activation - reading.activation
   : side.clean.classes.length ? side.clean.classes[0].value - reading.classes[0].value : 0);
 
-export function forgetHeat() {
+function forgetHeat() {
   filling += 1;
   $("complete").checked = false;
   for (const side of sides) {
-    side.heat = new Map();
+    Object.assign(side, { heat: new Map(), mapped: side.subject });
     drawHeat(side);
   }
+}
+
+// Begins the heat map anew where it is of something else by now.
+export function renewHeat() {
+  if (sides.some((side) => side.mapped !== side.subject)) forgetHeat();
 }
 
 // Each pixel shows the mean drop over the patches that covered it: red what the answer needs, blue
@@ -79,13 +86,14 @@ function drawHeat(side) {
   context.putImageData(pixels, 0, 0);
 }
 
-async function fillIn() {
+function fillIn() {
   const own = ++filling;
-  for (const side of sides) await fillInOf(side, own);
-  if (own === filling) $("status").textContent = "";
+  return during("Filling in the heat map", async (say) => {
+    for (const side of sides) await fillInOf(side, own, say);
+  });
 }
 
-async function fillInOf(side, own) {
+async function fillInOf(side, own, say) {
   const [height, width] = side.about.size, patch = side.scaled(state.patch);
   const stride = Math.max(1, Math.round(patch / 2));
   const firsts = (side) => Array.from(
@@ -98,7 +106,7 @@ async function fillInOf(side, own) {
   const total = places.length;
   while (places.length && own === filling && side.clean) {
     const part = places.splice(0, 8);
-    $("status").textContent = `Filling in the heat map: ${total - places.length} of ${total}`;
+    say(`Filling in the heat map: ${total - places.length} of ${total}`);
     const readings = await ask(side, part);
     if (own !== filling) return;
     readings.forEach((reading, place) => side.heat.set(part[place].join(","), dropOf(side, reading)));
@@ -113,6 +121,7 @@ function placePatch(row, column) {
   const within = (to, side) => Math.max(0, Math.min(Math.round(to), side - state.patch));
   state.top = ahead ? near(ahead.rows, row) : within(row, height);
   state.left = ahead ? near(ahead.columns, column) : within(column, width);
+  undoChanges(); // the answers of a changed network are to the image as it is
   writeAddress(false);
   moved();
 }
@@ -169,15 +178,14 @@ export const patchTool = {
 export function listenToPatchControls() {
   $("patch").addEventListener("input", () => {
     state.patch = Number($("patch").value);
-    forgetHeat();
     showPatchControls();
     if (state.top !== null) placePatch(state.top, state.left);
     writeAddress(false);
+    moved();
   });
   for (const name of ["fill", "watch"]) {
     $(name).addEventListener("change", () => {
       state[name] = $(name).value;
-      forgetHeat();
       writeAddress(true);
       moved();
     });

@@ -2,31 +2,37 @@
 
 import { readClean } from "./classes.js";
 import { showLayer } from "./grid.js";
-import { forgetHeat, moved } from "./patch.js";
+import { moved, renewHeat } from "./patch.js";
 import { $, here, sides, state, writeAddress } from "./state.js";
-import { element, fail } from "./tools.js";
+import { during, element, fail } from "./tools.js";
 import { showUnit } from "./unit.js";
 
 let receiver = sides[0]; // the side that a chosen file is for
 
 export function drawPictures(side) {
-  const shown = side.picture.origin ?? side.image;
-  const buttons = here.about.images.flatMap((textContent, number) => {
-    if (textContent === null) return [];
-    const given = { type: "button", textContent, "aria-pressed": number === shown };
-    const button = element("button", given);
-    button.addEventListener("click", () => chooseImage(side, number).catch(fail));
-    return [button];
-  });
-  const more = element("button", { type: "button", textContent: "Add a picture", disabled: Boolean(here.about.ahead) });
-  more.addEventListener("click", () => { receiver = side; $("file").click(); });
-  side.$("pictures").replaceChildren(...buttons, more);
+  const shown = side.picture.origin ?? side.image, box = side.$("pictures");
+  const listed = here.about.images.flatMap((title, number) => (title === null ? [] : [number]));
+  // Buttons that are there already stay, and with them what the keys are at.
+  if (box.dataset.listed !== `${listed}`) {
+    const buttons = listed.map((number) => {
+      const button = element("button", { type: "button", textContent: here.about.images[number] });
+      button.addEventListener("click", () => chooseImage(side, number).catch(fail));
+      return button;
+    });
+    const more = element("button", { type: "button", textContent: "Add a picture", disabled: Boolean(here.about.ahead) });
+    more.addEventListener("click", () => { receiver = side; $("file").click(); });
+    box.replaceChildren(...buttons, more);
+    box.dataset.listed = listed;
+  }
+  listed.forEach((number, place) => box.children[place].setAttribute("aria-pressed", number === shown));
 }
 
 async function addPicture(side, file) {
-  $("status").textContent = "Taking in the picture";
-  const { image } = await here.ask.send("picture", { title: file.name || "pasted picture" }, file);
-  await list();
+  const { image } = await during("Taking in the picture", async () => {
+    const taken = await here.ask.send("picture", { title: file.name || "pasted picture" }, file);
+    await list();
+    return taken;
+  });
   await chooseImage(side, image);
 }
 
@@ -37,23 +43,24 @@ export async function list() {
 
 export async function chooseImage(side, number) {
   side.image = number;
-  forgetHeat();
   writeAddress(true);
   await showImages();
 }
 
 export async function showImages() {
   $("error").hidden = true;
-  $("status").textContent = "The image goes up the network";
-  for (const side of sides) {
-    const { facts, bitmap } = await here.ask.picture("picture", side.given, side.kind("picture"));
-    side.picture = facts;
-    drawImage(side, bitmap);
-    drawPictures(side);
-  }
-  $("undo-stroke").disabled = sides.every((side) => side.picture.parent === null);
-  await showAnswers();
-  $("status").textContent = "";
+  renewHeat();
+  await during("The image goes up the network", async () => {
+    for (const side of sides) {
+      side.clean = null; // what is asked of a patch waits for it
+      const { facts, bitmap } = await here.ask.picture("picture", side.given, side.kind("picture"));
+      side.picture = facts;
+      drawImage(side, bitmap);
+      drawPictures(side);
+    }
+    $("undo-stroke").disabled = sides.every((side) => side.picture.parent === null);
+    await showAnswers();
+  });
 }
 
 // What follows from the images, the layer and the channel.
@@ -70,6 +77,7 @@ export function drawImage(side, source) {
   }
   side.$("image").getContext("2d").drawImage(source, 0, 0, width, height);
   side.$("marks").setAttribute("viewBox", `0 0 ${width} ${height}`);
+  side.$("image").parentElement.style.setProperty("--shape", width / height); // a high one must not fill the page
 }
 
 export function listenToPictures() {

@@ -32,6 +32,7 @@ export class Side {
   clean = null; // what the network says to the image as it is
   grid = null; // the maps of the layer that is shown
   heat = new Map(); // "row,column" of a patch -> how much it took away
+  mapped = null; // what that is of
   window = null; // the pixels that the unit reads
   picture = {}; // what is known of the image
 
@@ -48,6 +49,12 @@ export class Side {
   get about() { return here.networks[this.network]; }
 
   get layer() { return this.about.layers.find((one) => one.name === state.layer); }
+
+  // What the heat map is of: once that changes, it begins anew.
+  get subject() {
+    const own = state.watch === "channel" ? [state.layer, state.channel] : [];
+    return [this.image, this.network, this.given.checkpoint, state.patch, state.fill, state.watch, ...own].join();
+  }
 
   // What every question of this side says of itself.
   get given() {
@@ -72,6 +79,57 @@ export function readAddress() {
     if (value === null) state[name] = defaults[name];
     else state[name] = NUMBERS.has(name) ? Number(value) : value;
   }
+  return leaveOut();
+}
+
+const within = (count, value) => Number.isInteger(value) && value >= 0 && value < count;
+const layers = () => here.networks[state.network].layers;
+const lengths = () => layers().find(({ name }) => name === state.layer)?.shape ?? [0];
+const room = (axis) => here.networks[state.network].size[axis];
+const isImage = (value) => within(here.about.images.length, value);
+const isNetwork = (value) => within(here.networks.length, value);
+const isOffered = (value, name) => [...$(name).children].some((own) => (own.value || own.dataset.tool) === value);
+const channels = () => lengths()[0];
+const ahead = () => here.about.ahead;
+
+// Whether the page has what a part of the address says, in an order in which each may ask those before.
+const FITS = {
+  image: isImage,
+  other: isImage,
+  network: isNetwork,
+  against: isNetwork,
+  checkpoint: (value) => here.about.checkpoints?.some(({ step }) => step === value),
+  layer: (value) => layers().some(({ name }) => name === value) && !isLeftOut(value),
+  channel: (value) => within(channels(), value) && !isLeftOut(state.layer, value),
+  row: (value) => !ahead() && state.channel !== null && within(lengths()[1] ?? 1, value),
+  column: (value) => state.row !== null && within(lengths()[2] ?? 1, value),
+  scale: (value) => value.split(";").every((own) => /^\d+:[\d.]+$/.test(own) && parseInt(own, 10) < channels()),
+  only: (value) => within(channels(), Number(value)),
+  rule: (value) => [...here.about.more, ...here.about.methods].includes(value),
+  tool: (value) => isOffered(value, "tools"),
+  fill: isOffered,
+  sort: isOffered,
+  patch: (value) => (ahead() ? value === defaults.patch : value > 0 && within(Math.min(room(0), room(1)), value)),
+  // The answers of a changed network are to the image as it is.
+  top: (value) => !state.scale && !state.only && (ahead() ? ahead().rows.includes(value) : within(room(0) - state.patch + 1, value)),
+  left: (value) => (ahead() ? ahead().columns.includes(value) : within(room(1) - state.patch + 1, value)),
+};
+
+// An address may be older than the page, or of another network: what is not there is left out, and
+// returned in words.
+function leaveOut() {
+  const lost = [];
+  const drop = (name) => {
+    if (state[name] !== defaults[name]) lost.push(`${name} ${state[name]}`);
+    state[name] = defaults[name];
+  };
+  for (const [name, fits] of Object.entries(FITS)) {
+    if (state[name] !== defaults[name] && !fits(state[name], name)) drop(name);
+  }
+  for (const pair of [["row", "column"], ["top", "left"]]) {
+    if (pair.some((name) => state[name] === null)) pair.forEach(drop);
+  }
+  return lost.join(", ");
 }
 
 // A step is one that the back button returns to.

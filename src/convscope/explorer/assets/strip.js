@@ -4,7 +4,7 @@ import { readClean } from "./classes.js";
 import { showLayer } from "./grid.js";
 import { moved } from "./patch.js";
 import { $, isLeftOut, sides, state, writeAddress } from "./state.js";
-import { element, fail, roving } from "./tools.js";
+import { during, element, fail, roving } from "./tools.js";
 import { showUnit } from "./unit.js";
 
 // The middle of the network is where maps can be looked at and units already know something.
@@ -27,7 +27,9 @@ function volume(layer, most) {
   const drawn = element("span", { className: `volume ${layer.op.replace(/[^a-z]+/g, "-")}` });
   drawn.style.height = `${12 + (64 * Math.log2(height + 1)) / most}px`;
   drawn.style.width = `${4 + 2.2 * Math.log2(channels + 1)}px`;
-  const name = element("span", { className: "name", textContent: layer.name });
+  // The end of a long name tells it from its neighbours'.
+  const textContent = layer.name.length > 16 ? `…${layer.name.slice(-15)}` : layer.name;
+  const name = element("span", { className: "name", textContent });
   const button = element("button", { type: "button", role: "option", title, "aria-label": title }, drawn, name);
   button.dataset.layer = layer.name;
   button.disabled = isLeftOut(layer.name);
@@ -38,7 +40,9 @@ function volume(layer, most) {
 async function chooseLayer(name) {
   Object.assign(state, { layer: name, channel: null, row: null, column: null, scale: "", only: "" });
   writeAddress(true);
-  await Promise.all([showLayer(), showUnit()]);
-  await readClean();
+  await during("The layer's maps are drawn", async () => {
+    await Promise.all([showLayer(), showUnit()]);
+    await readClean();
+  });
   moved();
 }

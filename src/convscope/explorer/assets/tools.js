@@ -9,6 +9,18 @@ export function fail(error) {
   $("error").hidden = false;
 }
 
+const underway = []; // the words for all that goes on, of which the newest stand on the page
+
+// Says what goes on until it is done; the work is given a function that says it anew.
+export async function during(words, work) {
+  const own = { words };
+  const show = () => { $("status").textContent = underway.at(-1)?.words ?? ""; };
+  const say = (now) => { own.words = now; show(); };
+  underway.push(own);
+  show();
+  try { return await work(say); } finally { underway.splice(underway.indexOf(own), 1); show(); }
+}
+
 const ASKED = 500; // milliseconds after which is asked how far a question has come
 
 // Says how far the answer of a kind has come, with a button to stop it, where that can be known.

@@ -1,14 +1,10 @@
 // A training's checkpoints, on a slider; while it goes on, new ones come by themselves.
 
-import { forgetHeat } from "./patch.js";
 import { showAnswers } from "./picture.js";
 import { $, here, state, writeAddress } from "./state.js";
-import { latest } from "./tools.js";
+import { fail, latest } from "./tools.js";
 
-const again = latest(async () => {
-  forgetHeat();
-  await showAnswers();
-});
+const again = latest(showAnswers);
 
 // Where no checkpoint is chosen, the newest is shown.
 export function showTraining() {
@@ -43,5 +39,5 @@ export function listenToTraining() {
     $("notes").hidden = !here.about.notes.length; // one of them: that the training is not finished
     if (here.about.finished) stop();
     if (state.checkpoint === null && here.about.checkpoints.length > before) again();
-  }));
+  }), fail);
 }

@@ -23,7 +23,8 @@ export class Transport {
     return { facts, bitmap: await createImageBitmap(png) };
   }
 
-  // Calls back whenever a training may have something new, until what it returns is called.
+  // Calls back whenever a training may have something new, until what it returns is called; and
+  // with an error where nobody tells any more.
   watch() { return () => {}; }
 
   send(path, given, body, kind = "") { return this.json(path, given, kind, body); }
@@ -34,6 +35,8 @@ export class Transport {
   stop() {}
 }
 
+const ENDED = "Nobody answers here any more: run convscope explore again, and open the address that it prints";
+
 // Over HTTP, by relative addresses, so that it also works behind a proxy's path.
 export class Http extends Transport {
   #turn = 0;
@@ -42,7 +45,8 @@ export class Http extends Transport {
   async ask(path, given, kind, body) {
     const query = new URLSearchParams({ ...texts(given), ...(kind ? this.#newest(kind) : {}) });
     const method = body === undefined ? "GET" : "POST";
-    const response = await fetch(`${path}?${query}`, { credentials: "same-origin", method, body });
+    const response = await fetch(`${path}?${query}`, { credentials: "same-origin", method, body })
+      .catch(() => { throw new Error(ENDED); });
     if (response.status === 204) throw new Overtaken("overtaken by a newer question");
     if (response.ok) return response.arrayBuffer();
     const { error } = await response.json().catch(() => ({ error: response.statusText }));
@@ -55,11 +59,12 @@ export class Http extends Transport {
     return (await fetch(`progress?${new URLSearchParams({ kind: `${this.#tab}-${kind}` })}`)).json();
   }
 
-  stop(kind) { return fetch(`stop?${new URLSearchParams(this.#newest(kind))}`); }
+  stop(kind) { fetch(`stop?${new URLSearchParams(this.#newest(kind))}`).catch(() => {}); }
 
-  watch(told) {
+  watch(told, ended) {
     const events = new EventSource("events");
     events.onmessage = told;
+    events.onerror = () => ended(new Error(ENDED));
     return () => events.close();
   }
 }

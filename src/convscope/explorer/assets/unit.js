@@ -2,17 +2,18 @@
 
 import { showChannel } from "./channel.js";
 import { readClean } from "./classes.js";
-import { forgetHeat, moved, showMarks } from "./patch.js";
+import { moved, renewHeat, showMarks } from "./patch.js";
 import { $, here, placed, sides, state, writeAddress } from "./state.js";
-import { ARROWS, drawMap, element, fail, paint, pixelAt, short, whileMeasuring } from "./tools.js";
+import { ARROWS, during, drawMap, element, fail, paint, pixelAt, short, whileMeasuring } from "./tools.js";
 import { Overtaken } from "./transport.js";
 
 export async function chooseChannel(number) {
   Object.assign(state, { channel: number, row: null, column: null });
-  if (state.watch === "channel") forgetHeat();
   writeAddress(true);
-  await showUnit();
-  await readClean();
+  await during("The unit goes down to the pixels", async () => {
+    await showUnit();
+    await readClean();
+  });
   moved();
 }
 
@@ -44,13 +45,14 @@ async function showUnitOf(side) {
     const figure = box.children[number], [canvas, caption] = figure.children;
     figure.hidden = here.live && number > 0;
     if (figure.hidden) continue;
+    figure.classList.add("older"); // until its picture is of this unit
     try {
       const ofClass = side.about.methods.includes(rule); // and not of the unit
       const asked = { ...side.given, layer: state.layer };
       Object.assign(asked, ofClass ? { method: rule } : { channel: state.channel, rule, ...placed() });
       const kind = side.kind(`unit-${rule}`);
       if (ofClass) { // which may take long, and comes last
-        [canvas.width, canvas.height] = [1, 1];
+        canvas.hidden = true;
         await showChannel(side);
       }
       const answer = here.ask.picture(ofClass ? "attribution" : "unit", asked, kind);
@@ -58,11 +60,14 @@ async function showUnitOf(side) {
         ? whileMeasuring(answer, kind, caption, `${rule}: measuring`) : answer);
       if (["channel", "layer", "row", "column", "rule"].some((name) => own[name] !== state[name])) return;
       paint(canvas, bitmap, 180);
+      canvas.hidden = false;
+      figure.classList.remove("older");
       caption.textContent = `${rule}${ofClass ? ` of ${facts.name}` : ""}, ±${short(facts.limit)}`;
       if (!ofClass) showFacts(side, facts);
     } catch (error) {
       if (error instanceof Overtaken) return;
-      [canvas.width, canvas.height] = [1, 1];
+      canvas.hidden = true;
+      figure.classList.remove("older");
       caption.textContent = `${rule}: ${error.message}`;
     }
   }
@@ -106,7 +111,7 @@ function choosePosition(side, row, column) {
   state.row = row === null ? null : Math.max(0, Math.min(row, rows - 1));
   state.column = row === null ? null : Math.max(0, Math.min(column, columns - 1));
   writeAddress(true);
-  showUnit().catch(fail);
+  during("The unit goes down to the pixels", showUnit).catch(fail);
 }
 
 export function listenToMap(side) {
@@ -133,6 +138,11 @@ function changeTo(scale, only) {
   writeAddress(true);
   showChange();
   moved();
+}
+
+export function undoChanges() {
+  Object.assign(state, { scale: "", only: "" });
+  showChange();
 }
 
 function multiply(factor) {
@@ -169,6 +179,7 @@ function drawWatch() {
   if (!options.some(([value]) => value === state.watch)) state.watch = options[0]?.[0] ?? "answer";
   $("watch").replaceChildren(...options.map(([value, words]) => new Option(words, value)));
   $("watch").value = state.watch;
+  renewHeat();
   showChange();
 }
 
@@ -176,7 +187,7 @@ export function listenToChanges() {
   $("rule").addEventListener("change", () => {
     state.rule = $("rule").value;
     writeAddress(true);
-    showUnit().catch(fail);
+    during("The unit goes down to the pixels", showUnit).catch(fail);
   });
   $("factor").addEventListener("input", () => multiply(Number($("factor").value)));
   $("only").addEventListener("click", () => {
