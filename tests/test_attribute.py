@@ -247,6 +247,35 @@ def test_what_makes_no_sense_is_refused():
         cs.attribute(cs.Network(nn.Conv2d(3, 2, 3), (1, *SHAPE)), torch.rand(1, *SHAPE))
 
 
+class Unusual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.cumsum(F.silu(self.first(x)), 2).mean((2, 3)))
+
+
+def test_every_picture_under_a_rule_says_where_it_is_not_the_published_one():
+    torch.manual_seed(0)
+    net, image = cs.Network(Unusual().eval(), (1, 3, 9, 9)), torch.rand(1, 3, 9, 9)
+    derived, taken = "derivative instead of a rule at: cumsum", "taken as rectifiers: silu"
+    notes = [
+        cs.attribute(net, image, method=method).notes[-2:]
+        for method in ("guided", "guided-grad-cam")
+    ]
+    notes.append(cs.sanity(net, image, rules=["gradient", "guided"], seeds=1, others=1).notes[-2:])
+    notes.append(cs.checkerboard(net, image, "cumsum").notes[-2:])
+    notes.append(cs.occlude(net, image, patch=5, stride=5, layer="cumsum").notes[-2:])
+    assert set(notes) == {(derived, taken)}
+    assert cs.attribute(net, image, method="epsilon-plus").notes[-1] == derived
+    assert cs.attribute(net, image, method="grad-cam").notes == net.notes
+    assert cs.scan(net, torch.rand(4, 3, 9, 9)).plate().notes[-1] == taken
+    linear = cs.Network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(98, 2)), image)
+    with pytest.raises(RuleError, match="no rectifier"):
+        cs.attribute(linear, image, method="guided-grad-cam")
+
+
 def test_every_method_says_its_source_and_promise():
     assert all(method.source and method.promise and method.shows for method in METHODS.values())
 

@@ -52,6 +52,7 @@ NONE = {
     "another's mask": lambda x: x * (x.flip(1) > 0),
     "a learned slope": lambda x: torch.where(x > 0, x, x * torch.linspace(0, 1, 4)[:, None, None]),
     "a shift": lambda x: x + 0.1,
+    "finite nowhere": lambda x: x / (x - x),
 }
 
 
@@ -97,7 +98,8 @@ def test_they_are_what_they_compute(name):
 def test_what_is_no_rectifier_is_taken_for_none(name):
     net = Network(Plain(NONE[name]), IMAGES[:1])
     assert not any(isinstance(step.operation, Rectifier) for step in net.graph.steps)
-    assert torch.allclose(net(IMAGES), Plain(NONE[name])(IMAGES), rtol=0, atol=1e-12)
+    expected = Plain(NONE[name])(IMAGES)
+    assert torch.allclose(net(IMAGES), expected, rtol=0, atol=1e-12, equal_nan=True)
 
 
 @pytest.mark.parametrize(

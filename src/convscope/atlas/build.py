@@ -37,7 +37,7 @@ from convscope.atlas.tables import windows, write_tables
 from convscope.display import DisplayScale
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
-from convscope.methods.project import chosen_rule
+from convscope.methods.project import chosen_rule, rule_notes
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
 from convscope.methods.scanning.tiles import EntryTile, TileShape, drawn_tiles, picture
 from convscope.network import Network
@@ -111,11 +111,13 @@ def write_atlas(
 
 
 def _facts(net: Network, scan: Scan, rule: str, model: ModelNames | None) -> dict[str, Any]:
+    steps = [net.step(layer.read_at) for layer in scan.layers.values()]
     return {
         **{k: v for k, v in scan.tally.facts.items() if k != "layers"},
         "images_counted": scan.images,
         "bad_images": [[number, reason] for number, reason in scan.bad.items()],
         "scan_notes": list(scan.notes[len(net.notes) :]),
+        "notes": [*net.notes, *rule_notes(net, chosen_rule(net, rule), steps)],
         "rule": rule,
         "model": None if model is None else asdict(model),
         "layers": [
@@ -454,20 +456,20 @@ class _Drawing:
 
     def _page(self, layer: LayerScan) -> None:
         pages = [(slug, name) for name, slug in self._slugs.items()]
-        number = list(self._slugs).index(layer.name)
+        number, step = list(self._slugs).index(layer.name), self._net.step(layer.read_at)
         page = render(
             "atlas_layer.html",
             title=f"{layer.name} · {self._scan.network}",
             network=self._scan.network,
             layer=layer,
             slug=self._slugs[layer.name],
-            field=self._net.receptive_fields.size(self._net.step(layer.read_at)),
+            field=self._net.receptive_fields.size(step),
             dead=int(layer.dead.sum()),
             images=self._scan.images,
             shown=min(SHOWN_IN_GRID, layer.image.shape[1], self._scan.images),
             classes=len(self._scan.classes),
             rule=self._rule,
-            notes=self._net.notes,
+            notes=(*self._net.notes, *rule_notes(self._net, self._rule, [step])),
             before=pages[number - 1] if number else None,
             after=pages[number + 1] if number + 1 < len(pages) else None,
         )

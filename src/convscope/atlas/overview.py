@@ -51,7 +51,7 @@ def overview_page(
         classes=scan.classes,
         bad=facts["bad_images"],
         top=min(facts["top"], scan.images),
-        notes=(*net.notes, *facts["scan_notes"]),
+        notes=(*facts["notes"], *facts["scan_notes"]),
         rule=facts["rule"],
         progress=progress,
     )

@@ -19,7 +19,7 @@ from convscope.methods import budget
 from convscope.methods.attribution import CAMS, RECOMMENDED, Attribution, method_named
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import Images, read, with_answers
-from convscope.methods.project import chosen_rule
+from convscope.methods.project import chosen_rule, rule_notes
 from convscope.methods.targets import AnyTarget, Goal, goals, readable
 from convscope.network import Network
 from convscope.network.blocks import feeds
@@ -28,6 +28,7 @@ from convscope.network.rules import DEEPLIFT, RULES, Rule
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, descend
 
+GRADIENT = RULES["gradient"]
 SAME_SCALE = {"mode": "bilinear", "align_corners": False}
 COMPARING = ("integrated-gradients", "expected-gradients", "deeplift")
 """Methods that compare the image with a baseline."""
@@ -108,7 +109,13 @@ def attribute(
         if progress:
             progress(len(parts) * steps + done, len(checked) * steps)
 
-    work = _AttributionWork(net, method, stop, baselines, steps, noise, target, allowed, advance)
+    named = {"guided-grad-cam": "guided"}.get(method, method)
+    rule = chosen_rule(net, named if named in RULES else "gradient")
+    if method == "deeplift":
+        rule = replace(DEEPLIFT, reference=baselines)
+    work = _AttributionWork(
+        net, method, rule, stop, baselines, steps, noise, target, allowed, advance
+    )
     for image in checked:
         parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
         advance(0)
@@ -136,7 +143,7 @@ def attribute(
         network=net.name,
         preprocess=net.preprocess,
         titles=with_answers(net, names, None if net.answer is None else torch.cat(rows)),
-        notes=net.notes,
+        notes=(*net.notes, *rule_notes(net, rule, readable(net))),
         maps=torch.stack(maps) if stop else None,
         expected=torch.stack(expected),
     )
@@ -187,6 +194,7 @@ class _AttributionWork:
 
     net: Network
     method: str
+    rule: Rule
     stop: int
     baselines: Tensor
     steps: int
@@ -194,15 +202,6 @@ class _AttributionWork:
     target: AnyTarget | Sequence[AnyTarget] | None
     memory: int
     advance: Callable[[int], None]
-
-    @cached_property
-    def rule(self) -> Rule:
-        """How the signal comes down."""
-        if self.method in RULES:
-            return chosen_rule(self.net, self.method)
-        if self.method == "deeplift":
-            return replace(DEEPLIFT, reference=self.baselines)
-        return RULES["gradient"]
 
     def up(self, images: Tensor, rule: Rule | None) -> Ascent:
         return ascend(self.net.graph, images, [*readable(self.net), self.stop], rule)
@@ -237,7 +236,9 @@ class _AttributionWork:
             [K, h, w], of class activation maps.
         """
         walks = self.method in CAMS or self.method in RULES or self.method == "deeplift"
-        ascent, answer = self.up(image, self.rule if walks else None), self.net.answer
+        # A class activation map's own maps come down by the gradient.
+        rule = GRADIENT if self.method in CAMS else self.rule
+        ascent, answer = self.up(image, rule if walks else None), self.net.answer
         rows = None if answer is None else ascent.maps[answer.step]
         best = 0 if answer is None or rows is None else int(answer.best(rows))
         chosen = goals(self.net, self.target, best)
@@ -256,9 +257,8 @@ class _AttributionWork:
             maps = maps.mT if self.net.graph.is_turned(self.stop) else maps  # as the image lies
             pixels = functional.interpolate(maps[:, None], image.shape[2:], **SAME_SCALE)  # type: ignore[arg-type]
             if self.method == "guided-grad-cam":
-                guided = RULES["guided"]
-                own = self.up(image, guided)
-                pixels = pixels * torch.cat([self.down(own, goal, guided) for goal in chosen])
+                own = self.up(image, self.rule)
+                pixels = pixels * torch.cat([self.down(own, goal, self.rule) for goal in chosen])
         else:
             pixels = torch.cat([self.down(ascent, goal, self.rule) for goal in chosen])
             if self.method == "deeplift":
@@ -294,7 +294,7 @@ class _AttributionWork:
     def _cam(self, ascent: Ascent, goal: Goal) -> Tensor:
         """Return the class activation map of a target, [1, h, w]."""
         values = ascent.maps[self.stop]
-        slopes = self.down(ascent, goal, self.rule, self.stop)
+        slopes = self.down(ascent, goal, GRADIENT, self.stop)
         if self.method == "hires-cam":
             weights = slopes
         elif self.method == "layer-cam":

@@ -17,7 +17,7 @@ from convscope.methods.gridding.structure import (
     variation_at_pixels,
 )
 from convscope.methods.pictures import Images, read
-from convscope.methods.project import chosen_rule, project
+from convscope.methods.project import chosen_rule, project, rule_notes
 from convscope.methods.ranking import (
     Reference,
     check_rank,
@@ -274,7 +274,8 @@ class _CheckerboardWork:
         return meter.energies()
 
     def _notes(self, layers: int) -> tuple[str, ...]:
-        notes = list(self.net.notes)
+        rule = chosen_rule(self.net, self.rule)
+        notes = [*self.net.notes, *rule_notes(self.net, rule, self.steps)]
         if self.stopped:
             maps = sum(channels.shape[1] for channels in self.channels)
             notes.append(

@@ -11,7 +11,7 @@ from torch import Tensor
 from convscope.errors import UnitError, check_known, near_matches
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
-from convscope.methods.project import chosen_rule
+from convscope.methods.project import chosen_rule, rule_notes
 from convscope.methods.scanning.consistency import COMPARED
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.strongest import NO_IMAGE
@@ -111,8 +111,10 @@ def drawn(
     for name, channel, rank, tile in drawn_tiles(net, wanted, load, own_rule, room):
         tiles.setdefault((name, channel), {})[rank] = tile
     statistics = {(row["layer"], row["channel"]): row for row in scan.table()}
+    steps = [net.step(own.read_at) for own in wanted]
+    notes = (*scan.notes, *rule_notes(net, own_rule, steps))
     units = [
-        _unit(scan, own, channel, tiles.get((own.name, channel), {}), rule, statistics)
+        _unit(scan, own, channel, tiles.get((own.name, channel), {}), rule, statistics, notes)
         for own, channel in chosen
     ]
     return Plate.of(units, [own for own, _ in chosen])
@@ -132,6 +134,7 @@ def _unit(
     tiles: dict[int, EntryTile],
     rule: str,
     statistics: dict[tuple[str, int], dict[str, Any]],
+    notes: tuple[str, ...],
 ) -> AtlasUnit:
     net, images = scan.with_pictures()
     step = net.step(layer.read_at)
@@ -161,7 +164,7 @@ def _unit(
         rule=rule,
         images=scan.images,
         data=scan.data,
-        notes=scan.notes,
+        notes=notes,
     )
 
 

@@ -199,6 +199,29 @@ def chosen_rule(net: Network, name: str) -> Rule:
     return replace(rule, bounds=(low, high))
 
 
+def rule_notes(net: Network, rule: Rule, starts: Sequence[int]) -> tuple[str, ...]:
+    """Return what pictures of some steps must say: where the rule was not the published one."""
+    graph, notes = net.graph, list[str]()
+    if not (rule.needs_rectifier or rule.composite):
+        return ()
+    steps = [graph.steps[i] for i in {*starts, *graph.needed_for(starts)} if graph.steps[i].made_by]
+    names = {
+        s.kind
+        for s in steps
+        if not (s.operation.tabled if rule.composite else s.operation.published)
+    }
+    if names:
+        notes.append(f"derivative instead of a rule at: {', '.join(sorted(names))}")
+    smooth = {
+        s.call.name
+        for s in steps
+        if isinstance(s.operation, Rectifier) and not isinstance(s.operation, ReLU)
+    }
+    if smooth and rule.needs_rectifier:
+        notes.append(f"taken as rectifiers: {', '.join(sorted(smooth))}")
+    return tuple(notes)
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked for, before any image is seen."""
@@ -266,29 +289,8 @@ class Request:
         return list(dict.fromkeys([*self.steps, *ranking, *answering]))
 
     def notes(self) -> tuple[str, ...]:
-        """Return what a picture must say: where the rule was not the published one."""
-        graph = self.net.graph
-        steps = [graph.steps[i] for i in sorted({*self.steps, *graph.needed_for(self.steps)})]
-        notes = list(self.net.notes)
-        if self.rule.needs_rectifier or self.rule.composite:
-            names = {
-                s.operation.kind if s.operation.tabled else s.call.name
-                for s in steps
-                if s.call
-                and not (s.operation.tabled if self.rule.composite else s.operation.published)
-            }
-            if names:
-                notes.append(f"derivative instead of a rule at: {', '.join(sorted(names))}")
-            smooth = {
-                s.call.name
-                for s in steps
-                if s.call
-                and isinstance(s.operation, Rectifier)
-                and not isinstance(s.operation, ReLU)
-            }
-            if smooth and self.rule.needs_rectifier:
-                notes.append(f"taken as rectifiers: {', '.join(sorted(smooth))}")
-        return tuple(notes)
+        """Return what a picture must say."""
+        return (*self.net.notes, *rule_notes(self.net, self.rule, self.steps))
 
 
 def _joined(parts: Sequence[Projection]) -> Projection:

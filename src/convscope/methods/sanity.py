@@ -14,7 +14,7 @@ from convscope.errors import ConvscopeError, Interrupted, UnitError, check_known
 from convscope.methods import budget as budgets
 from convscope.methods.chance import DRAWS, Chance, noise_like
 from convscope.methods.pictures import read_one
-from convscope.methods.project import chosen_rule
+from convscope.methods.project import chosen_rule, rule_notes
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
 from convscope.methods.randomisation import INITIALISATIONS, Stage, randomised, stages_of
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
@@ -374,7 +374,8 @@ class _SanityWork:
 
     def result(self, partial: str, other: str) -> Sanity:
         """Return all that was found."""
-        notes = list(self.net.notes)
+        told = (note for rule in self.rules for note in rule_notes(self.net, rule, [self.start]))
+        notes = list(dict.fromkeys([*self.net.notes, *told]))
         if partial:
             done, total = int(self.reached.sum()), self.reached.numel()
             notes.append(f"stopped early: {done} of {total} randomised networks")

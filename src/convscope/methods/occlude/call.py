@@ -26,6 +26,7 @@ from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.occlude.work import Job, Preview, Work, ask
 from convscope.methods.pictures import Images, read
 from convscope.methods.project import project
+from convscope.methods.projection import Projection
 from convscope.methods.targets import AnyTarget
 from convscope.network import Network
 from convscope.network.layers import LayerName
@@ -224,20 +225,19 @@ def _passes(
     return WindowedPasses(question, memory, rounded)
 
 
-def _projection(question: Question, rule: str | None, memory: int) -> tuple[Tensor, str] | None:
-    """Return the watched map's projection, [C, H, W], and its rule, if there is one."""
+def _projection(question: Question, rule: str | None, memory: int) -> Projection | None:
+    """Return the watched map's projection, if there is one."""
     if question.layer is None or rule is None:
         return None
     net = question.net
     name = net.graph.steps[question.layer].name
     try:
-        found = project(
+        return project(
             net, question.image[None], name, [question.channel], rule=rule, select="map",
             memory=memory,
         )  # fmt: skip
     except RuleError:  # no rectifier, and so no deconvnet
         return None
-    return found.pixels[0, 0].cpu(), rule
 
 
 def _check_method(

@@ -27,6 +27,7 @@ from convscope.methods.occlude.patches import (
     pair_of,
 )
 from convscope.methods.occlude.result import Occlusion
+from convscope.methods.projection import Projection
 from convscope.methods.targets import AnyTarget, Goal, Named, goals, readable, several
 from convscope.network import Network
 from convscope.network.layers import LayerName
@@ -109,7 +110,7 @@ class Work:
     precision: str
     count: Callable[[int, int], None]
     title: str
-    projection: tuple[Tensor, str] | None
+    projection: Projection | None
     stopped: str = ""
 
     def __post_init__(self) -> None:
@@ -227,7 +228,7 @@ class Work:
             number=values.get("number"),
             activation=values.get("activation"),
         )
-        return found if self.projection is None else _beside(found, *self.projection)
+        return found if self.projection is None else _beside(found, self.projection)
 
     def _class_names(self, predicted: Tensor | None) -> dict[str, str]:
         names = self.asked.question.net.classes
@@ -252,14 +253,16 @@ class Work:
         return tuple(notes)
 
 
-def _beside(found: Occlusion, projection: Tensor, rule: str) -> Occlusion:
+def _beside(found: Occlusion, projection: Projection) -> Occlusion:
     """Return an occlusion with the projection of its unit, and how well the two agree."""
+    pixels = projection.pixels[0, 0].cpu()
     agreed, by_chance = agreement(
-        projection, found.drop("activation"), found.computed, found.positions, found.masks
+        pixels, found.drop("activation"), found.computed, found.positions, found.masks
     )
     return replace(
-        found, projection=projection, rule=rule, agreement=agreed, agreement_by_chance=by_chance
-    )
+        found, projection=pixels, rule=projection.rule, agreement=agreed,
+        agreement_by_chance=by_chance, notes=tuple(dict.fromkeys(projection.notes + found.notes)),
+    )  # fmt: skip
 
 
 def ask(

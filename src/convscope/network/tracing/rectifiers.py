@@ -154,8 +154,9 @@ def _known(function: Function, step: Step) -> tuple[Rectifier, Call] | None:
         return None
     values = everywhere[: len(POINTS)]
     below = values[POINTS < 0]
-    if below[0] != 0 and (below == below[0]).all():
-        return None  # a floor other than zero, as what keeps a divisor above it
+    floored = below[0] != 0 and (below == below[0]).all()  # as what keeps a divisor above zero
+    if floored or not values.isfinite().all():
+        return None
     met = everywhere.isfinite()  # what is written out may overflow far out
     for target, options in KNOWN:
         expected = target(EVERYWHERE, **options)
@@ -167,7 +168,7 @@ def _known(function: Function, step: Step) -> tuple[Rectifier, Call] | None:
             assert isinstance(operation, Rectifier)
             return operation, call
     rises, falls = float(values[-1]) / FAR, float(values[-2]) / FAR
-    if not (abs(rises - 1) < 1e-3 and abs(falls) <= 0.5 and values.isfinite().all()):
+    if not (abs(rises - 1) < 1e-3 and abs(falls) <= 0.5):
         return None
     operation = Floored("rectifier") if values.min() >= 0 else Rectifier("rectifier")
     return operation, Call(function, {"values": Input(0)}, (step.shape,), step.shape)
