@@ -301,6 +301,7 @@ def test_a_silent_projection_is_said(tiny):
     found = sanity(Network(twin, image), image, seeds=1, others=1, init="permute")
     assert found.silent[0].all()
     assert "nothing arrives at the pixels" in found.verdict("deconvnet")
+    assert found.plot()  # though that rule has no curve
 
 
 def test_stopping_early_gives_what_is_done(tiny, monkeypatch):

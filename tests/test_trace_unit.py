@@ -47,6 +47,22 @@ def test_a_case_on_paper(rule, relevance, first, second):
     torch.testing.assert_close(found.cropped(0, 0)[0], whole, atol=1e-5, rtol=0)
 
 
+def test_a_map_that_lies_otherwise_in_memory_has_a_tree_too():
+    net, image = on_paper(), torch.rand(1, 1, 4, 4, dtype=torch.float64) + 0.5
+
+    class Turned(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mT
+
+    turned = cs.Network(nn.Sequential(*net.module[:3], Turned(), nn.ReLU()), (1, 1, 4, 4))
+    plain, other = (
+        cs.trace_unit(own, image, layer, 0, (1, 1), to="1")
+        for own, layer in ((net, "3"), (turned, "4"))
+    )
+    torch.testing.assert_close(other.activation, plain.activation)
+    torch.testing.assert_close(other.pixels, plain.pixels)
+
+
 class Odd(nn.Module):
     """What no rule is written for."""
 

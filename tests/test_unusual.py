@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, export
 
-from convscope.errors import TraceError
+import convscope as cs
+from convscope.errors import TraceError, UnitError
 from convscope.methods.occlude import occlude
 from convscope.methods.project import project
 from convscope.network import Network
@@ -244,3 +245,25 @@ def test_a_broken_scale_reads_within_the_window():
             outside = p.pixels[n, k].clone()
             outside[:, top:bottom, left:right] = 0
             assert outside.abs().max() == 0
+
+
+def test_a_peak_in_padding_alone_shows_the_whole_image_and_says_so():
+    # A convolution of one pixel with padding: its corners read nothing, and may be largest.
+    torch.manual_seed(0)
+    padded = nn.Conv2d(4, 3, 1, padding=1)
+    nn.init.constant_(padded.bias, 3.0)
+    padded.weight.data.abs_().neg_()
+    end = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)
+    net = Network(
+        nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), padded, nn.ReLU(), *end), (1, 1, 9, 8)
+    )
+    image = torch.rand(1, 1, 9, 8, generator=torch.Generator().manual_seed(1))
+    p = project(net, image, "3", [1])
+    assert (p.position.tolist(), p.window.tolist()) == ([[[0, 0]]], [[[0, 0, 9, 8]]])
+    assert not p.pixels.any()
+    assert "layer 3: a peak that reads padding alone, no pixel" in p.notes
+    assert p.plot()  # which failed, as of an image without pixels
+    tree = cs.trace_unit(net, image, "3", 1)
+    assert (tree.activation.tolist(), tree.pixels.any()) == ([[3.0]], False)
+    with pytest.raises(UnitError, match="reads padding alone"):
+        cs.sanity(net, image, layer="3", channel=1)

@@ -158,6 +158,8 @@ def _line(rule: str) -> dict[str, Any]:
 def _draw_curve(axes: Axes, found: Sanity, rule: str, measure: str) -> None:
     mean, deviation = (values.numpy() for values in found.curve(rule, measure))
     known = np.isfinite(mean)
+    if not known.any():
+        return  # as where nothing arrives at the pixels
     stages = np.arange(1, len(mean) + 1)[known]
     mean, deviation = mean[known], deviation[known]
     line = _line(rule)

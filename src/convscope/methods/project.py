@@ -31,6 +31,7 @@ from convscope.network.typical import TypicalPeaks
 from convscope.network.visit import first_not_finite
 from convscope.network.walk import Ascent, ascend
 from convscope.network.windows.cone_descent import Units
+from convscope.network.windows.fields import is_empty
 
 SELECTIONS = ("peak", "map")
 TOP_OF_A_LAYER, TOP_OF_A_BLOCK = 6, 1
@@ -395,7 +396,11 @@ def descended(
         network=net.name,
         preprocess=net.preprocess,
         titles=with_answers(net, titles, None if answering is None else ascent.maps[answering]),
-        notes=(*request.notes(), *sorted(_not_finite(request, ascent, images))),
+        notes=(
+            *request.notes(),
+            *sorted(_not_finite(request, ascent, images)),
+            *sorted(_reading_nothing(request, of_units, position)),
+        ),
     )
 
 
@@ -464,13 +469,24 @@ def _receptive_field(request: Request, step: int) -> tuple[int, int]:
     return request.net.receptive_fields.size(step)
 
 
+def _reading_nothing(request: Request, steps: Sequence[int], position: Tensor) -> set[str]:
+    """Return which layers' peaks lie in padding alone, behind which no pixel stands."""
+    steps = [] if request.select == "map" else steps
+    return {
+        f"layer {request.net.graph.steps[step].name}: a peak that reads padding alone, no pixel"
+        for row in position.tolist()
+        for step, place in zip(steps, row, strict=False)
+        if is_empty(request.net.receptive_fields.window(step, *place))
+    }
+
+
 def _windows(request: Request, steps: Sequence[int], position: Tensor) -> Tensor:
     fields = request.net.receptive_fields
     if request.select == "map":
         windows = [[fields.map_window(step) for step in steps]] * len(position)
     else:
         windows = [
-            [fields.window(step, *place) for step, place in zip(steps, row, strict=True)]
+            [fields.shown(step, *place) for step, place in zip(steps, row, strict=True)]
             for row in position.tolist()
         ]
     return torch.tensor(windows)

@@ -11,6 +11,7 @@ from convscope.network import Network
 from convscope.network.blocks import narrow_steps
 from convscope.network.layers import LayerName
 from convscope.network.walk import ascend
+from convscope.network.windows.fields import is_empty
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ def projected_unit(
         return ProjectedUnit(start, channel, None, net.receptive_fields.map_window(start), None)
     row, column = divmod(int(flat[channel].argmax()), maps.shape[2])
     window = net.receptive_fields.window(start, row, column)
+    if is_empty(window):
+        raise UnitError(
+            f"the peak of channel {channel} of layer {graph.steps[start].name!r} reads padding "
+            f"alone, and no pixel: choose another channel"
+        )
     return ProjectedUnit(start, channel, (row, column), window, None)
 
 

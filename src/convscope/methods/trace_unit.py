@@ -148,7 +148,7 @@ def trace_unit(
     work = _TraceWork(request, ascent, checked, budget.parse_bytes(memory))
     own, signal = (ascent.maps[step][0, channel] for step in (start, before))
     place = signal.argmax() if position is None else position[0] * own.shape[1] + position[1]
-    signal = torch.zeros_like(own)
+    signal = own.new_zeros(own.shape)
     signal.view(-1)[place] = own.reshape(-1)[place]
     if not signal.any():
         raise UnitError(f"channel {channel} of layer {layer!r} is 0 there: nothing feeds it")
@@ -262,7 +262,7 @@ class _TraceWork:
         fields, wide = self.request.net.receptive_fields, level.signals.shape[2]
         places = level.signals.flatten(1).abs().argmax(1)
         position = torch.stack([places // wide, places % wide], 1)
-        windows = [fields.window(level.step, *at) for at in position.tolist()]
+        windows = [fields.shown(level.step, *at) for at in position.tolist()]
         window = torch.tensor(windows)
         units = replace(
             level.units(slice(None)), rows=position[:, 0], columns=position[:, 1], windows=window

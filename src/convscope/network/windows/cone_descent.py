@@ -115,7 +115,10 @@ def descend_units(
     )  # fmt: skip
     for begin, end in cones.ranges():
         placements, own = cones.placements(begin, end), starting[begin:end, None]
-        here = placements[units.start]
+        here = placements.get(units.start)
+        if here is None:  # nothing of it reaches what is wanted, as where it reads padding alone
+            advance(end - begin)
+            continue
         if units.signals is not None:
             own = moved(own, (2, 3), Placement.of_whole(own.shape[2:], end - begin), here)
         signal = torch.zeros(

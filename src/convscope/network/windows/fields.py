@@ -1,5 +1,6 @@
 """Fields: what part of the image a unit reads, and what part of every map a patch of it touches."""
 
+from collections.abc import Sequence
 from functools import cache, cached_property
 
 import numpy as np
@@ -133,6 +134,14 @@ class ReceptiveFields:
             row, column = column, row
         return self._window(index, (row, row), (column, column))
 
+    def shown(self, index: int, row: int, column: int) -> tuple[int, int, int, int]:
+        """Return what to show of the image beside a unit, like :meth:`window`.
+
+        It is all of it where the unit reads padding alone, and no pixel.
+        """
+        window = self.window(index, row, column)
+        return (0, 0, *self.image_size) if is_empty(window) else window
+
     def map_window(self, index: int) -> tuple[int, int, int, int]:
         """Return what a whole feature map reads, like :meth:`window`."""
         rows, columns = self.graph.map_size(index)
@@ -174,6 +183,12 @@ class ReceptiveFields:
         stride: int | float = abs(far[0] - first[0]) / FAR
         size = max(last - begin + 1 for _, (begin, last), _ in windows)
         return int(stride) if stride == int(stride) else stride, -int(first[0] - row * stride), size
+
+
+def is_empty(window: Sequence[int]) -> bool:
+    """Return whether a window, (top, left, bottom, right), holds no pixel."""
+    top, left, bottom, right = window
+    return bottom <= top or right <= left
 
 
 class ProjectiveFields:
