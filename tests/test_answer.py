@@ -104,6 +104,14 @@ def test_probabilities_without_a_last_softmax_are_known_by_their_sum(end):
     assert "add up to 1" in o.output
 
 
+def test_a_sigmoid_written_out_is_one():
+    # Its probabilities went through a softmax once more.
+    o = cs.occlude(network(lambda z: 1 / (1 + torch.exp(-z))), IMAGE, **OPTIONS)
+    assert o.answer == "labels"
+    expected = brute(torch.sigmoid, 3)[:, o.targets]
+    assert (o.probability.flatten() - expected).abs().max() < 1e-12
+
+
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("declared", [False, True])
 def test_labels_hold_each_by_itself(outputs, declared):

@@ -4,7 +4,7 @@
 SiLU as much as the operations that are called so, and the rules must see them. Steps that come from
 one map alone, value by value, are one function; where this rises like its argument and falls off
 below zero, one step takes their place. What it computes is known by its values, not by how it is
-written.
+written. A sigmoid is known so as well, by which one sees that a network ends with probabilities.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from convscope.network.calls import Call, Input
 from convscope.network.graph import Graph, Step
 from convscope.network.ops import Generated, Rectifier, operation_for
+from convscope.network.ops.base import Operation
 from convscope.network.ops.pointwise import Floored
 
 aten = torch.ops.aten
@@ -43,6 +44,7 @@ KNOWN: tuple[tuple[Any, dict[str, Any]], ...] = (
     (aten.hardswish.default, {}), (aten.mish.default, {}), (aten.gelu.default, {}),
     (aten.gelu.default, {"approximate": "tanh"}), (aten.elu.default, {}),
     (aten.selu.default, {}), (aten.softplus.default, {}), (aten.leaky_relu.default, {}),
+    (aten.sigmoid.default, {}),
 )  # fmt: skip
 
 
@@ -146,8 +148,8 @@ def _composed(graph: Graph, index: int, root: int) -> Callable[[Tensor], Tensor]
     return function
 
 
-def _known(function: Function, step: Step) -> tuple[Rectifier, Call] | None:
-    """Return the rectifier that computes a function, and its call; None if it is none."""
+def _known(function: Function, step: Step) -> tuple[Operation, Call] | None:
+    """Return the rectifier or sigmoid that computes a function, and its call; None if none does."""
     try:
         everywhere = function(EVERYWHERE)
     except (RuntimeError, KeyError):  # it reads more than the one map, or has no float64
@@ -164,9 +166,7 @@ def _known(function: Function, step: Step) -> tuple[Rectifier, Call] | None:
             schema = target._schema.arguments
             given = {a.name: a.default_value for a in schema if a.has_default_value()}
             call = Call(target, {**given, "self": Input(0), **options}, (step.shape,), step.shape)
-            operation = operation_for(call)
-            assert isinstance(operation, Rectifier)
-            return operation, call
+            return operation_for(call), call
     rises, falls = float(values[-1]) / FAR, float(values[-2]) / FAR
     if not (abs(rises - 1) < 1e-3 and abs(falls) <= 0.5):
         return None

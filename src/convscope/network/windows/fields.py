@@ -139,8 +139,8 @@ class ReceptiveFields:
 
         It is all of it where the unit reads padding alone, and no pixel.
         """
-        window = self.window(index, row, column)
-        return (0, 0, *self.image_size) if is_empty(window) else window
+        window, (height, width) = self.window(index, row, column), self.image_size
+        return (0, 0, height, width) if is_empty(window) else window
 
     def map_window(self, index: int) -> tuple[int, int, int, int]:
         """Return what a whole feature map reads, like :meth:`window`."""
