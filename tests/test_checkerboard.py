@@ -147,6 +147,9 @@ def test_no_dot_of_a_figure_is_left_out_or_drawn_twice():
     assert [picture.shape[:2] for picture in shown] == [(48, 48)] * 3
     dots = figure.axes[1].get_window_extent()
     assert (dots.width / 48, dots.height / 48) == pytest.approx((4, 4))
+    narrow = [axes.get_window_extent() for axes in found.plot(width="column").axes]
+    assert [box.width / 48 for box in narrow] == pytest.approx([6, 6, 6])
+    assert narrow[0].y1 == narrow[1].y1 > narrow[2].y1  # two stand side by side
 
 
 @pytest.fixture

@@ -619,6 +619,11 @@ def test_letters_of_the_figure_stay_legible_and_inside(width):
     net = network(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3))
     drawn = cs.diagnose(net, list(noise(60, 3, 12, 12))).plot(width=width)
     drawn.canvas.draw()
+    said = " ".join(text.get_text() for text in drawn.texts)
+    assert "In no layer: units that are dead or almost; duplicates." in said
+    bars = [bar for axes in drawn.axes for bar in axes.patches if bar.get_height() == 0.7]
+    assert bars
+    assert all(bar.get_width() > 0 for bar in bars)  # no chart is empty
     across, high = drawn.canvas.get_width_height()
     texts = [t for t in drawn.findobj(Text) if t.get_text().strip() and t.get_visible()]
     assert min(text.get_fontsize() for text in texts) >= 7

@@ -367,7 +367,13 @@ def test_it_shows_and_saves_itself(tiny, tmp_path):
 @pytest.mark.parametrize(("width", "tiles", "charts"), [("column", 4, 2), ("text", 7, 4)])
 def test_it_is_drawn_at_any_width(tiny, width, tiles, charts):
     _, net, image = tiny
-    figure = sanity(net, image, target=2, seeds=1, others=1).plot(width=width)
+    found = sanity(net, image, target=2, seeds=1, others=1)
+    columns = ("down to features.9.squeeze.convolution", *found.columns[1:])
+    figure = replace(found, columns=columns).plot(width=width)
+    written = [text.get_text() for text in figure.texts]
+    assert "down tofeatures.9.squeeze.convolution" in "".join(written)  # in lines, and whole
+    assert not any("…" in text for text in written)
+    assert not any("…" in axes.get_title(loc="left") for axes in figure.axes)
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 2 + 3 * tiles
     assert len(figure.axes) - len(shown) == charts

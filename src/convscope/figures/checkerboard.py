@@ -1,8 +1,9 @@
 """Grids drawn: the projection from each layer, deepest first, and the numbers of each."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope.display import DisplayScale, display_scale, presentable, to_display
-from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
+from convscope.figures.lettering import DOTS_AN_INCH, PROOF_DOTS, one_line, shortened
 from convscope.figures.pieces import Piece, in_lines, picture, sheet_of, space, stack, words
 from convscope.figures.sheet import Sheet, frame_box, number, picture_of
 from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, LETTERS, Style
@@ -21,14 +22,14 @@ from convscope.methods.projection import shown_values
 from convscope.methods.ranking import RANKS
 from convscope.network.rules import RULES
 
-SMALLEST, LARGEST = 190, 448
-"""Dots that a tile's longer side takes at least and at most."""
+SMALLEST, LARGEST = 1.73, 4.08
+"""Inches that a tile's longer side takes at least, where there is room, and at most."""
 CLOSE = 32
 """Pixels of the image that a close-up shows, each way."""
 MOST_CLOSE = 1.5
 """Inches that a close-up takes each way, so that a page holds two lines of tiles."""
-ENOUGH_DOTS = 3
-"""Dots a pixel from which a grid is seen without a close-up."""
+ENOUGH = 3 / DOTS_AN_INCH
+"""Inches a pixel from which a grid is seen without a close-up."""
 NARROWEST = 1.75
 APART = 0.16
 ROW = 0.15
@@ -37,6 +38,7 @@ NARROW_COLUMNS = (0.0, 1.15, 2.35, 2.75)
 NARROW_SHOWN = (0, 2, 3, 6)
 """Of the table's columns, those that find room in a narrow figure."""
 NARROW = 6.5
+"""Inches below which two tiles stand side by side, of dots so fine that no pixel is left out."""
 FRAME_COLOUR = "#d62728"
 
 
@@ -56,48 +58,46 @@ class _Grain:
     close: int
 
     @classmethod
-    def of(cls, size: tuple[int, int], room: float) -> "_Grain":
-        """Return how tiles of *size* pixels are drawn in a figure that has so many inches."""
-        longest, most = max(size), min(LARGEST, int(room * DOTS_AN_INCH))
-        dots, block = max(1, -(-SMALLEST // longest)), -(-longest // most)
+    def of(cls, size: tuple[int, int], room: float, dots_an_inch: int) -> "_Grain":
+        """Return how tiles of *size* pixels are drawn that have so many inches each."""
+        longest, most = max(size), int(min(LARGEST, room) * dots_an_inch)
+        dots, block = ceil(SMALLEST * dots_an_inch / longest), ceil(longest / most)
         if longest * dots > most:
             dots = max(1, most // longest)
-        height, width = (side // block * dots / DOTS_AN_INCH for side in size)
-        return cls(height, width, block, CLOSE if dots < ENOUGH_DOTS and min(size) > CLOSE else 0)
-
-    @property
-    def cell(self) -> float:
-        """Width of a tile with all that stands below it."""
-        return max(self.width, NARROWEST)
+        height, width = (side // block * dots / dots_an_inch for side in size)
+        needed = dots / dots_an_inch < ENOUGH and min(size) > CLOSE
+        return cls(height, width, block, CLOSE if needed else 0)
 
 
 def figure(found: Checkerboard, style: Style) -> Sheet:
     """Draw the projection from each layer, deepest first, with its numbers, and what would help."""
-    grain = _Grain.of((found.image.shape[-2], found.image.shape[-1]), style.room)
+    wide = style.width >= NARROW
+    room, dots = (style.room, DOTS_AN_INCH) if wide else ((style.room - APART) / 2, PROOF_DOTS[0])
+    grain = _Grain.of((found.image.shape[-2], found.image.shape[-1]), room, dots)
+    cell = min(room, max(grain.width, NARROWEST))
     shown = presentable(shown_values(found.preprocess, found.rule, found.pixels))
     scales = [display_scale(tile) for tile in shown]
     image = picture_of(found.preprocess.to_pixels(found.image.cpu()[None]))[0]
     tiles = [
         stack(
-            words(found.title, grain.cell, LETTERS),
+            words(found.title, cell, LETTERS),
             picture(image, grain.width, grain.height, interpolation="antialiased"),
             line=1,
         ),
         *(
-            _layer(grain, found, place, tile, scale)
+            _layer(grain, cell, found, place, tile, scale)
             for place, (tile, scale) in enumerate(zip(shown, scales, strict=True))
         ),
     ]
-    columns = max(1, int((style.room + APART) // (grain.cell + APART)))
-    rows = _table(found, style.width)
-    wide = style.width >= NARROW
+    columns = int((style.room + APART) / (cell + APART) + 1e-6)
+    rows = _table(found, wide)
     table = Piece(style.room, 0.0, len(rows) * ROW, partial(_write_table, rows, wide))
     pieces = [*in_lines(tiles, columns, APART), table]
-    return sheet_of(style, pieces, _caption(found, grain, scales), found.notes)
+    return sheet_of(style, pieces, _caption(found, grain, scales), found.notes, dots=dots)
 
 
 def _layer(
-    grain: _Grain, found: Checkerboard, place: int, tile: Tensor, scale: DisplayScale
+    grain: _Grain, cell: float, found: Checkerboard, place: int, tile: Tensor, scale: DisplayScale
 ) -> Piece:
     """Return a layer's projection, and a part of it enlarged, with its numbers."""
     small = functional.avg_pool2d(tile[None], grain.block)[0] if grain.block > 1 else tile
@@ -117,7 +117,7 @@ def _layer(
             axes.set_axis_on()
             axes.set(xticks=[], yticks=[])
 
-        side = min(grain.cell, MOST_CLOSE)
+        side = min(cell, MOST_CLOSE)
         pieces = [
             _part(*whole, scale, (grain.width, grain.height), mark),
             space(height=APART / 2),
@@ -125,8 +125,8 @@ def _layer(
         ]
     heading = f"{found.layers[place]}\nchannel {int(found.channels[place, 0, 0])}"
     numbers = "\n".join(_numbers(found, place, tile, scale))
-    foot = words(numbers, grain.cell, spare=APART / 2)
-    return stack(words(heading, grain.cell, LETTERS), *pieces, foot, line=1)
+    foot = words(numbers, cell + APART / 2, wrap=True)
+    return stack(words(heading, cell, LETTERS), *pieces, replace(foot, width=cell), line=1)
 
 
 def _part(
@@ -164,7 +164,7 @@ def _numbers(found: Checkerboard, place: int, tile: Tensor, scale: DisplayScale)
     return lines
 
 
-def _table(found: Checkerboard, width: float) -> list[tuple[str, ...]]:
+def _table(found: Checkerboard, wide: bool) -> list[tuple[str, ...]]:
     """Return the rows of the table: each layer that leaves a grid, and what would change it."""
     rows: list[tuple[str, ...]] = []
     for finding in found.findings:
@@ -185,7 +185,7 @@ def _table(found: Checkerboard, width: float) -> list[tuple[str, ...]]:
     if not rows:
         return [("No layer leaves a grid of its own, whatever the weights.",)]
     whole = [heads, *rows]
-    if width >= NARROW:
+    if wide:
         return whole
     return [tuple(row[place] for place in NARROW_SHOWN) for row in whole]
 

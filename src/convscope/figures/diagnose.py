@@ -35,30 +35,45 @@ BAR, STRIDE, MISSING = "#4878a8", "#ffd800", "#777777"
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of bars: its title in lines, and each layer's share 0..1; None is not measured."""
+    """A column of bars: its title in lines, each layer's share 0..1, None where it is not measured.
+
+    Where every share is 0 there are no bars, but words: what is in no layer.
+    """
 
     title: str
     share: Callable[[LayerDiagnosis], float | None]
+    none: str
     kinds: tuple[str, ...] = ()
 
 
 COLUMNS = (
-    _Column("dead or almost:\nshare of\nthe units", lambda row: row.dead_share, ("dead units",)),
     _Column(
-        "duplicates:\nshare of\nthe units", lambda row: row.duplicate_share, ("duplicate filters",)
+        "dead or almost:\nshare of\nthe units",
+        lambda row: row.dead_share,
+        "units that are dead or almost",
+        ("dead units",),
+    ),
+    _Column(
+        "duplicates:\nshare of\nthe units",
+        lambda row: row.duplicate_share,
+        "duplicates",
+        ("duplicate filters",),
     ),
     _Column(
         "answers changed\nby its mean map\nin its place",
         lambda row: None if row.without is None else 1 - row.without,
+        "answers changed by its mean map in its place",
     ),
     _Column(
         "answers changed\nby its input\nin its place",
         lambda row: None if row.skipped is None else 1 - row.skipped,
+        "answers changed by its input in its place",
         ("unneeded layer",),
     ),
     _Column(
         "receptive field:\neffective side /\ntheoretical",
         lambda row: row.field_ratio,
+        "an effective receptive field",
         ("receptive field",),
     ),
 )
@@ -82,14 +97,20 @@ def figure(found: Diagnosis, style: Style) -> Sheet:
 
 
 def _bars(found: Diagnosis, room: float) -> list[Piece]:
-    """Return the columns of bars side by side behind the layers' names, in bands where need be."""
+    """Return the columns of bars side by side behind the layers' names, in bands where need be.
+
+    Below them stands in words what no layer has.
+    """
     names = min(WIDEST_NAMES, max(NARROWEST_NAMES, NAMES_SHARE * room))
-    columns = [c for c in COLUMNS if any(c.share(row) is not None for row in found.layers)]
+    measured = [c for c in COLUMNS if any(c.share(row) is not None for row in found.layers)]
+    columns = [c for c in measured if any(map(c.share, found.layers))]
     count = max(1, len(columns))
     across, wide = fitting(room - names, NARROWEST_COLUMN, count, APART)
     drawn = [_column(found, column, wide) for column in columns]
     head = Piece(names - APART, 0.0, len(found.layers) * ROW, partial(_write_names, found, names))
-    return [row([head, *drawn[n : n + across]], APART) for n in range(0, len(drawn), across)]
+    bands = [row([head, *drawn[n : n + across]], APART) for n in range(0, len(drawn), across)]
+    absent = "; ".join(column.none for column in measured if column not in columns)
+    return [*bands, words(f"In no layer: {absent}.", room, wrap=True)] if absent else bands
 
 
 def _write_names(found: Diagnosis, room: float, sheet: Sheet, left: float, top: float) -> None:

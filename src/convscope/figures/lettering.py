@@ -90,7 +90,7 @@ def wrapped(
     weight: str = "normal",
     width: Callable[[str, float, str], float] = width_of,
 ) -> list[str]:
-    """Return *text* in lines no wider than *room*, broken at spaces where there are any.
+    """Return *text* in lines no wider than *room*, broken at spaces, or in a name behind its marks.
 
     Args:
         text: on one line.
@@ -101,6 +101,8 @@ def wrapped(
 
     >>> wrapped("zero is mid-grey", 0.5, 7)
     ['zero is', 'mid-grey']
+    >>> wrapped("down to features.9.squeeze", 0.7, 7)
+    ['down to', 'features.9.', 'squeeze']
     """
 
     def fits(part: str) -> bool:
@@ -116,8 +118,9 @@ def wrapped(
         while count > 1 and not fits(" ".join(words[:count])):
             count -= 1
         line = " ".join(words[:count])
-        if not fits(line) and len(line) > 1:  # one word, which is broken wherever it has to be
+        if not fits(line) and len(line) > 1:  # one word, broken at a mark, or wherever it has to be
             cut = next((n for n in range(len(line) - 1, 1, -1) if fits(line[:n])), 1)
+            cut = max(line.rfind(mark, cut // 3, cut) for mark in "./_-") + 1 or cut
             line, words[:1] = line[:cut], [line[:cut], line[cut:]]
         lines.append(line)
         del words[:count]

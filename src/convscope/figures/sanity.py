@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from convscope.display import display_scale, presentable, to_display
-from convscope.figures.lettering import one_line, wrapped
+from convscope.figures.lettering import one_line, shortened
 from convscope.figures.pieces import (
     GAP,
     Piece,
@@ -105,8 +105,7 @@ def _tiles(found: Sanity, side: float, columns: Sequence[int]) -> Piece:
     """Return some of the columns of projections, a row a rule."""
     rows = []
     for rule_row, rule in enumerate(found.rules):
-        name = "\n".join(wrapped(rule.replace("-", "- "), SIDE - 0.05, LETTERS))
-        beside = level(words(name.replace("- ", "-"), SIDE - GAP, LETTERS), side)
+        beside = level(words(rule, SIDE - GAP, LETTERS, wrap=True), side)
         tiles = [beside, *(_tile(found, rule_row, column, side) for column in columns)]
         rows.append(row(tiles))
     return stack(*rows)
@@ -124,9 +123,8 @@ def _tile(found: Sanity, rule_row: int, column: int, side: float) -> Piece:
         feet += [(f"{alike:.2f} alike", colour), (f"noise {noise:.2f}", colour)]
     below, colours = zip(*feet, strict=True)
     foot = words("\n".join(below), side, middle=True, colour=colours)
-    heading = "" if rule_row else found.columns[column]
-    lines = wrapped(one_line(heading), side + GAP - 0.04, LETTERS)[-2:]
-    above = words("\n".join(lines), side, LETTERS, middle=True) if lines else space()
+    heading = "" if rule_row else shortened(one_line(found.columns[column]), 2.5 * side, LETTERS)
+    above = words(heading, side, LETTERS, middle=True, wrap=True) if heading else space()
     return stack(above, picture(to_display(shown, scale), side), foot, line=1)
 
 
@@ -142,7 +140,9 @@ def _chart(found: Sanity, room: float, first: bool, narrow: bool, measure: str) 
         axes.set_xlim(0, len(found.layers))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
-    title = measure if narrow or "signed" in measure else f"{measure}, |projection|"
+    title = measure if "signed" in measure else f"{measure}, |projection|"
+    if narrow:
+        title = measure.replace("signed rank", "signed")
     across = "layers random" if narrow else "layers re-initialised, from the top"
     return chart(room, CHART, paint, title, across, "1: the same picture" if first else "")
 
