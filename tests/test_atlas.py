@@ -142,6 +142,8 @@ def test_tiles_show_the_patch_and_the_projection(home):
     layer, atlas = scan.layers["3"], Atlas(home / "whole")
     channel = int(np.flatnonzero(~layer.dead)[0])
     unit = atlas.unit("3", channel)
+    assert repr(unit).startswith(f"{scan.network}, 3, channel {channel}\n  ")
+    assert f"{len(scan.layers)} layers, {scan.images} images of photos)" in repr(atlas)
     for rank in range(len(unit.titles)):
         image = source.load(int(layer.image[channel, rank]))[0]
         p = cs.project(net, image[None], "4", [channel])

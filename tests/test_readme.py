@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from products import some
 
@@ -28,7 +29,7 @@ def commands() -> list[str]:
 @pytest.fixture
 def folder(tmp_path, monkeypatch, photograph) -> Path:
     """A folder like the reader's: the cat, and a network of one's own."""
-    shutil.copy(photograph, tmp_path / "cat.png")
+    Image.open(photograph).save(tmp_path / "cat.jpg")
     (tmp_path / "docs" / "pictures").mkdir(parents=True)
     shutil.copytree(ROOT / "src/convscope/samples", tmp_path / "src/convscope/samples")
     (tmp_path / "pictures").mkdir()
@@ -46,6 +47,13 @@ def test_there_is_something_to_test():
     assert len(blocks("python")) >= 1
     assert len(commands()) >= 3
     assert "convscope demo" in commands()
+
+
+def test_no_picture_that_is_written_is_taken_for_a_photograph():
+    lines = [shlex.split(command) for command in commands()]
+    written = {line[line.index("-o") + 1] for line in lines if "-o" in line}
+    read = {word for line in lines for at, word in enumerate(line) if line[at - 1] != "-o"}
+    assert not [name for name in written & read if Path(name).suffix]
 
 
 def test_the_python_runs_as_it_stands(folder, capsys):

@@ -237,6 +237,7 @@ def test_a_saved_scan_comes_back(whole, tmp_path):
     whole.save(tmp_path / "scan.safetensors")
     loaded = cs.Scan.load(tmp_path / "scan.safetensors")
     assert same_file(loaded, whole, tmp_path)
+    assert loaded._repr_png_() is None  # a notebook shows its text: it has no images to draw
     assert loaded.bad == whole.bad
     assert loaded.layers["0"].mean.tolist() == whole.layers["0"].mean.tolist()
 

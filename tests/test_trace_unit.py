@@ -218,6 +218,10 @@ def test_it_is_a_result(tmp_path):
     words = " ".join(text.get_text() for text in found.plot().texts)
     assert f"{found.share[1]:.1%}" in words
     assert "Achtibat" not in words
+    narrow = [text.get_text() for text in found.plot(width=2.5).texts]
+    assert "".join(narrow).startswith("".join(found.layers[n] for n in (0, 1, 3)))  # none is cut
+    shares = [line for text in narrow for line in text.split("\n") if line.endswith("%")]
+    assert len(shares) == 6  # with a line of their own, where they find no room beside the channel
     odd = cs.Network(nn.Sequential(nn.Conv2d(1, 2, 3), Odd(), nn.Conv2d(2, 2, 3)), (1, 1, 8, 8))
     notes = cs.trace_unit(odd, torch.rand(1, 1, 8, 8), "2", 0, to="0").notes
     assert any("derivative instead of a rule" in note for note in notes)

@@ -50,7 +50,7 @@ def load(
             by their names; of several sets that fit, "FILE#key" chooses one, as
             "run.ckpt#state_dict_ema".
         size: the input's size, "C,H,W" or three numbers; by default what the model was made for,
-            and 3,224,224 for a factory that does not say.
+            and 3,224,224 for a factory that does not say, which is noted on pictures.
         device: where to run, such as "cpu" or "cuda".
         answer: what the output means: "classes", "labels" or "number"; see
             :class:`convscope.Network`.

@@ -255,8 +255,11 @@ class Result:
         return "\n".join(line if len(line) <= 110 else line[:109] + "…" for line in shown) + more
 
     def _repr_png_(self) -> bytes | None:
-        """Return the figure for a notebook."""
-        return self.png() if self.figure else None
+        """Return the figure for a notebook, which shows the text alone where none can be drawn."""
+        try:
+            return self.png() if self.figure else None
+        except OutputError:
+            return None
 
     def png(self, width: str | float = "text", caption: str = "short") -> bytes:
         """Return the figure as a PNG's bytes; see :meth:`plot`."""

@@ -17,6 +17,7 @@ from convscope.errors import DataError, UnitError, near_matches
 from convscope.methods.plate import Plate, chosen_channels
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.unit import AtlasUnit
+from convscope.wording import counted
 
 # What the files must hold to be read.
 FACTS = {
@@ -61,6 +62,12 @@ class Atlas:
             raise DataError(f"{self.folder / place.FACTS} is damaged: {error}") from error
         if wrong := misshapen(self.facts, FACTS):
             raise DataError(f"{self.folder / place.FACTS} is no atlas's: {wrong}")
+
+    def __repr__(self) -> str:
+        """Return where it is, and what of."""
+        images = counted(self.facts["images_counted"], "image")
+        of = f"{self.facts['network']}, {counted(len(self.facts['layers']), 'layer')}, {images}"
+        return f"Atlas({str(self.folder)!r}: {of} of {self.facts['data']['name']})"
 
     def layer(self, name: str) -> dict[str, Any]:
         """Return a layer's facts, by the convolution's name or by where its units are read.

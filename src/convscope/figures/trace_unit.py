@@ -1,5 +1,6 @@
 """Trees of channels drawn: the unit at the left, what feeds it to its right, and so on."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.path import Path
 
 from convscope.display import Display
 from convscope.figures.lettering import one_line, width_of
-from convscope.figures.pieces import Piece, picture, sheet_of, stack, words
+from convscope.figures.pieces import Piece, picture, row, sheet_of, stack, words
 from convscope.figures.sheet import Bare, Sheet, frame_box, number, picture_of
 from convscope.figures.style import COLOURS, FOOT_POINTS, NOTE_POINTS, Style
 from convscope.methods.trace_unit import UnitTrace
@@ -38,29 +39,36 @@ class _Tree:
         depth: which layer each node is of, the first one 0.
         sides: of a node of each layer.
         lefts: where each layer begins.
+        rooms: how wide words below a node may be, of each layer.
+        line: of the words below each node, two lines where one does not fit.
         feeders: the nodes that feed each node.
         places: the left and the top of each node.
         bottom: of all of them.
     """
 
-    def __init__(self, found: UnitTrace, room: float) -> None:
+    def __init__(self, found: UnitTrace, room: float, labels: Sequence[str]) -> None:
         self.levels = list(dict.fromkeys(found.layers))
         self.depth = [self.levels.index(layer) for layer in found.layers]
         self.feeders = [found.feeders(n) for n in range(len(self.depth))]
         self.last = len(self.levels) - 1
         strip = max(map(len, self.feeders)) if self.last > 1 else 1
         grows = np.array([GROWS[min(self.last - level, 3)] for level in range(self.last + 1)])
-        room -= (strip - 1) * GAP
+        whole, room = room, room - (strip - 1) * GAP
         side = (room - self.last * APART) / (grows.sum() + strip - 1)
         self.sides = grows * min(side, LARGEST[min(self.last, 3)])
         apart = (room - self.sides.sum() - (strip - 1) * self.sides[-1]) / max(self.last, 1)
         apart = min(apart, FARTHEST)
         self.lefts = np.cumsum([0, *self.sides[:-1] + apart])
+        self.rooms = np.diff([*self.lefts, whole + GAP]) - GAP
+        if self.last > 1:  # what stands in a row has others beside it
+            self.rooms[-1] = self.sides[-1] + GAP / 2
+        widths = [width_of(label, FOOT_POINTS) for label in labels]
+        fits = all(wide <= self.rooms[d] for wide, d in zip(widths, self.depth, strict=True))
+        self.line = LINE if fits else 2 * LINE
         self.places: dict[int, tuple[float, float]] = {}
-        begin = HEAD
-        self.bottom = self._stack(0, begin)
+        self.bottom = self._stack(0, 0.0)
         # The whole image stands above the unit's own node.
-        down = max(0.0, begin + self.sides[0] + HEAD - self.places[0][1])
+        down = max(0.0, self.sides[0] + HEAD - self.places[0][1])
         self.bottom += down
         self.places = {n: (left, top + down) for n, (left, top) in self.places.items()}
 
@@ -73,8 +81,8 @@ class _Tree:
         side, bottom = self.sides[self.depth[node]], top
         for feeder in () if self.in_strip(node) else self.feeders[node]:
             bottom = self._stack(feeder, bottom)
-        bottom = max(bottom, float(top + side + LINE + GAP))
-        middle = (top + bottom - LINE - GAP) / 2
+        bottom = max(bottom, float(top + side + self.line + GAP))
+        middle = (top + bottom - self.line - GAP) / 2
         self.places[node] = self.lefts[self.depth[node]], middle - side / 2
         for rank, feeder in enumerate(self.feeders[node] if self.in_strip(node) else ()):
             left = self.lefts[-1] + rank * (self.sides[-1] + GAP)
@@ -89,26 +97,18 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
         found: the tree.
         style: how wide, and with which caption.
     """
-    layout = _Tree(found, style.room)
+    labels = list(map(partial(_label, found), range(len(found.layers))))
+    layout = _Tree(found, style.room, labels)
     image = picture_of(found.preprocess.to_pixels(found.images.cpu()))[0]
     frame = partial(frame_box, box=found.window[0, 0].tolist(), colour=COLOURS[0])
     smooth: dict[str, Any] = {"interpolation": "antialiased"}
-    parts = [(0.0, HEAD, picture(image, layout.sides[0], paint=frame, **smooth))]
-    rooms = np.diff([*layout.lefts, style.room + GAP]) - GAP
-    for left, layer, room in zip(layout.lefts, layout.levels, rooms, strict=True):
-        parts.append((left, 0.0, words(layer, room, NOTE_POINTS)))
+    parts = [(0.0, 0.0, picture(image, layout.sides[0], paint=frame, **smooth))]
     for node, (left, top) in layout.places.items():
-        side = layout.sides[layout.depth[node]]
-        last = layout.depth[node] == layout.last > 1
-        room = side + GAP / 2 if last else rooms[layout.depth[node]]  # others stand beside the last
-        name = one_line(found.names[0][node])
-        said = f"{name.removeprefix('channel ')} {float(found.share[node]):.{0 if last else 1}%}"
-        if not node:
-            said = f"{name}: {number(float(found.activation[0, 0]))}"
-        if width_of(said, FOOT_POINTS) > room:
-            said = said.split()[0]
-        shown = picture(_lit(found, node, image), side, aspect="auto", **smooth)
-        parts.append((left, top, stack(shown, words(said, room))))
+        depth, said = layout.depth[node], labels[node]
+        if layout.line > LINE:
+            said = "\n".join(said.rsplit(" ", 1))
+        shown = picture(_lit(found, node, image), layout.sides[depth], aspect="auto", **smooth)
+        parts.append((left, top, stack(shown, words(said, layout.rooms[depth]))))
 
     def draw(sheet: Sheet, left: float, top: float) -> None:
         _threads(sheet, (left, top), layout, found.share.tolist())
@@ -116,7 +116,23 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
             part.draw(sheet, left + x, top + y)
 
     tree = Piece(style.room, 0.0, layout.bottom, draw)
-    return sheet_of(style, [tree], _caption(found), found.notes, dots=DOTS)
+    beside = [*np.diff(layout.lefts), style.room - layout.lefts[-1]]
+    heads = [
+        words(layer, room - GAP, NOTE_POINTS, wrap=True)
+        for layer, room in zip(layout.levels, beside, strict=True)
+    ]
+    return sheet_of(
+        style, [stack(row(heads, GAP), tree, gap=GAP)], _caption(found), found.notes, dots=DOTS
+    )
+
+
+def _label(found: UnitTrace, node: int) -> str:
+    """Return what stands below a node: its channel, and its share or the unit's activation."""
+    name = one_line(found.names[0][node])
+    if not node:
+        return f"{name}: {number(float(found.activation[0, 0]))}"
+    decimals = 0 if found.layers[node] == found.layers[-1] and len(set(found.layers)) > 2 else 1
+    return f"{name.removeprefix('channel ')} {float(found.share[node]):.{decimals}%}"
 
 
 def _threads(sheet: Sheet, corner: tuple[float, float], layout: _Tree, shares: list[float]) -> None:

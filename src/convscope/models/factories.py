@@ -16,6 +16,7 @@ from convscope.models.parts import Parts, filled
 from convscope.models.seeding import seeded
 
 DEFAULT_SIZE = (3, 224, 224)
+SIZE_NOT_GIVEN = "input of 3 x 224 x 224: neither an example nor a size was given"
 
 
 def from_factory(
@@ -23,9 +24,10 @@ def from_factory(
 ) -> Parts:
     """Call *function* of the Python file, which returns an nn.Module, or a module and an example.
 
-    The input is *size* [C, H, W], else the example's, else 3 x 224 x 224. A module's attributes
-    ``preprocess``, ``pretrained_cfg`` and ``classes`` (names) are taken over. Weights stay as the
-    function made them by default, come from a file, or are drawn anew (None), all seeded with 0.
+    The input is *size* [C, H, W], else the example's, else 3 x 224 x 224, as is noted. A module's
+    attributes ``preprocess``, ``pretrained_cfg`` and ``classes`` (names) are taken over. Weights
+    stay as the function made them by default, come from a file, or are drawn anew (None), all
+    seeded with 0.
 
     Raises:
         ModelError: if the file or function is missing, fails, or returns something else.
@@ -52,6 +54,8 @@ def from_factory(
     own = getattr(module, "preprocess", None)
     known = own if isinstance(own, Preprocess) else None
     preprocess = known or Preprocess.identity(channels, (height, width))
+    if not shape and not known:
+        notes = (*notes, SIZE_NOT_GIVEN)
     classes = getattr(module, "classes", None)
     if not isinstance(classes, Sequence | None) or isinstance(classes, str):
         raise ModelError(f"the network's classes must be a list of names, not {described(classes)}")

@@ -76,11 +76,10 @@ class AtlasUnit(Result):
         ]  # fmt: skip
 
     def summary(self) -> str:
-        """Return a line an entry."""
-        return (
-            "\n".join(
-                f"  {e['title']}: peak {e['peak']:.4g} at row {e['row']}, column {e['column']}"
-                for e in self.table()
-            )
-            or f"{self.layer}, channel {self.channel}: never active"
-        )
+        """Return which channel this is, and a line an entry."""
+        lines = [
+            f"  {e['title']}: peak {e['peak']:.4g} at row {e['row']}, column {e['column']}"
+            for e in self.table()
+        ]
+        head = f"{self.network}, {self.layer}, {self.name}"
+        return "\n".join([head, *lines]) if lines else f"{head}: never active"
