@@ -111,6 +111,8 @@ def test_changes_add_up_and_leave_the_network_alone(net):
     alone = net.with_units("norm", only=[4])
     assert torch.equal(alone(IMAGES), net.with_units("norm", off=[0, 1, 2, 3, 5])(IMAGES))
     assert torch.equal(net(IMAGES), before)
+    with pytest.raises(cs.ConvscopeError, match="with_units's off must be"):
+        net.with_units("relu", off=["0"])
     with pytest.raises(cs.UnitError, match="channels 0 to 5"):
         net.with_units("norm", off=[6])
 

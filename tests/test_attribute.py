@@ -271,6 +271,8 @@ def test_every_picture_under_a_rule_says_where_it_is_not_the_published_one():
     assert cs.attribute(net, image, method="epsilon-plus").notes[-1] == derived
     assert cs.attribute(net, image, method="grad-cam").notes == net.notes
     assert cs.scan(net, torch.rand(4, 3, 9, 9)).plate().notes[-1] == taken
+    both = cs.compare(net, net, torch.rand(12, 3, 9, 9), budget=1).notes
+    assert {f"Unusual (A): {derived}", f"Unusual (B): {taken}"} <= {*both}
     linear = cs.Network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(98, 2)), image)
     with pytest.raises(RuleError, match="no rectifier"):
         cs.attribute(linear, image, method="guided-grad-cam")

@@ -70,6 +70,8 @@ def test_what_cannot_be_probed_is_refused(monkeypatch):
         cs.probe(net, images)
     with pytest.raises(cs.DataError, match="there are 0, the smallest of 0"):
         cs.probe(net, torch.full((2, 3, 6, 6), torch.nan), labels=[0, 1])
+    with pytest.raises(cs.UnitError, match="no layer was named"):
+        cs.probe(net, images, layer=[], labels=LABELS)
     with pytest.raises(cs.DataError, match="no image that"):
         cs.ablate(heads(), torch.full((2, 3, 6, 6), torch.nan), "1")
     with pytest.raises(cs.DataError, match="the smallest of 1"):

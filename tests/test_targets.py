@@ -225,6 +225,16 @@ def test_what_is_not_there_is_refused(head, target, words):
         cs.attribute(net, image(), target, method="gradient")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"of": None}, {"of": (1, 2.0)}, {"of": 1, "box": (0, 1, 3)}, {"of": 1, "box": (0.5, 1, 3, 4)},
+     {"of": 1, "mask": np.ones((12, 16))}],
+)  # fmt: skip
+def test_a_target_of_other_types_is_refused_by_name(given):
+    with pytest.raises(cs.ConvscopeError, match=f"Target's {[*given][-1]} must be"):
+        cs.Target(**given)
+
+
 def test_deeplift_of_a_function_is_refused():
     with pytest.raises(cs.RuleError, match="what a function makes"):
         cs.attribute(cs.Network(MODULE, (1, *SHAPE)), image(), both, method="deeplift")

@@ -18,7 +18,7 @@ from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.draw import draw
 from convscope.methods.kernels import weight_tensor
-from convscope.methods.project import project
+from convscope.methods.project import project, rule_notes
 from convscope.methods.projection import Projection
 from convscope.methods.scanning.batches import UNKNOWN, ImageBatch, batches, images_affordable
 from convscope.methods.scanning.image_pass import NOT_FINITE, images_at_once
@@ -356,10 +356,11 @@ class _ComparisonWork:
         ]
         left_out, notes = [*self.left_out], []
         names = told_apart(sides[0].network, sides[1].network)
-        for name, side in zip(names, sides, strict=True):
+        for place, (name, side) in enumerate(zip(names, sides, strict=True)):
+            told = dict.fromkeys([*side.notes, *self._of_pictures(place)])
             found = () if side.diagnosis is None else side.diagnosis.left_out
             left_out += [f"{name}: {text}" for text in found]
-            notes += [f"{name}: {note}" for note in side.notes]
+            notes += [f"{name}: {note}" for note in told]
         return Comparison(
             sides=(sides[0], sides[1]),
             images=self.images,
@@ -373,6 +374,14 @@ class _ComparisonWork:
             notes=tuple(notes),
             partial=self.partial,
         )
+
+    def _of_pictures(self, side: int) -> list[str]:
+        """Return what the pictures of one side must say."""
+        found = [note for own in self.attributions[side:][:1] for note in own.notes]
+        for rule in {pairs.units[side].rule for pairs in self.shown}:
+            steps = [self.pairs[pairs.match][side].step for pairs in self.shown]
+            found += rule_notes(self.nets[side], rule_named(rule), steps)
+        return found
 
     def _filters(self) -> tuple[Tensor, ...]:
         """Return both first layers' filters, if they are small pictures."""

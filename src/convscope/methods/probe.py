@@ -22,7 +22,7 @@ from convscope.methods.scanning.batches import UNKNOWN, batches
 from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
-from convscope.network.layers import LayerName
+from convscope.network.layers import LayerName, listed
 from convscope.network.shield import shielded
 from convscope.network.visit import visit
 from convscope.results import Result
@@ -205,8 +205,7 @@ class _Features:
         if layer is None:
             self.steps = [0, *feature_maps(net.graph)]
         else:
-            given = layer if isinstance(layer, Sequence) and not isinstance(layer, str) else [layer]
-            self.steps = [net.step(one) for one in given]
+            self.steps = [net.step(one) for one in listed(layer)]
         for step in self.steps:
             net.check_units(step)
         self._found: dict[int, list[Tensor]] = {step: [] for step in self.steps}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from convscope.arguments import checked
 from convscope.errors import UnitError, near_matches
 from convscope.network import Network
 from convscope.network.answer import Answer
@@ -40,6 +41,8 @@ class Target:
     box: tuple[int, int, int, int] | None = None
     mask: Tensor | None = None
 
+
+Target.__init__ = checked(Target.__init__)  # type: ignore[method-assign]
 
 AnyTarget = ClassName | Target | Callable[..., Tensor]
 """Also any differentiable function of the outputs, [1, ...] each, in their order, to one number."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from convscope.arguments import checked as checking
 from convscope.arguments import described
 from convscope.errors import ImageError, TraceError, UnitError, near_matches
 from convscope.network.answer import Answer, answer_of, count_of
@@ -353,6 +354,7 @@ class Network:
         graph, said = with_constants(self.graph, replaced), (*self.notes, *notes)
         return self._twin(graph=graph, typical=None, notes=said, _others={})
 
+    @checking
     def with_units(
         self,
         layer: str | nn.Module,
