@@ -193,6 +193,11 @@ def test_a_heat_map_ends_with_the_image_that_it_is_of(page, net):
     heat = "document.querySelector('#heat').getContext('2d')"
     covered = f"() => {heat}.getImageData(14, 14, 5, 5).data.some(v => v)"
     page.wait_for_function(covered)
+    kept = cs.look(net, PICTURES[1])
+    before, after = kept.read().probability, kept.occlude(14, 14, 5).probability
+    lost = abs(before.max() - after[before.argmax()]).item()
+    assert f"full red takes {lost:.3g} of the answer away" in page.text_content("#scale")
+    assert "patch at row 14, column 14; most probable: " in page.text_content("#said")
     page.keyboard.press("Escape")
     page.go_back()
     until(page, cs.look(net, PICTURES[0]).read().probability, net)

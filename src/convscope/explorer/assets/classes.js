@@ -37,7 +37,11 @@ export function showReading(side, reading) {
     own.dataset.number = one.number;
   });
   const parts = [];
-  if (reading.name) parts.push(`most probable: ${reading.name}`);
+  if (state.top !== null && reading !== clean) parts.push(`patch at row ${state.top}, column ${state.left}`);
+  if (reading.name) {
+    const best = reading.classes.find((one) => one.number === reading.predicted);
+    parts.push(`most probable: ${reading.name}${best ? ` (${best.value.toFixed(3)})` : ""}`);
+  }
   if (reading.activation !== null) {
     const before = clean.activation;
     const left = before && reading !== clean

@@ -2,7 +2,7 @@
 
 import { classesOf, showReading } from "./classes.js";
 import { $, here, sides, state, watched, writeAddress } from "./state.js";
-import { ARROWS, during, fail, latest } from "./tools.js";
+import { ARROWS, during, fail, latest, short } from "./tools.js";
 import { undoChanges } from "./unit.js";
 
 let filling = 0; // which run of filling in the heat map is the latest
@@ -63,6 +63,7 @@ function drawHeat(side) {
   const canvas = side.$("heat"), context = canvas.getContext("2d");
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
+  side.$("scale").textContent = "";
   if (!side.heat.size) return;
   const patch = side.scaled(state.patch);
   const sum = new Float32Array(width * height), count = new Uint16Array(width * height);
@@ -77,6 +78,8 @@ function drawHeat(side) {
   }
   const means = sum.map((value, place) => (count[place] ? value / count[place] : 0));
   const limit = means.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
+  const of = state.watch === "channel" ? "of the channel's sum" : "of the answer";
+  side.$("scale").textContent = `Heat map: full red takes ${short(limit)} ${of} away, full blue adds as much`;
   const pixels = context.createImageData(width, height);
   means.forEach((value, place) => {
     const share = value / limit;
@@ -155,7 +158,7 @@ export function showPatchControls() {
   $("patch").max = most;
   state.patch = Math.min(state.patch, most);
   $("patch").value = state.patch;
-  $("patch-size").textContent = `${state.patch} pixels`;
+  $("patch-size").textContent = `${state.patch} px`;
   $("fill").value = state.fill;
 }
 

@@ -45,7 +45,7 @@ async function showUnitOf(side) {
     const figure = box.children[number], [canvas, caption] = figure.children;
     figure.hidden = here.live && number > 0;
     if (figure.hidden) continue;
-    figure.classList.add("older"); // until its picture is of this unit
+    figure.classList.toggle("older", !here.live); // until its picture is of this unit
     try {
       const ofClass = side.about.methods.includes(rule); // and not of the unit
       const asked = { ...side.given, layer: state.layer };
