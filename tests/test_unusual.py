@@ -136,7 +136,16 @@ class DataOfAMap(Unusual):
         return self.last(wide + F.conv2d(maps, self.last.weight.repeat(2, 1, 1, 1)[:4], None, 2, 1))
 
 
+class SparseGate(Unusual):
+    """Gates each map by a product with a sparse tensor."""
+
+    def unusual(self, maps: Tensor) -> Tensor:
+        gate = maps.mean((2, 3)).to_sparse() @ (maps.new_ones(4, 4) + torch.eye(4))
+        return self.last(maps * gate[:, :, None, None])
+
+
 UNUSUAL = [
+    SparseGate,
     DataOfAMap,
     KernelsFromTheImage,
     WrittenInto,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 WORTH = 2**20
@@ -58,8 +59,8 @@ def held(memory: int) -> Iterator[None]:
 
 def look(made: Tensor) -> None:
     """Hand freed memory back where there is too much; after each step, with what it made."""
-    if not _allowances or made.nbytes < WORTH:
-        return
+    if not _allowances or made.layout is not torch.strided or made.nbytes < WORTH:
+        return  # what is sparse has no size of its own to be asked for
     if _resident() > min(own.now for own in tuple(_allowances)):
         hand_back()
         # What is still there is in use: looking at every step would not change it.

@@ -153,7 +153,7 @@ def vector_jacobian_product(call: Call, signal: Tensor, inputs: Sequence[Tensor]
         output = call.run(leaves, signal.shape[0] // call.shape[0])
         if not output.requires_grad:
             return (None,) * len(leaves)
-        if signal.stride() != output.stride():
+        if output.layout is torch.strided and signal.stride() != output.stride():
             # Some of torch's derivatives, as that of instance norm, misread another layout.
             signal = torch.empty_like(output).copy_(signal)
         wanted = [leaf for leaf in leaves if leaf.requires_grad]

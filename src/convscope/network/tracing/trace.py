@@ -175,9 +175,13 @@ class _Builder:
                     f"how many values the network keeps depends on the pixels, at {line}; choose "
                     f"values by torch.where, which keeps the shape"
                 ) from error
-            raise TraceError(
-                f"the network cannot be followed at {line}: {first_sentence(error)}"
-            ) from error
+            reason = first_sentence(error)
+            if isinstance(error, KeyError) and "item" in reason:
+                reason = (
+                    "it reads a number taken out of a tensor, which depends on the pixels; leave "
+                    "`.item()` or `.tolist()` out, so that it stays a tensor"
+                )
+            raise TraceError(f"the network cannot be followed at {line}: {reason}") from error
 
     def _visit(self, node: Node) -> None:
         value = node.meta.get("val")
