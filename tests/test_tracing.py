@@ -158,7 +158,9 @@ BAD_MODULES = {
     "a slice": (lambda: Does(lambda s, x: x[:, :, : int(x.sum())]), "data-dependent|cannot be"),
     "range": (lambda: Does(lambda s, x: sum(x[i] for i in range(int(x.max())))), DATA),
     "item": (lambda: Does(lambda s, x: x if x.max().item() > 0 else -x), "data-dependent"),
-    "a list of pixels": (lambda: Does(lambda s, x: x * x[0, 0, 0].tolist()[0]), LEAVES + "|leave .*stays"),
+    "a list of pixels": (
+        lambda: Does(lambda s, x: x * x[0, 0, 0].tolist()[0]), LEAVES + "|leave .*stays a tensor"
+    ),
     "a number": (lambda: Does(lambda s, x: s.conv(x) * x.mean().item()), "`.item.*stays a tensor"),
     "any": (lambda: Does(lambda s, x: x if (x > 0).any() else -x), "data-dependent"),
     "allclose": (lambda: Does(lambda s, x: x if torch.allclose(x, -x) else -x), "data-dep|cannot"),

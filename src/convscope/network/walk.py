@@ -330,6 +330,7 @@ class Descent:
         """Return *value*, one row an image, with one row a signal; a single row stays alone."""
         if len(value) == 1:
             return value
+        value = value.to_dense()  # a sparse one has no rows to choose from
         index, maps = next(iter(self.ascent.maps.items()))
         images = len(maps) // self.graph.steps[index].shape[0]
         per_image = value.reshape(images, -1, *value.shape[1:])
