@@ -1,10 +1,11 @@
 // The page in a notebook's frame, whose questions the notebook passes on to its kernel.
 
 import { begin } from "./page.js";
-import { fail } from "./tools.js";
+import { during, fail } from "./tools.js";
 import { Overtaken, texts, Transport } from "./transport.js";
 
 const POLLED = 2000; // milliseconds after which a training is asked about again
+const SILENT = 2000; // and after which a kernel that has not answered is said to be busy
 
 class Kernel extends Transport {
   #port;
@@ -26,25 +27,28 @@ class Kernel extends Transport {
 
   async ask(path, given, kind, sent) {
     const body = sent === undefined ? undefined : await new Response(sent).arrayBuffer();
-    return new Promise((resolve, reject) => {
-      this.stop(kind);
-      const older = this.#waiting.findIndex((one) => kind && one.kind === kind);
-      if (older >= 0) this.#waiting.splice(older, 1)[0].reject(new Overtaken("overtaken by a newer question"));
-      const id = `${this.#frame}-${++this.#count}`;
-      this.#waiting.push({ kind, resolve, reject, question: { id, path, given: texts(given), body } });
-      this.#next();
-    });
+    this.stop(kind);
+    const older = this.#waiting.findIndex((one) => kind && one.kind === kind);
+    if (older >= 0) this.#waiting.splice(older, 1)[0].reject(new Overtaken("overtaken by a newer question"));
+    const own = { kind, question: { id: `${this.#frame}-${++this.#count}`, path, given: texts(given), body } };
+    own.answer = new Promise((resolve, reject) => Object.assign(own, { resolve, reject }));
+    this.#waiting.push(own);
+    this.#next();
+    return own.answer;
   }
 
   #next() {
     if (this.#asked || !this.#waiting.length) return;
-    this.#asked = this.#waiting.shift();
-    this.#port.postMessage(this.#asked.question);
+    const own = this.#asked = this.#waiting.shift();
+    this.#port.postMessage(own.question);
+    const words = "The kernel is busy; if it was restarted, run this cell again";
+    own.timer = setTimeout(() => during(words, () => own.answer).catch(() => {}), SILENT);
   }
 
   #answered({ id, done, error, content }) {
     const own = [this.#asked, ...this.#long.values()].find((one) => one?.question.id === id);
     if (!own) return;
+    clearTimeout(own.timer);
     if (done) {
       this.#long.set(own.kind, Object.assign(own, { done }));
       if (this.#waiting.some(({ kind }) => kind === own.kind)) this.stop(own.kind);

@@ -42,6 +42,7 @@ export async function begin(ask) {
   // Of files what was not answered ahead is grey.
   $("ahead").hidden = !ahead;
   for (const part of here.root.querySelectorAll("[data-live]")) part.disabled = Boolean(ahead);
+  for (const part of here.root.querySelectorAll(".live")) part.hidden = Boolean(ahead);
   $("ask-trust").disabled = Boolean(ahead && !ahead.trust);
   listenToSide(sides[0]);
   for (const listen of [listenToTools, listenToPatchControls, listenToGrid, listenToChanges]) listen();

@@ -119,16 +119,13 @@ const FITS = {
 // returned in words.
 function leaveOut() {
   const lost = [];
-  const drop = (name) => {
-    if (state[name] !== defaults[name]) lost.push(`${name} ${state[name]}`);
-    state[name] = defaults[name];
-  };
   for (const [name, fits] of Object.entries(FITS)) {
-    if (state[name] !== defaults[name] && !fits(state[name], name)) drop(name);
+    if (state[name] === defaults[name] || fits(state[name], name)) continue;
+    lost.push(`${name} ${state[name]}`);
+    state[name] = defaults[name];
   }
-  for (const pair of [["row", "column"], ["top", "left"]]) {
-    if (pair.some((name) => state[name] === null)) pair.forEach(drop);
-  }
+  if (state.row === null || state.column === null) state.row = state.column = null;
+  if (state.top === null || state.left === null) state.top = state.left = null;
   return lost.join(", ");
 }
 

@@ -134,7 +134,7 @@ const scales = () => new Map(state.scale.split(";").filter(Boolean).map((part) =
 }));
 
 function changeTo(scale, only) {
-  Object.assign(state, { scale, only, top: null });
+  Object.assign(state, { scale, only, top: null, left: null });
   writeAddress(true);
   showChange();
   moved();
