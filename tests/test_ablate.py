@@ -159,5 +159,7 @@ def test_an_image_without_a_label_counts_for_what_it_is_taken_for(net):
     assert found.labelled == 0
     assert found.clean.tolist() == [1.0] * len(own.unique())
     assert f"over {len(own)} images of those given" in found.summary()
+    ticks = found.plot(width="column").axes[0].get_xticks()
+    assert all(tick == round(tick) for tick in ticks)  # a channel's rank is a whole number
     assert torch.allclose(found.cost, falls.mean(1), rtol=0, atol=1e-12)
     assert torch.allclose(found.lost, wins.mean(1), rtol=0, atol=1e-12)

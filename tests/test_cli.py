@@ -234,6 +234,7 @@ def test_without_a_command_it_shows_its_help(run):
     answer = run()
     assert answer.status == 0
     assert "Usage: convscope" in answer.out
+    assert "..." not in answer.out.partition("Commands:")[2]  # what each does is told whole
     assert answer.err == ""
 
 

@@ -274,6 +274,26 @@ def test_branches_and_skips_are_connected():
     assert ends.count((join.left, join.middle)) == 4
 
 
+class Repeated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        pairs = (nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU()) for _ in range(12))
+        self.encoder_with_residual_bottlenecks = nn.ModuleList(pairs)
+
+    def forward(self, images):
+        for block in self.encoder_with_residual_bottlenecks:
+            images = images + block(images)
+        return images
+
+
+def test_how_often_a_block_comes_is_never_cut():
+    net = cs.Network(Repeated(), torch.zeros(1, 4, 8, 8))
+    texts = [text.get_text() for text in cs.draw(net).plot(width="column").findobj(DrawnText)]
+    (heading,) = (text for text in texts if "times" in text)
+    assert heading.endswith(": 12 times   8×8")
+    assert "…" in heading
+
+
 def test_too_many_connections_are_told_in_words():
     drawing = place(volumes_of(famous("densenet").graph), 7.0)
     texts = [line for text in drawing.texts for line in text.lines]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageSequence
+from torch import nn
 
 import convscope as cs
 from convscope.errors import OutputError
@@ -251,6 +252,19 @@ def test_a_nearly_flat_probability_is_on_its_own_range_and_classes_lie_on_the_im
     colours = np.where((np.arange(24) < 16)[:, None], to_rgb("tab:blue"), to_rgb("tab:orange"))
     laid = axes[2].images[0].get_array()
     np.testing.assert_allclose(laid, 0.4 * grey + 0.6 * colours, atol=1e-6)
+
+
+def test_panels_are_as_flat_as_the_image_and_headings_are_whole():
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net = cs.Network(module, (1, 3, 8, 40), preprocess="none", classes=["yes", "no"])
+    title = "a long name of a photograph " * 5
+    o = cs.occlude(net, torch.rand(1, 3, 8, 40), 3, 4, layer="0", title=title)
+    figure = o.plot(width="column")
+    boxes = [axes.get_window_extent() for axes in figure.axes if axes.images]
+    assert all(box.height < 0.25 * box.width for box in boxes)
+    assert (
+        title.split() == " ".join(written(figure)).replace(":", " ").split()[: len(title.split())]
+    )
 
 
 def written(figure) -> list[str]:

@@ -59,6 +59,14 @@ def test_what_stands_beside_a_picture_is_in_its_middle():
     assert places[0] == pytest.approx((MARGIN, MARGIN + 0.75), abs=0.01)
 
 
+def test_a_wide_picture_leaves_no_blank_above_and_below():
+    wide, tall = picture(np.zeros((10, 40)), 2.0), picture(np.zeros((40, 10, 3)), 2.0)
+    assert (wide.height, tall.height, picture(np.zeros((10, 40)), 2.0, 2.0).height) == (0.5, 2, 2)
+    sheet, _ = drawn(wide)
+    box = sheet.figure.axes[0].get_window_extent()
+    assert (box.width, box.height) == pytest.approx((200, 50))
+
+
 def test_words_are_cut_to_their_room_or_wrapped_in_it():
     cut, wrapped = words("word " * 40, 1.0), words("word " * 40, 1.0, wrap=True)
     assert wrapped.height > 5 * cut.height

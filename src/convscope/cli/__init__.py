@@ -49,7 +49,9 @@ COMMANDS = (
     *(diagnose, sanity, invariance, correspondence, data, train, evolve, study),
 )
 for command in COMMANDS:
-    app.command()(command)
+    # The list of all says of each what stands before its details; click would cut it to 45 letters.
+    said = (command.__doc__ or "").partition("\n\n")[0].partition(":")[0]
+    app.command(short_help=" ".join(said.removesuffix(".").split()))(command)
 
 
 @app.callback(invoke_without_command=True)

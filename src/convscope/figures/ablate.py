@@ -65,6 +65,7 @@ def _draw_curve(found: Ablation, shown: int, axes: Axes) -> None:
     axes.axhline(0, color=PALE, linewidth=0.6)
     axes.bar(places, ranked, 1.0, color=[COST if p <= shown else PALE for p in places])
     axes.set_xlim(0.5, len(ranked) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _columns(found: Ablation, rows: Tensor, most: int) -> Tensor:
@@ -94,7 +95,8 @@ def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> N
     values = found.score[rows][:, columns].numpy()
     limit = float(abs(values).max()) or 1.0
     axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    axes.set_xlabel(f"darkest: {number(limit)}", fontsize=FOOT_POINTS, color=INK)
+    # From their left on: few cells are narrower than the words, which would meet the bars' numbers.
+    axes.set_xlabel(f"darkest: {number(limit)}", fontsize=FOOT_POINTS, color=INK, x=0, ha="left")
     axes.set_yticks([])
     axes.tick_params(axis="x", top=True, bottom=False, labeltop=True, labelbottom=False, length=0)
     counts = found.counts[columns].tolist()

@@ -102,8 +102,10 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
         side = min(LARGEST, cell)
         if side < FINE:
             dots = PROOF_DOTS[-1]
-        lines = in_lines([panel.piece(cell, side) for panel in shown], across)
-        drawn.append(stack(words(title, style.room, NOTE_POINTS), stack(*lines), gap=0.05))
+        high = side * min(1.0, o.image.shape[-2] / o.image.shape[-1])
+        lines = in_lines([panel.piece(cell, side, high) for panel in shown], across)
+        heading = words(title, style.room, NOTE_POINTS, wrap=True)
+        drawn.append(stack(heading, stack(*lines), gap=0.05))
     return sheet_of(style, drawn, _caption(rows, scale), result.notes, BETWEEN, dots)
 
 
@@ -164,24 +166,25 @@ class OcclusionPanel:
     pale: bool = False
     """Whether the title's last line tells nothing, and is drawn so."""
 
-    def piece(self, cell: float, side: float) -> Piece:
+    def piece(self, cell: float, side: float, high: float) -> Piece:
         """Return it as a picture of so many inches, its title in a cell that may be wider."""
         colours = [INK] * self.title.count("\n") + [PALE if self.pale else INK]
         title = words(self.title, cell, POINTS, colour=colours, spare=GAP - 0.05)
-        whole = Piece(cell, 0.0, side + (BELOW if self.colours else 0.0), partial(self._draw, side))
+        below = BELOW if self.colours else 0.0
+        whole = Piece(cell, 0.0, high + below, partial(self._draw, side, high))
         square = {"marker": "s", "linestyle": "none"}
         names = (key([(name, {"color": c, **square})], side) for name, c in self.legend)
         return stack(title, whole, space(height=0.04), *names, line=1)
 
-    def _draw(self, side: float, sheet: Sheet, left: float, top: float) -> None:
-        axes = sheet.axes(left, top, side, kind=Bare)
+    def _draw(self, side: float, high: float, sheet: Sheet, left: float, top: float) -> None:
+        axes = sheet.axes(left, top, side, high, kind=Bare)
         axes.set_axis_off()
         if self.under is not None:
             axes.imshow(self.under, interpolation="antialiased")
         if self.colours is None:
             axes.imshow(self.picture, interpolation="nearest" if self.whole else "antialiased")
         else:
-            self._draw_map(sheet, axes, (left, top + side + 0.05), side)
+            self._draw_map(sheet, axes, (left, top + high + 0.05), side)
         if self.frame is not None:
             frame_box(axes, self.frame, PATCH_COLOUR)
 

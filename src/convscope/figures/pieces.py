@@ -177,18 +177,21 @@ def picture(
     shown: npt.NDArray[Any], width: float, height: float | None = None,
     paint: Callable[[Axes], object] = lambda _: None, **options: Any,
 ) -> Piece:  # fmt: skip
-    """Return a picture, in a square unless a height is given; *paint* paints over it.
+    """Return a picture; *paint* paints over it.
 
-    Its line is its upper edge. The options are those of :meth:`matplotlib.axes.Axes.imshow`.
+    Unless a height is given it is as high as its width makes it, but no higher than wide. Its line
+    is its upper edge. The options are those of :meth:`matplotlib.axes.Axes.imshow`.
     """
+    rows, columns = shown.shape[:2]
+    high = width * min(1.0, rows / columns) if height is None else height
 
     def draw(sheet: Sheet, left: float, top: float) -> None:
-        axes = sheet.axes(left, top, width, height, Bare)
+        axes = sheet.axes(left, top, width, high, Bare)
         axes.imshow(shown, **{"interpolation": "nearest", **options})
         axes.set_axis_off()
         paint(axes)
 
-    return Piece(width, 0.0, width if height is None else height, draw)
+    return Piece(width, 0.0, high, draw)
 
 
 def chart(

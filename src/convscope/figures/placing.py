@@ -32,6 +32,9 @@ ROW_GAP = 0.26
 PITCH = 2 * LINE + 0.05
 """From the middle of a box to that of the next, at least: each has two turned lines below."""
 
+SHORTEST = 0.6
+"""Inches that a heading has at least for a name, before its size and how often it comes."""
+
 
 def place(volumes: Sequence[Volume], row: float) -> Drawing:
     """Return a network's drawing, its rows below each other.
@@ -95,10 +98,9 @@ class _Placing:
                 inside.append(self._part(block, part))
         first, last = group.blocks[0].title, group.last
         heading = first if first == last else f"{first} to {last}"
-        if group.times > 1:
-            heading += f": {group.times} times"
+        count = f": {group.times} times" if group.times > 1 else ""
         size = _title(self.volumes[group.blocks[-1].volumes[-1]].size)
-        return _on_ground(inside, heading, size)
+        return _on_ground(inside, heading, f"{count}   {size}" if heading else size)
 
     def _parts(self, block: Block) -> list[tuple[int, ...]]:
         """Return a block's volumes, parted behind each that everything passes through."""
@@ -153,10 +155,9 @@ def _title(size: tuple[int, int]) -> str:
     return "1×1" if max(size) == 1 else f"{size[0]}×{size[1]}"
 
 
-def _on_ground(inside: Drawing, heading: str, size: str) -> Drawing:
-    """Return a drawing on a ground of its own, under a heading."""
-    tail = f"   {size}" if heading else size
-    room = max(inside.right, 1.4) - width_of(tail, TITLE_POINTS, "bold")
+def _on_ground(inside: Drawing, heading: str, tail: str) -> Drawing:
+    """Return a drawing on a ground of its own, under a heading whose tail is never cut."""
+    room = max(SHORTEST, max(inside.right, 1.4) - width_of(tail, TITLE_POINTS, "bold"))
     # Bold letters are wider than those that the text is shortened by.
     text = (shortened(heading, 0.9 * room, TITLE_POINTS) if heading else "") + tail
     wide = max(inside.right, width_of(text, TITLE_POINTS, "bold"))

@@ -176,7 +176,7 @@ def _image(
                 frame_box(axes, tiles[unit].window, colour, style=style)
 
         head = words(title, layout.cell, NOTE_POINTS, middle=True, wrap=True)
-        whole = picture(shown, layout.cell, paint=frame, interpolation="antialiased")
+        whole = picture(shown, layout.cell, layout.cell, paint=frame, interpolation="antialiased")
         return stack(head, whole, line=1)
 
     def unit_piece(unit: int) -> Piece:

@@ -107,7 +107,7 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
         depth, said = layout.depth[node], labels[node]
         if layout.line > LINE:
             said = "\n".join(said.rsplit(" ", 1))
-        shown = picture(_lit(found, node, image), layout.sides[depth], aspect="auto", **smooth)
+        shown = picture(_lit(found, node, image), side := layout.sides[depth], side, **smooth)
         parts.append((left, top, stack(shown, words(said, layout.rooms[depth]))))
 
     def draw(sheet: Sheet, left: float, top: float) -> None:
