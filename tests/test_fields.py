@@ -148,3 +148,10 @@ def test_gates_and_statistics_are_left_out_of_the_local_field_alone(kind):
     assert (behind.local_stride, behind.local_receptive_field) == ((2, 2), (7, 7))
     assert (pooled.local_stride, pooled.local_receptive_field) == (None, (32, 24))
     assert net.receptive_fields.window(net.step("3"), 0, 0) == (0, 0, 32, 24)
+
+
+def test_a_stride_by_a_broken_factor_is_told_to_six_digits():
+    resized = nn.Upsample((18, 7), mode="bilinear", align_corners=True)
+    layers = Network(nn.Sequential(resized, nn.Conv2d(1, 1, 3, 2)), (1, 1, 60, 30)).layers
+    assert layers["0"].stride == pytest.approx((59 / 17, 29 / 6), rel=1e-6)
+    assert layers["1"].stride == pytest.approx((118 / 17, 58 / 6), rel=1e-6)

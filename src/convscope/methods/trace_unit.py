@@ -179,7 +179,10 @@ def _steps(net: Network, start: int, to: LayerName | Sequence[LayerName] | None)
         net.check_units(below)
         if not feeds(graph, below, above):
             names = [graph.steps[step].name for step in (below, above)]
-            raise UnitError(f"layer {names[0]!r} is no feeder of layer {names[1]!r}")
+            raise UnitError(
+                f"layer {names[0]!r} is no feeder of layer {names[1]!r}: no layer with weights "
+                f"lies on a way from the one up to the other"
+            )
     return steps
 
 

@@ -23,7 +23,7 @@ from convscope.network.windows.relations import (
     union,
 )
 
-FAR = 5040
+FAR = 5_045_040
 """A row so far along, and divisible by so much, that a fractional stride shows exactly."""
 
 PHASES = 64
