@@ -28,8 +28,8 @@ import convscope as cs
 from convscope.methods.scan import scan_facts
 from convscope.methods.scanning.image_pass import (
     ImagePass,
+    batch_size,
     batches_at_once,
-    images_at_once,
     single_threads,
 )
 from convscope.methods.scanning.sources import images_of
@@ -59,7 +59,7 @@ def main() -> None:
 def speed(count: int, rounds: int) -> None:
     net = cs.load("vgg16", weights="random")
     images = torch.randn(count, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    size = images_at_once(net, MEMORY)
+    size = batch_size(net, MEMORY)
     workers = batches_at_once(net, size, MEMORY)
     module = net.module.eval().to(memory_format=torch.channels_last)
     source = images_of(list(images), net)

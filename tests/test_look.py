@@ -192,5 +192,5 @@ def test_what_does_not_exist_is_refused(branches, ask, error, words):
 
 def test_one_image_at_a_time(branches):
     net, image = branches
-    with pytest.raises(cs.ImageError, match="at one image, not at 2"):
+    with pytest.raises(cs.ImageError, match="one image at a time is looked at, not 2"):
         cs.look(net, image.repeat(2, 1, 1, 1))

@@ -62,6 +62,8 @@ def test_two_networks_are_probed_side_by_side():
     assert torch.equal(both.right[3:], alone.right)
     assert both.commonest == pytest.approx(1 / 3)
     assert both.accuracy[0] > 0.7  # the pixels' means tell
+    flat = cs.Network(nn.Sequential(nn.Flatten(), nn.Linear(108, 3)), (1, 3, 6, 6))
+    assert cs.probe(flat, pictures(), labels=LABELS, folds=2).layers == ("images",)
 
 
 def test_what_cannot_be_probed_is_refused(monkeypatch):

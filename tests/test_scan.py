@@ -17,7 +17,7 @@ from torch import nn
 import convscope as cs
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, DataError, ImageError
-from convscope.methods.scanning.image_pass import batches_at_once, images_at_once
+from convscope.methods.scanning.image_pass import batch_size, batches_at_once
 from convscope.methods.scanning.reductions import reduced
 from convscope.methods.scanning.result import bin_name, class_selectivity
 from convscope.methods.scanning.tally import bin_edges
@@ -365,9 +365,9 @@ def test_what_cannot_be_scanned_is_refused_in_a_sentence(net, tmp_path):
 
 
 def test_memory_bounds_how_many_images_run_at_once(net):
-    assert images_at_once(net, 2**30) == 128
-    assert images_at_once(net, 1) == 1
-    assert images_at_once(net, FEW) == 8
+    assert batch_size(net, 2**30) == 128
+    assert batch_size(net, 1) == 1
+    assert batch_size(net, FEW) == 8
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(16)

@@ -189,11 +189,10 @@ class _AblationWork:
         again, others = anew(graph, [self.made, *self.shares], [self.answer.step])
         self.whole = any(self.made in graph.steps[index].inputs for index in again)
         self.kept = [*{self.made, *self.shares, *others, self.answer.step}]
-        example = torch.empty(0, dtype=net.dtype, device=net.device)
         most = max(torch.Size(graph.steps[i].shape).numel() for i in (*self.kept, *again))
-        limit = budget.tensor_limit(memory, example) // (most * example.element_size())
+        limit = budget.tensor_limit(memory, net.device) // (most * net.dtype.itemsize)
         self.channels_at_once = max(1, limit) if graph.batched else 1
-        self.at_once = images_at_once(graph, self.kept, example, memory) if graph.batched else 1
+        self.at_once = images_at_once(graph, self.kept, memory)
         classes = self.answer.count
         self.score = torch.zeros(count, classes, dtype=torch.float64)
         self.right, self.squares = torch.zeros_like(self.score), torch.zeros(count).double()

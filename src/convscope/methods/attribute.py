@@ -214,7 +214,7 @@ class _AttributionWork:
             signals = {step: own * maps[step] for step, own in signals.items()}
         start = max(signals)
         owners = torch.arange(len(maps[start]), device=maps[start].device)
-        limit, first = budget.tensor_limit(self.memory, maps[start]), signals.pop(start)
+        limit, first = budget.tensor_limit(self.memory, maps[start].device), signals.pop(start)
         return descend(ascent, start, first, owners, rule, limit, stop=stop, more=signals)
 
     @cached_property
@@ -286,7 +286,7 @@ class _AttributionWork:
             spread = self.noise * (image.max() - image.min())
             points = image + spread * torch.randn(count, *shape, generator=generator).to(image)
             weights = torch.full_like(points, 1 / count)
-        at_once = images_at_once(self.net.graph, readable(self.net), image, self.memory)
+        at_once = images_at_once(self.net.graph, readable(self.net), self.memory)
         for begin in range(0, count, at_once):
             yield points[begin : begin + at_once], weights[begin : begin + at_once]
             self.advance(min(begin + at_once, count))

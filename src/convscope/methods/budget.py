@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from torch import Tensor
+import torch
 
 from convscope.errors import ConvscopeError
 from convscope.network import freed
@@ -58,15 +58,15 @@ def holding(function: Callable[Given, Found]) -> Callable[Given, Found]:
     return call
 
 
-def tensor_limit(memory: int, near: Tensor) -> int:
+def tensor_limit(memory: int, device: torch.device) -> int:
     """Return how many bytes one tensor of a walk may take.
 
     Args:
         memory: bytes for the whole walk, which holds several tensors at once.
-        near: a tensor on the device where the walk takes place.
+        device: where the walk takes place.
     """
     share = memory // 8
-    return min(share, REUSED_BLOCK) if near.device.type == "cpu" else share
+    return min(share, REUSED_BLOCK) if device.type == "cpu" else share
 
 
 class Deadline:

@@ -16,6 +16,8 @@ DRAWS = 20
 """Draws of noise that a similarity is compared with: one in twenty is the level of a verdict."""
 
 LEVEL = 0.95
+"""Quantile of what chance gives that must be exceeded: one in twenty is above it."""
+
 LEAST_EFFECT = 0.15
 """The share of the way from noise to the same picture below which nothing is said of a similarity.
 An envelope is known from the picture alone: where it changes from each pixel to the next, noise

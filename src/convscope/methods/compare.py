@@ -21,7 +21,7 @@ from convscope.methods.kernels import weight_tensor
 from convscope.methods.project import project, rule_notes
 from convscope.methods.projection import Projection
 from convscope.methods.scanning.batches import UNKNOWN, ImageBatch, batches, images_affordable
-from convscope.methods.scanning.image_pass import NOT_FINITE, images_at_once
+from convscope.methods.scanning.image_pass import NOT_FINITE, batch_size
 from convscope.methods.scanning.sources import Images, SomeImages, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
@@ -167,7 +167,7 @@ class _ComparisonWork:
                 (scanned_layers(nets[0], a)[0], scanned_layers(nets[1], b)[0]) for a, b in layers
             ]
         self.matchers = [Matcher((a.name, b.name), (a.shape, b.shape)) for a, b in self.pairs]
-        self.size = min(images_at_once(net, memory // 4) for net in nets)
+        self.size = min(batch_size(net, memory // 4) for net in nets)
         self.not_finite: list[int] = []
         self.images = self.same = 0
         self.right, self.labelled = [0, 0], [0, 0]

@@ -14,14 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from convscope.methods.chance import LEVEL
 from convscope.methods.moments import PairMoments
 from convscope.packing import plain_of
 
 FINEST = 8
 """Maps are compared on grids of at most so many rows and columns, each cell a mean."""
-
-LEVEL = 0.95
-"""Share of a layer's channels in which noise correlates less than what counts as chance."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor
@@ -48,15 +49,18 @@ def project_units(
 
 
 def images_at_once(
-    graph: Graph, steps: Sequence[int], images: Tensor, memory: int, rule: Rule | None = None
+    graph: Graph, steps: Sequence[int], memory: int, rule: Rule | None = None
 ) -> int:
     """Return how many images can go up together if every map of the walk were kept.
 
     A rule that sees values keeps by what relevance is multiplied besides.
     """
+    if not graph.batched:
+        return 1
     memory //= 1 if rule is None or rule.composite is None else 3
-    elements = sum(torch.Size(graph.steps[i].shape).numel() for i in graph.needed_for(steps))
-    return max(1, memory // 2 // (elements * images.element_size()))
+    needed = (graph.steps[index] for index in {0, *graph.needed_for(steps)})
+    one = sum(prod(step.shape) * step.dtype.itemsize for step in needed)
+    return max(1, memory // 2 // one)
 
 
 def bring_down(
@@ -86,7 +90,7 @@ def bring_down(
         stop: the step at whose output the signals are wanted; 0 for the images.
     """
     graph = ascent.graph
-    limit = budget.tensor_limit(memory, ascent.maps[units.start])
+    limit = budget.tensor_limit(memory, ascent.maps[units.start].device)
     maps = graph.axes[units.start] == graph.axes[stop] == MAPS and stop not in graph.shown.values()
     if select == "peak" and maps and graph.batched:
         cones = units.cones(graph, net.receptive_fields, stop)

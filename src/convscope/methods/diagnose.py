@@ -37,7 +37,7 @@ from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.kernels import kernels_of, weight_tensor
 from convscope.methods.scan import scan
 from convscope.methods.scanning.batches import batches
-from convscope.methods.scanning.image_pass import images_at_once
+from convscope.methods.scanning.image_pass import batch_size
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
@@ -162,7 +162,7 @@ class _DiagnosisWork:
         self.layers = scanned_layers(net)
         self.first = first_layer(net, self.layers)
         self.memory, self.most = memory, sample
-        self.size = images_at_once(net, memory)
+        self.size = batch_size(net, memory)
         self.left_out: list[str] = []
         self.stopped = ""
         self.fields: dict[str, Fields] = {}
@@ -340,19 +340,15 @@ class _DiagnosisWork:
         own += exploding.find(layer, self._level_below(layer), limits)
         causes = self._causes(layer, found)
         consequences = []
-        for finding in dead.find(layer, limits):
-            if causes and dead.follows_from_below(layer, finding, limits):
-                count = len(finding.channels)
-                consequences.append(f"Above it {count} units of {finding.layer} are dead.")
-            else:
-                own.append(finding)
-        for finding in dominating.find(layer, limits):
-            if causes and dominating.follows_from_below(layer, limits):
-                consequences.append(
-                    f"Above it channels of {finding.layer} stand out from the others."
-                )
-            else:
-                own.append(finding)
+        for fault in (dead, dominating):
+            for finding in fault.find(layer, limits):
+                if causes and fault.follows_from_below(layer, finding, limits):
+                    told = fault.CONSEQUENCE
+                    consequences.append(
+                        told.format(count=len(finding.channels), layer=finding.layer)
+                    )
+                else:
+                    own.append(finding)
         if consequences:
             place = found.index(causes[-1])
             cause = replace(causes[-1], consequences=(*causes[-1].consequences, *consequences))

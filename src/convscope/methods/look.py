@@ -19,7 +19,7 @@ from convscope.methods.occlude.patches import (
     fill_for,
     pair_of,
 )
-from convscope.methods.pictures import read
+from convscope.methods.pictures import read_one
 from convscope.methods.project import Request, descended
 from convscope.methods.projection import Projection
 from convscope.network import Network
@@ -311,9 +311,6 @@ def look(
             [6., 6., 0.],
             [0., 0., 0.]])
     """
-    if isinstance(image, Tensor) and image.dim() == 4 and len(image) > 1:
-        raise ImageError(f"a look is at one image, not at {len(image)}")
     allowed = budget.parse_bytes(memory)
     net = net.fitting(image).laid_out()
-    checked, names = read(net, image, None if title is None else [title])
-    return Look(net, checked, names[0], allowed)
+    return Look(net, *read_one(net, image, "looked at", title), allowed)

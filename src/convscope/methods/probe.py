@@ -236,11 +236,8 @@ def _go_up(
 ) -> npt.NDArray[np.int64]:  # fmt: skip
     """Let the chosen images go up once, and return their classes, [N]."""
     own = []
-    net = works[0].net
-    example = torch.empty(0, dtype=net.dtype)
-    at_once = images_at_once(net.graph, works[0].steps, example, memory)
-    at_once = at_once if all(work.net.graph.batched for work in works) else 1
-    for batch in batches([(source, net)], chosen, at_once):
+    at_once = min(images_at_once(work.net.graph, work.steps, memory) for work in works)
+    for batch in batches([(source, works[0].net)], chosen, at_once):
         for number, label in zip(batch.numbers, batch.classes[0].tolist(), strict=True):
             if labels is None and label == UNKNOWN:
                 raise DataError(f"{source.title(number)} has no label, which a probe learns by")

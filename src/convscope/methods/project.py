@@ -335,7 +335,7 @@ def _project(
     chosen = _channels_per_image(request, len(images))
     total = len(images) * sum(request.count(step) for step in request.steps)
     kept = request.kept()
-    at_once = images_at_once(net.graph, kept, images, memory, request.rule)
+    at_once = images_at_once(net.graph, kept, memory, request.rule)
     parts = []
     for begin in range(0, len(images), at_once):
         part = slice(begin, begin + at_once)

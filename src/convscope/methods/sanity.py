@@ -276,7 +276,7 @@ class _SanityWork:
         below zero must not turn the picture's sign, no more than other weights may.
         """
         top, left, bottom, right = self.unit.window
-        limit = budgets.tensor_limit(self.memory, self.image)
+        limit = budgets.tensor_limit(self.memory, self.image.device)
         owner = torch.zeros(1, dtype=torch.int64, device=self.image.device)
         found = []
         for rule, ascent in zip(self.rules, ascents, strict=True):

@@ -11,7 +11,7 @@ import torch
 
 from convscope.errors import ConvscopeError, DataError, Interrupted
 from convscope.methods import budget
-from convscope.methods.scanning.image_pass import ImagePass, images_at_once
+from convscope.methods.scanning.image_pass import ImagePass, batch_size
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, class_answers, fitted, images_of
 from convscope.methods.scanning.strongest import Integers
@@ -91,7 +91,7 @@ def scan(
     net = fitted(net, images)
     source = images_of(images, net)
     room = budget.parse_bytes(memory)
-    size = images_at_once(net, room)
+    size = batch_size(net, room)
     layers = scanned_layers(net, layer)
     facts = scan_facts(net, source, layers, top, size)
     tally = _begun(facts, state, resume)

@@ -234,21 +234,6 @@ def answers(net: Network, images: Tensor) -> Tensor:
     return ascend(net.graph, net.checked(images), [step]).maps[step]
 
 
-def taken_for(net: Network, images: Tensor, top: int = 1) -> list[list[tuple[str, float]]]:
-    """Return the most probable classes of each image by name, each with its probability.
-
-    Returns:
-        the best first; nothing for networks that name no classes, or whose output is no class.
-    """
-    if not net.classes or net.answer is None or net.answer.kind == "number":
-        return [[] for _ in images]
-    chances, places = net.answer.probabilities(answers(net, images)).topk(top)
-    return [
-        [(net.classes[n], p) for n, p in zip(own, found, strict=True)]
-        for own, found in zip(places.tolist(), chances.tolist(), strict=True)
-    ]
-
-
 def several(target: Any) -> list[Any] | None:
     """Return the targets of a list of them; None of a single one."""
     try:

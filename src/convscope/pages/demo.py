@@ -31,7 +31,7 @@ from convscope.methods.occlude import occlude
 from convscope.methods.occlude.result import Occlusion
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
-from convscope.methods.targets import taken_for
+from convscope.methods.targets import answer_of, answers
 from convscope.models.bundled import bundle_facts
 from convscope.network import Network
 from convscope.network.shield import shielded
@@ -39,6 +39,7 @@ from convscope.network.walk import ascend
 from convscope.outputs import claim_folder, written_beside
 from convscope.pages.renderer import drawn_inline, image_source, png, render, small_picture
 from convscope.samples import SAMPLES
+from convscope.study.data import CLASSES
 from convscope.study.record import StudyRecord
 from convscope.study.variants import VARIANTS, Variant
 
@@ -208,7 +209,7 @@ class _Page:
         for variant in VARIANTS:
             net, facts = record.network(variant), record.variant(variant)
             images = net.preprocess.batch([folder / sample.file for sample in known])
-            answers = [best for (best,) in taken_for(net, images)]
+            chances, best = answer_of(net).probabilities(answers(net, images)).max(1)
             variants.append(
                 {
                     "variant": variant,
@@ -220,8 +221,10 @@ class _Page:
                         for layer in facts["strongest"]
                     ],
                     "answers": [
-                        (sample, name, share, name == sample.known)
-                        for sample, (name, share) in zip(known, answers, strict=True)
+                        (sample, CLASSES[number], share, CLASSES[number] == sample.known)
+                        for sample, number, share in zip(
+                            known, best.tolist(), chances.tolist(), strict=True
+                        )
                     ],
                 }
             )

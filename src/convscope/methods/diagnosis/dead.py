@@ -1,7 +1,5 @@
 """Dead units: those that answer to nothing, and those that nearly do."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from convscope.methods.diagnosis.examined import Booleans, ExaminedLayer, over_median
@@ -10,6 +8,7 @@ from convscope.methods.diagnosis.thresholds import Thresholds
 
 KIND = "dead units"
 LEARNING = "A lower learning rate, batch norm before the rectifier or a leaky one keeps units alive"
+CONSEQUENCE = "Above it {count} units of {layer} are dead."
 SMALLER = "if accuracy is good, a layer of {alive} channels does as well"
 
 
@@ -54,12 +53,10 @@ def find(layer: ExaminedLayer, thresholds: Thresholds) -> list[Finding]:
     evidence += f" (channels {named(list(either))}); {own} of them by their own weights."
     alive = count - len(either)
     suggestion = f"{LEARNING}; {SMALLER.format(alive=alive)}." if alive else f"{LEARNING}."
-    channels = tuple(map(int, either))
-    return [Finding(KIND, layer.layer.name, channels, evidence, suggestion, len(either) / count)]
+    return [layer.finding(KIND, either, evidence, suggestion, len(either) / count)]
 
 
 def follows_from_below(layer: ExaminedLayer, finding: Finding, thresholds: Thresholds) -> bool:
     """Return whether the units would not be dead for their own weights alone."""
-    channels: Sequence[int] = finding.channels
-    own = int(layer.off_by_weights[list(channels)].sum())
+    own = int(layer.off_by_weights[list(finding.channels)].sum())
     return own <= thresholds.dead * layer.layer.shape[0]

@@ -8,6 +8,7 @@ from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.kernels import Doubles
 
 KIND = "dominating filter"
+CONSEQUENCE = "Above it channels of {layer} stand out from the others."
 SUGGESTION = (
     "Renormalise each filter whose root mean square passes a fixed radius, as Zeiler & Fergus "
     "did in training (sec. 3), or train with weight decay, clipped gradients or a lower "
@@ -50,12 +51,10 @@ def find(layer: ExaminedLayer, thresholds: Thresholds) -> list[Finding]:
         f"activations {activations[largest]:.1f} times; {share:.0%} of the layer's energy."
     )
     # Ten times too large is as bad as half the units dead; hundred times nearly the worst.
-    severity = min(1.0, 0.5 * float(np.log10(max(weights[largest], activations[largest], 1.0))))
-    return [
-        Finding(KIND, layer.layer.name, tuple(map(int, channels)), evidence, SUGGESTION, severity)
-    ]
+    severity = 0.5 * float(np.log10(max(weights[largest], activations[largest], 1.0)))
+    return [layer.finding(KIND, channels, evidence, SUGGESTION, severity)]
 
 
-def follows_from_below(layer: ExaminedLayer, thresholds: Thresholds) -> bool:
+def follows_from_below(layer: ExaminedLayer, finding: Finding, thresholds: Thresholds) -> bool:
     """Return whether no filter's own weights are too large."""
     return not large_weights(layer, thresholds).any()

@@ -60,6 +60,5 @@ def find(layer: ExaminedLayer, thresholds: Thresholds) -> list[Finding]:
         f"Start the copies anew, or give the layer {count - spare} channels, adding the copies' "
         f"outgoing weights to those of the kept."
     )
-    channels = tuple(sorted(channel for group in groups for channel in group))
-    severity = min(1.0, 0.1 + spare / count)
-    return [Finding(KIND, layer.layer.name, channels, evidence, suggestion, severity)]
+    channels = sorted(channel for group in groups for channel in group)
+    return [layer.finding(KIND, channels, evidence, suggestion, 0.1 + spare / count)]

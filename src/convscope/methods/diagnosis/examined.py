@@ -1,10 +1,12 @@
 """All that the checks know of one layer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from convscope.methods.diagnosis.finding import Finding
 from convscope.methods.kernels import Doubles, Kernels
 from convscope.methods.scanning.result import LayerScan
 from convscope.methods.scanning.units import ScannedLayer
@@ -45,6 +47,13 @@ class ExaminedLayer:
     kernels: Kernels
     correlation: Doubles
     saturated: Doubles | None = None
+
+    def finding(
+        self, kind: str, channels: Iterable[int], evidence: str, suggestion: str, severity: float
+    ) -> Finding:
+        """Return a finding in this layer."""
+        own = tuple(map(int, channels))
+        return Finding(kind, self.layer.name, own, evidence, suggestion, min(1.0, severity))
 
     @property
     def constant(self) -> Booleans:

@@ -40,5 +40,4 @@ def find(layer: ExaminedLayer, below: float, thresholds: Thresholds) -> list[Fin
         f"The units' activations are {own:.3g} in root mean square, {own / below:,.0f} times the "
         f"largest of what they are made from{by_norm}."
     )
-    severity = min(1.0, 0.25 * float(np.log10(own / below)))
-    return [Finding(KIND, layer.layer.name, (), evidence, SUGGESTION, severity)]
+    return [layer.finding(KIND, (), evidence, SUGGESTION, 0.25 * float(np.log10(own / below)))]

@@ -59,8 +59,8 @@ def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, memory: 
     row, column = (side // 2 for side in sides)
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(0, 2, (len(images), channels), generator=generator) * 2 - 1
-    limit = budget.tensor_limit(memory, images)
-    at_once = images_at_once(net.graph, [step], images, memory) if net.graph.batched else 1
+    limit = budget.tensor_limit(memory, images.device)
+    at_once = images_at_once(net.graph, [step], memory)
     squares = torch.zeros(images.shape[2:], dtype=torch.float64, device=images.device)
     for some, own in zip(torch.split(images, at_once), torch.split(signs, at_once), strict=True):
         ascent = ascend(net.graph, some, [step], rule)

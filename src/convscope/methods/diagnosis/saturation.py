@@ -25,5 +25,4 @@ def find(layer: ExaminedLayer, thresholds: Thresholds) -> list[Finding]:
     suggestion = (
         "Normalise before the function, start from smaller weights, or use a rectifier instead."
     )
-    channels = tuple(map(int, stuck))
-    return [Finding(KIND, layer.layer.name, channels, evidence, suggestion, len(stuck) / count)]
+    return [layer.finding(KIND, stuck, evidence, suggestion, len(stuck) / count)]

@@ -7,8 +7,7 @@ the one that chance alone reaches.
 import torch
 from torch import Tensor
 
-CHANCE = 0.95
-"""The share of shifted maps that a correlation must exceed to be better than chance."""
+from convscope.methods.chance import LEVEL
 
 
 def agreement(
@@ -67,4 +66,4 @@ def _by_chance(one: Tensor, other: Tensor) -> float:
     one, other = one - one.mean(), other - other.mean()
     # All shifts at once: a product in the frequencies is a sum over every shift.
     shifted = torch.fft.irfft2(torch.fft.rfft2(one) * torch.fft.rfft2(other).conj(), s=one.shape)
-    return float((shifted / (one.norm() * other.norm())).flatten().quantile(CHANCE))
+    return float((shifted / (one.norm() * other.norm())).flatten().quantile(LEVEL))

@@ -158,7 +158,7 @@ class FullPasses:
         largest = max(math.prod(step.shape) for step in graph.steps)
         one_image = largest * question.image.element_size()
         # Beside the largest map there are its input, and what the operation works on.
-        self.at_once = max(1, tensor_limit(memory, question.image) // one_image)
+        self.at_once = max(1, tensor_limit(memory, question.image.device) // one_image)
 
     def answers(self, cover: Cover) -> Iterator[Answers]:
         """Yield the answers with each part covered, in any order, each part once."""
@@ -224,7 +224,7 @@ class WindowedPasses:
             else DifferenceWalk(graph, image, trunk, precision)
         )
         self.costs = costs_of(self.walk)
-        self.limit = tensor_limit(memory, question.image)
+        self.limit = tensor_limit(memory, question.image.device)
         self.memory = memory
         self.whole = FullPasses(question, memory) if precision is None else None
         self.checked = self.differs = False

@@ -46,7 +46,7 @@ def least_memory(net: Network) -> int:
     return max(MAPS_ALIVE * _largest(net), maps + 3 * _largest(net))
 
 
-def images_at_once(net: Network, memory: int) -> int:
+def batch_size(net: Network, memory: int) -> int:
     """Return how many images a batch has, a power of two: the same for every batch of a scan."""
     if not net.graph.batched:
         return 1

@@ -109,10 +109,7 @@ def drawn_tiles(
         memory: bytes for filters, and for the walks of all groups; one image alone may take more.
     """
     steps = [net.step(layer.read_at) for layer in layers]
-    one = torch.empty(1, dtype=net.dtype)
-    fitting = images_at_once(
-        net.graph, steps, one, memory, rule
-    )  # by one worker, of one image each
+    fitting = images_at_once(net.graph, steps, memory, rule)  # by one worker, of one image each
     workers = min(torch.get_num_threads(), fitting) if net.device.type == "cpu" else 1
     room = (memory - memory // FILTERS) // workers
     turned = TurnedFilters(memory // FILTERS)
@@ -151,8 +148,7 @@ class _TileWork:
                 number = int(layer.image[channel, rank])
                 entries.setdefault(number, []).append((name, int(channel), int(rank)))
         steps = [self._net.step(layer.read_at) for layer in self._layers.values()]
-        one = torch.empty(1, dtype=self._net.dtype)
-        fitting = images_at_once(self._net.graph, steps, one, self._memory, self._rule)
+        fitting = images_at_once(self._net.graph, steps, self._memory, self._rule)
         numbers = sorted(entries)
         shared = -(-len(numbers) // (2 * workers))  # so few images still keep all workers busy
         at_once = max(1, min(MOST_IMAGES, fitting, shared))
