@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache, cached_property
+from math import gcd, lcm
 
 import numpy as np
 
@@ -9,13 +10,10 @@ from convscope.network.graph import Graph
 from convscope.network.windows.relations import (
     NO_ROWS,
     Array,
-    Interpolated,
     Range,
     Relation,
-    Resized,
     Rows,
     Sliding,
-    Transposed,
     Whole,
     clip,
     ends,
@@ -27,8 +25,8 @@ FAR = 5_045_040
 """A row so far along, and divisible by so much, that a fractional stride shows exactly."""
 
 PHASES = 64
-"""How many neighbouring rows are tried where transposed convolutions or resizing by broken factors
-make windows alternate."""
+"""How many neighbouring rows are tried at most where transposed convolutions or resizing by broken
+factors make windows alternate."""
 
 
 class ReceptiveFields:
@@ -74,15 +72,19 @@ class ReceptiveFields:
         return placed
 
     @cached_property
-    def _alternates(self) -> list[bool]:
-        """Whether neighbours of each step may read windows of other sizes, borders apart."""
-        found = [False]
-        for index, step in enumerate(self.graph.steps[1:], start=1):
-            relations = [
-                self.relation(index, p, a) for p in range(len(step.inputs)) for a in (0, 1)
-            ]
-            own = any(isinstance(r, Transposed | Resized | Interpolated) for r in relations)
-            found.append(own or any(found[source] for source in step.inputs))
+    def _periods(self) -> list[int]:
+        """After how many rows each step's windows are the same again but moved, borders apart."""
+        found = [1]
+        for index in range(1, len(self.graph.steps)):
+            periods = [1]
+            for position, source in self.inputs(index):
+                paces = (self.relation(index, position, axis).pace for axis in (0, 1))
+                # So many rows further the input is read a whole number of its periods further.
+                periods += [
+                    pace.denominator * (found[source] // gcd(pace.numerator, found[source]))
+                    for pace in paces
+                ]
+            found.append(lcm(*periods))
         return found
 
     @property
@@ -171,7 +173,7 @@ class ReceptiveFields:
         if self.graph.axes[index] is None:
             return None
         windows = []
-        for row in range(PHASES if self._alternates[index] else 1):
+        for row in range(min(PHASES, self._periods[index])):
             window, far = (self.rows(index, (r, r), axis, False) for r in (row, row + FAR))
             if window is None or far is None:
                 return None

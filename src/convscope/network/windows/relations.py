@@ -25,6 +25,11 @@ NO_ROWS = (0, -1)
 class Relation:
     """How the rows of an operation's output depend on the rows of its input."""
 
+    @property
+    def pace(self) -> Fraction:
+        """How many rows of the input further the next row of the output reads, on average."""
+        return Fraction(1)
+
     def reads(self, rows: Range) -> Range:
         """Return a range that holds the input rows that the output rows *rows* depend on."""
         return None if rows is None else self._reads(*rows)
@@ -127,6 +132,11 @@ class Sliding(Relation):
     padding: int = 0
     dilation: int = 1
 
+    @property
+    def pace(self) -> Fraction:
+        """Its stride."""
+        return Fraction(self.stride)
+
     def _reads(self, first: int, last: int) -> tuple[int, int]:
         reach = self.dilation * (self.kernel - 1)
         return first * self.stride - self.padding, last * self.stride - self.padding + reach
@@ -163,6 +173,11 @@ class Transposed(Relation):
     padding: int = 0
     dilation: int = 1
 
+    @property
+    def pace(self) -> Fraction:
+        """One over its stride."""
+        return Fraction(1, self.stride)
+
     def _reads(self, first: int, last: int) -> tuple[int, int]:
         first, last = first + self.padding, last + self.padding
         # Rounded up for the first row and down for the last; -(-a // b) is the ceiling of a / b.
@@ -197,6 +212,11 @@ class Resized(Relation):
     source: int
     target: int
 
+    @property
+    def pace(self) -> Fraction:
+        """Rows of the source a row of the target."""
+        return Fraction(self.source, self.target)
+
     def _reads(self, first: int, last: int) -> tuple[int, int]:
         return first * self.source // self.target, -(-(last + 1) * self.source // self.target) - 1
 
@@ -227,6 +247,11 @@ class Interpolated(Relation):
     step: Fraction
     before: int = 0
     after: int = 1
+
+    @property
+    def pace(self) -> Fraction:
+        """Its step."""
+        return self.step
 
     def _reads(self, first: int, last: int) -> Range:
         found = self.sources(np.arange(first, last + 1))
@@ -330,6 +355,11 @@ class Whole(Relation):
     >>> Whole().reads((3, 3)) is None
     True
     """
+
+    @property
+    def pace(self) -> Fraction:
+        """None: all rows read the same."""
+        return Fraction(0)
 
     def _reads(self, first: int, last: int) -> Range:
         return None
