@@ -8,6 +8,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,8 +77,15 @@ def served(pictures) -> Iterator[Served]:
         with httpx.Client(base_url=address.partition("?")[0], timeout=60) as client:
             assert client.get(address).status_code == 303
             yield Served(address, client, process)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+            given = {"image": 0, "places": ";".join(["3,3"] * 64), "patch": 9}
+            with ThreadPoolExecutor() as pool:
+                asked = [pool.submit(client.get, "reading", params=given) for _ in range(8)]
+                asked[0].result()
+                process.send_signal(signal.SIGINT)  # while others are answered
+                assert process.wait(20) == 130
+                assert {answer.result().status_code for answer in asked} <= {200, 204}
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_a_projection_on_the_page_is_that_of_project(served, net, pictures):

@@ -49,6 +49,9 @@ WAITING = 64
 POLLED = 0.5
 """Seconds after which a training's folder, or the desk, is looked into again."""
 
+LEFT = 20
+"""Seconds in which a long question can let go once the server ends: until its next step."""
+
 BINARY = "application/octet-stream"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 """What the page's own files are, by how their names end."""
@@ -173,6 +176,9 @@ class Desk:
                 answered.set_result(run())
             except Exception as error:  # it is raised where the answer is awaited
                 answered.set_exception(error)
+            except KeyboardInterrupt:
+                answered.set_result(Response(status_code=204, headers=HEADERS))
+                raise
 
     def newest(self, request: Request) -> tuple[str, int]:
         """Return a question's kind and its number, which overtakes those before it."""
@@ -337,14 +343,9 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
                 if browser:
                     webbrowser.open(address)
 
-            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                for one in session.sessions:
-                    one.closed = True
-                await super().shutdown(sockets)
-
         pages = Pages(session)
         config = uvicorn.Config(
-            application(pages, token, number), log_level="error", timeout_graceful_shutdown=1,
+            application(pages, token, number), log_level="error", timeout_graceful_shutdown=LEFT,
             lifespan="off", server_header=False,
         )  # fmt: skip
         server = Announced(config)
@@ -359,6 +360,11 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
         listening.start()
         try:
             pages.desk.work()
-        finally:  # Ctrl-C
+        except KeyboardInterrupt:
+            for one in session.sessions:
+                one.closed = True
             server.should_exit = True
+            pages.desk.work()  # which sends away what still waits, until the server has ended
+            raise
+        finally:
             listening.join()
