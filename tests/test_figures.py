@@ -259,6 +259,16 @@ def test_other_rules_and_selections_are_named(rule, source):
     assert "From the whole feature map." in words(figure)
 
 
+def test_a_whole_map_of_a_wide_image_is_as_wide_as_its_place():
+    module = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.ReLU())
+    net = cs.Network(module, (1, 3, 6, 60), preprocess="none")
+    figure = cs.project(net, torch.rand(1, 3, 6, 60), "1", [0], select="map").plot()
+    image, tile = (axes.get_window_extent() for axes in figure.axes)
+    assert min(image.width, tile.width) > 2 * figure.dpi
+    assert tile.height == pytest.approx(tile.width / 10)
+    assert (image.y1, figure.get_figheight() < 1.5) == (tile.y1, True)
+
+
 def test_units_that_show_nothing_say_why():
     pixels = torch.zeros(1, 3, 3, SIDE, SIDE)
     pixels[0, 2] = 1.0

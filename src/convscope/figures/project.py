@@ -134,7 +134,7 @@ def figure(
     sizes = [tile.size for tile in every]
     dots = proof_dots(layout.tile, [max(size) for size in sizes])
     if layout.pictures == 1:  # all are as large as the image
-        tile = max(fitted(layout.tile, size, dots)[0] for size in sizes)
+        tile = max(max(fitted(layout.tile, size, dots)) for size in sizes)
         layout = replace(layout, tile=min(tile, layout.tile))
     drawn = [_image(layout, result, n, pictures[n], tiles[n], feet[n]) for n in images]
     caption = [*caption_of(result, display, every), *_oddities(every, pixels)]
@@ -165,7 +165,9 @@ def _image(
     feet: list[str],
 ) -> Piece:
     """Return an image with its units."""
-    kinds = _kinds(layout, len(tiles))
+    kinds, high = _kinds(layout, len(tiles)), layout.cell
+    if layout.pictures == 1:  # all are as flat as the image
+        high *= min(1.0, shown.shape[0] / shown.shape[1])
 
     def image(units: Sequence[int], title: str) -> Piece:
         def frame(axes: Axes) -> None:
@@ -176,7 +178,7 @@ def _image(
                 frame_box(axes, tiles[unit].window, colour, style=style)
 
         head = words(title, layout.cell, NOTE_POINTS, middle=True, wrap=True)
-        whole = picture(shown, layout.cell, layout.cell, paint=frame, interpolation="antialiased")
+        whole = picture(shown, layout.cell, high, paint=frame, interpolation="antialiased")
         return stack(head, whole, line=1)
 
     def unit_piece(unit: int) -> Piece:
@@ -184,6 +186,8 @@ def _image(
         # A small patch and its projection stay together.
         both = [(tile.patch, 1.0), (tile.projection, 0.0)][2 - layout.pictures :]
         squares = [tile.piece(own, side, kinds[unit], down) for own, down in both]
+        if layout.pictures == 1:
+            squares = [replace(square, below=high) for square in squares]
         names = f"{p.layers[unit]}\n{p.names[n][unit]}"
         head = words(names, side, TITLE_POINTS, middle=True, spare=GAP - 0.02)
         odd = tile.scale.not_finite > 0

@@ -104,8 +104,9 @@ def _head(found: Sanity, style: Style) -> Piece:
 def _tiles(found: Sanity, side: float, columns: Sequence[int]) -> Piece:
     """Return some of the columns of projections, a row a rule."""
     rows = []
+    high = side * min(1.0, found.pictures.shape[-2] / found.pictures.shape[-1])
     for rule_row, rule in enumerate(found.rules):
-        beside = level(words(rule, SIDE - GAP, LETTERS, wrap=True), side)
+        beside = level(words(rule, SIDE - GAP, LETTERS, wrap=True), high)
         tiles = [beside, *(_tile(found, rule_row, column, side) for column in columns)]
         rows.append(row(tiles))
     return stack(*rows)

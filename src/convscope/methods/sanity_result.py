@@ -201,7 +201,7 @@ class Sanity(Result):
         ]
         found = [
             (
-                f"weights of the upper {last // 2 + 1} layers",
+                f"weights of the {f'upper {last // 2 + 1} layers' if last > 1 else 'top layer'}",
                 self.kept(rule, "randomised", last // 2),
                 seeds[0],
             )
