@@ -127,6 +127,25 @@ def test_what_differs_from_a_rectifier_far_out_or_close_to_zero_is_not_taken_for
         assert torch.allclose(p.pixels[1, 1], expected, rtol=0, atol=1e-9 * expected.abs().max())
 
 
+@pytest.mark.parametrize(
+    ("function", "rectifies"),
+    [
+        (lambda x: x * (x > 0).float(), True),
+        (lambda x: F.relu(x.half()).float(), True),
+        (lambda x: (x > 0).float(), False),
+        (lambda x: x.flip(1) * (x > 0.1).type_as(x), False),
+    ],
+    ids=["a mask of floats", "in half precision", "the mask alone", "a mask of others"],
+)
+def test_masks_in_single_precision(function, rectifies):
+    # The usual precision of networks, in which a mask that was made floats could not be traced.
+    module, images = Plain(function).float(), IMAGES.float()
+    net = Network(module, images[:1])
+    assert torch.allclose(net(images), module(images), rtol=0, atol=1e-6)
+    kinds = [isinstance(step.operation, Rectifier) for step in net.graph.steps]
+    assert any(kinds) == rectifies
+
+
 class Swish(nn.Module):
     def __init__(self) -> None:
         super().__init__()

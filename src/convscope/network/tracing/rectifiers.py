@@ -151,7 +151,7 @@ def _composed(graph: Graph, index: int, root: int) -> Callable[[Tensor], Tensor]
 def _known(function: Function, step: Step) -> tuple[Operation, Call] | None:
     """Return the rectifier or sigmoid that computes a function, and its call; None if none does."""
     try:
-        everywhere = function(EVERYWHERE)
+        everywhere = function(EVERYWHERE).double()  # a mask is in the network's
     except (RuntimeError, KeyError):  # it reads more than the one map, or has no float64
         return None
     values = everywhere[: len(POINTS)]
@@ -170,7 +170,7 @@ def _known(function: Function, step: Step) -> tuple[Operation, Call] | None:
     rises, falls = float(values[-1]) / FAR, float(values[-2]) / FAR
     if not (abs(rises - 1) < 1e-3 and abs(falls) <= 0.5):
         return None
-    operation = Floored("rectifier") if values.min() >= 0 else Rectifier("rectifier")
+    operation = (Floored if everywhere[met].min() >= 0 else Rectifier)("rectifier")
     return operation, Call(function, {"values": Input(0)}, (step.shape,), step.shape)
 
 
