@@ -9,7 +9,8 @@ export async function readClean() {
   for (const side of sides) {
     const given = { ...side.given, ...watched(side) };
     [side.clean] = await here.ask.json("reading", given, side.kind("clean"));
-    showReading(side, side.clean);
+    // With a patch or a changed channel the bars wait for that, and do not jump.
+    if (state.top === null && !state.scale && !state.only) showReading(side, side.clean);
   }
 }
 

@@ -26,7 +26,7 @@ async function hidden(side) {
 }
 
 async function intervened(side) {
-  if (!side.layer) return;
+  if (!side.layer) { showReading(side, side.clean); return; }
   const reading = await here.ask.json("intervention", {
     ...side.given, layer: state.layer, scale: state.scale,
     only: state.only === "" ? undefined : state.only, classes: classesOf(side),
