@@ -345,6 +345,9 @@ def test_a_folder_has_its_class_folders_as_labels_and_its_bad_files_listed(tmp_p
 
 
 def test_what_cannot_be_scanned_is_refused_in_a_sentence(net, tmp_path):
+    (tmp_path / "list.txt").touch()
+    with pytest.raises(DataError, match=r"list\.txt is a file, not a folder of pictures"):
+        cs.scan(net, tmp_path / "list.txt")
     with pytest.raises(DataError, match="there is no folder"):
         cs.scan(net, tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no pictures"):

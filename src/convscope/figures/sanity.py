@@ -139,7 +139,7 @@ def _chart(found: Sanity, room: float, first: bool, narrow: bool, measure: str) 
         axes.axhline(0, color="#888888", linewidth=0.8)
         axes.set_ylim(low, 1.05)
         axes.set_xlim(0, len(found.layers))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(3 if narrow else 6, integer=True))
 
     title = measure if "signed" in measure else f"{measure}, |projection|"
     if narrow:

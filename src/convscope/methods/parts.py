@@ -69,7 +69,8 @@ def read_parts(path: str | os.PathLike[str], preprocess: Preprocess) -> PartSet:
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             rows = list(enumerate(reader, start=2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        binary = isinstance(error, UnicodeDecodeError)
+        reason = "it is no text" if binary else getattr(error, "strerror", None) or str(error)
         raise DataError(f"the table of parts {path} cannot be read: {reason}") from error
     if missing:
         raise DataError(

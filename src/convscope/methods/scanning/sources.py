@@ -78,6 +78,8 @@ class PictureFolder:
         self.folder = Path(folder)
         self._preprocess = preprocess
         if not self.folder.is_dir():
+            if self.folder.exists():
+                raise DataError(f"{self.folder} is a file, not a folder of pictures")
             raise DataError(f"there is no folder {self.folder}")
         self._files = sorted(_pictures(self.folder), key=lambda file: file.parts)
         if not self._files:
