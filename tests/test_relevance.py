@@ -360,3 +360,22 @@ def test_a_score_below_zero_does_not_turn_the_sign_of_what_speaks_for_it():
         assert module(image)[0, 1] < 0
     assert tested.pictures[0, 0].min() >= 0
     assert tested.pictures[1, 0].min() < 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_relevance_and_pictures_in_half_precision(dtype):
+    # These failed: what relevance is multiplied by was in single precision, frequencies in half.
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    ).eval()  # fmt: skip
+    image = torch.rand(1, 3, 12, 12)
+    full = cs.attribute(cs.Network(copy.deepcopy(module), image), image, 1)
+    net = cs.Network(module.to(dtype), image.to(dtype))
+    half = cs.attribute(net, image.to(dtype), 1)
+    assert (half.pixels.float() - full.pixels).abs().max() < 0.1 * full.pixels.abs().max()
+    assert cs.trace_unit(net, image.to(dtype), "5", 0).activation[0, 0] > 0
+    found = cs.visualize(net, "1", [0], steps=1)
+    assert found.pixels.shape == (1, 3, 3, 3)
+    assert found.activation.isfinite().all()

@@ -233,7 +233,10 @@ class _Ascent:
             place = shape[rows] // 2, shape[columns] // 2
         self._read = UnitPass(graph, net.receptive_fields, step, place)
         self._preprocess: Preprocess = net.preprocess
-        self._home = torch.empty(0, dtype=net.dtype, device=net.device)
+        self._dtype = net.dtype
+        # Frequencies have no half precision.
+        precise = torch.promote_types(net.dtype, torch.float32)
+        self._home = torch.empty(0, dtype=precise, device=net.device)
         self._seed = seed
         self.size = self._read.size
         self._canvas = [side + 2 * max(1, round(side / MARGIN)) for side in self.size]
@@ -264,7 +267,8 @@ class _Ascent:
         """
         windows = windows.requires_grad_()
         with torch.enable_grad():
-            answers = self._read(self._preprocess.to_inputs(windows), leaks=leaks)
+            inputs = self._preprocess.to_inputs(windows).to(self._dtype)
+            answers = self._read(inputs, leaks=leaks)
             own = answers[torch.arange(len(channels)), list(channels)]
             (slopes,) = torch.autograd.grad(own.sum(), windows)
         off = [] if leaks else (slopes.flatten(1).abs().amax(1) == 0).nonzero().flatten().tolist()
@@ -276,7 +280,7 @@ class _Ascent:
     def activation(self, pixels: Tensor, channels: Sequence[int]) -> Tensor:
         """Return what each channel answers to its picture, [U]."""
         with torch.no_grad():
-            inputs = self._preprocess.to_inputs(pixels)
+            inputs = self._preprocess.to_inputs(pixels).to(self._dtype)
             return torch.cat([
                 self._read(one[None])[:, channel]
                 for one, channel in zip(inputs, channels, strict=True)

@@ -181,7 +181,8 @@ class Shared(HandedOn):
         found: list[Tensor | None] = [None] * len(inputs)
         for share, multiplier in zip(self.sharing, saved, strict=False):
             for term in share.terms:
-                down = reverse(signal * multiplier, term)
+                # The multiplier is in single precision at least, the signal perhaps in half.
+                down = reverse((signal * multiplier).to(signal.dtype), term)
                 for place, (values, own) in enumerate(zip(inputs, down, strict=True)):
                     if own is not None:
                         given = own * self.inputs(term, values) * term.sign

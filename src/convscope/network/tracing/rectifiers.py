@@ -151,7 +151,7 @@ def _composed(graph: Graph, index: int, root: int) -> Callable[[Tensor], Tensor]
 def _known(function: Function, step: Step) -> tuple[Operation, Call] | None:
     """Return the rectifier or sigmoid that computes a function, and its call; None if none does."""
     try:
-        everywhere = function(EVERYWHERE).double()  # a mask is in the network's
+        everywhere = function(EVERYWHERE).double()  # masks have the network's dtype
     except (RuntimeError, KeyError):  # it reads more than the one map, or has no float64
         return None
     values = everywhere[: len(POINTS)]
