@@ -118,3 +118,29 @@ def test_a_default_device_that_was_unset_again(net):
     torch.set_default_device(None)  # after which torch 2.9 cannot say what it is
     for mine, other in zip(numbers(CALLS["project"](net)), expected, strict=True):
         torch.testing.assert_close(mine, other, rtol=0, atol=0, equal_nan=True)
+
+
+def test_inference_mode_around_a_call_changes_nothing():
+    # In it there are no derivatives: below a leaky rectifier the gradient was zero.
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.LeakyReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 3)
+    ).eval()
+    image = torch.randn(1, 1, 8, 8)
+    net = cs.Network(module, image)
+
+    def asked(image):
+        p = cs.project(net, image, "2", [0], rule="gradient")
+        return p.pixels, cs.attribute(net, image, 1, method="deeplift").pixels
+
+    expected = asked(image)
+    with torch.inference_mode():
+        found = *asked(image), *asked(image + 0)
+    for pixels, other in zip(found, (*expected, *expected), strict=True):
+        assert pixels.any()
+        torch.testing.assert_close(pixels, other)
+
+
+def test_images_that_a_derivative_is_wanted_of_are_images():
+    net = cs.Network(nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.ReLU()), (1, 1, 8, 8))
+    assert cs.diagnose(net, torch.rand(2, 1, 8, 8).requires_grad_()).summary()

@@ -18,7 +18,7 @@ from convscope.network.constants import with_constants
 from convscope.network.graph import Graph
 from convscope.network.layers import Layer, layers_of
 from convscope.network.ops import Convolution
-from convscope.network.shield import shielded, without_autocast
+from convscope.network.shield import apart, shielded, without_autocast
 from convscope.network.tracing.advice import check_module, unwrapped
 from convscope.network.tracing.export import export, leaves
 from convscope.network.tracing.inputs import inputs_of
@@ -323,7 +323,7 @@ class Network:
             )
         if not images.isfinite().all():
             raise ImageError("the images hold values that are not finite")
-        return images.to(self.device, self.dtype)
+        return apart(images).to(self.device, self.dtype)
 
     def _expected(self) -> str:
         """Return the shape that images have, in words."""

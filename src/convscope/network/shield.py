@@ -11,6 +11,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
 Given = ParamSpec("Given")
@@ -34,16 +35,27 @@ def without_autocast() -> Iterator[None]:
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Compute without autocast, and with torch's own default device and dtype."""
+    """Compute without autocast, and with torch's own default device and dtype.
+
+    And not in ``torch.inference_mode``, in which there are no derivatives.
+    """
     dtype = torch.get_default_dtype()
     with ExitStack() as stack:
         stack.enter_context(without_autocast())
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
         if default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         if dtype != torch.float32:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, dtype)
         yield
+
+
+def apart(values: Tensor) -> Tensor:
+    """Return values through which no derivative of the caller's goes, fit for some of our own."""
+    values = values.detach()
+    return values.clone() if values.is_inference() else values
 
 
 def shielded(function: Callable[Given, Found]) -> Callable[Given, Found]:

@@ -18,6 +18,7 @@ from convscope.images import Preprocess
 from convscope.methods.budget import evenly
 from convscope.network import Network
 from convscope.network.network import check_values
+from convscope.network.shield import apart
 
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
@@ -176,7 +177,7 @@ class GivenImages:
             image = self._preprocess(image)[0]
         if not isinstance(image, Tensor) or image.dim() != 3:
             raise ImageError("is no picture, nor a tensor [C, H, W]")
-        return image, _whole_number(label) if self.classes else None
+        return apart(image), _whole_number(label) if self.classes else None
 
     def title(self, number: int) -> str:
         """Return what the data set calls the image, or the name of its file, or its number."""
