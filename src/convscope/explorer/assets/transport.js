@@ -63,8 +63,13 @@ export class Http extends Transport {
 
   watch(told, ended) {
     const events = new EventSource("events");
+    let lost = 0; // once where a training has ended, and again where nobody can be reached
+    events.onopen = () => { lost = 0; };
     events.onmessage = told;
-    events.onerror = () => ended(new Error(ENDED));
+    events.onerror = () => {
+      lost += 1;
+      if (lost > 1 || events.readyState === EventSource.CLOSED) ended(new Error(ENDED));
+    };
     return () => events.close();
   }
 }
