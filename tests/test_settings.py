@@ -136,6 +136,8 @@ def test_inference_mode_around_a_call_changes_nothing():
     expected = asked(image)
     with torch.inference_mode():
         found = *asked(image), *asked(image + 0)
+        fewer = net.with_units("1", off=[0])
+    assert cs.project(fewer, image, "2", [0], rule="gradient").pixels.any()  # this failed
     for pixels, other in zip(found, (*expected, *expected), strict=True):
         assert pixels.any()
         torch.testing.assert_close(pixels, other)

@@ -355,6 +355,7 @@ class Network:
         return self._twin(graph=graph, typical=None, notes=said, _others={})
 
     @checking
+    @shielded
     def with_units(
         self,
         layer: str | nn.Module,
