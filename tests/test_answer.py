@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import TraceError, UnitError
-from convscope.methods.targets import taken_for
 from products import each_once
 
 CLASSES = ("ant", "bee", "cat")
@@ -164,9 +163,13 @@ def test_a_saturated_softmax_still_has_finite_logits():
 def test_everything_that_decides_goes_through_the_answer():
     images = torch.rand(4, 3, 12, 12, dtype=torch.float64)
     plain, ended = network(classes=CLASSES), network(softmax, classes=CLASSES)
-    assert taken_for(plain, images, 2) == [
-        [(name, pytest.approx(p)) for name, p in own] for own in taken_for(ended, images, 2)
-    ]
+    best = plain(images).softmax(1).max(1)
+    titles = tuple(
+        f"{name}: {CLASSES[place]} ({chance:.0%})"
+        for name, chance, place in zip("abcd", *map(torch.Tensor.tolist, best), strict=True)
+    )
+    for net in (plain, ended):
+        assert cs.project(net, images, titles=[*"abcd"]).titles == titles
     one, other = (
         cs.invariance(net, images, transform="translation", steps=3) for net in (plain, ended)
     )
@@ -174,7 +177,7 @@ def test_everything_that_decides_goes_through_the_answer():
     both = cs.compare(plain, ended, images)
     assert both.agreement == 1.0
     number = network(outputs=1)
-    assert taken_for(number, images) == [[]] * 4
+    assert cs.project(number, images, titles=[*"abcd"]).titles == tuple("abcd")
     assert cs.invariance(number, images, transform="rotation", steps=2).probability is None
     assert cs.compare(number, number, images).agreement is None
     found = cs.diagnose(ended, images).accuracy, cs.diagnose(number, images).answered
