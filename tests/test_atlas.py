@@ -259,8 +259,10 @@ def test_unit_is_drawn_from_the_atlas(home, tmp_path):
     said = run("unit", home / "whole", "3", 0, "-o", tmp_path / "unit.png")
     with Image.open(tmp_path / "unit.png") as drawn:
         assert drawn.width > 600
-    assert said.splitlines()[0] == str(tmp_path / "unit.png")
-    assert len(said.splitlines()) == 1 + 9
+    written, unit, *entries = said.splitlines()
+    assert written == str(tmp_path / "unit.png")
+    assert unit.endswith("3, channel 0")
+    assert len(entries) == 9
     run("unit", home / "whole", "4", 2, "-o", tmp_path / "dead.png")
     assert (tmp_path / "dead.png").exists()
 

@@ -77,7 +77,8 @@ def test_channels_are_first_wherever_the_network_has_them(net, layer):
         gradient[:, :, top:bottom, left:right] = 0
         assert not gradient.any()
 
-    o = cs.occlude(net, IMAGES[:1], (3, 4), (4, 5), "black", layer=layer, channel=1)
+    options = {"layer": layer, "channel": 1, "rule": None}
+    o = cs.occlude(net, IMAGES[:1], (3, 4), (4, 5), "black", **options)
     assert o.notes == net.notes
     for place, found in zip(o.positions.flatten(0, 1), o.activation.flatten(), strict=True):
         top, left, bottom, right = place.tolist()
