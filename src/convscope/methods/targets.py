@@ -128,7 +128,8 @@ def _goal(net: Network, target: Any) -> Goal:
     if isinstance(target, str):
         target = _read(net, target)
     if not isinstance(target, Target):
-        target = Target(target)
+        # What is no class's number is refused here as what it is, not as part of a target.
+        target = Target(target if isinstance(target, str) else class_number(net, target))
     step = graph.output if net.answer is None else net.answer.step
     shape = graph.steps[step].shape
     if isinstance(target.of, tuple):
