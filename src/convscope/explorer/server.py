@@ -177,7 +177,8 @@ class Desk:
             except Exception as error:  # it is raised where the answer is awaited
                 answered.set_exception(error)
             except KeyboardInterrupt:
-                answered.set_result(Response(status_code=204, headers=HEADERS))
+                if not answered.done():  # it may come when the answer has just been given
+                    answered.set_result(Response(status_code=204, headers=HEADERS))
                 raise
 
     def newest(self, request: Request) -> tuple[str, int]:
@@ -367,4 +368,5 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
             pages.desk.work()  # which sends away what still waits, until the server has ended
             raise
         finally:
+            server.should_exit = True  # whatever ended the desk
             listening.join()
