@@ -37,7 +37,7 @@ from convscope.atlas.tables import windows, write_tables
 from convscope.display import DisplayScale
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
-from convscope.methods.project import chosen_rule, rule_notes
+from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
 from convscope.methods.scanning.tiles import EntryTile, TileShape, drawn_tiles, picture
 from convscope.network import Network

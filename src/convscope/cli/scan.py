@@ -68,7 +68,7 @@ def scan(
     from convscope.atlas.commands import ModelNames
     from convscope.figures.style import style
     from convscope.methods.budget import parse_bytes
-    from convscope.methods.project import chosen_rule
+    from convscope.methods.rules import chosen_rule
     from convscope.network.rules import rule_named
 
     style(shown.width, shown.caption)

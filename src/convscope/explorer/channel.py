@@ -16,7 +16,7 @@ from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.kernels import channel_kernels
-from convscope.methods.project import chosen_rule
+from convscope.methods.rules import chosen_rule
 from convscope.methods.sanity import sanity
 from convscope.methods.scanning.units import scanned_layers
 from convscope.methods.visualize import visualize

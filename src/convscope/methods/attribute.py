@@ -19,7 +19,7 @@ from convscope.methods import budget
 from convscope.methods.attribution import CAMS, RECOMMENDED, Attribution, method_named
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import Images, read, with_answers
-from convscope.methods.project import chosen_rule, rule_notes
+from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.methods.targets import AnyTarget, Goal, goals, readable
 from convscope.network import Network
 from convscope.network.blocks import feeds
@@ -119,34 +119,7 @@ def attribute(
     for image in checked:
         parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
         advance(0)
-    chosen, scores, rows, pixels, expected, maps = zip(*parts, strict=True)
-    activation, classes = (
-        torch.stack(scores), torch.tensor([[goal.channel for goal in own] for own in chosen])
-    )  # fmt: skip
-    height, width = net.input_shape[1:]
-    noun, count = "output" if net.answer is None else net.answer.noun, classes.shape[1]
-    return Attribution(
-        images=checked,
-        pixels=torch.stack(pixels),
-        activation=activation,
-        relative=torch.full_like(activation, torch.nan),
-        position=torch.zeros(*classes.shape, 2, dtype=torch.int64),
-        window=torch.tensor([0, 0, height, width]).expand(*classes.shape, 4).clone(),
-        channels=classes,
-        names=tuple(tuple(goal.name for goal in own) for own in chosen),
-        layers=(net.graph.steps[stop].name if stop else f"{noun} score",) * count,
-        receptive_fields=((height, width),) * count,
-        rule=method,
-        select="map",
-        rank="",
-        reference="",
-        network=net.name,
-        preprocess=net.preprocess,
-        titles=with_answers(net, names, None if net.answer is None else torch.cat(rows)),
-        notes=(*net.notes, *rule_notes(net, rule, readable(net))),
-        maps=torch.stack(maps) if stop else None,
-        expected=torch.stack(expected),
-    )
+    return _gathered(work, checked, names, parts)
 
 
 def _check(
@@ -306,3 +279,38 @@ class _AttributionWork:
         else:
             weights = slopes.mean((2, 3), keepdim=True)
         return (weights * values).sum(1).clamp(min=0)
+
+
+def _gathered(
+    work: _AttributionWork, images: Tensor, titles: Sequence[str], parts: Sequence[tuple[Any, ...]]
+) -> Attribution:
+    """Return what was found in each image as one result."""
+    net = work.net
+    chosen, scores, rows, pixels, expected, maps = zip(*parts, strict=True)
+    activation, classes = (
+        torch.stack(scores), torch.tensor([[goal.channel for goal in own] for own in chosen])
+    )  # fmt: skip
+    height, width = net.input_shape[1:]
+    noun, count = "output" if net.answer is None else net.answer.noun, classes.shape[1]
+    return Attribution(
+        images=images,
+        pixels=torch.stack(pixels),
+        activation=activation,
+        relative=torch.full_like(activation, torch.nan),
+        position=torch.zeros(*classes.shape, 2, dtype=torch.int64),
+        window=torch.tensor([0, 0, height, width]).expand(*classes.shape, 4).clone(),
+        channels=classes,
+        names=tuple(tuple(goal.name for goal in own) for own in chosen),
+        layers=(net.graph.steps[work.stop].name if work.stop else f"{noun} score",) * count,
+        receptive_fields=((height, width),) * count,
+        rule=work.method,
+        select="map",
+        rank="",
+        reference="",
+        network=net.name,
+        preprocess=net.preprocess,
+        titles=with_answers(net, titles, None if net.answer is None else torch.cat(rows)),
+        notes=(*net.notes, *rule_notes(net, work.rule, readable(net))),
+        maps=torch.stack(maps) if work.stop else None,
+        expected=torch.stack(expected),
+    )

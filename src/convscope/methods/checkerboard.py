@@ -17,7 +17,7 @@ from convscope.methods.gridding.structure import (
     variation_at_pixels,
 )
 from convscope.methods.pictures import Images, read
-from convscope.methods.project import chosen_rule, project, rule_notes
+from convscope.methods.project import project
 from convscope.methods.ranking import (
     Reference,
     check_rank,
@@ -26,6 +26,7 @@ from convscope.methods.ranking import (
     strongest,
     typical_peaks,
 )
+from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
 from convscope.network.layers import LayerName, listed

@@ -18,8 +18,9 @@ from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.draw import draw
 from convscope.methods.kernels import weight_tensor
-from convscope.methods.project import project, rule_notes
+from convscope.methods.project import project
 from convscope.methods.projection import Projection
+from convscope.methods.rules import rule_notes
 from convscope.methods.scanning.batches import UNKNOWN, ImageBatch, batches, images_affordable
 from convscope.methods.scanning.image_pass import NOT_FINITE, batch_size
 from convscope.methods.scanning.sources import Images, SomeImages, fitted, images_of

@@ -11,7 +11,7 @@ from torch import Tensor
 from convscope.errors import UnitError, check_known, near_matches
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
-from convscope.methods.project import chosen_rule, rule_notes
+from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.methods.scanning.consistency import COMPARED
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.strongest import NO_IMAGE

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.errors import RuleError, UnitError, check_known
+from convscope.errors import UnitError, check_known
 from convscope.methods import budget
 from convscope.methods.descents import bring_down, images_at_once
 from convscope.methods.pictures import Images, channel_names, read, with_answers
@@ -21,10 +21,10 @@ from convscope.methods.ranking import (
     strongest,
     typical_peaks,
 )
+from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.layers import LayerName, listed
-from convscope.network.ops import Rectifier, ReLU
 from convscope.network.rules import Rule, rule_named
 from convscope.network.shield import shielded
 from convscope.network.typical import TypicalPeaks
@@ -178,49 +178,6 @@ def _steps(
             same = [str(name) for name, s in zip(given, steps, strict=True) if s == step]
             raise UnitError(f"{' and '.join(map(repr, same))} are the same layer")
     return steps, TOP_OF_A_LAYER if top is None else top
-
-
-def chosen_rule(net: Network, name: str) -> Rule:
-    """Return the rule called *name* if it means something on *net*.
-
-    Raises:
-        RuleError: if there is no such rule, or the network has no rectifier and the rule needs one.
-    """
-    rule = rule_named(name)
-    if rule.needs_rectifier and not any(
-        isinstance(s.operation, Rectifier) for s in net.graph.steps
-    ):
-        raise RuleError(
-            f"{net.name} has no rectifier (ReLU or the like), and rule {name!r} differs from the "
-            f"gradient there only: use rule 'gradient'"
-        )
-    # The inputs of black and of white pixels.
-    extremes = torch.tensor([0.0, 1.0], dtype=net.dtype).view(2, 1, 1, 1)
-    low, high = net.preprocess.to_inputs(extremes.expand(2, net.input_shape[0], 1, 1))[:, None]
-    return replace(rule, bounds=(low, high))
-
-
-def rule_notes(net: Network, rule: Rule, starts: Sequence[int]) -> tuple[str, ...]:
-    """Return what pictures of some steps must say: where the rule was not the published one."""
-    graph, notes = net.graph, list[str]()
-    if not (rule.needs_rectifier or rule.composite):
-        return ()
-    steps = [graph.steps[i] for i in {*starts, *graph.needed_for(starts)} if graph.steps[i].made_by]
-    names = {
-        s.kind
-        for s in steps
-        if not (s.operation.tabled if rule.composite else s.operation.published)
-    }
-    if names:
-        notes.append(f"derivative instead of a rule at: {', '.join(sorted(names))}")
-    smooth = {
-        s.call.name
-        for s in steps
-        if isinstance(s.operation, Rectifier) and not isinstance(s.operation, ReLU)
-    }
-    if smooth and rule.needs_rectifier:
-        notes.append(f"taken as rectifiers: {', '.join(sorted(smooth))}")
-    return tuple(notes)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from convscope.errors import ConvscopeError, Interrupted, UnitError, check_known
 from convscope.methods import budget as budgets
 from convscope.methods.chance import DRAWS, Chance, noise_like
 from convscope.methods.pictures import read_one
-from convscope.methods.project import chosen_rule, rule_notes
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
 from convscope.methods.randomisation import INITIALISATIONS, Stage, randomised, stages_of
+from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import MEASURES, Prepared, edges, similarities
 from convscope.methods.targets import ClassName

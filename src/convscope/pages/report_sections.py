@@ -25,7 +25,8 @@ from convscope.methods.invariance import invariance
 from convscope.methods.invariance_result import Invariance
 from convscope.methods.occlude import occlude_all
 from convscope.methods.occlude.result import Occlusion
-from convscope.methods.project import chosen_rule, project
+from convscope.methods.project import project
+from convscope.methods.rules import chosen_rule
 from convscope.methods.sanity import sanity
 from convscope.methods.scanning.batches import images_affordable
 from convscope.methods.scanning.sources import Images, SomeImages

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from convscope.errors import DataError, Interrupted, TrainError, UnitError
 from convscope.images import Preprocess
-from convscope.methods.project import chosen_rule, project
+from convscope.methods.project import project
+from convscope.methods.rules import chosen_rule
 from convscope.models.weights import load_into
 from convscope.network import Network
 from convscope.network.layers import LayerName, listed

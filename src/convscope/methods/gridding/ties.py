@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convscope.methods.project import chosen_rule
+from convscope.methods.rules import chosen_rule
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.ops import MaxPool

@@ -358,7 +358,7 @@ class Whole(Relation):
 
     @property
     def pace(self) -> Fraction:
-        """None: all rows read the same."""
+        """Zero: all rows read the same."""
         return Fraction(0)
 
     def _reads(self, first: int, last: int) -> Range:
