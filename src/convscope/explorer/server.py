@@ -361,12 +361,11 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
         listening.start()
         try:
             pages.desk.work()
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C; but whatever ends the desk, the server must not outlive it
             for one in session.sessions:
                 one.closed = True
             server.should_exit = True
             pages.desk.work()  # which sends away what still waits, until the server has ended
             raise
         finally:
-            server.should_exit = True  # whatever ended the desk
             listening.join()
