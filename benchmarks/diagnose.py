@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="only these networks, in this order")
     options = parser.parse_args()
     options.networks.mkdir(parents=True, exist_ok=True)
-    data = load_cifar10(options.data, "test")[: options.images]
+    data = load_cifar10(options.data, "test").part(torch.arange(options.images))
     names = options.only or ["base", *CONFIGS, *FIRST_LAYERS]
     nets = {name: loaded(name, options) for name in names if name not in FIRST_LAYERS}
     print(f"healthy networks, {len(data):,} images of CIFAR-10's test part")

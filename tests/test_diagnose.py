@@ -113,7 +113,7 @@ def cifar(data, folder, net) -> list[tuple[Tensor, int]]:
     if not script.exists():
         pytest.skip("needs CIFAR-10")
     subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
-    part = load_cifar10(folder, "test")[:300]
+    part = load_cifar10(folder, "test").part(torch.arange(300))
     inputs = net.preprocess.to_inputs(part.images / 255)
     return list(zip(inputs, part.labels.tolist(), strict=True))
 

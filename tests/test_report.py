@@ -374,7 +374,7 @@ def test_letters_on_paper_can_be_read(made):
 def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     shelf = Shelf(tmp_path, {})
     picture_of = partial(pieces.picture, width=3, aspect="auto", vmin=0, vmax=6)
-    rows = [stack(picture_of([[row]]), space(height=2)) for row in range(6)]
+    rows = [stack(picture_of(np.array([[row]])), space(height=2)) for row in range(6)]
     sheet = sheet_of(Style(8.4), rows, ["caption"], ["random weights"], gap=0)
     whole = sheet.figure.get_size_inches()[1]
     found = shelf.drawn(_Drawn(sheet), "rows", "What it shows.")

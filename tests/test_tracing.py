@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC3002
 
+import random
 import re
 import sys
 import threading
@@ -369,6 +370,30 @@ def test_frozen_values_are_drawn_once_and_the_same_for_every_image():
     assert p.pixels.abs().max() > 0
     with pytest.raises(TraceError, match="random is 'refuse' or 'freeze'"):
         Network(module, images[:1], random="maybe")
+
+
+@pytest.mark.parametrize(
+    "draws",
+    [random.random, lambda: random.choice([0, 1]), np.random.rand, lambda: np.random.randn(1)],
+)
+def test_what_python_draws_is_found_with_its_line(draws):
+    """A trace holds one side of the branch, and no node of it tells of the other."""
+
+    def forward(s, x):
+        x = s.conv(x)
+        return x if draws() < 0.5 else F.relu(-x)
+
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    with pytest.raises(
+        TraceError, match=r"drawn in Python stays on .*test_tracing.py:\d+, `.*random|draws"
+    ):
+        Network(Does(forward), (1, 3, 8, 8))
+    nets = [Network(Does(forward), (1, 3, 8, 8), random="freeze") for _ in range(3)]
+    assert len({len(net.graph.steps) for net in nets}) == 1
+    assert "drawn once with a fixed seed" in nets[0].notes[0]
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    off = Does(lambda s, x: s.conv(x) * draws() if s.training else s.conv(x)).train()
+    assert not Network(off, (1, 3, 8, 8)).graph.random
 
 
 def test_what_is_drawn_by_the_image_cannot_be_frozen():

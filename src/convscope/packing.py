@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from convscope.arguments import described
 from convscope.outputs import written_beside
 
 
@@ -107,6 +108,8 @@ def _built(kind: Any, plain: Any, tree: Any) -> Any:
     if get_origin(kind) in (Union, types.UnionType):
         return _built(next((one for one in inside if _fits(one, plain)), Any), plain, tree)
     if not tree and (kind is Any or not isinstance(plain, dict | list | tuple)):
+        if is_dataclass(kind) and plain is not None:
+            raise TypeError(f"{described(plain)} is no {getattr(kind, '__name__', kind)}")
         # JSON holds a choice's number, and a path's text.
         made = isinstance(kind, type) and issubclass(kind, Enum | PurePath) and plain is not None
         return kind(plain) if made else plain

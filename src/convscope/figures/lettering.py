@@ -7,18 +7,39 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from itertools import accumulate
 
+from matplotlib import rcParams
 from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, get_font_names
 
 DOTS_AN_INCH, PROOF_DOTS = 110, (220, 330)
 """Of a figure for the screen, and of one whose tiles are drawn pixel by pixel."""
 
 ELLIPSIS = "…"
 
+OTHER_SCRIPTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans GB", "Hiragino Sans",
+    "Apple SD Gothic Neo", "Microsoft YaHei", "SimHei", "Yu Gothic", "Malgun Gothic",
+    "Arial Unicode MS", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI",
+)  # fmt: skip
+"""Fonts of the usual systems for the letters that matplotlib's own lacks."""
+
+
+@cache
+def _fallbacks() -> tuple[str, ...]:
+    installed = set(get_font_names())
+    return tuple(name for name in OTHER_SCRIPTS if name in installed)
+
+
+def families() -> list[str]:
+    """Return the fonts that letters are looked up in, one after the other."""
+    return [*rcParams["font.family"], *_fallbacks()]
+
 
 @contextmanager
 def any_letters() -> Iterator[None]:
-    """Let letters that the font lacks be drawn as boxes, without a warning about each."""
+    """Let letters that no font has be drawn as boxes, without a warning about each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
@@ -40,7 +61,7 @@ def width_of(text: str, points: float, weight: str = "normal") -> float:
     >>> width_of("", 7) < width_of("conv1", 7) < width_of("conv1", 9)
     True
     """
-    font = FontProperties(size=points, weight=weight)
+    font = FontProperties(family=families(), size=points, weight=weight)
     widths = []
     with any_letters():
         # As it is painted: letters on whole pixels are wider or narrower than their outlines.

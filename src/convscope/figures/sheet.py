@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convscope.display import presentable
 from convscope.errors import OutputError
-from convscope.figures.lettering import DOTS_AN_INCH, any_letters
+from convscope.figures.lettering import DOTS_AN_INCH, any_letters, families
 from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, WARNING
 
 MOST_PIXELS = 65_535
@@ -107,7 +107,7 @@ class Sheet:
         self.figure.text(
             left / width, 1 - top / height, text, fontsize=points, ha=ha, va=va,
             color=colour or (WARNING if warns else INK),
-            weight="bold" if bold or warns else "normal", parse_math=False,
+            weight="bold" if bold or warns else "normal", family=families(), parse_math=False,
         )  # fmt: skip
 
 

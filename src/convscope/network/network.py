@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,7 @@ from convscope.network.shield import apart, shielded, without_autocast
 from convscope.network.tracing.advice import check_module, unwrapped
 from convscope.network.tracing.export import export, leaves
 from convscope.network.tracing.inputs import inputs_of
-from convscope.network.tracing.randomness import CHOICES, REFUSE
+from convscope.network.tracing.randomness import CHOICES, REFUSE, RandomUse
 from convscope.network.tracing.trace import IMAGES, graph_of
 from convscope.network.typical import TypicalPeaks
 from convscope.network.walk import ascend
@@ -147,10 +148,13 @@ class Network:
 
     def _trace(self) -> None:
         """Trace the module on an image of the size that ``inputs`` has."""
-        program = self.module
+        program, draws = self.module, list[RandomUse]()
         if not isinstance(program, ExportedProgram):
-            program = export(program, self.inputs)
-        self.graph: Graph = graph_of(program, leaves(self.inputs, IMAGES), self.random)
+            program, draws = export(program, self.inputs)
+        if draws and self.random == REFUSE:
+            raise TraceError(draws[0].refusal)
+        graph = graph_of(program, leaves(self.inputs, IMAGES), self.random)
+        self.graph: Graph = replace(graph, random=(*draws, *graph.random))
         self.traced = self.graph
         self.notes += tuple(n for use in self.graph.random if (n := use.note) not in self.notes)
         self.input_shape: tuple[int, int, int] = (*self.graph.steps[0].shape[1:],)  # type: ignore[assignment]

@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from convscope.network.shield import default_device, without_autocast
 from convscope.network.tracing.advice import why_not
 from convscope.network.tracing.inputs import Inputs
+from convscope.network.tracing.randomness import RandomUse, pythons_draws
 
 TRACING = threading.RLock()
 """Held while torch traces: it keeps what it does in variables that all threads share."""
@@ -67,30 +68,41 @@ def undisturbed() -> Iterator[None]:
         yield
 
 
-def export(module: nn.Module, inputs: Inputs) -> ExportedProgram:
+def export(module: nn.Module, inputs: Inputs) -> tuple[ExportedProgram, list[RandomUse]]:
     """Trace *module* with a dynamic batch if it allows one, else with the batch of one.
 
     Args:
         module: any module that maps images to something; it is left as it was.
         inputs: what it takes; only the shape, dtype and device of the images matter.
 
+    Returns:
+        the program, and where Python's own random numbers are drawn, which no node of it tells.
+
     Raises:
         TraceError: if the module cannot be traced, with the reason and what to try.
     """
-    with TRACING, evaluation_mode(module), quiet(), undisturbed():
-        try:
-            # A batch of two, or reshapes written with a batch of one would be taken as constant.
-            pair = inputs.of(2)
-            shapes: Any = ShapesCollection()  # type: ignore[no-untyped-call]
-            shapes[pair.image] = {0: Dim("batch")}
-            return _export(module, pair, shapes.dynamic_shapes(module, pair.args, pair.kwargs))
-        except Exception as error:  # torch.export raises nearly anything
-            if "pytree" in str(error) and _registered(module, inputs):
-                return export(module, inputs)
-        try:  # a fixed batch may still do
-            return _export(module, inputs, None)
-        except Exception as error:
-            raise why_not(module, inputs, error) from error
+
+    def forward() -> Any:
+        return module(*inputs.args, **inputs.kwargs)
+
+    with TRACING, evaluation_mode(module), quiet(), undisturbed(), pythons_draws(forward) as draws:
+        return _exported(module, inputs), draws
+
+
+def _exported(module: nn.Module, inputs: Inputs) -> ExportedProgram:
+    try:
+        # A batch of two, or reshapes written with a batch of one would be taken as constant.
+        pair = inputs.of(2)
+        shapes: Any = ShapesCollection()  # type: ignore[no-untyped-call]
+        shapes[pair.image] = {0: Dim("batch")}
+        return _export(module, pair, shapes.dynamic_shapes(module, pair.args, pair.kwargs))
+    except Exception as error:  # torch.export raises nearly anything
+        if "pytree" in str(error) and _registered(module, inputs):
+            return _exported(module, inputs)
+    try:  # a fixed batch may still do
+        return _export(module, inputs, None)
+    except Exception as error:
+        raise why_not(module, inputs, error) from error
 
 
 def _export(module: nn.Module, inputs: Inputs, shapes: Any) -> ExportedProgram:

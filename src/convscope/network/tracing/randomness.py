@@ -1,11 +1,17 @@
 """Randomness that evaluation mode leaves on: where it is, and what takes its place."""
 
+import linecache
+import random
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import Node
@@ -16,6 +22,8 @@ aten = torch.ops.aten
 
 REFUSE, FREEZE = "refuse", "freeze"
 CHOICES = (REFUSE, FREEZE)
+PYTHONS = "a random number drawn in Python"
+"""By its own ``random``, or by NumPy's."""
 
 _DROPOUT = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 _DRAWS = (
@@ -31,7 +39,7 @@ class RandomUse:
     """One place where a network is random though it is in evaluation mode.
 
     Attributes:
-        what: ``"dropout"``, ``"a random mask"`` or ``"random values"``.
+        what: ``"dropout"``, ``"a random mask"``, ``"random values"`` or :data:`PYTHONS`.
         place: the line of its code, as ``"net.py:12, `F.dropout(x)`"``, or the module's name.
         module: the dotted name of the module whose forward it is in.
     """
@@ -56,9 +64,17 @@ class RandomUse:
         return "leave it out there where `self.training` is false"
 
     @property
+    def refusal(self) -> str:
+        """What is said where it is not to be frozen."""
+        return (
+            f"{self.finding}, so that two equal calls differ; {self.advice}, or take "
+            f"random='freeze' (--random freeze), which does without"
+        )
+
+    @property
     def note(self) -> str:
         """What pictures say where it was frozen."""
-        if self.what == "random values":
+        if self.what in ("random values", PYTHONS):
             return f"drawn once with a fixed seed: {self.what} at {self.place}"
         return f"switched off: {self.what} at {self.place}"
 
@@ -142,3 +158,62 @@ def drawn(node: Node, seed: int, fill: Callable[[Node], Any]) -> Tensor:
         torch.default_generator.manual_seed(seed)
         values: Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
     return values.to(node.meta["val"].device)
+
+
+def _states() -> tuple[Any, ...]:
+    """Return where the random numbers of Python and of NumPy stand."""
+    numpys: Any = np.random.get_state()
+    return random.getstate(), *(part.tobytes() if part is numpys[1] else part for part in numpys)
+
+
+@contextmanager
+def pythons_draws(forward: Callable[[], Any]) -> Iterator[list[RandomUse]]:
+    """Seed the random numbers of Python and NumPy during a trace, and put them back after it.
+
+    A trace keeps what they decide, such as the way a branch goes, and no node tells of it.
+
+    Args:
+        forward: calls the network once, to find the line that draws.
+
+    Yields:
+        a list, which afterwards holds where they are drawn, if they are.
+    """
+    found: list[RandomUse] = []
+    before = random.getstate(), np.random.get_state()
+    try:
+        random.seed(0)
+        np.random.seed(0)
+        seeded = _states()
+        yield found
+        # Without a line it was another thread that drew.
+        if _states() != seeded and (line := _line_that_draws(forward)):
+            found.append(RandomUse(PYTHONS, line, ""))
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def _line_that_draws(forward: Callable[[], Any]) -> str:
+    """Return the first line after which random numbers stand elsewhere, in code but torch's."""
+    line, state, found = "", _states(), ""
+    others = (_OURS, "<", str(Path(torch.__file__).parent), random.__file__)
+
+    def watch(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal line, state, found
+        file, number = frame.f_code.co_filename, frame.f_lineno
+        if found or file.startswith(others):
+            return None
+        before, state = state, _states()
+        if state != before:
+            found = line
+        line = f"{file}:{number}, `{linecache.getline(file, number).strip()}`"
+        return watch
+
+    outer = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        with torch.no_grad():
+            forward()
+    finally:
+        sys.settrace(outer)
+    return found

@@ -214,10 +214,7 @@ class _Builder:
         """Put what evaluation mode would do, or values drawn once, in the place of randomness."""
         self.random_uses.append(use)
         if self.random != FREEZE:
-            raise TraceError(
-                f"{use.finding}, so that two equal calls differ; {use.advice}, or take "
-                f"random='freeze' (--random freeze), which does without"
-            )
+            raise TraceError(use.refusal)
         off = switched_off(node)
         if isinstance(off, Same) or (off is not None and self._is_dependent_on(off)):
             self._add(node, off, written)
