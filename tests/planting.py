@@ -3,11 +3,13 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 KILLED, COPIED, FACTOR, EXPLODED = 0.3, 0.1, 50.0, 1e4
+POOLS = nn.MaxPool2d, nn.AdaptiveMaxPool2d
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,11 @@ def plant(module: nn.Module, fault: str, seed: int) -> Planted:
     """Return a copy of a network with a fault in a layer and in channels that the seed picks."""
     generator = torch.Generator().manual_seed(seed)
     module = copy.deepcopy(module)
-    names = [name for name, part in module.named_modules() if isinstance(part, nn.Conv2d)]
+    parts = list(module.named_modules())
+    names = [name for name, part in parts if isinstance(part, nn.Conv2d)]
+    if fault == "negated":  # the largest of negated values is no negated largest value
+        pooled = {name for (name, _), (_, behind) in pairwise(parts) if isinstance(behind, POOLS)}
+        names = [name for name in names if name not in pooled]
     name = names[int(torch.randint(len(names), (1,), generator=generator))]
     with torch.no_grad():
         return FAULTS[fault](module, name, generator)

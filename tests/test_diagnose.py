@@ -96,8 +96,11 @@ def test_planted_faults_are_found_on_cifar(base, data, fault, tmp_path):
     for seed in range(20):
         planted, net = planted_in(base, fault, seed)
         found = cs.diagnose(net, images)
-        assert kinds(found) == [(planted.kind, planted.layer)]
-        assert found.findings[0].channels == planted.channels
+        last = found.findings[-1]  # before it, that its answers are no better than chance
+        assert kinds(found)[:-1] in ([], [("hardly better than chance", "the network")])
+        assert (last.kind, last.layer, last.channels) == (
+            planted.kind, planted.layer, planted.channels,
+        )  # fmt: skip
 
 
 @pytest.mark.slow

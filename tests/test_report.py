@@ -385,7 +385,7 @@ def test_a_long_figure_is_cut_between_its_rows(tmp_path):
         f"Part {n} of 3; random weights" for n in (1, 2, 3)
     ]
     assert found[1].alternative == "Part 2 of 3. What it shows."
-    assert found[2].caption == found[3].caption == "random weights caption"
+    assert found[2].caption == found[3].caption == "random weights. caption"
     painted = [_on_white(tmp_path, picture) for picture in found]
     # On white, letters and photographs together are the figure as it was.
     np.testing.assert_allclose(np.concatenate(painted[:3]), painted[3], atol=1)
