@@ -151,7 +151,7 @@ def test_its_findings_are_those_of_the_methods(made, page, folder):
     assert numbers["sections"]["diagnosis"]["layers"][0]["dead"] == [2]
     assert numbers["parameters"] == sum(p.numel() for p in network().module.parameters())
     layers = next(s for s in made.sections if s.name == "layers").tables[0]
-    assert layers.rows[0][-5] == "1 of 6: 2"
+    assert layers.rows[0][-5] == "1 (2)"
     assert layers.rows[-1][5] == f"{numbers['parameters']:,}"
     occlusion = numbers["sections"]["occlusion"]["occlusions"][0]
     image = network().preprocess(folder / "03.png")
@@ -356,7 +356,7 @@ def test_what_was_not_measured_of_a_layer_is_said(folder):
     table = layers_table(list(net.layers.values()), (first, *found.layers[1:]))
     places = {row[0]: row for row in table.rows}
     assert places["1"][-5:] == ("–",) * 5  # a rectifier, which is never diagnosed
-    assert places["0"][-5] == "1 of 6: 2"
+    assert places["0"][-5] == "1 (2)"
     assert places["0"][-1] == "–"
     assert table.caption.endswith("; –: not measured.")
 
@@ -375,7 +375,7 @@ def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     shelf = Shelf(tmp_path, {})
     picture_of = partial(pieces.picture, width=3, aspect="auto", vmin=0, vmax=6)
     rows = [stack(picture_of(np.array([[row]])), space(height=2)) for row in range(6)]
-    sheet = sheet_of(Style(8.4), rows, ["caption"], ["random weights"], gap=0)
+    sheet = sheet_of(Style(8.4), rows, ["caption", "how", "it was made"], ["random weights"], gap=0)
     whole = sheet.figure.get_size_inches()[1]
     found = shelf.drawn(_Drawn(sheet), "rows", "What it shows.")
     assert [picture.narrow for picture in found] == [False, False, False, True]
@@ -386,6 +386,7 @@ def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     ]
     assert found[1].alternative == "Part 2 of 3. What it shows."
     assert found[2].caption == found[3].caption == "random weights. caption"
+    assert found[2].more == found[3].more == "how it was made"
     painted = [_on_white(tmp_path, picture) for picture in found]
     # On white, letters and photographs together are the figure as it was.
     np.testing.assert_allclose(np.concatenate(painted[:3]), painted[3], atol=1)

@@ -297,7 +297,8 @@ def sheet_of(
     if max(style.width, high) * dots > MOST_PIXELS:
         dots = DOTS_AN_INCH
     size = style.width, ceil(high * dots) / dots
-    about = " ".join(one_line(text) for text in (f"{said}." if said else "", *caption) if text)
+    first, *rest = map(one_line, caption or [""])
+    about = " ".join(filter(None, (f"{said}." if said else "", first))), " ".join(rest)
     sheet = Sheet(Figure(figsize=size, dpi=dots, facecolor="white"), tuple(tops[1:]), about)
     for piece, top in zip((*pieces, stack(*texts)), (*tops, below), strict=True):
         piece.draw(sheet, MARGIN, top + piece.above)

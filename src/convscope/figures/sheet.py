@@ -46,12 +46,17 @@ class Sheet:
     Attributes:
         figure: what is drawn on.
         cuts: inches from the top at which a long figure can be cut, so that it fits pages.
-        words: the whole caption, which the file's metadata holds.
+        caption: notes and the short caption, and the rest of it.
     """
 
     figure: Figure
     cuts: tuple[float, ...] = ()
-    words: str = ""
+    caption: tuple[str, str] = ("", "")
+
+    @property
+    def words(self) -> str:
+        """The whole caption, which the file's metadata holds."""
+        return " ".join(filter(None, self.caption))
 
     @staticmethod
     def check(height: float, width: float) -> None:

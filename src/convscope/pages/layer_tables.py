@@ -12,7 +12,7 @@ from convscope.wording import times
 MOST_NAMED = 4
 HEAD = ("layer", "kind", "output", "stride", "receptive field", "parameters", "multiply-adds")
 UNKNOWN = "–"
-MEASURED = ("dead", "almost dead", "duplicates", "active", "answers kept without it")
+MEASURED = ("dead", "almost dead", "duplicates", "active", "answers kept")
 
 
 def layers_table(
@@ -65,7 +65,7 @@ def _measured(row: LayerDiagnosis | None) -> tuple[str, ...]:
     if row is None:
         return (UNKNOWN,) * len(MEASURED)
     return (
-        f"{len(row.dead)} of {row.shape[0]}" + (f": {named(row.dead)}" if row.dead else ""),
+        str(len(row.dead)) + (f" ({named(row.dead)})" if row.dead else ""),
         str(len(row.almost_dead)),
         str(sum(len(group) - 1 for group in row.duplicates)),
         f"{row.active:.1%}",

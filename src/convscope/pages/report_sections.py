@@ -287,9 +287,9 @@ def sanity_checks(subject: Subject, seconds: float | None, progress: Progress) -
         subject.net, subject.pictures[:1], rules=rules, others=OTHER_UNITS, seeds=SEEDS,
         title=subject.titles[0], budget=seconds, memory=subject.memory, progress=progress,
     )  # fmt: skip
-    verdicts = tuple(found.verdicts().values())
+    sentences = tuple(f"{found.brief(rule)}." for rule in found.rules)
     return _section(
-        subject, found, "sanity", verdicts,
+        subject, found, "sanity", sentences,
         reading=(
             "A picture that stays the same with random weights, or for another unit, shows the "
             "image and not the network. The numbers are rank correlations of |projection|: 1 is "

@@ -59,6 +59,7 @@ class Picture:
         part: which part of a long picture it is, which paper needs.
         photographs: the file of what lies over it and keeps its colours on a dark page.
         caption: what must be known to read it, below the last part.
+        more: how it was made, for those who ask.
         narrow: whether it stands for the others on a screen as narrow as a phone's.
         column: 1 or 2 where it takes half of the width, beside those of the other column; else 0.
     """
@@ -71,6 +72,7 @@ class Picture:
     part: str = ""
     photographs: str = ""
     caption: str = ""
+    more: str = ""
     narrow: bool = False
     column: int = 0
 
@@ -216,7 +218,7 @@ class Shelf:
         if column:
             wide = _sheet(found, PHONE_WIDTH)
             *parts, last = self._parts(wide, name, about, notes)
-            return (*parts, replace(last, caption=wide.words))
+            return (*parts, _told(last, wide))
         wide, small = (_sheet(found, width) for width in (PAPER_WIDTH, PHONE_WIDTH))
         narrow = replace(about, narrow=True)
         if vector:
@@ -225,7 +227,7 @@ class Shelf:
         else:
             *parts, last = self._parts(wide, name, about, notes)
             slim = [self._layers(small, layers_of(small), f"{name}-narrow", narrow)]
-        return (*parts, *(replace(one, caption=wide.words) for one in (last, *slim)))
+        return (*parts, *(_told(one, wide) for one in (last, *slim)))
 
     def _parts(
         self, sheet: Sheet, name: str, about: Picture, notes: tuple[str, ...]
@@ -281,6 +283,12 @@ class Shelf:
         """Return a picture as an ``img`` wants it, the file's bytes included."""
         kind = file.rpartition(".")[2]
         return image_source(self.files[file], "svg+xml" if kind == "svg" else kind)
+
+
+def _told(picture: Picture, sheet: Sheet) -> Picture:
+    """Return a picture with the caption of its figure."""
+    short, rest = sheet.caption
+    return replace(picture, caption=short, more=rest)
 
 
 def _sheet(found: Result | Draw, width: float) -> Sheet:
