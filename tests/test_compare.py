@@ -215,8 +215,8 @@ def test_some_images_are_spread_evenly():
     assert some.fingerprint() != whole.fingerprint()
 
 
-def layer(op: str, name: str) -> Layer:
-    return Layer(name, op, (1,), None, (0, 0), (1, 1), None, (1, 1), 0, 0)
+def layer(op: str, name: str, parameters: int = 0) -> Layer:
+    return Layer(name, op, (1,), None, (0, 0), (1, 1), None, (1, 1), parameters, 0)
 
 
 def test_layers_of_the_same_kind_stand_side_by_side():
@@ -226,6 +226,9 @@ def test_layers_of_the_same_kind_stand_side_by_side():
     assert found == [
         ("a0", "b0"), ("a1", None), ("a2", "b1"), ("a3", "b2"), ("a4", "b3"), (None, "b4"),
     ]  # fmt: skip
+    weighed = [layer("r", "a"), layer("c", "b", 9)], [layer("c", "c", 9), layer("r", "d")]
+    found = [(a and a.name, b and b.name) for a, b in lined_up(*weighed)]
+    assert found == [("a", None), ("b", "c"), (None, "d")]
 
 
 def test_what_cannot_be_compared_is_refused():

@@ -1,7 +1,6 @@
 """Tables of layers for a page: what each is, and what was measured of it."""
 
 from collections.abc import Collection, Sequence
-from difflib import SequenceMatcher
 
 from convscope.methods.diagnosis.finding import named
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
@@ -113,17 +112,33 @@ def lined_up(
 ) -> list[tuple[Layer | None, Layer | None]]:
     """Return pairs of layers of the same kind, in order; None where one network has no such layer.
 
-    The longest stretches that both have are paired first.
+    As many are paired as can be: a layer with weights counts for more, and so does a pair whose
+    maps have the same shape.
     """
-    kinds = ([layer.op for layer in first], [layer.op for layer in second])
+
+    def worth(a: Layer, b: Layer) -> int:
+        return (a.op == b.op) * (1 + 2 * bool(a.parameters) + (a.shape == b.shape))
+
+    # What the layers from there on are worth at best: the longest common subsequence, weighed.
+    best = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for m, a in reversed(list(enumerate(first))):
+        for n, b in reversed(list(enumerate(second))):
+            apart = max(best[m + 1][n], best[m][n + 1])
+            best[m][n] = max(apart, best[m + 1][n + 1] + worth(a, b))
     found: list[tuple[Layer | None, Layer | None]] = []
-    for change, a, a_end, b, b_end in SequenceMatcher(None, *kinds, autojunk=False).get_opcodes():
-        if change == "equal":
-            found += zip(first[a:a_end], second[b:b_end], strict=True)
+    m = n = 0
+    while m < len(first) and n < len(second):
+        together = worth(first[m], second[n])
+        if together and best[m][n] == best[m + 1][n + 1] + together:
+            found.append((first[m], second[n]))
+            m, n = m + 1, n + 1
+        elif best[m][n] == best[m + 1][n]:
+            found.append((first[m], None))
+            m += 1
         else:
-            found += [(layer, None) for layer in first[a:a_end]]
-            found += [(None, layer) for layer in second[b:b_end]]
-    return found
+            found.append((None, second[n]))
+            n += 1
+    return [*found, *((own, None) for own in first[m:]), *((None, own) for own in second[n:])]
 
 
 def _cells(layer: Layer | None) -> tuple[str, ...]:
