@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,14 @@ def test_the_table_of_names_has_every_public_name_and_command():
     assert set(names) == set(cs.__all__)
     assert {name: names[call.__name__] for name, call in CALLS.items()} == {n: n for n in CALLS}
     assert set(names.values()) - {""} <= set(COMMANDS)
+
+
+def test_commands_in_sentences_name_options_that_there_are():
+    pages = (ROOT.glob(kind) for kind in ("README.md", "docs/**/*.md", "src/**/*.py"))
+    said = [page.read_text("utf-8") for page in chain.from_iterable(pages)]
+    lines = re.findall(r"`convscope ([a-z][^`]*)`", "\n".join(said))
+    assert len(lines) > 100
+    for line in lines:
+        name, *words = line.split()
+        known = {option for given in COMMANDS[name].params for option in given.opts}
+        assert {word for word in words if re.match("--?[a-z]", word)} <= {*known, "--help"}, line
