@@ -61,7 +61,7 @@ TIMM = _sizes(
     tf_mobilenetv3_small_minimal_100 gcresnext26ts bat_resnext26ts lambda_resnet26t
     cs3darknet_focus_s dla34 dpn68 lowformer_b0 caformer_s18 convformer_s18 poolformerv2_s12
     mobilenetv4_hybrid_medium_075 nextvit_small res2net50_14w_8s res2next50 rdnet_tiny
-    resnetrs50 densenetblur121d eca_vovnet39b efficientvit_l1 efficientvim_m1 ghostnetv2_100
+    resnetrs50 densenetblur121d eca_vovnet39b efficientvit_l1 efficientvim_m1@128 ghostnetv2_100
     ghostnetv3_050 iformer_t resnet50_clip_gap tresnet_m xception41 legacy_xception davit_tiny
     focalnet_tiny_srf coat_lite_tiny deit_tiny_patch16_224 cait_xxs24_224 xcit_nano_12_p16_224
     convit_tiny@224 eva02_tiny_patch14_224@56 beit_base_patch16_224 gmixer_12_224 resmlp_12_224
