@@ -214,6 +214,7 @@ def test_what_follows_from_a_fault_below_is_a_consequence():
     assert kinds(found) == [("dead units", "0")]
     assert found.layers[1].dead == (0, 1, 2)
     assert found.findings[0].consequences == ("Above it 3 units of 2 are dead.",)
+    assert found.findings[0].above == ("2",)
     assert "3 units of 2 are dead" in found.findings[0].sentence
 
 

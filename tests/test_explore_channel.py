@@ -277,6 +277,22 @@ def test_rules_that_mean_nothing_on_a_network_are_not_offered():
     assert "rectgrad" not in said["more"]
 
 
+def test_a_layer_is_told_of_the_fault_below_that_it_suffers_from():
+    torch.manual_seed(1)
+    first, second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 3)
+    with torch.no_grad():
+        first.weight[:4] = first.bias[:4] = 0
+        second.weight[:3, 4:] = 0
+        second.bias[:] = -0.01
+    images = torch.randn(60, 3, 12, 12)
+    module = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+    net = cs.Network(module, images[:1], preprocess="none")
+    said = Session(net, images).faults("3", 0, lambda done, total: None)
+    assert "Above it 3 units of 2 are dead" in said["faults"][0]["sentence"]
+    assert not said["faults"][0]["own"]
+    assert said["elsewhere"] == []
+
+
 @pytest.mark.parametrize("screen", SIZES)
 def test_the_page_shows_them(browser, address, screen, monkeypatch):
     width, colours = screen

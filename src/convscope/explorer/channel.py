@@ -184,12 +184,14 @@ class Faults:
         """Return the faults of a layer, and whether they are those of a channel too."""
         found = self._diagnosis(progress)
         name = convolutions(self.net).get(layer, layer)
+        own = [one for one in found.findings if one.layer in (name, layer)]
+        causes = [one for one in found.findings if name in one.above]
         said = [
-            {"sentence": one.sentence, "own": channel in one.channels}
-            for one in found.findings
-            if one.layer in (name, layer)
+            {"sentence": one.sentence, "own": one in own and channel in one.channels}
+            for one in (*own, *causes)
         ]
-        elsewhere = sorted({one.layer for one in found.findings} - {name, layer})
+        told = {name, layer, *(one.layer for one in causes)}
+        elsewhere = sorted({one.layer for one in found.findings} - told)
         few = found.images < found.thresholds.images
         note = f"from {found.images} images of {found.data}" + (
             ": too few to call a unit dead" if few else ""

@@ -351,7 +351,11 @@ class _DiagnosisWork:
                     own.append(finding)
         if consequences:
             place = found.index(causes[-1])
-            cause = replace(causes[-1], consequences=(*causes[-1].consequences, *consequences))
+            cause = replace(
+                causes[-1],
+                consequences=(*causes[-1].consequences, *consequences),
+                above=(*causes[-1].above, layer.layer.name),
+            )
             found = [*found[:place], cause, *found[place + 1 :]]
         return found + own
 

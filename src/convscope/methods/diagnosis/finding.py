@@ -22,6 +22,7 @@ class Finding:
         suggestion: a sentence on what to change.
         severity: 0..1, by which findings are ranked.
         consequences: sentences on what further up follows from it, which are no findings.
+        above: the layers that these are of.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Finding:
     suggestion: str
     severity: float
     consequences: tuple[str, ...] = ()
+    above: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
