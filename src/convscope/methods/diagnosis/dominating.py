@@ -47,8 +47,8 @@ def find(layer: ExaminedLayer, thresholds: Thresholds) -> list[Finding]:
     folded = "" if np.isnan(layer.kernels.spread).all() else ", batch norm folded in,"
     one = "Channel" if len(channels) == 1 else "Channels"
     evidence = (
-        f"{one} {named(list(channels))} of {len(weights)}: the weights of channel "
-        f"{largest}{folded} are {weights[largest]:.1f} times the layer's median in root mean square, its "
+        f"{one} {named(list(channels))} of {len(weights)}: the weights of channel {largest}"
+        f"{folded} are {weights[largest]:.1f} times the layer's median in root mean square, its "
         f"activations {activations[largest]:.1f} times; {share:.0%} of the layer's energy."
     )
     # Ten times too large is as bad as half the units dead; hundred times nearly the worst.
