@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -13,6 +14,23 @@ SIZES = [
     pytest.param((390, "dark"), id="narrow", marks=pytest.mark.slow),
 ]
 """The explorer's page is wide in the quick suite, but for one test of it."""
+
+SHOWN = """([selector, width, expected]) => {
+    const canvas = document.querySelector(selector);
+    const times = canvas ? canvas.width / width : 0;
+    if (times < 1 || !Number.isInteger(times)) return false;
+    const drawn = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    return expected.every((value, place) => {
+        const pixel = Math.floor(place / 3), row = Math.floor(pixel / width);
+        const at = row * times * canvas.width + (pixel % width) * times;
+        return drawn[4 * at + (place % 3)] === value;
+    });
+}"""
+
+
+def show(page, canvas: str, expected: np.ndarray) -> None:
+    """Wait until a canvas shows a picture, each of its pixels enlarged alike."""
+    page.wait_for_function(SHOWN, arg=[canvas, expected.shape[1], expected.ravel().tolist()])
 
 
 def watched(tab) -> tuple[list[str], list[str]]:

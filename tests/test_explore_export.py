@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import convscope as cs
-from browsing import SIZES, watched
+from browsing import SIZES, show, watched
 from convscope.cli import app
 from convscope.display import Display, to_display
 from convscope.samples import SAMPLES
@@ -57,17 +57,6 @@ def page(request, browser, exported):
 
 SAYS = "([what, words]) => document.querySelector(what).textContent.startsWith(words)"
 FIRST = "words => document.querySelector('#classes .value').textContent === words"
-SHOWN = """([rule, width, expected]) => {
-    const canvas = document.querySelector(`[data-rule="${rule}"] canvas`);
-    const times = canvas.width / width;
-    if (times < 1 || !Number.isInteger(times)) return false;
-    const drawn = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-    return expected.every((value, place) => {
-        const pixel = Math.floor(place / 3), row = Math.floor(pixel / width);
-        const at = row * times * canvas.width + (pixel % width) * times;
-        return drawn[4 * at + (place % 3)] === value;
-    });
-}"""
 
 
 def choose(page, layer: str) -> list[int]:
@@ -92,8 +81,7 @@ def test_files_show_what_project_returns(page, net, picture):
             for rule in ("deconvnet", "guided", "gradient"):
                 found = cs.project(net, picture, layer, [channel], rule=rule).shown(0, 0, display)
                 expected = to_display(found, display.scale_of(found))
-                pixels = [rule, expected.shape[1], expected.ravel().tolist()]
-                page.wait_for_function(SHOWN, arg=pixels)
+                show(page, f'[data-rule="{rule}"] canvas', expected)
 
 
 def test_files_show_what_occlude_returns(page, net, picture):

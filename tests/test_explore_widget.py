@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 import convscope as cs
-from browsing import CHROMIUM, watched
+from browsing import CHROMIUM, show, watched
 from convscope.display import Display, to_display
 from convscope.samples import SAMPLES
 
@@ -42,18 +42,6 @@ NOTEBOOK = """<!doctype html><div id="cell"></div><script type="module">
   window.page = await (await fetch("page.html")).text();
   widget.render({ model, el: document.querySelector("#cell") });
 </script>"""
-
-SHOWN = """([width, expected]) => {
-    const canvas = document.querySelector('[data-rule="deconvnet"] canvas');
-    const times = canvas ? canvas.width / width : 0;
-    if (times < 1 || !Number.isInteger(times)) return false;
-    const drawn = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-    return expected.every((value, place) => {
-        const pixel = Math.floor(place / 3), row = Math.floor(pixel / width);
-        const at = row * times * canvas.width + (pixel % width) * times;
-        return drawn[4 * at + (place % 3)] === value;
-    });
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +73,7 @@ def check(frame, net: cs.Network, picture: Path) -> None:
     display = Display()
     found = cs.project(net, picture, LAYER, [CHANNEL]).shown(0, 0, display)
     expected = to_display(found, display.scale_of(found))
-    frame.wait_for_function(SHOWN, arg=[expected.shape[1], expected.ravel().tolist()])
+    show(frame, '[data-rule="deconvnet"] canvas', expected)
     frame.focus("#image")
     frame.press("#image", "ArrowRight")
     kept, patch = cs.look(net, picture), round(32 / 7)
