@@ -251,9 +251,9 @@ def kept(call: Call, axes: Axes) -> Axes:
 
 def _reshaped(source: Shape, target: Shape, axis: int) -> int | None:
     """Return the dimension of *target* that holds one of *source*; None where there is none."""
-    # Values keep their order, so that a dimension is the same where as many values lie behind one
-    # step along it. From [1, 6, 8, 8] to [1, 2, 3, 8, 8] the first 8 has 1 * 6 places before it,
-    # and the one it becomes 1 * 2 * 3.
+    # Values keep their order: a dimension is the same where it is as long and the sizes before it
+    # have the same product. In [1, 6, 8, 8] the first 8 has 1 * 6 before it, and so it has in
+    # [1, 2, 3, 8, 8].
     before = math.prod(source[:axis])
     for place, size in enumerate(target):
         if size == source[axis] and math.prod(target[:place]) == before:

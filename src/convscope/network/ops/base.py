@@ -103,7 +103,7 @@ class Operation:
         """
         rows, columns = window.corner
         size = window.call.shape[rows], window.call.shape[columns]
-        # What has no call on windows but says that it has windows reverses the same of any shape.
+        # Where there is none, as of a concatenation with a constant, the shapes tell enough.
         call = self.on_windows(window.call, (rows, columns), size) or window.call
         return self.reverse(call, signal, saved, rule)
 

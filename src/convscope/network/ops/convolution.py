@@ -54,8 +54,8 @@ class Convolution(Operation):
         # An even kernel with padding "same" pads one side more: undo the padding by hand there.
         uneven = (top, left) != (bottom, right)
         size = (height + top + bottom, width + left + right) if uneven else (height, width)
-        # Never read: the backward wants an input for its shape and layout, and for the gradient of
-        # the weights, which the mask at the end turns off.
+        # Only its shape and layout count: its values are for the gradient of the weights, which the
+        # mask at the end turns off.
         shape_of_input = torch.empty(
             (batch * first, channels, *size),
             dtype=signal.dtype,

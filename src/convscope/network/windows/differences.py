@@ -46,7 +46,7 @@ class DifferenceWalk(WindowedWalk):
         # Of the steps behind the targets as well, through which :meth:`finish` goes.
         self.linear = {
             index: self._linear(index)
-            for index in graph.needed_for([graph.output, *self.targets])
+            for index in graph.needed_for([graph.output, *graph.outputs.values(), *self.targets])
             if self.changing[index]
         }
         self.negated: dict[int, Tensor] = {}
