@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -212,7 +212,9 @@ class WindowedPasses:
         self.junction = _junction(question)
         in_head = set()
         if self.junction is not None:
-            in_head = {t for t in question.targets if self.junction in graph.needed_for([t])}
+            # Another output than the answer may also be reached by a way around the junction.
+            ways = {t: narrow_steps(replace(graph, output=t)) for t in question.targets}
+            in_head = {t for t, way in ways.items() if self.junction in way}
         self.head = sorted(in_head)
         trunk = [target for target in question.targets if target not in in_head]
         if self.junction is not None:
