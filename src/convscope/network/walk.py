@@ -91,7 +91,7 @@ def ascend(graph: Graph, images: Tensor, keep: Iterable[int], rule: Rule | None 
         graph = sharing_graph(graph, rule, keep)
     if graph.batched or len(images) == 1:
         return _ascend(graph, images, keep, rule)
-    # One by one, since images of such a network would change each other.
+    # Such a network takes a single image, or lets the images of a batch change each other.
     parts = [_ascend(graph, image[None], keep, rule) for image in images]
     return Ascent(
         graph,

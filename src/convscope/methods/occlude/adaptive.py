@@ -30,7 +30,7 @@ CAUTION = 0.95
 a coarser one."""
 
 LACKING = 0.02
-"""The share of a lattice's positions that may lack."""
+"""The share of a lattice's positions that may be missing."""
 
 NUGGET = 1e-3
 """The share of a map's variance that an estimate takes for noise; it keeps the system solvable."""

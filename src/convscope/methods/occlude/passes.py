@@ -33,7 +33,8 @@ FILTERS_SHARE = 1 / 4
 the default holds VGG16's."""
 
 WINDOWS_WORTH = 0.9
-"""What windows may cost of whole passes: between, planning takes what they save."""
+"""The share of what whole passes cost up to which windows are taken: above, planning takes what
+they save."""
 
 PLAN_BYTES = 96
 """What planning one patch takes for each step: its rows and columns, where they are, and how many,

@@ -81,8 +81,10 @@ class _Builder:
     """Walks an exported program once, node by node.
 
     A step makes a new tensor, while a program may write over one. Nodes that stand for the very
-    same tensor have one *cell*, whose value is what was last written there; nodes that may share
-    memory have one *root*.
+    same tensor have one *cell*, the first of them, and ``current`` has the node that was last
+    written there. Nodes that may share memory have one *root*, and ``sharing`` lists them. In
+    ``several`` are those with several outputs, until these are picked, and in ``kept`` the roots of
+    constants that steps have among their arguments.
     """
 
     def __init__(
@@ -292,8 +294,7 @@ class _Builder:
         A weight would be the module's own, and what a step has kept would change behind its back.
         """
         root = self.roots.get(written, written)
-        # In `kept` are constants that a step has as an argument: the tensors themselves, not
-        # copies.
+        # Steps have these tensors themselves as arguments, and no copies.
         if root.op == "placeholder" or root in self.kept:
             raise TangledError
 

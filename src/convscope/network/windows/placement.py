@@ -16,7 +16,7 @@ from torch.nn import functional
 from convscope.network.windows.relations import Array, Relation, Sliding
 
 EACH_ITS_OWN = Sliding()
-"""The relation of rows that each read the same row."""
+"""The relation of an operation whose every row reads the row of its own number, and no other."""
 
 
 @dataclass(frozen=True)

@@ -185,9 +185,9 @@ class Transposed(Relation):
 
     def _reads(self, first: int, last: int) -> tuple[int, int]:
         first, last = first + self.padding, last + self.padding
-        # Kernel 3, stride 2: row 4 is written from rows 1 (2 + 2) and 2 (4 + 0), that is ceil((4 -
-        # 2) / 2) to 4 // 2. Where the stride exceeds the kernel some rows are written by none:
-        # first > last.
+        # Kernel 3, stride 2: row 4 is written from rows 1 (2 + 2) and 2 (4 + 0). These are (4 - 2)
+        # / 2 rounded up, and 4 / 2 rounded down. Where the stride exceeds the kernel, some rows are
+        # written by none, and come out with the last before the first.
         # Rounded up for the first row and down for the last; -(-a // b) is the ceiling of a / b.
         return -(-(first - self.dilation * (self.kernel - 1)) // self.stride), last // self.stride
 
@@ -233,8 +233,7 @@ class Resized(Relation):
         return first * self.source // self.target, -(-(last + 1) * self.source // self.target) - 1
 
     def _touches(self, first: int, last: int) -> Range:
-        # That two such spans overlap is the same condition seen from either side: sizes change
-        # places.
+        # Whether two spans overlap is the same seen from either side, with the sizes exchanged.
         return Resized(self.target, self.source).reads((first, last))
 
     def sources(self, rows: Array) -> Array:
