@@ -439,6 +439,40 @@ def test_what_cannot_be_rounded_is_not(name):
     assert (o.logit - exact.logit).abs().max() < 0.05 * change
 
 
+class TwoAnswers(nn.Module):
+    """Two linear layers on one vector, the second of which may also see the map before it."""
+
+    def __init__(self, around):
+        super().__init__()
+        torch.manual_seed(0)
+        self.around = around
+        self.maps, self.mixed = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 8)
+        self.first, self.second = nn.Linear(8, 5), nn.Linear(8, 4)
+
+    def forward(self, images):
+        maps = self.maps(images).relu()
+        vector = self.mixed(maps.mean((2, 3))).relu()
+        other = vector + maps.amax((2, 3)) if self.around else vector
+        return self.first(vector), self.second(other)
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("around", [False, True])
+def test_a_function_of_an_output_beside_the_answer(around, rounded):
+    """It goes by windows, in halves too, and where only the answer goes through the one vector."""
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    net = Network(TwoAnswers(around).eval(), image)
+    options = {"target": lambda first, second: second[0, 0]}
+    full = occlude(net, image, 5, 1, method="full", **options)
+    if rounded:
+        every = full.computed.numel()
+        options |= {"method": "adaptive", "precision": "bfloat16", "positions": every}
+    found = occlude(net, image, 5, 1, **options)
+    assert found.computed.all()
+    change = (full.number - full.clean["number"]).abs().max()
+    assert (found.number - full.number).abs().max() < (0.05 if rounded else 1e-4) * change
+
+
 def test_a_unit_behind_what_mixes_the_whole_map():
     """Past a group norm whole maps go up, and the unit's is still summed."""
     torch.manual_seed(0)

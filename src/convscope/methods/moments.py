@@ -63,6 +63,8 @@ class Moments:
         count = self.count + other.count
         if not other.count:
             return
+        # Chan et al.: parts of n and m values whose means are d apart add n * m / (n + m) * d^2 to
+        # the squares. Of one value each, 0 and 2, both squares are 0; around 1 they are 2 together.
         apart = other.mean - self.mean
         self.mean = self.mean + apart * (other.count / count)
         self.squares = self.squares + other.squares

@@ -64,6 +64,8 @@ def medians(histogram: np.ndarray) -> Tensor:
     half = below[:, -1] / 2
     bins = (below >= half[:, None]).argmax(axis=1)
     inside = histogram[np.arange(len(bins)), bins]
+    # How far into its bin the median lies: 0 at the lower edge. Edges are powers of two, so in
+    # between the logarithm is in proportion, not the value.
     share = 1 - (below[np.arange(len(bins)), bins] - half) / np.maximum(inside, 1)
     low, high = edges[bins - 1], edges[np.minimum(bins, len(edges) - 1)]
     positive = (bins > 0) & (low > 0)
@@ -110,6 +112,8 @@ def strongest(peaks: Tensor, unclamped: Tensor, typical: Tensor | None, count: i
         count: how many.
     """
     keys = peaks if typical is None else peaks / typical.to(peaks)
+    # Sorted by the lesser key first and stably by the greater: equal peaks keep the order of the
+    # lesser.
     order = unclamped.argsort(dim=1, descending=True, stable=True)
     best = keys.gather(1, order).argsort(dim=1, descending=True, stable=True)
     return order.gather(1, best[:, :count])

@@ -67,6 +67,8 @@ class _Remembered(dict[int, Saved]):
         step = self.graph.steps[index]
         inputs = [self.maps[source] for source in step.inputs]
         saved: Saved = tuple(inputs)
+        # Operations with no more to remember than inputs have these at hand; only the others run
+        # again.
         if type(step.operation).remember is not Operation.remember:
             _, saved = step.operation.remember(step.call, inputs, 1, self.rule)
         elif not step.operation.remembers_inputs:
@@ -89,6 +91,7 @@ def ascend(graph: Graph, images: Tensor, keep: Iterable[int], rule: Rule | None 
         graph = sharing_graph(graph, rule, keep)
     if graph.batched or len(images) == 1:
         return _ascend(graph, images, keep, rule)
+    # Such a network takes a single image, or lets the images of a batch change each other.
     parts = [_ascend(graph, image[None], keep, rule) for image in images]
     return Ascent(
         graph,
@@ -133,6 +136,7 @@ def anew(
     """
     again: list[int] = []
     for index in graph.needed_for(targets):
+        # Steps run in the order of their numbers: what reads a changed one comes after it.
         if index not in changed and not {*changed, *again}.isdisjoint(graph.steps[index].inputs):
             again.append(index)
     read = {source for index in again for source in graph.steps[index].inputs}
@@ -231,6 +235,7 @@ class Batch:
     def part(self, part: slice) -> "Batch":
         """Return some of the signals, which lie as they did."""
         pending = {
+            # An output may have several rows an image, and so has each signal: they stay together.
             index: value.reshape(len(self), -1, *value.shape[1:])[part].flatten(0, 1)
             for index, value in self.pending.items()
         }
@@ -297,6 +302,8 @@ class Descent:
         """Bring the signals at a step's output down to what it reads."""
         step, signal, channels = self.graph.steps[index], batch.pending.pop(index), batch.channels
         saved = tuple(self.for_signals(value, batch) for value in self.ascent.saved[index])
+        # What keeps channels reads one input: the way down to here had no branches, and what waits
+        # has the one channel still.
         if not step.operation.keeps_channels:
             batch.channels = None
             if channels is not None:
@@ -332,6 +339,8 @@ class Descent:
             return value
         value = value.to_dense()  # a sparse one has no rows to choose from
         index, maps = next(iter(self.ascent.maps.items()))
+        # What is remembered may have another number of rows an image than maps have, so the images
+        # are counted by a map.
         images = len(maps) // self.graph.steps[index].shape[0]
         per_image = value.reshape(images, -1, *value.shape[1:])
         return per_image.index_select(0, batch.owners).flatten(0, 1)

@@ -14,9 +14,9 @@ class FilterMuon(Muon):
     """:class:`torch.optim.Muon`, which takes matrices, for the filters of convolutions.
 
     A filter bank [out, in, h, w] is taken as the matrix [out, h*w*in], of which each step is made
-    orthogonal. Before it, the bank is rescaled to a root mean square of one per filter, which batch
-    norm makes harmless to what the network computes: with its norm fixed, the learning rate is the
-    angle it turns per step.
+    orthogonal. Before a step the bank is rescaled, so that the root mean square of its filters'
+    lengths is one. The batch norm behind it makes that harmless to what the network computes, and
+    with the length fixed, the learning rate is the angle that the bank turns per step.
 
     Args:
         filters: banks [out, in, h, w] in channels_last, on the device where they will stay: the
@@ -37,12 +37,15 @@ class FilterMuon(Muon):
     def step(self, closure: Any = None) -> Any:
         """Take one step from the filters' gradients."""
         for bank, matrix in zip(self._filters, self._matrices, strict=True):
+            # Autograd leaves gradients at the filters, while Muon steps on the matrices.
             matrix.grad = None if bank.grad is None else bank.grad.permute(0, 2, 3, 1).flatten(1)
+            # The matrix is a view, so that this rescales the filters themselves.
             matrix.mul_(len(matrix) ** 0.5 / matrix.norm())
         return super().step(closure)  # type: ignore[no-untyped-call]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the filters' gradients."""
+        # Torch's own knows of the matrices alone, and the filters' gradients would add up.
         for tensor in (*self._filters, *self._matrices):
             tensor.grad = None
 

@@ -19,6 +19,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        # In half precision the sums over a whole batch would round, or overflow.
         values = maps.float()
         count = values.numel() / values.shape[1] * dist.get_world_size()
         mean = _sum_over_processes(values.sum((0, 2, 3))) / count
@@ -29,6 +30,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, momentum)
+            # As PyTorch does: unbiased for later, biased for now.
             self.running_var.lerp_(variance * (count / (count - 1)), momentum)
         scale = (variance + self.eps).rsqrt() * self.weight
         shifted = torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.view(1, -1, 1, 1))
@@ -36,6 +38,8 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
 
 def _sum_over_processes(values: Tensor) -> Tensor:
+    # With a derivative, unlike `dist.all_reduce`: each process's loss depends on all the others'
+    # maps through the shared statistics.
     total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
     return total
 

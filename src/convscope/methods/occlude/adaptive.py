@@ -16,6 +16,8 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
+# Where c + 5 * r is 0 modulo 24, it is so modulo 12, 8, 4, 3 and 2: each of these lattices holds
+# the coarsest. Modulo 5 the same shift would put all positions into the same columns.
 SHIFTS = {24: 5, 12: 5, 8: 5, 6: 2, 5: 2, 4: 5, 3: 5, 2: 5, 1: 5}
 """Lattices, from coarse to dense: one position in so many is computed -> columns by which it is
 shifted from row to row. Of all shifts these gave the nearest maps, or nearly so where they let a
@@ -28,7 +30,7 @@ CAUTION = 0.95
 a coarser one."""
 
 LACKING = 0.02
-"""The share of a lattice's positions that may lack."""
+"""The share of a lattice's positions that may be missing."""
 
 NUGGET = 1e-3
 """The share of a map's variance that an estimate takes for noise; it keeps the system solvable."""
@@ -85,6 +87,7 @@ class Sampling:
             nothing = np.zeros(self.shape, dtype=np.bool_)
             planned = self._affordable(nothing, self.positions) or COARSEST
         begun = self.lattice(planned, math.ceil(COARSEST / planned))
+        # Without a known speed no bound in positions can be given.
         return np.flatnonzero(begun)[: self.positions if self.seconds is None else None]
 
     def densest(self, computed: Mask) -> Indices:
@@ -131,11 +134,13 @@ def estimated(values: Floats, computed: Mask, reach: tuple[float, float]) -> Flo
     # The covariance depends on the distance alone, so a product with it is a convolution. Twice the
     # size keeps the Fourier transform's copies apart: what leaves on one side may not come back.
     size = [2 * side for side in values.shape]
+    # Round a ring, as the transform takes it: the last position is next to the first.
     away = [
         np.minimum(np.arange(side), side - np.arange(side)) / max(far, 1.0)
         for side, far in zip(size, reach, strict=True)
     ]
     distance = np.sqrt(3) * np.hypot(away[0][:, None], away[1])
+    # Symmetric about zero, so that its transform is real but for rounding.
     spectrum = np.fft.rfft2((1 + distance) * np.exp(-distance)).real
 
     def spread(weights: Floats) -> Floats:
@@ -144,6 +149,7 @@ def estimated(values: Floats, computed: Mask, reach: tuple[float, float]) -> Flo
 
     mean = values[computed].mean()
     residual = np.where(computed, values - mean, 0.0)
+    # A map that is the same everywhere has no residual: the loop ends before it divides by it.
     enough = TOLERANCE**2 * (residual**2).sum()
     # Rows and columns of positions that were not computed are left out of the system by a mask: the
     # iteration never leaves the others, and no matrix of them is ever written down.
@@ -165,6 +171,7 @@ def nearest(computed: Mask) -> Indices:
     """Return for each position the number of the computed one nearest to it, [rows, columns]."""
     rows, columns = np.nonzero(computed)
     found = np.empty(computed.shape, dtype=np.int64)
+    # Row by row: all distances at once would take positions times computed positions.
     for row in range(computed.shape[0]):
         across = np.arange(computed.shape[1])[:, None] - columns
         closest = ((row - rows) ** 2 + across**2).argmin(axis=1)

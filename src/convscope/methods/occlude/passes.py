@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,8 @@ FILTERS_SHARE = 1 / 4
 the default holds VGG16's."""
 
 WINDOWS_WORTH = 0.9
-"""What windows may cost of whole passes: between, planning takes what they save."""
+"""The share of what whole passes cost up to which windows are taken: above, planning takes what
+they save."""
 
 PLAN_BYTES = 96
 """What planning one patch takes for each step: its rows and columns, where they are, and how many,
@@ -212,7 +213,9 @@ class WindowedPasses:
         self.junction = _junction(question)
         in_head = set()
         if self.junction is not None:
-            in_head = {t for t in question.targets if self.junction in graph.needed_for([t])}
+            # Another output than the answer may also be reached by a way around the junction.
+            ways = {t: narrow_steps(replace(graph, output=t)) for t in question.targets}
+            in_head = {t for t, way in ways.items() if self.junction in way}
         self.head = sorted(in_head)
         trunk = [target for target in question.targets if target not in in_head]
         if self.junction is not None:
@@ -226,6 +229,7 @@ class WindowedPasses:
         self.costs = costs_of(self.walk)
         self.limit = tensor_limit(memory, question.image.device)
         self.memory = memory
+        # Rounded, answers differ from those of the whole network by more than a check could allow.
         self.whole = FullPasses(question, memory) if precision is None else None
         self.checked = self.differs = False
         self.kept = clean is not None
@@ -235,6 +239,7 @@ class WindowedPasses:
         if self.whole is None:
             yield from self._by_windows(cover)
             return
+        # Kept clean maps spare the pass that windows cost at first, so that they are taken unasked.
         if not self.differs and (self.kept or self._pays(cover.corners)):
             for answers in self._by_windows(cover):
                 self.differs = not self.checked and not self._agrees(answers, cover)
@@ -253,6 +258,7 @@ class WindowedPasses:
         pairs = []
         for step, values in answers.outputs.items():
             own = found[step][0]
+            # Beside the largest of its kind: a small number among large ones is no more exact.
             pairs.append((values[place], own, own.abs().nan_to_num(0, posinf=0).max()))
         if answers.activation is not None and question.layer is not None:
             maps = found[question.layer]
@@ -269,6 +275,8 @@ class WindowedPasses:
 
     def _pays(self, patches: Corners) -> bool:
         """Return whether windows cost less than whole maps, by a patch in the middle."""
+        # The middle one, as no border cuts what it touches. Twice its distance from the image's
+        # middle is |top + bottom - height|, and so across.
         height, width = self.question.image.shape[1:]
         middle = np.abs(patches[:, 0::2].sum(1) - height) + np.abs(patches[:, 1::2].sum(1) - width)
         spans = self.walk.spans(patches[[int(middle.argmin())]])
@@ -284,6 +292,7 @@ class WindowedPasses:
             found = self.walk.run(plan, windows)
             waiting.append((batch, found))
             waiting_bytes += sum(w.values.nbytes for w in found.values())
+            # Without a junction nothing is gained by waiting.
             enough = sum(len(b) for b, _ in waiting) >= HEAD_BATCH
             if enough or waiting_bytes > self.memory // 8 or self.junction is None:
                 yield self._finished(waiting)
@@ -300,6 +309,7 @@ class WindowedPasses:
         at_once = max(FEWEST_PLANNED, self.memory // 8 // each)
         random = np.random.default_rng(0)
         order = np.arange(len(patches))
+        # Planned in parts, these should be alike, so that each part's speed tells that of the rest.
         if len(patches) > at_once:
             random.shuffle(order)
         for begin in range(0, len(patches), at_once):
@@ -324,6 +334,7 @@ class WindowedPasses:
             if not plan[index].whole:
                 # A reader gathers its halo with it.
                 positions = min((height + 2) * (width + 2), positions)
+            # In the end an output is made whole.
             if index in self.question.outputs:
                 positions = math.prod(map(int, walk.sizes[index]))
             most = max(most, math.prod(shape) // math.prod(map(int, walk.sizes[index])) * positions)

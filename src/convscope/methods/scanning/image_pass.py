@@ -191,6 +191,7 @@ class ImagePass:
                 if not good
             }
             batch = [image for image, good in zip(batch, finite, strict=True) if good]
+            # Anew, since what entered the strongest was chosen among the bad ones, too.
             found, answers = self._reduced(batch)
         return _Looked(batch, found, answers, bad, done)
 
@@ -206,6 +207,7 @@ class ImagePass:
         if not batch:
             return {}, answers
         numbers = np.array([image.number for image in batch])
+        # A convolution may add up in another order for another number of images.
         pixels = torch.zeros(self._size, *self._net.input_shape, dtype=self._net.dtype)
         for place, image in enumerate(batch):
             pixels[place] = image.pixels
@@ -219,6 +221,9 @@ class ImagePass:
                 return
             layer = self._layers[step]
             own = reduced(maps, rectify).part(len(batch))
+            # Others may be counted before this batch is: then some of these are out again, which
+            # only costs their gathering. None that belongs in can be missing, for the bar only
+            # rises.
             with self._counting:
                 entering = self._tally.layers[layer.name].strongest.entering(own.peak, numbers)
             places = peak_positions(maps, entering)

@@ -94,10 +94,11 @@ def reduced(maps: Tensor, rectify: bool = False) -> Reduced:
     counts = torch.full((blocks,), rows)
     counts[-1] = values.shape[1] - rows * (blocks - 1)
     # Each block's mean in single precision, and how far it was off.
+    # Around a mean that is off by d, n squares are n * d^2 too many: that is off * rest.
     off = rest / counts[:, None]
     mean, squares = pooled(counts, rough + off, (squares - off * rest).clamp(min=0))
     # Whole numbers up to 2**24 are exact in float32, and no map has more positions.
-    positions = active.sum(1).nan_to_num().long().numpy()
+    positions = active.sum(1).long().numpy()
     return Reduced(peak.amax(1).float().numpy(), mean, squares, positions)
 
 
@@ -114,6 +115,7 @@ def _reduce_block(block: Tensor, found: Tensor) -> None:
 
 def _block_shape(values: Tensor) -> tuple[int, int]:
     """Return how many images and positions of *values*, [N, P, C], make a block."""
+    # On other devices each block would only cost calls of its own.
     images, positions, channels = values.shape
     if values.device.type != "cpu":
         return images, positions

@@ -67,6 +67,7 @@ class Strongest:
         crowded = np.flatnonzero(entering.sum(axis=0) > top)
         if len(crowded):
             # More of this batch than there is room for: only its own strongest can stay.
+            # The same order as in :meth:`_keep`, or equal peaks would depend on the batches.
             own = np.where(entering[:, crowded], peaks[:, crowded], -np.inf)
             by_image = np.argsort(images, kind="stable")
             order = np.argsort(-own[by_image], axis=0, kind="stable")
@@ -130,6 +131,8 @@ class Strongest:
         peak = np.concatenate([self.peak[channels], peaks], axis=1)
         image = np.concatenate([self.image[channels], images], axis=1)
         position = np.concatenate([self.position[channels], positions], axis=1)
+        # First by image, then stably by peak: of equal peaks the lower number stays in front,
+        # whenever it came. Room without an entry goes behind all.
         by_image = np.where(image == NO_IMAGE, LAST, image).argsort(axis=1, kind="stable")
         by_peak = (-np.take_along_axis(peak, by_image, 1)).argsort(axis=1, kind="stable")
         order = np.take_along_axis(by_image, by_peak, 1)[:, : self.peak.shape[1]]

@@ -92,6 +92,7 @@ class LayerTally:
         own = pooled(counts, found.mean, found.squares)
         self.values.merge(Moments(positions * len(images), *own))
         self._add_peaks(found.peak)
+        # Added one by one, since classes come several times in a batch: `+=` would count each once.
         labelled = labels != NO_CLASS
         np.add.at(self.class_peaks, labels[labelled], np.maximum(found.peak[labelled], 0))
         self.active_images += (found.peak > 0).sum(axis=0)
@@ -112,6 +113,7 @@ class LayerTally:
 
     def merge(self, other: "LayerTally") -> None:
         """Add what was counted of other images."""
+        # What waits would be lost: sums are merged, and no single peaks.
         self.complete()
         other.complete()
         self.strongest.merge(other.strongest)

@@ -110,6 +110,7 @@ def drawn_tiles(
     """
     steps = [net.step(layer.read_at) for layer in layers]
     fitting = images_at_once(net.graph, steps, memory, rule)  # by one worker, of one image each
+    # Each worker holds the maps of one image at least, so there are no more than images that fit.
     workers = min(torch.get_num_threads(), fitting) if net.device.type == "cpu" else 1
     room = (memory - memory // FILTERS) // workers
     turned = TurnedFilters(memory // FILTERS)
@@ -119,6 +120,7 @@ def drawn_tiles(
         for group in work.groups(workers):
             pixels = torch.stack([images(number) for number in group])
             running.append(pool.submit(work.tiles, pixels, group))
+            # One group more than workers: none is idle while its tiles are taken.
             if len(running) > workers:
                 yield from running.popleft().result()
                 freed.hand_back()
@@ -250,6 +252,7 @@ def _framed(patch: Picture, place: tuple[int, int], shape: TileShape, ground: Pi
         return fitted
     tile = np.array(np.broadcast_to(ground, (shape.height, shape.width, 3)))
     top, left = (round(p * shape.factor) for p in place)
+    # Rounded apart, place and size may come to a pixel more than the tile has.
     room = tile[top : top + fitted.shape[0], left : left + fitted.shape[1]]
     room[:] = fitted[: room.shape[0], : room.shape[1]]
     return tile
@@ -268,6 +271,7 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
         signed: whether mid-grey is zero.
     """
     step = max(1, int(enlarged))
+    # An enlarged tile has each pixel several times: one of each is the tile as it was.
     pixels = tile[::step, ::step]
     height, width = pixels.shape[:2]
     longest = max(height, width)

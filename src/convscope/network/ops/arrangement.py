@@ -100,6 +100,7 @@ class View(Arrangement):
     def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
         """Return a reshape that has the window's rows and columns in its shape."""
         assert axes is not None
+        # The leading size is left open, as windows come in batches of any size.
         shape = (-1, *resized(call.shape, axes, size)[1:])
         arguments = {"self": Input(0), "shape": shape}
         return replace(call, target=aten.reshape.default, arguments=arguments)
@@ -176,6 +177,7 @@ class Roll(LinearOperation):
         rank = len(call.shape)
         moved = zip(call.arguments["dims"], call.arguments["shifts"], strict=True)
         shift = sum(by for given, by in moved if given % rank == dimension)
+        # Rolling by n is circular padding by n rows on top with as many cut off below.
         return Padded(shift, "circular") if shift else Sliding()
 
     def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
@@ -248,10 +250,10 @@ def kept(call: Call, axes: Axes) -> Axes:
 
 
 def _reshaped(source: Shape, target: Shape, axis: int) -> int | None:
-    """Return the dimension of *target* that holds one of *source*: as long, behind as many values.
-
-    None where there is none.
-    """
+    """Return the dimension of *target* that holds one of *source*; None where there is none."""
+    # Values keep their order: a dimension is the same where it is as long and the sizes before it
+    # have the same product. In [1, 6, 8, 8] the first 8 has 1 * 6 before it, and so it has in
+    # [1, 2, 3, 8, 8].
     before = math.prod(source[:axis])
     for place, size in enumerate(target):
         if size == source[axis] and math.prod(target[:place]) == before:

@@ -89,6 +89,7 @@ class Operation:
 
         *axes* is where the output keeps its rows and columns.
         """
+        # Whether there is a call never depends on the size, so that any will do.
         return self.on_windows(call, axes, (1, 1)) is not None
 
     def reverse_window(
@@ -102,6 +103,7 @@ class Operation:
         """
         rows, columns = window.corner
         size = window.call.shape[rows], window.call.shape[columns]
+        # Where there is none, as of a concatenation with a constant, the shapes tell enough.
         call = self.on_windows(window.call, (rows, columns), size) or window.call
         return self.reverse(call, signal, saved, rule)
 
@@ -156,6 +158,7 @@ def vector_jacobian_product(call: Call, signal: Tensor, inputs: Sequence[Tensor]
         if output.layout is torch.strided and signal.stride() != output.stride():
             # Some of torch's derivatives, as that of instance norm, misread another layout.
             signal = torch.empty_like(output).copy_(signal)
+        # Autograd refuses what needs no gradient, such as whole numbers.
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
         try:
             found = iter(torch.autograd.grad(output, wanted, signal, allow_unused=True))
@@ -239,6 +242,7 @@ class LinearOperation(Operation):
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return the transpose applied to *signal*; for a linear map it is the same everywhere."""
         batch = signal.shape[0] // call.shape[0]
+        # Any inputs do, as their values do not matter; zeros cannot overflow or be NaN.
         zeros = [signal.new_zeros(batch * first, *rest) for first, *rest in call.input_shapes]
         return vector_jacobian_product(call, signal, zeros)
 

@@ -54,6 +54,8 @@ class Convolution(Operation):
         # An even kernel with padding "same" pads one side more: undo the padding by hand there.
         uneven = (top, left) != (bottom, right)
         size = (height + top + bottom, width + left + right) if uneven else (height, width)
+        # Only its shape and layout count: its values are for the gradient of the weights, which the
+        # mask at the end turns off.
         shape_of_input = torch.empty(
             (batch * first, channels, *size),
             dtype=signal.dtype,
@@ -85,6 +87,7 @@ class Convolution(Operation):
             return None
         weight = call.arguments["weight"]
         size, signals = call.input_shapes[0][2:], len(maps)
+        # Unfolding copies the one channel once for each place of the kernel.
         patch_elements = math.prod((*weight.shape[2:], *size))
         if patch_elements > max(math.prod(call.shape), math.prod(call.input_shapes[0])):
             return None  # a large kernel on a few channels, as AlexNet's first
@@ -97,7 +100,9 @@ class Convolution(Operation):
         borders: list[int] = []
         for i in (1, 0):
             before = dilations[i] * (weight.shape[2 + i] - 1) - self.padding(call)[i][0]
-            after = size[i] - 1 + self.padding(call)[i][0] - apart[i] + 1
+            # A kernel reaches dilation * (kernel - 1) rows back: with as many rows as the input and
+            # so many more, it fits once for each row of the input.
+            after = size[i] + self.padding(call)[i][0] - apart[i]
             borders += [before, after]
         patches = functional.unfold(
             functional.pad(spread, borders), tuple(weight.shape[2:]), tuple(dilations)
@@ -125,6 +130,8 @@ class Convolution(Operation):
             size = signal.shape[2 + axis]
             corner = window.corner[2 + axis]
             first, _ = relation.reads((corner, corner + size - 1)) or (0, 0)
+            # Kernel 2, stride 2, and a window of rows 3 to 4: input rows 1 and 2 write rows 2 to 5,
+            # so one row goes before the window and one behind it.
             before = corner - (first * relation.stride - relation.padding)
             reach = relation.dilation * (relation.kernel - 1) + 1
             borders += [before, (reached[axis] - 1) * relation.stride + reach - before - size]
@@ -158,11 +165,14 @@ class Convolution(Operation):
         """Return the same convolution without padding; one that is transposed needs whole maps."""
         if self.transposed:
             return None
+        # ATen has two overloads, and each takes padding in its own form alone.
         padding = "valid" if isinstance(call.arguments["padding"], str) else [0, 0]
         return with_arguments(call, padding=padding)
 
     def multiply_adds(self, call: Call) -> int:
         """Return one for each weight that a position meets, padding counted like the rest."""
         weight = call.arguments["weight"]
+        # A transposed convolution writes once for each of its inputs, a plain one reads for each
+        # output.
         positions = call.input_shapes[0] if self.transposed else call.shape
         return int(positions[0] * math.prod(positions[2:]) * weight.numel())

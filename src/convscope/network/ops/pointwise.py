@@ -34,6 +34,7 @@ class Pointwise(Operation):
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
         """Return the same row, or the only row of an input that is broadcast."""
         source, target = call.input_shapes[position], call.shape
+        # Counted from the end, as broadcasting aligns shapes.
         same = source[dimension - len(target)] == target[dimension]
         return Sliding() if same else Whole()
 
@@ -177,6 +178,8 @@ class Add(Pointwise):
                 continue
             first, *rest = call.input_shapes[summand.position]
             part = signal.sum_to_size(batch * first, *rest)
+            # A sum that broadcasts nothing hands on the signal itself, and each receiver may
+            # overwrite its own.
             part = part.clone() if factor == 1 else part * factor
             earlier = signals[summand.position]  # x + x is one input twice
             signals[summand.position] = part if earlier is None else earlier + part

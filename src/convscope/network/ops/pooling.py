@@ -58,6 +58,8 @@ class MaxPool(Operation):
             torch.arange(count, device=indices.device) * stride[i] - padding[i]
             for i, count in enumerate(call.shape[-2:])
         )
+        # PyTorch's indices count through the whole map; within a pool they hold for a window of it
+        # too.
         place_row = (indices // width - rows[:, None]) // dilation[0]
         place_column = (indices % width - columns) // dilation[1]
         places = place_row * kernel[1] + place_column
@@ -69,6 +71,8 @@ class MaxPool(Operation):
         kernel, stride, padding, dilation = self.geometry(call)
         size, out = call.input_shapes[0][-2:], call.shape[-2:]
         reach = [dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
+        # Padding comes along and is cut off at the end. Behind it, rows that no pool reaches count
+        # with the map, and so do those by which the last pool sticks out where it rounds up.
         extent = [max((out[i] - 1) * stride[i] + reach[i], padding[i] + size[i]) for i in (0, 1)]
         unpooled = torch.empty(
             (*signal.shape[:2], *extent),
@@ -80,6 +84,9 @@ class MaxPool(Operation):
         if not tiling or any(extent[i] != out[i] * stride[i] for i in (0, 1)):
             unpooled.zero_()  # windows that tile the map write every place of it
         overlapping = any(reach[i] > stride[i] for i in (0, 1))
+        # Of all pools, those whose maximum lies at the same place of their kernel are done at once:
+        # they are a strided view, so that nothing is scattered, and pools that overlap add up in
+        # the same order every time.
         for place in range(math.prod(kernel)):
             row, column = (place // kernel[1]) * dilation[0], (place % kernel[1]) * dilation[1]
             target = unpooled[:, :, row :: stride[0], column :: stride[1]][:, :, : out[0], : out[1]]
@@ -179,9 +186,12 @@ class Resize(LinearOperation):
         borders: list[int] = []
         for dimension in (3, 2):
             copies, corner = self._copies(call, dimension), window.corner.get(dimension, 0)
+            # Two copies of each row, and a window of rows 3 to 6: one before and one behind
+            # complete the copies of three rows.
             borders += [corner % copies, -(corner + signal.shape[dimension]) % copies]
         kernel = [self._copies(call, dimension) for dimension in (2, 3)]
         signal = functional.pad(signal, borders)
+        # With a divisor of one an average pool sums.
         return (functional.avg_pool2d(signal, kernel, divisor_override=1),)
 
     def rows(self, call: Call, position: int, dimension: int) -> Relation:
@@ -222,12 +232,15 @@ class Interpolation(Resize):
         scales = call.arguments.get("scale_factors")
         # A scale that gives a broken number of rows steps by less than the share of each row.
         step = Fraction(1 / scales[from_end] if scales else source / target).limit_denominator(FINE)
+        # Row i has its centre at (i + 1/2) * step, measured from the map's corner; measured from
+        # the centre of its first row that is half a row less.
         begin = {"corner": Fraction(0), "centre": step / 2, "between": step / 2 - Fraction(1, 2)}
         start = begin[self.begin]
         if call.arguments.get("align_corners"):
             start, step = Fraction(0), Fraction(source - 1, max(1, target - 1))
         if source == target and step == 1:
             return Sliding()
+        # The nearest row to a whole multiple of rows is a copy, from wherever it is measured.
         if self.before == self.after and not target % source and step == Fraction(source, target):
             return Resized(source, target)
         return Interpolated(source, target, start, step, self.before, self.after)

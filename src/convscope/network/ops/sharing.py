@@ -128,6 +128,7 @@ class Shared(HandedOn):
     def _multiplier(
         self, share: Share, total: Tensor, inputs: Sequence[Tensor], batch: int
     ) -> Tensor:
+        # The plain term is the output that is there already.
         if share.terms != (Term(),):
             found = torch.zeros_like(total)
             for term in share.terms:
@@ -136,6 +137,7 @@ class Shared(HandedOn):
                 found.add_(run, alpha=term.sign)
         else:
             found = total
+        # Away from zero on either side, so that no sum changes its sign.
         found = share.factor / (found + torch.where(found < 0, -STABILISER, STABILISER))
         return found if share.where == 0 else found * (total * share.where > 0)
 
@@ -242,6 +244,8 @@ class SecantPool(Secant):
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return what each input's share is worth for each unit that it changed by."""
         switches, others, risen, fallen, away = saved
+        # Both parts make up the change of the maximum: what it rose by above the reference's goes
+        # to the place that has it now, what it fell by to the one that had it.
         (own,) = self.own.reverse(call, signal * risen, (switches,), rule)
         (other,) = self.own.reverse(call, signal * fallen, (others,), rule)
         (plain,) = self.own.reverse(call, signal, (switches,), rule)

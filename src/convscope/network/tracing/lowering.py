@@ -68,6 +68,7 @@ def lowered(node: Node) -> Lowered | Same:
     named = named_arguments(node)
     if target in _LOWERINGS:
         return _LOWERINGS[target](node, named)
+    # Looked up once more: `dropout_` is known when it has become `dropout`.
     if target._schema.is_mutable:
         target, named = _without_writing(node, target, named)
         if target in _LOWERINGS:
@@ -112,6 +113,8 @@ def writes_over(node: Node) -> Node | None:
     first = node.args[0] if node.args else None
     plain = len(written) == 1 and written[0] is target._schema.arguments[0]
     name = target._schema.name
+    # What ends in `_`, as relu_, gives the tensor that it wrote over. Others write to an `out`, or
+    # change the shape of what they read, for which no new tensor can stand.
     if torch.Tag.inplace_view in target.tags or not name.endswith("_") or not plain:
         raise TangledError
     if not isinstance(first, Node):
@@ -137,6 +140,8 @@ def _without_writing(node: Node, target: Any, named: Arguments) -> tuple[Any, Ar
     pure = getattr(packet, target._overloadname, None)
     tensors = [n for n in node.all_input_nodes if isinstance(n.meta.get("val"), Tensor)]
     dtypes = {n.meta["val"].dtype for n in tensors}
+    # In place, a result is forced into the dtype of what it is written over; a new tensor would get
+    # the wider of the two.
     if pure is None or pure._schema.is_mutable or (len(dtypes) > 1 and target not in _KEEPING):
         raise TangledError
     first, pure_first = target._schema.arguments[0].name, pure._schema.arguments[0].name
@@ -164,6 +169,7 @@ def _reshaped(node: Node, named: Arguments) -> Lowered:
 
 def _converted(node: Node, named: Arguments) -> Lowered | Same:
     """Return a change of dtype; where tensors lie is up to the network."""
+    # The overloads name the dtype in different arguments, or by another tensor: the result tells.
     before, after = named["self"].meta["val"], node.meta["val"]
     if before.dtype == after.dtype and not named.get("copy"):
         return Same(named["self"])
@@ -182,6 +188,7 @@ def _contiguous(node: Node, named: Arguments) -> Lowered | Same:
 def _dropout(node: Node, named: Arguments) -> Lowered | Same:
     if named["train"] and named["p"] > 0:
         return Lowered(node.target, named)  # random: whoever asked decides
+    # Off, or with nothing to drop: in both cases the values go through.
     return Same(node.all_input_nodes[0])
 
 
@@ -190,6 +197,7 @@ def _batch_norm(node: Node, named: Arguments) -> Lowered:
     arguments = {name: named[name] for name in taken}
     if not named["training"] and named["running_mean"] is not None:
         return Lowered(aten._native_batch_norm_legit_no_training.default, arguments, 0)
+    # In training mode, or where nothing was tracked, the batch's own statistics are taken.
     del arguments["running_mean"], arguments["running_var"]
     target = aten._native_batch_norm_legit.no_stats
     return Lowered(target, {**arguments, "training": True}, 0)
@@ -197,6 +205,7 @@ def _batch_norm(node: Node, named: Arguments) -> Lowered:
 
 def _chunk(node: Node, named: Arguments) -> Lowered:
     length = named["self"].meta["val"].shape[named["dim"]]
+    # A size that grows with the batch cannot be rounded up here.
     if not isinstance(length, int):
         raise TangledError
     size = math.ceil(length / named["chunks"])
@@ -220,6 +229,8 @@ def _expanded(node: Node, named: Arguments) -> Lowered:
 def _permuted(node: Node, named: Arguments) -> Lowered:
     """Return a permutation: of a tensor whose sizes all differ, the result's shape tells which."""
     (source,) = node.all_input_nodes
+    # On the meta device no values are made. Of [1, 2, 3, 4] that comes out as [1, 3, 4, 2], the
+    # order was 0, 2, 3, 1.
     marked = torch.empty(*range(1, source.meta["val"].dim() + 1), device="meta")
     args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda _: marked)
     dims = [size - 1 for size in node.target(*args, **kwargs).shape]  # type: ignore[operator]
@@ -228,6 +239,7 @@ def _permuted(node: Node, named: Arguments) -> Lowered:
 
 def _copied(node: Node, named: Arguments) -> Lowered:
     """Return what is written into a slice, in an operation that torch has a derivative for."""
+    # A source is broadcast to what it is written into, which `where` does as well.
     chosen = {"condition": torch.tensor(True), "self": named["src"], "other": named["self"]}
     return Lowered(aten.where.self, chosen)
 

@@ -81,8 +81,10 @@ class _Builder:
     """Walks an exported program once, node by node.
 
     A step makes a new tensor, while a program may write over one. Nodes that stand for the very
-    same tensor have one *cell*, whose value is what was last written there; nodes that may share
-    memory have one *root*.
+    same tensor have one *cell*, the first of them, and ``current`` has the node that was last
+    written there. Nodes that may share memory have one *root*, and ``sharing`` lists them. In
+    ``several`` are those with several outputs, until these are picked, and in ``kept`` the roots of
+    constants that steps have among their arguments.
     """
 
     def __init__(
@@ -157,6 +159,7 @@ class _Builder:
             replace(step, name=name) for name, step in zip(names, self.steps, strict=True)
         )
         outputs = self._outputs()
+        # A detector may return counts or labels first, which have no derivative.
         floats = [step for step in outputs.values() if steps[step].dtype.is_floating_point]
         output = next(iter([*floats, *outputs.values()]))
         return Graph(steps, output, modules, self.batched, outputs, tuple(self.random_uses))
@@ -189,6 +192,7 @@ class _Builder:
             self.constants[node] = self._size(value)
             return
         dependent = any(self._is_dependent(source) for source in node.all_input_nodes)
+        # What is made for the number of images, such as zeros, has no fixed size to be kept by.
         if self._grows(node):
             dependent = True
             if isinstance(value, torch.SymFloat):
@@ -200,6 +204,7 @@ class _Builder:
         use, plain = random_use(node), filled(node)
         if use is not None:
             self._visit_random(node, use, written)
+        # Of a tensor like another only its shape counts: it ends the dependence on the images.
         elif plain is not None and not self._is_dependent_on(plain):
             self._add_filled(node, plain)
         elif dependent:
@@ -245,6 +250,7 @@ class _Builder:
             source = self._resolved(source)
             if source in self.indices:
                 step = self.steps[self.indices[source]]
+                # What draws alone reads shapes and no values.
                 return torch.zeros(step.shape, dtype=step.dtype)
             constant = self.constants[source]
             return constant.at(1) if isinstance(constant, BatchSize) else constant
@@ -276,6 +282,8 @@ class _Builder:
         cell = self.cells[node] = self.cells.get(written, written)
         for other in self.sharing.get(self.roots.get(written, written), ()):
             last = max((self.order[user] for user in other.users), default=0)
+            # Nodes of one cell are the tensor that was written, and see the change by design; any
+            # other that shares its memory would show the old values.
             if self.cells.get(other, other) is not cell and last > self.order[node]:
                 raise TangledError  # a view of it is read afterwards, and would show the change
         self.current[cell] = node
@@ -286,6 +294,7 @@ class _Builder:
         A weight would be the module's own, and what a step has kept would change behind its back.
         """
         root = self.roots.get(written, written)
+        # Steps have these tensors themselves as arguments, and no copies.
         if root.op == "placeholder" or root in self.kept:
             raise TangledError
 
@@ -363,6 +372,7 @@ class _Builder:
             if value not in self.indices:
                 self.kept.add(self.roots.get(value, value))
                 return self.constants[value]
+            # x * x has one input, to which both arguments refer.
             if self.indices[value] not in inputs:
                 inputs.append(self.indices[value])
             return Input(inputs.index(self.indices[value]))
@@ -376,6 +386,8 @@ class _Builder:
         if found.target is aten._native_batch_norm_legit.no_stats:
             self.batched = False  # normalised over the batch: images would change each other
         self.indices[node] = len(self.steps)
+        # True of no inputs at all: what is left as a step then depends on the number of images
+        # alone.
         made = all(isinstance(self.steps[i].operation, Generated) for i in inputs)
         operation = Generated() if made else operation_for(call)
         parameters = tuple(self._learned_by(source).values())
@@ -415,6 +427,7 @@ class _Builder:
             return at[0]
         if at[2] - at[1] != at[1] - at[0]:
             raise TraceError("a size inside the network grows faster than the batch")
+        # Of a * n + b, at one and two images: a is the difference, and b what is left of the first.
         return BatchSize(at[1] - at[0], 2 * at[0] - at[1])
 
     @property
@@ -426,8 +439,11 @@ class _Builder:
     def _shape(self, node: Node) -> Shape | None:
         """Return the shape for one image; None if the leading dimension does not count images."""
         sizes = [self._size(size) for size in node.meta["val"].shape]
+        # An image at a time: its leading dimension is whatever one image makes it.
         if not self.batched and all(isinstance(size, int) for size in sizes):
             return tuple(sizes) or (1,)
+        # Images can be told apart only where each has as many rows, and nothing else grows with
+        # them.
         if not sizes or not isinstance(sizes[0], BatchSize) or sizes[0].offset:
             return None
         if any(isinstance(size, BatchSize) for size in sizes[1:]):
@@ -446,6 +462,8 @@ class _Builder:
                 tree = pytree.tree_unflatten(outputs, form)
                 paths = [_dotted(path) for path, _ in pytree.tree_flatten_with_path(tree)[0]]
         by_name = {
+            # Resolved at the end of the program: an output that was written over holds what came
+            # last.
             node.name: self.indices[self._resolved(node)]
             for node in self.program.graph.nodes
             if self._resolved(node) in self.indices

@@ -67,10 +67,13 @@ class Units:
         """Return where the signals lie on the way down to the output of *stop*."""
         extent = seen = None
         if self.signals is not None:
+            # Rows with a signal, then columns. Of a signal that is zero all over, these come out as
+            # the whole map: argmax takes the first of equals.
             there = [(self.signals != 0).any(across).int() for across in (2, 1)]
             ends = [[own.argmax(1), own.shape[1] - 1 - own.flip(1).argmax(1)] for own in there]
             extent = np.stack([[end.numpy(force=True) for end in axis] for axis in ends], 1)
         if self.windows is not None:
+            # Top and left, then bottom and right, which lie one beyond the last.
             seen = self.windows.numpy(force=True).T.reshape(2, 2, -1) - [[[0]], [[1]]]
         rows, columns = (place.numpy(force=True) for place in (self.rows, self.columns))
         return Cones(graph, fields, self.start, rows, columns, extent, seen, stop)
@@ -143,6 +146,8 @@ class _ConeDescent(Descent):
         found = batch.part(part)
         held = found.placements
         found.placements = self.cones.placements(found.begin, found.begin + len(found))
+        # Fewer units never need larger windows, nor a whole map where more had windows: what waits
+        # need only be cut.
         for index in [*found.pending]:
             new = found.placements.get(index)
             if new is None:
@@ -158,9 +163,11 @@ class _ConeDescent(Descent):
         own = math.prod(self._window_shape(index, placement))
         elements = max(
             math.prod(self._window_shape(i, batch.placements[i]))
+            # An input that no wanted signal reaches has no placement, and no tensor.
             for i in (index, *step.inputs)
             if i in batch.placements
         )
+        # Reversed as a whole map, which is first made of its window.
         if not placement.whole and not self.cones.windowed(index):
             elements = max(elements, math.prod(step.shape))
         if len(batch) * elements * batch.pending[index].element_size() > self.limit:
@@ -198,11 +205,14 @@ class _ConeDescent(Descent):
             return  # the window lies between the rows that the operation writes
         call = self._call_on_windows(step.call, index, placement, found)
         saved = self._saved_windows(index, placement, found, batch)
+        # The first window's corner stands for all: only those share a batch that start in step with
+        # every stride on the way.
         row, column = placement.origins[:, 0].tolist()
         window = Window(call, dict(zip(self.graph.map_axes(index), (row, column), strict=True)))
         quick = None if self.turned is None else self.turned.reversed(index, call, signal)
         if batch.channels is not None and isinstance(step.call.arguments.get("weight"), Tensor):
             own = signal[torch.arange(len(batch)), batch.channels][:, None]
+            # What the window reads has the padding in it already, and is wanted with it.
             unpadded = with_arguments(call, padding=[0, 0])
             quick = step.operation.reverse_channels(unpadded, own, batch.channels, saved)
         signals: Signals = (quick,)
@@ -240,6 +250,8 @@ class _ConeDescent(Descent):
     def _saved_windows(
         self, index: int, placement: Placement, found: list[Placement | None], batch: Batch
     ) -> Saved:
+        # First what lies as the output does, then inputs, of which an operation may keep fewer than
+        # it reads, or none.
         step, saved, owners = self.graph.steps[index], self.ascent.saved[index], batch.owners
         outputs, inputs = saved[: (n := step.operation.outputs_saved)], saved[n:]
         return (
@@ -257,6 +269,7 @@ class _ConeDescent(Descent):
     ) -> None:
         """Let *part*, which lies as *placement* says, wait at the output of step *source*."""
         target = batch.placements.get(source)
+        # No signal that is wanted reaches this input.
         if target is None:
             return
         if placement is not None and target.whole:
@@ -283,6 +296,7 @@ class _ConeDescent(Descent):
             return
         shape, axes = self.graph.steps[index].shape, self.graph.map_axes(index)
         for axis, origins, size in zip(axes, placement.origins, placement.size, strict=True):
+            # Only windows at a border stick out, and each by another length.
             for unit in np.flatnonzero((origins < 0) | (origins + size > shape[axis])).tolist():
                 first = int(origins[unit])
                 window = batch.pending[index][unit : unit + 1]

@@ -54,7 +54,9 @@ class Cones:
         self.size = np.array([graph.map_size(index) for index in self.steps])
         self.whole = np.array([graph.axes[index] is None for index in self.steps])
         # A unit's range is first to last; the anchor is a row that keeps its distance from
-        # the range where borders do not cut it, the same for all units of a batch.
+        # the range where borders do not cut it, the same for all units of a batch. By a 3x3
+        # kernel of stride 2, padded by 1, units in rows 0 and 4 read rows -1 to 1 and 7 to 9. Their
+        # anchors are -1 and 7: from there both ranges are 0 to 2, and the border cuts the first.
         self.anchor = np.zeros(shape, np.int64)
         self.first, self.last = np.full(shape, NOTHING), np.full(shape, -NOTHING)
         # What must be equal for two units to share a batch: at steps whose rows alternate, where in
@@ -115,6 +117,7 @@ class Cones:
             low = np.full_like(self.low[0, 0], NOTHING)
             high = -low
             for position, source in enumerate(sources):
+                # What is not between layer and end leads to nothing that is wanted.
                 if source is None:
                     continue
                 relation, below = self.relations(index, position)[axis], (self.place[source], axis)
@@ -129,6 +132,7 @@ class Cones:
     def _spread(self, index: int) -> None:
         """Hand the ranges of one step on to what it reads."""
         step = self.graph.steps[index]
+        # What it reads tells it the number of images alone, and gets no signal.
         if isinstance(step.operation, Generated):
             return
         windowed = self.windowed(index)
@@ -146,6 +150,8 @@ class Cones:
     def _spread_axis(self, index: int, source: int, axis: int, relation: Relation) -> None:
         above, below = (self.place[index], axis), (self.place[source], axis)
         anchor = read(relation, self.anchor[above], self.anchor[above])[0]
+        # Copies of each row twice: rows 0 and 1 read one row, rows 1 and 2 read two. Windows of one
+        # size read windows of one size only where all start in step.
         if period(relation) > 1:
             self._phases.append(self.anchor[above] % period(relation))
         first, last = read(relation, self.first[above], self.last[above])
@@ -157,6 +163,7 @@ class Cones:
             self._phases.append(anchor - self.anchor[below])
             anchor = self.anchor[below]
         self.anchor[below] = anchor
+        # Empty ranges are written anew at each step, so that no stride multiplies NOTHING twice.
         self.first[below] = np.minimum(self.first[below], np.where(empty, NOTHING, first))
         self.last[below] = np.maximum(self.last[below], np.where(empty, -NOTHING, last))
 
@@ -193,6 +200,8 @@ class Cones:
 
         A step that is missing has no signal at all.
         """
+        # A unit without a signal in a step has an empty range there, from NOTHING to -NOTHING,
+        # which moves neither bound; where none has one, the size comes out negative.
         lowest = self._offsets[0][:, :, begin:end].min(axis=2)
         sizes = self._offsets[1][:, :, begin:end].max(axis=2) - lowest + 1
         found: dict[int, Placement] = {}

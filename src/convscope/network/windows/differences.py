@@ -43,9 +43,10 @@ class DifferenceWalk(WindowedWalk):
     ) -> None:
         super().__init__(graph, image, targets)
         self.precision = precision
+        # Of the steps behind the targets as well, through which :meth:`finish` goes.
         self.linear = {
             index: self._linear(index)
-            for index in graph.needed_for([graph.output, *self.targets])
+            for index in graph.needed_for([graph.output, *graph.outputs.values(), *self.targets])
             if self.changing[index]
         }
         self.negated: dict[int, Tensor] = {}
@@ -60,6 +61,7 @@ class DifferenceWalk(WindowedWalk):
         call = step.call
         if isinstance(step.operation, Convolution | FullyConnected):
             weight = call.arguments["weight"].to(self.precision)
+            # In the layout that windows have, once for all batches.
             if weight.dim() == 4:
                 weight = weight.contiguous(memory_format=torch.channels_last)
             return with_arguments(call, weight=weight, bias=None)
@@ -125,6 +127,7 @@ class DifferenceWalk(WindowedWalk):
             first, *rest = self.clean[source].shape
             if wanted is not None and axes is not None:
                 _, *rest = resized((first, *rest), axes, wanted.size)
+            # An input that no pixel reaches does not change.
             return self.clean[source].new_zeros(len(plan[0]) * first, *rest, dtype=self.precision)
         if wanted is None or axes is None:
             return held
@@ -144,6 +147,7 @@ class DifferenceWalk(WindowedWalk):
         axes = self.graph.axes[source]
         if wanted is None or axes is None:
             return maps
+        # A single row serves a batch of whole maps by broadcasting.
         all_of = wanted.size == self.graph.map_size(source) and not wanted.origins.any()
         return maps if all_of else cut(maps, axes, wanted, beyond)
 
@@ -154,6 +158,7 @@ class DifferenceWalk(WindowedWalk):
             whole = self._whole(target, len(found.placement))
             changes = moved(changes, axes, found.placement, whole)
         clean = self.clean[target]
+        # In the clean map's precision: a sum in half of it would round the map itself.
         return clean.repeat(len(changes) // len(clean), *(1,) * (clean.dim() - 1)) + changes
 
     def channel_sums(self, target: int, channel: int, found: Windows) -> Tensor:
@@ -170,6 +175,7 @@ class DifferenceWalk(WindowedWalk):
         """Go on from a step that everything after it goes through; its values are whole."""
         targets = list(targets)
         above = [index for index in self.graph.needed_for(targets) if index > junction]
+        # What is not linear above is asked with the difference and without: made once, then kept.
         if not all(index in self.clean for index in above):
             start = self.clean[junction]
             self.clean = {**self.clean, **super().finish(junction, start, [junction, *above])}
@@ -186,8 +192,8 @@ class DifferenceWalk(WindowedWalk):
 def can_take_differences(graph: Graph) -> bool:
     """Return whether every value of a network is a number that a difference can be added to.
 
-    The places that a max pool passes on to its unpooling are not; nor is there an end to
-    telling images apart where the network itself makes several of each.
+    The places that a max pool passes on to its unpooling are not. Nor may the network make several
+    rows of one image, which no longer tell whose they are.
     """
     return all(step.dtype.is_floating_point and step.shape[0] == 1 for step in graph.steps)
 

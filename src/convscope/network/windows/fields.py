@@ -41,6 +41,7 @@ class ReceptiveFields:
     def __init__(self, graph: Graph, *, local: bool = False) -> None:
         self.graph, self.local = graph, local
         self.image_size = graph.steps[0].shape[-2:]
+        # Caches of this object: on the class, they would keep every graph alive.
         self.relation = cache(self._relation)
         # Windows are products of rows and columns, and neighbouring units share theirs.
         self.rows = cache(self._rows)
@@ -114,6 +115,7 @@ class ReceptiveFields:
         """
         reached: dict[int, Rows] = {start: rows}
         for index in range(start, 0, -1):
+            # All that reads a step had its turn before it, so that its rows are complete now.
             if index not in reached:
                 continue
             wanted = reached.pop(index)
@@ -121,6 +123,7 @@ class ReceptiveFields:
                 cut = clipped and self.graph.axes[source] is not None
                 size = self.graph.map_size(source)[axis] if cut else None
                 found = read_by(self.relation(index, position, axis), wanted, size)
+                # Of padding alone nothing comes from the image.
                 if isinstance(found, tuple) and found[0] > found[1]:
                     continue
                 reached[source] = union(reached[source], found) if source in reached else found
@@ -177,11 +180,14 @@ class ReceptiveFields:
             window, far = (self.rows(index, (r, r), axis, False) for r in (row, row + FAR))
             if window is None or far is None:
                 return None
+            # Some rows of a transposed convolution read nothing where its stride exceeds its
+            # kernel.
             if window[0] <= window[1]:
                 windows.append((row, window, far))
         if not windows:
             return None
         row, first, far = windows[0]
+        # Behind a flip a later row reads earlier ones.
         stride: int | float = abs(far[0] - first[0]) / FAR
         size = max(last - begin + 1 for _, (begin, last), _ in windows)
         return int(stride) if stride == int(stride) else stride, -int(first[0] - row * stride), size
@@ -220,6 +226,8 @@ class ProjectiveFields:
         for index, step in enumerate(graph.steps[1:], start=1):
             touched, size = NO_ROWS, graph.map_size(index)[axis]
             for position, source in enumerate(step.inputs):
+                # A source without rows has (0, 0), and what reads it along rows is Whole: all is
+                # touched.
                 if graph.axes[index] is not None and found[source] != NO_ROWS:
                     relation = self.relation(index, position, axis)
                     rows = relation.touched(found[source], graph.map_size(source)[axis], size)

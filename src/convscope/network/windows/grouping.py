@@ -121,12 +121,16 @@ def _cut(
     now = _cost(np.array(count), heights.max(axis=1), widths.max(axis=1), costs, at_once)
     best, parts = now, None
     for own, other in ((heights, widths), (widths, heights)):
+        # What each patch would cost by its own extent, if along the other axis it took the group's.
+        # Patches of equal extents have equal keys, and are never parted.
         keys = costs.position @ (own * other.max(axis=1, keepdims=True))
         order = np.argsort(keys, kind="stable")
         cuts = np.flatnonzero(np.diff(keys[order]) > 0) + 1
         if not len(cuts):
             continue
         extents, across = own[:, order], other.max(axis=1)
+        # The largest extents before and behind every possible cut, so that all of them are judged
+        # at once.
         below = np.maximum.accumulate(extents, axis=1)[:, cuts - 1]
         above = np.maximum.accumulate(extents[:, ::-1], axis=1)[:, ::-1][:, cuts]
         found = _cost(cuts, below, across[:, None], costs, at_once) + _cost(

@@ -16,7 +16,7 @@ from torch.nn import functional
 from convscope.network.windows.relations import Array, Relation, Sliding
 
 EACH_ITS_OWN = Sliding()
-"""The relation of rows that each read the same row."""
+"""The relation of an operation whose every row reads the row of its own number, and no other."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Placement:
 
     def equals(self, other: "Placement") -> bool:
         """Return whether every window is the same."""
+        # Most steps hand on the very origins they were given, and then no array is compared.
         same = self.origins is other.origins or np.array_equal(self.origins, other.origins)
         return self.size == other.size and same
 
@@ -77,6 +78,8 @@ class Placement:
 
 def read(relation: Relation, first: Array, last: Array) -> tuple[Array, Array]:
     """Return the first and the last row that each range of rows reads, borders apart."""
+    # The relations that windows have are plain arithmetic on two numbers, which arrays allow as
+    # well: one call answers for a whole batch.
     found = relation.reads((first, last))  # type: ignore[arg-type]
     assert found is not None
     return found  # type: ignore[return-value]
@@ -87,6 +90,7 @@ def moved(
 ) -> Tensor:
     """Return windows that lay as *held* says where they are *wanted*, *beyond* them one number."""
     offsets = wanted.origins - held.origins
+    # Where all move alike a slice does, and values are copied only for what lies beyond them.
     if (offsets == offsets[:, :1]).all():
         return narrowed(values, axes, offsets[:, 0], wanted.size, beyond)
     rest = values.movedim(axes, (1, 2)).shape[3:].numel()
@@ -118,6 +122,9 @@ def gathered(
         )
     )
     height, width = held.size
+    # The held windows stand behind the table, one after the other and row by row: position (y, x)
+    # of window b is row len(around) + (b * height + y) * width + x. Numbers of places outside a
+    # window mean nothing, and are replaced below.
     first = len(around) + (np.arange(len(rows))[:, None] * height + rows) * width
     inside = in_rows[:, :, None] & in_columns[:, None, :]
     turned = values.movedim(axes, (1, 2))
@@ -150,6 +157,7 @@ def surrounding(
     """
     height, width = maps.shape[axes[0]], maps.shape[axes[1]]
     rows, columns = wanted.lines()
+    # No farther than some window sticks out: where all lie inside, no padded copy is made.
     top, left = max(0, -int(rows.min())), max(0, -int(columns.min()))
     bottom, right = (max(0, int(rows.max()) + 1 - height), max(0, int(columns.max()) + 1 - width))
     flat = maps[0].movedim((axes[0] - 1, axes[1] - 1), (0, 1)).reshape(height, width, -1)
@@ -197,8 +205,10 @@ def narrowed(
     beyond: float = 0.0,
 ) -> Tensor:
     """Return windows of a *size* that start *offset* further, *beyond* where there was nothing."""
+    # Two numbers a dimension, the last one first, as functional.pad wants them.
     borders = [0] * (2 * windows.dim())
     for axis, first, length in zip(axes, offset.tolist(), size, strict=True):
+        # Cut at both ends, so that a window wholly outside comes out as nothing but *beyond*.
         begin = min(max(first, 0), windows.shape[axis])
         end = max(min(first + length, windows.shape[axis]), begin)
         windows = windows.narrow(axis, begin, end - begin)

@@ -85,7 +85,9 @@ def read_by(relation: Relation, rows: Rows, size: int | None = None) -> Rows:
     """
     if rows is None or isinstance(relation, Whole):
         return None if size is None else (0, size - 1)
+    # At borders padding folds back onto rows inside; an endless map has nothing to mirror at.
     mirrored = size is not None and isinstance(relation, Padded)
+    # Ranges without gaps stay ranges: listing all their rows would cost more than it tells.
     if isinstance(rows, tuple) and (rows[0] > rows[1] or not (mirrored or relation.has_gaps(rows))):
         found = NO_ROWS if rows[0] > rows[1] else relation.reads(rows)
         return found if size is None else clip(found, size)
@@ -138,15 +140,18 @@ class Sliding(Relation):
         return Fraction(self.stride)
 
     def _reads(self, first: int, last: int) -> tuple[int, int]:
+        # From the first row's first tap to the last row's last one; dilation may leave rows out.
         reach = self.dilation * (self.kernel - 1)
         return first * self.stride - self.padding, last * self.stride - self.padding + reach
 
     def _touches(self, first: int, last: int) -> Range:
+        # Sliding reads j = i * stride - padding + t * dilation; Transposed solves the same for i.
         other = Transposed(self.kernel, self.stride, self.padding, self.dilation)
         return other.reads((first, last))
 
     def has_gaps(self, rows: tuple[int, int]) -> bool:
         """Return whether it steps over rows."""
+        # A long stride skips rows between two kernels, of which a single row has but one.
         apart = self.kernel < self.stride and rows[0] < rows[1]
         return apart or (self.dilation > 1 and self.kernel > 1)
 
@@ -180,6 +185,9 @@ class Transposed(Relation):
 
     def _reads(self, first: int, last: int) -> tuple[int, int]:
         first, last = first + self.padding, last + self.padding
+        # Kernel 3, stride 2: row 4 is written from rows 1 (2 + 2) and 2 (4 + 0). These are (4 - 2)
+        # / 2 rounded up, and 4 / 2 rounded down. Where the stride exceeds the kernel, some rows are
+        # written by none, and come out with the last before the first.
         # Rounded up for the first row and down for the last; -(-a // b) is the ceiling of a / b.
         return -(-(first - self.dilation * (self.kernel - 1)) // self.stride), last // self.stride
 
@@ -189,12 +197,14 @@ class Transposed(Relation):
 
     def has_gaps(self, rows: tuple[int, int]) -> bool:
         """Return whether some of what lies within its reach writes elsewhere."""
+        # Without dilation the rows that write a range are neighbours, whatever the stride.
         return self.dilation > 1 and self.kernel > 1
 
     def sources(self, rows: Array) -> Array:
         """Return exactly the input rows that some output rows depend on, borders apart."""
         taps = np.arange(self.kernel) * self.dilation
         starts: Array = ((rows + self.padding)[:, None] - taps).ravel()
+        # A tap that leads between two multiples of the stride leads to no input row.
         written: Array = starts[starts % self.stride == 0] // self.stride
         return written
 
@@ -218,9 +228,12 @@ class Resized(Relation):
         return Fraction(self.source, self.target)
 
     def _reads(self, first: int, last: int) -> tuple[int, int]:
+        # As PyTorch pools: row i spans i * source / target to (i + 1) * source / target, both
+        # rounded outward. For 7 to 3, row 1 spans 2.33 to 4.67: rows 2, 3 and 4.
         return first * self.source // self.target, -(-(last + 1) * self.source // self.target) - 1
 
     def _touches(self, first: int, last: int) -> Range:
+        # Whether two spans overlap is the same seen from either side, with the sizes exchanged.
         return Resized(self.target, self.source).reads((first, last))
 
     def sources(self, rows: Array) -> Array:
@@ -258,6 +271,9 @@ class Interpolated(Relation):
         return int(found.min()), int(found.max())
 
     def _touches(self, first: int, last: int) -> Range:
+        # Row i reads floor(begin + i * step) + before to the same + after: solved for i and rounded
+        # outward. At a border there is no end, as rows beyond it read the outermost; a step of
+        # zero, from a map of one row, has none at all.
         low = (first - self.after - self.begin) / self.step if self.step and first > 0 else 0
         above = last < self.source - 1 and self.step
         high = (last + 1 - self.before - self.begin) / self.step if above else self.target - 1
@@ -265,10 +281,12 @@ class Interpolated(Relation):
 
     def has_gaps(self, rows: tuple[int, int]) -> bool:
         """Return whether rows may be left out."""
+        # Between places more than a row apart they are, and a place on a row reads that one alone.
         return True
 
     def sources(self, rows: Array) -> Array:
         """Return exactly the input rows that some output rows depend on, borders apart."""
+        # In whole numbers: in floats a place exactly on a row may come out beside it, and read two.
         parts = self.step.denominator * self.begin.denominator
         begin, step = int(self.begin * parts), int(self.step * parts)
         at, rest = np.divmod(begin + step * rows, parts)
@@ -335,6 +353,8 @@ class Padded(Relation):
         if rows is None:
             return 0, target - 1
         first, last = rows
+        # One by one: a row near a border is read inside the map and by the padding beyond it, so
+        # what it touches is no single shifted range.
         found = [
             row for row in range(target) if first <= self._source(row - self.before, size) <= last
         ]
@@ -345,6 +365,7 @@ class Padded(Relation):
             return row % size
         if self.mode == "replicate":
             return min(max(row, 0), size - 1)
+        # Folded at the first row, then at the last: of 8 rows, -2 is 2 and 9 is 7 - |7 - 9| = 5.
         return size - 1 - abs(size - 1 - abs(row))
 
 
@@ -389,7 +410,7 @@ def union(one: Rows, other: Rows) -> Rows:
 def clip(rows: Range, size: int) -> tuple[int, int]:
     """Return the part of *rows* that lies in a map of *size* rows.
 
-    A range that lies wholly in the padding comes back empty, its last row before its first.
+    Of a range that lies wholly in the padding there is none: its last row comes before its first.
 
     >>> clip((-2, 3), 8), clip(None, 8)
     ((0, 3), (0, 7))

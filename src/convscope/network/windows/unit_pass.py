@@ -117,4 +117,5 @@ class UnitPass:
 def _called(call: Call, inputs: list[Tensor], batch: int, leak: float) -> Tensor:
     """Run a call; its gradient, not its value, also gets a share of what goes in."""
     output = call.run(inputs, batch)
+    # The difference is zero, and its gradient is one.
     return output + leak * (inputs[0] - inputs[0].detach()) if leak else output

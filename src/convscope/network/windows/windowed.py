@@ -86,12 +86,15 @@ class WindowedWalk:
 
     def _is_windowable(self, index: int) -> bool:
         step, axes = self.graph.steps[index], self.graph.axes[index]
+        # Where an image takes several rows of the leading dimension, a patch has no one window.
         if step.made_by is None or axes is None or step.shape[0] != 1:
             return False
         for position, source in enumerate(step.inputs):
             if self.graph.axes[source] is None or self.graph.steps[source].shape[0] != 1:
                 return False
             for axis in (0, 1):
+                # Windows of one size must read windows of one size. Where rows alternate, as behind
+                # a transposed convolution, that depends on where a window starts.
                 if not isinstance(self.fields.relation(index, position, axis), Sliding):
                     return False
         return step.operation.on_windows(step.call, axes, (1, 1)) is not None
@@ -126,6 +129,7 @@ class WindowedWalk:
             _placed(spans, self.sizes[:, axis]) for axis, spans in ((0, rows), (1, columns))
         )
         origins, sizes = np.stack([tops, lefts], 1), np.stack([heights, widths], 1)
+        # A step that cannot run on windows reads whole maps, and gives one; the next may cut again.
         whole = (sizes == self.sizes).all(1) | ~np.array(self.windowable)
         whole[0] = False  # patches are painted on windows of the image, be they all of it
         return [
@@ -205,6 +209,7 @@ class WindowedWalk:
         placement = plan[source] if held is not None else self._whole(source, batch)
         if held is None:
             clean = self.clean[source]
+            # No patch changes this input: a view serves all, and no copy of the map is made.
             held = clean.expand(batch * clean.shape[0], *clean.shape[1:])
         if wanted is None or placement.equals(wanted):
             return held
@@ -225,6 +230,8 @@ class WindowedWalk:
         shape = resized(tuple(held.shape), axes, wanted.size)
         found = torch.empty(shape, dtype=held.dtype, device=held.device, memory_format=layout)
         found.fill_(beyond)
+        # Counted from the window, the map starts at minus the window's origin. What changed goes
+        # over what is clean, so the order matters.
         paste(clean, found, axes, (-wanted.origins[:, 0]).tolist())
         paste(held, found, axes, (placement.origins - wanted.origins)[:, 0].tolist())
         return found
@@ -245,6 +252,7 @@ class WindowedWalk:
         if found.placement.whole:
             return own.flatten(1).sum(1) if own.dim() > 1 else own
         if self.graph.is_turned(target):
+            # Placements count in the image's rows and columns, these maps lie on their side.
             own, clean = own.mT, clean.mT
         lines = found.placement.lines()
         rows, columns = (torch.from_numpy(own_lines).to(own.device) for own_lines in lines)
@@ -263,6 +271,8 @@ class WindowedWalk:
         targets = list(targets)
         found = {junction: values}
         for index in self.graph.needed_for(targets):
+            # From before the junction only constants are read, and made for this batch: all that
+            # depends on the image must come through the junction.
             if index > junction or not self.changing[index]:
                 call = self.graph.steps[index].call
                 inputs = [found[source] for source in self.graph.steps[index].inputs]

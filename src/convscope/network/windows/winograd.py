@@ -75,7 +75,11 @@ def transforms() -> tuple[Floats, Floats, Floats]:
         # outputs and filters are evaluated there, and Lagrange's basis brings products back.
         others = [other for other in POINTS if other != point]
         outputs[:, row] = point ** np.arange(OUTPUTS)
+        # The basis's denominators go with the filters, which are turned only once.
         filters[row] = point ** np.arange(KERNEL) / np.prod(np.subtract(point, others))
+        # A convolution as networks have it is a product of polynomials transposed, inputs and
+        # outputs exchanged. So the matrix that would evaluate a factor gives the outputs, and
+        # Lagrange's basis turns the inputs.
         inputs[row, :-1] = np.poly(others)[::-1]
     # The point at infinity: the highest power alone.
     outputs[-1, -1] = filters[-1, -1] = 1
@@ -86,6 +90,8 @@ def transforms() -> tuple[Floats, Floats, Floats]:
 @cache
 def both_ways(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Return those that turn whole tiles: outputs [16, 36], filters [36, 9], inputs [36, 36]."""
+    # A tile is turned along its rows and along its columns. With its numbers in a row, one product
+    # by the Kronecker square does both.
     return tuple(torch.from_numpy(np.kron(m, m)).to(dtype) for m in transforms())  # type: ignore[return-value]
 
 
@@ -194,6 +200,7 @@ class TurnedFilters:
         Returns:
             None where the plain one is faster, or there is no room.
         """
+        # Whatever the call pads: a window's signal comes down with the padding that it read.
         around = [KERNEL - 1, KERNEL - 1]
         if not is_suited(call) or not pays(with_arguments(call, padding=around), signal.shape):
             return None
@@ -206,6 +213,8 @@ class TurnedFilters:
             if (index, down) not in self._ready:
                 weight, bias = call.arguments["weight"], call.arguments["bias"]
                 if down:
+                    # The transpose of a 3x3 convolution is one with its kernels turned round and
+                    # its channels exchanged, over the signal with two zeros around it.
                     weight, bias = weight.flip(2, 3).transpose(0, 1), None
                 needed = bytes_needed(call)
                 fits = needed <= self.room
@@ -325,6 +334,8 @@ def pays(call: Call, shape: torch.Size) -> bool:
     down, across = outputs_of(shape, padding_of(call))
     tiles = tiles_along(down) * tiles_along(across)
     plain = KERNEL**2 * down * across * kernels * channels
+    # For each of a tile's 36 numbers: its products, and turning it in for each input channel and
+    # out for each output channel.
     turned = kernels * channels + MOVING * (kernels + channels)
     return shape[0] * tiles >= FEWEST_TILES and bool(PRODUCTS * tiles * turned < WORTH * plain)
 
