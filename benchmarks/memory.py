@@ -43,6 +43,12 @@ WITH_MEMORY = {
     "diagnose": "diagnose MODEL images --budget 20",
     "compare": "compare MODEL MODEL images --budget 20",
     "report": "report MODEL images --budget 30",
+    "attribute": "attribute MODEL images/0001.jpg",
+    "attribute, along a path": "attribute MODEL images/0001.jpg --method integrated-gradients",
+    "trace-unit": "trace-unit MODEL images/0001.jpg --layer DEEP --channel 1",
+    "visualize": "visualize MODEL --layer MIDDLE --channel 0 --channel 1 --steps 8",
+    "ablate": "ablate MODEL images --layer MIDDLE",
+    "probe": "probe MODEL classes --layer MIDDLE",
     "explore, as files": "explore MODEL images/0001.jpg --top 4 --export OUT",
 }
 """Commands by what they are called in the table, with words that stand for the network's own."""
@@ -80,6 +86,8 @@ def main() -> None:
         os.chdir(folder)
         write_images(Path("images"))
         Path("parts.csv").write_text(PARTS)
+        for name in ("cat", "dog"):
+            write_images(Path("classes") / name)
         rows = [row for network in options.networks for row in rows_of(network, options)]
         rows += rows_alone(options)
     text = table(rows, options)
@@ -97,7 +105,7 @@ def whole(path: str) -> Path:
 
 
 def write_images(folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     chance = np.random.default_rng(0)
     for number in range(IMAGES):
         size = (3000, 4000, 3) if number == 0 else (256, 256, 3)
