@@ -78,6 +78,13 @@ def test_single_units_are_measured_by_the_weights_of_each_phase():
     assert found.of_units[0].item() == pytest.approx(shares.std(correction=0).item(), rel=1e-5)
 
 
+def test_where_no_unit_drives_a_pixel_there_is_no_grid_to_tell():
+    net = strided(3)
+    for parameter in net.module[0].parameters():
+        torch.nn.init.zeros_(parameter)
+    assert cs.checkerboard(net, pictures(1)).of_units.isnan().all()
+
+
 def test_a_grid_too_coarse_for_the_image_is_not_measured():
     net = cs.Network(
         nn.Sequential(nn.Conv2d(3, 4, 16, 16), nn.ReLU(), nn.Conv2d(4, 4, 1)),
