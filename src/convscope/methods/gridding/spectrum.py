@@ -188,7 +188,8 @@ class UnitMeter:
             chosen = _folded(chosen, 1 + axis, self.band.period[axis])
         chosen = chosen[chosen.sum(dim=(1, 2)) > 0]
         shares = chosen / chosen.sum(dim=(1, 2), keepdim=True)
-        self.total += torch.fft.fft2(shares.sum(dim=0)).cpu()  # of none at all where nothing arrives
+        # Summed first: there are none at all where nothing arrives.
+        self.total += torch.fft.fft2(shares.sum(dim=0)).cpu()
         self.count += len(chosen)
 
     def variation(self) -> float:
