@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.errors import RuleError
+from convscope.errors import RuleError, UnitError
 from convscope.network import Network
 from products import some
 
@@ -155,3 +155,28 @@ def test_what_has_no_derivative_is_refused_plainly():
     with pytest.raises(RuleError, match="'heaviside', whose derivative PyTorch does not know"):
         cs.project(net, image, "b", [0], rule="gradient")
     assert cs.project(net, image, "a", [0], rule="gradient").pixels.any()
+
+
+@pytest.mark.parametrize(
+    ("operation", "dtype"),
+    [
+        (REAL["where"], torch.bool),
+        (lambda x: x.unflatten(1, (2, 2)).max(2)[1] + x[:, 2:], torch.int64),
+        (COMPLEX["a filter of real values"], torch.complex128),
+    ],
+)
+def test_what_is_no_real_number_is_refused(operation, dtype):
+    module = Odd(lambda x: F.pad(operation(x), (0, 0, 0, 0, 0, 2))[:, :4])
+    image = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(4)).double()
+    net = Network(module, image)
+    steps = [step.name for step in net.graph.steps if step.dtype == dtype and len(step.shape) == 4]
+    for ask in (  # each of which failed in torch's own words
+        lambda: cs.project(net, image, steps[0], [0], rule="gradient"),
+        lambda: cs.occlude(net, image, 3, 3, layer=steps[0], channel=0),
+        lambda: cs.look(net, image).occlude(2, 2, 3, layer=steps[0]),
+        lambda: cs.visualize(net, steps[0], [0], steps=1),
+        lambda: cs.trace_unit(net, image, steps[0], 0),
+        lambda: cs.attribute(net, image, method="grad-cam", layer=steps[0]),
+    ):
+        with pytest.raises(UnitError, match=f"gives no real numbers but {str(dtype)[6:]}"):
+            ask()

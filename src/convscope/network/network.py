@@ -480,6 +480,10 @@ class Network:
             UnitError: if it has none, or not one of the channels, or not that position.
         """
         shape, name = self.graph.steps[step].shape, self.graph.steps[step].name
+        dtype = self.graph.steps[step].dtype
+        if not dtype.is_floating_point:
+            kind = str(dtype).removeprefix("torch.")
+            raise UnitError(f"layer {name!r} gives no real numbers but {kind}: choose another")
         values = len(shape) == 2 and shape[0] == 1 and not maps_only
         if not self.graph.is_map(step) and not values:
             raise UnitError(f"layer {name!r} gives {list(shape)}, which has no feature maps")
