@@ -97,26 +97,6 @@ def test_a_unit_whose_window_is_not_known_is_still_one_unit(above):
     assert float(answer) == pytest.approx(float(found.activation[0]), rel=1e-9, abs=1e-12)
 
 
-def test_what_is_made_of_what_no_image_decides_stands_beside_the_unit():
-    # A tensor filled for each batch anew, and a slice of it: two steps that no signal goes down.
-    class Shifted(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(6, 4, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            maps = functional.elu(self.a(x))
-            ones = maps.new_ones(len(maps), 3, *maps.shape[2:])
-            return self.b(torch.cat([maps, ones[:, :2] * 0.5], 1))
-
-    module = Shifted()
-    net = made(module)
-    found = cs.visualize(net, "b", [1], steps=2)
-    assert found.pixels.shape[2:] == (5, 5)
-    answer = module(net.preprocess.to_inputs(found.pixels))[0, 1, 0, 0].detach()
-    assert float(answer) == pytest.approx(float(found.activation[0]), rel=1e-9)
-
-
 def test_the_picture_of_a_linear_unit_is_its_kernel_in_black_and_white():
     convolution = nn.Conv2d(1, 2, 5, bias=False)
     net = cs.Network(nn.Sequential(convolution, nn.ReLU()), torch.zeros(1, 1, 11, 11))
