@@ -245,6 +245,43 @@ def test_a_number_made_of_the_number_of_images_is_refused():
         Network(Shared(), torch.zeros(1, 3, 4, 4))
 
 
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        lambda x: x * torch.softmax(x, 0),
+        lambda x: torch.cumsum(x, -4),
+        lambda x: x.sort(0).values,
+        lambda x: x + 2 * x.flip(0),
+        lambda x: x + 2 * x.flipud(),
+        lambda x: x.roll(5),
+        lambda x: x + x.roll((1, 2), (0, 3)),
+        lambda x: torch.fft.fftn(x).real,
+        lambda x: x.reshape(-1, 10).softmax(0).view_as(x),
+        lambda x: x.repeat(2, 1, 1, 1)[::2],
+        lambda x: x.flatten(1).tril(30).view_as(x),
+    ],
+)
+def test_images_that_a_network_mixes_run_one_by_one(mixing):
+    class Mixing(Unusual):
+        def unusual(self, maps: Tensor) -> Tensor:
+            return self.last(mixing(maps))
+
+    module, images, net = made(Mixing)
+    alone = torch.cat([module(image[None]) for image in images]).detach()
+    assert alone.any()
+    assert (net(images) - alone).abs().max() < 1e-12
+    exact, full = (
+        occlude(net, images[:1], 3, 4, 0.2, layer="relu@1", channel=1, rule=None, method=method)
+        for method in ("exact", "full")
+    )
+    hidden = images[:1].clone()
+    top, left, bottom, right = full.positions[1, 1].tolist()
+    hidden[..., top:bottom, left:right] = 0.2
+    expected = float(module(hidden)[0, 1].detach().sum())
+    assert float(full.activation[1, 1]) == pytest.approx(expected, rel=1e-10)
+    assert torch.allclose(exact.activation, full.activation, rtol=1e-10)
+
+
 def test_a_broken_scale_reads_within_the_window():
     _, images, net = made(BrokenScale)
     p = project(net, images, list(net.layers)[-1], [0, 1, 2, 3], rule="gradient")

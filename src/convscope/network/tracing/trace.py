@@ -44,6 +44,12 @@ from convscope.network.tracing.rectifiers import with_rectifiers
 
 aten = torch.ops.aten
 
+KEEPING_ROWS = {"permute", "slice", "squeeze", "unsqueeze"}
+"""Operations that name the leading dimension and leave what lies in it in its order."""
+
+ALONG_ROWS = {"flipud", "msort", "renorm"}
+"""Operations that go along the leading dimension without naming it."""
+
 IMAGES = object()
 """Stands for the images among the inputs of a program."""
 
@@ -383,8 +389,8 @@ class _Builder:
         shapes = tuple(self.steps[i].shape for i in inputs)
         call = Call(found.target, arguments, shapes, shape, found.item)
         self._check_dtypes(node, call, inputs)
-        if found.target is aten._native_batch_norm_legit.no_stats:
-            self.batched = False  # normalised over the batch: images would change each other
+        if found.target is aten._native_batch_norm_legit.no_stats or _mixes_rows(call):
+            self.batched = False  # images would change each other
         self.indices[node] = len(self.steps)
         # True of no inputs at all: what is left as a step then depends on the number of images
         # alone.
@@ -475,6 +481,27 @@ class _Builder:
         if not found:
             raise TraceError("the network's output does not depend on the images")
         return found
+
+
+def _mixes_rows(call: Call) -> bool:
+    """Return whether an operation goes along the leading dimension, in which images lie.
+
+    Of what changes the number of rows, the shape tells; a softmax, sort or roll leaves it as it is.
+    One that is taken for such costs time: images run one by one.
+    """
+    if not call.input_shapes or call.name in KEEPING_ROWS:
+        return False
+    if call.name == "slice_scatter" and isinstance(call.arguments["src"], Input):
+        return False  # as many images as it is written into
+    rank = len(call.input_shapes[0])
+    if call.name in {"repeat", "tile"}:  # all images once more behind the last of them
+        return call.shape[0] != call.input_shapes[0][0]
+    if call.name in ALONG_ROWS or (call.name in {"tril", "triu"} and rank == 2):
+        return True
+    dims = call.arguments.get("dims", call.arguments.get("dim", ()))
+    if dims is None or dims == []:  # along all of them, as one row or one after another
+        return True
+    return any(one % rank == 0 for one in pytree.tree_leaves(dims))
 
 
 def _dotted(path: Iterable[Any]) -> str:
