@@ -56,6 +56,7 @@ def operations() -> dict[str, object]:
         "batch norm": norm(nn.BatchNorm2d),
         "batch norm along one dimension": lambda x: flat_norm(x.flatten(2)).view_as(x),
         "layer norm": lambda x: F.layer_norm(x, [SIDE], numbers),
+        "rms norm": lambda x: F.rms_norm(x, [SIDE], numbers),
         "max pool": lambda x: F.max_pool2d(x, (2, 3), (1, 2), (1, 1)),
         "max pool, ceil": lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True),
         "max pool, indices": lambda x: F.max_pool2d(x, 2, return_indices=True)[0],

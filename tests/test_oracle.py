@@ -134,6 +134,7 @@ def cases() -> dict[str, Case]:
         "addmm": linear(lambda x: torch.addmm(bias, x.flatten(1), head)),
         "batch norm": batch_norm(),
         "layer norm": jacobian(lambda x: F.layer_norm(x, [8], row)),
+        "rms norm": jacobian(lambda x: F.rms_norm(x, [8], row)),
         "group norm": jacobian(lambda x: F.group_norm(x, 2)),
         "instance norm": jacobian(F.instance_norm),
         "max pool": max_pool((2, 2), (2, 2)),

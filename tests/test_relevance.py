@@ -209,6 +209,34 @@ def test_a_gate_takes_no_share():
     assert found.pixels.sum().item() == pytest.approx(found.activation.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda x: F.rms_norm(x.permute(0, 2, 3, 1), (4,), torch.ones(4).to(x)).permute(0, 3, 1, 2),
+        lambda x: torch.lerp(x, x.flip(3), 0.3),
+    ],
+)
+def test_a_weight_without_a_bias_is_taken_as_any_operation_is(odd):
+    # Only what has both, as a convolution does, has weights of which a rule takes others.
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(1, 4, 3, bias=False), nn.Conv2d(4, 2, 2, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(odd(F.relu(self.a(x))))
+
+    torch.manual_seed(0)
+    net = cs.Network(Own().double(), (1, 1, 7, 7))
+    image = torch.rand(1, 1, 7, 7).double()
+    for rule in ("epsilon", "epsilon-plus"):
+        found = cs.project(net, image, "b", [1], rule=rule)
+        assert found.pixels.any()
+        assert found.pixels.isfinite().all()
+        if rule == "epsilon":
+            assert found.pixels.sum().item() == pytest.approx(found.activation.item(), rel=1e-4)
+
+
 def test_what_comes_down_is_each_images_own():
     torch.manual_seed(0)
     net = cs.Network(Written().double().eval(), (1, 2, 9, 8))

@@ -19,6 +19,7 @@ NORMS = frozenset({
     aten._native_batch_norm_legit.no_stats,  # by the batch's own statistics
     aten.group_norm.default, aten.native_group_norm.default, aten.instance_norm.default,
     aten.layer_norm.default, aten.native_layer_norm.default,
+    aten.rms_norm.default,
 })  # fmt: skip
 PERMUTATIONS = frozenset({aten.permute.default, aten.transpose.int})
 

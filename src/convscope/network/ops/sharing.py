@@ -259,4 +259,4 @@ def weights_of(call: Call) -> tuple[str, ...]:
     """Return what a layer's weights and its bias are called; nothing of one without weights."""
     if call.target is torch.ops.aten.addmm.default:
         return "mat2", "self"
-    return ("weight", "bias") if "weight" in call.arguments else ()
+    return ("weight", "bias") if {"weight", "bias"} <= {*call.arguments} else ()

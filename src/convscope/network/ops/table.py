@@ -70,6 +70,7 @@ TABLE: dict[Any, Operation] = {
     aten.addmm.default: LinearOperation("linear"),
     aten._native_batch_norm_legit_no_training.default: BatchNorm("batch norm"),
     aten.layer_norm.default: Norm("layer norm", last_dimensions),
+    aten.rms_norm.default: Norm("layer norm", last_dimensions),  # without the mean
     aten.group_norm.default: Norm("group norm", all_but_first),
     aten.instance_norm.default: Norm("instance norm", all_places),
     # Pooling and resizing.
