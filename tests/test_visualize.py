@@ -97,6 +97,25 @@ def test_a_unit_whose_window_is_not_known_is_still_one_unit(above):
     assert float(answer) == pytest.approx(float(found.activation[0]), rel=1e-9, abs=1e-12)
 
 
+def test_a_network_that_writes_into_zeros_of_the_batchs_size_is_driven():
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps = functional.elu(self.a(x))
+            moved = torch.zeros_like(maps)
+            moved[:, :2, 1:] = maps[:, :2, :-1]
+            return self.b(moved)
+
+    module = Shifted()
+    net = made(module)
+    found = cs.visualize(net, "b", [1], steps=2)
+    answer = module(net.preprocess.to_inputs(found.pixels))[0, 1, 18, 18].detach()
+    assert float(answer) == pytest.approx(float(found.activation[0]), rel=1e-9)
+
+
 def test_the_picture_of_a_linear_unit_is_its_kernel_in_black_and_white():
     convolution = nn.Conv2d(1, 2, 5, bias=False)
     net = cs.Network(nn.Sequential(convolution, nn.ReLU()), torch.zeros(1, 1, 11, 11))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convscope.network.calls import Call
 from convscope.network.graph import Graph
-from convscope.network.ops import Rectifier
+from convscope.network.ops import Generated, Rectifier
 from convscope.network.visit import walk_up
 from convscope.network.windows.cones import Cones
 from convscope.network.windows.fields import ReceptiveFields
@@ -29,6 +29,14 @@ class _Rising(Cones):
             all(isinstance(relation, Sliding) for relation in relations)
             and step.operation.on_windows(step.call, axes, (1, 1)) is not None
         )
+
+    def _spread(self, index: int) -> None:
+        """Hand the ranges of a step on; what no signal goes down to must still be made, whole."""
+        super()._spread(index)
+        if isinstance(self.graph.steps[index].operation, Generated):
+            for source in self.graph.steps[index].inputs:
+                self.whole[self.place[source]] = True
+                self._reached.add(source)
 
 
 LEAK = 0.1
