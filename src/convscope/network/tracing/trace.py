@@ -489,7 +489,7 @@ def _mixes_rows(call: Call) -> bool:
     Of what changes the number of rows, the shape tells; a softmax, sort or roll leaves it as it is.
     One that is taken for such costs time: images run one by one.
     """
-    if not call.input_shapes or call.name in KEEPING_ROWS:
+    if not call.input_shapes or not call.input_shapes[0] or call.name in KEEPING_ROWS:
         return False
     if call.name == "slice_scatter" and isinstance(call.arguments["src"], Input):
         return False  # as many images as it is written into
