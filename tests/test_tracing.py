@@ -171,6 +171,10 @@ BAD_MODULES = {
     "unique": (lambda: Does(lambda s, x: torch.unique(x)), KEEPS + "|data-dependent"),
     "numpy": (lambda: Does(lambda s, x: torch.from_numpy(x.numpy())), LEAVES),
     "maps": (lambda: Does(lambda s, x: torch.tensor(s.conv(x).detach().numpy())), LEAVES),
+    "rows cut off": (lambda: Does(lambda s, x: s.conv(x[1:])), "nothing is left of a single image"),
+    "rows turned": (
+        lambda: Does(lambda s, x: s.conv(torch.cat([x[1:], x[:1]]))), "nothing is left of a single"
+    ),
     "a random branch": (lambda: Does(lambda s, x: x if torch.rand(1) > 0.5 else -x), "random"),
     "scripted": (lambda: scripted(small()), SCRIPTED),
     "traced": (jit_traced, SCRIPTED),

@@ -154,7 +154,7 @@ def _last_maps(net: Network) -> int:
     graph, end = net.graph, net.graph.output if net.answer is None else net.answer.step
     for index in reversed(graph.needed_for([end])):
         step = graph.steps[index]
-        maps = graph.is_map(index) and step.operation.is_layer and step.shape[2:] != (1, 1)
+        maps = graph.is_map(index) and step.is_layer and step.shape[2:] != (1, 1)
         # Where the output is itself maps, it is those that it is made of by weights.
         if maps and (net.answer is not None or feeds(graph, index, end)):
             return graph.shown.get(index, index)

@@ -149,7 +149,7 @@ def default_layers(graph: Graph) -> list[int]:
     stages = stages_of(graph, graph.output)
     if stages:
         index = graph.steps[stages[0].steps[0]].inputs[0]
-        while index and not graph.steps[index].operation.is_layer:
+        while index and not graph.steps[index].is_layer:
             index = graph.steps[index].inputs[0]
         if index:
             found.append(index)

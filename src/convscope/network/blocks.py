@@ -103,7 +103,7 @@ def _ends_on(graph: Graph, fields: ReceptiveFields, path: Path) -> list[int]:
             stride, begins = here, previous
         previous = index
         within = [graph.steps[step] for step in path.steps if begins < step <= index]
-        if graph.steps[index].operation.is_layer and any(map(_is_convolution, within)):
+        if graph.steps[index].is_layer and any(map(_is_convolution, within)):
             if ends and ends[-1] > begins:
                 before = graph.steps[ends[-1]].operation
                 if isinstance(before, Rectifier) and _is_raw(graph.steps[index]):
@@ -142,11 +142,7 @@ def _stages_on(graph: Graph, path: Path) -> list[list[int]]:
         if any(map(_is_convolution, within)):
             stages.append([])
         previous = index
-        if (
-            stages
-            and graph.steps[index].operation.is_layer
-            and max(graph.steps[index].shape[2:]) > 1
-        ):
+        if stages and graph.steps[index].is_layer and max(graph.steps[index].shape[2:]) > 1:
             stages[-1].append(index)
     return stages
 

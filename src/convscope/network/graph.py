@@ -43,6 +43,11 @@ class Step:
         return self.made_by
 
     @property
+    def is_layer(self) -> bool:
+        """Whether it is one: masks, places and complex numbers, which have no peak, are none."""
+        return self.operation.is_layer and self.dtype.is_floating_point
+
+    @property
     def kind(self) -> str:
         """What it computes: the table's word, or the bare name of one outside of it."""
         return self.operation.kind if self.operation.tabled else self.call.name
@@ -82,7 +87,7 @@ class Graph:
         for index, (step, axes) in enumerate(zip(self.steps, self.axes, strict=True)):
             if axes is None or {2, 3} == set(axes) or len(step.shape) != 4 or step.shape[0] != 1:
                 continue
-            if step.operation.is_layer:
+            if step.is_layer:
                 (channels,) = {1, 2, 3} - set(axes)
                 dims = [0, channels, *axes]
                 shape = tuple(step.shape[d] for d in dims)

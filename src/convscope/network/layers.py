@@ -87,9 +87,7 @@ def layers_of(graph: Graph) -> dict[str, Layer]:
     return {
         step.name: _layer(graph, fields, local, index)
         for index, step in enumerate(graph.steps)
-        if step.made_by is not None
-        and step.operation.is_layer
-        and index not in graph.changed.values()
+        if step.made_by is not None and step.is_layer and index not in graph.changed.values()
     }
 
 

@@ -156,7 +156,7 @@ def _fits(graph: Graph, step: Step, rule: Rule) -> bool:
     if not any(term.bound for share in rule.composite.first or () for term in share.terms):
         return True
     source = step.inputs[0]
-    while source and not graph.steps[source].operation.is_layer:
+    while source and not graph.steps[source].is_layer:
         source = graph.steps[source].inputs[0]
     channels = [shape[1] for shape in (step.call.input_shapes[0], graph.steps[0].shape)]
     return not source and len(step.call.input_shapes[0]) == 4 and channels[0] == channels[1]
@@ -214,7 +214,7 @@ def _opens(graph: Graph, index: int) -> bool:
     """Return whether a step's values say how far a gate is open."""
     while index:
         step = graph.steps[index]
-        if step.operation.is_layer and step.call.name not in SPREADING:
+        if step.is_layer and step.call.name not in SPREADING:
             return step.call.name in GATES
         index = step.inputs[0] if step.inputs else 0
     return False

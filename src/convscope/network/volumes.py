@@ -101,14 +101,14 @@ class _Folding:
         return tuple(self.found)
 
     def _is_folded(self, step: Step) -> bool:
-        if not step.operation.is_layer or step.operation.kind in FOLDED | JOINS:
+        if not step.is_layer or step.operation.kind in FOLDED | JOINS:
             return True
         return not step.operation.tabled and step.shape == self.graph.steps[step.inputs[0]].shape
 
     def _fold(self, index: int, step: Step, source: int) -> None:
         self.place[index] = self.place[source]
         waiting = self.waiting.get(source, ())
-        told = step.operation.is_layer and step.operation.kind not in JOINS
+        told = step.is_layer and step.operation.kind not in JOINS
         kind = (step.kind,) if told else ()
         if source in self.waiting or len(self.readers[source]) > 1:
             self.waiting[index] = waiting + kind

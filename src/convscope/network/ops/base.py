@@ -205,13 +205,6 @@ def exclusive(signals: Sequence[Tensor | None]) -> Signals:
     return tuple(owned)
 
 
-class Switches(Operation):
-    """The places of a max pool's maxima, as the network itself passes them on to its unpooling."""
-
-    kind = "switches"
-    is_layer = False
-
-
 class Generated(Operation):
     """A tensor that only the number of images decides, such as maps of coordinates or of zeros."""
 

@@ -27,7 +27,7 @@ from convscope.network.ops.arrangement import (
     shuffled,
     untouched,
 )
-from convscope.network.ops.base import LinearOperation, Operation, Switches
+from convscope.network.ops.base import LinearOperation, Operation
 from convscope.network.ops.convolution import Convolution
 from convscope.network.ops.pointwise import (
     Add,
@@ -59,7 +59,6 @@ MAX_POOL = MaxPool()
 SCALE, GATE = Scale("scale"), Pointwise("product")
 RECTIFIER, FLOORED = Rectifier("rectifier"), Floored("rectifier")
 OUTSIDE = Operation()
-SWITCHES = Switches()
 
 TABLE: dict[Any, Operation] = {
     aten.conv2d.default: CONVOLUTION,
@@ -146,7 +145,7 @@ def operation_for(call: Call) -> Operation:
     """Return the table's entry for *call*, or the default for an operation outside the table."""
     operation, arguments = TABLE.get(call.target, OUTSIDE), call.arguments
     if call.item == 1 and isinstance(operation, MaxPool | AdaptiveMaxPool):
-        return SWITCHES
+        return OUTSIDE  # the places of its maxima, as the network passes them on to an unpooling
     if _is_beyond(operation, call):
         return OUTSIDE
     if operation is CONVOLUTION and arguments.get("transposed"):

@@ -42,14 +42,14 @@ def names_of(
     parents = {path.rsplit(".", i)[0] for path in paths for i in range(1, path.count(".") + 1)}
     kinds: dict[str, set[str]] = {}
     for step, (path, operation) in zip(steps, owners, strict=True):
-        if step.operation.is_layer:
+        if step.is_layer:
             kinds.setdefault(path, set()).add(operation)
     used: dict[str, int] = {}
     names = []
     for index, (step, (path, operation)) in enumerate(zip(steps, owners, strict=True)):
         alone = path not in parents and path and kinds.get(path, set()) <= {operation}
         stands_for_module = alone or modules.get(path) == index
-        own = stands_for_module and step.operation.is_layer
+        own = stands_for_module and step.is_layer
         name = path if own else f"{path}:{operation}".lstrip(":")
         if step.made_by is None:
             name = "images"

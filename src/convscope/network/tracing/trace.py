@@ -389,6 +389,12 @@ class _Builder:
         shapes = tuple(self.steps[i].shape for i in inputs)
         call = Call(found.target, arguments, shapes, shape, found.item)
         self._check_dtypes(node, call, inputs)
+        if shape[:1] == (0,) and any(one[:1] > (0,) for one in shapes):
+            where = own_line(node.meta.get("stack_trace")) or str(node.target)
+            raise TraceError(
+                f"nothing is left of a single image at {where}: images of a batch are told apart "
+                f"by their place there; leave that out"
+            )
         if found.target is aten._native_batch_norm_legit.no_stats or _mixes_rows(call):
             self.batched = False  # images would change each other
         self.indices[node] = len(self.steps)
