@@ -135,7 +135,7 @@ def questions(client: httpx.Client, net: cs.Network, name: str) -> list[Question
 
 def of_patches(net: cs.Network, size: int, target: int) -> float:
     """Return the share of a pass's multiply-adds that a patch's windows need on average."""
-    walk = WindowedWalk(net.graph, torch.zeros(1, *net.input_shape), [target])
+    walk = WindowedWalk(net.graph, {}, [target])
     corners = np.random.default_rng(0).integers(
         0, np.array(net.input_shape[1:]) - size, (COUNTED, 2)
     )

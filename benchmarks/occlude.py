@@ -140,7 +140,7 @@ def measure(
     net: cs.Network, image: Tensor, stride: int, sample: int, rounds: int, rate: float
 ) -> None:
     positions = grid((224, 224), (PATCH, PATCH), (stride, stride)).reshape(-1, 4)
-    whole, floor, planned = counted(net, image, positions)
+    whole, floor, planned = counted(net, positions)
     print(
         f"\n{net.name}: {len(positions)} positions; multiply-adds a position, in billions: "
         f"{whole / 1e9:.3f} recomputed, {floor / 1e9:.3f} counted in windows "
@@ -170,10 +170,10 @@ def measure(
     check(net, image)
 
 
-def counted(net: cs.Network, image: Tensor, positions: np.ndarray) -> tuple[float, float, float]:
+def counted(net: cs.Network, positions: np.ndarray) -> tuple[float, float, float]:
     """Return the multiply-adds a position: recomputed, in windows, and in batches of windows."""
     graph = net.graph
-    walk = WindowedWalk(graph, image, [graph.output])
+    walk = WindowedWalk(graph, {}, [graph.output])
     costs = [0, *(step.operation.multiply_adds(step.call) for step in graph.steps[1:])]
     area, windowable = walk.sizes.prod(axis=1), np.array(walk.windowable)
     each = np.where(windowable, np.array(costs) / area, 0.0)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, ImageError, Interrupted, RuleError, UnitError
@@ -713,8 +714,32 @@ def test_whole_passes_are_taken_where_they_cost_less():
         net = Network(nn.Sequential(*layers, *head), image)
         answer = net.answer
         question = passes_module.Question(net, image[0], answer, None, 0)
-        passes = WindowedPasses(question, 10**9)
+        passes = WindowedPasses(question, {}, 10**9)
         corners = grid((side, side), (side // 7, side // 7), (side // 14, side // 14))
         assert WINDOWS_PAY(passes, corners.reshape(-1, 4)) == pays
         full = occlude(net, image, method="full")
         torch.testing.assert_close(occlude(net, image).logit, full.logit)
+
+
+class Convolved(TorchDispatchMode):
+    """Counts the whole images that a convolution reads."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        super().__init__()
+        self.shape, self.count = shape, 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        if "conv" in str(function) and arguments[0].shape[1:] == self.shape[1:]:
+            self.count += len(arguments[0])
+        return function(*arguments, **(options or {}))
+
+
+def test_an_image_goes_up_once_for_its_answers_and_for_its_windows():
+    """And a position besides, in full, to see that windows answer as the whole network does."""
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)]
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    net = Network(nn.Sequential(*layers, *head), image)
+    with Convolved(image.shape) as convolved:
+        occlude(net, image, 9, 3, layer="3", rule=None)
+    assert convolved.count == 2

@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC3002
 
+import itertools
 import random
 import re
 import sys
@@ -398,6 +399,28 @@ def test_what_python_draws_is_found_with_its_line(draws):
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states
     off = Does(lambda s, x: s.conv(x) * draws() if s.training else s.conv(x)).train()
     assert not Network(off, (1, 3, 8, 8)).graph.random
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [random.Random(0).random, np.random.default_rng(0).random, itertools.count(1).__next__],
+)
+def test_what_a_module_draws_by_itself_or_counts_is_found(draw):
+    """It is a constant in the trace, and another one at the next call."""
+    module = Does(lambda s, x: s.conv(x) * float(draw()))
+    with pytest.raises(TraceError, match="answers otherwise when the same image is given again"):
+        Network(module, (1, 3, 8, 8))
+    frozen = Network(module, (1, 3, 8, 8), random="freeze")
+    image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    factor = frozen(image) / module.conv(image)
+    torch.testing.assert_close(factor, factor[:, :1, :1, :1].expand_as(factor), rtol=1e-3, atol=0)
+
+
+def test_a_buffer_that_is_written_is_left_as_it_was():
+    module = Does(lambda s, x: s.conv(x) * (s.calls.add_(1) > 0))
+    module.register_buffer("calls", torch.zeros(()))
+    Network(module, (1, 3, 8, 8))
+    assert module.calls == 0
 
 
 def test_what_is_drawn_by_the_image_cannot_be_frozen():

@@ -309,7 +309,7 @@ def test_in_double_precision_it_is_left_out(monkeypatch):
 def test_the_walk_is_given_a_fourth_of_the_memory():
     image = torch.zeros(1, 3, 32, 32)
     net = Network(Wide(), image)
-    passes = WindowedPasses(Question(net, image[0], net.answer, None, 0), 4000)
+    passes = WindowedPasses(Question(net, image[0], net.answer, None, 0), {}, 4000)
     assert passes.walk.turned.room == 1000
 
 

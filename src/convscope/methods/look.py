@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from convscope.errors import ImageError
 from convscope.methods import budget
+from convscope.methods.kept import KeptWalk
 from convscope.methods.occlude.passes import Question, WindowedPasses, filters_within, quantities
 from convscope.methods.occlude.patches import (
     Cover,
@@ -20,18 +20,15 @@ from convscope.methods.occlude.patches import (
     pair_of,
 )
 from convscope.methods.pictures import read_one
-from convscope.methods.project import Request, descended
+from convscope.methods.project import Request
 from convscope.methods.projection import Projection
 from convscope.network import Network
 from convscope.network.channels import along_channels
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
-from convscope.network.walk import Ascent, ascend, resume
+from convscope.network.walk import resume
 from convscope.network.windows.winograd import TurnedFilters
 from convscope.reading import Picture
-
-RULES_KEPT = 4
-"""For how many rules at most what they want on the way down is kept."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,6 @@ class Look:
         self.net, self.image, self.title, self.memory = net, image[0], title, memory
         self._turned = turned or filters_within(memory)
         self._passes: dict[tuple[int | None, int], WindowedPasses] = {}
-        self._ascents: dict[tuple[str, int], Ascent] = {}
         self._checked = self._differs = False
 
     def __repr__(self) -> str:
@@ -85,20 +81,15 @@ class Look:
         return f"Look({self.net.name!r}, {self.title!r})"
 
     @cached_property
-    def _ascent(self) -> Ascent:
-        return ascend(self.net.graph, self.image[None], [0, *self._every])
-
-    @cached_property
-    def _every(self) -> list[int]:
-        """Every step that an output or a layer needs."""
+    def _walk(self) -> KeptWalk:
         graph = self.net.graph
         shown = [self.net.step(name) for name in self.net.layers]
-        return graph.needed_for([graph.output, *shown])
+        return KeptWalk(self.net, self.image[None], graph.needed_for([graph.output, *shown]))
 
     @property
     def output(self) -> Tensor:
         """What the network gives, [1, ...]."""
-        return self._ascent.maps[self.net.graph.output]
+        return self._walk.maps[self.net.graph.output]
 
     @shielded
     def maps(self, layer: LayerName) -> Tensor:
@@ -109,7 +100,7 @@ class Look:
         """
         step = self.net.step(layer)
         self.net.check_units(step)
-        return self._ascent.maps[step][0]
+        return self._walk.maps[step][0]
 
     @shielded
     def project(
@@ -134,30 +125,15 @@ class Look:
             RuleError: if there is no such rule, or it means nothing here.
         """
         request = Request.of(self.net, layer, [channel], rule, select, None)
-        places = None
         if position is not None:
             self.net.check_units(request.steps[0], position=position)
-            places = torch.tensor([[position]])
-        return descended(
-            request, self._ascent_by(request), self.image[None], [self.title], self.memory,
-            torch.tensor([[channel]]), positions=places,
-        )  # fmt: skip
-
-    def _ascent_by(self, request: Request) -> Ascent:
-        """Return the walk up with what a rule wants, which is kept for the latest few."""
-        rule, step = request.rule, request.steps[0]
-        key = (rule.sees, 0) if rule.composite is None else (rule.name, step)
-        if key not in self._ascents:
-            if len(self._ascents) == RULES_KEPT:
-                del self._ascents[next(iter(self._ascents))]
-            self._ascents[key] = self._ascent.remembering(rule, request.kept())
-        return self._ascents[key]
+        return self._walk.project(request, channel, self.title, self.memory, position)
 
     @shielded
     def read(self, layer: LayerName | None = None, channel: int = 0) -> Reading:
         """Return what the network says to the image as it is; see :meth:`occlude`."""
         question = self._question(layer, channel)
-        return _reading(question, self._ascent.maps)
+        return _reading(question, self._walk.maps)
 
     @shielded
     def occlude(
@@ -226,7 +202,7 @@ class Look:
         key = (question.layer, question.channel)
         if key not in self._passes:
             passes = WindowedPasses(
-                question, self.memory, clean=self._ascent.maps, turned=self._turned
+                question, self._walk.maps, self.memory, turned=self._turned, unasked=True
             )
             # That windows answer as the whole network does is seen once.
             passes.checked, passes.differs = self._checked, self._differs
@@ -249,10 +225,10 @@ class Look:
         """
         step, factors = self.net.unit_factors(layer, off, scale, only)
         made, _, shaped = along_channels(self.net.graph, step, factors.to(self.net.device))
-        changed = {made: self._ascent.maps[made] * shaped}
+        changed = {made: self._walk.maps[made] * shaped}
         question = self._question(None, 0)
         return _reading(
-            question, resume(self.net.graph, self._ascent.maps, changed, question.targets)
+            question, resume(self.net.graph, self._walk.maps, changed, question.targets)
         )
 
     def _question(self, layer: LayerName | None, channel: int) -> Question:

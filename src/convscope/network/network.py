@@ -21,6 +21,7 @@ from convscope.network.layers import Layer, layers_of
 from convscope.network.ops import Convolution
 from convscope.network.shield import apart, shielded, without_autocast
 from convscope.network.tracing.advice import check_module, unwrapped
+from convscope.network.tracing.check import check_answers
 from convscope.network.tracing.export import export, leaves
 from convscope.network.tracing.inputs import inputs_of
 from convscope.network.tracing.randomness import CHOICES, REFUSE, RandomUse
@@ -154,6 +155,8 @@ class Network:
         if draws and self.random == REFUSE:
             raise TraceError(draws[0].refusal)
         graph = graph_of(program, leaves(self.inputs, IMAGES), self.random)
+        if not isinstance(self.module, ExportedProgram) and self.random == REFUSE:
+            check_answers(self.module, self.inputs, graph, self.name)
         self.graph: Graph = replace(graph, random=(*draws, *graph.random))
         self.traced = self.graph
         self.notes += tuple(n for use in self.graph.random if (n := use.note) not in self.notes)

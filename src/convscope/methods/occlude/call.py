@@ -10,9 +10,11 @@ from convscope.errors import (
     ImageError,
     Interrupted,
     RuleError,
+    UnitError,
     check_known,
 )
 from convscope.methods import budget as budgets
+from convscope.methods.kept import KeptWalk
 from convscope.methods.occlude.passes import (
     FullPasses,
     Question,
@@ -25,14 +27,15 @@ from convscope.methods.occlude.patches import (
 from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.occlude.work import Job, Preview, Work, ask
 from convscope.methods.pictures import Images, read
-from convscope.methods.project import project
+from convscope.methods.project import Request
 from convscope.methods.projection import Projection
-from convscope.methods.targets import AnyTarget
+from convscope.methods.targets import AnyTarget, readable
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.rules import rule_named
 from convscope.network.shield import shielded
 from convscope.network.windows.differences import can_take_differences
+from convscope.network.windows.windowed import WindowedWalk
 from convscope.reading import Picture
 
 METHODS = ("exact", "full", "adaptive")
@@ -187,14 +190,16 @@ def occlude_all(
         for image in checked
         for size in patches
     ]
+    kept = _maps_read(net, layer, channel, method, precision)
     found: list[Occlusion] = []
     for place, job in enumerate(jobs):
         number, size = divmod(place, len(patches))
         try:
             if size == 0:
-                asked = ask(net, checked[number, None], target, layer, channel)
-                passes = _passes(asked.question, method, precision, allowed)
-                projection = _projection(asked.question, rule, allowed)
+                walk = KeptWalk(net, checked[number, None], kept)
+                asked = ask(walk, target, layer, channel)
+                passes = _passes(walk, asked.question, method, precision, allowed)
+                projection = _projection(walk, asked.question, rule, names[number], allowed)
             counted = _counter(progress, jobs, place)
             work = Work(asked, job, passes, method, precision, counted, names[number], projection)
             if method == "adaptive":
@@ -212,8 +217,25 @@ def occlude_all(
     raise Interrupted("the occlusion was stopped", Occlusions.of(found, "interrupted"))
 
 
+def _maps_read(
+    net: Network, layer: LayerName | None, channel: int | None, method: str, precision: str
+) -> set[int]:
+    """Return the steps whose clean maps are read, of the layer, the outputs and around windows."""
+    steps = readable(net)
+    if layer is not None:
+        steps = [net.step(layer), *steps]
+        net.check_units(steps[0], () if channel is None else (channel,))
+    elif channel is not None:
+        raise UnitError("a channel number means nothing without its layer")
+    if method == "full":
+        return {*steps}
+    # Whatever is not linear is asked twice in half the precision, with the clean map as well.
+    halved = PRECISIONS[precision] is not None
+    return {*net.graph.needed_for(steps)} if halved else WindowedWalk(net.graph, {}, steps).reads
+
+
 def _passes(
-    question: Question, method: str, precision: str, memory: int
+    walk: KeptWalk, question: Question, method: str, precision: str, memory: int
 ) -> FullPasses | WindowedPasses:
     if method == "full":
         return FullPasses(question, memory)
@@ -222,20 +244,19 @@ def _passes(
         raise ConvscopeError(
             f"{question.net.name} cannot be computed in {precision}: leave the precision out"
         )
-    return WindowedPasses(question, memory, rounded)
+    return WindowedPasses(question, walk.maps, memory, rounded)
 
 
-def _projection(question: Question, rule: str | None, memory: int) -> Projection | None:
+def _projection(
+    walk: KeptWalk, question: Question, rule: str | None, title: str, memory: int
+) -> Projection | None:
     """Return the watched map's projection, if there is one."""
     if question.layer is None or rule is None:
         return None
-    net = question.net
-    name = net.graph.steps[question.layer].name
+    channel, name = question.channel, walk.net.graph.steps[question.layer].name
     try:
-        return project(
-            net, question.image[None], name, [question.channel], rule=rule, select="map",
-            memory=memory,
-        )  # fmt: skip
+        request = Request.of(walk.net, name, [channel], rule, "map", None)
+        return walk.project(request, channel, title, memory)
     except RuleError:  # no rectifier, and so no deconvnet
         return None
 

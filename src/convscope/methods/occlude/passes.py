@@ -190,11 +190,12 @@ class WindowedPasses:
 
     Args:
         question: what is asked.
+        clean: the maps of the clean image by their steps.
         memory: bytes for the batches, and for filters made ready.
         precision: what the changes that a patch makes are rounded to; None to compute with the
             values themselves, unrounded.
-        clean: every map of the clean image by its step, where it went up already.
         turned: filters for quick convolutions, where some are kept already.
+        unasked: take windows whatever they cost, as where a single patch is asked for.
 
     Attributes:
         differs: whether windows gave another answer than the whole network.
@@ -203,10 +204,12 @@ class WindowedPasses:
     def __init__(
         self,
         question: Question,
+        clean: Mapping[int, Tensor],
         memory: int,
         precision: torch.dtype | None = None,
-        clean: Mapping[int, Tensor] | None = None,
         turned: TurnedFilters | None = None,
+        *,
+        unasked: bool = False,
     ) -> None:
         self.question = question
         graph = question.net.graph
@@ -220,11 +223,10 @@ class WindowedPasses:
         trunk = [target for target in question.targets if target not in in_head]
         if self.junction is not None:
             trunk.append(self.junction)
-        image = question.image[None]
         self.walk = (
-            WindowedWalk(graph, image, trunk, turned or filters_within(memory), clean)
+            WindowedWalk(graph, clean, trunk, turned or filters_within(memory))
             if precision is None
-            else DifferenceWalk(graph, image, trunk, precision)
+            else DifferenceWalk(graph, clean, trunk, precision)
         )
         self.costs = costs_of(self.walk)
         self.limit = tensor_limit(memory, question.image.device)
@@ -232,15 +234,14 @@ class WindowedPasses:
         # Rounded, answers differ from those of the whole network by more than a check could allow.
         self.whole = FullPasses(question, memory) if precision is None else None
         self.checked = self.differs = False
-        self.kept = clean is not None
+        self.unasked = unasked
 
     def answers(self, cover: Cover) -> Iterator[Answers]:
         """Yield the answers with each part covered, in any order, each part once."""
         if self.whole is None:
             yield from self._by_windows(cover)
             return
-        # Kept clean maps spare the pass that windows cost at first, so that they are taken unasked.
-        if not self.differs and (self.kept or self._pays(cover.corners)):
+        if not self.differs and (self.unasked or self._pays(cover.corners)):
             for answers in self._by_windows(cover):
                 self.differs = not self.checked and not self._agrees(answers, cover)
                 self.checked = True

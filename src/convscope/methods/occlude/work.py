@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import UnitError
+from convscope.methods.kept import KeptWalk
 from convscope.methods.occlude.adaptive import Mask, Sampling, estimated, nearest
 from convscope.methods.occlude.agreement import agreement
 from convscope.methods.occlude.passes import Answers, FullPasses, Indices, Question, WindowedPasses
@@ -28,10 +28,9 @@ from convscope.methods.occlude.patches import (
 )
 from convscope.methods.occlude.result import Occlusion
 from convscope.methods.projection import Projection
-from convscope.methods.targets import AnyTarget, Goal, Named, goals, readable, several
+from convscope.methods.targets import AnyTarget, Goal, Named, goals, several
 from convscope.network import Network
 from convscope.network.layers import LayerName
-from convscope.network.walk import ascend
 from convscope.reading import Picture
 
 Preview = Callable[[Occlusion], None]
@@ -266,20 +265,14 @@ def _beside(found: Occlusion, projection: Projection) -> Occlusion:
 
 
 def ask(
-    net: Network,
-    image: Tensor,
+    walk: KeptWalk,
     target: AnyTarget | Sequence[AnyTarget] | None,
     layer: LayerName | None,
     channel: int | None,
 ) -> Asked:
-    """Check what is asked for and answer it for the clean image."""
-    step = None if layer is None else net.step(layer)
-    if step is not None:
-        net.check_units(step, () if channel is None else (channel,))
-    elif channel is not None:
-        raise UnitError("a channel number means nothing without its layer")
-    answer, layers = net.answer, [] if step is None else [step]
-    found = ascend(net.graph, image, [*layers, *readable(net)]).maps
+    """Return what is asked, and its answer for the clean image."""
+    net, found = walk.net, walk.maps
+    step, answer = None if layer is None else net.step(layer), net.answer
     best = 0 if answer is None else int(answer.best(found[answer.step]))
     chosen: list[Goal] = []
     if step is None or target is not None or answer is not None:
@@ -292,7 +285,7 @@ def ask(
         if channel is None:
             channel = int((maps[0].flatten(1).amax(1) if maps.dim() == 4 else maps[0]).argmax())
         clean["activation"] = float(maps[0, channel].double().sum())
-    question = Question(net, image[0], answer, step, channel or 0, tuple(chosen))
+    question = Question(net, walk.image[0], answer, step, channel or 0, tuple(chosen))
     named = tuple(goal.channel if goal.plain else goal.name for goal in chosen)
     single = len(named) == 1 and several(target) is None
     outputs = {place: found[place].cpu() for place in question.outputs}

@@ -472,7 +472,7 @@ class _Builder:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = pytree.tree_unflatten(outputs, form)
-                paths = [_dotted(path) for path, _ in pytree.tree_flatten_with_path(tree)[0]]
+                paths = [dotted(path) for path, _ in pytree.tree_flatten_with_path(tree)[0]]
         by_name = {
             # Resolved at the end of the program: an output that was written over holds what came
             # last.
@@ -510,7 +510,7 @@ def _mixes_rows(call: Call) -> bool:
     return any(one % rank == 0 for one in pytree.tree_leaves(dims))
 
 
-def _dotted(path: Iterable[Any]) -> str:
+def dotted(path: Iterable[Any]) -> str:
     """Return where an output lies in what the module returns, such as ``"1.boxes"``."""
     parts = (getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))) for key in path)
     return ".".join(map(str, parts))

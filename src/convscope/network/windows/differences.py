@@ -29,7 +29,7 @@ class DifferenceWalk(WindowedWalk):
 
     Args:
         graph: the network.
-        image: [1, C, H, W], the clean image.
+        clean: every map of the clean image by its step.
         targets: the steps whose outputs are wanted.
         precision: what differences, and the weights they meet, are rounded to.
     """
@@ -37,11 +37,11 @@ class DifferenceWalk(WindowedWalk):
     def __init__(
         self,
         graph: Graph,
-        image: Tensor,
+        clean: Mapping[int, Tensor],
         targets: Iterable[int],
         precision: torch.dtype,
     ) -> None:
-        super().__init__(graph, image, targets)
+        super().__init__(graph, clean, targets)
         self.precision = precision
         # Of the steps behind the targets as well, through which :meth:`finish` goes.
         self.linear = {
@@ -50,10 +50,6 @@ class DifferenceWalk(WindowedWalk):
             if self.changing[index]
         }
         self.negated: dict[int, Tensor] = {}
-
-    def _gathered_from(self) -> set[int]:
-        """Return every step: whatever is not linear reads the clean maps."""
-        return {0, *self.needed}
 
     def _linear(self, index: int) -> Call | None:
         """Return the call that maps a step's differences to differences; None if it is none."""
@@ -175,10 +171,6 @@ class DifferenceWalk(WindowedWalk):
         """Go on from a step that everything after it goes through; its values are whole."""
         targets = list(targets)
         above = [index for index in self.graph.needed_for(targets) if index > junction]
-        # What is not linear above is asked with the difference and without: made once, then kept.
-        if not all(index in self.clean for index in above):
-            start = self.clean[junction]
-            self.clean = {**self.clean, **super().finish(junction, start, [junction, *above])}
         # A junction has one row an image.
         plan = [self._whole(index, len(values)) for index in range(len(self.graph.steps))]
         changes = values - self.clean[junction]

@@ -10,7 +10,6 @@ whole map, it goes on with whole maps.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from convscope.network.calls import Call
 from convscope.network.graph import Graph
 from convscope.network.ops import MAPS, Generated
 from convscope.network.ops.base import resized
-from convscope.network.walk import ascend
 from convscope.network.windows.fields import ProjectiveFields
 from convscope.network.windows.placement import (
     EACH_ITS_OWN,
@@ -49,21 +47,20 @@ class WindowedWalk:
 
     Args:
         graph: the network; it must be batched, or be given one patch at a time.
-        image: [1, C, H, W], the clean image.
+        clean: the maps of the clean image by their steps, those of :attr:`reads` at least.
         targets: the steps whose outputs are wanted.
         turned: filters for quick convolutions; None for none.
-        clean: every map of the clean image by its step, where it went up already.
     """
 
     def __init__(
         self,
         graph: Graph,
-        image: Tensor,
+        clean: Mapping[int, Tensor],
         targets: Iterable[int],
         turned: TurnedFilters | None = None,
-        clean: Mapping[int, Tensor] | None = None,
     ) -> None:
-        self.graph, self.targets, self.precision = graph, tuple(targets), image.dtype
+        self.graph, self.clean, self.targets = graph, clean, tuple(targets)
+        self.precision = graph.steps[0].dtype
         self.needed = graph.needed_for(self.targets)
         self.changing = _reached_from_image(graph)
         self.fields = ProjectiveFields(graph)
@@ -71,18 +68,13 @@ class WindowedWalk:
         for index in self.needed:
             self.windowable[index] = self._is_windowable(index)
         self.sizes = np.array([graph.map_size(index) for index in range(len(graph.steps))])
-        self.image = image
         self.turned = turned
-        self.kept = clean
         self.on_windows: dict[tuple[int, tuple[int, int]], Call | None] = {}
 
-    @cached_property
-    def clean(self) -> Mapping[int, Tensor]:
-        """The maps of the clean image that windows are read from or pasted into."""
-        if self.kept is not None:
-            return self.kept
-        wanted = {0, *self.targets, *self._gathered_from()}
-        return ascend(self.graph, self.image, sorted(wanted)).maps
+    @property
+    def reads(self) -> set[int]:
+        """The steps whose clean maps windows are read from or pasted into."""
+        return {0, *self.targets, *self._gathered_from()}
 
     def _is_windowable(self, index: int) -> bool:
         step, axes = self.graph.steps[index], self.graph.axes[index]
