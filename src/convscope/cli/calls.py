@@ -1,17 +1,18 @@
 """How functions become commands: with the options of a network and of a result, and by calling."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from functools import wraps
 from importlib import import_module
-from inspect import Parameter, get_annotations, signature, unwrap
+from inspect import Parameter, get_annotations, getdoc, signature, unwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
 
 import typer
 
 from convscope.cli.networks import NO_OPTIONS, NamedNetwork
-from convscope.cli.options import Showing, open_images
+from convscope.cli.options import SHARED, Showing, open_images
 from convscope.cli.printing import kept
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Command = Callable[..., Any]
 
 
 def taking(
-    *left_out: str, output: str = "", written: str | None = None, says_notes: bool = True
+    *left_out: str, output: str = "", says_notes: bool = True
 ) -> Callable[[Command], Command]:
     """Give a command options in the place of its parameters ``network`` and ``shown``.
 
@@ -30,7 +31,6 @@ def taking(
     Args:
         left_out: fields of the first that the command has no option for.
         output: the file or folder that is written by default.
-        written: what *output* may be, where it is not what most results are written as.
         says_notes: whether to say on standard error what pictures of the network must say.
     """
 
@@ -42,10 +42,7 @@ def taking(
         of_network = _options_of(NamedNetwork, (*left_out, *NO_OPTIONS)) if "network" in own else {}
         of_result = _options_of(Showing) if "shown" in own else {}
         if of_result:
-            kind = of_result["output"].annotation
-            if written is not None:
-                kind = Annotated[Path, typer.Option("-o", "--output", help=written)]
-            of_result["output"] = of_result["output"].replace(annotation=kind, default=Path(output))
+            of_result["output"] = of_result["output"].replace(default=Path(output))
 
         def run(**given: Any) -> None:
             notes: Iterable[str] = ()
@@ -90,6 +87,39 @@ def _options_of(kind: Any, left_out: Iterable[str] = ()) -> dict[str, Parameter]
     }  # fmt: skip
 
 
+TOLD = re.compile(r"^    (\w+)(?: \((.+?)\))?: (.+(?:\n {8}.+)*)", re.MULTILINE)
+"""A parameter in a docstring: its name, what stands for its value in the help, and its help."""
+
+
+def documented(command: Command) -> Command:
+    """Return a command whose help tells of its parameters what docstrings do.
+
+    Its own comes before those that commands share. A parameter with a name for its value and no
+    default is an argument, the others are options.
+    """
+    told: dict[str, tuple[str, str]] = {}
+    for text in (SHARED, *map(getdoc, (NamedNetwork, Showing, command))):
+        told |= {name: (value, said) for name, value, said in TOLD.findall(text or "")}
+    parameters = dict(signature(command).parameters)
+    for name in told.keys() & parameters.keys():
+        own, (value, said), option = parameters[name], told[name], f"--{name.replace('_', '-')}"
+        words: dict[str, Any] = {"metavar": value or None, "help": " ".join(said.split())}
+        if get_origin(own.annotation) is Annotated:
+            continue  # it tells itself
+        if value and own.default is Parameter.empty:
+            kind = typer.Argument(**words)
+        elif own.default is False:  # it needs no option that leaves it out
+            kind = typer.Option(option, **words)
+        else:
+            kind = typer.Option(*(("-o", option) if name == "output" else ()), **words)
+        parameters[name] = own.replace(annotation=Annotated[own.annotation, kind])
+
+    def run(**given: Any) -> None:
+        command(**given)
+
+    return _as_if_taking(run, command, parameters)
+
+
 def _as_if_taking(run: Command, command: Command, parameters: dict[str, Parameter]) -> Command:
     """Return *run* under a command's name, with the parameters that the parser is to see."""
     shown = wraps(command)(run)
@@ -107,9 +137,7 @@ CHECKS = {
 """What refuses a wrong value of an option before a network is loaded."""
 
 
-def method(
-    call: str, label: str, output: str, written: str | None = None
-) -> Callable[[Command], Command]:
+def method(call: str, label: str, output: str) -> Callable[[Command], Command]:
     """Make a command that calls a method of a network, whose options a function's parameters are.
 
     The call takes the options by their names, or by their plurals, and its figure takes the others.
@@ -121,7 +149,6 @@ def method(
         call: the method, as ``"module:name"``, which is imported only when it is called.
         label: of the progress bar.
         output: the file that is written by default.
-        written: what that may be, where it is not what most results are written as.
     """
 
     def decorated(command: Command) -> Command:
@@ -152,7 +179,7 @@ def method(
         both = {n: Parameter(n, Parameter.KEYWORD_ONLY) for n in ("network", "shown")}
         keywords = {n: p.replace(kind=Parameter.KEYWORD_ONLY) for n, p in own.items()}
         shaped = _as_if_taking(run, command, {**both, **keywords})
-        return taking(output=output, written=written)(shaped)
+        return taking(output=output)(shaped)
 
     return decorated
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import AsJson, NotNeeded
+from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json
 
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 @taking("weights", "device", says_notes=False)
-def layers(
-    network: NamedNetwork,
-    weights: NotNeeded = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the layers: shape, stride, padding offset, receptive field, parameters, cost."""
+def layers(network: NamedNetwork, weights: str | None = None, as_json: AsJson = False) -> None:
+    """List the layers: shape, stride, padding offset, receptive field, parameters, cost.
+
+    Args:
+        weights: A .safetensors or .pth file; without, random ones do.
+    """
     net = network.shaped(weights)
     rows = list(net.layers.values())
     if as_json:
