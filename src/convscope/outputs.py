@@ -145,7 +145,8 @@ def check_folder(
         mark = folder / MARK
         made_before = mark.exists() and mark.read_text("utf-8") == _mark(kind)
         # What is hidden is no work of the user's: a folder's settings, or a file half written.
-        if folder.is_dir() and not made_before and _visible(folder):
+        visible = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
+        if visible and not made_before:
             raise OutputError(
                 f"{folder} holds other files, and no {kind}: name a new or empty folder"
             )
@@ -167,10 +168,6 @@ def claim_folder(
 
 def _mark(kind: str) -> str:
     return f"a folder that convscope made for its {kind}\n"
-
-
-def _visible(folder: Path) -> bool:
-    return any(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def finite(value: Any) -> Any:

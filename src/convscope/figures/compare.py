@@ -129,13 +129,7 @@ def _chart_caption(found: Comparison) -> list[str]:
 
 
 def pairs_figure(found: Comparison, shown: MatchedPairs, style: Style) -> Sheet:
-    """Draw the best pairs of channels of two layers: each one's patch and projection.
-
-    Args:
-        found: the comparison.
-        shown: one of its :attr:`~.Comparison.shown`.
-        style: how wide, and with which caption.
-    """
+    """Draw the best pairs of channels of two layers: each one's patch and projection."""
     caption = _pairs_caption(found, [shown])
     return sheet_of(style, _pairs(found, shown, style), caption, found.notes)
 

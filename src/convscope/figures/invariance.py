@@ -38,11 +38,7 @@ COLOURS = [colormaps["tab10"](i) for i in range(10)]
 
 
 def check_fits(images: int) -> None:
-    """Refuse more images than there are colours, before the work for them.
-
-    Raises:
-        OutputError: if there are.
-    """
+    """Refuse more images than there are colours, before the work for them."""
     if images > len(COLOURS):
         raise OutputError(
             f"{images} images are too many for one figure: take up to {len(COLOURS)}, or a .csv "
@@ -51,11 +47,7 @@ def check_fits(images: int) -> None:
 
 
 def figure(found: Invariance, style: Style) -> Sheet:
-    """Draw of each transformation examples, the distance at each layer, and the probability.
-
-    Raises:
-        OutputError: if there are more than ten images, or the figure would be too high to draw.
-    """
+    """Draw of each transformation examples, the distance at each layer, and the probability."""
     check_fits(len(found.images))
     blocks: list[Piece] = []
     for k in range(len(found.transforms)):

@@ -64,15 +64,7 @@ def _fitting(room: float, panels: int) -> tuple[int, float]:
 
 
 def check_fits(rows: int, style: Style) -> None:
-    """Refuse a figure that would be too high to draw, before the work for it.
-
-    Args:
-        rows: images times sizes of the patch times targets.
-        style: how wide it is.
-
-    Raises:
-        OutputError: if it is too high.
-    """
+    """Refuse more images times patches times targets than can be drawn, before the work."""
     # Three panels are the fewest that a row has.
     across, cell = _fitting(style.room, 3)
     lines = 3 / across * (min(LARGEST, cell) + AROUND)

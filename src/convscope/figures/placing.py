@@ -7,6 +7,7 @@ them.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from convscope.figures.drawing import (
     ARROW,
@@ -37,12 +38,7 @@ SHORTEST = 0.6
 
 
 def place(volumes: Sequence[Volume], row: float) -> Drawing:
-    """Return a network's drawing, its rows below each other.
-
-    Args:
-        volumes: what :func:`~convscope.network.volumes.volumes_of` returned.
-        row: inches that a row is wide; one block that is wider makes its row wider.
-    """
+    """Return a network's drawing in rows of so many inches; one with a wider block is wider."""
     whole, above = Drawing(), 0.0
     rows = _rows(_Placing(volumes).stretches(), row)
     for number, drawing in enumerate(rows):
@@ -118,13 +114,8 @@ class _Placing:
 
 def _plain(run: Sequence[Volume], measures: Measures) -> list[Drawing]:
     """Return a chain of volumes as stretches of maps of one size, each under its size."""
-    stretches: list[list[Volume]] = []
-    for volume in run:
-        if stretches and stretches[-1][-1].size == volume.size:
-            stretches[-1].append(volume)
-        else:
-            stretches.append([volume])
-    return [_stretch(volumes, measures) for volumes in stretches]
+    sizes = groupby(run, key=lambda volume: volume.size)
+    return [_stretch(list(volumes), measures) for _, volumes in sizes]
 
 
 def _stretch(volumes: Sequence[Volume], measures: Measures) -> Drawing:

@@ -60,11 +60,7 @@ class Sheet:
 
     @staticmethod
     def check(height: float, width: float) -> None:
-        """Refuse a sheet that is larger, in inches, than renderers and viewers can take.
-
-        Raises:
-            OutputError: if it is.
-        """
+        """Refuse a sheet that is larger, in inches, than renderers and viewers can take."""
         if max(width, height) * DOTS_AN_INCH > MOST_PIXELS:
             raise OutputError(
                 f"the figure would be {height:.0f} inches high: take fewer images, layers or "
@@ -76,9 +72,6 @@ class Sheet:
 
         Its letters are embedded as TrueType, which printers and editors can read, and the whole
         caption is in its metadata.
-
-        Raises:
-            OSError: if it cannot be written.
         """
         ending = Path(file).suffix.lower() if isinstance(file, str | os.PathLike) else ".png"
         place = {".png": "Description", ".svg": "Description", ".pdf": "Subject"}.get(ending)

@@ -21,17 +21,9 @@ HEALTHY = "Nothing is wrong with either network, by the thresholds of the diagno
 
 @shielded
 def write_comparison(found: Comparison, folder: str | Path) -> Path:
-    """Write a comparison: ``index.html``, ``numbers.json`` and, in ``parts/``, the pictures.
+    """Write a comparison's page, which holds its pictures itself; return it.
 
-    Args:
-        found: what :func:`.compare` returned.
-        folder: the folder, made if missing.
-
-    Returns:
-        the page, which holds its pictures itself.
-
-    Raises:
-        OutputError: if it cannot be written, or holds other files than a comparison's.
+    Beside it lie ``numbers.json`` and, in ``parts/``, the pictures.
     """
     out = claim_folder(folder, found.folder)
     shelf = Shelf(out / PARTS, {})
@@ -60,13 +52,16 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
 
 def _lead(found: Comparison, names: tuple[str, str]) -> str:
     text = f"Two networks on the same {counted(found.images, 'image')} of {found.data}."
-    shares = [side.accuracy for side in found.sides]
+    known = [side.accuracy for side in found.sides if side.accuracy is not None]
     right = _right(found)
-    if shares[0] is not None and shares[1] is not None:
+    if len(known) == 2:
         text += f" {names[0]} answers {right[0]} of them rightly, {names[1]} {right[1]}"
-    if shares[0] is not None and shares[1] is not None and "%" in right[0] and "%" in right[1]:
-        error = _difference_error(found.sides)
-        points = 100 * (shares[0] - shares[1])
+    if len(known) == 2 and all("%" in own for own in right):
+        # As if of separate images: on the same ones it is smaller if both tend to be right on them.
+        error = math.sqrt(
+            sum(s * (1 - s) / side.labelled for s, side in zip(known, found.sides, strict=True))
+        )
+        points = 100 * (known[0] - known[1])
         text += (
             f"; the difference of {points:+.1f} points has a standard error of {100 * error:.1f} "
             f"or, as the images are the same, less"
@@ -78,18 +73,6 @@ def _lead(found: Comparison, names: tuple[str, str]) -> str:
 def _right(found: Comparison) -> list[str]:
     """Return what share of the images each network answers rightly; empty without labels."""
     return ["" if s.right is None else share(s.right, s.labelled) for s in found.sides]
-
-
-def _difference_error(sides: tuple[Side, Side]) -> float:
-    """Return the standard error of the difference of two shares, as if of separate images.
-
-    On the same images it is smaller if the networks tend to be right on the same ones.
-    """
-    total = 0.0
-    for side in sides:
-        share = side.accuracy or 0.0
-        total += share * (1 - share) / max(1, side.labelled)
-    return float(total**0.5)
 
 
 def _answers(found: Comparison, names: tuple[str, str]) -> Section:
