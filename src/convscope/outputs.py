@@ -1,4 +1,7 @@
-"""Output files: found writable before the work, written beside and renamed after it."""
+"""Output files: found writable before the work, written beside and renamed after it.
+
+What cannot be written or made raises an :class:`~convscope.errors.OutputError`.
+"""
 
 import math
 import os
@@ -19,9 +22,6 @@ PAGES = (".html", ".htm")
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a file to write next to *path*; it takes *path*'s place only if all goes well.
-
-    Raises:
-        OutputError: if the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -53,21 +53,13 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file of text, with question marks for bytes of file names that are no letters.
-
-    Raises:
-        OutputError: if it cannot be written.
-    """
+    """Write a file of text, with question marks for bytes of file names that are no letters."""
     with written_beside(path) as beside:
         beside.write_text(text, "utf-8", "replace")
 
 
 def made_folder(path: str | os.PathLike[str]) -> Path:
-    """Return a folder, which is made, and those that it lies in, where it is missing.
-
-    Raises:
-        OutputError: if it cannot be made.
-    """
+    """Return a folder, which is made, and those that it lies in, where it is missing."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -62,15 +62,8 @@ def normalisation(
 ) -> Preprocess | None:
     """Return a preprocessing given by its numbers, or None where there is no mean and no std.
 
-    Args:
-        mean: per channel, or one for all, of pixels in 0..1.
-        std: likewise.
-        resize: length of the short side before the centre crop, in pixels; None to squeeze.
-        interpolation: Pillow's name of the filter, ``"bilinear"`` by default.
-        shape: channels, height and width of the network's input.
-
-    Raises:
-        ImageError: if only one of mean and std is given, or they do not fit.
+    Mean and std, of pixels in 0..1, are per channel, or one for all of them. *resize* is the short
+    side before the centre crop, in pixels; None squeezes the whole picture.
     """
     if mean is None and std is None:
         if resize is not None or interpolation is not None:
@@ -86,14 +79,8 @@ def chosen(
 ) -> tuple[Preprocess, str]:
     """Return how pictures become a module's inputs, and what every picture must say of it.
 
-    Args:
-        module: whose attributes ``preprocess`` or ``pretrained_cfg`` count where nothing is given.
-        preprocess: what was given, as :func:`preprocessing_of` takes it, or None.
-        numbers: a preprocessing given by its numbers, or None.
-        shape: channels, height and width of the network's input.
-
-    Raises:
-        ImageError: if both are given, or one is not understood.
+    It is given as :func:`preprocessing_of` takes it or by its numbers, not both; where it is not,
+    the module's attributes in :data:`OWN` count.
     """
     if preprocess is not None and numbers is not None:
         raise ImageError("give preprocess, or mean and std, not both")

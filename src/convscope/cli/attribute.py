@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from convscope.cli.calls import method
-from convscope.cli.options import Pictures
 
 
 @method("convscope.methods.attribute:attribute", "attributing", "attribution.png")
 def attribute(
-    images: Pictures,
+    images: list[Path],
     target: list[str] | None = None,
     method: str = "epsilon-plus",
     layer: str | None = None,

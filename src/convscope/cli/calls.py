@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields
 from functools import wraps
 from importlib import import_module
 from inspect import Parameter, get_annotations, getdoc, signature, unwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
@@ -35,12 +34,9 @@ def taking(
     """
 
     def decorated(command: Command) -> Command:
-        own = {
-            name: parameter.replace(kind=Parameter.KEYWORD_ONLY)
-            for name, parameter in signature(command).parameters.items()
-        }
-        of_network = _options_of(NamedNetwork, (*left_out, *NO_OPTIONS)) if "network" in own else {}
-        of_result = _options_of(Showing) if "shown" in own else {}
+        own = _named(command)
+        of_network = _named(NamedNetwork, (*left_out, *NO_OPTIONS)) if "network" in own else {}
+        of_result = _named(Showing) if "shown" in own else {}
         if of_result:
             of_result["output"] = of_result["output"].replace(default=Path(output))
 
@@ -74,17 +70,13 @@ def _checked(memory: str | None) -> str | None:
     return memory
 
 
-def _options_of(kind: Any, left_out: Iterable[str] = ()) -> dict[str, Parameter]:
-    """Return the fields of a dataclass as a command's parameters."""
-    hints = get_type_hints(kind, include_extras=True)
+def _named(of: Callable[..., Any], left_out: Iterable[str] = ()) -> dict[str, Parameter]:
+    """Return the parameters of a function, or a dataclass, as ones that are given by name."""
     return {
-        own.name: Parameter(
-            own.name, Parameter.KEYWORD_ONLY, annotation=hints[own.name],
-            default=Parameter.empty if own.default is MISSING else own.default,
-        )
-        for own in fields(kind)
-        if own.name not in left_out
-    }  # fmt: skip
+        name: parameter.replace(kind=Parameter.KEYWORD_ONLY)
+        for name, parameter in signature(of).parameters.items()
+        if name not in left_out
+    }
 
 
 TOLD = re.compile(r"^    (\w+)(?: \((.+?)\))?: (.+(?:\n {8}.+)*)", re.MULTILINE)
@@ -95,14 +87,15 @@ def documented(command: Command) -> Command:
     """Return a command whose help tells of its parameters what docstrings do.
 
     Its own comes before those that commands share. A parameter with a name for its value and no
-    default is an argument, the others are options.
+    default is an argument, the others are options, ``output`` also ``-o``, ``as_json`` ``--json``.
     """
     told: dict[str, tuple[str, str]] = {}
     for text in (SHARED, *map(getdoc, (NamedNetwork, Showing, command))):
         told |= {name: (value, said) for name, value, said in TOLD.findall(text or "")}
-    parameters = dict(signature(command).parameters)
+    parameters = _named(command)
     for name in told.keys() & parameters.keys():
-        own, (value, said), option = parameters[name], told[name], f"--{name.replace('_', '-')}"
+        own, (value, said) = parameters[name], told[name]
+        option = f"--{name.removeprefix('as_').replace('_', '-')}"
         words: dict[str, Any] = {"metavar": value or None, "help": " ".join(said.split())}
         if get_origin(own.annotation) is Annotated:
             continue  # it tells itself
@@ -152,7 +145,7 @@ def method(call: str, label: str, output: str) -> Callable[[Command], Command]:
     """
 
     def decorated(command: Command) -> Command:
-        own = dict(signature(command).parameters)
+        own = _named(command)
         asks = own.pop("shown", None)
 
         def run(network: NamedNetwork, shown: Showing, **given: Any) -> None:
@@ -177,8 +170,7 @@ def method(call: str, label: str, output: str) -> Callable[[Command], Command]:
             shown.finish(kept(label, function, net, **passed), **options)
 
         both = {n: Parameter(n, Parameter.KEYWORD_ONLY) for n in ("network", "shown")}
-        keywords = {n: p.replace(kind=Parameter.KEYWORD_ONLY) for n, p in own.items()}
-        shaped = _as_if_taking(run, command, {**both, **keywords})
+        shaped = _as_if_taking(run, command, {**both, **own})
         return taking(output=output)(shaped)
 
     return decorated

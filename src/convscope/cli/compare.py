@@ -1,10 +1,11 @@
 """``convscope compare``: two networks, or two trainings, side by side."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import PictureFolder, Showing, open_images
+from convscope.cli.options import Showing, open_images
 from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
@@ -15,7 +16,7 @@ def compare(
     shown: Showing,
     first: str,
     second: str,
-    images: PictureFolder,
+    images: Path,
     layer: list[str] | None = None,
     rule: str = "deconvnet",
     method: str = "epsilon-plus",
@@ -32,6 +33,8 @@ def compare(
     Args:
         first (A): A model, as for `convscope project`, or a RUN.
         second (B): Another model or RUN.
+        images (IMAGES): A folder of pictures, in class folders or not, or CIFAR-10's (its test
+            images).
         layer (A,B): Match these layers' channels (repeat for more).
         rule: Of what drives channels: deconvnet, guided, epsilon-plus, ...
         method: Of what answers hang on, as `convscope rules` lists.

@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, progress_bar
 
 
 def demo(
     output: Path = Path("convscope-demo"),
     opened: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
-    as_json: AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Show what convscope does: one page, made from the bundled networks, nothing to download.
 

@@ -1,15 +1,16 @@
 """``convscope invariance``: images moved, enlarged and turned, and what becomes of the features."""
 
+from pathlib import Path
 from typing import Any
 
 from convscope.cli.calls import method
-from convscope.cli.options import Pictures, Showing, one_or_all
+from convscope.cli.options import Showing, one_or_all
 
 
 @method("convscope.methods.invariance:invariance", "transforming", "invariance.png")
 def invariance(
     shown: Showing,
-    images: Pictures,
+    images: list[Path],
     layer: list[str] | None = None,
     transform: list[str] | None = None,
     target: list[str] | None = None,

@@ -1,15 +1,16 @@
 """``convscope occlude``: where the answer hangs on the image."""
 
+from pathlib import Path
 from typing import Any
 
 from convscope.cli.calls import method
-from convscope.cli.options import Pictures, Showing, numbers_of, one_or_all
+from convscope.cli.options import Showing, numbers_of, one_or_all
 
 
 @method("convscope.methods.occlude:occlude_all", "occluding", "occlusion.png")
 def occlude(
     shown: Showing,
-    images: Pictures,
+    images: list[Path],
     patch: list[str] | None = None,
     stride: str | None = None,
     masks: str | None = None,

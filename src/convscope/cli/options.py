@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,23 +16,15 @@ if TYPE_CHECKING:
     from convscope.network import Network
     from convscope.results import Result
 
-Pictures = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")]
-PictureFolder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="IMAGES",
-        help="A folder of pictures, in class folders or not, or CIFAR-10's (its test images).",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
-
 SHARED = """
+    as_json: Print the numbers as JSON.
     atlas (ATLAS): A folder that `scan` made.
     budget (SECONDS): Stop after so many seconds.
     colour: Of the projections: signed, luminance or normalised.
     contrast: linear; root: the square root, which shows what is faint.
     data: CIFAR-10's folder; see `convscope data`.
     epochs: Passes over the training images.
+    images (IMAGE...): Picture files.
     memory: Memory for the work besides the result.
     precision: auto, float32 or bfloat16.
     rank: What makes a channel strong: relative, its peak over its typical peak (where that is
@@ -60,7 +52,7 @@ class Showing:
     width: str = "text"
     caption: str = "short"
     output: Path = Path()
-    as_json: AsJson = False
+    as_json: bool = False
 
     def check(self, kind: "type[Result]") -> "Style":
         """Refuse, before any work, what a kind of result cannot be written or drawn as."""
@@ -92,15 +84,7 @@ def numbers_of(
 ) -> list[Any]:
     """Return the numbers that commas part in what an option was given.
 
-    Args:
-        text: what was given.
-        option: its name, for a message.
-        wanted: what it should be, in words.
-        kind: ``float`` or ``int``.
-        counts: how many there may be; any number by default.
-
-    Raises:
-        ConvscopeError: if it is something else.
+    Anything else, or another count of them, is refused with what is *wanted*, in words.
     """
     try:
         found = [kind(part) for part in text.split(",")]

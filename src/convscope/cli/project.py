@@ -4,7 +4,7 @@ from pathlib import Path
 
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import Pictures, Showing
+from convscope.cli.options import Showing
 from convscope.cli.printing import kept
 
 
@@ -12,7 +12,7 @@ from convscope.cli.printing import kept
 def project(
     network: NamedNetwork,
     shown: Showing,
-    images: Pictures,
+    images: list[Path],
     layer: list[str] | None = None,
     channel: list[int] | None = None,
     rule: str = "deconvnet",

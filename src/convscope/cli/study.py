@@ -2,17 +2,13 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from convscope.cli.console import INTERRUPTED
-from convscope.cli.options import AsJson, Showing
+from convscope.cli.options import Showing
 from convscope.cli.printing import StatusLine, progress_bar
 from convscope.errors import Interrupted, OutputError
-
-if TYPE_CHECKING:
-    from convscope.study.run_study import StudyProgress
 
 
 def study(
@@ -23,7 +19,7 @@ def study(
     filters: int = 8,
     device: str = "auto",
     precision: str = "auto",
-    as_json: AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Compare four variants on CIFAR-10: with and without batch norm, same and valid padding.
 
@@ -36,7 +32,7 @@ def study(
         device: auto, cpu, cuda, cuda:1 or mps.
     """
     from convscope.study.config import preset
-    from convscope.study.run_study import run_study
+    from convscope.study.run_study import StudyProgress, run_study
     from convscope.study.study_result import Study
 
     # Lightning would announce the precision before each of the trainings.
@@ -46,7 +42,7 @@ def study(
     changes = {} if epochs is None else {"epochs": epochs}
     line = StatusLine()
 
-    def show(progress: "StudyProgress") -> None:
+    def show(progress: StudyProgress) -> None:
         number = f"{progress.number} of {progress.trainings}"
         which = f"{number}: {progress.variant.name}, seed {progress.seed}, "
         line.show(progress.training, which, progress.seconds_left)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from convscope.cli.console import INTERRUPTED
-from convscope.cli.options import AsJson
 from convscope.cli.printing import StatusLine, print_json
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     explore: bool = False,
-    as_json: AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Train a plain ConvNet on CIFAR-10, keeping checkpoints from its first moments on.
 

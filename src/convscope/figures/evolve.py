@@ -40,21 +40,14 @@ SAME, CHANGED = "#8c8c8c", "#d62728"
 
 @dataclass(frozen=True)
 class Row:
-    """What is shown of one filter, an entry for each of some moments.
-
-    Attributes:
-        layer: its name.
-        channel: the filter's.
-        tiles: what it reads of its strongest image, and what drives it there.
-        activations: the strongest.
-        changed: whether the image is another than at the entry before.
-    """
+    """What is shown of one filter, of its strongest image at each of some moments."""
 
     layer: str
     channel: int
     tiles: list[FieldTile]
     activations: list[float]
     changed: list[bool]
+    """Whether the image is another than at the entry before."""
 
     @classmethod
     def of(cls, found: Evolution, own: FilterEvolution, moments: Sequence[int]) -> "Row":
@@ -134,11 +127,8 @@ def distances(
 ) -> Piece:
     """Return how far every layer's filters still are from the final ones, and the curves' names.
 
-    Args:
-        found: what to draw.
-        room: inches.
-        moments: those that are named on the axis, each in the middle of a column of its own.
-        until: the last moment drawn; the axes are the same whichever it is. By default all.
+    Some moments are named, each in the middle of a column of its own; the axes are the same
+    whichever moment the curves are drawn *until*.
     """
     # Not from the first, red, which says of a frame that the image changed.
     lines = [line_of(place + 1) for place in range(len(found.distance))]

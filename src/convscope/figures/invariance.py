@@ -69,7 +69,8 @@ def _charts(found: Invariance, k: int, style: Style) -> list[Piece]:
         (
             layer if narrow else f"distance at {layer}",
             found.distance[k, at].numpy()[:, known],
-            _reach(found, at),
+            # All rows have one scale.
+            max(1e-3, float(found.distance[:, at].nan_to_num(0.0).max())),
         )
         for at, layer in enumerate(found.layers)
     ]
@@ -86,11 +87,6 @@ def _charts(found: Invariance, k: int, style: Style) -> list[Piece]:
         for title, values, reach in shown
     ]  # fmt: skip
     return in_lines(charts, across, 0.0)
-
-
-def _reach(found: Invariance, layer: int) -> float:
-    """Return the largest distance at a layer: all rows have one scale."""
-    return max(1e-3, float(found.distance[:, layer].nan_to_num(0.0).max()))
 
 
 def _examples(found: Invariance, k: int, room: float) -> Piece:

@@ -72,7 +72,7 @@ class _Placing:
         self.trunk = set(narrow(volumes))
         self.groups = outline(volumes)
         branches = any(block.branches for group in self.groups for block in group.blocks)
-        self.measures = Measures.of(volumes, TALLEST * (0.8 if branches else 1.0))
+        self.measures = Measures(volumes, TALLEST * (0.8 if branches else 1.0))
 
     def stretches(self) -> list[Drawing]:
         """Return the drawings that stay in one row each."""
@@ -91,7 +91,9 @@ class _Placing:
         inside = Drawing(right=-ARROW)
         for block in group.blocks:
             for part in self._parts(block):
-                inside.append(self._part(block, part))
+                lanes = Lanes(self.volumes, part, block.title, self.measures)
+                crowded = lanes.are_too_many()
+                inside.append(summary(self.volumes, part) if crowded else lanes.drawing())
         first, last = group.blocks[0].title, group.last
         heading = first if first == last else f"{first} to {last}"
         count = f": {group.times} times" if group.times > 1 else ""
@@ -106,10 +108,6 @@ class _Placing:
             if place_ in self.trunk:
                 parts.append(())
         return parts[:-1]
-
-    def _part(self, block: Block, places: tuple[int, ...]) -> Drawing:
-        lanes = Lanes(self.volumes, places, block.title, self.measures)
-        return summary(self.volumes, places) if lanes.are_too_many() else lanes.drawing()
 
 
 def _plain(run: Sequence[Volume], measures: Measures) -> list[Drawing]:

@@ -147,11 +147,6 @@ def frame_tile(
 ) -> None:
     """Frame a tile at the size of a full receptive field, hatched where it leaves the image."""
     top, left, bottom, right = frame
-    axes.set_ylim(bottom - 0.5, top - 0.5)
-    axes.set_xlim(left - 0.5, right - 0.5)
+    axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5), xticks=[], yticks=[])
     axes.patch.set(hatch="////", facecolor="#f4f4f4", edgecolor="#cccccc")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set(edgecolor=colour, linestyle=style)
-        spine.set_linewidth(FRAME_POINTS)
+    axes.spines[:].set(edgecolor=colour, linestyle=style, linewidth=FRAME_POINTS)

@@ -61,14 +61,11 @@ class FieldTile:
         field: tuple[int, int],
         scale: DisplayScale | None = None,
     ) -> "FieldTile":
-        """Return the tile of a unit.
+        """Return the tile of a unit in a picture [H, W, 3].
 
-        Args:
-            picture: [H, W, 3], the image.
-            values: [1 or 3, h, w], the projection in the window, in units of pixels.
-            window: top, left, bottom, right of what the unit reads.
-            field: height and width of its receptive field, borders apart.
-            scale: on which to paint; by default the tile's own.
+        The values [1 or 3, h, w], in units of pixels, are its projection in the window (top, left,
+        bottom, right); the field is the size of its receptive field, borders apart; by default the
+        scale is the tile's own.
         """
         top, left, bottom, right = window
         rows = beyond(top, bottom, picture.shape[0], field[0])

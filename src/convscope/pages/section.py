@@ -83,30 +83,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the first cell of a row names it.
-
-    Attributes:
-        caption: what it is.
-        head: one a column.
-        rows: of cells, as they are shown.
-        marked: numbers of the rows that something was found in.
-    """
+    """A table, its cells as they are shown: the first of a row names it."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     marked: tuple[int, ...] = ()
+    """Numbers of the rows that something was found in."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that a reader should know first.
-
-    Attributes:
-        title: what and where.
-        text: the evidence, and what to do.
-        severity: 0..1.
-    """
+    """Something that a reader should know first: what and where, the evidence, severity 0..1."""
 
     title: str
     text: str
@@ -198,15 +186,8 @@ class Shelf:
 
         It is drawn twice, as wide as paper, where it is cut into parts that fit pages, and as a
         phone; in a column, as a phone alone. Its photographs are apart, so that a dark page can
-        turn its letters light.
-
-        Args:
-            found: the result, or what draws it in a style.
-            name: the files'.
-            alternative: what the whole figure shows.
-            title: what stands above it.
-            vector: whether it is written as SVG, which stays sharp at any size.
-            column: 1 or 2 to stand beside another figure; 0 to be as wide as the page.
+        turn its letters light. As a *vector* it is written as SVG, which stays sharp at any size.
+        The name is that of the files; the rest is of a :class:`Picture`.
         """
         about = Picture("", alternative, 0, 0, title, column=column)
         notes = found.notes if isinstance(found, Result) else ()
