@@ -187,7 +187,7 @@ class Measures:
     The largest maps are *tallest* inches high.
     """
 
-    def __init__(self, volumes: Sequence[Volume], tallest: float) -> None:
+    def __init__(self, volumes: Sequence[Volume], tallest: float = TALLEST) -> None:
         maps = [v for v in volumes if max(v.size) > 1] or list(volumes)
         self.side, self.tallest = max(max(v.size) for v in maps), tallest
         self.channels = max(v.channels for v in maps)
