@@ -263,7 +263,7 @@ def test_the_page_says_what_the_numbers_say(page):
     partners = numbers["matches"][0]["first"]["partner"]
     assert partners == found.matches[0].first.partner.tolist()
     one = replace(found, images=1)
-    assert _lead(one, one.names).startswith("Two networks on the same 1 image of ")
+    assert _lead(one).startswith("Two networks on the same 1 image of ")
     assert "http" not in text.replace("http://www.w3.org", "").replace("https://arxiv.org", "")
 
 

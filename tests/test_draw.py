@@ -220,7 +220,7 @@ def overlap(one, other, slack: float = 1e-6) -> bool:
 
 
 def test_boxes_grow_with_the_square_roots():
-    measures = Measures.of([Volume("a", "convolution", "", 64, 100, 25, ())])
+    measures = Measures([Volume("a", "convolution", "", 64, 100, 25, ())])
     whole = measures.box(Volume("a", "convolution", "", 64, 100, 25, ()), 0, 0)
     half = measures.box(Volume("a", "convolution", "", 16, 25, 100, ()), 0, 0)
     assert half.height == pytest.approx(whole.height / 2)

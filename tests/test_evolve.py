@@ -153,7 +153,7 @@ def test_the_figure_shows_every_moment_and_says_what_it_shows(training):
     assert "over 6 training images" in caption
     # Below the tiles, the activation and the projection's scale.
     row = Row.of(evolution, evolution.filters[0], range(5))
-    for value, scale in zip(row.activations, row.scales, strict=True):
+    for value, scale in zip(row.activations, [t.scale for t in row.tiles], strict=True):
         assert f"{number(value)}\n{number(scale.limit)}" in texts
     # Two tiles a moment, and the curves.
     assert len(sheet.figure.axes) == 2 * 5 + 1
@@ -227,7 +227,7 @@ def test_a_frame_gives_each_projections_scale(training):
     row = Row.of(evolution, evolution.filters[0], range(5))
     sheet = _frame(evolution, [row], 2)
     texts = [text.get_text().split("\n")[0] for text in sheet.figure.texts]
-    assert f"{number(row.activations[2])}, ±{number(row.scales[2].limit)}" in texts
+    assert f"{number(row.activations[2])}, ±{number(row.tiles[2].scale.limit)}" in texts
 
 
 @pytest.fixture(scope="module")

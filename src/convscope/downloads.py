@@ -25,13 +25,7 @@ def fetched(
     """Return *path* with what is at *url*, fetched unless it is there.
 
     What came of a download that broke off is kept as ``.part``, and the next call goes on from it.
-
-    Args:
-        url: where the file is.
-        path: where to put it, in a folder that is made if missing.
-        algorithm: of the hash: ``"SHA256"``, ``"MD5"``.
-        digest: the hash in hexadecimal digits, or the first of them.
-        progress: called now and then.
+    The digest, or the first of its hexadecimal digits, is compared.
 
     Raises:
         DataError: it cannot be fetched, the connection breaks off, or the hash is another.

@@ -69,17 +69,7 @@ def check_known(
     what: str, name: object, known: Iterable[str], error: type[ConvscopeError] = ConvscopeError,
     also: str = "",
 ) -> None:  # fmt: skip
-    """Refuse a name that is not among those known.
-
-    Args:
-        what: it is the name of.
-        name: the name.
-        known: all that there are.
-        error: what to raise.
-        also: what would do besides.
-
-    Raises:
-        ConvscopeError: *error*, with near matches.
+    """Refuse a name that is not among those known, telling those, the nearest and what *also* does.
 
     >>> check_known("model", "vgg61", ["vgg16", "alexnet"])
     Traceback (most recent call last):

@@ -96,7 +96,7 @@ class Preprocess:
                 values = np.repeat(values, self.channels, axis=-1)
         pixels_hwc = torch.from_numpy(values.reshape(*self.size, self.channels))
         pixels = pixels_hwc.permute(2, 0, 1).contiguous()[None].to(torch.float32) / WHITE
-        return (pixels - self._per_channel(self.mean, pixels)) / self._per_channel(self.std, pixels)
+        return self.to_inputs(pixels)
 
     def batch(self, pictures: Iterable[Picture]) -> Tensor:
         """Return several pictures as float32 [N, C, H, W].
@@ -148,7 +148,7 @@ class Preprocess:
 
     def _fit(self, picture: Image.Image) -> Image.Image:
         """Resize and crop a picture to the network's size."""
-        resized = _resized(picture, *self._resized_size(picture.size), self.interpolation)
+        resized = picture.resize(self._resized_size(picture.size), self.interpolation)
         if self.resize is None:
             return resized
         height, width = self.size
@@ -224,14 +224,6 @@ class Preprocess:
 
 
 Preprocess.__init__ = checked(Preprocess.__init__)  # type: ignore[method-assign]
-
-
-def _resized(
-    picture: Image.Image, width: int, height: int, interpolation: Image.Resampling
-) -> Image.Image:
-    if picture.size == (width, height):
-        return picture
-    return picture.resize((width, height), interpolation)
 
 
 def _crop_start(length: int, crop: int) -> int:

@@ -1,4 +1,7 @@
-"""Output files: found writable before the work, written beside and renamed after it."""
+"""Output files: found writable before the work, written beside and renamed after it.
+
+What cannot be written or made raises an :class:`~convscope.errors.OutputError`.
+"""
 
 import math
 import os
@@ -19,9 +22,6 @@ PAGES = (".html", ".htm")
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a file to write next to *path*; it takes *path*'s place only if all goes well.
-
-    Raises:
-        OutputError: if the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -53,21 +53,13 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file of text, with question marks for bytes of file names that are no letters.
-
-    Raises:
-        OutputError: if it cannot be written.
-    """
+    """Write a file of text, with question marks for bytes of file names that are no letters."""
     with written_beside(path) as beside:
         beside.write_text(text, "utf-8", "replace")
 
 
 def made_folder(path: str | os.PathLike[str]) -> Path:
-    """Return a folder, which is made, and those that it lies in, where it is missing.
-
-    Raises:
-        OutputError: if it cannot be made.
-    """
+    """Return a folder, which is made, and those that it lies in, where it is missing."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +137,8 @@ def check_folder(
         mark = folder / MARK
         made_before = mark.exists() and mark.read_text("utf-8") == _mark(kind)
         # What is hidden is no work of the user's: a folder's settings, or a file half written.
-        if folder.is_dir() and not made_before and _visible(folder):
+        visible = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
+        if visible and not made_before:
             raise OutputError(
                 f"{folder} holds other files, and no {kind}: name a new or empty folder"
             )
@@ -167,10 +160,6 @@ def claim_folder(
 
 def _mark(kind: str) -> str:
     return f"a folder that convscope made for its {kind}\n"
-
-
-def _visible(folder: Path) -> bool:
-    return any(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def finite(value: Any) -> Any:

@@ -24,9 +24,7 @@ from convscope.outputs import written_beside
 def tensors_of(value: Any, place: str = "") -> dict[str, Tensor]:
     """Return the tensors in a value, numpy's arrays among them, by where they are in it.
 
-    Args:
-        value: dataclasses, dictionaries, tuples and lists, one in another.
-        place: of *value* itself.
+    The value is dataclasses, dictionaries, tuples and lists, one in another.
 
     >>> import torch
     >>> tensors_of({"maps": ({"drop": torch.zeros(2)}, 3)})

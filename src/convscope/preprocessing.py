@@ -1,7 +1,7 @@
 """Preprocessing as people have it: by name, from timm, torchvision or Hugging Face, or in parts."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -18,6 +18,11 @@ NOT_GIVEN = "pixels 0 to 1, not normalised: no mean and std were given"
 
 OWN = ("preprocess", "pretrained_cfg")
 """Attributes of a module that say how its pictures are made ready."""
+
+PLAIN_PARTS = (
+    "CenterCrop", "ToTensor", "PILToTensor", "ToImage", "ToDtype", "ConvertImageDtype", "Grayscale",
+)  # fmt: skip
+"""Transforms of torchvision that are done to every picture in any case."""
 
 Shape = tuple[int, int, int]
 
@@ -57,15 +62,8 @@ def normalisation(
 ) -> Preprocess | None:
     """Return a preprocessing given by its numbers, or None where there is no mean and no std.
 
-    Args:
-        mean: per channel, or one for all, of pixels in 0..1.
-        std: likewise.
-        resize: length of the short side before the centre crop, in pixels; None to squeeze.
-        interpolation: Pillow's name of the filter, ``"bilinear"`` by default.
-        shape: channels, height and width of the network's input.
-
-    Raises:
-        ImageError: if only one of mean and std is given, or they do not fit.
+    Mean and std, of pixels in 0..1, are per channel, or one for all of them. *resize* is the short
+    side before the centre crop, in pixels; None squeezes the whole picture.
     """
     if mean is None and std is None:
         if resize is not None or interpolation is not None:
@@ -81,14 +79,8 @@ def chosen(
 ) -> tuple[Preprocess, str]:
     """Return how pictures become a module's inputs, and what every picture must say of it.
 
-    Args:
-        module: whose attributes ``preprocess`` or ``pretrained_cfg`` count where nothing is given.
-        preprocess: what was given, as :func:`preprocessing_of` takes it, or None.
-        numbers: a preprocessing given by its numbers, or None.
-        shape: channels, height and width of the network's input.
-
-    Raises:
-        ImageError: if both are given, or one is not understood.
+    It is given as :func:`preprocessing_of` takes it or by its numbers, not both; where it is not,
+    the module's attributes in :data:`OWN` count.
     """
     if preprocess is not None and numbers is not None:
         raise ImageError("give preprocess, or mean and std, not both")
@@ -232,33 +224,22 @@ def _from_processor(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
 
 def _from_parts(parts: Sequence[Any], shape: Shape) -> Preprocess:
     """Read a Compose of the usual parts."""
-    found: dict[str, Any] = {"mean": 0.0, "std": 1.0}
-    known: dict[str, Callable[[Any], dict[str, Any]]] = {
-        "Resize": lambda part: {
-            "resize": part.size if isinstance(part.size, int) else _short_side(part.size),
-            "interpolation": part.interpolation,
-        },
-        "CenterCrop": lambda part: {},
-        "Normalize": lambda part: {"mean": tuple(part.mean), "std": tuple(part.std)},
-        **dict.fromkeys(
-            ("ToTensor", "PILToTensor", "ToImage", "ToDtype", "ConvertImageDtype", "Grayscale"),
-            lambda part: {},
-        ),
-    }  # fmt: skip
+    mean: Any = 0.0
+    std: Any = 1.0
+    resize = named = None
     for part in parts:
         name = type(part).__name__
-        if name not in known:
+        if name == "Resize":
+            sides = [part.size] if isinstance(part.size, int) else part.size
+            resize = sides[0] if len(sides) == 1 else None  # both sides squeeze
+            named = part.interpolation
+        elif name == "Normalize":
+            mean, std = tuple(part.mean), tuple(part.std)
+        elif name not in PLAIN_PARTS:
             raise ImageError(
                 f"the transform {name} is not understood: give mean=, std= and resize= instead"
             )
-        found |= known[name](part)
-    resize, named = found.get("resize"), found.get("interpolation")
-    return _made(found["mean"], found["std"], shape, resize, named, shape[0])
-
-
-def _short_side(size: Sequence[int]) -> int | None:
-    """Return the short side that a Resize asks for; None where it gives both, which squeezes."""
-    return size[0] if len(size) == 1 else None
+    return _made(mean, std, shape, resize, named, shape[0])
 
 
 def _first(size: Any) -> int | None:

@@ -49,12 +49,6 @@ def read_image(path: PicturePath) -> Image.Image:
     (0 to 1, to 255 or to 65535), CMYK is converted, the EXIF orientation is applied, and of an
     animation the first frame is taken.
 
-    Args:
-        path: the file.
-
-    Returns:
-        a picture of mode "RGB".
-
     Raises:
         ImageError: if the file is missing, is no image, is damaged, is empty or has no pixels.
 
@@ -69,15 +63,10 @@ def read_image(path: PicturePath) -> Image.Image:
 
 
 def decode_image(content: bytes, name: str, pixels: int | None = None) -> Image.Image:
-    """Decode a picture file's bytes as :func:`read_image` does the file.
-
-    Args:
-        content: the bytes.
-        name: what an error calls it.
-        pixels: how many it may have at most, which is known before it is unpacked.
+    """Decode a picture file's bytes as :func:`read_image` does the file; errors call it *name*.
 
     Raises:
-        ImageError: if it is no image, is damaged, or has more pixels.
+        ImageError: if it is no image, is damaged, or has more *pixels*, known before unpacking it.
 
     >>> from convscope.samples import SAMPLES
     >>> decode_image(SAMPLES[0].content(), "cat.jpg").mode

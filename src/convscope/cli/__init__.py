@@ -3,6 +3,7 @@
 One file a command; each imports what is heavy when it runs, so that ``--help`` answers at once.
 """
 
+from inspect import getdoc
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from convscope import __version__
 from convscope.cli.ablate import ablate
 from convscope.cli.attribute import attribute
+from convscope.cli.calls import documented
 from convscope.cli.checkerboard import checkerboard
 from convscope.cli.compare import compare
 from convscope.cli.console import answered
@@ -50,8 +52,9 @@ COMMANDS = (
 )
 for command in COMMANDS:
     # The list of all says of each what stands before its details; click would cut it to 45 letters.
-    said = (command.__doc__ or "").partition("\n\n")[0].partition(":")[0]
-    app.command(short_help=" ".join(said.removesuffix(".").split()))(command)
+    said = (getdoc(command) or "").partition("\n\nArgs:")[0]
+    brief = said.partition("\n\n")[0].partition(":")[0].removesuffix(".")
+    app.command(help=said, short_help=" ".join(brief.split()))(documented(command))
 
 
 @app.callback(invoke_without_command=True)

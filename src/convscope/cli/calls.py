@@ -1,17 +1,17 @@
 """How functions become commands: with the options of a network and of a result, and by calling."""
 
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields
 from functools import wraps
 from importlib import import_module
-from inspect import Parameter, get_annotations, signature, unwrap
+from inspect import Parameter, get_annotations, getdoc, signature, unwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
 from convscope.cli.networks import NO_OPTIONS, NamedNetwork
-from convscope.cli.options import Showing, open_images
+from convscope.cli.options import SHARED, Showing, open_images
 from convscope.cli.printing import kept
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Command = Callable[..., Any]
 
 
 def taking(
-    *left_out: str, output: str = "", written: str | None = None, says_notes: bool = True
+    *left_out: str, output: str = "", says_notes: bool = True
 ) -> Callable[[Command], Command]:
     """Give a command options in the place of its parameters ``network`` and ``shown``.
 
@@ -30,22 +30,15 @@ def taking(
     Args:
         left_out: fields of the first that the command has no option for.
         output: the file or folder that is written by default.
-        written: what *output* may be, where it is not what most results are written as.
         says_notes: whether to say on standard error what pictures of the network must say.
     """
 
     def decorated(command: Command) -> Command:
-        own = {
-            name: parameter.replace(kind=Parameter.KEYWORD_ONLY)
-            for name, parameter in signature(command).parameters.items()
-        }
-        of_network = _options_of(NamedNetwork, (*left_out, *NO_OPTIONS)) if "network" in own else {}
-        of_result = _options_of(Showing) if "shown" in own else {}
+        own = _named(command)
+        of_network = _named(NamedNetwork, (*left_out, *NO_OPTIONS)) if "network" in own else {}
+        of_result = _named(Showing) if "shown" in own else {}
         if of_result:
-            kind = of_result["output"].annotation
-            if written is not None:
-                kind = Annotated[Path, typer.Option("-o", "--output", help=written)]
-            of_result["output"] = of_result["output"].replace(annotation=kind, default=Path(output))
+            of_result["output"] = of_result["output"].replace(default=Path(output))
 
         def run(**given: Any) -> None:
             notes: Iterable[str] = ()
@@ -77,17 +70,47 @@ def _checked(memory: str | None) -> str | None:
     return memory
 
 
-def _options_of(kind: Any, left_out: Iterable[str] = ()) -> dict[str, Parameter]:
-    """Return the fields of a dataclass as a command's parameters."""
-    hints = get_type_hints(kind, include_extras=True)
+def _named(of: Callable[..., Any], left_out: Iterable[str] = ()) -> dict[str, Parameter]:
+    """Return the parameters of a function, or a dataclass, as ones that are given by name."""
     return {
-        own.name: Parameter(
-            own.name, Parameter.KEYWORD_ONLY, annotation=hints[own.name],
-            default=Parameter.empty if own.default is MISSING else own.default,
-        )
-        for own in fields(kind)
-        if own.name not in left_out
-    }  # fmt: skip
+        name: parameter.replace(kind=Parameter.KEYWORD_ONLY)
+        for name, parameter in signature(of).parameters.items()
+        if name not in left_out
+    }
+
+
+TOLD = re.compile(r"^    (\w+)(?: \((.+?)\))?: (.+(?:\n {8}.+)*)", re.MULTILINE)
+"""A parameter in a docstring: its name, what stands for its value in the help, and its help."""
+
+
+def documented(command: Command) -> Command:
+    """Return a command whose help tells of its parameters what docstrings do.
+
+    Its own comes before those that commands share. A parameter with a name for its value and no
+    default is an argument, the others are options, ``output`` also ``-o``, ``as_json`` ``--json``.
+    """
+    told: dict[str, tuple[str, str]] = {}
+    for text in (SHARED, *map(getdoc, (NamedNetwork, Showing, command))):
+        told |= {name: (value, said) for name, value, said in TOLD.findall(text or "")}
+    parameters = _named(command)
+    for name in told.keys() & parameters.keys():
+        own, (value, said) = parameters[name], told[name]
+        option = f"--{name.removeprefix('as_').replace('_', '-')}"
+        words: dict[str, Any] = {"metavar": value or None, "help": " ".join(said.split())}
+        if get_origin(own.annotation) is Annotated:
+            continue  # it tells itself
+        if value and own.default is Parameter.empty:
+            kind = typer.Argument(**words)
+        elif own.default is False:  # it needs no option that leaves it out
+            kind = typer.Option(option, **words)
+        else:
+            kind = typer.Option(*(("-o", option) if name == "output" else ()), **words)
+        parameters[name] = own.replace(annotation=Annotated[own.annotation, kind])
+
+    def run(**given: Any) -> None:
+        command(**given)
+
+    return _as_if_taking(run, command, parameters)
 
 
 def _as_if_taking(run: Command, command: Command, parameters: dict[str, Parameter]) -> Command:
@@ -107,9 +130,7 @@ CHECKS = {
 """What refuses a wrong value of an option before a network is loaded."""
 
 
-def method(
-    call: str, label: str, output: str, written: str | None = None
-) -> Callable[[Command], Command]:
+def method(call: str, label: str, output: str) -> Callable[[Command], Command]:
     """Make a command that calls a method of a network, whose options a function's parameters are.
 
     The call takes the options by their names, or by their plurals, and its figure takes the others.
@@ -121,11 +142,10 @@ def method(
         call: the method, as ``"module:name"``, which is imported only when it is called.
         label: of the progress bar.
         output: the file that is written by default.
-        written: what that may be, where it is not what most results are written as.
     """
 
     def decorated(command: Command) -> Command:
-        own = dict(signature(command).parameters)
+        own = _named(command)
         asks = own.pop("shown", None)
 
         def run(network: NamedNetwork, shown: Showing, **given: Any) -> None:
@@ -150,9 +170,8 @@ def method(
             shown.finish(kept(label, function, net, **passed), **options)
 
         both = {n: Parameter(n, Parameter.KEYWORD_ONLY) for n in ("network", "shown")}
-        keywords = {n: p.replace(kind=Parameter.KEYWORD_ONLY) for n, p in own.items()}
-        shaped = _as_if_taking(run, command, {**both, **keywords})
-        return taking(output=output, written=written)(shaped)
+        shaped = _as_if_taking(run, command, {**both, **own})
+        return taking(output=output)(shaped)
 
     return decorated
 

@@ -1,13 +1,11 @@
 """``convscope compare``: two networks, or two trainings, side by side."""
 
 from dataclasses import replace
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import Memory, PictureFolder, Showing, open_images
+from convscope.cli.options import Showing, open_images
 from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
@@ -16,35 +14,33 @@ from convscope.errors import ConvscopeError
 def compare(
     network: NamedNetwork,
     shown: Showing,
-    first: Annotated[
-        str, typer.Argument(metavar="A", help="A model, as for `convscope project`, or a RUN.")
-    ],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another model or RUN.")],
-    images: PictureFolder,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(metavar="A,B", help="Match these layers' channels (repeat for more)."),
-    ] = None,
-    rule: Annotated[
-        str, typer.Option(help="Of what drives channels: deconvnet, guided, epsilon-plus, ...")
-    ] = "deconvnet",
-    method: Annotated[
-        str, typer.Option(help="Of what answers hang on, as `convscope rules` lists.")
-    ] = "epsilon-plus",
-    sample: Annotated[int, typer.Option(help="On how many images, at most.")] = 500,
-    budget: Annotated[
-        str, typer.Option(metavar="SECONDS", help="Time for all of it; 'none' for no limit.")
-    ] = "150",
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(help="A file of weights or 'random', for A; given twice, for A and B."),
-    ] = None,
-    memory: Memory = "1GB",
+    first: str,
+    second: str,
+    images: Path,
+    layer: list[str] | None = None,
+    rule: str = "deconvnet",
+    method: str = "epsilon-plus",
+    sample: int = 500,
+    budget: str = "150",
+    weights: list[str] | None = None,
+    memory: str = "1GB",
 ) -> None:
     """Compare two networks: answers, cost, layers, faults, and channels that answer alike.
 
     An output without an ending is a folder, for the page of all of it. Ctrl-C stops; what is done
     by then is written, marked as partial.
+
+    Args:
+        first (A): A model, as for `convscope project`, or a RUN.
+        second (B): Another model or RUN.
+        images (IMAGES): A folder of pictures, in class folders or not, or CIFAR-10's (its test
+            images).
+        layer (A,B): Match these layers' channels (repeat for more).
+        rule: Of what drives channels: deconvnet, guided, epsilon-plus, ...
+        method: Of what answers hang on, as `convscope rules` lists.
+        sample: On how many images, at most.
+        budget (SECONDS): Time for all of it; 'none' for no limit.
+        weights: A file of weights or 'random', for A; given twice, for A and B.
     """
     from convscope.methods.attribution import method_named
     from convscope.methods.budget import Deadline

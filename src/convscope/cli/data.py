@@ -1,7 +1,6 @@
 """``convscope data``: fetch a data set."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -11,13 +10,13 @@ from convscope.errors import DataError, check_known
 SETS = ("cifar10",)
 
 
-def data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to put it in.")] = Path(
-        "data"
-    ),
-) -> None:
-    """Fetch a data set, check it and unpack it; what is there already is not fetched again."""
+def data(name: str, output: Path = Path("data")) -> None:
+    """Fetch a data set, check it and unpack it; what is there already is not fetched again.
+
+    Args:
+        name (NAME): cifar10
+        output: The folder to put it in.
+    """
     check_known("data set", name, SETS, DataError)
     from convscope.study.fetch import fetch_cifar10
 

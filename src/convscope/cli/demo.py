@@ -5,18 +5,19 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json, progress_bar
 
 
 def demo(
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The folder to write the page into.")
-    ] = Path("convscope-demo"),
+    output: Path = Path("convscope-demo"),
     opened: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
-    as_json: AsJson = False,
+    as_json: bool = False,
 ) -> None:
-    """Show what convscope does: one page, made from the bundled networks, nothing to download."""
+    """Show what convscope does: one page, made from the bundled networks, nothing to download.
+
+    Args:
+        output: The folder to write the page into.
+    """
     from convscope.pages.demo import demo as make
 
     with progress_bar("looking") as advance:

@@ -2,13 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import Memory, Showing, open_images
+from convscope.cli.options import Showing, open_images
 from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
@@ -17,37 +14,23 @@ from convscope.errors import ConvscopeError
 def diagnose(
     network: NamedNetwork,
     shown: Showing,
-    images: Annotated[
-        Path,
-        typer.Argument(
-            metavar="IMAGES",
-            help="A folder of pictures, in class folders or not, CIFAR-10's (its test images), "
-            "or an atlas that `convscope scan` wrote.",
-        ),
-    ],
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=NUMBER",
-            help="From where on something is a fault (repeat for more); docs/diagnose.md names "
-            "them with their defaults.",
-        ),
-    ] = None,
-    sample: Annotated[
-        int, typer.Option(help="On how many images activations are compared, at most.")
-    ] = 1000,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="Time for effective receptive fields and what each layer matters; no limit.",
-        ),
-    ] = None,
-    memory: Memory = "1GB",
+    images: Path,
+    threshold: list[str] | None = None,
+    sample: int = 1000,
+    budget: str | None = None,
+    memory: str = "1GB",
 ) -> None:
     """Find what is wrong with a network's layers, with the evidence and what to change.
 
     A healthy network gets no finding.
+
+    Args:
+        images (IMAGES): A folder of pictures, in class folders or not, CIFAR-10's (its test
+            images), or an atlas that `convscope scan` wrote.
+        threshold (NAME=NUMBER): From where on something is a fault (repeat for more);
+            docs/diagnose.md names them with their defaults.
+        sample: On how many images activations are compared, at most.
+        budget (SECONDS): Time for effective receptive fields and what each layer matters; no limit.
     """
     from convscope.atlas.atlas import scanned_images
     from convscope.methods.budget import Deadline

@@ -8,7 +8,6 @@ import typer
 
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import Memory
 from convscope.cli.printing import progress_bar
 
 
@@ -22,33 +21,31 @@ def explore(
             help="Picture files, by default the samples; and a folder that `convscope scan` made.",
         ),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODEL", help="Another network, side by side (repeat for more)."),
-    ] = None,
-    port: Annotated[int, typer.Option(help="The next free one is taken.")] = 8420,
-    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
-    memory: Memory = "1GB",
-    export: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write the page as files instead, computed ahead."),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(help="Of the files: a layer (repeat for more); by default one a block."),
-    ] = None,
-    top: Annotated[int | None, typer.Option(help="Of the files: channels of a layer; 12.")] = None,
-    patch: Annotated[int | None, typer.Option(help="Of the files: the patch's side.")] = None,
-    stride: Annotated[
-        int | None, typer.Option(help="Of the files: pixels from one patch to the next.")
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Of the files: how far to trust each; takes longer.")
-    ] = False,
+    against: list[str] | None = None,
+    port: int = 8420,
+    browser: bool = True,
+    memory: str = "1GB",
+    export: Path | None = None,
+    layer: list[str] | None = None,
+    top: int | None = None,
+    patch: int | None = None,
+    stride: int | None = None,
+    trust: bool = False,
 ) -> None:
     """Open a live page: feature maps, projections, a patch to drag, channels to switch off.
 
     It is served to this machine alone, until Ctrl-C; nothing is written to disk but by --export.
+
+    Args:
+        against (MODEL): Another network, side by side (repeat for more).
+        port: The next free one is taken.
+        browser: Open the page in the browser.
+        export (DIR): Write the page as files instead, computed ahead.
+        layer: Of the files: a layer (repeat for more); by default one a block.
+        top: Of the files: channels of a layer; 12.
+        patch: Of the files: the patch's side.
+        stride: Of the files: pixels from one patch to the next.
+        trust: Of the files: how far to trust each; takes longer.
     """
     from convscope.explorer.explore import explore as show
     from convscope.reading import decode_image

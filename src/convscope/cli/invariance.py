@@ -1,43 +1,34 @@
 """``convscope invariance``: images moved, enlarged and turned, and what becomes of the features."""
 
-from typing import Annotated, Any
-
-import typer
+from pathlib import Path
+from typing import Any
 
 from convscope.cli.calls import method
-from convscope.cli.options import (
-    Budget,
-    DefaultLayers,
-    Memory,
-    Pictures,
-    Showing,
-    one_or_all,
-)
+from convscope.cli.options import Showing, one_or_all
 
 
 @method("convscope.methods.invariance:invariance", "transforming", "invariance.png")
 def invariance(
     shown: Showing,
-    images: Pictures,
-    layer: DefaultLayers = None,
-    transform: Annotated[
-        list[str] | None,
-        typer.Option(help="translation, scale or rotation (repeat for more); all three."),
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help="A class, by number or name, one for all or one an image; the answer."),
-    ] = None,
-    steps: Annotated[int, typer.Option(help="How many amounts of each transformation.")] = 25,
-    fill: Annotated[
-        str, typer.Option(help="Beyond the image: reflect, gray, black, mean, image-mean, #rrggbb.")
-    ] = "reflect",
-    budget: Budget = None,
-    memory: Memory = "1GB",
+    images: list[Path],
+    layer: list[str] | None = None,
+    transform: list[str] | None = None,
+    target: list[str] | None = None,
+    steps: int = 25,
+    fill: str = "reflect",
+    budget: str | None = None,
+    memory: str = "1GB",
 ) -> dict[str, Any]:
     """Move, enlarge and turn images, and show how far features and answer follow.
 
     Ctrl-C stops; what is done by then is written, marked as partial.
+
+    Args:
+        layer: A layer (repeat for more); the first block's, the middle's, the last.
+        transform: translation, scale or rotation (repeat for more); all three.
+        target: A class, by number or name, one for all or one an image; the answer.
+        steps: How many amounts of each transformation.
+        fill: Beyond the image: reflect, gray, black, mean, image-mean, #rrggbb.
     """
     from convscope.figures.invariance import check_fits
 

@@ -4,9 +4,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields, replace
 from math import inf
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from convscope.cli.options import numbers_of
 from convscope.errors import ConvscopeError
@@ -20,66 +18,41 @@ NO_OPTIONS = ("notes", "memory")
 
 @dataclass(frozen=True)
 class NamedNetwork:
-    """A network as the command line names it, to be loaded once all else has been checked."""
+    """A network as the command line names it, to be loaded once all else has been checked.
 
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="base, vgg16_features, squeezenet1_1 (these come with their weights), vgg16, "
-            "vgg16_bn, alexnet, zfnet, torchvision:NAME, timm:NAME, file.py:factory, net.pt2, or "
-            "the folder of a training",
-        ),
-    ]
-    weights: Annotated[
-        str,
-        typer.Option(
-            help="A .safetensors, .pth or .ckpt file (FILE#key: what is under one key of it), or "
-            "'random'; by default the published ones."
-        ),
-    ] = "default"
-    size: Annotated[
-        str | None, typer.Option(metavar="C,H,W", help="Input size of the network.")
-    ] = None
-    preprocess: Annotated[
-        str | None,
-        typer.Option(help="How pictures become inputs: imagenet, cifar10, none (pixels 0 to 1)."),
-    ] = None
-    mean: Annotated[
-        str | None,
-        typer.Option(metavar="N,...", help="Subtracted from pixels of 0 to 1, one a channel."),
-    ] = None
-    std: Annotated[
-        str | None, typer.Option(metavar="N,...", help="Then divided by, one a channel.")
-    ] = None
-    resize: Annotated[
-        int | None,
-        typer.Option(help="Short side before the centre crop, with --mean and --std; squeezed."),
-    ] = None
-    interpolation: Annotated[
-        str | None, typer.Option(help="Of the resizing: bilinear, bicubic, nearest, lanczos.")
-    ] = None
-    range: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH",
-            help="The values in the files of pictures that are black and white, such as 0,4095.",
-        ),
-    ] = None
-    answer: Annotated[
-        str | None,
-        typer.Option(
-            help="What the output is: classes, labels or number; by default its end tells."
-        ),
-    ] = None
-    head: Annotated[
-        str | None, typer.Option(help="Which of several outputs: its number or name; the first.")
-    ] = None
-    random: Annotated[
-        str,
-        typer.Option(help="Where noise stays on in evaluation mode: refuse it, or freeze it."),
-    ] = "refuse"
-    device: Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")] = "cpu"
+    Attributes:
+        model (MODEL): base, vgg16_features, squeezenet1_1 (these come with their weights), vgg16,
+            vgg16_bn, alexnet, zfnet, torchvision:NAME, timm:NAME, file.py:factory, net.pt2, or the
+            folder of a training
+        weights: A .safetensors, .pth or .ckpt file (FILE#key: what is under one key of it), or
+            'random'; by default the published ones.
+        size (C,H,W): Input size of the network.
+        preprocess: How pictures become inputs: imagenet, cifar10, none (pixels 0 to 1).
+        mean (N,...): Subtracted from pixels of 0 to 1, one a channel.
+        std (N,...): Then divided by, one a channel.
+        resize: Short side before the centre crop, with --mean and --std; squeezed.
+        interpolation: Of the resizing: bilinear, bicubic, nearest, lanczos.
+        range (LOW,HIGH): The values in the files of pictures that are black and white, such as
+            0,4095.
+        answer: What the output is: classes, labels or number; by default its end tells.
+        head: Which of several outputs: its number or name; the first.
+        random: Where noise stays on in evaluation mode: refuse it, or freeze it.
+        device: Where to run, such as cpu or cuda.
+    """
+
+    model: str
+    weights: str = "default"
+    size: str | None = None
+    preprocess: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    resize: int | None = None
+    interpolation: str | None = None
+    range: str | None = None
+    answer: str | None = None
+    head: str | None = None
+    random: str = "refuse"
+    device: str = "cpu"
 
     notes: dict[str, None] = field(default_factory=dict, compare=False)
     """What pictures of the networks that were loaded must say, each once."""

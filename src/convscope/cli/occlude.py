@@ -1,75 +1,52 @@
 """``convscope occlude``: where the answer hangs on the image."""
 
-from typing import Annotated, Any
-
-import typer
+from pathlib import Path
+from typing import Any
 
 from convscope.cli.calls import method
-from convscope.cli.options import Memory, Pictures, Showing, Targets, numbers_of, one_or_all
+from convscope.cli.options import Showing, numbers_of, one_or_all
 
 
-@method(
-    "convscope.methods.occlude:occlude_all",
-    "occluding",
-    "occlusion.png",
-    "A figure (.png, .svg, .pdf), a film of the patch (.gif, .mp4), numbers (.json, "
-    ".csv) or arrays (.npz, .safetensors).",
-)
+@method("convscope.methods.occlude:occlude_all", "occluding", "occlusion.png")
 def occlude(
     shown: Showing,
-    images: Pictures,
-    patch: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="N or H,W", help="Size of the patch (repeat); a seventh of the image's side."
-        ),
-    ] = None,
-    stride: Annotated[
-        str | None,
-        typer.Option(metavar="N or H,W", help="Pixels between positions; for some 28 a side."),
-    ] = None,
-    masks: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE or channels",
-            help="Hide, instead of patches, the parts of this picture, one grey or colour each.",
-        ),
-    ] = None,
-    fill: Annotated[
-        str,
-        typer.Option(
-            help="gray, black, mean (of the data set), image-mean, local-mean, blur, noise, "
-            "#rrggbb, or a number in the network's input space."
-        ),
-    ] = "gray",
-    target: Targets = None,
-    layer: Annotated[
-        str | None, typer.Option(help="A layer whose feature map is watched too.")
-    ] = None,
-    channel: Annotated[
-        int | None, typer.Option(help="That map; by default the most strongly activated.")
-    ] = None,
-    method: Annotated[str, typer.Option(help="exact, full or adaptive.")] = "exact",
-    positions: Annotated[
-        int | None,
-        typer.Option(help="For adaptive: how many positions to compute; by default a third."),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(metavar="SECONDS", help="For adaptive: compute positions for so long."),
-    ] = None,
-    precision: Annotated[str, typer.Option(help="float32, or for adaptive bfloat16.")] = "float32",
-    scale: Annotated[
-        str, typer.Option(help="tile: each map on its own scale; shared: all on one.")
-    ] = "tile",
-    rule: Annotated[
-        str, typer.Option(help="Of the watched map's projection: deconvnet, guided, ...")
-    ] = "deconvnet",
-    memory: Memory = "1GB",
+    images: list[Path],
+    patch: list[str] | None = None,
+    stride: str | None = None,
+    masks: str | None = None,
+    fill: str = "gray",
+    target: list[str] | None = None,
+    layer: str | None = None,
+    channel: int | None = None,
+    method: str = "exact",
+    positions: int | None = None,
+    budget: str | None = None,
+    precision: str = "float32",
+    scale: str = "tile",
+    rule: str = "deconvnet",
+    memory: str = "1GB",
 ) -> dict[str, Any]:
     """Slide a patch over images and show where the network's answer hangs on them.
 
     Ctrl-C stops; what is done by then is written, marked as partial.
+
+    Args:
+        patch (N or H,W): Size of the patch (repeat); a seventh of the image's side.
+        stride (N or H,W): Pixels between positions; for some 28 a side.
+        masks (FILE or channels): Hide, instead of patches, the parts of this picture, one grey or
+            colour each.
+        fill: gray, black, mean (of the data set), image-mean, local-mean, blur, noise, #rrggbb, or
+            a number in the network's input space.
+        layer: A layer whose feature map is watched too.
+        channel: That map; by default the most strongly activated.
+        method: exact, full or adaptive.
+        positions: For adaptive: how many positions to compute; by default a third.
+        budget (SECONDS): For adaptive: compute positions for so long.
+        precision: float32, or for adaptive bfloat16.
+        scale: tile: each map on its own scale; shared: all on one.
+        rule: Of the watched map's projection: deconvnet, guided, ...
+        output: A figure (.png, .svg, .pdf), a film of the patch (.gif, .mp4), numbers (.json, .csv)
+            or arrays (.npz, .safetensors).
     """
     from convscope.display import Display
     from convscope.figures.occlude import check_fits

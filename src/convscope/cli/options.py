@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,81 +16,43 @@ if TYPE_CHECKING:
     from convscope.network import Network
     from convscope.results import Result
 
-Pictures = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")]
-PictureFolder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="IMAGES",
-        help="A folder of pictures, in class folders or not, or CIFAR-10's (its test images).",
-    ),
-]
-AtlasFolder = Annotated[Path, typer.Argument(metavar="ATLAS", help="A folder that `scan` made.")]
-Cifar10 = Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope data`.")]
-Epochs = Annotated[float | None, typer.Option(help="Passes over the training images.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
-Targets = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="A class, by number or name; 281-282, a difference; 3@10,20,40,60, class 3 in a "
-        "box (TOP,LEFT,BOTTOM,RIGHT); 4,8399, one of the numbers (repeat for more); by default "
-        "the most probable class."
-    ),
-]
-DefaultLayers = Annotated[
-    list[str] | None,
-    typer.Option(help="A layer (repeat for more); the first block's, the middle's, the last."),
-]
-NotNeeded = Annotated[
-    str | None, typer.Option(help="A .safetensors or .pth file; without, random ones do.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
-Width = Annotated[
-    str, typer.Option(help="Of the figure: column, text, slide, or inches; letters stay legible.")
-]
-Caption = Annotated[str, typer.Option(help="Below the figure: none, short or full.")]
-Output = Annotated[
-    Path,
-    typer.Option(
-        "-o",
-        "--output",
-        help="A figure (.png, .svg, .pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).",
-    ),
-]
-Scale = Annotated[
-    str, typer.Option(help="tile: each picture on its own scale; shared: all on one.")
-]
-Colour = Annotated[str, typer.Option(help="Of the projections: signed, luminance or normalised.")]
-Contrast = Annotated[
-    str, typer.Option(help="linear; root: the square root, which shows what is faint.")
-]
-Rule = Annotated[
-    str,
-    typer.Option(help="How the signal comes down, as `convscope rules` lists."),
-]
-Rank = Annotated[
-    str | None,
-    typer.Option(
-        help="What makes a channel strong: relative, its peak over its typical peak (where that is "
-        "known); raw, its peak alone."
-    ),
-]
-Reference = Annotated[
-    Path | None,
-    typer.Option(metavar="ATLAS", help="An atlas of the network, which tells typical peaks."),
-]
-Budget = Annotated[str | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")]
-Memory = Annotated[str, typer.Option(help="Memory for the work besides the result.")]
+SHARED = """
+    as_json: Print the numbers as JSON.
+    atlas (ATLAS): A folder that `scan` made.
+    budget (SECONDS): Stop after so many seconds.
+    colour: Of the projections: signed, luminance or normalised.
+    contrast: linear; root: the square root, which shows what is faint.
+    data: CIFAR-10's folder; see `convscope data`.
+    epochs: Passes over the training images.
+    images (IMAGE...): Picture files.
+    memory: Memory for the work besides the result.
+    precision: auto, float32 or bfloat16.
+    rank: What makes a channel strong: relative, its peak over its typical peak (where that is
+        known); raw, its peak alone.
+    reference (ATLAS): An atlas of the network, which tells typical peaks.
+    rule: How the signal comes down, as `convscope rules` lists.
+    scale: tile: each picture on its own scale; shared: all on one.
+    target: A class, by number or name; 281-282, a difference; 3@10,20,40,60, class 3 in a box
+        (TOP,LEFT,BOTTOM,RIGHT); 4,8399, one of the numbers (repeat for more); by default the
+        most probable class.
+"""
+"""What options mean that several commands have, where a command does not say it of its own."""
 
 
 @dataclass(frozen=True)
 class Showing:
-    """Where and how a command shows its result."""
+    """Where and how a command shows its result.
 
-    width: Width = "text"
-    caption: Caption = "short"
-    output: Output = Path()
-    as_json: AsJson = False
+    Attributes:
+        width: Of the figure: column, text, slide, or inches; letters stay legible.
+        caption: Below the figure: none, short or full.
+        output: A figure (.png, .svg, .pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).
+    """
+
+    width: str = "text"
+    caption: str = "short"
+    output: Path = Path()
+    as_json: bool = False
 
     def check(self, kind: "type[Result]") -> "Style":
         """Refuse, before any work, what a kind of result cannot be written or drawn as."""
@@ -122,15 +84,7 @@ def numbers_of(
 ) -> list[Any]:
     """Return the numbers that commas part in what an option was given.
 
-    Args:
-        text: what was given.
-        option: its name, for a message.
-        wanted: what it should be, in words.
-        kind: ``float`` or ``int``.
-        counts: how many there may be; any number by default.
-
-    Raises:
-        ConvscopeError: if it is something else.
+    Anything else, or another count of them, is refused with what is *wanted*, in words.
     """
     try:
         found = [kind(part) for part in text.split(",")]

@@ -1,41 +1,32 @@
 """``convscope plate``: channels of several layers of an atlas, as one picture."""
 
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 from convscope.cli.calls import taking
-from convscope.cli.options import AtlasFolder, Showing
+from convscope.cli.options import Showing
 from convscope.errors import UnitError
 
 
 @taking(output="plate.png")
 def plate(
     shown: Showing,
-    atlas: AtlasFolder,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A convolution (repeat for more); by default the last of each size of maps."
-        ),
-    ] = None,
-    channel: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[LAYER:]NUMBER",
-            help="A channel of that layer, or of the one --layer names (repeat for more).",
-        ),
-    ] = None,
-    count: Annotated[int, typer.Option(help="How many channels of a layer to choose.")] = 6,
-    choose: Annotated[
-        str,
-        typer.Option(
-            help="consistent: those whose strongest patches are alike and stand out; or random."
-        ),
-    ] = "consistent",
-    seed: Annotated[int, typer.Option(help="Of a random choice.")] = 0,
+    atlas: Path,
+    layer: list[str] | None = None,
+    channel: list[str] | None = None,
+    count: int = 6,
+    choose: str = "consistent",
+    seed: int = 0,
 ) -> None:
-    """Draw channels of several layers: their strongest patches beside what drives them there."""
+    """Draw channels of several layers: their strongest patches beside what drives them there.
+
+    Args:
+        layer: A convolution (repeat for more); by default the last of each size of maps.
+        channel ([LAYER:]NUMBER): A channel of that layer, or of the one --layer names (repeat for
+            more).
+        count: How many channels of a layer to choose.
+        choose: consistent: those whose strongest patches are alike and stand out; or random.
+        seed: Of a random choice.
+    """
     from convscope.atlas.atlas import Atlas
     from convscope.methods.plate import Plate
 

@@ -2,13 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import Memory, Showing, open_images
+from convscope.cli.options import Showing, open_images
 from convscope.cli.printing import kept
 
 
@@ -16,29 +13,26 @@ from convscope.cli.printing import kept
 def probe(
     network: NamedNetwork,
     shown: Showing,
-    images: Annotated[
-        Path,
-        typer.Argument(
-            metavar="IMAGES", help="A folder with class folders, or CIFAR-10's (its test images)."
-        ),
-    ],
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(help="A layer (repeat for more); the images, and each stage's feature maps."),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL", help="Another network beside it; random: this one, random weights."
-        ),
-    ] = None,
-    grid: Annotated[int, typer.Option(help="Places each way that a map is averaged to.")] = 2,
-    folds: Annotated[int, typer.Option(help="Parts of the images, left out in turn.")] = 5,
-    sample: Annotated[int, typer.Option(help="How many images are taken, at most.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the parts.")] = 0,
-    memory: Memory = "1GB",
+    images: Path,
+    layer: list[str] | None = None,
+    against: str | None = None,
+    grid: int = 2,
+    folds: int = 5,
+    sample: int = 2000,
+    seed: int = 0,
+    memory: str = "1GB",
 ) -> None:
-    """Train a linear classifier on each layer's features, and see how far it gets."""
+    """Train a linear classifier on each layer's features, and see how far it gets.
+
+    Args:
+        images (IMAGES): A folder with class folders, or CIFAR-10's (its test images).
+        layer: A layer (repeat for more); the images, and each stage's feature maps.
+        against (MODEL): Another network beside it; random: this one, random weights.
+        grid: Places each way that a map is averaged to.
+        folds: Parts of the images, left out in turn.
+        sample: How many images are taken, at most.
+        seed: Of the parts.
+    """
     from convscope.methods.probe import Probe, learning
     from convscope.methods.probe import probe as measure
 

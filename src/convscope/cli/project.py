@@ -1,22 +1,10 @@
 """``convscope project``: what in an image drives feature maps."""
 
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import (
-    Colour,
-    Contrast,
-    Memory,
-    Pictures,
-    Rank,
-    Reference,
-    Rule,
-    Scale,
-    Showing,
-)
+from convscope.cli.options import Showing
 from convscope.cli.printing import kept
 
 
@@ -24,32 +12,29 @@ from convscope.cli.printing import kept
 def project(
     network: NamedNetwork,
     shown: Showing,
-    images: Pictures,
-    layer: Annotated[
-        list[str] | None, typer.Option(help="A layer (repeat for more); by default one a block.")
-    ] = None,
-    channel: Annotated[
-        list[int] | None,
-        typer.Option(help="A channel (repeat for more); by default the strongest."),
-    ] = None,
-    rule: Rule = "deconvnet",
-    select: Annotated[
-        str, typer.Option(help="peak: the strongest activation; map: the whole feature map.")
-    ] = "peak",
-    rank: Rank = None,
-    reference: Reference = None,
-    top: Annotated[
-        int | None, typer.Option(help="How many of the strongest channels, where none is named.")
-    ] = None,
-    scale: Scale = "tile",
-    colour: Colour = "signed",
-    contrast: Contrast = "linear",
-    memory: Memory = "1GB",
+    images: list[Path],
+    layer: list[str] | None = None,
+    channel: list[int] | None = None,
+    rule: str = "deconvnet",
+    select: str = "peak",
+    rank: str | None = None,
+    reference: Path | None = None,
+    top: int | None = None,
+    scale: str = "tile",
+    colour: str = "signed",
+    contrast: str = "linear",
+    memory: str = "1GB",
 ) -> None:
     """Show what in an image drives feature maps: the deconvnet and its sibling rules.
 
     With no layer, the strongest feature map of each block of the network; with a layer and no
     channel, its strongest few channels. Channels are taken of each layer named.
+
+    Args:
+        layer: A layer (repeat for more); by default one a block.
+        channel: A channel (repeat for more); by default the strongest.
+        select: peak: the strongest activation; map: the whole feature map.
+        top: How many of the strongest channels, where none is named.
     """
     from convscope.display import Display
     from convscope.figures.project import check_fits

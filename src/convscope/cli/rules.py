@@ -4,11 +4,10 @@ from typing import Any
 
 import typer
 
-from convscope.cli.options import AsJson
 from convscope.cli.printing import print_json
 
 
-def rules(as_json: AsJson = False) -> None:
+def rules(as_json: bool = False) -> None:
     """List the rules of `project` and the methods of `attribute`: source, what each keeps to.
 
     Of each rule it tells what its pictures keep on the bundled networks when what they should

@@ -13,7 +13,7 @@ import typer
 from convscope.arguments import misshapen
 from convscope.cli.calls import taking
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import Memory, Rule, Showing, open_images
+from convscope.cli.options import Showing, open_images
 from convscope.cli.printing import progress_bar
 from convscope.errors import ConvscopeError, DataError, OutputError
 
@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     from convscope.network import Network
 
 
-@taking(
-    "model",
-    output="atlas",
-    written="The folder to write; or a figure of the last layer's strongest channels (.png, .svg, "
-    ".pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).",
-)
+@taking("model", output="atlas")
 def scan(
     network: NamedNetwork,
     shown: Showing,
@@ -43,27 +38,28 @@ def scan(
             help="A folder of pictures, in class folders or not, or CIFAR-10's (its test images).",
         ),
     ] = None,
-    layer: Annotated[
-        list[str] | None, typer.Option(help="A convolution (repeat for more); by default all.")
-    ] = None,
-    top: Annotated[int, typer.Option(help="How many images to keep of each channel.")] = 9,
-    part: Annotated[
-        str | None,
-        typer.Option(metavar="K/N", help="Scan the K-th of N parts only; see --merge."),
-    ] = None,
-    merge: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="ATLAS...", help="Merge atlases of parts: --merge A B -o C."),
-    ] = None,
-    rule: Rule = "deconvnet",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a scan.")] = False,
-    memory: Memory = "1GB",
+    layer: list[str] | None = None,
+    top: int = 9,
+    part: str | None = None,
+    merge: list[Path] | None = None,
+    rule: str = "deconvnet",
+    resume: bool = False,
+    memory: str = "1GB",
 ) -> None:
     """Find the images that drive every channel most, and show what in them does.
 
     One pass over the images; the result is a folder of tables, pictures and pages: open its
     index.html. Stopped by Ctrl-C, it goes on with --resume. With --merge, the parts' own network
     and images are used again.
+
+    Args:
+        layer: A convolution (repeat for more); by default all.
+        top: How many images to keep of each channel.
+        part (K/N): Scan the K-th of N parts only; see --merge.
+        merge (ATLAS...): Merge atlases of parts: --merge A B -o C.
+        resume: Go on with a scan.
+        output: The folder to write; or a figure of the last layer's strongest channels (.png, .svg,
+            .pdf), numbers (.json, .csv) or arrays (.npz, .safetensors).
     """
     from convscope.atlas.commands import ModelNames
     from convscope.figures.style import style

@@ -2,38 +2,37 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convscope.cli.console import INTERRUPTED
-from convscope.cli.options import AsJson, Cifar10, Device, Epochs, Precision, Showing
+from convscope.cli.options import Showing
 from convscope.cli.printing import StatusLine, progress_bar
 from convscope.errors import Interrupted, OutputError
 
-if TYPE_CHECKING:
-    from convscope.study.run_study import StudyProgress
-
 
 def study(
-    data: Cifar10,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="The folder for the trainings and the page."),
-    ],
-    seeds: Annotated[int, typer.Option(help="How often to train each variant.")] = 3,
-    epochs: Epochs = None,
-    filters: Annotated[int, typer.Option(help="How many of a layer's filters to show.")] = 8,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    as_json: AsJson = False,
+    data: Path,
+    output: Path,
+    seeds: int = 3,
+    epochs: float | None = None,
+    filters: int = 8,
+    device: str = "auto",
+    precision: str = "auto",
+    as_json: bool = False,
 ) -> None:
     """Compare four variants on CIFAR-10: with and without batch norm, same and valid padding.
 
     Each is trained several times. Interrupted, the same command goes on where it was.
+
+    Args:
+        output: The folder for the trainings and the page.
+        seeds: How often to train each variant.
+        filters: How many of a layer's filters to show.
+        device: auto, cpu, cuda, cuda:1 or mps.
     """
     from convscope.study.config import preset
-    from convscope.study.run_study import run_study
+    from convscope.study.run_study import StudyProgress, run_study
     from convscope.study.study_result import Study
 
     # Lightning would announce the precision before each of the trainings.
@@ -43,7 +42,7 @@ def study(
     changes = {} if epochs is None else {"epochs": epochs}
     line = StatusLine()
 
-    def show(progress: "StudyProgress") -> None:
+    def show(progress: StudyProgress) -> None:
         number = f"{progress.number} of {progress.trainings}"
         which = f"{number}: {progress.variant.name}, seed {progress.seed}, "
         line.show(progress.training, which, progress.seconds_left)

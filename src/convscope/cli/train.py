@@ -6,12 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from convscope.cli.console import INTERRUPTED
-from convscope.cli.options import AsJson, Cifar10, Device, Epochs, Precision
 from convscope.cli.printing import StatusLine, print_json
 
 if TYPE_CHECKING:
@@ -20,26 +19,32 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Cifar10,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The RUN folder to make.")],
-    preset: Annotated[str, typer.Option(help="tiny, base, study or vgg16.")] = "tiny",
-    epochs: Epochs = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
-    batch_norm: Annotated[bool, typer.Option(help="Normalise each convolution's maps.")] = True,
-    padding: Annotated[str, typer.Option(help="same or valid.")] = "same",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training in OUTPUT.")
-    ] = False,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    explore: Annotated[
-        bool, typer.Option("--explore", help="Open the live page, which follows the training.")
-    ] = False,
-    as_json: AsJson = False,
+    data: Path,
+    output: Path,
+    preset: str = "tiny",
+    epochs: float | None = None,
+    seed: int = 0,
+    batch_norm: bool = True,
+    padding: str = "same",
+    resume: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    explore: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Train a plain ConvNet on CIFAR-10, keeping checkpoints from its first moments on.
 
     Interrupted, the same command with --resume goes on and ends with the same weights.
+
+    Args:
+        output: The RUN folder to make.
+        preset: tiny, base, study or vgg16.
+        seed: Seed of weights, batches and augmentation.
+        batch_norm: Normalise each convolution's maps.
+        padding: same or valid.
+        resume: Go on with the training in OUTPUT.
+        explore: Open the live page, which follows the training.
+        device: auto, cpu, cuda, cuda:1 or mps.
     """
     from convscope.errors import Interrupted
     from convscope.study import config as presets

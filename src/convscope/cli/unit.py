@@ -1,21 +1,19 @@
 """``convscope unit``: one channel of an atlas as a picture."""
 
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 from convscope.cli.calls import taking
-from convscope.cli.options import AtlasFolder, Showing
+from convscope.cli.options import Showing
 
 
 @taking(output="unit.png")
-def unit(
-    shown: Showing,
-    atlas: AtlasFolder,
-    layer: Annotated[str, typer.Argument(metavar="LAYER", help="A convolutional layer's name.")],
-    channel: Annotated[int, typer.Argument(metavar="CHANNEL", help="A channel's number.")],
-) -> None:
-    """Draw the strongest patches of one channel beside what drives it in each."""
+def unit(shown: Showing, atlas: Path, layer: str, channel: int) -> None:
+    """Draw the strongest patches of one channel beside what drives it in each.
+
+    Args:
+        layer (LAYER): A convolutional layer's name.
+        channel (CHANNEL): A channel's number.
+    """
     from convscope.atlas.atlas import Atlas
     from convscope.methods.scanning.unit import AtlasUnit
 

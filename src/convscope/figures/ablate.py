@@ -29,12 +29,7 @@ SLANT = 40
 
 
 def figure(found: Ablation, style: Style) -> Sheet:
-    """Draw the cost of all channels, and class by class that of those that cost most.
-
-    Args:
-        found: what to draw.
-        style: how wide, and with which caption.
-    """
+    """Draw the cost of all channels, and class by class that of those that cost most."""
     rows = found.order[:CHANNELS]
     wide = BARS * style.width
     room = style.room - NAME - wide - 0.15 - 0.45

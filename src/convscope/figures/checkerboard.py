@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import ceil
 
 import numpy as np
@@ -91,7 +90,13 @@ def figure(found: Checkerboard, style: Style) -> Sheet:
     ]
     columns = int((style.room + APART) / (cell + APART) + 1e-6)
     rows = _table(found, wide)
-    table = Piece(style.room, 0.0, len(rows) * ROW, partial(_write_table, rows, wide))
+
+    def write(sheet: Sheet, left: float, top: float) -> None:
+        for place, row in enumerate(rows):
+            for column, text in zip(TABLE_COLUMNS if wide else NARROW_COLUMNS, row, strict=False):
+                sheet.write(text, left + column, top + place * ROW)
+
+    table = Piece(style.room, 0.0, len(rows) * ROW, write)
     pieces = [*in_lines(tiles, columns, APART), table]
     return sheet_of(style, pieces, _caption(found, grain, scales), found.notes, dots=dots)
 
@@ -112,8 +117,7 @@ def _layer(
             frame_box(axes, box, FRAME_COLOUR, 0.8)
 
         def frame(axes: Axes) -> None:
-            for spine in axes.spines.values():
-                spine.set(edgecolor=FRAME_COLOUR, linewidth=FRAME_POINTS)
+            axes.spines[:].set(edgecolor=FRAME_COLOUR, linewidth=FRAME_POINTS)
             axes.set_axis_on()
             axes.set(xticks=[], yticks=[])
 
@@ -181,18 +185,15 @@ def _table(found: Checkerboard, wide: bool) -> list[tuple[str, ...]]:
     for layer in found.strided:
         if not layer.fixed and layer.alone > 0:
             rows.append(_row(layer, layer.name, "overlapping pool", "varies with the image", ""))
-    heads = ("layer", "", "kernel, stride", "alone", _where(found), "single units", "weights ×")
     if not rows:
         return [("No layer leaves a grid of its own, whatever the weights.",)]
+    forwards = any(finding.layer.forwards for finding in found.findings)
+    where = "where seen" if forwards else "at the pixels"
+    heads = ("layer", "", "kernel, stride", "alone", where, "single units", "weights ×")
     whole = [heads, *rows]
     if wide:
         return whole
     return [tuple(row[place] for place in NARROW_SHOWN) for row in whole]
-
-
-def _where(found: Checkerboard) -> str:
-    forwards = any(finding.layer.forwards for finding in found.findings)
-    return "where seen" if forwards else "at the pixels"
 
 
 def _row(
@@ -211,14 +212,6 @@ def _of_units(found: Checkerboard, name: str) -> float | None:
         if name in source.layers and not found.of_units[place].isnan():
             return float(found.of_units[place])
     return None
-
-
-def _write_table(
-    rows: Sequence[tuple[str, ...]], wide: bool, sheet: Sheet, left: float, top: float
-) -> None:
-    for place, row in enumerate(rows):
-        for column, text in zip(TABLE_COLUMNS if wide else NARROW_COLUMNS, row, strict=False):
-            sheet.write(text, left + column, top + place * ROW)
 
 
 def _caption(found: Checkerboard, grain: _Grain, scales: Sequence[DisplayScale]) -> list[str]:

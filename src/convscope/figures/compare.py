@@ -61,10 +61,14 @@ def figure(found: Comparison, style: Style) -> Sheet:
     curves = chart(style.room, CHART, paint, up="correlation", ticks=ticks)
     # A line of pairs a pair of layers; the page shows more of them.
     pairs = [_pairs(found, shown, style)[0] for shown in found.shown]
+    first, second = map(one_line, found.names)
     caption = [
         "Channels that answer alike: each dot a channel with its best partner; grey: no better "
         "than chance.",
-        *_chart_caption(found),
+        f"Pearson's correlation over {found.images:,} images of {one_line(found.data)} and "
+        f"positions, of {first}'s channels (blue) with their best partners in {second}, and of "
+        f"{second}'s (orange) in {first}. Bars: the median. Grey ground: what 19 of 20 channels "
+        f"reach with noise in the partners' place that has their support and envelope.",
         *(_pairs_caption(found, found.shown) if found.shown else []),
     ]
     return sheet_of(style, [stack(*sides), curves, *pairs], caption, found.notes)
@@ -118,24 +122,8 @@ def _names(found: Comparison, room: float) -> tuple[int, list[str]]:
     return step, names if fits else names[:-1]
 
 
-def _chart_caption(found: Comparison) -> list[str]:
-    first, second = (one_line(name) for name in found.names)
-    return [
-        f"Pearson's correlation over {found.images:,} images of {one_line(found.data)} and "
-        f"positions, of {first}'s channels (blue) with their best partners in {second}, and of "
-        f"{second}'s (orange) in {first}. Bars: the median. Grey ground: what 19 of 20 channels "
-        f"reach with noise in the partners' place that has their support and envelope."
-    ]
-
-
 def pairs_figure(found: Comparison, shown: MatchedPairs, style: Style) -> Sheet:
-    """Draw the best pairs of channels of two layers: each one's patch and projection.
-
-    Args:
-        found: the comparison.
-        shown: one of its :attr:`~.Comparison.shown`.
-        style: how wide, and with which caption.
-    """
+    """Draw the best pairs of channels of two layers: each one's patch and projection."""
     caption = _pairs_caption(found, [shown])
     return sheet_of(style, _pairs(found, shown, style), caption, found.notes)
 

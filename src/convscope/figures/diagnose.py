@@ -80,11 +80,7 @@ COLUMNS = (
 
 
 def figure(found: Diagnosis, style: Style) -> Sheet:
-    """Draw a row of bars a layer, the findings in words, and the first layer's filters.
-
-    Raises:
-        OutputError: if the network has too many layers for a picture.
-    """
+    """Draw a row of bars a layer, the findings in words, and the first layer's filters."""
     title = f"{found.network} over {counted(found.images, 'image')}: diagnosis"
     pieces = [
         words(title, style.room, NOTE_POINTS),

@@ -181,25 +181,16 @@ class Drawing:
         self.reach(other.right + right, other.top + up, other.bottom + up)
 
 
-@dataclass(frozen=True)
 class Measures:
-    """Sizes of boxes: their edges grow with the square roots of what they stand for.
+    """Sizes of a network's boxes: their edges grow with the square roots of what they stand for.
 
-    Attributes:
-        side: rows or columns of the largest maps.
-        channels: the most channels among the maps.
-        tallest: inches that the largest maps are high.
+    The largest maps are *tallest* inches high.
     """
 
-    side: int
-    channels: int
-    tallest: float = TALLEST
-
-    @classmethod
-    def of(cls, volumes: Sequence[Volume], tallest: float = TALLEST) -> "Measures":
-        """Return the sizes that suit a network."""
+    def __init__(self, volumes: Sequence[Volume], tallest: float = TALLEST) -> None:
         maps = [v for v in volumes if max(v.size) > 1] or list(volumes)
-        return cls(max(max(v.size) for v in maps), max(v.channels for v in maps), tallest)
+        self.side, self.tallest = max(max(v.size) for v in maps), tallest
+        self.channels = max(v.channels for v in maps)
 
     def box(self, volume: Volume, left: float, middle: float) -> Box:
         """Return a volume's box there."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from convscope.display import DisplayScale, presentable
+from convscope.display import presentable
 from convscope.figures.lettering import one_line
 from convscope.figures.pieces import (
     RIGHT,
@@ -40,26 +40,14 @@ SAME, CHANGED = "#8c8c8c", "#d62728"
 
 @dataclass(frozen=True)
 class Row:
-    """What is shown of one filter, an entry for each of some moments.
-
-    Attributes:
-        layer: its name.
-        channel: the filter's.
-        tiles: what it reads of its strongest image, and what drives it there.
-        activations: the strongest.
-        changed: whether the image is another than at the entry before.
-    """
+    """What is shown of one filter, of its strongest image at each of some moments."""
 
     layer: str
     channel: int
     tiles: list[FieldTile]
     activations: list[float]
     changed: list[bool]
-
-    @property
-    def scales(self) -> list[DisplayScale]:
-        """The scale of each projection."""
-        return [tile.scale for tile in self.tiles]
+    """Whether the image is another than at the entry before."""
 
     @classmethod
     def of(cls, found: Evolution, own: FilterEvolution, moments: Sequence[int]) -> "Row":
@@ -120,7 +108,7 @@ def _filter(own: Row, pitch: float) -> Piece:
         _lines(
             [
                 ("peak", [number(peak) for peak in own.activations]),
-                ("scale ±", [number(scale.limit) for scale in own.scales]),
+                ("scale ±", [number(tile.scale.limit) for tile in own.tiles]),
             ],
             pitch,
         ),
@@ -139,11 +127,8 @@ def distances(
 ) -> Piece:
     """Return how far every layer's filters still are from the final ones, and the curves' names.
 
-    Args:
-        found: what to draw.
-        room: inches.
-        moments: those that are named on the axis, each in the middle of a column of its own.
-        until: the last moment drawn; the axes are the same whichever it is. By default all.
+    Some moments are named, each in the middle of a column of its own; the axes are the same
+    whichever moment the curves are drawn *until*.
     """
     # Not from the first, red, which says of a frame that the image changed.
     lines = [line_of(place + 1) for place in range(len(found.distance))]
@@ -173,8 +158,8 @@ def distances(
 def caption(found: Evolution, rows: Sequence[Row]) -> list[str]:
     """Return the short caption, and what else must be known to read the pictures."""
     rule = RULES[found.rule]
-    every = [scale for row in rows for scale in row.scales]
-    count = len(rows[0].scales) if rows else 0
+    clipped = (tile.scale.clipped for row in rows for tile in row.tiles)
+    count = len(rows[0].tiles) if rows else 0
     some = "" if count == len(found.steps) else f"{count} of {len(found.steps)} moments. "
     images = counted(found.images, "training image")
     return [
@@ -182,7 +167,7 @@ def caption(found: Evolution, rows: Sequence[Row]) -> list[str]:
         f"image than before.",
         f"{some}Above, the patch of the receptive field of the filter's strongest activation over "
         f"{images}; below, the projection: what in this image drives the unit, given the switches. "
-        f"Rule: {rule.name} ({rule.source}). {own_scales(scale.clipped for scale in every)} "
+        f"Rule: {rule.name} ({rule.source}). {own_scales(clipped)} "
         f"Hatched: beyond the image.",
         "Curves: norm of a layer's filters minus its final ones, over the norm of the final ones.",
     ]

@@ -58,7 +58,7 @@ def _moment_words(found: Evolution, moment: int) -> str:
 
 def _column(own: Row, moment: int) -> Piece:
     """Return a filter's patch and projection below its name; as high in every frame."""
-    foot = f"{number(own.activations[moment])}, ±{number(own.scales[moment].limit)}"
+    foot = f"{number(own.activations[moment])}, ±{number(own.tiles[moment].scale.limit)}"
     foot += "\nnew image" if own.changed[moment] else "\n"
     side = LARGEST_TILE
     name = words(f"{own.layer}\nchannel {own.channel}", side, NOTE_POINTS, middle=True)

@@ -38,13 +38,6 @@ class Film:
         """Write the film to a file, a GIF or an MP4 as its ending says.
 
         A GIF has 256 colours a frame, so colours in it may be off by a few steps of 255.
-
-        Args:
-            path: where to.
-
-        Raises:
-            OutputError: an MP4 cannot be written on this machine.
-            OSError: the file cannot be written.
         """
         path = Path(path)
         if path.suffix.lower() == ".gif":
@@ -87,11 +80,7 @@ class Film:
 
 
 def mp4_encoder() -> Any:
-    """Return the package that writes MP4.
-
-    Raises:
-        OutputError: it is not installed.
-    """
+    """Return the package that writes MP4, or refuse where it is not installed."""
     try:
         return import_module("imageio_ffmpeg")
     except ModuleNotFoundError as error:

@@ -38,11 +38,7 @@ COLOURS = [colormaps["tab10"](i) for i in range(10)]
 
 
 def check_fits(images: int) -> None:
-    """Refuse more images than there are colours, before the work for them.
-
-    Raises:
-        OutputError: if there are.
-    """
+    """Refuse more images than there are colours, before the work for them."""
     if images > len(COLOURS):
         raise OutputError(
             f"{images} images are too many for one figure: take up to {len(COLOURS)}, or a .csv "
@@ -51,11 +47,7 @@ def check_fits(images: int) -> None:
 
 
 def figure(found: Invariance, style: Style) -> Sheet:
-    """Draw of each transformation examples, the distance at each layer, and the probability.
-
-    Raises:
-        OutputError: if there are more than ten images, or the figure would be too high to draw.
-    """
+    """Draw of each transformation examples, the distance at each layer, and the probability."""
     check_fits(len(found.images))
     blocks: list[Piece] = []
     for k in range(len(found.transforms)):
@@ -77,7 +69,8 @@ def _charts(found: Invariance, k: int, style: Style) -> list[Piece]:
         (
             layer if narrow else f"distance at {layer}",
             found.distance[k, at].numpy()[:, known],
-            _reach(found, at),
+            # All rows have one scale.
+            max(1e-3, float(found.distance[:, at].nan_to_num(0.0).max())),
         )
         for at, layer in enumerate(found.layers)
     ]
@@ -94,11 +87,6 @@ def _charts(found: Invariance, k: int, style: Style) -> list[Piece]:
         for title, values, reach in shown
     ]  # fmt: skip
     return in_lines(charts, across, 0.0)
-
-
-def _reach(found: Invariance, layer: int) -> float:
-    """Return the largest distance at a layer: all rows have one scale."""
-    return max(1e-3, float(found.distance[:, layer].nan_to_num(0.0).max()))
 
 
 def _examples(found: Invariance, k: int, room: float) -> Piece:

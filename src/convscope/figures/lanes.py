@@ -48,13 +48,8 @@ class Lanes:
     """One volume, or several in parallel: chains beside each other, up to where they meet.
 
     Where a sum or a product joins them, the longest chain is on the axis; otherwise they lie
-    around it.
-
-    Args:
-        volumes: the network's.
-        places: those of the part, the last of which joins the others.
-        title: the name of the block, which names inside need not repeat.
-        measures: how large the boxes are.
+    around it. The last of the volumes' places joins the others, and names inside need not repeat
+    the block's title.
     """
 
     def __init__(

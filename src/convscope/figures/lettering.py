@@ -88,20 +88,13 @@ def shortened(text: str, inches: float, points: float) -> str:
     """
     if width_of(text, points) <= inches:
         return text
-    low, high = 0, len(text) - 1
-    # The end says more than the beginning, both in file names and in layer names.
-    while low < high:
-        kept = (low + high + 1) // 2
-        if width_of(_without_middle(text, kept), points) <= inches:
-            low = kept
-        else:
-            high = kept - 1
-    return _without_middle(text, low)
 
+    def cut(kept: int) -> str:
+        # The end says more than the beginning, both in file names and in layer names.
+        head = kept // 3
+        return text[:head] + ELLIPSIS + text[len(text) - (kept - head) :]
 
-def _without_middle(text: str, kept: int) -> str:
-    head = kept // 3
-    return text[:head] + ELLIPSIS + text[len(text) - (kept - head) :]
+    return cut(bisect(range(1, len(text)), inches, key=lambda kept: width_of(cut(kept), points)))
 
 
 def wrapped(
@@ -113,12 +106,7 @@ def wrapped(
 ) -> list[str]:
     """Return *text* in lines no wider than *room*, broken at spaces, or in a name behind its marks.
 
-    Args:
-        text: on one line.
-        room: inches, or what *width* returns.
-        points: size of the letters.
-        weight: of the letters.
-        width: measures a text, its size and its weight.
+    The room is in inches, or in what *width* returns of a text, its size and its weight.
 
     >>> wrapped("zero is mid-grey", 0.5, 7)
     ['zero is', 'mid-grey']

@@ -64,15 +64,7 @@ def _fitting(room: float, panels: int) -> tuple[int, float]:
 
 
 def check_fits(rows: int, style: Style) -> None:
-    """Refuse a figure that would be too high to draw, before the work for it.
-
-    Args:
-        rows: images times sizes of the patch times targets.
-        style: how wide it is.
-
-    Raises:
-        OutputError: if it is too high.
-    """
+    """Refuse more images times patches times targets than can be drawn, before the work."""
     # Three panels are the fewest that a row has.
     across, cell = _fitting(style.room, 3)
     lines = 3 / across * (min(LARGEST, cell) + AROUND)
@@ -194,10 +186,8 @@ class OcclusionPanel:
         norm = Normalize(low, high if not constant else low + 1)
         axes.patch.set(hatch="////", facecolor="#f4f4f4", edgecolor="#cccccc")
         axes.set_axis_on()
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
         axes.imshow(
             np.ma.masked_invalid(self.picture), cmap=self.colours, norm=norm,
             interpolation="nearest", alpha=1.0 if self.under is None else OPAQUE,
@@ -229,27 +219,27 @@ def panels(
     own = limits or _limits([o])
     both = torch.stack([o.image, o.hidden(o.telling)])
     image, hidden = picture_of(o.preprocess.to_pixels(both))
-    found = [_patch_panel(o, hidden)]
+    top, left, bottom, right = o.positions.view(-1, 4)[o.telling].tolist()
+    lowered = {"probability": "logit", "activation": "unit"}.get(o.kind, "number")
+    title = f"the {o.part}\nthat lowers the {lowered} most"
+    found = [OcclusionPanel(title, hidden, frame=(top, left, bottom, right))]
     if o.activation is not None:
         found.append(_map_panel(o, "activation", own["activation"]))
     if o.projection is not None:
-        found.append(_projection_panel(o))
+        shown, scale = _shown_projection(o)
+        title = f"its projection, ±{number(scale.limit)},\n{_agreement(o)}"
+        found.append(OcclusionPanel(title, to_display(shown, scale), whole=True, pale=not o.agrees))
     if o.kind != "activation":
         found.append(_map_panel(o, o.kind, own[o.kind]))
     if o.predicted is not None and o.masks is None:
         found.append(_classes_panel(o, image))
-    found.append(_drop_panel(o, image, own["drop"]))
+    title = f"mean drop under\nthe {'patches' if o.masks is None else 'masks'} on each pixel"
+    unit = f"drop of the {o.kind}"
+    found.append(OcclusionPanel(title, _heat(o), DROPS, own["drop"], unit, under=image))
     return [
         replace(one, title=f"({letter}) {one.title}")
         for letter, one in zip("abcdef", found, strict=False)
     ]
-
-
-def _patch_panel(o: Occlusion, hidden: npt.NDArray[np.float64]) -> OcclusionPanel:
-    top, left, bottom, right = o.positions.view(-1, 4)[o.telling].tolist()
-    lowered = {"probability": "logit", "activation": "unit"}.get(o.kind, "number")
-    title = f"the {o.part}\nthat lowers the {lowered} most"
-    return OcclusionPanel(title, hidden, frame=(top, left, bottom, right))
 
 
 def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> OcclusionPanel:
@@ -261,22 +251,12 @@ def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> Occlusio
         what, clean, unit = f"P({target_name(o)})", f"{o.clean[kind]:.3f}", kind
     else:
         what = target_name(o)
-    title, shown = f"{what},\n{clean} unoccluded", _laid(o, o.values(kind))
-    return OcclusionPanel(title, shown, VALUES, limits, unit, dots=_dots(o))
-
-
-def _projection_panel(o: Occlusion) -> OcclusionPanel:
-    shown, scale = _shown_projection(o)
-    title = f"its projection, ±{number(scale.limit)},\n{_agreement(o)}"
-    return OcclusionPanel(title, to_display(shown, scale), whole=True, pale=not o.agrees)
-
-
-def _drop_panel(
-    o: Occlusion, image: npt.NDArray[np.float64], limits: tuple[float, float]
-) -> OcclusionPanel:
-    covers = "patches" if o.masks is None else "masks"
-    title, unit = f"mean drop under\nthe {covers} on each pixel", f"drop of the {o.kind}"
-    return OcclusionPanel(title, _heat(o), DROPS, limits, unit, under=image)
+    # Of masks, what the values are at each pixel in the mean.
+    values = o.values(kind) if o.masks is None else o.over_pixels(o.values(kind))
+    # The computed positions are marked where the others are estimates.
+    dots = np.argwhere(o.computed.numpy()) if _is_estimated(o) else None
+    title = f"{what},\n{clean} unoccluded"
+    return OcclusionPanel(title, values.numpy(), VALUES, limits, unit, dots=dots)
 
 
 def _agreement(o: Occlusion) -> str:
@@ -291,11 +271,6 @@ def _shown_projection(o: Occlusion) -> tuple[Tensor, DisplayScale]:
     assert o.projection is not None
     shown = presentable(shown_values(o.preprocess, str(o.rule), o.projection))
     return shown, display_scale(shown)
-
-
-def _dots(o: Occlusion) -> npt.NDArray[np.int64] | None:
-    """Return the computed positions, where the others are estimated."""
-    return np.argwhere(o.computed.numpy()) if _is_estimated(o) else None
 
 
 def _classes_panel(o: Occlusion, picture: npt.NDArray[np.float64]) -> OcclusionPanel:
@@ -326,11 +301,6 @@ def _classes_panel(o: Occlusion, picture: npt.NDArray[np.float64]) -> OcclusionP
         grey + OPAQUE * (painted[rows][:, columns] - grey),
     )  # fmt: skip
     return OcclusionPanel("most probable class", laid, legend=tuple(legend))
-
-
-def _laid(o: Occlusion, values: Tensor) -> npt.NDArray[np.generic]:
-    """Return the values as a picture: of masks, what they are at each pixel in the mean."""
-    return np.asarray((values if o.masks is None else o.over_pixels(values)).numpy())
 
 
 def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:

@@ -103,14 +103,7 @@ def in_lines(pieces: Sequence[Piece], across: int, gap: float = GAP) -> list[Pie
 def fitting(
     room: float, narrowest: float, count: int, gap: float = GAP, widest: float = inf
 ) -> tuple[int, float]:
-    """Return how many pieces stand side by side so that lines are even, and how wide each is.
-
-    Args:
-        room: inches of a line.
-        narrowest: inches of a piece at least.
-        count: how many pieces there are.
-        gap: inches between two.
-        widest: inches of a piece at most.
+    """Return how many of *count* pieces stand side by side for even lines, and how wide each is.
 
     >>> fitting(7.0, 2.0, 5, gap=0.0), fitting(7.0, 2.0, 4, gap=0.0, widest=3.0)
     ((3, 2.3333333333333335), (2, 3.0))
@@ -237,11 +230,7 @@ def key(
 ) -> Piece:
     """Return the key of a chart: each name behind its mark, in as many lines as they need.
 
-    Args:
-        entries: names, and how the line or the marker before each is drawn, as
-            :class:`matplotlib.lines.Line2D` takes it.
-        room: inches.
-        points: size of the letters.
+    Marks, lines or markers alone, are given as :class:`matplotlib.lines.Line2D` takes them.
     """
     lines: list[list[Piece]] = [[]]
     for name, mark in entries:

@@ -7,6 +7,7 @@ them.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from convscope.figures.drawing import (
     ARROW,
@@ -37,12 +38,7 @@ SHORTEST = 0.6
 
 
 def place(volumes: Sequence[Volume], row: float) -> Drawing:
-    """Return a network's drawing, its rows below each other.
-
-    Args:
-        volumes: what :func:`~convscope.network.volumes.volumes_of` returned.
-        row: inches that a row is wide; one block that is wider makes its row wider.
-    """
+    """Return a network's drawing in rows of so many inches; one with a wider block is wider."""
     whole, above = Drawing(), 0.0
     rows = _rows(_Placing(volumes).stretches(), row)
     for number, drawing in enumerate(rows):
@@ -76,7 +72,7 @@ class _Placing:
         self.trunk = set(narrow(volumes))
         self.groups = outline(volumes)
         branches = any(block.branches for group in self.groups for block in group.blocks)
-        self.measures = Measures.of(volumes, TALLEST * (0.8 if branches else 1.0))
+        self.measures = Measures(volumes, TALLEST * (0.8 if branches else 1.0))
 
     def stretches(self) -> list[Drawing]:
         """Return the drawings that stay in one row each."""
@@ -95,7 +91,9 @@ class _Placing:
         inside = Drawing(right=-ARROW)
         for block in group.blocks:
             for part in self._parts(block):
-                inside.append(self._part(block, part))
+                lanes = Lanes(self.volumes, part, block.title, self.measures)
+                crowded = lanes.are_too_many()
+                inside.append(summary(self.volumes, part) if crowded else lanes.drawing())
         first, last = group.blocks[0].title, group.last
         heading = first if first == last else f"{first} to {last}"
         count = f": {group.times} times" if group.times > 1 else ""
@@ -111,20 +109,11 @@ class _Placing:
                 parts.append(())
         return parts[:-1]
 
-    def _part(self, block: Block, places: tuple[int, ...]) -> Drawing:
-        lanes = Lanes(self.volumes, places, block.title, self.measures)
-        return summary(self.volumes, places) if lanes.are_too_many() else lanes.drawing()
-
 
 def _plain(run: Sequence[Volume], measures: Measures) -> list[Drawing]:
     """Return a chain of volumes as stretches of maps of one size, each under its size."""
-    stretches: list[list[Volume]] = []
-    for volume in run:
-        if stretches and stretches[-1][-1].size == volume.size:
-            stretches[-1].append(volume)
-        else:
-            stretches.append([volume])
-    return [_stretch(volumes, measures) for volumes in stretches]
+    sizes = groupby(run, key=lambda volume: volume.size)
+    return [_stretch(list(volumes), measures) for _, volumes in sizes]
 
 
 def _stretch(volumes: Sequence[Volume], measures: Measures) -> Drawing:

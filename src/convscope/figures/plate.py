@@ -51,14 +51,7 @@ def _channel(unit: AtlasUnit, wide: float) -> Piece:
 
 
 def strongest(unit: AtlasUnit, tiles: Tensor, room: float, signed: bool = False) -> Piece:
-    """Return the nine strongest tiles of a channel, three a row, pixel by pixel.
-
-    Args:
-        unit: the channel.
-        tiles: its patches or projections, uint8 [n, H, W, 3].
-        room: inches from left to right.
-        signed: whether they are around mid-grey.
-    """
+    """Return a channel's nine strongest patches, or its *signed* projections, three a row."""
     count = min(SHOWN, len(tiles))
     if not count:
         return words("never active", room, warns=True)

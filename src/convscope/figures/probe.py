@@ -18,12 +18,7 @@ COMMONEST: dict[str, Any] = {"color": PALE, "linestyle": "dotted"}
 
 
 def figure(found: Probe, style: Style) -> Sheet:
-    """Draw the accuracy at each layer of each network, the image at the left.
-
-    Args:
-        found: what to draw.
-        style: how wide, and with which caption.
-    """
+    """Draw the accuracy at each layer of each network, the image at the left."""
     lines: dict[str, dict[str, Any]] = {}
     for name in found.networks:
         colour, kind = line_of(len(lines))

@@ -142,17 +142,7 @@ def figure(
 
 
 def check_fits(images: int, layers: Sequence[str], select: str, style: Style) -> None:
-    """Refuse a figure that would be too high to draw, before the work for it.
-
-    Args:
-        images: how many.
-        layers: of the units of each image, one a unit.
-        select: ``"peak"`` or ``"map"``.
-        style: how wide it is.
-
-    Raises:
-        OutputError: if it is too high.
-    """
+    """Refuse more images, or units of each by their layers, than can be drawn, before the work."""
     Sheet.check(images * _Lines.of(style.room, layers, select).height, style.width)
 
 

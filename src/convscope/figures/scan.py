@@ -16,17 +16,5 @@ def figure(
     channels: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     rule: str = "deconvnet",
 ) -> Sheet:
-    """Draw channels of layers: nine patches of each, and what drives it there.
-
-    Args:
-        found: what to draw.
-        style: how wide, and with which caption.
-        layer: as for :meth:`.Scan.plate`, and so are...
-        channels: ...these, and...
-        rule: ...this.
-
-    Raises:
-        OutputError: if the network and images are not at hand.
-        UnitError: if there is no such layer or channel in the scan.
-    """
+    """Draw channels of layers, named as for :meth:`.Scan.plate`: patches, and what drives them."""
     return plate.figure(found.plate(layer, channels, rule=rule), style)

@@ -60,11 +60,7 @@ class Sheet:
 
     @staticmethod
     def check(height: float, width: float) -> None:
-        """Refuse a sheet that is larger, in inches, than renderers and viewers can take.
-
-        Raises:
-            OutputError: if it is.
-        """
+        """Refuse a sheet that is larger, in inches, than renderers and viewers can take."""
         if max(width, height) * DOTS_AN_INCH > MOST_PIXELS:
             raise OutputError(
                 f"the figure would be {height:.0f} inches high: take fewer images, layers or "
@@ -76,9 +72,6 @@ class Sheet:
 
         Its letters are embedded as TrueType, which printers and editors can read, and the whole
         caption is in its metadata.
-
-        Raises:
-            OSError: if it cannot be written.
         """
         ending = Path(file).suffix.lower() if isinstance(file, str | os.PathLike) else ".png"
         place = {".png": "Description", ".svg": "Description", ".pdf": "Subject"}.get(ending)
@@ -154,11 +147,6 @@ def frame_tile(
 ) -> None:
     """Frame a tile at the size of a full receptive field, hatched where it leaves the image."""
     top, left, bottom, right = frame
-    axes.set_ylim(bottom - 0.5, top - 0.5)
-    axes.set_xlim(left - 0.5, right - 0.5)
+    axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5), xticks=[], yticks=[])
     axes.patch.set(hatch="////", facecolor="#f4f4f4", edgecolor="#cccccc")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set(edgecolor=colour, linestyle=style)
-        spine.set_linewidth(FRAME_POINTS)
+    axes.spines[:].set(edgecolor=colour, linestyle=style, linewidth=FRAME_POINTS)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -150,10 +151,9 @@ def _draw_ends(found: Study, names: list[str], axes: Axes) -> None:
 def _draw_curves(found: Study, axes: Axes) -> None:
     for result in found.results:
         epochs, colour = result.epochs, _colour(result)
-        means = [summary.mean for summary in result.curve]
-        spread = [summary.std or 0.0 for summary in result.curve]
-        low = [mean - std for mean, std in zip(means, spread, strict=True)]
-        high = [mean + std for mean, std in zip(means, spread, strict=True)]
+        means = np.array([summary.mean for summary in result.curve])
+        spread = np.array([summary.std or 0.0 for summary in result.curve])
+        low, high = means - spread, means + spread
         axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(epochs, means, **_line(result))
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=found.config.epochs >= 2))

@@ -29,7 +29,7 @@ Shown = tuple[FieldTile, npt.NDArray[Any]]
 
 def weights(found: Study, style: Style) -> Sheet:
     """Draw all filters of the first layer as colour tiles, strongest first."""
-    _, wide = _fitting(found, style)
+    across, wide = fitting(style.room, NARROWEST, len(found.results), APART)
     columns = int((wide + BETWEEN) / (SMALL_TILE + BETWEEN))
     variants = []
     for result in found.results:
@@ -40,7 +40,14 @@ def weights(found: Study, style: Style) -> Sheet:
         ]
         lines = in_lines(tiles, columns, BETWEEN)
         variants.append(stack(_heading(result, wide), stack(*lines, gap=BETWEEN), gap=0.06))
-    return _side_by_side(found, style, variants, _weights_caption(found))
+    dead = any(bool(result.weights.dead.any()) for result in found.results)
+    caption = [
+        f"All filters of layer 1, strongest first.{' Struck through: dead.' if dead else ''}",
+        "By the mean peak over the held-out images, of the run with seed "
+        f"{found.results[0].runs[0].config.seed} of each variant: red, green and blue weights "
+        "around mid-grey, each tile on its own scale (± its largest weight).",
+    ]
+    return sheet_of(style, in_lines(variants, across, APART), caption, found.notes)
 
 
 def first(found: Study, style: Style) -> Sheet:
@@ -74,7 +81,7 @@ def _strongest(
     layer_number: int,
 ) -> Sheet:
     """Draw a filter a row, variant beside variant."""
-    _, wide = _fitting(found, style)
+    across, wide = fitting(style.room, NARROWEST, len(found.results), APART)
     _, side = fitting(wide, SMALL_TILE, len(heads), BETWEEN, LARGEST_TILE)
     variants = []
     for result, one, own in zip(found.results, filters, rows, strict=True):
@@ -86,23 +93,11 @@ def _strongest(
         variants.append(stack(_heading(result, wide), *pieces, gap=0.02))
     tiles = [tile for own in rows for shown in own for tile in shown]
     caption = _caption(found, filters[0], tiles, layer_number)
-    return _side_by_side(found, style, variants, caption)
-
-
-def _fitting(found: Study, style: Style) -> tuple[int, float]:
-    """Return how many variants find room side by side, and how wide each is."""
-    return fitting(style.room, NARROWEST, len(found.results), APART)
+    return sheet_of(style, in_lines(variants, across, APART), caption, found.notes)
 
 
 def _heading(result: VariantResult, wide: float) -> Piece:
     return words(f"{result.variant.norm_words}\n{result.variant.padding_words}", wide, NOTE_POINTS)
-
-
-def _side_by_side(
-    found: Study, style: Style, variants: Sequence[Piece], caption: Sequence[str]
-) -> Sheet:
-    across, _ = _fitting(found, style)
-    return sheet_of(style, in_lines(variants, across, APART), caption, found.notes)
 
 
 def _piece(tile: Shown, side: float, struck: bool = False) -> Piece:
@@ -150,14 +145,3 @@ def _caption(
     if any(tile.frame != tile.window for tile, _ in tiles):
         lines.append("Hatched: the receptive field reaches beyond the image.")
     return lines
-
-
-def _weights_caption(found: Study) -> list[str]:
-    dead = any(bool(result.weights.dead.any()) for result in found.results)
-    marked = " Struck through: dead." if dead else ""
-    return [
-        f"All filters of layer 1, strongest first.{marked}",
-        "By the mean peak over the held-out images, of the run with seed "
-        f"{found.results[0].runs[0].config.seed} of each variant: red, green and blue weights "
-        "around mid-grey, each tile on its own scale (± its largest weight).",
-    ]

@@ -42,14 +42,7 @@ class Style:
 
 
 def style(width: str | float, caption: str) -> Style:
-    """Return the style of that width and caption.
-
-    Args:
-        width: a name in :data:`WIDTHS`, or inches, as a number or a text.
-        caption: ``"none"``, ``"short"`` or ``"full"``.
-
-    Raises:
-        OutputError: if there is no such width or caption.
+    """Return the style of a width, a name in :data:`WIDTHS` or inches, and a caption.
 
     >>> style("column", "none"), style("4.5", "full").width
     (Style(width=3.4, caption='none'), 4.5)

@@ -61,14 +61,11 @@ class FieldTile:
         field: tuple[int, int],
         scale: DisplayScale | None = None,
     ) -> "FieldTile":
-        """Return the tile of a unit.
+        """Return the tile of a unit in a picture [H, W, 3].
 
-        Args:
-            picture: [H, W, 3], the image.
-            values: [1 or 3, h, w], the projection in the window, in units of pixels.
-            window: top, left, bottom, right of what the unit reads.
-            field: height and width of its receptive field, borders apart.
-            scale: on which to paint; by default the tile's own.
+        The values [1 or 3, h, w], in units of pixels, are its projection in the window (top, left,
+        bottom, right); the field is the size of its receptive field, borders apart; by default the
+        scale is the tile's own.
         """
         top, left, bottom, right = window
         rows = beyond(top, bottom, picture.shape[0], field[0])
@@ -148,13 +145,7 @@ class FieldTile:
 
 
 def own_scales(clipped: Iterable[float], given: str = "", quantile: float = 0.999) -> str:
-    """Return in words how signed tiles are shown of which each has a scale of its own.
-
-    Args:
-        clipped: of each tile the share of its values beyond its scale.
-        given: where the ends of the scales are told.
-        quantile: that the scales were taken from.
-    """
+    """Return how signed tiles on scales of their own are shown, of which shares are clipped."""
     return (
         f"Zero is mid-grey, each tile on its own scale: ± the {quantile:.1%} quantile of "
         f"|value|{given}; at most {max(clipped, default=0.0):.2%} of a tile's values are clipped."
@@ -187,11 +178,7 @@ def fitted(room: float, size: tuple[int, int], dots: float) -> tuple[float, floa
 
 
 def proof_dots(room: float, sizes: list[int]) -> int:
-    """Return dots an inch at which tiles in rooms of so many inches fill them best.
-
-    Args:
-        room: side of a tile's place, in inches.
-        sizes: the longer sides of the tiles, in pixels.
+    """Return dots an inch at which tiles with longer sides of so many pixels best fill a room.
 
     >>> proof_dots(0.9, [5, 14, 40, 92, 196]), proof_dots(0.73, [92, 196])
     (220, 330)

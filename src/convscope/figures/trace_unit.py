@@ -91,12 +91,7 @@ class _Tree:
 
 
 def figure(found: UnitTrace, style: Style) -> Sheet:
-    """Draw a tree.
-
-    Args:
-        found: the tree.
-        style: how wide, and with which caption.
-    """
+    """Draw a tree."""
     labels = list(map(partial(_label, found), range(len(found.layers))))
     layout = _Tree(found, style.room, labels)
     image = picture_of(found.preprocess.to_pixels(found.images.cpu()))[0]

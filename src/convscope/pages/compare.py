@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from convscope.figures.compare import attributions_figure, filters_figure, pairs_figure
-from convscope.methods.compare_result import Comparison, Side
+from convscope.methods.compare_result import Comparison
 from convscope.network.shield import shielded
 from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
@@ -21,34 +21,26 @@ HEALTHY = "Nothing is wrong with either network, by the thresholds of the diagno
 
 @shielded
 def write_comparison(found: Comparison, folder: str | Path) -> Path:
-    """Write a comparison: ``index.html``, ``numbers.json`` and, in ``parts/``, the pictures.
+    """Write a comparison's page, which holds its pictures itself; return it.
 
-    Args:
-        found: what :func:`.compare` returned.
-        folder: the folder, made if missing.
-
-    Returns:
-        the page, which holds its pictures itself.
-
-    Raises:
-        OutputError: if it cannot be written, or holds other files than a comparison's.
+    Beside it lie ``numbers.json`` and, in ``parts/``, the pictures.
     """
     out = claim_folder(folder, found.folder)
     shelf = Shelf(out / PARTS, {})
     names = found.names
     stopped = ("what was to come when the work was interrupted",) * (found.partial == "interrupted")
     sections = [
-        _answers(found, names),
+        _answers(found),
         _architectures(found, shelf),
         _layers(found),
         _diagnoses(found, shelf),
         *_first_filters(found, shelf),
         *_attributions(found, shelf),
-        _matching(found, names, shelf),
+        _matching(found, shelf),
     ]  # fmt: skip
     document = Document(
         title=f"{names[0]} and {names[1]}",
-        lead=_lead(found, names),
+        lead=_lead(found),
         facts=(("Images", f"{found.images:,}"),),
         notes=found.notes,
         sections=sections,
@@ -58,15 +50,19 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
     return document.write(shelf, out, finite(found.to_dict()))
 
 
-def _lead(found: Comparison, names: tuple[str, str]) -> str:
+def _lead(found: Comparison) -> str:
+    names = found.names
     text = f"Two networks on the same {counted(found.images, 'image')} of {found.data}."
-    shares = [side.accuracy for side in found.sides]
+    known = [side.accuracy for side in found.sides if side.accuracy is not None]
     right = _right(found)
-    if shares[0] is not None and shares[1] is not None:
+    if len(known) == 2:
         text += f" {names[0]} answers {right[0]} of them rightly, {names[1]} {right[1]}"
-    if shares[0] is not None and shares[1] is not None and "%" in right[0] and "%" in right[1]:
-        error = _difference_error(found.sides)
-        points = 100 * (shares[0] - shares[1])
+    if len(known) == 2 and all("%" in own for own in right):
+        # As if of separate images: on the same ones it is smaller if both tend to be right on them.
+        error = math.sqrt(
+            sum(s * (1 - s) / side.labelled for s, side in zip(known, found.sides, strict=True))
+        )
+        points = 100 * (known[0] - known[1])
         text += (
             f"; the difference of {points:+.1f} points has a standard error of {100 * error:.1f} "
             f"or, as the images are the same, less"
@@ -80,19 +76,7 @@ def _right(found: Comparison) -> list[str]:
     return ["" if s.right is None else share(s.right, s.labelled) for s in found.sides]
 
 
-def _difference_error(sides: tuple[Side, Side]) -> float:
-    """Return the standard error of the difference of two shares, as if of separate images.
-
-    On the same images it is smaller if the networks tend to be right on the same ones.
-    """
-    total = 0.0
-    for side in sides:
-        share = side.accuracy or 0.0
-        total += share * (1 - share) / max(1, side.labelled)
-    return float(total**0.5)
-
-
-def _answers(found: Comparison, names: tuple[str, str]) -> Section:
+def _answers(found: Comparison) -> Section:
     sides = found.sides
     rows = {
         "input": [times(side.architecture.input_shape) for side in sides],
@@ -110,7 +94,7 @@ def _answers(found: Comparison, names: tuple[str, str]) -> Section:
             str(len(side.diagnosis.findings)) if side.diagnosis else UNKNOWN for side in sides
         ],
     }
-    sentence = _cost(sides, names)
+    sentence = _cost(found)
     return Section(
         "answers",
         "Answers and cost",
@@ -118,25 +102,24 @@ def _answers(found: Comparison, names: tuple[str, str]) -> Section:
         tables=(
             Table(
                 "The two networks in numbers.",
-                ("", *names),
+                ("", *found.names),
                 tuple((what, *own) for what, own in rows.items()),
             ),
         ),
     )
 
 
-def _cost(sides: tuple[Side, Side], names: tuple[str, str]) -> str:
+def _cost(found: Comparison) -> str:
     """Return in words how the costs go together."""
-    cost, size = (
-        tuple(getattr(side, key) for side in sides) for key in ("multiply_adds", "parameters")
-    )
-    if cost[0] == cost[1] and size[0] == size[1]:
+    first, second = found.sides
+    cost, size = first.multiply_adds, first.parameters
+    if cost == second.multiply_adds and size == second.parameters:
         return "Both have the same parameters in number, and cost the same."
-    if not cost[0] or not size[0]:
+    if not cost or not size:
         return ""
     return (
-        f"{names[1]} costs {cost[1] / cost[0]:.3g} times the multiply-adds of {names[0]} and has "
-        f"{size[1] / size[0]:.3g} times its parameters."
+        f"{found.names[1]} costs {second.multiply_adds / cost:.3g} times the multiply-adds of "
+        f"{found.names[0]} and has {second.parameters / size:.3g} times its parameters."
     )
 
 
@@ -207,7 +190,7 @@ def _attributions(found: Comparison, shelf: Shelf) -> Iterator[Section]:
         )
 
 
-def _matching(found: Comparison, names: tuple[str, str], shelf: Shelf) -> Section:
+def _matching(found: Comparison, shelf: Shelf) -> Section:
     rows = tuple(
         (
             *match.layers, f"{match.grid[0]}×{match.grid[1]}",
@@ -223,7 +206,7 @@ def _matching(found: Comparison, names: tuple[str, str], shelf: Shelf) -> Sectio
         )
         for match in found.matches
     )  # fmt: skip
-    unknown = any(UNKNOWN in row for row in rows)
+    unknown, names = any(UNKNOWN in row for row in rows), found.names
     table = Table(
         f"Median over the channels of the correlation with the best partner. A is {names[0]}, B is "
         f"{names[1]}. By chance: with noise of the partners' support and envelope; beyond: "
@@ -240,7 +223,7 @@ def _matching(found: Comparison, names: tuple[str, str], shelf: Shelf) -> Sectio
     return Section(
         "matching",
         "Channels that answer alike",
-        sentences=(_matching_sentence(found, names),),
+        sentences=(_matching_sentence(found),),
         tables=(table,),
         pictures=(*whole, *_pairs(found, shelf)),
         reading=(
@@ -258,7 +241,8 @@ def _share(value: float) -> str:
     return UNKNOWN if math.isnan(value) else f"{value:.2f}"
 
 
-def _matching_sentence(found: Comparison, names: tuple[str, str]) -> str:
+def _matching_sentence(found: Comparison) -> str:
+    names = found.names
     known = [match for match in found.matches if not math.isnan(match.first.median)]
     if not known:
         return "No channel varies over the images."

@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize, to_hex
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import max_pool2d, max_unpool2d
 
 from convscope.display import Display, display_scale, presentable, to_display
 from convscope.figures.checkerboard import CLOSE, busiest
@@ -28,7 +29,6 @@ from convscope.methods.draw import draw
 from convscope.methods.gridding.result import Checkerboard
 from convscope.methods.gridding.ties import ties
 from convscope.methods.occlude import occlude
-from convscope.methods.occlude.result import Occlusion
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
 from convscope.methods.targets import answer_of, answers
@@ -36,7 +36,7 @@ from convscope.models.bundled import bundle_facts
 from convscope.network import Network
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
-from convscope.outputs import claim_folder, written_beside
+from convscope.outputs import claim_folder, write_text, written_beside
 from convscope.pages.renderer import drawn_inline, image_source, png, render, small_picture
 from convscope.samples import SAMPLES
 from convscope.study.data import CLASSES
@@ -128,8 +128,7 @@ def demo(output: str | Path = FOLDER, *, progress: Progress | None = None) -> De
         values["occlusions"] = work.occlusions(vgg, classifier)
     page = folder / PAGE
     html = render("demo.html", title="What a network sees", seconds=work.seconds, **values)
-    with written_beside(page) as beside:
-        beside.write_text(html, "utf-8")
+    write_text(page, html)
     return Demo(page, work.seconds, work.numbers)
 
 
@@ -246,7 +245,7 @@ class _Page:
         unit = occlude(vgg, file, PATCH, STRIDE, layer=EYE[0], channel=EYE[1])
         answer = occlude(classifier, file, CLASS_PATCH, CLASS_STRIDE)
         self.numbers["occlusion"] = {"unit": unit.to_dict(), "class": answer.to_dict()}
-        return [_occluded(one) for one in (unit, answer)]
+        return [{"found": o, "panels": [_panel(one) for one in panels(o)]} for o in (unit, answer)]
 
 
 def _architecture(net: Network) -> dict[str, Any]:
@@ -267,7 +266,8 @@ def _deconvnet(net: Network, image: Tensor) -> dict[str, Any]:
     pooled = maps[pool][0, channel, top : top + CELLS, left : left + CELLS]
     first, start = 2 * top, 2 * left
     behind = maps[before][0, channel, first : first + 2 * CELLS, start : start + 2 * CELLS]
-    switches = _switches(behind)
+    largest, places = max_pool2d(behind[None], 2, return_indices=True)
+    switches = max_unpool2d(torch.ones_like(largest), places, (2, 2))[0].bool()
     fields = net.receptive_fields
     above, before_, _, _ = fields.window(before, first, start)
     _, _, below, after = fields.window(before, first + 2 * CELLS - 1, start + 2 * CELLS - 1)
@@ -297,14 +297,6 @@ def _strongest(maps: Tensor) -> tuple[int, int, int]:
     inner = maps[:, edge : maps.shape[1] - edge, edge : maps.shape[2] - edge]
     place = np.unravel_index(int(inner.argmax()), tuple(inner.shape))
     return int(place[0]), int(place[1]) + edge, int(place[2]) + edge
-
-
-def _switches(maps: Tensor) -> Tensor:
-    """Return, bool [H, W], where the largest value of each 2x2 window is, the first of several."""
-    windows = maps.unfold(0, 2, 2).unfold(1, 2, 2).flatten(2)
-    found = torch.zeros_like(windows, dtype=torch.bool).scatter_(2, windows.argmax(2)[..., None], 1)
-    rows, columns = windows.shape[:2]
-    return found.view(rows, columns, 2, 2).transpose(1, 2).reshape(2 * rows, 2 * columns)
 
 
 def _cells(
@@ -419,10 +411,6 @@ def _projection(pixels: Tensor, window: Sequence[int]) -> str:
     top, left = min(top, height - side), min(left, width - side)
     inside = pixels[:, top : top + side, left : left + side]
     return small_picture(to_display(inside, display_scale(inside)))
-
-
-def _occluded(found: Occlusion) -> dict[str, Any]:
-    return {"found": found, "panels": [_panel(one) for one in panels(found)]}
 
 
 def _panel(panel: OcclusionPanel) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convscope.outputs import finite, written_beside
+from convscope.outputs import finite, write_text
 from convscope.pages.renderer import render
 from convscope.pages.section import Notice, Section, Shelf
 from convscope.results import provenance
@@ -73,9 +73,7 @@ class Document:
 
     def write(self, shelf: Shelf, out: Path, about: dict[str, Any]) -> Path:
         """Write the page and, beside it, its numbers; return the page."""
-        with written_beside(out / PAGE) as beside:
-            beside.write_text(self.page(shelf), "utf-8")
-        with written_beside(out / NUMBERS) as beside:
-            text = json.dumps(finite({**self.numbers(), **about}), indent=1, allow_nan=False)
-            beside.write_text(text + "\n", "utf-8")
+        write_text(out / PAGE, self.page(shelf))
+        numbers = finite({**self.numbers(), **about})
+        write_text(out / NUMBERS, json.dumps(numbers, indent=1, allow_nan=False) + "\n")
         return out / PAGE

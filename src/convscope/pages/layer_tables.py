@@ -19,16 +19,12 @@ def layers_table(
     diagnosed: Sequence[LayerDiagnosis] = (),
     faulty: Collection[str] = (),
 ) -> Table:
-    """Return every layer of a network, with what a diagnosis measured of its convolutions.
-
-    Args:
-        layers: the network's.
-        diagnosed: what was measured; nothing where there was no diagnosis.
-        faulty: the layers to mark.
-    """
+    """Return a network's layers, with what a diagnosis measured of some, the faulty ones marked."""
     measured = {row.name: row for row in diagnosed}
     rows: list[tuple[str, ...]] = [
-        _row(layer) + (_measured(measured.get(layer.name)) if measured else ()) for layer in layers
+        (layer.name, layer.op, times(layer.shape), *layer.field_words(), *_cells(layer)[2:])
+        + (_measured(measured.get(layer.name)) if measured else ())
+        for layer in layers
     ]
     total = (
         "total", "", "", "", "", f"{sum(row.parameters for row in layers):,}",
@@ -47,16 +43,6 @@ def layers_table(
         HEAD + (MEASURED if measured else ()),
         tuple(rows),
         tuple(place for place, layer in enumerate(layers) if layer.name in faulty),
-    )
-
-
-def _row(layer: Layer) -> tuple[str, ...]:
-    return (
-        layer.name,
-        layer.op,
-        times(layer.shape),
-        *layer.field_words(),
-        *_cells(layer)[2:],
     )
 
 

@@ -34,9 +34,6 @@ def render(template: str, **values: Any) -> str:
         template: name of a file in ``pages/templates``; it extends ``page.html``.
         values: what the template names; a name without a value is an error.
 
-    Returns:
-        The page's HTML.
-
     >>> render("page.html", title="Tea & toast").splitlines()[5].strip()
     '<title>Tea &amp; toast</title>'
     """
@@ -44,11 +41,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def image_source(content: bytes, kind: str = "png") -> str:
-    """Return what an ``img`` needs as its source to hold a picture itself.
-
-    Args:
-        content: the picture file's bytes.
-        kind: ``"png"``, ``"jpeg"``, ``"gif"`` or another that browsers show.
+    """Return what an ``img`` needs as its source to hold a picture file of a kind itself.
 
     >>> image_source(b"not really")
     'data:image/png;base64,bm90IHJlYWxseQ=='
@@ -57,11 +50,9 @@ def image_source(content: bytes, kind: str = "png") -> str:
 
 
 def png(picture: npt.NDArray[np.uint8], small: bool = True) -> bytes:
-    r"""Return a picture, uint8 [H, W] or [H, W, 3 or 4], as the bytes of a PNG file.
+    r"""Return a picture, uint8 [H, W] or [H, W, 3 or 4], as a PNG file's bytes.
 
-    Args:
-        picture: the picture.
-        small: whether to take ten times as long for a smaller file.
+    To make them *small* takes ten times as long.
 
     >>> png(np.zeros((1, 1, 3), np.uint8))[:4]
     b'\x89PNG'

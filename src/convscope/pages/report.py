@@ -34,19 +34,13 @@ UNITS_A_SECTION = 1000
 
 @dataclass(frozen=True)
 class Task:
-    """A section to make.
-
-    Attributes:
-        name: the section's.
-        title: the section's.
-        make: makes it, within seconds if there is a limit.
-        share: of the time, beside the others'; 0 for what takes next to none.
-    """
+    """A section to make, within seconds if there is a limit."""
 
     name: str
     title: str
     make: Callable[[Subject, float | None, Progress], Section]
     share: float
+    """Of the time, beside the others'; 0 for what takes next to none."""
 
 
 TASKS = (

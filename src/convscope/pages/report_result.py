@@ -125,18 +125,7 @@ def document(found: Report) -> Document:
 
 
 def write_report(found: Report, folder: str | os.PathLike[str]) -> Path:
-    """Write a report: ``index.html``, which holds its pictures itself, and ``numbers.json``.
-
-    Args:
-        found: what :func:`.report` returned.
-        folder: the folder, made if missing.
-
-    Returns:
-        the page.
-
-    Raises:
-        OutputError: if it cannot be written, or holds other files than a report's.
-    """
+    """Write a report's page, which holds its pictures itself, and ``numbers.json``; return it."""
     out = claim_folder(folder, found.folder)
     return document(found).write(_shelf(found), out, found.to_dict())
 

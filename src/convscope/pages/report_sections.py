@@ -77,15 +77,9 @@ def _section(
     subject: Subject, found: Result, name: str, sentences: tuple[str, ...] = (),
     alternative: str = "", **more: Any,
 ) -> Section:  # fmt: skip
-    """Return a section of a result: what it says, its figure and its numbers.
+    """Return a section of a result: what it says, its figure in files of a name, its numbers.
 
-    Args:
-        subject: what the report is about.
-        found: the result.
-        name: of the figure's files.
-        sentences: what it says.
-        alternative: what the figure shows; by default the sentences.
-        more: of the section.
+    What the figure shows is by default what the sentences say.
     """
     pictures = subject.shelf.drawn(found, name, alternative or " ".join(sentences))
     whole = {"numbers": found.to_dict(), "whole": not found.partial}

@@ -18,10 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from convscope.errors import OutputError
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import Style
-from convscope.outputs import finite, written_beside
+from convscope.outputs import finite, made_folder, write_text, written_beside
 from convscope.packing import put_together
 from convscope.pages.renderer import image_source, svg
 from convscope.results import Result
@@ -84,30 +83,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the first cell of a row names it.
-
-    Attributes:
-        caption: what it is.
-        head: one a column.
-        rows: of cells, as they are shown.
-        marked: numbers of the rows that something was found in.
-    """
+    """A table, its cells as they are shown: the first of a row names it."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     marked: tuple[int, ...] = ()
+    """Numbers of the rows that something was found in."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that a reader should know first.
-
-    Attributes:
-        title: what and where.
-        text: the evidence, and what to do.
-        severity: 0..1.
-    """
+    """Something that a reader should know first: what and where, the evidence, severity 0..1."""
 
     title: str
     text: str
@@ -158,13 +145,9 @@ class Shelf:
     """
 
     def __init__(self, folder: Path | None, subject: dict[str, Any]) -> None:
-        self.folder, self.subject = folder, json.loads(json.dumps(subject))
+        self.folder = None if folder is None else made_folder(folder)
+        self.subject = json.loads(json.dumps(subject))
         self.files: dict[str, bytes] = {}
-        try:
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
     def find(self, name: str) -> Section | None:
         """Return a section kept as a file, if it is about the same and its pictures are there."""
@@ -187,8 +170,8 @@ class Shelf:
         if self.folder is None:
             return
         kept = {"subject": self.subject, "section": finite(asdict(section))}
-        with written_beside(self.folder / f"{section.name}.json") as beside:
-            beside.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", "utf-8")
+        text = json.dumps(kept, indent=1, allow_nan=False)
+        write_text(self.folder / f"{section.name}.json", text + "\n")
 
     def drawn(
         self,
@@ -203,15 +186,8 @@ class Shelf:
 
         It is drawn twice, as wide as paper, where it is cut into parts that fit pages, and as a
         phone; in a column, as a phone alone. Its photographs are apart, so that a dark page can
-        turn its letters light.
-
-        Args:
-            found: the result, or what draws it in a style.
-            name: the files'.
-            alternative: what the whole figure shows.
-            title: what stands above it.
-            vector: whether it is written as SVG, which stays sharp at any size.
-            column: 1 or 2 to stand beside another figure; 0 to be as wide as the page.
+        turn its letters light. As a *vector* it is written as SVG, which stays sharp at any size.
+        The name is that of the files; the rest is of a :class:`Picture`.
         """
         about = Picture("", alternative, 0, 0, title, column=column)
         notes = found.notes if isinstance(found, Result) else ()
@@ -222,12 +198,12 @@ class Shelf:
         wide, small = (_sheet(found, width) for width in (PAPER_WIDTH, PHONE_WIDTH))
         narrow = replace(about, narrow=True)
         if vector:
-            *parts, last = self._vector(wide, name, about)
+            parts, last = [], self._vector(wide, name, about)
             slim = self._vector(small, f"{name}-narrow", narrow)
         else:
             *parts, last = self._parts(wide, name, about, notes)
-            slim = [self._layers(small, layers_of(small), f"{name}-narrow", narrow)]
-        return (*parts, *(_told(one, wide) for one in (last, *slim)))
+            slim = self._layers(small, layers_of(small), f"{name}-narrow", narrow)
+        return (*parts, _told(last, wide), _told(slim, wide))
 
     def _parts(
         self, sheet: Sheet, name: str, about: Picture, notes: tuple[str, ...]
@@ -266,11 +242,11 @@ class Shelf:
         size = round(across * 96), round((bottom - top) * 96)
         return replace(about, file=files[0], photographs=files[1], width=size[0], height=size[1])
 
-    def _vector(self, sheet: Sheet, name: str, about: Picture) -> list[Picture]:
+    def _vector(self, sheet: Sheet, name: str, about: Picture) -> Picture:
         """Write a figure as SVG."""
         width, height = (round(inches * 96) for inches in sheet.figure.get_size_inches())
         self.write(f"{name}.svg", svg(sheet))
-        return [replace(about, file=f"{name}.svg", width=width, height=height)]
+        return replace(about, file=f"{name}.svg", width=width, height=height)
 
     def write(self, file: str, content: bytes) -> None:
         """Keep a picture."""

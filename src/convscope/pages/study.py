@@ -16,17 +16,9 @@ TABLE, FIGURES = "table.csv", "figures"
 
 
 def write_study(found: Study, folder: str | os.PathLike[str]) -> Path:
-    """Write a study: ``index.html``, ``numbers.json``, ``table.csv`` and ``figures/``.
+    """Write a study's page, which holds its pictures itself; return it.
 
-    Args:
-        found: what :func:`.run_study` returned.
-        folder: the folder, made if missing, which may be that of its trainings.
-
-    Returns:
-        the page, which holds its pictures itself.
-
-    Raises:
-        OutputError: if it cannot be written, or holds other files than a study's.
+    Beside it lie ``numbers.json``, ``table.csv`` and ``figures/``, perhaps among its trainings.
     """
     out = claim_folder(folder, found.folder)
     shelf = Shelf(None, {})
