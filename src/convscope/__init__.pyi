@@ -30,9 +30,9 @@ from convscope.methods.correspondence import correspondence as correspondence
 from convscope.methods.correspondence_result import Correspondence as Correspondence
 from convscope.methods.diagnose import diagnose as diagnose
 from convscope.methods.diagnosis.finding import Finding as Finding
+from convscope.methods.diagnosis.finding import Thresholds as Thresholds
 from convscope.methods.diagnosis.result import Diagnosis as Diagnosis
 from convscope.methods.diagnosis.result import LayerDiagnosis as LayerDiagnosis
-from convscope.methods.diagnosis.thresholds import Thresholds as Thresholds
 from convscope.methods.draw import Architecture as Architecture
 from convscope.methods.draw import draw as draw
 from convscope.methods.gridding.result import Checkerboard as Checkerboard

@@ -21,7 +21,7 @@ from convscope.methods.diagnosis import (
     whole,
 )
 from convscope.methods.diagnosis.examined import ExaminedLayer
-from convscope.methods.diagnosis.finding import Finding
+from convscope.methods.diagnosis.finding import Finding, Thresholds
 from convscope.methods.diagnosis.importance import Fidelity, WithoutLayers
 from convscope.methods.diagnosis.measured import Measured
 from convscope.methods.diagnosis.receptive_field import Fields, receptive_fields
@@ -33,7 +33,6 @@ from convscope.methods.diagnosis.spectra import (
     first_layer,
     response_of,
 )
-from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.kernels import kernels_of, weight_tensor
 from convscope.methods.scan import scan
 from convscope.methods.scanning.batches import batches

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from convscope.methods.diagnosis.finding import Finding, named
+from convscope.methods.diagnosis.finding import Finding, Thresholds, named
 from convscope.methods.diagnosis.spectra import Response
-from convscope.methods.diagnosis.thresholds import Thresholds
 
 ALIASING = "aliasing"
 GAP = "frequency gap"

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from convscope.methods import budget
 from convscope.methods.descents import images_at_once
-from convscope.methods.diagnosis.finding import Finding
-from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.diagnosis.finding import Finding, Thresholds
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.rules import RULES
