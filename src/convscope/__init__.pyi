@@ -54,6 +54,7 @@ from convscope.methods.occlude.result import Occlusions as Occlusions
 from convscope.methods.parts import Part as Part
 from convscope.methods.parts import PartSet as PartSet
 from convscope.methods.parts import read_parts as read_parts
+from convscope.methods.plate import AtlasUnit as AtlasUnit
 from convscope.methods.plate import Plate as Plate
 from convscope.methods.probe import Probe as Probe
 from convscope.methods.probe import probe as probe
@@ -66,7 +67,6 @@ from convscope.methods.scan import scan as scan
 from convscope.methods.scanning.result import LayerScan as LayerScan
 from convscope.methods.scanning.result import Scan as Scan
 from convscope.methods.scanning.sources import Images as Images
-from convscope.methods.scanning.unit import AtlasUnit as AtlasUnit
 from convscope.methods.targets import Target as Target
 from convscope.methods.trace_unit import UnitTrace as UnitTrace
 from convscope.methods.trace_unit import trace_unit as trace_unit

@@ -17,7 +17,7 @@ def unit(
 ) -> None:
     """Draw the strongest patches of one channel beside what drives it in each."""
     from convscope.atlas.atlas import Atlas
-    from convscope.methods.scanning.unit import AtlasUnit
+    from convscope.methods.plate import AtlasUnit
 
     shown.check(AtlasUnit)
     shown.finish(Atlas(atlas).unit(layer, channel))

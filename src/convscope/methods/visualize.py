@@ -16,8 +16,8 @@ from convscope.errors import Interrupted, UnitError, check_known
 from convscope.images import Preprocess
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
+from convscope.methods.plate import AtlasUnit
 from convscope.methods.project import SELECTIONS
-from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
