@@ -26,8 +26,8 @@ from convscope.methods.compare_matching import LayerMatch as LayerMatch
 from convscope.methods.compare_result import Comparison as Comparison
 from convscope.methods.compare_result import MatchedPairs as MatchedPairs
 from convscope.methods.compare_result import Side as Side
+from convscope.methods.correspondence import Correspondence as Correspondence
 from convscope.methods.correspondence import correspondence as correspondence
-from convscope.methods.correspondence_result import Correspondence as Correspondence
 from convscope.methods.diagnose import diagnose as diagnose
 from convscope.methods.diagnosis.finding import Finding as Finding
 from convscope.methods.diagnosis.finding import Thresholds as Thresholds
@@ -42,8 +42,8 @@ from convscope.methods.gridding.structure import GridFinding as GridFinding
 from convscope.methods.gridding.structure import StridedLayer as StridedLayer
 from convscope.methods.gridding.structure import strided_layers as strided_layers
 from convscope.methods.gridding.structure import structural_findings as structural_findings
+from convscope.methods.invariance import Invariance as Invariance
 from convscope.methods.invariance import invariance as invariance
-from convscope.methods.invariance_result import Invariance as Invariance
 from convscope.methods.look import Look as Look
 from convscope.methods.look import Reading as Reading
 from convscope.methods.look import look as look

@@ -21,8 +21,7 @@ from convscope.methods.diagnosis import grid
 from convscope.methods.diagnosis.result import LayerDiagnosis
 from convscope.methods.draw import draw
 from convscope.methods.gridding.structure import GridFinding
-from convscope.methods.invariance import invariance
-from convscope.methods.invariance_result import Invariance
+from convscope.methods.invariance import Invariance, invariance
 from convscope.methods.occlude import occlude_all
 from convscope.methods.occlude.result import Occlusion
 from convscope.methods.project import project
