@@ -76,11 +76,7 @@ RECOMMENDED = "epsilon-plus"
 
 
 def method_named(name: str) -> Method:
-    """Return the method called *name*.
-
-    Raises:
-        RuleError: if there is none.
-    """
+    """Return the method called *name*, or refuse it with what is near."""
     check_known("method", name, METHODS, RuleError)
     return METHODS[name]
 

@@ -253,11 +253,7 @@ def invariance(
 
 
 def chosen_layers(net: Network, layer: LayerName | Sequence[LayerName] | None) -> list[int]:
-    """Return the steps of the layers asked for, or of those that are followed by default.
-
-    Raises:
-        UnitError: if there is no such layer, or none to follow.
-    """
+    """Return the steps of the layers asked for, or of those that are followed by default."""
     if layer is not None:
         return [net.step(one) for one in listed(layer)]
     if found := default_layers(net.graph):

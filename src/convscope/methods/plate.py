@@ -257,11 +257,7 @@ def chosen_channels(
     choose: str = "consistent",
     seed: int = 0,
 ) -> list[tuple[LayerScan, int]]:
-    """Return channels of several layers, as :meth:`.Scan.plate` says.
-
-    Raises:
-        UnitError: if there is no such layer or channel, or nothing to choose from.
-    """
+    """Return channels of several layers, as :meth:`.Scan.plate` says."""
     check_known("way to choose", choose, CHOICES, UnitError)
     if count < 1:
         raise UnitError(f"the number of channels a layer must be at least 1, not {count}")

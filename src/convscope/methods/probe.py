@@ -191,12 +191,7 @@ def probe(
 
 
 class _Features:
-    """The features of some layers, image by image.
-
-    Attributes:
-        net: the network.
-        steps: the layers; 0 for the images.
-    """
+    """The features of some layers, image by image; step 0 stands for the images themselves."""
 
     def __init__(
         self, net: Network, layer: LayerName | Sequence[LayerName] | None, grid: int
@@ -263,11 +258,7 @@ def _right(
 
 
 def learning(module: str) -> Any:
-    """Return a module of scikit-learn.
-
-    Raises:
-        ConvscopeError: if it is not installed.
-    """
+    """Return a module of scikit-learn, or say how to install it."""
     try:
         return import_module(f"sklearn.{module}")
     except ModuleNotFoundError as error:

@@ -143,12 +143,7 @@ def check_choices(
     top: int | None,
     rank: str | None = None,
 ) -> None:
-    """Refuse choices that mean nothing whatever the network; see :func:`project`.
-
-    Raises:
-        UnitError: if a selection or rank does not exist, or channels and layers do not go together.
-        RuleError: if there is no such rule.
-    """
+    """Refuse choices that mean nothing whatever the network; see :func:`project`."""
     rule_named(rule)
     check_rank(rank)
     check_known("select", select, SELECTIONS, UnitError)

@@ -18,11 +18,7 @@ SIDE = 64
 
 
 class ImageSpectrum:
-    """The mean cross-spectrum of the colours of images, by Welch's method: Hann-windowed pieces.
-
-    Args:
-        shape: channels, height and width of the images.
-    """
+    """The mean cross-spectrum of the colours of images, by Welch's method: Hann-windowed pieces."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.side = min(SIDE, *shape[1:])

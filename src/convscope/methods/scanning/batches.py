@@ -43,11 +43,6 @@ def batches(
     """Yield the images of these numbers, *size* at a time, the last ones fewer.
 
     An image that one of the networks cannot take is left out; it is for a scan to name it.
-
-    Args:
-        sets: each with the network that it is for.
-        numbers: of the images, in order.
-        size: of a batch.
     """
     answers = [_answers(source, net) for source, net in sets]
     waiting: list[tuple[int, list[Tensor], list[int]]] = []
@@ -77,18 +72,10 @@ def _answers(source: Images, net: Network) -> Tensor:
 
 
 def images_affordable(net: Network, images: Images, seconds: float | None, passes: float) -> int:
-    """Return how many of a set's images a network can look at in a time.
+    """Return how many of a set's images a network can look at in a time, each in so many passes.
 
-    A pass over a few of them is timed: loading, and the way up.
-
-    Args:
-        net: the network.
-        images: the set.
-        seconds: the time; None for no limit.
-        passes: how many times each image goes up.
-
-    Returns:
-        at least 8, at most all of them; all as well if none of the first few can be read.
+    A pass over a few of them is timed: loading, and the way up. It is at least 8, and all of them
+    where there is no limit or none of those few can be read.
     """
     if seconds is None:
         return len(images)

@@ -107,12 +107,7 @@ class _Looked:
 class ImagePass:
     """One pass over images: each batch is counted in whole or not at all.
 
-    Args:
-        net: the network.
-        source: the images.
-        layers: what to look at.
-        size: the images of a batch; a last one of fewer is filled with zeros.
-        tally: what to count in.
+    A last batch of fewer than *size* images is filled with zeros.
     """
 
     def __init__(

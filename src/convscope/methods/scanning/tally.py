@@ -78,13 +78,9 @@ class LayerTally:
         )
 
     def add(self, batch: LayerBatch, positions: int, images: Integers, labels: Integers) -> None:
-        """Count N images.
+        """Count images, [N], by their numbers in the data set.
 
-        Args:
-            batch: what they have in this layer.
-            positions: how many each map has.
-            images: [N], their numbers in the data set.
-            labels: [N], their classes; -1 for an image of no class.
+        The labels, [N], are their classes, -1 for an image of none; *positions* those of a map.
         """
         found = batch.reduced
         self.strongest.enter(found.peak, images, batch.entering, batch.places, batch.company)
@@ -176,11 +172,7 @@ class Tally:
             layer.complete()
 
     def merge(self, other: "Tally") -> None:
-        """Add what was counted of other images of the same data set.
-
-        Raises:
-            DataError: if the two were made of other things, or have images in common.
-        """
+        """Add what was counted alike of other images of the same data set."""
         self.check_same(other.facts)
         if (self.looked_at & other.looked_at).any():
             number = int((self.looked_at & other.looked_at).argmax())
@@ -196,11 +188,7 @@ class Tally:
         self.bad = dict(sorted({**self.bad, **other.bad}.items()))
 
     def check_same(self, facts: dict[str, Any]) -> None:
-        """Refuse to go on with another network, data set or setting.
-
-        Raises:
-            DataError: naming what differs.
-        """
+        """Refuse to go on with another network, data set or setting, naming what differs."""
         names = {**self.facts, **facts}
         different = [name for name in names if self.facts.get(name) != facts.get(name)]
         if different:
@@ -210,21 +198,13 @@ class Tally:
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file.
-
-        Raises:
-            OutputError: if it cannot be written.
-        """
+        """Write everything to one file."""
         header = json.dumps({"format": FORMAT, **plain_of(self)})
         save_tensors(path, tensors_of(self), {"tally": header})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tally":
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            DataError: if it is missing or something else.
-        """
+        """Read what :meth:`save` wrote, and refuse anything else."""
         try:
             tensors, facts = load_tensors(path)
             header = json.loads(facts["tally"])
