@@ -21,7 +21,7 @@ from convscope.methods.kernels import weight_tensor
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
 from convscope.methods.rules import rule_notes
-from convscope.methods.scanning.batches import UNKNOWN, ImageBatch, batches, images_affordable
+from convscope.methods.scanning.batches import ImageBatch, batches, images_affordable
 from convscope.methods.scanning.image_pass import NOT_FINITE, batch_size
 from convscope.methods.scanning.sources import SomeImages, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
@@ -292,7 +292,7 @@ class _ComparisonWork:
         for side, answer in enumerate(answers):
             if answer is not None:
                 right = batch.answers[side][good]
-                self.labelled[side] += int((right != UNKNOWN).sum())
+                self.labelled[side] += int((right >= 0).sum())
                 self.right[side] += int((answer[good] == right).sum())
 
     def _answered(

@@ -20,6 +20,9 @@ from convscope.network import Network
 from convscope.network.network import check_values
 from convscope.network.shield import apart
 
+NO_LABEL, OTHER_LABEL = -1, -2
+"""Stand for the class of an image without a label, and of one whose label is of no class."""
+
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
 )
@@ -286,9 +289,11 @@ def _whole_number(label: Any) -> int | None:
         return None
 
 
-def class_of(label: int | None, images: Images) -> int | None:
-    """Return an image's label if it is that of one of the set's classes, else None."""
-    return label if label is not None and 0 <= label < len(images.classes) else None
+def class_of(label: int | None, images: Images) -> int:
+    """Return an image's label if it is that of one of the set's classes; else below 0."""
+    if label is None:
+        return NO_LABEL
+    return label if 0 <= label < len(images.classes) else OTHER_LABEL
 
 
 def class_answers(images: Images, net: Network) -> list[int | None] | None:

@@ -20,9 +20,6 @@ PEAKS_TOGETHER = 64
 """Peaks of so many images are correlated at once: those of a few cost hardly less than those of
 many, as each addition runs over all pairs of channels."""
 
-NO_CLASS = -1
-"""Stands for the label of an image that has none."""
-
 BINS_AN_OCTAVE = 4
 OCTAVES = 16
 """Peaks from 2**-16 to 2**16, of either sign, have bins of their own; those beyond share two."""
@@ -78,9 +75,9 @@ class LayerTally:
         )
 
     def add(self, batch: LayerBatch, positions: int, images: Integers, labels: Integers) -> None:
-        """Count images, [N], by their numbers in the data set.
+        """Count images, [N], by their numbers in the data set, in maps of so many positions.
 
-        The labels, [N], are their classes, -1 for an image of none; *positions* those of a map.
+        The labels, [N], are their classes, below 0 for an image of none.
         """
         found = batch.reduced
         self.strongest.enter(found.peak, images, batch.entering, batch.places, batch.company)
@@ -89,7 +86,7 @@ class LayerTally:
         self.values.merge(Moments(positions * len(images), *own))
         self._add_peaks(found.peak)
         # Added one by one, since classes come several times in a batch: `+=` would count each once.
-        labelled = labels != NO_CLASS
+        labelled = labels >= 0
         np.add.at(self.class_peaks, labels[labelled], np.maximum(found.peak[labelled], 0))
         self.active_images += (found.peak > 0).sum(axis=0)
         self.active_positions += found.active.sum(axis=0)
