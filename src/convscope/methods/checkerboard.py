@@ -142,10 +142,7 @@ class _CheckerboardWork:
         self.rule, self.rank, self.memory = rule, rank, memory
         size = (images.shape[2], images.shape[3])
         self.bands = {band: own for band, own in bands_of(net).items() if band.fits(size)}
-        self.meters = [
-            {band: GridMeter(band, size) for band in self.bands if self._lies_below(band, step)}
-            for step in steps
-        ]
+        self.meters = [{band: GridMeter(band, size) for band in self.bands} for step in steps]
         self.pixels: dict[int, Tensor] = {}
         self.done = [0] * len(steps)
         self.of_units: dict[Band, float] = {}
@@ -191,8 +188,9 @@ class _CheckerboardWork:
                 select="map", titles=[""] * len(self.images[part]), memory=self.memory,
             ).pixels  # fmt: skip
             self.pixels.setdefault(place, found[0, 0].cpu())
-            for meter in self.meters[place].values():
-                meter.add(found.flatten(0, 1))
+            for band, meter in self.meters[place].items():
+                if self._lies_below(band, self.steps[place]):
+                    meter.add(found.flatten(0, 1))
         self.done[place] = end
 
     def _project_units(self, band: Band, steps: list[int]) -> None:
@@ -224,7 +222,7 @@ class _CheckerboardWork:
     def result(self) -> Checkerboard:
         """Return what was found, of the layers that were projected at all."""
         kept = sorted(self.pixels)
-        grids = [[self._energies(place, band) for band in self.bands] for place in kept]
+        grids = [[meter.energies() for meter in self.meters[place].values()] for place in kept]
         grids.append([self._image_energies(band) for band in self.bands])
         lines, beside = _numbers(grids, len(kept) + 1, len(self.bands), 2).unbind(2)
         names = [step.name for step in self.net.graph.steps]
@@ -263,10 +261,6 @@ class _CheckerboardWork:
         for row, place in zip(found, kept, strict=True):
             row[:, : self.done[place]] = self.channels[place][:, : self.done[place]]
         return found
-
-    def _energies(self, place: int, band: Band) -> tuple[float, float]:
-        meter = self.meters[place].get(band)
-        return meter.energies() if meter else (NAN, NAN)
 
     def _image_energies(self, band: Band) -> tuple[float, float]:
         meter = GridMeter(band, (self.images.shape[2], self.images.shape[3]))

@@ -114,7 +114,8 @@ def diagnose(
     >>> [(finding.kind, finding.layer, finding.channels) for finding in found.findings]
     [('dead units', '0', (1, 2, 3))]
     """
-    limits = _thresholds(thresholds)
+    if not isinstance(thresholds, Thresholds):
+        thresholds = Thresholds.named(thresholds or {})
     seconds = budgets.Deadline(budget, or_zero=True).seconds
     if sample < 1:
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
@@ -124,7 +125,7 @@ def diagnose(
     given = images if isinstance(images, Scan) else scanned
     if given is not None:
         _check_same(net, source, given)
-    work = _DiagnosisWork(net, source, limits, room, sample, progress)
+    work = _DiagnosisWork(net, source, thresholds, room, sample, progress)
     work.scan(given)
     work.measure()
     try:
@@ -133,10 +134,6 @@ def diagnose(
         work.stopped = "interrupted"
         raise Interrupted("the diagnosis was stopped", work.diagnosis()) from None
     return work.diagnosis()
-
-
-def _thresholds(given: Thresholds | Mapping[str, float] | None) -> Thresholds:
-    return given if isinstance(given, Thresholds) else Thresholds.named(given or {})
 
 
 def _check_same(net: Network, source: Images | None, scanned: Scan) -> None:

@@ -24,7 +24,6 @@ from convscope.methods.transformations import (
 )
 from convscope.network import Network
 from convscope.network.blocks import block_ends
-from convscope.network.graph import Graph
 from convscope.network.layers import LayerName, listed
 from convscope.network.shield import shielded
 from convscope.network.walk import ascend
@@ -253,20 +252,14 @@ def invariance(
 
 
 def chosen_layers(net: Network, layer: LayerName | Sequence[LayerName] | None) -> list[int]:
-    """Return the steps of the layers asked for, or of those that are followed by default."""
+    """Return the steps of the layers asked for, or of those that are followed by default.
+
+    These are the end of the first block, of the middle one, and the last layer before the scores; a
+    layer that plays two of these roles comes once.
+    """
     if layer is not None:
         return [net.step(one) for one in listed(layer)]
-    if found := default_layers(net.graph):
-        return found
-    raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
-
-
-def default_layers(graph: Graph) -> list[int]:
-    """Return the end of the first block, of the middle one, and the last layer before the scores.
-
-    A layer that plays two of these roles comes once.
-    """
-    ends = block_ends(graph)
+    graph, ends = net.graph, block_ends(net.graph)
     found = [ends[0], ends[len(ends) // 2]] if ends else []
     stages = stages_of(graph, graph.output)
     if stages:
@@ -275,6 +268,8 @@ def default_layers(graph: Graph) -> list[int]:
             index = graph.steps[index].inputs[0]
         if index:
             found.append(index)
+    if not found:
+        raise UnitError(f"{net.name} has no feature maps of its own to follow: name a layer")
     return list(dict.fromkeys(found))
 
 

@@ -144,15 +144,14 @@ class Tally:
     @classmethod
     def empty(cls, facts: dict[str, Any]) -> "Tally":
         """Return a tally of no image."""
-        classes = len(facts["classes"])
+        classes, layers = len(facts["classes"]), {}
+        for own in facts["layers"]:
+            # A unit that is off is no strongest one; where values lie below zero none is off.
+            floor = 0.0 if own["never_negative"] else float("-inf")
+            layers[own["name"]] = LayerTally.empty(own["shape"][0], facts["top"], classes, floor)
         return cls(
             facts,
-            {
-                layer["name"]: LayerTally.empty(
-                    layer["shape"][0], facts["top"], classes, _floor(layer)
-                )
-                for layer in facts["layers"]
-            },
+            layers,
             np.zeros(facts["data"]["images"], dtype=bool),
             np.zeros(classes, dtype=np.int64),
             RightAnswers.none(facts["answers"]),
@@ -213,11 +212,6 @@ class Tally:
             raise DataError(f"there is no scan {path}") from None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not a saved scan: {error}") from error
-
-
-def _floor(layer: dict[str, Any]) -> float:
-    """Return above which a peak of a layer counts among the strongest."""
-    return 0.0 if layer["never_negative"] else float("-inf")
 
 
 def _words(names: list[str]) -> str:
