@@ -26,13 +26,6 @@ from convscope.methods.diagnosis.importance import Fidelity, WithoutLayers
 from convscope.methods.diagnosis.measured import Measured
 from convscope.methods.diagnosis.receptive_field import Fields, receptive_fields
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
-from convscope.methods.diagnosis.spectra import (
-    ImageSpectrum,
-    Response,
-    centred,
-    first_layer,
-    response_of,
-)
 from convscope.methods.kernels import kernels_of, weight_tensor
 from convscope.methods.scan import scan
 from convscope.methods.scanning.batches import batches
@@ -156,7 +149,7 @@ class _DiagnosisWork:
     ) -> None:  # fmt: skip
         self.net, self.source, self.thresholds = net, source, thresholds
         self.layers = scanned_layers(net)
-        self.first = first_layer(net, self.layers)
+        self.first = aliasing.first_layer(net, self.layers)
         self.memory, self.most = memory, sample
         self.size = batch_size(net, memory)
         self.left_out: list[str] = []
@@ -165,7 +158,7 @@ class _DiagnosisWork:
         self.without: dict[str, Fidelity] = {}
         self.skipping: dict[str, Fidelity | None] = {}
         self.ablation: WithoutLayers | None = None
-        self.response: Response | None = None
+        self.response: aliasing.Response | None = None
         self.kept = self.labels = torch.zeros(0)
         self.sampled = 0
         self.level = 0.0
@@ -225,7 +218,7 @@ class _DiagnosisWork:
         good = [number for number in range(len(source)) if number not in self.scanned.bad]
         chosen = [good[place] for place in budgets.evenly(len(good), self.most)]
         measured = Measured(self.net, self.layers)
-        spectrum = ImageSpectrum(self.net.input_shape)
+        spectrum = aliasing.ImageSpectrum(self.net.input_shape)
         every = max(1, len(chosen) // self._most_kept())
         kept, labels = [], []
         for batch in batches([(source, self.net)], chosen, self.size):
@@ -241,7 +234,7 @@ class _DiagnosisWork:
         self._done += len(chosen)
         self.kept, self.labels = torch.cat(kept), torch.cat(labels)
         if self.first is not None:
-            self.response = response_of(self.net, self.first, spectrum)
+            self.response = aliasing.response_of(self.net, self.first, spectrum)
         return measured
 
     def _most_kept(self) -> int:
@@ -294,7 +287,7 @@ class _DiagnosisWork:
         filters, spectra, stride = torch.zeros(0, 1, 1, 1), torch.zeros(0, 1, 1), (1, 1)
         if self.first is not None and self.response is not None:
             filters = weight_tensor(self.net, self.first).float()
-            spectra = torch.from_numpy(centred(self.response.power))
+            spectra = torch.from_numpy(aliasing.centred(self.response.power))
             stride = self.response.stride
         findings = sorted(self._findings(), key=lambda finding: -finding.severity)
         title = self.source.title if self.source else str
