@@ -18,8 +18,8 @@ from convscope.images import Preprocess as Preprocess
 from convscope.loading import load as load
 from convscope.methods.ablate import Ablation as Ablation
 from convscope.methods.ablate import ablate as ablate
+from convscope.methods.attribute import Attribution as Attribution
 from convscope.methods.attribute import attribute as attribute
-from convscope.methods.attribution import Attribution as Attribution
 from convscope.methods.checkerboard import checkerboard as checkerboard
 from convscope.methods.compare import compare as compare
 from convscope.methods.compare_matching import LayerMatch as LayerMatch

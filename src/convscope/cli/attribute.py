@@ -38,7 +38,7 @@ def attribute(
 ) -> None:
     """Show what a class's score hangs on: class activation maps, paths, rules."""
     from convscope.display import Display
-    from convscope.methods.attribution import method_named
+    from convscope.methods.attribute import method_named
 
     method_named(method)
     Display(scale, colour, contrast)

@@ -46,7 +46,7 @@ def compare(
     An output without an ending is a folder, for the page of all of it. Ctrl-C stops; what is done
     by then is written, marked as partial.
     """
-    from convscope.methods.attribution import method_named
+    from convscope.methods.attribute import method_named
     from convscope.methods.budget import Deadline
     from convscope.methods.compare import compare as measure
     from convscope.methods.compare_result import Comparison

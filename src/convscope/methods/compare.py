@@ -10,8 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from convscope.errors import ConvscopeError, DataError, Interrupted, RuleError
 from convscope.methods import budget as budgets
-from convscope.methods.attribute import attribute
-from convscope.methods.attribution import RECOMMENDED, Attribution, method_named
+from convscope.methods.attribute import RECOMMENDED, Attribution, attribute, method_named
 from convscope.methods.compare_matching import LayerMatch, Matcher
 from convscope.methods.compare_result import Comparison, MatchedPairs, Side, told_apart
 from convscope.methods.diagnose import diagnose

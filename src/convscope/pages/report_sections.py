@@ -13,8 +13,7 @@ from convscope.errors import RuleError, UnitError
 from convscope.figures.occlude import target_name
 from convscope.figures.sheet import number
 from convscope.methods import budget as budgets
-from convscope.methods.attribute import attribute
-from convscope.methods.attribution import RECOMMENDED
+from convscope.methods.attribute import RECOMMENDED, attribute
 from convscope.methods.checkerboard import checkerboard
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis import grid
