@@ -83,9 +83,6 @@ def compare(
         memory: bytes, or a text such as ``"2GB"``, for the maps.
         progress: called with the steps done and the steps in all.
 
-    Returns:
-        the comparison.
-
     Raises:
         UnitError: if a network has no convolution, or not the layer named.
         DataError: if there is no image, or the two sets differ in length.

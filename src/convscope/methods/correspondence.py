@@ -211,9 +211,6 @@ def correspondence(
         budget: seconds after which to stop.
         progress: called with what was hidden so far and what there is in all.
 
-    Returns:
-        the differences, with those of random boxes.
-
     Raises:
         DataError: if a part is marked in one image only, twice in one, or beyond an image.
         ImageError: if the images or the fill do not fit.

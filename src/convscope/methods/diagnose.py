@@ -88,9 +88,6 @@ def diagnose(
         memory: bytes, or a text such as ``"2GB"``, for the maps.
         progress: called with the steps done and the steps in all.
 
-    Returns:
-        the diagnosis.
-
     Raises:
         UnitError: if the network has no convolution.
         DataError: if there is no image, or *scanned* is of another network or set of images.

@@ -205,9 +205,6 @@ def invariance(
         budget: seconds after which to stop.
         progress: called with the transformed images done and those in all.
 
-    Returns:
-        distances and probabilities.
-
     Raises:
         ImageError: if the images do not fit, or there is no such transformation or fill.
         UnitError: if there is no such layer or class.

@@ -87,9 +87,6 @@ def project(
         memory: bytes, or a text such as ``"2GB"``, for what the walks hold besides the result.
         progress: called with the units done and the units in all.
 
-    Returns:
-        the projections, one an image and unit.
-
     Raises:
         UnitError: if there is no such layer, channel, selection or rank, or ranking is to be
             relative to what is not known.
