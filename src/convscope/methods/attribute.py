@@ -426,9 +426,8 @@ def _gathered(
     """Return what was found in each image as one result."""
     net = work.net
     chosen, scores, rows, pixels, expected, maps = zip(*parts, strict=True)
-    activation, classes = (
-        torch.stack(scores), torch.tensor([[goal.channel for goal in own] for own in chosen])
-    )  # fmt: skip
+    activation = torch.stack(scores)
+    classes = torch.tensor([[goal.channel for goal in own] for own in chosen])
     height, width = net.input_shape[1:]
     noun, count = "output" if net.answer is None else net.answer.noun, classes.shape[1]
     return Attribution(

@@ -113,7 +113,9 @@ def checkerboard(
         rank = chosen_rank(net.graph, steps, rank, typical)
         channels = _strongest(net, checked, steps, top, typical if rank == "relative" else None)
     else:
-        rank, channels = "", _given(net, len(checked), steps, channel)
+        for index in steps:
+            net.check_units(index, (channel,), maps_only=True)
+        rank, channels = "", [torch.full((len(checked), 1), channel) for _ in steps]
     work = _CheckerboardWork(net, checked, steps, channels, rule, rank, allowed, names[0])
     try:
         work.run(deadline, progress)
@@ -291,13 +293,6 @@ def _shown(net: Network, layer: LayerName | Sequence[LayerName] | None) -> list[
     for index in steps:
         net.check_units(index, maps_only=True)
     return steps
-
-
-def _given(net: Network, images: int, steps: list[int], channel: int) -> list[Tensor]:
-    """Return the feature map that was asked for, [N, 1] a layer."""
-    for index in steps:
-        net.check_units(index, (channel,), maps_only=True)
-    return [torch.full((images, 1), channel) for _ in steps]
 
 
 def _strongest(
