@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import convscope as cs
-from convscope.methods.attribution import METHODS
+from convscope.methods.attribute import METHODS
 from convscope.methods.similarity import edges
 from timing import put
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvscopeError, RuleError, UnitError
-from convscope.methods.attribution import CAMS, METHODS
+from convscope.methods.attribute import CAMS, METHODS
 from convscope.network.rules import OTHER, RULES
 
 SHAPE = (3, 16, 16)

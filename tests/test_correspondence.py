@@ -20,12 +20,12 @@ from convscope.errors import ConvscopeError, DataError, ImageError, Interrupted
 from convscope.figures.style import PALE
 from convscope.images import Preprocess
 from convscope.methods.correspondence import (
+    Correspondence,
     correspondence,
     differences,
     jackknife_error,
     mean_of_pairs,
 )
-from convscope.methods.correspondence_result import Correspondence
 from convscope.methods.parts import Part, read_parts
 from convscope.network import Network
 from products import endings

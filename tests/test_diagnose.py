@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvscopeError, DataError
+from convscope.methods.diagnosis.aliasing import ImageSpectrum, first_layer, response_of
 from convscope.methods.diagnosis.importance import WithoutLayers
 from convscope.methods.diagnosis.receptive_field import receptive_fields
-from convscope.methods.diagnosis.spectra import ImageSpectrum, first_layer, response_of
 from convscope.methods.kernels import kernels_of
 from convscope.methods.moments import PairMoments
 from convscope.methods.scanning.units import scanned_layers

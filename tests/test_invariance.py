@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from convscope.errors import ConvscopeError, ImageError, Interrupted, OutputError, UnitError
 from convscope.images import Preprocess
 from convscope.methods import invariance as module
-from convscope.methods.invariance import invariance
-from convscope.methods.invariance_result import Invariance
+from convscope.methods.invariance import Invariance, invariance
 from convscope.methods.transformations import NEUTRAL, SOURCES, transformed
 from convscope.network import Network
 from convscope.pages.report_sections import _moved as said_in_the_report

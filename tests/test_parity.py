@@ -29,7 +29,7 @@ WITHOUT_A_CALL = {
     "data": "fetches CIFAR-10 for `train`, `evolve` and `study`",
     "layers": "prints what `net.layers` holds",
     "plate": "draws channels of an atlas that `scan` wrote",
-    "rules": "lists `convscope.methods.attribution.METHODS`",
+    "rules": "lists `convscope.methods.attribute.METHODS`",
     "unit": "draws one channel of an atlas that `scan` wrote",
 }
 NETWORK = {*NamedNetwork.__dataclass_fields__} - {*NO_OPTIONS}

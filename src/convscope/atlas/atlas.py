@@ -14,9 +14,8 @@ from torch import Tensor
 from convscope.arguments import misshapen
 from convscope.atlas import place
 from convscope.errors import DataError, UnitError, near_matches
-from convscope.methods.plate import Plate, chosen_channels
+from convscope.methods.plate import AtlasUnit, Plate, chosen_channels
 from convscope.methods.scanning.result import Scan
-from convscope.methods.scanning.unit import AtlasUnit
 from convscope.wording import counted
 
 # What the files must hold to be read.

@@ -31,7 +31,7 @@ def attribute(
         seed: Of noise, and of what is drawn.
     """
     from convscope.display import Display
-    from convscope.methods.attribution import method_named
+    from convscope.methods.attribute import method_named
 
     method_named(method)
     Display(scale, colour, contrast)

@@ -42,7 +42,7 @@ def compare(
         budget (SECONDS): Time for all of it; 'none' for no limit.
         weights: A file of weights or 'random', for A; given twice, for A and B.
     """
-    from convscope.methods.attribution import method_named
+    from convscope.methods.attribute import method_named
     from convscope.methods.budget import Deadline
     from convscope.methods.compare import compare as measure
     from convscope.methods.compare_result import Comparison

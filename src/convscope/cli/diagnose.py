@@ -35,8 +35,8 @@ def diagnose(
     from convscope.atlas.atlas import scanned_images
     from convscope.methods.budget import Deadline
     from convscope.methods.diagnose import diagnose as examine
+    from convscope.methods.diagnosis.finding import Thresholds
     from convscope.methods.diagnosis.result import Diagnosis
-    from convscope.methods.diagnosis.thresholds import Thresholds
 
     shown.check(Diagnosis)
     limits = Thresholds.named(_numbers(threshold or []))

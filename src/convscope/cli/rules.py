@@ -13,7 +13,7 @@ def rules(as_json: bool = False) -> None:
     Of each rule it tells what its pictures keep on the bundled networks when what they should
     depend on is changed: 0 % is as noise, 100 % the same picture.
     """
-    from convscope.methods.attribution import METHODS, RECOMMENDED
+    from convscope.methods.attribute import METHODS, RECOMMENDED
     from convscope.network.rules import RULES, TESTS
 
     rows: list[dict[str, Any]] = [

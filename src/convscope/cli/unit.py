@@ -15,7 +15,7 @@ def unit(shown: Showing, atlas: Path, layer: str, channel: int) -> None:
         channel (CHANNEL): A channel's number.
     """
     from convscope.atlas.atlas import Atlas
-    from convscope.methods.scanning.unit import AtlasUnit
+    from convscope.methods.plate import AtlasUnit
 
     shown.check(AtlasUnit)
     shown.finish(Atlas(atlas).unit(layer, channel))

@@ -33,8 +33,7 @@ from convscope.explorer.channel import (
     wanted,
 )
 from convscope.methods import budget
-from convscope.methods.attribute import attribute
-from convscope.methods.attribution import CAMS, PATHS, RECOMMENDED
+from convscope.methods.attribute import CAMS, PATHS, RECOMMENDED, attribute
 from convscope.methods.look import Look, Reading
 from convscope.methods.occlude.passes import filters_within
 from convscope.methods.occlude.patches import pair_of

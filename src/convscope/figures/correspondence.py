@@ -21,7 +21,7 @@ from convscope.figures.pieces import (
 )
 from convscope.figures.sheet import Sheet, frame_box, picture_of
 from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, LETTERS, PALE, Style, line_of
-from convscope.methods.correspondence_result import Correspondence
+from convscope.methods.correspondence import Correspondence
 
 SMALLEST, LARGEST = 1.3, 1.6
 """Inches of an image, at least and at most."""

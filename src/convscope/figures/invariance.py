@@ -25,7 +25,7 @@ from convscope.figures.pieces import (
 from convscope.figures.sheet import Sheet, picture_of
 from convscope.figures.style import LETTERS, NOTE_POINTS, Style
 from convscope.methods.budget import evenly
-from convscope.methods.invariance_result import Invariance
+from convscope.methods.invariance import Invariance
 from convscope.methods.transformations import NEUTRAL, REFLECT, transformed
 
 EXAMPLES, EXAMPLE, BETWEEN = 5, 0.82, 0.05

@@ -8,9 +8,8 @@ from convscope.figures.pieces import Piece, fitting, in_lines, picture, row, she
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import NOTE_POINTS, Style
 from convscope.figures.tile import own_scales
-from convscope.methods.plate import Plate
+from convscope.methods.plate import AtlasUnit, Plate
 from convscope.methods.scanning.tiles import fitted
-from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network.rules import rule_named
 from convscope.wording import counted
 

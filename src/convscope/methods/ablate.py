@@ -156,12 +156,7 @@ def ablate(
 
 
 def labelled(net: Network, images: Any, labels: Sequence[ClassName] | None) -> Any:
-    """Return images with the labels that were given for them, if any were.
-
-    Raises:
-        ImageError: if these are not as many.
-        UnitError: if there is no such class.
-    """
+    """Return images with the labels that were given for them, one each, if any were."""
     if labels is None:
         return images
     if len(images) != len(labels):

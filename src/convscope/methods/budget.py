@@ -59,12 +59,7 @@ def holding(function: Callable[Given, Found]) -> Callable[Given, Found]:
 
 
 def tensor_limit(memory: int, device: torch.device) -> int:
-    """Return how many bytes one tensor of a walk may take.
-
-    Args:
-        memory: bytes for the whole walk, which holds several tensors at once.
-        device: where the walk takes place.
-    """
+    """Return how many bytes one tensor of a walk may take, which holds several at once."""
     share = memory // 8
     return min(share, REUSED_BLOCK) if device.type == "cpu" else share
 

@@ -113,7 +113,9 @@ def checkerboard(
         rank = chosen_rank(net.graph, steps, rank, typical)
         channels = _strongest(net, checked, steps, top, typical if rank == "relative" else None)
     else:
-        rank, channels = "", _given(net, len(checked), steps, channel)
+        for index in steps:
+            net.check_units(index, (channel,), maps_only=True)
+        rank, channels = "", [torch.full((len(checked), 1), channel) for _ in steps]
     work = _CheckerboardWork(net, checked, steps, channels, rule, rank, allowed, names[0])
     try:
         work.run(deadline, progress)
@@ -142,10 +144,7 @@ class _CheckerboardWork:
         self.rule, self.rank, self.memory = rule, rank, memory
         size = (images.shape[2], images.shape[3])
         self.bands = {band: own for band, own in bands_of(net).items() if band.fits(size)}
-        self.meters = [
-            {band: GridMeter(band, size) for band in self.bands if self._lies_below(band, step)}
-            for step in steps
-        ]
+        self.meters = [{band: GridMeter(band, size) for band in self.bands} for step in steps]
         self.pixels: dict[int, Tensor] = {}
         self.done = [0] * len(steps)
         self.of_units: dict[Band, float] = {}
@@ -191,8 +190,9 @@ class _CheckerboardWork:
                 select="map", titles=[""] * len(self.images[part]), memory=self.memory,
             ).pixels  # fmt: skip
             self.pixels.setdefault(place, found[0, 0].cpu())
-            for meter in self.meters[place].values():
-                meter.add(found.flatten(0, 1))
+            for band, meter in self.meters[place].items():
+                if self._lies_below(band, self.steps[place]):
+                    meter.add(found.flatten(0, 1))
         self.done[place] = end
 
     def _project_units(self, band: Band, steps: list[int]) -> None:
@@ -224,7 +224,7 @@ class _CheckerboardWork:
     def result(self) -> Checkerboard:
         """Return what was found, of the layers that were projected at all."""
         kept = sorted(self.pixels)
-        grids = [[self._energies(place, band) for band in self.bands] for place in kept]
+        grids = [[meter.energies() for meter in self.meters[place].values()] for place in kept]
         grids.append([self._image_energies(band) for band in self.bands])
         lines, beside = _numbers(grids, len(kept) + 1, len(self.bands), 2).unbind(2)
         names = [step.name for step in self.net.graph.steps]
@@ -264,10 +264,6 @@ class _CheckerboardWork:
             row[:, : self.done[place]] = self.channels[place][:, : self.done[place]]
         return found
 
-    def _energies(self, place: int, band: Band) -> tuple[float, float]:
-        meter = self.meters[place].get(band)
-        return meter.energies() if meter else (NAN, NAN)
-
     def _image_energies(self, band: Band) -> tuple[float, float]:
         meter = GridMeter(band, (self.images.shape[2], self.images.shape[3]))
         # Of a projection zero means nothing; of an image its own mean comes nearest to that.
@@ -297,13 +293,6 @@ def _shown(net: Network, layer: LayerName | Sequence[LayerName] | None) -> list[
     for index in steps:
         net.check_units(index, maps_only=True)
     return steps
-
-
-def _given(net: Network, images: int, steps: list[int], channel: int) -> list[Tensor]:
-    """Return the feature map that was asked for, [N, 1] a layer."""
-    for index in steps:
-        net.check_units(index, (channel,), maps_only=True)
-    return [torch.full((images, 1), channel) for _ in steps]
 
 
 def _strongest(

@@ -10,8 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from convscope.errors import ConvscopeError, DataError, Interrupted, RuleError
 from convscope.methods import budget as budgets
-from convscope.methods.attribute import attribute
-from convscope.methods.attribution import RECOMMENDED, Attribution, method_named
+from convscope.methods.attribute import RECOMMENDED, Attribution, attribute, method_named
 from convscope.methods.compare_matching import LayerMatch, Matcher
 from convscope.methods.compare_result import Comparison, MatchedPairs, Side, told_apart
 from convscope.methods.diagnose import diagnose
@@ -21,9 +20,9 @@ from convscope.methods.kernels import weight_tensor
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
 from convscope.methods.rules import rule_notes
-from convscope.methods.scanning.batches import UNKNOWN, ImageBatch, batches, images_affordable
+from convscope.methods.scanning.batches import ImageBatch, batches, images_affordable
 from convscope.methods.scanning.image_pass import NOT_FINITE, batch_size
-from convscope.methods.scanning.sources import Images, SomeImages, fitted, images_of
+from convscope.methods.scanning.sources import SomeImages, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.network.rules import rule_named
@@ -84,9 +83,6 @@ def compare(
         memory: bytes, or a text such as ``"2GB"``, for the maps.
         progress: called with the steps done and the steps in all.
 
-    Returns:
-        the comparison.
-
     Raises:
         UnitError: if a network has no convolution, or not the layer named.
         DataError: if there is no image, or the two sets differ in length.
@@ -110,7 +106,9 @@ def compare(
     deadline = budgets.Deadline(budget)
     both = images if isinstance(images, tuple) and len(images) == 2 else (images, images)
     nets = (fitted(first, both[0]), fitted(second, both[1]))
-    sources = _sources(nets, both)
+    sources = (images_of(both[0], nets[0]), images_of(both[1], nets[1]))
+    if len(sources[0]) != len(sources[1]):
+        raise DataError(f"the two sets hold {len(sources[0])} and {len(sources[1])} images")
     most = sample
     for net, source in zip(nets, sources, strict=True):
         time_for_one = None if deadline.seconds is None else SHARE * deadline.seconds / 2
@@ -133,14 +131,6 @@ def compare(
         stopped = work.comparison(sources[0].name) if work.images else None
         raise Interrupted("the comparison was stopped", stopped) from None
     return work.comparison(sources[0].name)
-
-
-def _sources(nets: tuple[Network, Network], both: tuple[Any, Any]) -> tuple[Images, Images]:
-    """Return the images, as each network takes them."""
-    found = [images_of(own, net) for own, net in zip(both, nets, strict=True)]
-    if len(found[0]) != len(found[1]):
-        raise DataError(f"the two sets hold {len(found[0])} and {len(found[1])} images")
-    return found[0], found[1]
 
 
 def corresponding(
@@ -298,7 +288,7 @@ class _ComparisonWork:
         for side, answer in enumerate(answers):
             if answer is not None:
                 right = batch.answers[side][good]
-                self.labelled[side] += int((right != UNKNOWN).sum())
+                self.labelled[side] += int((right >= 0).sum())
                 self.right[side] += int((answer[good] == right).sum())
 
     def _answered(
@@ -313,34 +303,30 @@ class _ComparisonWork:
         """
         steps = [pair[side].step for pair in self.pairs]
         output = net.graph.output if net.answer is None else net.answer.step
-        maps: dict[int, list[Tensor]] = {}
-        peaks: dict[int, list[Tensor]] = {}
-        answers: list[Tensor] = []
-        outputs_finite: list[Tensor] = []
+        maps: dict[int, Tensor] = {}
+        peaks: dict[int, Tensor] = {}
+        answer: Tensor | None = None
+        finite = torch.ones(len(inputs), dtype=torch.bool)
 
         def look(index: int, values: Tensor) -> None:
+            nonlocal answer
             # Pooled at once: whole maps of all layers would not fit.
             for place, step in enumerate(steps):
                 if step == index:
                     lying = values.mT if net.graph.is_turned(index) else values  # as the image
-                    pooled = adaptive_avg_pool2d(lying.float(), self.matchers[place].grid)
-                    maps.setdefault(place, []).append(pooled.cpu())
-                    peaks.setdefault(place, []).append(values.amax((2, 3)).float().cpu())
+                    maps[place] = adaptive_avg_pool2d(lying.float(), self.matchers[place].grid)
+                    maps[place] = maps[place].cpu()
+                    peaks[place] = values.amax((2, 3)).float().cpu()
+                    # A value that is not finite makes its cell's mean so too.
+                    finite.logical_and_(_finite_rows(maps[place], len(inputs)))
             if index == output:
-                outputs_finite.append(_finite_rows(values, len(part)))
+                finite.logical_and_(_finite_rows(values, len(inputs)))
                 if net.answer is not None and net.class_count:
-                    answers.append(net.answer.decided(values).cpu())
+                    answer = net.answer.decided(values).cpu()
 
-        at_once = len(inputs) if net.graph.batched else 1
-        for part in torch.split(net.checked(inputs), at_once):
-            visit(net.graph, part, {*steps, output}, look)
-        found = [torch.cat(maps[place]) for place in range(len(steps))]
-        # A value that is not finite makes its cell's mean so too.
-        finite = torch.cat(outputs_finite)
-        for values in found:
-            finite &= _finite_rows(values, len(inputs))
-        own_peaks = [torch.cat(peaks[place]) for place in range(len(steps))]
-        return found, own_peaks, torch.cat(answers) if answers else None, finite
+        visit(net.graph, net.checked(inputs), {*steps, output}, look)
+        places = range(len(steps))
+        return [maps[place] for place in places], [peaks[place] for place in places], answer, finite
 
     def comparison(self, data: str) -> Comparison:
         """Return all that was found."""

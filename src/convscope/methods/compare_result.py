@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from convscope.methods.attribution import Attribution
+from convscope.methods.attribute import Attribution
 from convscope.methods.compare_matching import LayerMatch
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.draw import Architecture

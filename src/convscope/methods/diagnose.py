@@ -21,19 +21,11 @@ from convscope.methods.diagnosis import (
     whole,
 )
 from convscope.methods.diagnosis.examined import ExaminedLayer
-from convscope.methods.diagnosis.finding import Finding
+from convscope.methods.diagnosis.finding import Finding, Thresholds
 from convscope.methods.diagnosis.importance import Fidelity, WithoutLayers
 from convscope.methods.diagnosis.measured import Measured
 from convscope.methods.diagnosis.receptive_field import Fields, receptive_fields
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
-from convscope.methods.diagnosis.spectra import (
-    ImageSpectrum,
-    Response,
-    centred,
-    first_layer,
-    response_of,
-)
-from convscope.methods.diagnosis.thresholds import Thresholds
 from convscope.methods.kernels import kernels_of, weight_tensor
 from convscope.methods.scan import scan
 from convscope.methods.scanning.batches import batches
@@ -96,9 +88,6 @@ def diagnose(
         memory: bytes, or a text such as ``"2GB"``, for the maps.
         progress: called with the steps done and the steps in all.
 
-    Returns:
-        the diagnosis.
-
     Raises:
         UnitError: if the network has no convolution.
         DataError: if there is no image, or *scanned* is of another network or set of images.
@@ -115,7 +104,8 @@ def diagnose(
     >>> [(finding.kind, finding.layer, finding.channels) for finding in found.findings]
     [('dead units', '0', (1, 2, 3))]
     """
-    limits = _thresholds(thresholds)
+    if not isinstance(thresholds, Thresholds):
+        thresholds = Thresholds.named(thresholds or {})
     seconds = budgets.Deadline(budget, or_zero=True).seconds
     if sample < 1:
         raise ConvscopeError(f"the sample must be at least 1 image, not {sample}")
@@ -125,7 +115,7 @@ def diagnose(
     given = images if isinstance(images, Scan) else scanned
     if given is not None:
         _check_same(net, source, given)
-    work = _DiagnosisWork(net, source, limits, room, sample, progress)
+    work = _DiagnosisWork(net, source, thresholds, room, sample, progress)
     work.scan(given)
     work.measure()
     try:
@@ -134,10 +124,6 @@ def diagnose(
         work.stopped = "interrupted"
         raise Interrupted("the diagnosis was stopped", work.diagnosis()) from None
     return work.diagnosis()
-
-
-def _thresholds(given: Thresholds | Mapping[str, float] | None) -> Thresholds:
-    return given if isinstance(given, Thresholds) else Thresholds.named(given or {})
 
 
 def _check_same(net: Network, source: Images | None, scanned: Scan) -> None:
@@ -160,7 +146,7 @@ class _DiagnosisWork:
     ) -> None:  # fmt: skip
         self.net, self.source, self.thresholds = net, source, thresholds
         self.layers = scanned_layers(net)
-        self.first = first_layer(net, self.layers)
+        self.first = aliasing.first_layer(net, self.layers)
         self.memory, self.most = memory, sample
         self.size = batch_size(net, memory)
         self.left_out: list[str] = []
@@ -169,7 +155,7 @@ class _DiagnosisWork:
         self.without: dict[str, Fidelity] = {}
         self.skipping: dict[str, Fidelity | None] = {}
         self.ablation: WithoutLayers | None = None
-        self.response: Response | None = None
+        self.response: aliasing.Response | None = None
         self.kept = self.labels = torch.zeros(0)
         self.sampled = 0
         self.level = 0.0
@@ -229,7 +215,7 @@ class _DiagnosisWork:
         good = [number for number in range(len(source)) if number not in self.scanned.bad]
         chosen = [good[place] for place in budgets.evenly(len(good), self.most)]
         measured = Measured(self.net, self.layers)
-        spectrum = ImageSpectrum(self.net.input_shape)
+        spectrum = aliasing.ImageSpectrum(self.net.input_shape)
         every = max(1, len(chosen) // self._most_kept())
         kept, labels = [], []
         for batch in batches([(source, self.net)], chosen, self.size):
@@ -245,7 +231,7 @@ class _DiagnosisWork:
         self._done += len(chosen)
         self.kept, self.labels = torch.cat(kept), torch.cat(labels)
         if self.first is not None:
-            self.response = response_of(self.net, self.first, spectrum)
+            self.response = aliasing.response_of(self.net, self.first, spectrum)
         return measured
 
     def _most_kept(self) -> int:
@@ -298,7 +284,7 @@ class _DiagnosisWork:
         filters, spectra, stride = torch.zeros(0, 1, 1, 1), torch.zeros(0, 1, 1), (1, 1)
         if self.first is not None and self.response is not None:
             filters = weight_tensor(self.net, self.first).float()
-            spectra = torch.from_numpy(centred(self.response.power))
+            spectra = torch.from_numpy(aliasing.centred(self.response.power))
             stride = self.response.stride
         findings = sorted(self._findings(), key=lambda finding: -finding.severity)
         title = self.source.title if self.source else str

@@ -62,9 +62,6 @@ def draw(net: Network) -> Architecture:
     Args:
         net: any network; no weight of it is shown.
 
-    Returns:
-        The architecture, to plot, show or save.
-
     >>> import torch
     >>> from torch import nn
     >>> net = Network(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.zeros(1, 3, 9, 9))

@@ -17,15 +17,9 @@ Images = Tensor | Picture | Sequence[Picture]
 
 
 def read(net: Network, images: Images, titles: Sequence[str] | None) -> tuple[Tensor, list[str]]:
-    """Return images as the network takes them, with their titles.
+    """Return images as the network takes them, [N, C, H, W], with a title each.
 
-    Args:
-        net: the network.
-        images: a tensor [N, C, H, W] in its input space, a picture, or several.
-        titles: one an image; by default the names of the files, or numbers.
-
-    Raises:
-        ImageError: if the images do not fit or cannot be read, or titles are missing.
+    Without *titles* these are the names of the files, or numbers.
     """
     if isinstance(images, str | os.PathLike | Image.Image):
         images = [images]
@@ -51,11 +45,7 @@ def read(net: Network, images: Images, titles: Sequence[str] | None) -> tuple[Te
 def read_one(
     net: Network, image: Tensor | Picture, done: str, title: str | None = None
 ) -> tuple[Tensor, str]:
-    """Return one image, [1, C, H, W], as :func:`read` does, with its title.
-
-    Raises:
-        ImageError: if there are more, of which one at a time is *done* something to.
-    """
+    """Return the one image, [1, C, H, W], that is *done* something to at a time, and its title."""
     checked, names = read(net, image, None if title is None else [title])
     if len(checked) > 1:
         raise ImageError(f"one image at a time is {done}, not {len(checked)}")
@@ -65,10 +55,7 @@ def read_one(
 def with_answers(net: Network, titles: Sequence[str], answers: Tensor | None) -> tuple[str, ...]:
     """Return titles that say what a classifier takes each image for.
 
-    Args:
-        net: the network.
-        titles: one an image.
-        answers: [N, classes], what ``net.answer`` reads; None where it names no classes.
+    The answers, [N, classes], are what ``net.answer`` reads; None where it names no classes.
     """
     if answers is None or net.classes is None or net.answer is None:
         return tuple(titles)

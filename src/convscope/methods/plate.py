@@ -1,4 +1,4 @@
-"""Plates: channels of several layers, each as its strongest patches beside what drives it there."""
+"""Plates: channels of layers, each as its strongest patches beside what drives it there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,6 @@ from convscope.methods.scanning.consistency import COMPARED
 from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.strongest import NO_IMAGE
 from convscope.methods.scanning.tiles import EntryTile, Picture, TileShape, drawn_tiles
-from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network.layers import LayerName, listed
 from convscope.results import Result
 
@@ -26,6 +25,83 @@ MOST_SHARED = 3
 """Channels that share more of their nine images look for much the same thing."""
 
 Channels = Sequence[int] | Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AtlasUnit(Result):
+    """One channel of an atlas: its statistics, and its n strongest entries, the strongest first.
+
+    Attributes:
+        patches, projections: uint8 [n, H, W, 3].
+        image: [n], numbers of the images.
+        peak: [n], the channel's highest activation in each...
+        position: [n, 2], and where in the map.
+        window: [n, 4], top, left, bottom, right of what the unit reads there.
+        limit: [n], the value that a projection shows as white.
+        clipped: [n], share of its values beyond that.
+        titles: what the images are called.
+        network: the network's name.
+        layer: the convolution's name.
+        read_at: where the activation is read.
+        channel: its number, and...
+        name: ...what it is called: a class's channel by that.
+        receptive_field: height and width of what a unit reads.
+        enlarged: pixels of a tile a pixel of the image; a whole number where it is above 1.
+        statistics: those of the pages, by name.
+        rule: of the projections.
+        images: how many were scanned.
+        data: what they are called.
+    """
+
+    patches: Tensor
+    projections: Tensor
+    image: Tensor
+    peak: Tensor
+    position: Tensor
+    window: Tensor
+    limit: Tensor
+    clipped: Tensor
+    titles: tuple[str, ...]
+    network: str
+    layer: str
+    read_at: str
+    channel: int
+    name: str
+    receptive_field: tuple[int, int]
+    enlarged: float
+    statistics: dict[str, Any]
+    rule: str
+    images: int
+    data: str
+
+    figure: ClassVar[str] = "unit"
+
+    def to_dict(self, **options: Any) -> dict[str, Any]:
+        """Return all but the pictures, fit for JSON."""
+        return {**self.facts(), "entries": self.table()}
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row an entry."""
+        rows = zip(
+            self.titles, self.image.tolist(), self.peak.tolist(), self.position.tolist(),
+            self.window.tolist(), strict=True,
+        )  # fmt: skip
+        return [
+            {
+                "title": title, "image": image, "peak": peak, "row": row, "column": column,
+                **dict(zip(("top", "left", "bottom", "right"), window, strict=True)),
+            }
+            for title, image, peak, (row, column), window in rows
+        ]  # fmt: skip
+
+    def summary(self) -> str:
+        """Return which channel this is, and a line an entry."""
+        lines = [
+            f"  {e['title']}: peak {e['peak']:.4g} at row {e['row']}, column {e['column']}"
+            for e in self.table()
+        ]
+        head = f"{self.network}, {self.layer}, {self.name}"
+        return "\n".join([head, *lines]) if lines else f"{head}: never active"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -181,11 +257,7 @@ def chosen_channels(
     choose: str = "consistent",
     seed: int = 0,
 ) -> list[tuple[LayerScan, int]]:
-    """Return channels of several layers, as :meth:`.Scan.plate` says.
-
-    Raises:
-        UnitError: if there is no such layer or channel, or nothing to choose from.
-    """
+    """Return channels of several layers, as :meth:`.Scan.plate` says."""
     check_known("way to choose", choose, CHOICES, UnitError)
     if count < 1:
         raise UnitError(f"the number of channels a layer must be at least 1, not {count}")

@@ -18,7 +18,7 @@ from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.methods import budget
 from convscope.methods.descents import images_at_once
-from convscope.methods.scanning.batches import UNKNOWN, batches
+from convscope.methods.scanning.batches import batches
 from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
@@ -191,12 +191,7 @@ def probe(
 
 
 class _Features:
-    """The features of some layers, image by image.
-
-    Attributes:
-        net: the network.
-        steps: the layers; 0 for the images.
-    """
+    """The features of some layers, image by image; step 0 stands for the images themselves."""
 
     def __init__(
         self, net: Network, layer: LayerName | Sequence[LayerName] | None, grid: int
@@ -239,7 +234,7 @@ def _go_up(
     at_once = min(images_at_once(work.net.graph, work.steps, memory) for work in works)
     for batch in batches([(source, works[0].net)], chosen, at_once):
         for number, label in zip(batch.numbers, batch.classes[0].tolist(), strict=True):
-            if labels is None and label == UNKNOWN:
+            if labels is None and label < 0:
                 raise DataError(f"{source.title(number)} has no label, which a probe learns by")
             own.append(label if labels is None else int(labels[number]))
         for work in works:
@@ -263,11 +258,7 @@ def _right(
 
 
 def learning(module: str) -> Any:
-    """Return a module of scikit-learn.
-
-    Raises:
-        ConvscopeError: if it is not installed.
-    """
+    """Return a module of scikit-learn, or say how to install it."""
     try:
         return import_module(f"sklearn.{module}")
     except ModuleNotFoundError as error:

@@ -87,9 +87,6 @@ def project(
         memory: bytes, or a text such as ``"2GB"``, for what the walks hold besides the result.
         progress: called with the units done and the units in all.
 
-    Returns:
-        the projections, one an image and unit.
-
     Raises:
         UnitError: if there is no such layer, channel, selection or rank, or ranking is to be
             relative to what is not known.
@@ -116,7 +113,23 @@ def project(
     net = net.fitting(images)
     request = Request.of(net, layer, channels, rule, select, top, rank, typical)
     checked, names = read(net, images, titles)
-    return _project(request, checked, names, budget.parse_bytes(memory), progress)
+    room, kept, chosen = budget.parse_bytes(memory), request.kept(), request.per_image(len(checked))
+    done, total = 0, len(checked) * len(request.units)
+
+    def advance(units: int) -> None:
+        nonlocal done
+        done += units
+        if progress:
+            progress(done, total)
+
+    at_once = images_at_once(net.graph, kept, room, request.rule)
+    parts = []
+    for begin in range(0, len(checked), at_once):
+        part = slice(begin, begin + at_once)
+        ascent = ascend(net.graph, checked[part], kept, request.rule)
+        own = None if chosen is None else chosen[part]
+        parts.append(descended(request, ascent, checked[part], names[part], room, own, advance))
+    return parts[0] if len(parts) == 1 else _joined(parts)
 
 
 def check_choices(
@@ -127,12 +140,7 @@ def check_choices(
     top: int | None,
     rank: str | None = None,
 ) -> None:
-    """Refuse choices that mean nothing whatever the network; see :func:`project`.
-
-    Raises:
-        UnitError: if a selection or rank does not exist, or channels and layers do not go together.
-        RuleError: if there is no such rule.
-    """
+    """Refuse choices that mean nothing whatever the network; see :func:`project`."""
     rule_named(rule)
     check_rank(rank)
     check_known("select", select, SELECTIONS, UnitError)
@@ -157,7 +165,8 @@ def layers_shown(
     top: int | None,
 ) -> list[str]:
     """Return the layer of each unit that :func:`project` shows of an image."""
-    return Request.of(net, layer, channels, "gradient", "peak", top).layers()
+    request = Request.of(net, layer, channels, "gradient", "peak", top)
+    return [net.graph.steps[step].name for step in request.units]
 
 
 def _steps(
@@ -227,12 +236,21 @@ class Request:
             return torch.as_tensor(self.channels).shape[-1]
         return min(self.top, self.net.graph.steps[step].shape[1])
 
-    def layers(self) -> list[str]:
-        """Return the layer of each unit that is shown of an image."""
-        names = [self.net.graph.steps[step].name for step in self.steps]
-        return [
-            n for n, step in zip(names, self.steps, strict=True) for _ in range(self.count(step))
-        ]
+    @property
+    def units(self) -> list[int]:
+        """The step of each unit that is shown of an image."""
+        return [step for step in self.steps for _ in range(self.count(step))]
+
+    def per_image(self, images: int) -> Tensor | None:
+        """Return the channels that are asked for, [N, K], of so many images."""
+        if self.channels is None:
+            return None
+        channels = torch.as_tensor(self.channels, dtype=torch.int64)
+        if channels.dim() == 1:
+            channels = channels.expand(images, -1)
+        if channels.dim() != 2 or len(channels) != images or not channels.shape[1]:
+            raise UnitError("channels must be a list of numbers, or one such list an image")
+        return channels
 
     @property
     def answering(self) -> int | None:
@@ -274,34 +292,6 @@ def _not_finite(request: Request, ascent: Ascent, images: Tensor) -> set[str]:
     return {f"values are not finite from layer {name!r} on" for name in names if name}
 
 
-def _project(
-    request: Request,
-    images: Tensor,
-    titles: Sequence[str],
-    memory: int,
-    progress: budget.Progress | None,
-) -> Projection:
-    net, done = request.net, 0
-
-    def advance(units: int) -> None:
-        nonlocal done
-        done += units
-        if progress:
-            progress(done, total)
-
-    chosen = _channels_per_image(request, len(images))
-    total = len(images) * sum(request.count(step) for step in request.steps)
-    kept = request.kept()
-    at_once = images_at_once(net.graph, kept, memory, request.rule)
-    parts = []
-    for begin in range(0, len(images), at_once):
-        part = slice(begin, begin + at_once)
-        ascent = ascend(net.graph, images[part], kept, request.rule)
-        own = None if chosen is None else chosen[part]
-        parts.append(descended(request, ascent, images[part], titles[part], memory, own, advance))
-    return parts[0] if len(parts) == 1 else _joined(parts)
-
-
 def descended(
     request: Request,
     ascent: Ascent,
@@ -333,8 +323,7 @@ def descended(
     pixels, activation, relative, position, channels = (
         torch.cat(own, 1) for own in zip(*layers, strict=True)
     )
-    of_units = [step for step in request.steps for _ in range(request.count(step))]
-    answering = request.answering
+    of_units, answering = request.units, request.answering
     return Projection(
         images=images,
         pixels=pixels,
@@ -359,17 +348,6 @@ def descended(
             *sorted(_reading_nothing(request, of_units, position)),
         ),
     )
-
-
-def _channels_per_image(request: Request, images: int) -> Tensor | None:
-    if request.channels is None:
-        return None
-    channels = torch.as_tensor(request.channels, dtype=torch.int64)
-    if channels.dim() == 1:
-        channels = channels.expand(images, -1)
-    if channels.dim() != 2 or len(channels) != images or not channels.shape[1]:
-        raise UnitError("channels must be a list of numbers, or one such list an image")
-    return channels
 
 
 def _of_layer(

@@ -55,15 +55,8 @@ def projected_unit(
 ) -> ProjectedUnit:
     """Choose what to project: a unit of *layer* at the peak of its map, or else a class score.
 
-    Args:
-        net: the network.
-        image: [1, C, H, W] in the network's input space.
-        target: the class, by number or name; None for the most probable one.
-        layer: the layer's name, or a module; None for a class.
-        channel: the layer's feature map; None for the one with the strongest activation.
-
-    Raises:
-        UnitError: if there is no such class, layer or channel.
+    By default it is the most probable class, or the channel with the strongest activation in the
+    image, [1, C, H, W].
     """
     graph = net.graph
     if layer is None:

@@ -133,14 +133,7 @@ class Projection(Result):
         contrast: str = "linear",
         **options: Any,
     ) -> dict[str, Any]:
-        """Return all but the pixels, with the scale on which each unit is shown, fit for JSON.
-
-        Args:
-            scale: see :meth:`scales`, as for the others.
-            colour: ``"signed"``, ``"luminance"`` or ``"normalised"``.
-            contrast: ``"linear"`` or ``"root"``.
-            options: none besides.
-        """
+        """Return all but the pixels, fit for JSON, with each unit's scale; see :meth:`scales`."""
         scales = self.scales(scale, colour, contrast)
         display = {
             "scale": scale,

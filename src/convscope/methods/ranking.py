@@ -25,11 +25,7 @@ Reference: TypeAlias = Scan | str | os.PathLike[str]
 
 
 def check_rank(rank: str | None) -> None:
-    """Refuse a way to rank that does not exist.
-
-    Raises:
-        UnitError: if there is none of that name.
-    """
+    """Refuse a way to rank that does not exist."""
     if rank is not None:
         check_known("rank", rank, RANKS, UnitError)
 
@@ -37,12 +33,7 @@ def check_rank(rank: str | None) -> None:
 def typical_peaks(net: Network, reference: Reference | None) -> TypicalPeaks | None:
     """Return the typical peaks that a scan tells, or else those that came with the network.
 
-    Args:
-        net: the network.
-        reference: a scan of it, or the path of its atlas or of the file that it was saved to.
-
-    Raises:
-        DataError: if there is no such scan, or it is of other weights.
+    The scan may also be the path of its atlas, or of the file that it was saved to.
     """
     if reference is None:
         return net.typical
@@ -76,11 +67,7 @@ def medians(histogram: np.ndarray) -> Tensor:
 def chosen_rank(
     graph: Graph, steps: list[int], rank: str | None, typical: TypicalPeaks | None
 ) -> str:
-    """Return how maps are ranked: as asked for, else relative where all typical peaks are known.
-
-    Raises:
-        UnitError: if ranking is to be relative, and a layer's typical peaks are not known.
-    """
+    """Return how maps are ranked: as asked for, else relative where all typical peaks are known."""
     missing = [i for i in steps if typical is None or typical.of(graph, i) is None]
     if rank == "relative" and missing:
         raise UnitError(

@@ -12,11 +12,7 @@ from convscope.network.rules import Rule, rule_named
 
 
 def chosen_rule(net: Network, name: str) -> Rule:
-    """Return the rule called *name* if it means something on *net*.
-
-    Raises:
-        RuleError: if there is no such rule, or the network has no rectifier and the rule needs one.
-    """
+    """Return the rule called *name*, refused where it needs a rectifier and *net* has none."""
     rule = rule_named(name)
     if rule.needs_rectifier and not any(
         isinstance(s.operation, Rectifier) for s in net.graph.steps

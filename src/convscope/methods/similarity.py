@@ -34,14 +34,15 @@ class _Windows(NamedTuple):
         return cls(maps, means, _blurred(maps**2) - means**2)
 
 
-def _structural(one: _Windows, other: _Windows, spans: Tensor) -> Tensor:
-    """Return the mean SSIM of each pair, [N], over the windows that lie inside.
+SPANS = torch.tensor([1.0, 2.0], dtype=torch.float64)
+"""How far apart the values of |picture| and of a picture can be, each over its own limit."""
 
-    *spans*, [N], are how far apart the smallest and the largest possible values are.
-    """
+
+def _structural(one: _Windows, other: _Windows) -> Tensor:
+    """Return the mean SSIM of |picture| and of a picture, [2], over the windows inside."""
     # The covariance in each window, as the mean of the products less the product of the means.
     product = _blurred(one.maps * other.maps) - one.means * other.means
-    first, second = ((share * spans.view(-1, 1, 1)) ** 2 for share in (0.01, 0.03))
+    first, second = ((share * SPANS.view(-1, 1, 1)) ** 2 for share in (0.01, 0.03))
     similarity = (
         (2 * one.means * other.means + first)
         * (2 * product + second)
@@ -111,11 +112,7 @@ def similarities(one: Prepared, other: Prepared) -> Tensor:
     tensor([1., 1., 1., 1.], dtype=torch.float64)
     """
     ranks = (one.ranks * other.ranks).sum(1).clamp(-1, 1)
-    return torch.cat([ranks, _structural(one.windows, other.windows, SPANS)])
-
-
-SPANS = torch.tensor([1.0, 2.0], dtype=torch.float64)
-"""How far apart the values of |picture| and of a picture can be, each over its own limit."""
+    return torch.cat([ranks, _structural(one.windows, other.windows)])
 
 
 def edges(pixels: Tensor) -> Tensor:

@@ -57,11 +57,7 @@ def leaves_alone(kind: str, amount: float) -> bool:
 
 
 def check_outside(fill: str) -> None:
-    """Refuse a fill that means nothing beyond an image's borders, or that does not exist.
-
-    Raises:
-        ImageError: if it is one of those.
-    """
+    """Refuse a fill that means nothing beyond an image's borders, or that does not exist."""
     if fill in VARYING:
         raise ImageError(f"the fill {fill!r} is for patches: beyond the image use reflect or gray")
     if not fill.startswith("#"):

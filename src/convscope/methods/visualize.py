@@ -16,8 +16,8 @@ from convscope.errors import Interrupted, UnitError, check_known
 from convscope.images import Preprocess
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
+from convscope.methods.plate import AtlasUnit
 from convscope.methods.project import SELECTIONS
-from convscope.methods.scanning.unit import AtlasUnit
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
@@ -162,7 +162,11 @@ def visualize(
     >>> (found.pixels[0, 0] > 0.5).int().tolist()
     [[0, 1, 0], [0, 1, 0], [0, 1, 0]]
     """
-    _check(select, frequencies, steps, seed)
+    check_known("select", select, SELECTIONS, UnitError)
+    check_known("frequencies", frequencies, FREQUENCIES, UnitError)
+    if steps < 1:
+        raise UnitError(f"the number of steps must be at least 1, not {steps}")
+    check_seed(seed)
     step, chosen = net.step(layer), [int(channel) for channel in channels]
     if not chosen:
         raise UnitError("no channel was named")
@@ -192,15 +196,6 @@ def visualize(
     if partial:
         raise Interrupted("the visualization was stopped", found)
     return found
-
-
-def _check(select: str, frequencies: str, steps: int, seed: int) -> None:
-    """Refuse options that mean nothing."""
-    check_known("select", select, SELECTIONS, UnitError)
-    check_known("frequencies", frequencies, FREQUENCIES, UnitError)
-    if steps < 1:
-        raise UnitError(f"the number of steps must be at least 1, not {steps}")
-    check_seed(seed)
 
 
 def _pictures(

@@ -13,16 +13,14 @@ from convscope.errors import RuleError, UnitError
 from convscope.figures.occlude import target_name
 from convscope.figures.sheet import number
 from convscope.methods import budget as budgets
-from convscope.methods.attribute import attribute
-from convscope.methods.attribution import RECOMMENDED
+from convscope.methods.attribute import RECOMMENDED, attribute
 from convscope.methods.checkerboard import checkerboard
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis import grid
 from convscope.methods.diagnosis.result import LayerDiagnosis
 from convscope.methods.draw import draw
 from convscope.methods.gridding.structure import GridFinding
-from convscope.methods.invariance import invariance
-from convscope.methods.invariance_result import Invariance
+from convscope.methods.invariance import Invariance, invariance
 from convscope.methods.occlude import occlude_all
 from convscope.methods.occlude.result import Occlusion
 from convscope.methods.project import project

@@ -3,8 +3,7 @@
 import numpy as np
 
 from convscope.methods.diagnosis.examined import Booleans, ExaminedLayer, over_median
-from convscope.methods.diagnosis.finding import Finding, named
-from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.diagnosis.finding import Finding, Thresholds, named
 
 KIND = "dead units"
 LEARNING = "A lower learning rate, batch norm before the rectifier or a leaky one keeps units alive"

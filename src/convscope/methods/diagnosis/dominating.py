@@ -3,8 +3,7 @@
 import numpy as np
 
 from convscope.methods.diagnosis.examined import Booleans, ExaminedLayer, over_median
-from convscope.methods.diagnosis.finding import Finding, named
-from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.diagnosis.finding import Finding, Thresholds, named
 from convscope.methods.kernels import Doubles
 
 KIND = "dominating filter"

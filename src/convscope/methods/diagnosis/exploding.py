@@ -3,8 +3,7 @@
 import numpy as np
 
 from convscope.methods.diagnosis.examined import ExaminedLayer
-from convscope.methods.diagnosis.finding import Finding
-from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.diagnosis.finding import Finding, Thresholds
 
 KIND = "exploding layer"
 SUGGESTION = (
@@ -22,11 +21,8 @@ def level(layer: ExaminedLayer) -> float:
 def find(layer: ExaminedLayer, below: float, thresholds: Thresholds) -> list[Finding]:
     """Return whether a layer explodes.
 
-    Args:
-        layer: the layer.
-        below: the largest level of the images and of the layers that it reads, directly or not;
-            0 where none is known.
-        thresholds: from where on it does.
+    *below* is the largest level of the images and of the layers that it reads, directly or not; 0
+    where none is known.
     """
     if layer.saturated is not None:
         return []  # by a bounded function, which makes saturation of it

@@ -1,7 +1,6 @@
 """Checkerboards: kernels that their stride does not divide, which leave a grid in projections."""
 
-from convscope.methods.diagnosis.finding import Finding
-from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.diagnosis.finding import Finding, Thresholds
 from convscope.methods.gridding.structure import Alternative, GridFinding, structural_findings
 from convscope.network import Network
 

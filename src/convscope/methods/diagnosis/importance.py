@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convscope.methods.diagnosis.finding import Finding
-from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.diagnosis.finding import Finding, Thresholds
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.methods.targets import answer_of
 from convscope.network import Network
@@ -34,14 +33,9 @@ class Fidelity:
 
 
 class WithoutLayers:
-    """A classifier's answers to some images, and what they become without one layer.
+    """A classifier's answers to images [N, C, H, W], and what they become without one layer.
 
-    Args:
-        net: the network, a classifier.
-        layers: its layers.
-        images: [N, C, H, W].
-        labels: [N]; -1 where there is none.
-        size: how many images run at once.
+    The labels, [N], are -1 where there is none; *size* images run at once.
     """
 
     def __init__(
@@ -133,13 +127,7 @@ def find(
 ) -> list[Finding]:  # fmt: skip
     """Return what is to be said of a layer that can be taken out.
 
-    Args:
-        layer: its name.
-        without: the network with the layer's mean maps; None where nothing goes around the layer,
-            so that every answer would be the same.
-        skipping: the network with what the layer reads in the place of what it gives.
-        images: how many images were answered.
-        thresholds: from where on it is unneeded, and how many images it takes to say so.
+    *without* is None where nothing goes around the layer, so that every answer would be the same.
     """
     if images < thresholds.images:
         return []

@@ -47,10 +47,6 @@ class FlatEnds:
     """Where the function behind a convolution is flat: beyond, a change of its input is lost.
 
     A ReLU's zero is no such end: to be off is its work.
-
-    Args:
-        net: the network.
-        layer: the convolution.
     """
 
     def __init__(self, net: Network, layer: ScannedLayer) -> None:
@@ -100,12 +96,7 @@ def _ends(net: Network, step: int) -> tuple[float, float]:
 
 
 class Measured:
-    """What one pass over the sample measured of every layer.
-
-    Args:
-        net: the network.
-        layers: which layers.
-    """
+    """What one pass over the sample measured of every layer."""
 
     def __init__(self, net: Network, layers: list[ScannedLayer]) -> None:
         self._net = net

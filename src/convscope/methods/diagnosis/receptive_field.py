@@ -9,8 +9,7 @@ from torch import Tensor
 
 from convscope.methods import budget
 from convscope.methods.descents import images_at_once
-from convscope.methods.diagnosis.finding import Finding
-from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.diagnosis.finding import Finding, Thresholds
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.rules import RULES
@@ -33,11 +32,6 @@ class Fields:
     theoretical: int
     effective: int
 
-    @property
-    def ratio(self) -> float:
-        """The effective field's side over the theoretical one's, 0..1."""
-        return math.sqrt(self.effective / self.theoretical)
-
 
 @torch.no_grad()
 def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, memory: int) -> Fields:
@@ -45,13 +39,8 @@ def receptive_fields(net: Network, layer: ScannedLayer, images: Tensor, memory: 
 
     The effect of a pixel is the root mean square, over images, colours and channels, of the
     derivative of the middle unit's activation by it. Channels go down together, each with a
-    random sign, which leaves the mean square what it is.
-
-    Args:
-        net: the network.
-        layer: the layer.
-        images: [N, C, H, W].
-        memory: bytes for the maps; it decides how many images go up at once.
+    random sign, which leaves the mean square what it is. Of the images, [N, C, H, W], as many go
+    up at once as the memory allows.
     """
     rule, step = RULES["gradient"], layer.step
     images = net.checked(images)

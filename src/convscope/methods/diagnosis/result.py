@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from convscope.methods.diagnosis.finding import Finding
-from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.diagnosis.finding import Finding, Thresholds
 from convscope.results import Result
 from convscope.wording import counted
 

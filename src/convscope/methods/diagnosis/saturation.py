@@ -3,8 +3,7 @@
 import numpy as np
 
 from convscope.methods.diagnosis.examined import ExaminedLayer
-from convscope.methods.diagnosis.finding import Finding, named
-from convscope.methods.diagnosis.thresholds import Thresholds
+from convscope.methods.diagnosis.finding import Finding, Thresholds, named
 
 KIND = "saturation"
 

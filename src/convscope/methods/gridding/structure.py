@@ -152,11 +152,8 @@ def strided_steps(net: Network) -> list[int]:
 def variation_at_pixels(net: Network, step: int, pools: bool = False) -> float:
     """Return how unevenly all ones at a step's output arrive at the pixels.
 
-    Args:
-        net: the network.
-        step: where the ones start.
-        pools: count overlapping max pools too, as if every place of a pool won equally often;
-            otherwise pools count as even.
+    With *pools*, overlapping max pools count too, as if every place of a pool won equally often;
+    otherwise they count as even.
     """
     return _down(net, step, {}, pools).variation
 

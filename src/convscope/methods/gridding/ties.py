@@ -33,13 +33,7 @@ def ties(net: Network, image: Tensor, layer: LayerName, channel: int) -> list[Ti
 
     Behind a ReLU most windows of a deep pool hold zeros alone. None of them won, so the switch is
     the first place of the window, always; the transposed convolution above brings a signal to them
-    all the same, which is then laid out on a grid of the pool's stride.
-
-    Args:
-        net: the network.
-        image: [1, C, H, W] in its input space.
-        layer: where the projection starts.
-        channel: of which feature map.
+    all the same, which is then laid out on a grid of the pool's stride. The image is [1, C, H, W].
 
     >>> from torch import nn
     >>> net = Network(

@@ -1,7 +1,9 @@
 """Images of a set in batches: the loop that reads some of them, and skips those that are bad."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +13,11 @@ from convscope.errors import ImageError
 from convscope.methods.scanning.sources import Images, checked_image, class_answers, class_of
 from convscope.network import Network
 
-UNKNOWN = -1
-"""Stands for the class or the answer of an image that has none."""
-
 FEWEST, TIMED, TRIED = 8, 2, 10
 """However short the time, fewer images say nothing; those timed, and those tried for it."""
+
+Sets = Sequence[tuple[Images, Network]]
+"""Sets of images, each with the network that it is for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class ImageBatch:
 
     Attributes:
         inputs: of each set, [N, C, H, W], in its network's input space.
-        classes: of each set, [N], int64, their classes; -1 where an image has none.
+        classes: of each set, [N], int64, their classes; see :func:`.class_of`.
         answers: of each set, [N], int64, its network's right answers; -1 where there is none.
         numbers: of the images.
         done: how many images were looked at so far, bad ones included.
@@ -36,31 +38,31 @@ class ImageBatch:
     numbers: list[int]
     done: int
 
+    def part(self, which: Sequence[bool]) -> "ImageBatch":
+        """Return some of the images."""
+        chosen = torch.tensor(which)
+        tensors = (self.inputs, self.classes, self.answers)
+        inputs, classes, answers = (tuple(one[chosen] for one in own) for own in tensors)
+        numbers = [number for number, kept in zip(self.numbers, which, strict=True) if kept]
+        return ImageBatch(inputs, classes, answers, numbers, self.done)
+
 
 def batches(
-    sets: Sequence[tuple[Images, Network]], numbers: Sequence[int], size: int
-) -> Iterator[ImageBatch]:
+    sets: Sets, numbers: Sequence[int], size: int, readers: int = 1,
+    left_out: Callable[[int, str], None] = lambda *_: None,
+) -> Iterator[ImageBatch]:  # fmt: skip
     """Yield the images of these numbers, *size* at a time, the last ones fewer.
 
-    An image that one of the networks cannot take is left out; it is for a scan to name it.
-
-    Args:
-        sets: each with the network that it is for.
-        numbers: of the images, in order.
-        size: of a batch.
+    An image that one of the networks cannot take is left out, and *left_out* is told its number and
+    why. Several *readers* read ahead, one thread each, which not every data set bears.
     """
     answers = [_answers(source, net) for source, net in sets]
     waiting: list[tuple[int, list[Tensor], list[int]]] = []
-    for done, number in enumerate(numbers, start=1):
-        try:
-            loaded = [(*source.load(number), source, net) for source, net in sets]
-            inputs = [checked_image(image, net).to(net.dtype) for image, _, _, net in loaded]
-        except ImageError:
-            pass
+    for done, (number, found) in enumerate(_loaded(sets, numbers, readers, size + readers), 1):
+        if isinstance(found, str):
+            left_out(number, found)
         else:
-            # Two sets may have other classes, and so a label in one of them only.
-            classes = [class_of(label, source) for _, label, source, _ in loaded]
-            waiting.append((number, inputs, [UNKNOWN if c is None else c for c in classes]))
+            waiting.append((number, *found))
         if waiting and (len(waiting) == size or done == len(numbers)):
             which, images, labels = zip(*waiting, strict=True)
             own = tuple(torch.tensor(labels).T)
@@ -70,25 +72,43 @@ def batches(
             waiting = []
 
 
+Loaded = tuple[int, tuple[list[Tensor], list[int]] | str]
+"""An image's number, and of each set its input and its class; or else why it cannot be used."""
+
+
+def _loaded(sets: Sets, numbers: Sequence[int], readers: int, ahead: int) -> Iterator[Loaded]:
+    def load(number: int) -> Loaded:
+        try:
+            loaded = [(*source.load(number), source, net) for source, net in sets]
+            inputs = [checked_image(image, net).to(net.dtype) for image, _, _, net in loaded]
+        except ImageError as error:
+            return number, str(error)
+        # Two sets may have other classes, and so a label in one of them only.
+        return number, (inputs, [class_of(label, source) for _, label, source, _ in loaded])
+
+    if readers == 1:
+        yield from map(load, numbers)
+        return
+    with ThreadPoolExecutor(readers) as workers:
+        reading = deque(workers.submit(load, number) for number in numbers[:ahead])
+        for number in numbers[ahead:]:
+            yield reading.popleft().result()
+            reading.append(workers.submit(load, number))
+        while reading:
+            yield reading.popleft().result()
+
+
 def _answers(source: Images, net: Network) -> Tensor:
-    """Return the answer that each class stands for; the last is that of none, class -1."""
+    """Return the answer that each class stands for; the last two are those of none."""
     known = class_answers(source, net) or [None] * len(source.classes)
-    return torch.tensor([UNKNOWN if own is None else own for own in (*known, None)])
+    return torch.tensor([-1 if own is None else own for own in (*known, None, None)])
 
 
 def images_affordable(net: Network, images: Images, seconds: float | None, passes: float) -> int:
-    """Return how many of a set's images a network can look at in a time.
+    """Return how many of a set's images a network can look at in a time, each in so many passes.
 
-    A pass over a few of them is timed: loading, and the way up.
-
-    Args:
-        net: the network.
-        images: the set.
-        seconds: the time; None for no limit.
-        passes: how many times each image goes up.
-
-    Returns:
-        at least 8, at most all of them; all as well if none of the first few can be read.
+    A pass over a few of them is timed: loading, and the way up. It is at least 8, and all of them
+    where there is no limit or none of those few can be read.
     """
     if seconds is None:
         return len(images)

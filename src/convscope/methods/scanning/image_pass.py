@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import ImageError
+from convscope.methods.scanning.batches import ImageBatch, batches
 from convscope.methods.scanning.reductions import LayerBatch, company, peak_positions, reduced
-from convscope.methods.scanning.sources import Images, checked_image, class_answers, class_of
+from convscope.methods.scanning.sources import OTHER_LABEL, Images, class_answers
 from convscope.methods.scanning.strongest import Integers
-from convscope.methods.scanning.tally import NO_CLASS, Tally
+from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.visit import first_not_finite, visit
@@ -82,37 +82,22 @@ def single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 @dataclass(frozen=True)
-class _Image:
-    """An image to scan."""
-
-    number: int
-    pixels: Tensor
-    label: int | None
-
-
-@dataclass(frozen=True)
 class _Looked:
     """A batch that went up: what each layer had of its images, and those it cannot count.
 
     The answers are [N], or none where nobody knows which are right.
     """
 
-    batch: list[_Image]
+    batch: ImageBatch
     found: dict[int, LayerBatch]
     answers: Integers
     left_out: dict[int, str]
-    done: int
 
 
 class ImagePass:
     """One pass over images: each batch is counted in whole or not at all.
 
-    Args:
-        net: the network.
-        source: the images.
-        layers: what to look at.
-        size: the images of a batch; a last one of fewer is filled with zeros.
-        tally: what to count in.
+    A last batch of fewer than *size* images is filled with zeros.
     """
 
     def __init__(
@@ -120,107 +105,74 @@ class ImagePass:
     ) -> None:
         self._net, self._source, self._size, self._tally = net, source, size, tally
         self._layers = {layer.step: layer for layer in layers}
-        self._right = class_answers(source, net)
-        self._answer = None if self._right is None else net.answer
+        self._answer = None if class_answers(source, net) is None else net.answer
         self._counting = threading.Lock()
-        self._readers = READERS
 
     def run(self, numbers: Integers, memory: int) -> Iterator[int]:
         """Scan the images of these numbers, as many batches side by side as the memory allows.
 
         Yields after each batch how many images are done.
         """
-        batches = batches_at_once(self._net, self._size, memory)
-        self._readers = max(1, min(READERS, memory // (2 * READER_BYTES)))
+        at_once = batches_at_once(self._net, self._size, memory)
+        # A data set of the caller's may not bear being read by several threads.
+        files = len(numbers) > 0 and self._source.path(int(numbers[0])) is not None
+        readers = max(1, min(READERS, memory // (2 * READER_BYTES))) if files else 1
+        sets = [(self._source, self._net)]
         running: deque[Future[_Looked]] = deque()
-        with single_threads(batches) as workers:
-            for batch, done in self._batches(numbers):
-                running.append(workers.submit(self._look, batch, done))
-                if len(running) > batches:
+        with single_threads(at_once) as workers:
+            for batch in batches(sets, numbers.tolist(), self._size, readers, self._leave_out):
+                running.append(workers.submit(self._look, batch))
+                if len(running) > at_once:
                     yield self._count(running.popleft().result())
             while running:
                 yield self._count(running.popleft().result())
-
-    def _batches(self, numbers: Integers) -> Iterator[tuple[list[_Image], int]]:
-        """Yield batches, each with the number of images read so far."""
-        waiting: list[_Image] = []
-        for done, (number, image) in enumerate(self._loaded(list(map(int, numbers))), start=1):
-            if isinstance(image, _Image):
-                waiting.append(image)
-            else:
-                self._leave_out(number, image)
-            if len(waiting) == self._size or done == len(numbers):
-                yield waiting, done
-                waiting = []
-
-    def _loaded(self, numbers: list[int]) -> Iterator[tuple[int, _Image | str]]:
-        """Yield each image, or in its place why it cannot be used."""
-        if not numbers or self._source.path(numbers[0]) is None:
-            # A data set of the caller's may not bear being read by several threads.
-            yield from map(self._load, numbers)
-            return
-        with ThreadPoolExecutor(self._readers) as readers:
-            ahead = self._size + self._readers
-            reading = deque(readers.submit(self._load, number) for number in numbers[:ahead])
-            for number in numbers[ahead:]:
-                yield reading.popleft().result()
-                reading.append(readers.submit(self._load, number))
-            while reading:
-                yield reading.popleft().result()
-
-    def _load(self, number: int) -> tuple[int, _Image | str]:
-        try:
-            pixels, label = self._source.load(number)
-            return number, _Image(number, checked_image(pixels, self._net), label)
-        except ImageError as error:
-            return number, str(error)
+        if len(numbers) and int(numbers[-1]) in self._tally.bad:  # and so in no batch
+            yield len(numbers)
 
     def _leave_out(self, number: int, reason: str) -> None:
         self._tally.bad[number] = reason
         self._tally.looked_at[number] = True
 
-    def _look(self, batch: list[_Image], done: int) -> _Looked:
+    def _look(self, batch: ImageBatch) -> _Looked:
         """Run the network on a batch, and again without those whose values are not finite."""
         found, answers = self._reduced(batch)
         bad: dict[int, str] = {}
         finite = [all(row) for row in zip(*(f.reduced.finite() for f in found.values()))]  # noqa: B905
         if not all(finite):
             bad = {
-                image.number: self._why_left_out(image)
-                for image, good in zip(batch, finite, strict=True)
+                number: self._why_left_out(image[None])
+                for number, image, good in zip(batch.numbers, batch.inputs[0], finite, strict=True)
                 if not good
             }
-            batch = [image for image, good in zip(batch, finite, strict=True) if good]
+            batch = batch.part(finite)
             # Anew, since what entered the strongest was chosen among the bad ones, too.
             found, answers = self._reduced(batch)
-        return _Looked(batch, found, answers, bad, done)
+        return _Looked(batch, found, answers, bad)
 
-    def _why_left_out(self, image: _Image) -> str:
+    def _why_left_out(self, image: Tensor) -> str:
         """Say in which layer the values of an image stop being finite."""
-        pixels = self._net.checked(image.pixels[None])
-        name = first_not_finite(self._net.graph, pixels, self._layers)
+        name = first_not_finite(self._net.graph, self._net.checked(image), self._layers)
         return f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
 
-    def _reduced(self, batch: list[_Image]) -> tuple[dict[int, LayerBatch], Integers]:
+    def _reduced(self, batch: ImageBatch) -> tuple[dict[int, LayerBatch], Integers]:
         """Run the network on a batch, padded to the one size, and reduce every layer's maps."""
-        answers = np.zeros(0, dtype=np.int64)
-        if not batch:
+        answers, numbers = np.zeros(0, dtype=np.int64), np.array(batch.numbers)
+        count = len(numbers)
+        if not count:
             return {}, answers
-        numbers = np.array([image.number for image in batch])
         # A convolution may add up in another order for another number of images.
         pixels = torch.zeros(self._size, *self._net.input_shape, dtype=self._net.dtype)
-        for place, image in enumerate(batch):
-            pixels[place] = image.pixels
+        pixels[:count] = batch.inputs[0]
         found: dict[int, LayerBatch] = {}
 
         def look(step: int, maps: Tensor, rectify: bool = False) -> None:
             nonlocal answers
             if self._answer is not None and step == self._answer.step:
-                answers = self._answer.decided(maps)[: len(batch)].cpu().numpy()
+                answers = self._answer.decided(maps)[:count].cpu().numpy()
             if step not in self._layers:
                 return
             layer = self._layers[step]
-            own = reduced(maps, rectify).part(len(batch))
+            own = reduced(maps, rectify).part(count)
             # Others may be counted before this batch is: then some of these are out again, which
             # only costs their gathering. None that belongs in can be missing, for the bar only
             # rises.
@@ -240,22 +192,17 @@ class ImagePass:
         with self._counting:
             for number, reason in looked.left_out.items():
                 self._leave_out(number, reason)
-            if batch:
+            if batch.numbers:
                 self._count_images(batch, looked)
-        return looked.done
+        return batch.done
 
-    def _count_images(self, batch: list[_Image], looked: _Looked) -> None:
-        numbers = np.array([image.number for image in batch])
-        classes = [class_of(image.label, self._source) for image in batch]
-        labels = np.array([NO_CLASS if number is None else number for number in classes])
+    def _count_images(self, batch: ImageBatch, looked: _Looked) -> None:
+        numbers, labels, tally = np.array(batch.numbers), batch.classes[0].numpy(), self._tally
         for step, layer in self._layers.items():
             positions = layer.shape[1] * layer.shape[2]
-            self._tally.layers[layer.name].add(looked.found[step], positions, numbers, labels)
-        if self._right is not None:
-            right = [None if number is None else self._right[number] for number in classes]
-            known = np.array([-1 if answer is None else answer for answer in right])
-            self._tally.answers.add(looked.answers, known)
-        labelled = labels[labels != NO_CLASS]
-        self._tally.class_images += np.bincount(labelled, minlength=len(self._tally.class_images))
-        self._tally.other_labels += sum(image.label is not None for image in batch) - len(labelled)
-        self._tally.looked_at[numbers] = True
+            tally.layers[layer.name].add(looked.found[step], positions, numbers, labels)
+        if self._answer is not None:
+            tally.answers.add(looked.answers, batch.answers[0].numpy())
+        tally.class_images += np.bincount(labels[labels >= 0], minlength=len(tally.class_images))
+        tally.other_labels += int((labels == OTHER_LABEL).sum())
+        tally.looked_at[numbers] = True

@@ -66,14 +66,10 @@ class LayerBatch:
 
 
 def reduced(maps: Tensor, rectify: bool = False) -> Reduced:
-    """Return the numbers of *maps*, [N, C, H, W].
+    """Return the numbers of *maps*, [N, C, H, W], first rectified where they lie if need be.
 
     The maps are read seven times in all, but in blocks that stay in the processor's cache, and in
     the order in which they lie in memory.
-
-    Args:
-        maps: float, any precision.
-        rectify: whether *maps* are to be rectified first, where they lie.
     """
     values = maps.permute(0, 2, 3, 1).flatten(1, 2)
     if rectify and (values.data_ptr() != maps.data_ptr() or maps.dtype != torch.float32):
@@ -126,10 +122,7 @@ def _block_shape(values: Tensor) -> tuple[int, int]:
 def company(maps: Tensor, chosen: Booleans, places: Integers) -> Halves:
     """Return what the witnesses do at the peaks of the *chosen*, each over the largest: [M, W].
 
-    Args:
-        maps: [N, C, H, W].
-        chosen: [N, C].
-        places: [M], from :func:`peak_positions`.
+    The maps are [N, C, H, W], *chosen* [N, C], and *places*, [M], from :func:`peak_positions`.
     """
     width = maps.shape[3]
     which = (chosen.nonzero()[0], places // width, places % width)

@@ -358,7 +358,8 @@ def _layer_scan(facts: dict[str, Any], tally: LayerTally, whole: Tally) -> Layer
     channels, height, width = facts["shape"]
     images = max(whole.images, 1)
     positions = images * height * width
-    class_peaks = _class_means(tally.class_peaks, whole.class_images)
+    class_peaks, seen = np.full(tally.class_peaks.shape, np.nan), whole.class_images > 0
+    class_peaks[seen] = tally.class_peaks[seen] / whole.class_images[seen, None]
     strongest, place = tally.strongest, tally.strongest.position
     tally.complete()
     return LayerScan(
@@ -377,14 +378,6 @@ def _layer_scan(facts: dict[str, Any], tally: LayerTally, whole: Tally) -> Layer
         histogram=tally.histogram,
         similarity=tally.peaks.correlation().nan_to_num_(0.0).numpy(),
     )
-
-
-def _class_means(sums: Doubles, class_images: Integers) -> Doubles:
-    """Return means [K, C] over each class's images, NaN where it has none."""
-    means = np.full(sums.shape, np.nan)
-    seen = class_images > 0
-    means[seen] = sums[seen] / class_images[seen, None]
-    return means
 
 
 def class_selectivity(class_means: Doubles) -> Doubles:

@@ -20,6 +20,9 @@ from convscope.network import Network
 from convscope.network.network import check_values
 from convscope.network.shield import apart
 
+NO_LABEL, OTHER_LABEL = -1, -2
+"""Stand for the class of an image without a label, and of one whose label is of no class."""
+
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
 )
@@ -66,13 +69,6 @@ class PictureFolder:
     """All pictures in a folder and its subfolders, in the order of their names.
 
     Where the folder holds pictures only in subfolders, two or more, these are the classes.
-
-    Args:
-        folder: the folder.
-        preprocess: how a picture becomes the network's input.
-
-    Raises:
-        DataError: if there is no such folder, or no picture in it.
     """
 
     def __init__(self, folder: str | os.PathLike[str], preprocess: Preprocess) -> None:
@@ -201,10 +197,6 @@ class GivenImages:
 class SomeImages:
     """At most so many images of a set, spread evenly over it.
 
-    Args:
-        images: the set, kept under this name.
-        most: how many at most.
-
     >>> net = Network(torch.nn.ReLU(), torch.zeros(1, 1, 2, 2))
     >>> given = GivenImages(list(torch.zeros(5, 1, 2, 2)), net)
     >>> [SomeImages(given, 3).title(number) for number in range(3)]
@@ -243,11 +235,7 @@ class SomeImages:
 
 
 def images_of(images: Any, net: Network) -> Images:
-    """Return a set of images for a scan: a folder's path, a data set, or such a set itself.
-
-    Raises:
-        DataError: if it is none of these.
-    """
+    """Return a set of images for a scan: a folder's path, a data set, or such a set itself."""
     if isinstance(images, str | os.PathLike):
         return PictureFolder(images, net.preprocess)
     if all(hasattr(images, name) for name in ("load", "title", "path", "fingerprint")):
@@ -260,9 +248,6 @@ def fitted(net: Network, images: Any) -> Network:
     """Return the network for the size that tensors have, all as large as the first.
 
     Pictures are brought to the network's own size instead, by its preprocessing.
-
-    Raises:
-        ImageError: if the network does not take images of that size; see :meth:`Network.at`.
     """
     if isinstance(images, list) and images and isinstance(images[0], Tensor):
         images = images[0][None]
@@ -304,9 +289,11 @@ def _whole_number(label: Any) -> int | None:
         return None
 
 
-def class_of(label: int | None, images: Images) -> int | None:
-    """Return an image's label if it is that of one of the set's classes, else None."""
-    return label if label is not None and 0 <= label < len(images.classes) else None
+def class_of(label: int | None, images: Images) -> int:
+    """Return an image's label if it is that of one of the set's classes; else below 0."""
+    if label is None:
+        return NO_LABEL
+    return label if 0 <= label < len(images.classes) else OTHER_LABEL
 
 
 def class_answers(images: Images, net: Network) -> list[int | None] | None:
@@ -330,11 +317,7 @@ def class_answers(images: Images, net: Network) -> list[int | None] | None:
 
 
 def checked_image(image: Tensor, net: Network) -> Tensor:
-    """Return *image* if it fits the network and is finite.
-
-    Raises:
-        ImageError: if not.
-    """
+    """Return *image*, refused unless it fits the network and is finite."""
     if tuple(image.shape) != net.input_shape:
         raise ImageError(
             f"has the shape {list(image.shape)}, and the network takes {list(net.input_shape)}"

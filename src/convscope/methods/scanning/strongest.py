@@ -84,14 +84,9 @@ class Strongest:
         positions: Integers,
         company: Halves,
     ) -> None:
-        """Take in what :meth:`entering` found.
+        """Take in what :meth:`entering` found of peaks [N, C] of *images*, [N].
 
-        Args:
-            peaks: [N, C].
-            images: [N].
-            entering: [N, C].
-            positions: [M], in the order of the true values of *entering*, and...
-            company: [M, W] so are these.
+        Positions, [M], and company, [M, W], are in the order of the true values of *entering*.
         """
         channels = np.flatnonzero(entering.any(axis=0))
         if not len(channels):

@@ -20,9 +20,6 @@ PEAKS_TOGETHER = 64
 """Peaks of so many images are correlated at once: those of a few cost hardly less than those of
 many, as each addition runs over all pairs of channels."""
 
-NO_CLASS = -1
-"""Stands for the label of an image that has none."""
-
 BINS_AN_OCTAVE = 4
 OCTAVES = 16
 """Peaks from 2**-16 to 2**16, of either sign, have bins of their own; those beyond share two."""
@@ -78,13 +75,9 @@ class LayerTally:
         )
 
     def add(self, batch: LayerBatch, positions: int, images: Integers, labels: Integers) -> None:
-        """Count N images.
+        """Count images, [N], by their numbers in the data set, in maps of so many positions.
 
-        Args:
-            batch: what they have in this layer.
-            positions: how many each map has.
-            images: [N], their numbers in the data set.
-            labels: [N], their classes; -1 for an image of no class.
+        The labels, [N], are their classes, below 0 for an image of none.
         """
         found = batch.reduced
         self.strongest.enter(found.peak, images, batch.entering, batch.places, batch.company)
@@ -93,7 +86,7 @@ class LayerTally:
         self.values.merge(Moments(positions * len(images), *own))
         self._add_peaks(found.peak)
         # Added one by one, since classes come several times in a batch: `+=` would count each once.
-        labelled = labels != NO_CLASS
+        labelled = labels >= 0
         np.add.at(self.class_peaks, labels[labelled], np.maximum(found.peak[labelled], 0))
         self.active_images += (found.peak > 0).sum(axis=0)
         self.active_positions += found.active.sum(axis=0)
@@ -151,15 +144,14 @@ class Tally:
     @classmethod
     def empty(cls, facts: dict[str, Any]) -> "Tally":
         """Return a tally of no image."""
-        classes = len(facts["classes"])
+        classes, layers = len(facts["classes"]), {}
+        for own in facts["layers"]:
+            # A unit that is off is no strongest one; where values lie below zero none is off.
+            floor = 0.0 if own["never_negative"] else float("-inf")
+            layers[own["name"]] = LayerTally.empty(own["shape"][0], facts["top"], classes, floor)
         return cls(
             facts,
-            {
-                layer["name"]: LayerTally.empty(
-                    layer["shape"][0], facts["top"], classes, _floor(layer)
-                )
-                for layer in facts["layers"]
-            },
+            layers,
             np.zeros(facts["data"]["images"], dtype=bool),
             np.zeros(classes, dtype=np.int64),
             RightAnswers.none(facts["answers"]),
@@ -176,11 +168,7 @@ class Tally:
             layer.complete()
 
     def merge(self, other: "Tally") -> None:
-        """Add what was counted of other images of the same data set.
-
-        Raises:
-            DataError: if the two were made of other things, or have images in common.
-        """
+        """Add what was counted alike of other images of the same data set."""
         self.check_same(other.facts)
         if (self.looked_at & other.looked_at).any():
             number = int((self.looked_at & other.looked_at).argmax())
@@ -196,11 +184,7 @@ class Tally:
         self.bad = dict(sorted({**self.bad, **other.bad}.items()))
 
     def check_same(self, facts: dict[str, Any]) -> None:
-        """Refuse to go on with another network, data set or setting.
-
-        Raises:
-            DataError: naming what differs.
-        """
+        """Refuse to go on with another network, data set or setting, naming what differs."""
         names = {**self.facts, **facts}
         different = [name for name in names if self.facts.get(name) != facts.get(name)]
         if different:
@@ -210,21 +194,13 @@ class Tally:
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file.
-
-        Raises:
-            OutputError: if it cannot be written.
-        """
+        """Write everything to one file."""
         header = json.dumps({"format": FORMAT, **plain_of(self)})
         save_tensors(path, tensors_of(self), {"tally": header})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tally":
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            DataError: if it is missing or something else.
-        """
+        """Read what :meth:`save` wrote, and refuse anything else."""
         try:
             tensors, facts = load_tensors(path)
             header = json.loads(facts["tally"])
@@ -236,11 +212,6 @@ class Tally:
             raise DataError(f"there is no scan {path}") from None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not a saved scan: {error}") from error
-
-
-def _floor(layer: dict[str, Any]) -> float:
-    """Return above which a peak of a layer counts among the strongest."""
-    return 0.0 if layer["never_negative"] else float("-inf")
 
 
 def _words(names: list[str]) -> str:

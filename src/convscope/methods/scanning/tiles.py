@@ -100,13 +100,8 @@ def drawn_tiles(
     """Yield (layer, channel, rank, tile) for every entry of some layers.
 
     Each image goes up once for all its entries; groups of images run side by side, one thread each.
-
-    Args:
-        net: the network.
-        layers: the layers with their entries.
-        images: gives the image of a number, [C, H, W]; called by this thread alone.
-        rule: what happens at the rectifiers.
-        memory: bytes for filters, and for the walks of all groups; one image alone may take more.
+    This thread alone calls *images*, which gives that of a number, [C, H, W]. The memory is for
+    filters, and for the walks of all groups; one image alone may take more.
     """
     steps = [net.step(layer.read_at) for layer in layers]
     fitting = images_at_once(net.graph, steps, memory, rule)  # by one worker, of one image each
