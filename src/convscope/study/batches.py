@@ -10,7 +10,6 @@ from torch import Generator, Tensor
 from convscope.errors import TrainError
 from convscope.study.config import Augmentation, TrainConfig
 from convscope.study.data import ImageSet
-from convscope.study.schedule import side_at
 
 
 class Batches:
@@ -64,7 +63,8 @@ class Batches:
 
     def side(self, step: int) -> int:
         """Return the side in pixels of the images of *step*."""
-        return side_at(step / self.steps, self._config.sides, self._size[0])
+        done = step / self.steps
+        return next((side for until, side in self._config.sides if done < until), self._size[0])
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Return this process's share of the batch of *step*.

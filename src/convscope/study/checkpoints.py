@@ -1,5 +1,6 @@
-"""Files of tensors in a RUN folder, written so that a crash leaves the old or the new one whole."""
+"""The checkpoints in a RUN folder: the moments of a training that are kept, and their files."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,3 +57,20 @@ def checkpoint_step(path: Path) -> int:
 def checkpoint_paths(run: Path) -> list[Path]:
     """Return the checkpoints in a RUN folder, in order of time."""
     return sorted((run / FOLDER).glob("step-*.safetensors"))
+
+
+def moments(steps: int, steps_per_epoch: int) -> tuple[int, ...]:
+    """Return the steps after which a checkpoint is kept, from 0 to *steps*, without repetition.
+
+    They are 0, 1/16, 1/8, 1/4, 1/2, 1, 2, 5, 10, 20, 50, ... epochs, and the end: filters change
+    most in the first moments, so time is sampled geometrically.
+
+    >>> moments(400, 100)
+    (0, 6, 12, 25, 50, 100, 200, 400)
+    """
+    epochs = [1 / 16, 1 / 8, 1 / 4, 1 / 2]
+    longest = max(1, math.ceil(steps / steps_per_epoch))
+    for power in range(len(str(longest))):
+        epochs.extend(factor * 10.0**power for factor in (1, 2, 5))
+    kept = {int(epoch * steps_per_epoch) for epoch in epochs}
+    return tuple(sorted({0, steps} | {step for step in kept if 0 < step < steps}))

@@ -9,9 +9,9 @@ from convscope.errors import TrainError
 from convscope.study.checkpoints import (
     checkpoint_paths,
     checkpoint_step,
+    moments,
     save_checkpoint,
 )
-from convscope.study.schedule import is_moment
 
 
 class Tracker(AbstractContextManager["Tracker"]):
@@ -61,15 +61,15 @@ class Tracker(AbstractContextManager["Tracker"]):
         for path in kept:
             if checkpoint_step(path) > done:
                 path.unlink(missing_ok=True)
-        if not kept or is_moment(done, steps_per_epoch):
+        if not kept or done in moments(done + 1, steps_per_epoch):
             self._keep()
 
     def step(self, steps: int = 1) -> None:
         """Note that the optimizer took a step, or several, and keep the weights if it is time."""
         first = self.steps + 1
         self.steps += steps
-        taken = range(first, self.steps + 1)
-        if any(is_moment(step, self._steps_per_epoch) for step in taken):
+        kept = moments(self.steps + 1, self._steps_per_epoch)
+        if any(step in kept for step in range(first, self.steps + 1)):
             self._keep()
 
     def close(self) -> None:

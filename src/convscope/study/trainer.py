@@ -19,13 +19,13 @@ from convscope.study.batches import Batches, resized
 from convscope.study.checkpoints import (
     checkpoint_paths,
     load_checkpoint,
+    moments,
     save_checkpoint,
 )
 from convscope.study.data import ImageSet
 from convscope.study.interrupts import interruptible
-from convscope.study.optimizers import make_optimizers
+from convscope.study.optimizers import make_optimizers, one_cycle
 from convscope.study.run import EpochMetrics, Run
-from convscope.study.schedule import moments, one_cycle
 from convscope.study.synced import synced
 
 EVALUATION_BATCH = 1_000
