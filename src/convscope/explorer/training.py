@@ -15,8 +15,7 @@ from convscope.methods import budget
 from convscope.methods.pictures import Images
 from convscope.network import Network
 from convscope.study.checkpoints import checkpoint_path, checkpoint_step
-from convscope.study.network import parts_of_run
-from convscope.study.run import Run
+from convscope.study.run import Run, parts_of_run
 
 KEPT = 8
 """Checkpoints whose networks are kept at once; the others are read again."""
