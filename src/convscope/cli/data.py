@@ -19,7 +19,7 @@ def data(
 ) -> None:
     """Fetch a data set, check it and unpack it; what is there already is not fetched again."""
     check_known("data set", name, SETS, DataError)
-    from convscope.study.fetch import fetch_cifar10
+    from convscope.study.data import fetch_cifar10
 
     with progress_bar("fetching") as advance:
         typer.echo(str(fetch_cifar10(output, progress=advance)))
