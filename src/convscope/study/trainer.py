@@ -2,8 +2,11 @@
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,10 +26,9 @@ from convscope.study.checkpoints import (
     save_checkpoint,
 )
 from convscope.study.data import ImageSet
-from convscope.study.interrupts import interruptible
+from convscope.study.devices import synced
 from convscope.study.optimizers import make_optimizers, one_cycle
 from convscope.study.run import EpochMetrics, Run
-from convscope.study.synced import synced
 
 EVALUATION_BATCH = 1_000
 STATE = "resume.safetensors"
@@ -76,6 +78,30 @@ class _Tally:
     validation_seconds: float = 0.0
     saving_seconds: float = 0.0
     work: int = 0
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C and SIGTERM set while the block runs; a second one stops at once.
+
+    Python lets the main thread alone handle signals; in another one nothing is changed.
+    """
+    asked = threading.Event()
+
+    def note(*_: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield asked
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 class Trainer:
