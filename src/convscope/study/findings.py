@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from convscope.study.summary import Difference
-
 if TYPE_CHECKING:
     from convscope.study.study_result import Study, VariantResult
 
@@ -68,20 +66,17 @@ def dead(study: "Study") -> list[str]:
 
 def _effect(start: str, one: "VariantResult", other: "VariantResult") -> str:
     """Say how *one* differs from *other* in test accuracy, and whether chance would do it."""
-    difference = Difference.between(one.test_accuracy, other.test_accuracy)
-    points = abs(100 * difference.value)
+    value, error = one.test_accuracy.above(other.test_accuracy)
+    points = abs(100 * value)
     if f"{points:.2f}" == "0.00":
         return f"{start} changes nothing in the mean."
-    verb = "gains" if difference.value > 0 else "loses"
-    if difference.error is None:
-        return f"{start} {verb} {points:.2f} points; one run each cannot tell this from chance."
-    error = f"± {100 * difference.error:.2f} (standard error)"
-    if not difference.is_clear:
-        return (
-            f"{start} {verb} {points:.2f} points {error}: less than twice the error, so that these "
-            f"runs do not tell it from chance."
-        )
-    return f"{start} {verb} {points:.2f} points {error}."
+    said = f"{start} {'gains' if value > 0 else 'loses'} {points:.2f} points"
+    if error is None:
+        return f"{said}; one run each cannot tell this from chance."
+    said += f" ± {100 * error:.2f} (standard error)"
+    if abs(value) <= 2 * error:
+        said += ": less than twice the error, so that these runs do not tell it from chance"
+    return f"{said}."
 
 
 def _plain(result: "VariantResult") -> str:
