@@ -20,11 +20,9 @@ from convscope.errors import ModelError
 from convscope.models.plain import build
 from convscope.models.weights import load_into
 from convscope.network import Network
-from convscope.outputs import write_text
-from convscope.packing import load_tensors, save_tensors
+from convscope.packing import load_tensors
 from convscope.study.config import TrainConfig
 from convscope.study.data import CLASSES, SIDE
-from convscope.study.study_result import Study, VariantResult
 from convscope.study.variants import VARIANTS, Variant
 
 NAME = "study"
@@ -43,14 +41,6 @@ class StudyRecord:
 
     facts: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
-
-    @classmethod
-    def of(cls, study: Study) -> "StudyRecord":
-        """Return the record of a study that was measured; pictures are of its first seed."""
-        tensors: dict[str, Tensor] = {}
-        for result in study.results:
-            tensors |= _tensors(result, study)
-        return cls(study.to_dict(), tensors)
 
     @classmethod
     @cache
@@ -99,24 +89,3 @@ class StudyRecord:
             layer: of which layer.
         """
         return self.tensors[f"{variant.folder}/{kind}/{layer}"].float()
-
-    def save(self, folder: Path) -> None:
-        """Write the two files."""
-        write_text(folder / f"{NAME}.json", json.dumps(self.facts, indent=1) + "\n")
-        save_tensors(folder / f"{NAME}.safetensors", self.tensors, {"name": NAME})
-
-
-def _tensors(result: VariantResult, study: Study) -> dict[str, Tensor]:
-    folder = result.variant.folder
-    pixels = study.preprocess.difference_to_pixels
-    tensors = {
-        # Batch norm's variances may be too small or large for half precision; they are few.
-        f"{folder}/weights/{name}": value.half() if value.ndim > 1 else value
-        for name, value in result.runs[0].weights().items()
-    }
-    for found in (result.first, result.last):
-        projection = found.projection
-        tensors[f"{folder}/strongest/{projection.layer}"] = pixels(projection.pixels[:, 0]).half()
-    for followed in result.evolution.filters:
-        tensors[f"{folder}/evolution/{followed.layer}"] = pixels(followed.pixels).half()
-    return tensors
