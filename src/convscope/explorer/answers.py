@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import signature
 from typing import Any
 
 from convscope.errors import ConvscopeError
-from convscope.explorer.channel import Progress
-from convscope.explorer.session import Session
+from convscope.explorer import channel
+from convscope.explorer.session import Progress, Session
 from convscope.pages.renderer import png
 
 PLACES = 64
@@ -65,9 +66,9 @@ def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
     return json.dumps({"image": _asked(session, TAKEN[what], given, content=content)}).encode()
 
 
-def _asked(session: Session, method: str, given: Given, **more: Any) -> Any:
-    """Call a session's method with the parameters that are given, each read as it is annotated."""
-    asked = getattr(session, method)
+def _asked(session: Session, function: Callable[..., Any], given: Given, **more: Any) -> Any:
+    """Ask a session, with the parameters that are given, each read as it is annotated."""
+    asked = partial(function, session)
     for name, parameter in signature(asked).parameters.items():
         if name not in more and (name in given or parameter.default is parameter.empty):
             more[name] = READ[parameter.annotation](given, name)
@@ -135,20 +136,28 @@ READ: dict[str, Callable[[Given, str], Any]] = {
 }
 """How a parameter is read from texts, by its annotation; the last kinds may be given or not."""
 
-QUESTIONS = {
-    "state": "describe",
-    "picture": "picture",
-    "maps": "maps",
-    "unit": "unit",
-    "reading": "read",
-    "intervention": "intervene",
-    "kernel": "kernel",
-    "patches": "patches",
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    "state": lambda session: session.describe(),  # a training's session has more to say
+    "picture": Session.picture,
+    "maps": Session.maps,
+    "unit": Session.unit,
+    "reading": Session.read,
+    "intervention": Session.intervene,
+    "kernel": channel.kernel,
+    "patches": channel.patches,
 }
-"""The session's method that answers each question."""
+"""What answers each question about a session."""
 
-LONG = {name: name for name in ("faults", "trust", "wanted", "tree", "attribution")}
-"""Questions whose answers take seconds, while others are answered."""
+LONG: dict[str, Callable[..., Any]] = {
+    "faults": channel.faults,
+    "trust": channel.trust,
+    "wanted": channel.wanted,
+    "tree": channel.tree,
+    "attribution": Session.attribution,
+}
+"""Questions whose answers take seconds, while others are answered: they hold up nobody else."""
 
-TAKEN = {"picture": "add", "stroke": "paint", "frame": "frame"}
+TAKEN: dict[str, Callable[..., Any]] = {
+    "picture": Session.add, "stroke": Session.paint, "frame": Session.frame,
+}  # fmt: skip
 """What makes a new image of bytes that are sent, and returns its number."""

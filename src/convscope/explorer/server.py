@@ -32,9 +32,8 @@ from convscope.explorer.answers import (
     text,
     whole,
 )
-from convscope.explorer.channel import Progress
 from convscope.explorer.page import ASSETS
-from convscope.explorer.session import Session
+from convscope.explorer.session import Progress, Session
 
 HOST = "127.0.0.1"
 PORTS = 50

@@ -47,7 +47,7 @@ class TrainingSession(Session):
         step = steps[-1] if step is None and steps else step
         if step not in steps:
             raise ConvscopeError(f"there is no checkpoint of step {step}")
-        with self._lock:
+        with self.lock:
             if step not in self._sessions:
                 checkpoint = checkpoint_path(self.run.folder, step)
                 net = _network(self.run, checkpoint)
