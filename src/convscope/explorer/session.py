@@ -98,9 +98,7 @@ class Session:
         self.sessions = (self, *against)
         self.atlas = None if atlas is None else checked_atlas(atlas, net)
         self.closed = False
-        self._examined: Any = [*checked]
-        if self.atlas is not None:
-            self._examined = self.atlas
+        self._examined: Any = self.atlas or [*checked]
         self._diagnosis: Diagnosis | None = None
         self._looks: OrderedDict[int, tuple[Leaf, Look]] = OrderedDict()
         self._turned = filters_within(self.memory)
@@ -255,8 +253,11 @@ class Session:
         """Return an image as its pixels, [H, W, 3], and what it was painted on."""
         leaf = self.leaf(image)
         pixels = self.net.preprocess.to_pixels(leaf.values[0].cpu())
-        shown = _grey_to_rgb((pixels.clamp(0, 1) * 255).round().byte())
-        return {"title": leaf.title, "parent": leaf.parent, "origin": leaf.origin}, shown
+        if len(pixels) != 3:  # of other than 1 or 3 channels, the first is shown
+            pixels = pixels[:1].expand(3, -1, -1)
+        shown = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous()
+        facts = {"title": leaf.title, "parent": leaf.parent, "origin": leaf.origin}
+        return facts, shown.numpy()
 
     def maps(self, image: int, layer: str) -> tuple[Facts, Pixels]:
         """Return a layer's feature maps side by side, each on a scale of its own, and their peaks.
@@ -440,13 +441,6 @@ def averaged(maps: Tensor, most: int) -> Tensor:
         return maps
     size = (max(1, round(height / share)), max(1, round(width / share)))
     return functional.adaptive_avg_pool2d(maps[None], size)[0]
-
-
-def _grey_to_rgb(pixels: Tensor) -> Pixels:
-    """Return pixels uint8 [C, H, W] as [H, W, 3]; of other than 1 or 3 channels the first."""
-    shown = pixels if len(pixels) == 3 else pixels[:1].expand(3, -1, -1)
-    picture: Pixels = shown.permute(1, 2, 0).contiguous().numpy()
-    return picture
 
 
 def mosaic(tiles: Tensor, across: int, ground: int) -> np.ndarray[Any, Any]:
