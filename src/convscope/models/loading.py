@@ -10,9 +10,15 @@ from convscope.images import Preprocess
 from convscope.models.architectures import ARCHITECTURES, initialise
 from convscope.models.bundled import BUNDLED, base, bundled_peaks, bundled_weights
 from convscope.models.factories import from_factory
-from convscope.models.parts import IMAGENET, OFFICIAL_WEIGHTS, Parts, filled, imagenet_classes
+from convscope.models.parts import (
+    IMAGENET,
+    OFFICIAL_WEIGHTS,
+    Parts,
+    filled,
+    imagenet_classes,
+    seeded,
+)
 from convscope.models.published import OFFICIAL, fetch
-from convscope.models.seeding import seeded
 from convscope.models.zoos import from_timm, from_torchvision, in_a_zoo
 
 MOST_VALUES = 2**28  # of an input: a gigabyte

@@ -1,5 +1,7 @@
 """What a named model is made of, before it is traced."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -89,6 +91,25 @@ class Parts:
             raise ModelError(
                 f"the device {str(device)!r} cannot be used: {first_line(error)}"
             ) from error
+
+
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """Draw from torch's CPU generator as if freshly seeded, and leave it as it was.
+
+    >>> state = torch.random.get_rng_state()
+    >>> with seeded():
+    ...     first = torch.rand(1)
+    >>> with seeded():
+    ...     print(bool(first == torch.rand(1)))
+    True
+    >>> torch.equal(state, torch.random.get_rng_state())
+    True
+    """
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would reach the accelerators' generators too, which are not put back.
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def filled(module: nn.Module, weights: str | Path | None) -> tuple[str, ...]:

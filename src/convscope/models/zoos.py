@@ -11,8 +11,8 @@ from convscope.models.parts import (
     Parts,
     filled,
     imagenet_classes,
+    seeded,
 )
-from convscope.models.seeding import seeded
 from convscope.preprocessing import preprocessing_of
 
 # These two undo the ImageNet normalisation inside, which torchvision switches on with its weights.
