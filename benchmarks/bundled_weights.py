@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from convscope.models.bundled import bundled_weights
+from convscope.models.loading import OFFICIAL, fetch
 from convscope.models.parts import IMAGENET
-from convscope.models.published import OFFICIAL, fetch
 from convscope.models.weight_files import read_weights
 
 VGG16 = "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth"
