@@ -45,6 +45,8 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     everywhere = int(os.environ.get("WORLD_SIZE", "1"))
     halves = precision == "bfloat16" or (precision == "auto" and _multiplies_halves(kind))
+    gpu = kind == "auto" and torch.cuda.is_available()
+    autocast = "cuda" if gpu else "cpu" if kind == "auto" else kind
     try:
         fabric = Fabric(
             accelerator=kind,
@@ -52,7 +54,7 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
             num_nodes=everywhere // here,
             strategy="ddp" if everywhere > 1 else "auto",
             # As a plug-in, since Fabric would announce the precision by name on the screen.
-            plugins=MixedPrecision("bf16-mixed", _autocast_device(kind)) if halves else None,
+            plugins=MixedPrecision("bf16-mixed", autocast) if halves else None,
         )
         fabric.launch()
     # Fabric's own class for it is a ValueError or a RuntimeError, depending on the accelerator.
@@ -89,18 +91,6 @@ def _leave_the_others() -> None:
     gc.collect()  # a network wrapped for the exchange, caught in a cycle, keeps the threads alive
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def precision_of(fabric: Fabric) -> str:
-    """Return ``"bfloat16"`` or ``"float32"``: what *fabric* computes in."""
-    return "bfloat16" if fabric.strategy.precision.precision == "bf16-mixed" else "float32"
-
-
-def _autocast_device(kind: str) -> str:
-    """Return the kind of device that ``"auto"`` stands for."""
-    if kind != "auto":
-        return kind
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -172,11 +162,12 @@ def keep_freed_memory() -> bool:
 
 def made_with(fabric: Fabric) -> dict[str, Any]:
     """Return versions, hardware and git state, fit for JSON."""
+    halves = fabric.strategy.precision.precision == "bf16-mixed"
     return {
         **provenance(),
         "lightning-fabric": version("lightning-fabric"),
         "device": _device_name(fabric.device),
-        "precision": precision_of(fabric),
+        "precision": "bfloat16" if halves else "float32",
         "processes": fabric.world_size,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "threads": torch.get_num_threads(),

@@ -113,8 +113,8 @@ class Run:
             ModelError: it does not fit the configuration, or holds NaN or infinite values.
         """
         network = build(self.config.net, self.config.seed)
-        paths = [checkpoint] if checkpoint else self.checkpoints
-        load_into(network, self.weights(checkpoint), paths[-1])
+        weights = self.weights(checkpoint)
+        load_into(network, weights, checkpoint or self.checkpoints[-1])
         return network.eval()
 
     def check_same(self, config: TrainConfig, data: Mapping[str, Any]) -> None:
