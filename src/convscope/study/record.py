@@ -81,11 +81,5 @@ class StudyRecord:
         )  # fmt: skip
 
     def projections(self, variant: Variant, kind: str, layer: str) -> Tensor:
-        """Return projections [N, C, H, W] in units of pixels.
-
-        Args:
-            variant: of which network.
-            kind: ``"strongest"`` or ``"evolution"``.
-            layer: of which layer.
-        """
+        """Return the ``"strongest"`` or ``"evolution"`` projections, [N, C, H, W] in pixels."""
         return self.tensors[f"{variant.folder}/{kind}/{layer}"].float()

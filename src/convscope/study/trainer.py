@@ -107,12 +107,8 @@ def interruptible() -> Iterator[threading.Event]:
 class Trainer:
     """One process's part in a training, from where it stands to the end.
 
-    Args:
-        run: the training; its folder is there, and what is in it is gone on from.
-        training: the images to learn from.
-        held_out: the images to look at after every epoch.
-        fabric: Lightning's devices, precision and processes.
-        progress: called after every step, in the first process only.
+    What is in the run's folder is gone on from; *held_out* images are looked at after every epoch.
+    *progress* is called after every step, in the first process only.
     """
 
     def __init__(
@@ -211,15 +207,9 @@ class Trainer:
             self._progress(self._seen())
 
     def _learn(self, images: Tensor, labels: Tensor, rate: float) -> tuple[float, int]:
-        """Learn from one batch.
+        """Learn from one batch, at a share of the peak learning rate.
 
-        Args:
-            images: float [N, 3, H, W], normalised.
-            labels: int64 [N].
-            rate: the learning rate as a share of its peak, 0..1.
-
-        Returns:
-            The loss before the step, and the number of right answers.
+        Return the loss before the step, and the number of right answers.
         """
         self._wrapped.train()
         for optimizer, peaks in zip(self._optimizers, self._peaks, strict=True):
@@ -315,7 +305,8 @@ class Trainer:
     def _save_state(self) -> None:
         """Write all that the next step depends on."""
         started = time.perf_counter()
-        state = self._state()
+        states = [optimizer.state_dict()["state"] for optimizer in self._optimizers]
+        state = tensors_of({"network": self._network.state_dict(), "optimizers": states})
         self._check_finite(state)
         if self._fabric.is_global_zero:
             facts = {
@@ -326,11 +317,6 @@ class Trainer:
             save_tensors(self._run.folder / STATE, state, {"facts": json.dumps(facts)})
         self._tally.saving_seconds += time.perf_counter() - started
         self._saved_at = self._tally.seconds
-
-    def _state(self) -> dict[str, Tensor]:
-        """Return all tensors that the next step depends on."""
-        states = [optimizer.state_dict()["state"] for optimizer in self._optimizers]
-        return tensors_of({"network": self._network.state_dict(), "optimizers": states})
 
     def _restore(self) -> None:
         """Go back to the saved state, if there is one."""
