@@ -65,13 +65,18 @@ class Variant:
         [0.3, 0.3, 0.1, 0.1]
         """
         share = 1 if self.batch_norm else SHARE_OF_RATE
-        # Three digits, without the rounding errors of arithmetic.
-        rates = {
-            name: float(f"{share * getattr(base, name):.3g}")
-            for name in ("learning_rate", "other_learning_rate")
-        }
-        seeded = replace(base, seed=seed, **rates)
+        seeded = replace(
+            base,
+            seed=seed,
+            learning_rate=_three_digits(share * base.learning_rate),
+            other_learning_rate=_three_digits(share * base.other_learning_rate),
+        )
         return variant_of(seeded, batch_norm=self.batch_norm, padding=self.padding)
+
+
+def _three_digits(rate: float) -> float:
+    """Return a rate without the rounding errors of arithmetic."""
+    return float(f"{rate:.3g}")
 
 
 VARIANTS = tuple(
