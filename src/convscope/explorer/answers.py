@@ -29,14 +29,9 @@ def answer(
 ) -> bytes:  # fmt: skip
     """Return a question's answer: JSON, or a picture after what is known of it.
 
-    A picture's answer begins with the length of its JSON in 4 bytes, then has the JSON, then a PNG.
-
-    Args:
-        session: what is asked.
-        question: a key of :data:`QUESTIONS` or :data:`LONG`.
-        given: its parameters.
-        small: whether to take longer for smaller pictures.
-        progress: called with what is done of a long question, and all of it; its error ends it.
+    A picture's answer begins with the length of its JSON in 4 bytes, then has the JSON, then a PNG:
+    a *small* one, which takes longer, if that is asked for. An error of *progress*, which is called
+    with what is done of a long question and all of it, ends the question.
 
     Raises:
         ConvscopeError: if a parameter is missing or wrong.

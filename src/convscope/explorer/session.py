@@ -72,15 +72,8 @@ Progress = Callable[[int, int], None]
 class Session:
     """A network, its images, and the looks at them that are kept.
 
-    Any number of threads may ask; one is answered at a time.
-
-    Args:
-        net: the network.
-        images: pictures, or [N, C, H, W] in the network's input space.
-        titles: one an image.
-        memory: bytes for what a look does besides its maps, or a text such as ``"1GB"``.
-        against: sessions of other networks, of the same images.
-        atlas: one of the network, whose patches are shown.
+    Any number of threads may ask; one is answered at a time. The arguments are those of
+    :func:`convscope.explore`, *against* sessions of the other networks.
     """
 
     def __init__(
@@ -200,7 +193,7 @@ class Session:
         """Paint on an image and return the number of what that makes.
 
         Args:
-            image: the image.
+            image: the number of what is painted on.
             content: a byte a pixel of the network's input, row by row: not 0 where the brush was.
             fill: what hides the pixels there, as of :func:`convscope.occlude`; or ``"erase"``.
             patch: the side of a patch, by which ``"blur"`` knows how far to blur.
