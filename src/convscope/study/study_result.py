@@ -12,12 +12,7 @@ from convscope.study import findings
 from convscope.study.config import UNITS, TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.evolve import Evolution, evolve
-from convscope.study.filters import (
-    StrongestFilters,
-    by_strength,
-    channel_peaks,
-    strongest_filters,
-)
+from convscope.study.filters import StrongestFilters, by_strength, channel_peaks, strongest_filters
 from convscope.study.run import Run
 from convscope.study.summary import Summary
 from convscope.study.variants import Variant

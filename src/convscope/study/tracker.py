@@ -6,12 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from convscope.errors import TrainError
-from convscope.study.checkpoints import (
-    checkpoint_paths,
-    checkpoint_step,
-    moments,
-    save_checkpoint,
-)
+from convscope.study.checkpoints import checkpoint_paths, checkpoint_step, moments, save_checkpoint
 
 
 class Tracker(AbstractContextManager["Tracker"]):

@@ -19,12 +19,7 @@ from convscope.errors import Interrupted, TrainError
 from convscope.models.plain import build
 from convscope.packing import put_together, save_tensors, tensors_of
 from convscope.study.batches import Batches, resized
-from convscope.study.checkpoints import (
-    checkpoint_paths,
-    load_checkpoint,
-    moments,
-    save_checkpoint,
-)
+from convscope.study.checkpoints import checkpoint_paths, load_checkpoint, moments, save_checkpoint
 from convscope.study.data import ImageSet
 from convscope.study.devices import synced
 from convscope.study.optimizers import make_optimizers, one_cycle
