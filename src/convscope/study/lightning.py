@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from convscope.errors import ConvscopeError, TrainError
-from convscope.study.tracker import Tracker
+from convscope.study.checkpoints import Tracker
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
