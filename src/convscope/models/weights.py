@@ -56,11 +56,7 @@ def load_into(module: nn.Module, held: Any, source: str | Path, key: str = "") -
 
     >>> layer = nn.Linear(1, 1)
     >>> load_into(layer, {"model.weight": torch.ones(1, 1), "model.bias": torch.ones(1)}, "net.pth")
-    >>> load_into(layer, {"weight": torch.ones(1, 1), "bais": torch.ones(1)}, "net.pth")
-    Traceback (most recent call last):
-        ...
-    convscope.errors.ModelError: net.pth does not fit the network: missing 1 (bias); extra 1 (bais); nearest: bais [1] for bias [1]
-    """  # noqa: E501
+    """
     wanted = module.state_dict()
     file = _Contents.of(held)
     chosen = _chosen(file, wanted, source, key)
@@ -103,7 +99,8 @@ class _Contents:
             seen.add(id(value))
             if isinstance(value, Unread) and value.is_module:
                 found.modules.append(value.name)
-            for key, item in _items(value):
+            inside = enumerate(value) if isinstance(value, list | tuple) else ()
+            for key, item in value.items() if isinstance(value, Mapping) else inside:
                 name = f"{path}.{key}" if path else str(key)
                 if isinstance(item, Tensor):
                     found.tensors[name], found.container[name] = item, id(value)
@@ -116,12 +113,6 @@ class _Contents:
         if self.kind in ("a dict", "an OrderedDict"):
             return f"a dictionary of {_some(self.top)}" if self.top else "an empty dictionary"
         return self.kind
-
-
-def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(value, Mapping):
-        return value.items()
-    return enumerate(value) if isinstance(value, list | tuple) else ()
 
 
 @dataclass
