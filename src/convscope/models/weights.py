@@ -99,8 +99,7 @@ class _Contents:
             seen.add(id(value))
             if isinstance(value, Unread) and value.is_module:
                 found.modules.append(value.name)
-            inside = enumerate(value) if isinstance(value, list | tuple) else ()
-            for key, item in value.items() if isinstance(value, Mapping) else inside:
+            for key, item in _items(value):
                 name = f"{path}.{key}" if path else str(key)
                 if isinstance(item, Tensor):
                     found.tensors[name], found.container[name] = item, id(value)
@@ -113,6 +112,12 @@ class _Contents:
         if self.kind in ("a dict", "an OrderedDict"):
             return f"a dictionary of {_some(self.top)}" if self.top else "an empty dictionary"
         return self.kind
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
 
 
 @dataclass
