@@ -70,9 +70,9 @@ def _asked(session: Session, function: Callable[..., Any], given: Given, **more:
     return asked(**more)
 
 
-def text(given: Given, name: str, default: str | None = None) -> str:
+def text(given: Given, name: str) -> str:
     """Return a parameter as it is."""
-    value = given.get(name, default)
+    value = given.get(name)
     if value is None:
         raise ConvscopeError(f"{name} is missing")
     return value
@@ -94,10 +94,6 @@ def _wholes(given: Given, name: str) -> list[int]:
     if not all(map(WHOLE.fullmatch, parts)):
         raise ConvscopeError(f"{name} are whole numbers")
     return [int(part) for part in parts]
-
-
-def _position(given: Given, _: str) -> tuple[int, int] | None:
-    return (whole(given, "row"), whole(given, "column")) if "row" in given else None
 
 
 def _places(given: Given, name: str) -> list[tuple[int, int]]:
@@ -125,7 +121,9 @@ READ: dict[str, Callable[[Given, str], Any]] = {
     "str | None": lambda given, name: given[name] or None,
     "Sequence[int]": _wholes,
     "Sequence[int] | None": _wholes,
-    "tuple[int, int] | None": _position,
+    "tuple[int, int] | None": lambda given, _: (
+        (whole(given, "row"), whole(given, "column")) if "row" in given else None
+    ),
     "Sequence[tuple[int, int]] | None": _places,
     "dict[int, float]": _factors,
 }

@@ -13,8 +13,9 @@ def lead(study: "Study") -> str:
     n = study.seeds
     runs = f"mean ± sample standard deviation of {n} runs" if n > 1 else "one run each"
     return (
-        f"{_capital(best.variant.phrase)} reached {_plain(best)} on the test images, the highest "
-        f"mean of the four; {worst.variant.phrase} reached {_plain(worst)}, the lowest ({runs})."
+        f"{best.variant.phrase.capitalize()} reached {_plain(best)} on the test images, the "
+        f"highest mean of the four; {worst.variant.phrase} reached {_plain(worst)}, the lowest "
+        f"({runs})."
     )
 
 
@@ -83,7 +84,3 @@ def _plain(result: "VariantResult") -> str:
     summary = result.test_accuracy
     spread = "" if summary.std is None else f" ± {100 * summary.std:.2f}"
     return f"{100 * summary.mean:.2f} %{spread}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

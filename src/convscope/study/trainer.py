@@ -157,7 +157,8 @@ class Trainer:
                     self._save_state()
                 elif self._state_is_due():
                     self._save_state()
-                if self._agreed(asked.is_set()):
+                # Any process's wish to stop stops all, after the same step.
+                if self._over_processes(torch.tensor(float(asked.is_set()))) > 0:
                     self._save_state()
                     raise Interrupted(
                         f"stopped after step {self._step} of {steps}; "
@@ -277,10 +278,6 @@ class Trainer:
         mean = self._fabric.all_reduce(values.to(self._fabric.device), reduce_op="mean")
         assert isinstance(mean, Tensor)
         return mean.cpu()
-
-    def _agreed(self, wish: bool) -> bool:
-        """Tell whether any process wishes to stop, so that all stop after the same step."""
-        return bool(self._over_processes(torch.tensor(float(wish))) > 0)
 
     def _keep_checkpoint(self) -> None:
         """Write the weights as they are."""
