@@ -9,7 +9,7 @@ from convscope.downloads import fetched, hash_of
 from convscope.errors import DataError, ModelError, near_matches
 from convscope.images import Preprocess
 from convscope.models.architectures import ARCHITECTURES, initialise
-from convscope.models.bundled import BUNDLED, base, bundled_peaks, bundled_weights
+from convscope.models.bundled import BUNDLED, base, bundled_file, bundled_peaks
 from convscope.models.factories import from_factory
 from convscope.models.parts import (
     IMAGENET,
@@ -102,7 +102,7 @@ def _from_architecture(name: str, weights: str | Path | None) -> Parts:
 def _published(name: str) -> Path:
     """Return the file of a network's trained weights: what ships with convscope, or a download."""
     if name in BUNDLED:
-        return bundled_weights(name)
+        return bundled_file(f"{name}.safetensors")
     if name not in OFFICIAL:
         raise ModelError(
             f"there are no published weights of {name}; pass a file of weights, or 'random' for "

@@ -9,14 +9,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convscope.errors import ModelError
+from convscope.models.bundled import bundled_file
 from convscope.models.plain import build
 from convscope.models.weights import load_into
 from convscope.network import Network
@@ -53,14 +51,8 @@ class StudyRecord:
         >>> [one["variant"] for one in StudyRecord.bundled().facts["variants"]][0]
         'batch norm, same padding'
         """
-        folder = Path(str(files("convscope.models.bundled")))
-        try:
-            facts = json.loads((folder / f"{NAME}.json").read_text("utf-8"))
-            return cls(facts, load_tensors(folder / f"{NAME}.safetensors")[0])
-        except FileNotFoundError as error:
-            raise ModelError(
-                "this copy of convscope lacks the bundled study: install it again"
-            ) from error
+        facts = json.loads(bundled_file(f"{NAME}.json").read_text("utf-8"))
+        return cls(facts, load_tensors(bundled_file(f"{NAME}.safetensors"))[0])
 
     def variant(self, variant: Variant) -> dict[str, Any]:
         """Return what is on record of a variant."""
