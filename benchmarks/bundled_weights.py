@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from convscope.models.bundled import bundled_weights
+from convscope.models.bundled import bundled_file
+from convscope.models.loading import OFFICIAL, fetch
 from convscope.models.parts import IMAGENET
-from convscope.models.published import OFFICIAL, fetch
 from convscope.models.weight_files import read_weights
 
 VGG16 = "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth"
@@ -60,7 +60,8 @@ def rewritten(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def compare(name: str, wanted: dict[str, Tensor]) -> bool:
     """Print how far the bundled weights are from those wanted; return whether only by rounding."""
-    bundled = {key: tensor.double() for key, tensor in load_file(bundled_weights(name)).items()}
+    kept = load_file(bundled_file(f"{name}.safetensors"))
+    bundled = {key: tensor.double() for key, tensor in kept.items()}
     if bundled.keys() != wanted.keys():
         print(f"{name}: only one of the two has {sorted(bundled.keys() ^ wanted.keys())}")
         return False

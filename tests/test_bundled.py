@@ -87,7 +87,7 @@ def test_it_takes_larger_pictures_and_other_weights(tmp_path):
 def test_a_copy_without_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(bundled, "files", lambda _: tmp_path)
     bundled.bundle_facts.cache_clear()
-    with pytest.raises(ModelError, match="lacks the bundled network 'base': install it again"):
+    with pytest.raises(ModelError, match=r"lacks the bundled file 'base\.json': install it again"):
         cs.load("base")
     bundled.bundle_facts.cache_clear()
 

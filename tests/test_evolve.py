@@ -23,9 +23,8 @@ from convscope.figures.sheet import number
 from convscope.figures.style import Style
 from convscope.methods.project import project
 from convscope.network import Network
-from convscope.study.checkpoints import checkpoint_paths
+from convscope.study.checkpoints import Tracker, checkpoint_paths
 from convscope.study.evolve import Evolution, evolve
-from convscope.study.tracker import Tracker
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ from convscope.atlas.atlas import Atlas
 from convscope.cli import app
 from convscope.display import Display, to_display
 from convscope.errors import DataError
+from convscope.explorer.answers import QUESTIONS
+from convscope.explorer.channel import faults
 from convscope.explorer.session import Session
 
 FACTORY = """
@@ -213,7 +215,7 @@ def test_the_thread_that_serves_answers_all_that_is_quick(client, monkeypatch):
         names.append(threading.current_thread().name)
         return whole(*given, **more)
 
-    monkeypatch.setattr(Session, "read", read)
+    monkeypatch.setitem(QUESTIONS, "reading", read)
     assert client.get("reading", params={"image": 0}).status_code == 200
     assert client.get("reading", params={"image": 9}).json() == {"error": "there is no image 9"}
     assert names == ["serving", "serving"]
@@ -287,7 +289,7 @@ def test_a_layer_is_told_of_the_fault_below_that_it_suffers_from():
     images = torch.randn(60, 3, 12, 12)
     module = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
     net = cs.Network(module, images[:1], preprocess="none")
-    said = Session(net, images).faults("3", 0, lambda done, total: None)
+    said = faults(Session(net, images), "3", 0, lambda done, total: None)
     assert "Above it 3 units of 2 are dead" in said["faults"][0]["sentence"]
     assert not said["faults"][0]["own"]
     assert said["elsewhere"] == []

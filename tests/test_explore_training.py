@@ -20,7 +20,7 @@ import torch
 import convscope as cs
 from browsing import watched
 from convscope.samples import SAMPLES
-from convscope.study.network import parts_of_run
+from convscope.study.run import parts_of_run
 from study_worker import pictures
 
 CONFIG = cs.preset(

@@ -12,8 +12,7 @@ from convscope.models.plain import NetConfig, build
 from convscope.packing import save_tensors
 from convscope.study.checkpoints import checkpoint_path
 from convscope.study.config import preset
-from convscope.study.network import is_run
-from convscope.study.run import Run
+from convscope.study.run import Run, is_run
 
 
 @pytest.fixture

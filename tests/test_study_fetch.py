@@ -11,7 +11,7 @@ import pytest
 from convscope import downloads
 from convscope.errors import DataError, OutputError
 from convscope.study import data
-from convscope.study.fetch import fetch_cifar10
+from convscope.study.data import fetch_cifar10
 
 SIZE = 3000  # of each file; the real one would make these tests slow
 

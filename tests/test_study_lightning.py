@@ -11,9 +11,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from convscope.errors import TrainError
-from convscope.study.checkpoints import checkpoint_paths
+from convscope.study.checkpoints import Tracker, checkpoint_paths
 from convscope.study.evolve import evolve
-from convscope.study.tracker import Tracker
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning warns of few workers and the like
 BATCHES = 8

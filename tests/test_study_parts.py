@@ -12,9 +12,9 @@ from convscope.study.batches import (
     alternating_flip,
     generator_for,
 )
+from convscope.study.checkpoints import moments
 from convscope.study.config import PRESETS, Augmentation, TrainConfig, preset
-from convscope.study.optimizers import FilterMuon
-from convscope.study.schedule import moments, one_cycle
+from convscope.study.optimizers import FilterMuon, one_cycle
 from study_worker import pictures, small
 
 NOWHERE = torch.zeros(2, 1, dtype=torch.int64)

@@ -14,9 +14,9 @@ import convscope as cs
 from convscope.methods.descents import project_units
 from convscope.network.rules import RULES
 from convscope.network.windows.cone_descent import Units
+from convscope.study.checkpoints import Tracker
 from convscope.study.evolve import evolve
 from convscope.study.filters import strongest_filters
-from convscope.study.tracker import Tracker
 from drawn import SIGNALS, Account, Traced, differences, drawn_case, drawn_network, trained
 
 SIZES = st.sampled_from([16, 24, 32, 48])

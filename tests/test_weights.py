@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from convscope.errors import ModelError
 from convscope.loading import load
-from convscope.models.published import OFFICIAL, fetch
+from convscope.models.loading import OFFICIAL, fetch
 from convscope.models.weight_files import read_weights
 from convscope.models.weights import fill, load_into
 

@@ -80,6 +80,7 @@ from convscope.pages.demo import demo as demo
 from convscope.pages.report import report as report
 from convscope.pages.report_result import Report as Report
 from convscope.results import Result as Result
+from convscope.study.checkpoints import Tracker as Tracker
 from convscope.study.config import Augmentation as Augmentation
 from convscope.study.config import TrainConfig as TrainConfig
 from convscope.study.config import preset as preset
@@ -93,7 +94,6 @@ from convscope.study.run_study import StudyProgress as StudyProgress
 from convscope.study.run_study import run_study as run_study
 from convscope.study.study_result import Study as Study
 from convscope.study.study_result import VariantResult as VariantResult
-from convscope.study.tracker import Tracker as Tracker
 from convscope.study.train import train as train
 from convscope.study.trainer import TrainProgress as TrainProgress
 

@@ -12,7 +12,7 @@ from convscope.models.loading import parse_size, parts_of
 from convscope.models.parts import OFFICIAL_WEIGHTS
 from convscope.network import Network
 from convscope.network.shield import shielded
-from convscope.study.network import is_run, parts_of_run
+from convscope.study.run import is_run, parts_of_run
 
 RANDOM_WEIGHTS = "random"
 

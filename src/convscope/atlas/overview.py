@@ -23,14 +23,9 @@ def overview_page(
     drawn: Collection[str],
     progress: tuple[float, str] | None,
 ) -> str:
-    """Return the first page's HTML.
+    """Return the first page's HTML, where the *drawn* layers have pages that it leads to.
 
-    Args:
-        net: the network.
-        scan: of it.
-        facts: of the atlas.
-        drawn: the layers whose pages are there.
-        progress: the share of the drawing that is done, and how long the rest takes, in words.
+    *progress* is the share of the drawing that is done, and how long the rest takes, in words.
     """
     layers, image = list(scan.layers.values()), (net.input_shape[1], net.input_shape[2])
     cards = [

@@ -18,7 +18,7 @@ def data(name: str, output: Path = Path("data")) -> None:
         output: The folder to put it in.
     """
     check_known("data set", name, SETS, DataError)
-    from convscope.study.fetch import fetch_cifar10
+    from convscope.study.data import fetch_cifar10
 
     with progress_bar("fetching") as advance:
         typer.echo(str(fetch_cifar10(output, progress=advance)))

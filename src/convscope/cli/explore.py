@@ -50,8 +50,7 @@ def explore(
     from convscope.explorer.explore import explore as show
     from convscope.reading import decode_image
     from convscope.samples import SAMPLES
-    from convscope.study.network import is_run
-    from convscope.study.run import Run
+    from convscope.study.run import Run, is_run
 
     run = is_run(network.model) and network == NamedNetwork(network.model)
     net = Run.load(network.model) if run else network.load()

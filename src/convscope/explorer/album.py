@@ -81,14 +81,7 @@ class Album:
     def painted(
         self, number: int, mask: Tensor, fill: str, preprocess: Preprocess, side: int
     ) -> Leaf:
-        """Return what an image becomes that is painted on.
-
-        Args:
-            number: the image.
-            mask: [H, W], bool, where the brush was.
-            fill: what hides the pixels there, as of :func:`convscope.occlude`; or ``"erase"``.
-            preprocess: the network's.
-            side: of a patch, by which ``"blur"`` knows how far to blur.
+        """Return what an image becomes that is painted on; see :meth:`.Session.paint`.
 
         Raises:
             ImageError: if there is no such fill, or the brush was nowhere.

@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import signature
 from typing import Any
 
 from convscope.errors import ConvscopeError
-from convscope.explorer.channel import Progress
-from convscope.explorer.session import Session
+from convscope.explorer import channel
+from convscope.explorer.session import Progress, Session
 from convscope.pages.renderer import png
 
 PLACES = 64
@@ -28,14 +29,9 @@ def answer(
 ) -> bytes:  # fmt: skip
     """Return a question's answer: JSON, or a picture after what is known of it.
 
-    A picture's answer begins with the length of its JSON in 4 bytes, then has the JSON, then a PNG.
-
-    Args:
-        session: what is asked.
-        question: a key of :data:`QUESTIONS` or :data:`LONG`.
-        given: its parameters.
-        small: whether to take longer for smaller pictures.
-        progress: called with what is done of a long question, and all of it; its error ends it.
+    A picture's answer begins with the length of its JSON in 4 bytes, then has the JSON, then a PNG:
+    a *small* one, which takes longer, if that is asked for. An error of *progress*, which is called
+    with what is done of a long question and all of it, ends the question.
 
     Raises:
         ConvscopeError: if a parameter is missing or wrong.
@@ -65,18 +61,18 @@ def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
     return json.dumps({"image": _asked(session, TAKEN[what], given, content=content)}).encode()
 
 
-def _asked(session: Session, method: str, given: Given, **more: Any) -> Any:
-    """Call a session's method with the parameters that are given, each read as it is annotated."""
-    asked = getattr(session, method)
+def _asked(session: Session, function: Callable[..., Any], given: Given, **more: Any) -> Any:
+    """Ask a session, with the parameters that are given, each read as it is annotated."""
+    asked = partial(function, session)
     for name, parameter in signature(asked).parameters.items():
         if name not in more and (name in given or parameter.default is parameter.empty):
             more[name] = READ[parameter.annotation](given, name)
     return asked(**more)
 
 
-def text(given: Given, name: str, default: str | None = None) -> str:
+def text(given: Given, name: str) -> str:
     """Return a parameter as it is."""
-    value = given.get(name, default)
+    value = given.get(name)
     if value is None:
         raise ConvscopeError(f"{name} is missing")
     return value
@@ -98,10 +94,6 @@ def _wholes(given: Given, name: str) -> list[int]:
     if not all(map(WHOLE.fullmatch, parts)):
         raise ConvscopeError(f"{name} are whole numbers")
     return [int(part) for part in parts]
-
-
-def _position(given: Given, _: str) -> tuple[int, int] | None:
-    return (whole(given, "row"), whole(given, "column")) if "row" in given else None
 
 
 def _places(given: Given, name: str) -> list[tuple[int, int]]:
@@ -129,26 +121,36 @@ READ: dict[str, Callable[[Given, str], Any]] = {
     "str | None": lambda given, name: given[name] or None,
     "Sequence[int]": _wholes,
     "Sequence[int] | None": _wholes,
-    "tuple[int, int] | None": _position,
+    "tuple[int, int] | None": lambda given, _: (
+        (whole(given, "row"), whole(given, "column")) if "row" in given else None
+    ),
     "Sequence[tuple[int, int]] | None": _places,
     "dict[int, float]": _factors,
 }
 """How a parameter is read from texts, by its annotation; the last kinds may be given or not."""
 
-QUESTIONS = {
-    "state": "describe",
-    "picture": "picture",
-    "maps": "maps",
-    "unit": "unit",
-    "reading": "read",
-    "intervention": "intervene",
-    "kernel": "kernel",
-    "patches": "patches",
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    "state": lambda session: session.describe(),  # a training's session has more to say
+    "picture": Session.picture,
+    "maps": Session.maps,
+    "unit": Session.unit,
+    "reading": Session.read,
+    "intervention": Session.intervene,
+    "kernel": channel.kernel,
+    "patches": channel.patches,
 }
-"""The session's method that answers each question."""
+"""What answers each question about a session."""
 
-LONG = {name: name for name in ("faults", "trust", "wanted", "tree", "attribution")}
-"""Questions whose answers take seconds, while others are answered."""
+LONG: dict[str, Callable[..., Any]] = {
+    "faults": channel.faults,
+    "trust": channel.trust,
+    "wanted": channel.wanted,
+    "tree": channel.tree,
+    "attribution": Session.attribution,
+}
+"""Questions whose answers take seconds, while others are answered: they hold up nobody else."""
 
-TAKEN = {"picture": "add", "stroke": "paint", "frame": "frame"}
+TAKEN: dict[str, Callable[..., Any]] = {
+    "picture": Session.add, "stroke": Session.paint, "frame": Session.frame,
+}  # fmt: skip
 """What makes a new image of bytes that are sent, and returns its number."""

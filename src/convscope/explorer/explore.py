@@ -7,7 +7,7 @@ from typing import Any
 
 from convscope.atlas.atlas import Atlas
 from convscope.errors import ConvscopeError
-from convscope.explorer.export import write_page
+from convscope.explorer.export import Ahead, write_page
 from convscope.explorer.server import serve
 from convscope.explorer.session import Session
 from convscope.explorer.training import TrainingSession
@@ -92,16 +92,12 @@ def explore(
         else Session(net, images, titles, memory, others, own)
     )
     if export is not None:
-        ahead = (layer, top, patch, stride, trust, progress)
-        ready(str(write_page(session.at(None), export, *ahead)))
+        work = Ahead(session.at(None), layer, top, patch, stride, trust)
+        ready(str(write_page(work, export, progress)))
         return None
-    if in_notebook():
-        return _widget(session)
-    serve(session, port, browser, ready)
-    return None
-
-
-def _widget(session: Session) -> Any:
+    if not in_notebook():
+        serve(session, port, browser, ready)
+        return None
     try:
         return import_module("convscope.explorer.widget").Widget(session)
     except ModuleNotFoundError as error:

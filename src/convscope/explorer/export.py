@@ -29,23 +29,13 @@ POLICY = (
 
 
 def write_page(
-    session: Session,
-    folder: str | Path,
-    layer: LayerName | Sequence[LayerName] | None = None,
-    top: int | None = None,
-    patch: int | None = None,
-    stride: int | None = None,
-    trust: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    work: "Ahead", folder: str | Path, progress: Callable[[int, int], None] | None
 ) -> Path:
-    """Write the page of a session's images as files, and return the page itself.
+    """Write the page as files, with what is asked ahead, and return the page itself.
 
     Raises:
         OutputError: if the folder holds other files, or cannot be written.
-        UnitError: if there is no such layer.
-        ConvscopeError: if *top*, *patch* or *stride* do not fit.
     """
-    work = _Ahead(session, layer, top, patch, stride, trust)
     folder = claim_folder(folder, KIND)
     page = (ASSETS / "index.html").read_text("utf-8")
     page = page.replace("<head>", f"<head>\n{POLICY}")
@@ -65,8 +55,13 @@ def write_page(
     return folder / "index.html"
 
 
-class _Ahead:
-    """What is asked ahead, and its answers, part by part."""
+class Ahead:
+    """What is asked ahead of a session, and its answers; see :func:`convscope.explore`.
+
+    Raises:
+        UnitError: if there is no such layer.
+        ConvscopeError: if *top*, *patch* or *stride* do not fit.
+    """
 
     def __init__(
         self,

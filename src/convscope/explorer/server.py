@@ -32,9 +32,8 @@ from convscope.explorer.answers import (
     text,
     whole,
 )
-from convscope.explorer.channel import Progress
 from convscope.explorer.page import ASSETS
-from convscope.explorer.session import Session
+from convscope.explorer.session import Progress, Session
 
 HOST = "127.0.0.1"
 PORTS = 50
@@ -202,32 +201,16 @@ class Desk:
         return JSONResponse(self.done.get(kind, (0, 0)), headers=HEADERS)
 
 
-async def tidings(session: Session) -> AsyncIterator[str]:
-    """Yield an event whenever a training has something new, until it is finished."""
-    known = None
-    while not session.closed and (found := await anyio.to_thread.run_sync(session.news)):
-        if found != known:
-            known = found
-            yield "data: new\n\n"
-        if found["finished"]:
-            break
-        await anyio.sleep(POLLED)
-
-
 class Pages:
-    """What the explorer answers at each address.
-
-    Args:
-        session: whose page it is.
-    """
+    """What the explorer answers at each address."""
 
     def __init__(self, session: Session) -> None:
         self.session, self.desk = session, Desk(session)
         self.followers = anyio.Semaphore(WAITING)
 
-    def routes(self) -> list[Route]:
-        """Return every address with what answers there."""
-        return [
+    def application(self, token: str, port: int) -> Starlette:
+        """Return every address with what answers there, behind the gate."""
+        routes = [
             Route("/", self.page),
             Route("/assets/{name}", self.asset),
             Route("/events", self.events),
@@ -236,6 +219,11 @@ class Pages:
             Route("/stop", self.desk.stop),
             *(Route(f"/{question}", self.answer) for question in (*QUESTIONS, *LONG)),
         ]
+        return Starlette(
+            routes=routes,
+            middleware=[Middleware(Gate, token=token, port=port)],
+            exception_handlers={ConvscopeError: _mistake, 404: _unknown, 405: _unknown},
+        )
 
     async def page(self, _: Request) -> Response:
         """Return the page."""
@@ -251,14 +239,22 @@ class Pages:
         return Response((ASSETS / name).read_bytes(), media_type=kind, headers=HEADERS)
 
     async def events(self, _: Request) -> Response:
-        """Say whenever a training has something new, as long as the page listens."""
+        """Say whenever a training has something new, until it is finished or the page is shut."""
         if self.followers.value == 0:
             return _error("too many pages follow this training", 503)
 
         async def followed() -> AsyncIterator[str]:
+            session, known = self.session, None
             async with self.followers:
-                async for event in tidings(self.session):
-                    yield event
+                while not session.closed and (
+                    found := await anyio.to_thread.run_sync(session.news)
+                ):
+                    if found != known:
+                        known = found
+                        yield "data: new\n\n"
+                    if found["finished"]:
+                        break
+                    await anyio.sleep(POLLED)
 
         return StreamingResponse(followed(), media_type="text/event-stream", headers=HEADERS)
 
@@ -282,15 +278,6 @@ class Pages:
         return await self.desk.answer(
             request, lambda _: take(self.session, what, given, bytes(content))
         )
-
-
-def application(pages: Pages, token: str, port: int) -> Starlette:
-    """Return the explorer's pages, behind the gate."""
-    return Starlette(
-        routes=pages.routes(),
-        middleware=[Middleware(Gate, token=token, port=port)],
-        exception_handlers={ConvscopeError: _mistake, 404: _unknown, 405: _unknown},
-    )
 
 
 def _error(sentence: str, status: int) -> Response:
@@ -346,7 +333,7 @@ def serve(session: Session, port: int, browser: bool, ready: Callable[[str], Non
 
         pages = Pages(session)
         config = uvicorn.Config(
-            application(pages, token, number), log_level="error", timeout_graceful_shutdown=LEFT,
+            pages.application(token, number), log_level="error", timeout_graceful_shutdown=LEFT,
             lifespan="off", server_header=False,
         )  # fmt: skip
         server = Announced(config)

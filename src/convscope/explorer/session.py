@@ -6,7 +6,8 @@ import dataclasses
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,34 +16,23 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.atlas.atlas import Atlas
+from convscope.atlas.atlas import Atlas, scanned_images
 from convscope.display import Display, to_display
-from convscope.errors import ConvscopeError, ImageError, UnitError
+from convscope.errors import ConvscopeError, DataError, ImageError, UnitError
 from convscope.explorer.album import Album, Leaf
-from convscope.explorer.channel import (
-    SIDE_BY_SIDE,
-    Faults,
-    Progress,
-    checked_atlas,
-    convolutions,
-    kernel,
-    meant,
-    mosaic,
-    patches,
-    trust,
-    wanted,
-)
 from convscope.methods import budget
 from convscope.methods.attribute import CAMS, PATHS, RECOMMENDED, attribute
+from convscope.methods.diagnose import diagnose
+from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.look import Look, Reading
 from convscope.methods.occlude.passes import filters_within
 from convscope.methods.occlude.patches import pair_of
 from convscope.methods.pictures import Images, channel_names, read
 from convscope.methods.projection import Projection
-from convscope.methods.trace_unit import trace_unit
+from convscope.methods.rules import chosen_rule
+from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Network
 from convscope.network.rules import RULES
-from convscope.pages.section import layers_of
 from convscope.reading import decode_image
 
 TILE = 56
@@ -62,25 +52,27 @@ FOR_CLASSES = {f"recommended ({RECOMMENDED})": RECOMMENDED} | {
 }
 """What the page calls the ways to a class that take no other images -> their own names."""
 
-FEEDERS = 3
-"""Channels of each layer that the tree follows: as many as a narrow column names."""
+SIDE_BY_SIDE = ("deconvnet", "guided", "gradient")
+"""The rules that the page shows of every unit."""
+
+SECONDS = 20
+"""How long the checks of one unit, or the slow part of a diagnosis, take at most."""
 
 CLASSES = 5
 """Classes whose probabilities are shown."""
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+"""uint8 [H, W, 3], [H, W, 4] with opacity, or [H, W] of greys."""
+
+Facts = dict[str, Any]
+Progress = Callable[[int, int], None]
 
 
 class Session:
     """A network, its images, and the looks at them that are kept.
 
-    Any number of threads may ask; one is answered at a time.
-
-    Args:
-        net: the network.
-        images: pictures, or [N, C, H, W] in the network's input space.
-        titles: one an image.
-        memory: bytes for what a look does besides its maps, or a text such as ``"1GB"``.
-        against: sessions of other networks, of the same images.
-        atlas: one of the network, whose patches are shown.
+    Any number of threads may ask; one is answered at a time. The arguments are those of
+    :func:`convscope.explore`, *against* sessions of the other networks.
     """
 
     def __init__(
@@ -98,10 +90,11 @@ class Session:
         self.sessions = (self, *against)
         self.atlas = None if atlas is None else checked_atlas(atlas, net)
         self.closed = False
-        self._faults = Faults(net, [*checked], self.atlas, self.memory)
+        self._examined: Any = self.atlas or [*checked]
+        self._diagnosis: Diagnosis | None = None
         self._looks: OrderedDict[int, tuple[Leaf, Look]] = OrderedDict()
         self._turned = filters_within(self.memory)
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def of(self, network: int) -> Session:
         """Return the session of a network by its number, of which this one's is 0.
@@ -127,7 +120,7 @@ class Session:
         """Return what may change by itself: a training's checkpoints; None where nothing does."""
         return None
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Facts:
         """Return what the page needs to know of the network and the images."""
         net, own = self.net, convolutions(self.net)
         layers = [
@@ -190,7 +183,7 @@ class Session:
 
         if image is None:
             return self._added(leaf)
-        with self._lock:
+        with self.lock:
             for own in self.sessions:
                 own.album.renew(image, leaf(own).values)
         return image
@@ -199,7 +192,7 @@ class Session:
         """Paint on an image and return the number of what that makes.
 
         Args:
-            image: the image.
+            image: the number of what is painted on.
             content: a byte a pixel of the network's input, row by row: not 0 where the brush was.
             fill: what hides the pixels there, as of :func:`convscope.occlude`; or ``"erase"``.
             patch: the side of a patch, by which ``"blur"`` knows how far to blur.
@@ -222,7 +215,7 @@ class Session:
 
     def _added(self, leaf: Callable[[Session], Leaf]) -> int:
         """Take in an image, which every network sees its own way, and return its number."""
-        with self._lock:
+        with self.lock:
             leaves = [leaf(own) for own in self.sessions]
             numbers = {own.album.add(one) for own, one in zip(self.sessions, leaves, strict=True)}
         (number,) = numbers
@@ -243,20 +236,27 @@ class Session:
         self._looks.move_to_end(image)
         return self._looks[image][1]
 
-    def picture(self, image: int) -> tuple[dict[str, Any], Pixels]:
-        """Return an image as its pixels, [H, W, 3], and what it was painted on."""
-        with self._lock:
-            leaf = self.album[image]
-        pixels = self.net.preprocess.to_pixels(leaf.values[0].cpu())
-        shown = _grey_to_rgb((pixels.clamp(0, 1) * 255).round().byte())
-        return {"title": leaf.title, "parent": leaf.parent, "origin": leaf.origin}, shown
+    def leaf(self, image: int) -> Leaf:
+        """Return an image of the album, which another thread may be adding to."""
+        with self.lock:
+            return self.album[image]
 
-    def maps(self, image: int, layer: str) -> tuple[dict[str, Any], Pixels]:
+    def picture(self, image: int) -> tuple[Facts, Pixels]:
+        """Return an image as its pixels, [H, W, 3], and what it was painted on."""
+        leaf = self.leaf(image)
+        pixels = self.net.preprocess.to_pixels(leaf.values[0].cpu())
+        if len(pixels) != 3:  # of other than 1 or 3 channels, the first is shown
+            pixels = pixels[:1].expand(3, -1, -1)
+        shown = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous()
+        facts = {"title": leaf.title, "parent": leaf.parent, "origin": leaf.origin}
+        return facts, shown.numpy()
+
+    def maps(self, image: int, layer: str) -> tuple[Facts, Pixels]:
         """Return a layer's feature maps side by side, each on a scale of its own, and their peaks.
 
         Zero is black where no map is below it, else mid-grey.
         """
-        with self._lock:
+        with self.lock:
             found = self.look_at(image).maps(layer).detach().cpu().float()
         maps = found if found.dim() == 3 else found[:, None, None]
         signed = bool((maps < 0).any())
@@ -283,27 +283,26 @@ class Session:
     def unit(
         self, image: int, layer: str, channel: int, position: tuple[int, int] | None,
         rule: str = "deconvnet",
-    ) -> tuple[dict[str, Any], Pixels]:  # fmt: skip
+    ) -> tuple[Facts, Pixels]:  # fmt: skip
         """Return what drives one unit, cropped to what it reads, and where that lies."""
-        with self._lock:
+        with self.lock:
             return self._drawn(self.look_at(image).project(layer, channel, position, rule))
 
     def attribution(
         self, image: int, layer: str, method: str, progress: Progress
-    ) -> tuple[dict[str, Any], Pixels]:
+    ) -> tuple[Facts, Pixels]:
         """Return what the most probable class hangs on; a class activation map is of *layer*.
 
         It may take long, and holds up nobody else.
         """
-        with self._lock:
-            values = self.album[image].values
+        values = self.leaf(image).values
         place, method = layer if method in CAMS else None, FOR_CLASSES.get(method, method)
         found = attribute(
             self.net, values, method=method, layer=place, memory=self.memory, progress=progress
         )
         return self._drawn(found)
 
-    def _drawn(self, found: Projection) -> tuple[dict[str, Any], Pixels]:
+    def _drawn(self, found: Projection) -> tuple[Facts, Pixels]:
         """Return the only picture of a projection, and what is known of it."""
         display = Display()
         shown = found.shown(0, 0, display)
@@ -328,9 +327,9 @@ class Session:
         patch: int | None = None,
         fill: str = "gray",
         classes: Sequence[int] = (),
-    ) -> list[dict[str, Any]]:
+    ) -> list[Facts]:
         """Return what the network says to an image, or with a patch at each of several places."""
-        with self._lock:
+        with self.lock:
             kept = self.look_at(image)
             if places is None:
                 return [self._said(kept.read(layer, channel), classes)]
@@ -344,75 +343,31 @@ class Session:
         scale: dict[int, float],
         only: Sequence[int] | None = None,
         classes: Sequence[int] = (),
-    ) -> dict[str, Any]:
+    ) -> Facts:
         """Return what the network says with channels of a layer scaled, off, or alone."""
-        with self._lock:
+        with self.lock:
             found = self.look_at(image).with_units(layer, scale=scale, only=only)
         return self._said(found, classes)
 
-    def kernel(self, layer: str, channel: int) -> tuple[dict[str, Any], Pixels]:
-        """Return a channel's kernel; see :func:`.channel.kernel`."""
-        return kernel(self.net, layer, channel)
+    def diagnosis(self, progress: Progress) -> Diagnosis:
+        """Return what a diagnosis finds, which is made once, when it is first asked for.
 
-    def patches(self, layer: str, channel: int) -> tuple[dict[str, Any], Pixels]:
-        """Return a channel's strongest patches and their projections.
-
-        Raises:
-            ConvscopeError: if there is no atlas, or it has no such layer or channel.
+        It is made from the images of the atlas, or else from those that were given at first.
         """
-        if self.atlas is None:
-            raise ConvscopeError("no atlas was given")
-        return patches(self.atlas, convolutions(self.net).get(layer, layer), channel)
+        if self._diagnosis is None:
+            images, scanned = self._examined, None
+            if isinstance(images, Atlas):
+                scanned, folder = scanned_images(images.folder)
+                images = scanned if folder is None else folder
+            self._diagnosis = diagnose(
+                self.net, images, scanned=scanned, budget=SECONDS, memory=self.memory,
+                progress=progress,
+            )  # fmt: skip
+        return self._diagnosis
 
-    def faults(self, layer: str, channel: int, progress: Progress) -> dict[str, Any]:
-        """Return what a diagnosis says of a layer. It takes long, and holds up nobody else."""
-        return self._faults.of(layer, channel, progress)
-
-    def trust(
-        self, image: int, layer: str, channel: int, progress: Progress, rule: str = ""
-    ) -> dict[str, Any]:
-        """Return what the pictures of a unit depend on, by another rule too if one is given.
-
-        It takes long, and holds up nobody else.
-        """
-        with self._lock:
-            values = self.album[image].values
-        return trust(self.net, values, layer, channel, rule, self.memory, progress)
-
-    def wanted(
-        self, image: int, layer: str, channel: int, progress: Progress
-    ) -> tuple[dict[str, Any], Pixels]:
-        """Return what a channel wants, beside its strongest patch of the atlas, or of the image.
-
-        It takes long, and holds up nobody else.
-        """
-        with self._lock:
-            leaf, peak = self.album[image], self.look_at(image).project(layer, channel)
-        top, left, bottom, right = peak.window[0, 0].tolist()
-        pixels = self.net.preprocess.to_pixels(leaf.values[0].cpu())[:, top:bottom, left:right]
-        facts = {"real": float(peak.activation[0, 0]), "title": leaf.title}
-        return wanted(self.net, self.atlas, (facts, pixels), layer, channel, self.memory, progress)
-
-    def tree(
-        self, image: int, layer: str, channel: int, position: tuple[int, int] | None,
-        progress: Progress,
-    ) -> tuple[dict[str, Any], Pixels]:  # fmt: skip
-        """Return the tree of channels that feed a unit, in words and drawn.
-
-        Its letters are left of its pictures, both with opacity, so that a dark page can turn the
-        letters light. It takes long, and holds up nobody else.
-        """
-        with self._lock:
-            leaf = self.album[image]
-        found = trace_unit(
-            self.net, leaf.values, layer, channel, position, top=FEEDERS, title=leaf.title,
-            memory=self.memory, progress=progress,
-        )  # fmt: skip
-        return {"said": found.summary()}, np.hstack(layers_of(found.sheet("column", "short")))
-
-    def _said(self, found: Reading, classes: Sequence[int]) -> dict[str, Any]:
+    def _said(self, found: Reading, classes: Sequence[int]) -> Facts:
         values = found.probability if found.probability is not None else found.number
-        said: dict[str, Any] = {"activation": found.activation, "predicted": found.predicted}
+        said: Facts = {"activation": found.activation, "predicted": found.predicted}
         if values is None:
             return {**said, "classes": []}
         if any(not 0 <= number < len(values) for number in classes):
@@ -435,8 +390,39 @@ class Session:
         return names[number] if names else f"{noun} {number}"
 
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-"""uint8 [H, W, 3], [H, W, 4] with opacity, or [H, W] of greys."""
+def convolutions(net: Network) -> dict[str, str]:
+    """Return the convolution of each layer that one has: itself, or where its units are read."""
+    try:
+        layers = scanned_layers(net)
+    except ConvscopeError:  # there is none
+        return {}
+    return {name: one.name for one in layers for name in (one.name, one.read_at)}
+
+
+def meant(net: Network, rules: Iterable[str]) -> list[str]:
+    """Return those of some names that are rules which mean something on a network."""
+    found = []
+    for rule in rules:
+        with suppress(ConvscopeError):
+            chosen_rule(net, rule)
+            found.append(rule)
+    return found
+
+
+def checked_atlas(atlas: Atlas, net: Network) -> Atlas:
+    """Return an atlas if it is one of a network.
+
+    Raises:
+        DataError: if it is one of another.
+    """
+    channels = {one.name: one.shape[0] for one in scanned_layers(net)}
+    own = {one["name"]: one["channels"] for one in atlas.facts["layers"]}
+    if not own.items() <= channels.items():
+        raise DataError(
+            f"{atlas.folder} is an atlas of {atlas.facts['network']}, whose layers are not those "
+            f"of {net.name}"
+        )
+    return atlas
 
 
 def averaged(maps: Tensor, most: int) -> Tensor:
@@ -449,8 +435,15 @@ def averaged(maps: Tensor, most: int) -> Tensor:
     return functional.adaptive_avg_pool2d(maps[None], size)[0]
 
 
-def _grey_to_rgb(pixels: Tensor) -> Pixels:
-    """Return pixels uint8 [C, H, W] as [H, W, 3]; of other than 1 or 3 channels the first."""
-    shown = pixels if len(pixels) == 3 else pixels[:1].expand(3, -1, -1)
-    picture: Pixels = shown.permute(1, 2, 0).contiguous().numpy()
-    return picture
+def mosaic(tiles: Tensor, across: int, ground: int) -> np.ndarray[Any, Any]:
+    """Return tiles, uint8 [n, H, W, ...], in rows of so many; *ground* where there is none.
+
+    >>> mosaic(torch.arange(3, dtype=torch.uint8).view(3, 1, 1), 2, 128).tolist()
+    [[0, 1], [2, 128]]
+    """
+    count, height, width, *rest = tiles.shape
+    rows = -(-max(count, 1) // across)
+    padded = tiles.new_full((rows * across, height, width, *rest), ground)
+    padded[:count] = tiles
+    cells = padded.view(rows, across, height, width, *rest).transpose(1, 2)
+    return cells.reshape(rows * height, across * width, *rest).numpy()

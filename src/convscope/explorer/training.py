@@ -15,8 +15,7 @@ from convscope.methods import budget
 from convscope.methods.pictures import Images
 from convscope.network import Network
 from convscope.study.checkpoints import checkpoint_path, checkpoint_step
-from convscope.study.network import parts_of_run
-from convscope.study.run import Run
+from convscope.study.run import Run, parts_of_run
 
 KEPT = 8
 """Checkpoints whose networks are kept at once; the others are read again."""
@@ -48,7 +47,7 @@ class TrainingSession(Session):
         step = steps[-1] if step is None and steps else step
         if step not in steps:
             raise ConvscopeError(f"there is no checkpoint of step {step}")
-        with self._lock:
+        with self.lock:
             if step not in self._sessions:
                 checkpoint = checkpoint_path(self.run.folder, step)
                 net = _network(self.run, checkpoint)

@@ -13,7 +13,7 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ _EXPRESSION_PARTS = re.compile(
 _GUARD_PARTS = re.compile(
     rf"\bL\['\w+'\]\.size\(\)\[\d+\]|\b(?:max|min|and|or|not)\b|{_ARITHMETIC}"
 )
+_WHOLE = {"target": _OPERATION, "as_operator": _OPERATION}
+_MADE_OF = {"expr_str": _EXPRESSION_PARTS, "guards_code": _GUARD_PARTS}
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
 
@@ -117,31 +119,27 @@ def _screen_text(value: Any, field: str) -> None:
     """Check every text of a serialised graph that torch evaluates, compiles or looks up."""
     if isinstance(value, dict):
         for key, item in value.items():
-            _matching(_WORD)(key)
+            _screen_word(key, "")
             # Metadata is kept as text, and strings among the arguments as strings.
             if key not in ("metadata", "as_string", "as_strings"):
                 _screen_text(item, key)
     elif isinstance(value, list):
         for item in value:
             _screen_text(item, field)
+    elif isinstance(value, str) and field in ("in_spec", "out_spec"):
+        _screen_containers(value)
     elif isinstance(value, str):
-        _TEXT_CHECKS.get(field, _matching(_WORD))(value)
+        _screen_word(value, field)
 
 
-def _matching(pattern: re.Pattern[str]) -> Callable[[str], None]:
-    def check(text: str) -> None:
-        if not pattern.fullmatch(text):
-            raise _UnsafeError(f"{text[:60]!r}")
-
-    return check
-
-
-def _made_of(parts: re.Pattern[str]) -> Callable[[str], None]:
-    def check(text: str) -> None:
-        if parts.sub("", text):
-            raise _UnsafeError(f"{text[:60]!r}")
-
-    return check
+def _screen_word(text: str, field: str) -> None:
+    """Check a text by the pattern of its field."""
+    if field in _MADE_OF:
+        plain = not _MADE_OF[field].sub("", text)
+    else:
+        plain = bool(_WHOLE.get(field, _WORD).fullmatch(text))
+    if not plain:
+        raise _UnsafeError(f"{text[:60]!r}")
 
 
 def _screen_containers(text: str) -> None:
@@ -153,16 +151,6 @@ def _screen_containers(text: str) -> None:
         if spec["type"] not in _CONTAINERS or not all(isinstance(key, str | int) for key in keys):
             raise _UnsafeError(f"the container {spec['type']!r}")
         pending += spec["children_spec"]
-
-
-_TEXT_CHECKS: dict[str, Callable[[str], None]] = {
-    "target": _matching(_OPERATION),
-    "as_operator": _matching(_OPERATION),
-    "expr_str": _made_of(_EXPRESSION_PARTS),
-    "guards_code": _made_of(_GUARD_PARTS),
-    "in_spec": _screen_containers,
-    "out_spec": _screen_containers,
-}
 
 
 def _image_shape(program: ExportedProgram, path: Path) -> tuple[int, int, int]:

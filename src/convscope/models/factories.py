@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from convscope.arguments import described
 from convscope.errors import ModelError, near_files, near_matches
 from convscope.images import Preprocess
-from convscope.models.parts import Parts, filled
-from convscope.models.seeding import seeded
+from convscope.models.parts import Parts, filled, seeded
 
 DEFAULT_SIZE = (3, 224, 224)
 SIZE_NOT_GIVEN = "input of 3 x 224 x 224: neither an example nor a size was given"

@@ -1,23 +1,38 @@
-"""Every kind of name of a model: :func:`parts_of`."""
+"""Every kind of name of a model: :func:`parts_of`; and the weights that torchvision publishes."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from convscope.errors import ModelError, near_matches
+from convscope.downloads import fetched, hash_of
+from convscope.errors import DataError, ModelError, near_matches
 from convscope.images import Preprocess
 from convscope.models.architectures import ARCHITECTURES, initialise
-from convscope.models.bundled import BUNDLED, base, bundled_peaks, bundled_weights
+from convscope.models.bundled import BUNDLED, base, bundled_file, bundled_peaks
 from convscope.models.factories import from_factory
-from convscope.models.parts import IMAGENET, OFFICIAL_WEIGHTS, Parts, filled, imagenet_classes
-from convscope.models.published import OFFICIAL, fetch
-from convscope.models.seeding import seeded
+from convscope.models.parts import (
+    IMAGENET,
+    OFFICIAL_WEIGHTS,
+    Parts,
+    filled,
+    imagenet_classes,
+    seeded,
+)
 from convscope.models.zoos import from_timm, from_torchvision, in_a_zoo
 
 MOST_VALUES = 2**28  # of an input: a gigabyte
 NAMES = ("base", *ARCHITECTURES)
 _FORMS = "torchvision:NAME, timm:NAME, path/file.py:factory or net.pt2"
+
+_PUBLISHED = "https://download.pytorch.org/models"
+OFFICIAL = {
+    "vgg16": f"{_PUBLISHED}/vgg16-397923af.pth",
+    "vgg16_bn": f"{_PUBLISHED}/vgg16_bn-6c64b313.pth",
+    "alexnet": f"{_PUBLISHED}/alexnet-owt-7be5be79.pth",
+    "squeezenet1_1": f"{_PUBLISHED}/squeezenet1_1-b8a52dc0.pth",
+}
+"""Where each file is; its name ends in the first digits of its SHA-256."""
 
 
 def parse_size(size: str | Sequence[int]) -> tuple[int, int, int]:
@@ -87,13 +102,50 @@ def _from_architecture(name: str, weights: str | Path | None) -> Parts:
 def _published(name: str) -> Path:
     """Return the file of a network's trained weights: what ships with convscope, or a download."""
     if name in BUNDLED:
-        return bundled_weights(name)
+        return bundled_file(f"{name}.safetensors")
     if name not in OFFICIAL:
         raise ModelError(
             f"there are no published weights of {name}; pass a file of weights, or 'random' for "
             f"random ones"
         )
     return fetch(OFFICIAL[name])
+
+
+def fetch(url: str) -> Path:
+    """Return the path of an official weight file, downloading it the first time.
+
+    The cache is torch.hub's, so that a file torchvision has fetched is not fetched again. A
+    download that breaks off is kept as ``.part``, and goes on from there at the next call.
+
+    Raises:
+        ModelError: if it cannot be fetched, or the cached or fetched file has another hash.
+    """
+    # Whoever loads other weights should not wait for these.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import DownloadColumn, Progress  # noqa: PLC0415
+
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    digest = path.stem.rpartition("-")[2]
+    if path.is_file():
+        if not hash_of(path, "SHA256").startswith(digest):
+            raise ModelError(
+                f"{path} is not used: it is not the official file, whose SHA-256 starts with "
+                f"{digest}; delete it, or pass another file with --weights"
+            )
+        return path
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), DownloadColumn())
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task(path.name)
+            return fetched(
+                url, path, "SHA256", digest,
+                lambda had, total: bar.update(task, completed=had, total=total),
+            )  # fmt: skip
+    except (DataError, OSError) as error:
+        raise ModelError(
+            f"{error}; or put {path.name} into {path.parent}, or pass a file with --weights"
+        ) from error
 
 
 def _from_exported(path: Path, weights: str | Path | None) -> Parts:

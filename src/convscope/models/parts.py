@@ -1,5 +1,7 @@
 """What a named model is made of, before it is traced."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -56,12 +58,7 @@ class Parts:
         return replace(self, preprocess=old.resized((height, width)))
 
     def network(self, name: str, device: str | torch.device = "cpu", **options: Any) -> Network:
-        """Return the model as a network.
-
-        Args:
-            name: what to call it.
-            device: where to run.
-            options: of :class:`.Network`.
+        """Return the model as a network, with *options* of :class:`.Network`.
 
         Raises:
             ModelError: if there is no such device.
@@ -91,12 +88,20 @@ class Parts:
             ) from error
 
 
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """Draw from torch's CPU generator as if freshly seeded, and leave it as it was."""
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would reach the accelerators' generators too, which are not put back.
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
 def filled(module: nn.Module, weights: str | Path | None) -> tuple[str, ...]:
     """Put a file's weights into a module, if one is named; return the notes for its pictures.
 
-    Args:
-        module: the module, with weights of its own.
-        weights: the file; None where those of the module are random; or :data:`OFFICIAL_WEIGHTS`.
+    None stands for the module's own, which are random, and :data:`OFFICIAL_WEIGHTS` for them too,
+    which are not.
 
     Raises:
         ModelError: if the file cannot be read, or does not fit.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from convscope.errors import ModelError
-from convscope.models.seeding import seeded
+from convscope.models.parts import seeded
 
 # Share of a batch's statistics in the running ones: trainings of a few hundred steps, whose weights
 # move fast, need them fresh.

@@ -11,15 +11,12 @@ from convscope.models.parts import (
     Parts,
     filled,
     imagenet_classes,
+    seeded,
 )
-from convscope.models.seeding import seeded
 from convscope.preprocessing import preprocessing_of
 
 # These two undo the ImageNet normalisation inside, which torchvision switches on with its weights.
-_TORCHVISION_OPTIONS: dict[str, dict[str, bool]] = {
-    "googlenet": {"transform_input": True, "init_weights": True},
-    "inception_v3": {"transform_input": True, "init_weights": True},
-}
+_UNDOING = ("googlenet", "inception_v3")
 _FAMILIES = (
     *("convnext_", "densenet", "efficientnet_", "googlenet", "inception_", "mnasnet", "mobilenet_"),
     *("regnet_", "resnet", "resnext", "shufflenet_", "swin_", "vit_", "wide_resnet"),
@@ -41,7 +38,7 @@ def from_torchvision(name: str, weights: str | Path | None) -> Parts:
     if weights == OFFICIAL_WEIGHTS:
         module = _built(lambda: zoo.get_model(name, weights=published), name)
     else:
-        options = _TORCHVISION_OPTIONS.get(name, {})
+        options = {"transform_input": True, "init_weights": True} if name in _UNDOING else {}
         module = _built(lambda: zoo.get_model(name, weights=None, **options), name)
     notes = filled(module, weights)
     classes = published.meta.get("categories")

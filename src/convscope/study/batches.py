@@ -10,7 +10,6 @@ from torch import Generator, Tensor
 from convscope.errors import TrainError
 from convscope.study.config import Augmentation, TrainConfig
 from convscope.study.data import ImageSet
-from convscope.study.schedule import side_at
 
 
 class Batches:
@@ -20,12 +19,8 @@ class Batches:
     so a resumed training sees what an uninterrupted one would, with no state to keep, and every
     process of a distributed one draws alike and takes its own share.
 
-    Args:
-        data: the images to train on.
-        config: the training.
-        device: where the batches are wanted; the images are kept there as bytes.
-        rank: number of this process among *processes*.
-        processes: how many share each batch.
+    The images are kept on *device*, where the batches are wanted, as bytes. Of the processes that
+    share each batch this one's number is *rank*.
 
     Raises:
         TrainError: fewer images than one batch, or a batch that the processes cannot share evenly.
@@ -64,7 +59,8 @@ class Batches:
 
     def side(self, step: int) -> int:
         """Return the side in pixels of the images of *step*."""
-        return side_at(step / self.steps, self._config.sides, self._size[0])
+        done = step / self.steps
+        return next((side for until, side in self._config.sides if done < until), self._size[0])
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Return this process's share of the batch of *step*.
@@ -116,13 +112,9 @@ class Changes:
     def draw(
         cls, mirrored: Tensor, size: tuple[int, int], kind: Augmentation, generator: Generator
     ) -> "Changes":
-        """Draw the changes to a batch.
+        """Draw the changes to a batch of which :func:`alternating_flip` says what is mirrored.
 
-        Args:
-            mirrored: bool [N], which images to mirror, from :func:`alternating_flip`.
-            size: the images' height and width in pixels.
-            kind: which changes, and how large.
-            generator: the only source of randomness, on the CPU.
+        *generator*, on the CPU, is the only source of randomness.
         """
         count = len(mirrored)
         offsets = torch.randint(0, 2 * kind.shift + 1, (2, count), generator=generator)
@@ -139,13 +131,10 @@ class Changes:
         One indexing picks, mirrors, shifts and reflects: all four only say which pixel is read.
 
         Args:
-            images_nhwc: uint8 [M, H, W, C], the whole set.
+            images_nhwc: uint8 [M, H, W, C], the whole set; as many are returned as are chosen.
             chosen: int64 [N], on the same device: which images these changes are for.
             kind: what the changes were drawn for.
             fill: uint8 [C], the colour of cut-out squares.
-
-        Returns:
-            uint8 [N, H, W, C], new.
         """
         _, height, width, _ = images_nhwc.shape
         rows = _reflected(torch.arange(height) + self.offsets[0, :, None] - kind.shift, height)

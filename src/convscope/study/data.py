@@ -1,4 +1,4 @@
-"""Sets of labelled images, held in memory as bytes.
+"""Sets of labelled images, held in memory as bytes; CIFAR-10 is fetched and read.
 
 CIFAR-10 comes in its official binary layout, read without pickle: six files of 10,000 records, each
 one label byte and then 1,024 red, 1,024 green and 1,024 blue bytes, row by row
@@ -6,7 +6,9 @@ one label byte and then 1,024 red, 1,024 green and 1,024 blue bytes, row by row
 """
 
 import hashlib
+import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,12 +18,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convscope.errors import DataError
+from convscope.downloads import Progress, fetched
+from convscope.errors import DataError, OutputError
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 FOLDER = "cifar-10-batches-bin"
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 SIDE = 32
 RECORDS_PER_FILE = 10_000
 RECORD_BYTES = 1 + 3 * SIDE * SIDE
@@ -121,14 +126,63 @@ def load_cifar10(folder: str | Path, part: Part = "train") -> ImageSet:
     return ImageSet(pixels, labels, CLASSES, name)
 
 
-def require_cifar10(folder: str | Path, part: Part) -> None:
-    """Make sure, without reading them, that a part's files are there, each of its exact size.
+def require_cifar10(folder: str | Path, *parts: Part) -> None:
+    """Make sure, without reading them, that some parts' files are there, each of its exact size.
 
     Raises:
         DataError: one is missing, truncated or too long.
     """
-    for path in _paths(folder, part):
-        _check_size(path)
+    for part in parts or FILES:
+        for path in _paths(folder, part):
+            _check_size(path)
+
+
+def fetch_cifar10(
+    out: str | Path,
+    *,
+    url: str = URL,
+    md5: str = MD5,
+    progress: Progress | None = None,
+) -> Path:
+    """Fetch and unpack CIFAR-10's official binary archive, unless *out* holds the files already.
+
+    An interrupted download goes on where it stopped at the next call.
+
+    Args:
+        out: the folder to hold ``cifar-10-batches-bin``, made if missing.
+        url: where the archive is.
+        md5: the archive's MD5, in hexadecimal digits: its publisher gives no other hash.
+        progress: called with the bytes had so far and, where the server tells, the bytes in all.
+
+    Returns:
+        The folder of the ``.bin`` files.
+
+    Raises:
+        DataError: it cannot be fetched, has another hash, or does not hold the dataset.
+        OutputError: *out* cannot be written.
+    """
+    folder = Path(out) / FOLDER
+    with suppress(DataError):
+        require_cifar10(folder)
+        return folder
+    try:
+        archive = fetched(url, Path(out) / "cifar-10-binary.tar.gz", "MD5", md5, progress)
+        _unpack(archive, Path(out))
+        archive.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write into {out}: {error.strerror or error}") from error
+    require_cifar10(folder)
+    return folder
+
+
+def _unpack(archive: Path, out: Path) -> None:
+    """Extract the dataset's folder; nothing can be written outside *out*."""
+    try:
+        with tarfile.open(archive) as tar:
+            members = [m for m in tar if m.name == FOLDER or m.name.startswith(f"{FOLDER}/")]
+            tar.extractall(out, members=members, filter="data")
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError(f"{archive} cannot be unpacked: {error}") from error
 
 
 def split(data: ImageSet, held_out: int, seed: int) -> tuple[ImageSet, ImageSet]:

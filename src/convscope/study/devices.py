@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from convscope.errors import TrainError
 from convscope.results import provenance
@@ -43,6 +45,8 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     everywhere = int(os.environ.get("WORLD_SIZE", "1"))
     halves = precision == "bfloat16" or (precision == "auto" and _multiplies_halves(kind))
+    gpu = kind == "auto" and torch.cuda.is_available()
+    autocast = "cuda" if gpu else "cpu" if kind == "auto" else kind
     try:
         fabric = Fabric(
             accelerator=kind,
@@ -50,7 +54,7 @@ def make_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
             num_nodes=everywhere // here,
             strategy="ddp" if everywhere > 1 else "auto",
             # As a plug-in, since Fabric would announce the precision by name on the screen.
-            plugins=MixedPrecision("bf16-mixed", _autocast_device(kind)) if halves else None,
+            plugins=MixedPrecision("bf16-mixed", autocast) if halves else None,
         )
         fabric.launch()
     # Fabric's own class for it is a ValueError or a RuntimeError, depending on the accelerator.
@@ -89,16 +93,54 @@ def _leave_the_others() -> None:
         dist.destroy_process_group()
 
 
-def precision_of(fabric: Fabric) -> str:
-    """Return ``"bfloat16"`` or ``"float32"``: what *fabric* computes in."""
-    return "bfloat16" if fabric.strategy.precision.precision == "bf16-mixed" else "float32"
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """:class:`torch.nn.BatchNorm2d` whose training statistics span all processes.
+
+    PyTorch's own SyncBatchNorm runs on GPUs only. Every process must hold as many images.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps [N, C, H, W], normalised and scaled."""
+        if not self.training:
+            return super().forward(maps)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        # In half precision the sums over a whole batch would round, or overflow.
+        values = maps.float()
+        count = values.numel() / values.shape[1] * dist.get_world_size()
+        mean = _sum_over_processes(values.sum((0, 2, 3))) / count
+        centred = values - mean.view(1, -1, 1, 1)
+        # The sum of squares is taken around the mean, as it cancels badly when taken around zero.
+        variance = _sum_over_processes((centred * centred).sum((0, 2, 3))) / count
+        momentum = 0.1 if self.momentum is None else self.momentum
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, momentum)
+            # As PyTorch does: unbiased for later, biased for now.
+            self.running_var.lerp_(variance * (count / (count - 1)), momentum)
+        scale = (variance + self.eps).rsqrt() * self.weight
+        shifted = torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.view(1, -1, 1, 1))
+        return shifted.to(maps.dtype)
 
 
-def _autocast_device(kind: str) -> str:
-    """Return the kind of device that ``"auto"`` stands for."""
-    if kind != "auto":
-        return kind
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _sum_over_processes(values: Tensor) -> Tensor:
+    # With a derivative, unlike `dist.all_reduce`: each process's loss depends on all the others'
+    # maps through the shared statistics.
+    total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
+    return total
+
+
+def synced(module: nn.Module) -> nn.Module:
+    """Replace every BatchNorm2d inside *module* by a synced one with the same tensors."""
+    for name, child in module.named_children():
+        if type(child) is nn.BatchNorm2d:
+            norm = SyncedBatchNorm2d(child.num_features, child.eps, child.momentum or 0.1)
+            norm.load_state_dict(child.state_dict())
+            setattr(module, name, norm)
+        else:
+            synced(child)
+    return module
 
 
 def keep_freed_memory() -> bool:
@@ -120,11 +162,12 @@ def keep_freed_memory() -> bool:
 
 def made_with(fabric: Fabric) -> dict[str, Any]:
     """Return versions, hardware and git state, fit for JSON."""
+    halves = fabric.strategy.precision.precision == "bf16-mixed"
     return {
         **provenance(),
         "lightning-fabric": version("lightning-fabric"),
         "device": _device_name(fabric.device),
-        "precision": precision_of(fabric),
+        "precision": "bfloat16" if halves else "float32",
         "processes": fabric.world_size,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "threads": torch.get_num_threads(),

@@ -137,7 +137,7 @@ def evolve(
 
     Args:
         run: a training of :func:`convscope.train`, or a folder that a
-            :class:`~convscope.study.tracker.Tracker` filled.
+            :class:`~convscope.study.checkpoints.Tracker` filled.
         data: the training images: a set, CIFAR-10's folder, or a tensor [N, C, H, W] in the
             network's input space.
         module: the network of a training that is not convscope's own; it is left as it was.

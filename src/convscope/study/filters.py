@@ -53,13 +53,7 @@ class StrongestFilters:
 def channel_peaks(net: Network, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """Return for each layer the largest value of every channel's map in every image.
 
-    Args:
-        net: the network.
-        images: [I, C, H, W] in its input space.
-        layers: names of layers with feature maps.
-
-    Returns:
-        layer -> [I, K], on the CPU.
+    It is layer -> [I, K], on the CPU, of images [I, C, H, W] in the network's input space.
 
     Raises:
         UnitError: there is no such layer, or it gives no feature maps.
@@ -86,29 +80,8 @@ def channel_peaks(net: Network, images: Tensor, layers: Sequence[str]) -> dict[s
     }
 
 
-def dead_filters(peaks: Tensor) -> Tensor:
-    """Return which filters are dead: zero behind their ReLU at every place of every image.
-
-    Args:
-        peaks: [I, K], the peak of each filter's map in each image, behind the ReLU.
-
-    Returns:
-        bool [K].
-
-    >>> dead_filters(torch.tensor([[0.0, 0.1], [0.0, 0.0]])).tolist()
-    [True, False]
-    """
-    return (peaks <= 0).all(0)
-
-
 def by_strength(peaks: Tensor) -> Tensor:
-    """Return the channels by the mean over the images of their peak, the strongest first.
-
-    Args:
-        peaks: [I, K], the peak of each filter's map in each image.
-
-    Returns:
-        int64 [K].
+    """Return the channels by the mean over the images of their peaks, [I, K], strongest first.
 
     >>> by_strength(torch.tensor([[9.0, 4.0, 0.0], [0.0, 6.0, 1.0]])).tolist()
     [1, 0, 2]
@@ -122,14 +95,7 @@ def strongest_filters(
     """Find a layer's most activated filters and project each from its strongest image.
 
     A filter that fires hard once is not strong here, but one that many images drive: filters are
-    ranked by the mean of their peaks.
-
-    Args:
-        net: the network.
-        images: [I, C, H, W] in its input space.
-        layer: the layer's name.
-        peaks: [I, K], the peak of each of its channels in each image.
-        count: how many filters, or all where there are fewer.
+    ranked by the mean of their *peaks*, [I, K]. Where there are fewer than *count*, all are found.
     """
     channels = by_strength(peaks)[:count]
     image = peaks[:, channels].argmax(0)

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from convscope.study.summary import Difference
-
 if TYPE_CHECKING:
     from convscope.study.study_result import Study, VariantResult
 
@@ -15,8 +13,9 @@ def lead(study: "Study") -> str:
     n = study.seeds
     runs = f"mean ± sample standard deviation of {n} runs" if n > 1 else "one run each"
     return (
-        f"{_capital(best.variant.phrase)} reached {_plain(best)} on the test images, the highest "
-        f"mean of the four; {worst.variant.phrase} reached {_plain(worst)}, the lowest ({runs})."
+        f"{best.variant.phrase.capitalize()} reached {_plain(best)} on the test images, the "
+        f"highest mean of the four; {worst.variant.phrase} reached {_plain(worst)}, the lowest "
+        f"({runs})."
     )
 
 
@@ -68,27 +67,20 @@ def dead(study: "Study") -> list[str]:
 
 def _effect(start: str, one: "VariantResult", other: "VariantResult") -> str:
     """Say how *one* differs from *other* in test accuracy, and whether chance would do it."""
-    difference = Difference.between(one.test_accuracy, other.test_accuracy)
-    points = abs(100 * difference.value)
+    value, error = one.test_accuracy.above(other.test_accuracy)
+    points = abs(100 * value)
     if f"{points:.2f}" == "0.00":
         return f"{start} changes nothing in the mean."
-    verb = "gains" if difference.value > 0 else "loses"
-    if difference.error is None:
-        return f"{start} {verb} {points:.2f} points; one run each cannot tell this from chance."
-    error = f"± {100 * difference.error:.2f} (standard error)"
-    if not difference.is_clear:
-        return (
-            f"{start} {verb} {points:.2f} points {error}: less than twice the error, so that these "
-            f"runs do not tell it from chance."
-        )
-    return f"{start} {verb} {points:.2f} points {error}."
+    said = f"{start} {'gains' if value > 0 else 'loses'} {points:.2f} points"
+    if error is None:
+        return f"{said}; one run each cannot tell this from chance."
+    said += f" ± {100 * error:.2f} (standard error)"
+    if abs(value) <= 2 * error:
+        said += ": less than twice the error, so that these runs do not tell it from chance"
+    return f"{said}."
 
 
 def _plain(result: "VariantResult") -> str:
     summary = result.test_accuracy
     spread = "" if summary.std is None else f" ± {100 * summary.std:.2f}"
     return f"{100 * summary.mean:.2f} %{spread}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

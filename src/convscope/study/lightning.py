@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from convscope.errors import ConvscopeError, TrainError
-from convscope.study.tracker import Tracker
+from convscope.study.checkpoints import Tracker
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
@@ -97,18 +97,15 @@ class TrackerCallback(Callback):
 
     def on_train_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Keep the last weights."""
-        self._close()
+        if self._tracker:
+            self._tracker.close()
+            self._tracker = None
 
     def on_exception(
         self, trainer: "Trainer", pl_module: "LightningModule", exception: BaseException
     ) -> None:
         """Keep the last weights of a training that was stopped, too."""
-        self._close()
-
-    def _close(self) -> None:
-        if self._tracker:
-            self._tracker.close()
-            self._tracker = None
+        self.on_train_end(trainer, pl_module)
 
 
 def _steps_per_epoch(trainer: "Trainer") -> int:

@@ -1,4 +1,4 @@
-"""Muon for the filters, Nesterov's stochastic gradient descent for everything else."""
+"""Muon for the filters, Nesterov's gradient descent for everything else, and their rate."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -68,3 +68,17 @@ def make_optimizers(network: nn.Module, config: TrainConfig) -> list[Optimizer]:
         return [muon, SGD(rest, momentum=config.other_momentum, nesterov=True)]
     all_groups = [{"params": filters, "lr": config.learning_rate, **decay}, *rest]
     return [SGD(all_groups, momentum=config.momentum, nesterov=True)]
+
+
+def one_cycle(step: int, steps: int, warmup: float) -> float:
+    """Return the learning rate of *step* as a share of its peak, in 0..1.
+
+    A straight rise over the first *warmup* share of the training, then a straight fall to zero.
+
+    >>> [round(one_cycle(step, 10, 0.2), 4) for step in (0, 1, 2, 9)]
+    [0.25, 0.75, 0.9375, 0.0625]
+    """
+    progress = (step + 0.5) / steps
+    if progress < warmup:
+        return progress / warmup
+    return (1 - progress) / (1 - warmup)

@@ -9,22 +9,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convscope.errors import ModelError
+from convscope.models.bundled import bundled_file
 from convscope.models.plain import build
 from convscope.models.weights import load_into
 from convscope.network import Network
-from convscope.outputs import write_text
-from convscope.packing import load_tensors, save_tensors
+from convscope.packing import load_tensors
 from convscope.study.config import TrainConfig
 from convscope.study.data import CLASSES, SIDE
-from convscope.study.study_result import Study, VariantResult
 from convscope.study.variants import VARIANTS, Variant
 
 NAME = "study"
@@ -45,14 +41,6 @@ class StudyRecord:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, study: Study) -> "StudyRecord":
-        """Return the record of a study that was measured; pictures are of its first seed."""
-        tensors: dict[str, Tensor] = {}
-        for result in study.results:
-            tensors |= _tensors(result, study)
-        return cls(study.to_dict(), tensors)
-
-    @classmethod
     @cache
     def bundled(cls) -> "StudyRecord":
         """Return the study that ships with convscope.
@@ -63,14 +51,8 @@ class StudyRecord:
         >>> [one["variant"] for one in StudyRecord.bundled().facts["variants"]][0]
         'batch norm, same padding'
         """
-        folder = Path(str(files("convscope.models.bundled")))
-        try:
-            facts = json.loads((folder / f"{NAME}.json").read_text("utf-8"))
-            return cls(facts, load_tensors(folder / f"{NAME}.safetensors")[0])
-        except FileNotFoundError as error:
-            raise ModelError(
-                "this copy of convscope lacks the bundled study: install it again"
-            ) from error
+        facts = json.loads(bundled_file(f"{NAME}.json").read_text("utf-8"))
+        return cls(facts, load_tensors(bundled_file(f"{NAME}.safetensors"))[0])
 
     def variant(self, variant: Variant) -> dict[str, Any]:
         """Return what is on record of a variant."""
@@ -91,32 +73,5 @@ class StudyRecord:
         )  # fmt: skip
 
     def projections(self, variant: Variant, kind: str, layer: str) -> Tensor:
-        """Return projections [N, C, H, W] in units of pixels.
-
-        Args:
-            variant: of which network.
-            kind: ``"strongest"`` or ``"evolution"``.
-            layer: of which layer.
-        """
+        """Return the ``"strongest"`` or ``"evolution"`` projections, [N, C, H, W] in pixels."""
         return self.tensors[f"{variant.folder}/{kind}/{layer}"].float()
-
-    def save(self, folder: Path) -> None:
-        """Write the two files."""
-        write_text(folder / f"{NAME}.json", json.dumps(self.facts, indent=1) + "\n")
-        save_tensors(folder / f"{NAME}.safetensors", self.tensors, {"name": NAME})
-
-
-def _tensors(result: VariantResult, study: Study) -> dict[str, Tensor]:
-    folder = result.variant.folder
-    pixels = study.preprocess.difference_to_pixels
-    tensors = {
-        # Batch norm's variances may be too small or large for half precision; they are few.
-        f"{folder}/weights/{name}": value.half() if value.ndim > 1 else value
-        for name, value in result.runs[0].weights().items()
-    }
-    for found in (result.first, result.last):
-        projection = found.projection
-        tensors[f"{folder}/strongest/{projection.layer}"] = pixels(projection.pixels[:, 0]).half()
-    for followed in result.evolution.filters:
-        tensors[f"{folder}/evolution/{followed.layer}"] = pixels(followed.pixels).half()
-    return tensors

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from convscope.arguments import misshapen
 from convscope.errors import TrainError
+from convscope.models.parts import RANDOM_NOTE, Parts
 from convscope.models.plain import build
 from convscope.models.weights import load_into
 from convscope.outputs import write_text
 from convscope.packing import put_together
 from convscope.study.checkpoints import checkpoint_paths, load_checkpoint
 from convscope.study.config import UNITS, TrainConfig
+from convscope.study.data import CLASSES, SIDE
 
 FILE = "run.json"
 FORMAT = 1  # of run.json; raised when a field changes its meaning
@@ -111,8 +113,8 @@ class Run:
             ModelError: it does not fit the configuration, or holds NaN or infinite values.
         """
         network = build(self.config.net, self.config.seed)
-        paths = [checkpoint] if checkpoint else self.checkpoints
-        load_into(network, self.weights(checkpoint), paths[-1])
+        weights = self.weights(checkpoint)
+        load_into(network, weights, checkpoint or self.checkpoints[-1])
         return network.eval()
 
     def check_same(self, config: TrainConfig, data: Mapping[str, Any]) -> None:
@@ -174,3 +176,37 @@ class Run:
             return cls(folder=folder, **{**own, "config": config, "epochs": epochs})
         except (KeyError, TypeError) as error:
             raise TrainError(f"{folder / FILE} is not a training's: an epoch is damaged") from error
+
+
+def is_run(name: str | Path) -> bool:
+    """Return whether a name is that of a RUN folder."""
+    try:
+        return (Path(name) / FILE).is_file()
+    except OSError:  # a name too long for a file
+        return False
+
+
+def parts_of_run(
+    folder: str | Path, *, trained: bool = True, checkpoint: Path | None = None
+) -> Parts:
+    """Return the network of a RUN folder, with its last checkpoint's weights, for 32 x 32 pixels.
+
+    Args:
+        folder: what ``convscope train`` wrote.
+        trained: False for the weights that its training began with, but for their seed: 0.
+        checkpoint: the file of other weights than the last ones.
+
+    Raises:
+        TrainError: the folder holds no training, or no checkpoint.
+        ModelError: the weights do not fit or are NaN.
+    """
+    run = Run.load(folder)
+    config = run.config
+    unfinished = () if run.finished else ("the training is not finished",)
+    return Parts(
+        run.module(checkpoint) if trained else build(config.net, 0),
+        # The whole picture is fitted in and its middle cut out, so that nothing in it is squeezed.
+        replace(config.preprocess(SIDE, SIDE), resize=SIDE),
+        classes=CLASSES if config.net.classes == len(CLASSES) else None,
+        notes=unfinished if trained else (RANDOM_NOTE,),
+    )

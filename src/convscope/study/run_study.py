@@ -91,7 +91,12 @@ def run_study(
     if filters < 1:
         raise TrainError(f"the study needs at least one filter to show, not {filters}")
     base = config or PRESETS["study"]
-    images, test = _loaded(data, test)
+    if not isinstance(data, ImageSet):
+        images, test = load_cifar10(data), load_cifar10(data, "test")
+    elif test is None:
+        raise DataError("the study compares accuracies on test images, and none were given")
+    else:
+        images = data
     for variant in VARIANTS:
         require_size(variant.config(base, 0), images.side)
     runs = claim_folder(folder, FOLDER) / RUNS
@@ -109,15 +114,6 @@ def run_study(
             measuring(len(results), len(VARIANTS))
     preprocess = base.preprocess(images.side, images.side)
     return Study(base, tuple(results), len(inputs), preprocess)
-
-
-def _loaded(data: ImageSet | str | Path, test: ImageSet | None) -> tuple[ImageSet, ImageSet]:
-    """Return the training images and the test images."""
-    if not isinstance(data, ImageSet):
-        return load_cifar10(data), load_cifar10(data, "test")
-    if test is None:
-        raise DataError("the study compares accuracies on test images, and none were given")
-    return data, test
 
 
 def _trained(

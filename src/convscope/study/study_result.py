@@ -12,13 +12,7 @@ from convscope.study import findings
 from convscope.study.config import UNITS, TrainConfig
 from convscope.study.data import ImageSet
 from convscope.study.evolve import Evolution, evolve
-from convscope.study.filters import (
-    StrongestFilters,
-    by_strength,
-    channel_peaks,
-    dead_filters,
-    strongest_filters,
-)
+from convscope.study.filters import StrongestFilters, by_strength, channel_peaks, strongest_filters
 from convscope.study.run import Run
 from convscope.study.summary import Summary
 from convscope.study.variants import Variant
@@ -250,9 +244,8 @@ def measured(
     nets = [Network(run.module(), held_out[:1], name=run.folder.name) for run in runs]
     layers = [name for name, layer in nets[0].layers.items() if layer.op == "rectifier"]
     peaks = [channel_peaks(net, held_out, layers) for net in nets]
-    dead = {
-        layer: tuple(int(dead_filters(own[layer]).sum()) for own in peaks) for layer in peaks[0]
-    }
+    # Zero behind their ReLU at every place of every image.
+    dead = [{layer: (own[layer] <= 0).all(0) for layer in layers} for own in peaks]
     first, last = (
         strongest_filters(nets[0], held_out, layer, peaks[0][layer], count)
         for layer in (layers[0], layers[-1])
@@ -262,10 +255,10 @@ def measured(
     return VariantResult(
         variant=variant,
         runs=tuple(runs),
-        dead=dead,
+        dead={layer: tuple(int(own[layer].sum()) for own in dead) for layer in layers},
         filters={layer: values.shape[1] for layer, values in peaks[0].items()},
         first=first,
         last=last,
-        weights=FirstFilters(weights, order, dead_filters(peaks[0][layers[0]])[order]),
+        weights=FirstFilters(weights, order, dead[0][layers[0]][order]),
         evolution=evolve(runs[0], training),
     )

@@ -31,6 +31,19 @@ class Summary:
         """
         return cls(len(values), fmean(values), stdev(values) if len(values) > 1 else None)
 
+    def above(self, other: "Summary") -> tuple[float, float | None]:
+        """Return how much larger the mean is than another, and the standard error of that.
+
+        The error is sqrt(std1² / n1 + std2² / n2), and None where a spread is unknown.
+
+        >>> Summary(4, 3.0, 3.0).above(Summary(4, 1.0, 4.0))
+        (2.0, 2.5)
+        """
+        if self.std is None or other.std is None:
+            return self.mean - other.mean, None
+        error = (self.std**2 / self.n + other.std**2 / other.n) ** 0.5
+        return self.mean - other.mean, error
+
     def percent(self, digits: int = 2) -> str:
         """Return a share as a percentage, with its spread and the number of measurements.
 
@@ -43,39 +56,3 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """Return it fit for JSON."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much larger one mean is than another.
-
-    Attributes:
-        value: the difference of the means.
-        error: its standard error, sqrt(std1² / n1 + std2² / n2); None where a spread is unknown.
-    """
-
-    value: float
-    error: float | None
-
-    @classmethod
-    def between(cls, one: Summary, other: Summary) -> "Difference":
-        """Return *one* minus *other*.
-
-        >>> Difference.between(Summary(4, 3.0, 1.0), Summary(4, 1.0, 1.0)).value
-        2.0
-        """
-        value = one.mean - other.mean
-        if one.std is None or other.std is None:
-            return cls(value, None)
-        return cls(value, (one.std**2 / one.n + other.std**2 / other.n) ** 0.5)
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether it is larger than twice its standard error, which must be known.
-
-        >>> Difference(0.02, 0.005).is_clear, Difference(0.02, 0.02).is_clear
-        (True, False)
-        >>> Difference(0.02, None).is_clear
-        False
-        """
-        return self.error is not None and abs(self.value) > 2 * self.error

@@ -2,8 +2,11 @@
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,17 +19,11 @@ from convscope.errors import Interrupted, TrainError
 from convscope.models.plain import build
 from convscope.packing import put_together, save_tensors, tensors_of
 from convscope.study.batches import Batches, resized
-from convscope.study.checkpoints import (
-    checkpoint_paths,
-    load_checkpoint,
-    save_checkpoint,
-)
+from convscope.study.checkpoints import checkpoint_paths, load_checkpoint, moments, save_checkpoint
 from convscope.study.data import ImageSet
-from convscope.study.interrupts import interruptible
-from convscope.study.optimizers import make_optimizers
+from convscope.study.devices import synced
+from convscope.study.optimizers import make_optimizers, one_cycle
 from convscope.study.run import EpochMetrics, Run
-from convscope.study.schedule import moments, one_cycle
-from convscope.study.synced import synced
 
 EVALUATION_BATCH = 1_000
 STATE = "resume.safetensors"
@@ -78,15 +75,35 @@ class _Tally:
     work: int = 0
 
 
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C and SIGTERM set while the block runs; a second one stops at once.
+
+    Python lets the main thread alone handle signals; in another one nothing is changed.
+    """
+    asked = threading.Event()
+
+    def note(*_: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield asked
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
 class Trainer:
     """One process's part in a training, from where it stands to the end.
 
-    Args:
-        run: the training; its folder is there, and what is in it is gone on from.
-        training: the images to learn from.
-        held_out: the images to look at after every epoch.
-        fabric: Lightning's devices, precision and processes.
-        progress: called after every step, in the first process only.
+    What is in the run's folder is gone on from; *held_out* images are looked at after every epoch.
+    *progress* is called after every step, in the first process only.
     """
 
     def __init__(
@@ -140,7 +157,8 @@ class Trainer:
                     self._save_state()
                 elif self._state_is_due():
                     self._save_state()
-                if self._agreed(asked.is_set()):
+                # Any process's wish to stop stops all, after the same step.
+                if self._over_processes(torch.tensor(float(asked.is_set()))) > 0:
                     self._save_state()
                     raise Interrupted(
                         f"stopped after step {self._step} of {steps}; "
@@ -185,15 +203,9 @@ class Trainer:
             self._progress(self._seen())
 
     def _learn(self, images: Tensor, labels: Tensor, rate: float) -> tuple[float, int]:
-        """Learn from one batch.
+        """Learn from one batch, at a share of the peak learning rate.
 
-        Args:
-            images: float [N, 3, H, W], normalised.
-            labels: int64 [N].
-            rate: the learning rate as a share of its peak, 0..1.
-
-        Returns:
-            The loss before the step, and the number of right answers.
+        Return the loss before the step, and the number of right answers.
         """
         self._wrapped.train()
         for optimizer, peaks in zip(self._optimizers, self._peaks, strict=True):
@@ -267,10 +279,6 @@ class Trainer:
         assert isinstance(mean, Tensor)
         return mean.cpu()
 
-    def _agreed(self, wish: bool) -> bool:
-        """Tell whether any process wishes to stop, so that all stop after the same step."""
-        return bool(self._over_processes(torch.tensor(float(wish))) > 0)
-
     def _keep_checkpoint(self) -> None:
         """Write the weights as they are."""
         started = time.perf_counter()
@@ -289,7 +297,8 @@ class Trainer:
     def _save_state(self) -> None:
         """Write all that the next step depends on."""
         started = time.perf_counter()
-        state = self._state()
+        states = [optimizer.state_dict()["state"] for optimizer in self._optimizers]
+        state = tensors_of({"network": self._network.state_dict(), "optimizers": states})
         self._check_finite(state)
         if self._fabric.is_global_zero:
             facts = {
@@ -300,11 +309,6 @@ class Trainer:
             save_tensors(self._run.folder / STATE, state, {"facts": json.dumps(facts)})
         self._tally.saving_seconds += time.perf_counter() - started
         self._saved_at = self._tally.seconds
-
-    def _state(self) -> dict[str, Tensor]:
-        """Return all tensors that the next step depends on."""
-        states = [optimizer.state_dict()["state"] for optimizer in self._optimizers]
-        return tensors_of({"network": self._network.state_dict(), "optimizers": states})
 
     def _restore(self) -> None:
         """Go back to the saved state, if there is one."""

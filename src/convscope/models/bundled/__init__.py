@@ -36,18 +36,23 @@ def base(weights: str | Path | None) -> Parts:
     mean, std = tuple(config["mean"]), tuple(config["std"])
     preprocess = Preprocess(mean, std, (side, side), resize=side)
     official = weights == OFFICIAL_WEIGHTS
-    notes = filled(module, bundled_weights("base") if official else weights)
+    notes = filled(module, bundled_file("base.safetensors") if official else weights)
     typical = bundled_peaks("base") if official else None
     return Parts(module, preprocess, tuple(facts["classes"]), notes, typical=typical)
 
 
-def bundled_weights(name: str) -> Path:
-    """Return the file of the weights that ship under a name of :data:`BUNDLED`.
+def bundled_file(name: str) -> Path:
+    """Return the path of a file that ships, such as ``base.safetensors``.
 
     Raises:
         ModelError: if it is missing from this copy of convscope.
     """
-    return _file(f"{name}.safetensors")
+    path = Path(str(files(__name__) / name))
+    if not path.is_file():
+        raise ModelError(
+            f"this copy of convscope lacks the bundled file {name!r}: install it again"
+        )
+    return path
 
 
 @cache
@@ -59,7 +64,7 @@ def bundled_peaks(name: str) -> TypicalPeaks:
     Raises:
         ModelError: if it is missing from this copy of convscope.
     """
-    peaks, facts = load_tensors(_file(f"{name}.peaks.safetensors"))
+    peaks, facts = load_tensors(bundled_file(f"{name}.peaks.safetensors"))
     return TypicalPeaks(facts["over"], peaks)
 
 
@@ -73,16 +78,5 @@ def bundle_facts(name: str) -> Mapping[str, Any]:
     >>> bundle_facts("base")["classes"][3]
     'cat'
     """
-    facts: dict[str, Any] = json.loads(_file(f"{name}.json").read_text("utf-8"))
+    facts: dict[str, Any] = json.loads(bundled_file(f"{name}.json").read_text("utf-8"))
     return facts
-
-
-def _file(name: str) -> Path:
-    """Return the path of a file of this folder."""
-    path = Path(str(files(__name__) / name))
-    if not path.is_file():
-        network = name.partition(".")[0]
-        raise ModelError(
-            f"this copy of convscope lacks the bundled network {network!r}: install it again"
-        )
-    return path
