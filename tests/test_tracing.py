@@ -408,9 +408,12 @@ def test_what_python_draws_is_found_with_its_line(draws):
 def test_what_a_module_draws_by_itself_or_counts_is_found(draw):
     """It is a constant in the trace, and another one at the next call."""
     module = Does(lambda s, x: s.conv(x) * float(draw()))
-    with pytest.raises(TraceError, match="answers otherwise when the same image is given again"):
+    with pytest.raises(
+        TraceError, match="what it counts, or draws from a generator that it keeps, stays on"
+    ):
         Network(module, (1, 3, 8, 8))
     frozen = Network(module, (1, 3, 8, 8), random="freeze")
+    assert "as it was at first: what it counts" in frozen.notes[0]
     image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     factor = frozen(image) / module.conv(image)
     torch.testing.assert_close(factor, factor[:, :1, :1, :1].expand_as(factor), rtol=1e-3, atol=0)

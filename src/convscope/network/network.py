@@ -152,11 +152,11 @@ class Network:
         program, draws = self.module, list[RandomUse]()
         if not isinstance(program, ExportedProgram):
             program, draws = export(program, self.inputs)
+        graph = graph_of(program, leaves(self.inputs, IMAGES), self.random)
+        if not (isinstance(self.module, ExportedProgram) or draws or graph.random):
+            draws = check_answers(self.module, self.inputs, graph, self.name)
         if draws and self.random == REFUSE:
             raise TraceError(draws[0].refusal)
-        graph = graph_of(program, leaves(self.inputs, IMAGES), self.random)
-        if not isinstance(self.module, ExportedProgram) and self.random == REFUSE:
-            check_answers(self.module, self.inputs, graph, self.name)
         self.graph: Graph = replace(graph, random=(*draws, *graph.random))
         self.traced = self.graph
         self.notes += tuple(n for use in self.graph.random if (n := use.note) not in self.notes)

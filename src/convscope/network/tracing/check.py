@@ -13,6 +13,7 @@ from convscope.errors import TraceError
 from convscope.network.graph import Graph
 from convscope.network.tracing.export import TRACING, evaluation_mode, quiet, undisturbed
 from convscope.network.tracing.inputs import Inputs
+from convscope.network.tracing.randomness import KEPT, RandomUse
 from convscope.network.tracing.trace import dotted
 from convscope.network.walk import ascend
 
@@ -23,14 +24,14 @@ LEEWAY = 10
 """Graph and module may differ by so many times what a nudge changes."""
 
 
-def check_answers(module: nn.Module, inputs: Inputs, graph: Graph, name: str) -> None:
+def check_answers(module: nn.Module, inputs: Inputs, graph: Graph, name: str) -> list[RandomUse]:
     """Ask the graph and the module for one image of noise.
 
     What a module counts, or draws from a generator of its own, leaves no trace in a program, but
-    the value that it had: the next call differs.
+    the value that it had: the next call differs, and that is returned.
 
     Raises:
-        TraceError: if they differ.
+        TraceError: if the module answers alike, and the graph otherwise.
     """
     chance = torch.Generator().manual_seed(0)
     image = torch.rand(inputs.image.shape, generator=chance, device="cpu").to(inputs.image)
@@ -54,23 +55,19 @@ def check_answers(module: nn.Module, inputs: Inputs, graph: Graph, name: str) ->
         try:
             first = answers(image)
         except Exception:  # on values, unlike shapes, it may fail as it likes
-            return
+            return []
         maps = ascend(graph, image, set(graph.outputs.values())).maps
         found = {path: maps[step] for path, step in graph.outputs.items()}
         if not _differ(found, first, rounding):
-            return
+            return []
         if _differ(answers(image), first, rounding):
-            raise TraceError(
-                f"{name} answers otherwise when the same image is given again: it counts its "
-                f"calls, or draws from a generator of its own; leave that out where "
-                f"`self.training` is false, or take random='freeze' (--random freeze), which "
-                f"keeps what was drawn first"
-            )
+            return [RandomUse(KEPT, name, "")]
         nudged = answers(image * (1 + NUDGED * eps))
         if _differ(found, first, lambda path, one: LEEWAY * _distance(nudged[path], one)):
             raise TraceError(
                 f"{name} answers otherwise than what was traced of it; please report it"
             )
+        return []
 
 
 @contextmanager

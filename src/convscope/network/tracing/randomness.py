@@ -24,6 +24,7 @@ REFUSE, FREEZE = "refuse", "freeze"
 CHOICES = (REFUSE, FREEZE)
 PYTHONS = "a random number drawn in Python"
 """By its own ``random``, or by NumPy's."""
+KEPT = "what it counts, or draws from a generator that it keeps,"
 
 _DROPOUT = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 _DRAWS = (
@@ -39,7 +40,8 @@ class RandomUse:
     """One place where a network is random though it is in evaluation mode.
 
     Attributes:
-        what: ``"dropout"``, ``"a random mask"``, ``"random values"`` or :data:`PYTHONS`.
+        what: ``"dropout"``, ``"a random mask"``, ``"random values"``, :data:`PYTHONS`
+            or :data:`KEPT`.
         place: the line of its code, as ``"net.py:12, `F.dropout(x)`"``, or the module's name.
         module: the dotted name of the module whose forward it is in.
     """
@@ -74,6 +76,8 @@ class RandomUse:
     @property
     def note(self) -> str:
         """What pictures say where it was frozen."""
+        if self.what == KEPT:
+            return f"as it was at first: {self.what} in {self.place}"
         if self.what in ("random values", PYTHONS):
             return f"drawn once with a fixed seed: {self.what} at {self.place}"
         return f"switched off: {self.what} at {self.place}"
