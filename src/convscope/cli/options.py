@@ -29,14 +29,12 @@ Cifar10 = Annotated[Path, typer.Option(help="CIFAR-10's folder; see `convscope d
 Epochs = Annotated[float | None, typer.Option(help="Passes over the training images.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
-Targets = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="A class, by number or name; 281-282, a difference; 3@10,20,40,60, class 3 in a "
-        "box (TOP,LEFT,BOTTOM,RIGHT); 4,8399, one of the numbers (repeat for more); by default "
-        "the most probable class."
-    ),
-]
+_TARGETS = (
+    "A class, by number or name; 281-282, a difference; 3@10,20,40,60, class 3 in a box "
+    "(TOP,LEFT,BOTTOM,RIGHT); 4,8399, one of the numbers{}; by default the most probable class."
+)
+Target = Annotated[str | None, typer.Option(help=_TARGETS.format(""))]
+Targets = Annotated[list[str] | None, typer.Option(help=_TARGETS.format(" (repeat for more)"))]
 DefaultLayers = Annotated[
     list[str] | None,
     typer.Option(help="A layer (repeat for more); the first block's, the middle's, the last."),

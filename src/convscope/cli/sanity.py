@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli.calls import method
-from convscope.cli.options import Budget, Memory
+from convscope.cli.options import Budget, Memory, Target
 
 
 @method("convscope.methods.sanity:sanity", "testing", "sanity.png")
@@ -18,11 +18,9 @@ def sanity(
             help="deconvnet, guided, gradient, epsilon-plus, ... (repeat); the first three."
         ),
     ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="A class, by number or name; the most probable one.")
-    ] = None,
+    target: Target = None,
     layer: Annotated[
-        str | None, typer.Option(help="Project a unit of this layer instead of a class.")
+        str | None, typer.Option(help="Project a unit of this layer instead of a target.")
     ] = None,
     channel: Annotated[
         int | None, typer.Option(help="That unit's map; the most strongly activated.")
