@@ -33,6 +33,7 @@ from convscope.methods.randomisation import INITIALISATIONS, randomised, stages_
 from convscope.methods.sanity import sanity
 from convscope.methods.sanity_result import Kept, Sanity
 from convscope.methods.similarity import MEASURES, Prepared, similarities
+from convscope.methods.targets import Target
 from convscope.network import Network
 from convscope.network.constants import learned_constants
 from noise import by_chance
@@ -104,9 +105,11 @@ def slow_similarities(one: Tensor, other: Tensor) -> list[float]:
     return found
 
 
-def scores_signal(channel: int) -> Tensor:
+def scores_signal(channel: int, less: int = 0) -> Tensor:
     signal = torch.zeros(1, 4, 5, 6, dtype=torch.float64)
     signal[:, channel] = 1
+    if less:
+        signal[:, (channel - less) % 4] = -1
     return signal
 
 
@@ -126,22 +129,30 @@ def test_similarities_are_the_peers(seed, height, width, levels):
     assert similarities(own, nothing).isnan().all()
 
 
-def test_every_test_is_its_slow_account(tiny):
+@pytest.mark.parametrize(
+    ("target", "less", "called"),
+    [
+        (2, 0, "class 2"),
+        ("2-1", 1, "class 2 − class 1"),
+        (Target(2, minus=0), 2, "class 2 − class 0"),
+    ],
+)
+def test_every_test_is_its_slow_account(tiny, target, less, called):
     module, net, image = tiny
     other = torch.randn(1, 3, 20, 24, dtype=torch.float64)
-    found = sanity(net, image, target=2, seeds=2, others=2, other=other)
+    found = sanity(net, image, target=target, seeds=2, others=2, other=other)
     assert found.layers == ("scores", "two", "one")
-    assert (found.start, found.channel, found.class_name) == ("scores", 2, "class 2")
+    assert (found.start, found.channel, found.class_name) == ("scores", 2, called)
     stages = stages_of(net.graph, net.step("scores"))
     for r, rule in enumerate(RULES):
-        own = slow_projection(module, image, scores_signal(2), rule, image)
+        own = slow_projection(module, image, scores_signal(2, less), rule, image)
         assert torch.allclose(found.pictures[r, 0], own, atol=1e-12)
-        switched = slow_projection(module, image, scores_signal(2), rule, other)
+        switched = slow_projection(module, image, scores_signal(2, less), rule, other)
         assert found.switches[r].tolist() == pytest.approx(
             slow_similarities(own, switched), abs=1e-9, nan_ok=True
         )
         for k, channel in enumerate(found.other_units):
-            unit = slow_projection(module, image, scores_signal(channel), rule, image)
+            unit = slow_projection(module, image, scores_signal(channel, less), rule, image)
             assert found.units[r, :, k].tolist() == pytest.approx(
                 slow_similarities(own, unit), abs=1e-9, nan_ok=True
             )
@@ -153,7 +164,7 @@ def test_every_test_is_its_slow_account(tiny):
                 for parameter in (f"{name}.weight", f"{name}.bias"):
                     new = replaced[module.get_parameter(parameter)]
                     twin.get_parameter(parameter).data.copy_(new)
-                random = slow_projection(twin, image, scores_signal(2), rule, image)
+                random = slow_projection(twin, image, scores_signal(2, less), rule, image)
                 expected = slow_similarities(own, random)
                 assert found.randomised[r, :, s, t].tolist() == pytest.approx(
                     expected, abs=1e-9, nan_ok=True
@@ -162,6 +173,66 @@ def test_every_test_is_its_slow_account(tiny):
     assert (~found.units.isnan()).any()
     assert (~found.switches.isnan()).any()
     assert (~found.randomised.isnan()).double().mean() > 0.5
+
+
+class Maps(nn.Module):
+    """Four classes a place, at half the size, and a row of numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.maps = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 4, 1)
+        self.row = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.relu(self.one(x))
+        return self.maps(x), self.row(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("target", ["2@2,4,12,20", Target(2, box=(2, 4, 12, 20)), "2,3,5", "both"])
+def test_targets_of_maps_and_of_several_outputs(target):
+    torch.manual_seed(3)
+    module, image = Maps().double().eval(), torch.randn(1, 3, 20, 24, dtype=torch.float64)
+
+    def value(maps: Tensor, row: Tensor, by: int = 0) -> Tensor:
+        if target == "both":
+            return maps.roll(-by, 1)[0, 1, 4].sum() * 2 + row.roll(-by, 1)[0, 0]
+        own = maps[0, (2 + by) % 4]
+        return own[3, 5] if target == "2,3,5" else own[1:6, 2:10].mean()
+
+    asked = value if target == "both" else target
+    found = sanity(Network(module, image), image, asked, rules=["gradient"], seeds=1, others=3)
+
+    def gradient(by: int) -> Tensor:
+        given = image.clone().requires_grad_()
+        return torch.autograd.grad(value(*module(given), by), given)[0][0]
+
+    assert torch.allclose(found.pictures[0, 0], gradient(0), atol=1e-12)
+    base = 2 if found.channel == 2 else 0
+    for k, channel in enumerate(found.other_units):
+        expected = slow_similarities(gradient(0), gradient(channel - base))
+        assert found.units[0, :, k].tolist() == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert "another target instead" in found.columns
+    asked_for = "class" if found.channel == 2 else "target"
+    assert f"the {asked_for} asked for" in found.verdict("gradient")
+    assert found.window == (0, 0, 20, 24)
+
+
+def test_a_difference_is_the_score_of_a_network_that_makes_it():
+    torch.manual_seed(4)
+    body = [nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 9 * 11, 4)]
+    module, image = nn.Sequential(*body).double(), torch.randn(1, 3, 20, 24, dtype=torch.float64)
+    head = nn.Linear(6 * 9 * 11, 1, bias=False).double()
+    head.weight.data = (body[-1].weight[2] - body[-1].weight[1])[None].detach()
+    other = nn.Sequential(*body[:-1], head)
+    given = {"rules": ["deconvnet", "guided", "gradient", "rectgrad"], "seeds": 1}
+    one = sanity(Network(module, image), image, Target(2, minus=1), **given)
+    two = sanity(Network(other, image), image, 0, **given)
+    assert torch.allclose(one.pictures[:, 0], two.pictures[:, 0], atol=1e-12)
+    for name in ("switches", "edges"):
+        assert torch.allclose(getattr(one, name), getattr(two, name), atol=1e-9, equal_nan=True)
+    assert one.unit == "class 2 − class 1, at 4"
+    with pytest.raises(UnitError, match="one target is tested at a time, not 2"):
+        sanity(Network(module, image), image, [1, 2])
 
 
 def test_the_network_is_not_touched(tiny):
@@ -505,7 +576,7 @@ def test_mistakes_are_said(tiny):
         ({"budget": "soon"}, ConvscopeError, "the budget 'soon' is not a number of seconds"),
         ({"target": 4}, UnitError, "has classes 0 to 3, not 4"),
         ({"channel": 1}, UnitError, "a channel number means nothing without its layer"),
-        ({"layer": "two", "target": 1}, UnitError, "a class or a unit of a layer"),
+        ({"layer": "two", "target": 1}, UnitError, "a target or a unit of a layer"),
         ({"layer": "two", "channel": 8}, UnitError, "has channels 0 to 7, not 8"),
         ({"other": image[:, :2]}, ImageError, "the network takes images"),
     ):

@@ -27,8 +27,9 @@ def sanity(
     Args:
         image (IMAGE): A picture file.
         rule: deconvnet, guided, gradient, epsilon-plus, ... (repeat); the first three.
-        target: A class, by number or name; the most probable one.
-        layer: Project a unit of this layer instead of a class.
+        target: A class, by number or name; 281-282, a difference; 3@10,20,40,60, class 3 in a box
+            (TOP,LEFT,BOTTOM,RIGHT); 4,8399, one of the numbers; by default the most probable class.
+        layer: Project a unit of this layer instead of a target.
         channel: That unit's map; the most strongly activated.
         seeds: How many times to draw random weights.
         seed: The first seed; the others follow it.

@@ -27,10 +27,10 @@ class Stage:
     steps: tuple[int, ...]
 
 
-def stages_of(graph: Graph, start: int) -> list[Stage]:
-    """Return the layers with weights that *start* depends on, the topmost first."""
+def stages_of(graph: Graph, *starts: int) -> list[Stage]:
+    """Return the layers with weights that *starts* depend on, the topmost first."""
     found: list[tuple[list[int], list[nn.Parameter]]] = []
-    for index in sorted(graph.needed_for([start]), reverse=True):
+    for index in sorted(graph.needed_for(starts), reverse=True):
         step = graph.steps[index]
         if not learned_constants(step):
             continue

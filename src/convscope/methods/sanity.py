@@ -1,6 +1,6 @@
 """Sanity checks: whether a projection depends on what it claims to show."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -19,7 +19,7 @@ from convscope.methods.randomisation import INITIALISATIONS, Stage, randomised, 
 from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import MEASURES, Prepared, edges, similarities
-from convscope.methods.targets import ClassName
+from convscope.methods.targets import AnyTarget
 from convscope.network import Network
 from convscope.network.graph import Graph
 from convscope.network.layers import LayerName
@@ -44,7 +44,7 @@ NAN = float("nan")
 def sanity(
     net: Network,
     image: Tensor | Picture,
-    target: ClassName | None = None,
+    target: AnyTarget | None = None,
     layer: LayerName | None = None,
     channel: int | None = None,
     *,
@@ -80,8 +80,9 @@ def sanity(
         target: a class, by number or name, whose score is projected; None for the most probable.
             The signal is one at the score where the last layer with weights makes it, at every
             position if that layer gives maps. It is the same whatever the weights, so that their
-            change cannot turn the picture's sign.
-        layer: projects a unit of this layer instead of a class: one at the peak of its map.
+            change cannot turn the picture's sign. Also any other target that :func:`~.attribute`
+            takes: the signal is then how it rises with the outputs, as the network is.
+        layer: projects a unit of this layer instead of a target: one at the peak of its map.
         channel: that map; None for the one with the strongest activation.
         rules: which rules to test.
         seeds: how many times to draw random weights.
@@ -101,7 +102,7 @@ def sanity(
 
     Raises:
         ImageError: if an image does not fit.
-        UnitError: if there is no such class, layer or channel.
+        UnitError: if there is no such target, layer or channel.
         RuleError: if there is no such rule, or it means nothing here.
         ConvscopeError: if another argument means nothing.
         Interrupted: on Ctrl-C, with what was done by then as its ``result``.
@@ -129,7 +130,7 @@ def sanity(
     if other is not None:
         swapped, swapped_name = read_one(net, other, "tested")
     unit = projected_unit(net, checked, target, layer, channel)
-    stages = stages_of(net.graph, unit.start)
+    stages = stages_of(net.graph, *unit.steps)
     if not stages:
         raise UnitError(f"nothing below layer {unit.name(net)!r} of {net.name} was learned")
     work = _SanityWork(
@@ -233,16 +234,17 @@ class _SanityWork:
     done: int = 0
 
     def __post_init__(self) -> None:
-        graph, self.start = self.net.graph, self.unit.start
-        self.shape = graph.steps[self.start].shape
+        graph, self.steps = self.net.graph, self.unit.steps
+        self.shape = graph.steps[self.unit.start].shape
         drawn = np.random.default_rng(self.seeds[0]).permutation(self.shape[1])
-        self.channels = [int(c) for c in drawn if c != self.unit.channel][: self.others]
+        own = max(self.unit.channel, 0)
+        self.channels = [int(c) for c in drawn if c != own][: self.others]
         top, left, bottom, right = self.unit.window
         steep = edges(self.net.preprocess.to_pixels(self.image[0]))
         self.edge_map = steep[top:bottom, left:right]
         self.pools = [
             index
-            for index in graph.needed_for([self.start])
+            for index in graph.needed_for(self.steps)
             if isinstance(graph.steps[index].operation, MaxPool | AdaptiveMaxPool)
         ]
         seeds, layers, units = len(self.seeds), len(self.stages), len(self.channels)
@@ -262,14 +264,14 @@ class _SanityWork:
 
     def ascents(self, graph: Graph, image: Tensor) -> list[Ascent]:
         """Return the walk up for each rule; those that share no relevance go by the same."""
-        up = cache(lambda rule: ascend(graph, image, [self.start], rule))
+        up = cache(lambda rule: ascend(graph, image, self.steps, rule))
         own = [rule.composite is not None or rule.sees == "output" for rule in self.rules]
         return [
             up(rule if alone else REMEMBERS_ALL)
             for rule, alone in zip(self.rules, own, strict=True)
         ]
 
-    def projections(self, ascents: Sequence[Ascent], signal: Tensor) -> list[Tensor]:
+    def projections(self, ascents: Sequence[Ascent], signals: Mapping[int, Tensor]) -> list[Tensor]:
         """Return the projection under each rule, cut to what the unit reads, on the CPU.
 
         Relevance starts as the unit's own value, whose sign it goes by if the rule does: a score
@@ -280,11 +282,13 @@ class _SanityWork:
         owner = torch.zeros(1, dtype=torch.int64, device=self.image.device)
         found = []
         for rule, ascent in zip(self.rules, ascents, strict=True):
-            own = signal.clone()
+            own = {step: signal.clone() for step, signal in signals.items()}
             if rule.composite is not None:
-                value = ascent.maps[self.start]
-                own *= value if rule.composite.follows_sign else value.abs()
-            pixels = descend(ascent, self.start, own, owner, rule, limit)
+                for step, signal in own.items():
+                    value = ascent.maps[step]
+                    signal.mul_(value if rule.composite.follows_sign else value.abs())
+            start = self.unit.start
+            pixels = descend(ascent, start, own.pop(start), owner, rule, limit, more=own)
             found.append(pixels[0, :, top:bottom, left:right].cpu())
             self.done += 1
         if self.progress:
@@ -303,23 +307,30 @@ class _SanityWork:
             whether there was time for all units and signals.
         """
         graph, unit = self.net.graph, self.unit
-        self.signal = unit.signal(self.image, self.shape, unit.channel)
+        self.signals = unit.signals(self.image, self.shape, unit.channel)
         ascents = self.ascents(graph, self.image)
-        originals = self.projections(ascents, self.signal)
+        originals = self.projections(ascents, self.signals)
         self.originals = [_Reference(pixels, self.seeds[0]) for pixels in originals]
         self.steep = [_Reference(self.edge_map[None], self.seeds[0])] * len(self.rules)
         self.columns["as it is"] = originals, torch.full((len(self.rules), 2), NAN)
         self.tests["edges"].add(self.steep, originals)
         first = (self.channels or [0])[0]
-        name = class_title(self.net, first) if unit.class_name else f"channel {first}"
+        name = f"channel {first}"
+        if unit.class_name:
+            name = "another target" if unit.slopes else class_title(self.net, first)
         generator = torch.Generator().manual_seed(self.seeds[0])
 
-        def positive() -> Tensor:
-            return torch.rand(self.shape, generator=generator).to(self.image)
+        def positive() -> dict[int, Tensor]:
+            return {
+                step: torch.rand(graph.steps[step].shape, generator=generator).to(self.image)
+                for step in self.steps
+            }
 
         # Each signal is made only when there is time for it.
-        units = [partial(unit.signal, self.image, self.shape, channel) for channel in self.channels]
-        instead: list[tuple[str, str, Sequence[Callable[[], Tensor]]]] = [
+        units = [
+            partial(unit.signals, self.image, self.shape, channel) for channel in self.channels
+        ]
+        instead: list[tuple[str, str, Sequence[Callable[[], dict[int, Tensor]]]]] = [
             ("units", f"{name} instead", units), ("signals", SIGNAL, [positive] * self.others)
         ]  # fmt: skip
         for test, title, signals in instead:
@@ -334,7 +345,7 @@ class _SanityWork:
                 replace(own, saved={**own.saved, **{i: other.saved[i] for i in self.pools}})
                 for own, other in zip(ascents, self.ascents(graph, self.swapped), strict=True)
             ]
-            found = self.projections(mixed, self.signal)
+            found = self.projections(mixed, self.signals)
             told = self.tests["switches"].add(self.originals, found)
             self.columns["other switches"] = found, told
         return all(self.tests[test].done == len(signals) for test, _, signals in instead)
@@ -357,7 +368,7 @@ class _SanityWork:
                     return False
                 constants = {k: v for own in replaced[: stage + 1] for k, v in own.items()}
                 other = self.net.with_constants(constants).graph
-                found = self.projections(self.ascents(other, self.image), self.signal)
+                found = self.projections(self.ascents(other, self.image), self.signals)
                 told = self.tests["randomised"].add(self.originals, found, place, stage)
                 if not place and stage in self.shown:
                     self.columns[self._title(stage)] = found, told
@@ -374,7 +385,7 @@ class _SanityWork:
 
     def result(self, partial: str, other: str) -> Sanity:
         """Return all that was found."""
-        told = (note for rule in self.rules for note in rule_notes(self.net, rule, [self.start]))
+        told = (note for rule in self.rules for note in rule_notes(self.net, rule, self.steps))
         notes = list(dict.fromkeys([*self.net.notes, *told]))
         if partial:
             done, total = int(self.reached.sum()), self.reached.numel()

@@ -100,13 +100,14 @@ class Sanity(Result):
         layers: names of the layers that are re-initialised, the topmost first.
         rules: names of the rules.
         start: the layer where the signal starts.
-        channel: its channel.
+        channel: its channel; -1 of a target that is no class.
         position: row and column of the unit; None where the signal starts at the whole channel.
-        class_name: what the channel stands for, if it is a class's score.
+        class_name: what the channel stands for, if it is a class's score, or the target's name.
         window: top, left, bottom, right of what the unit reads.
         init: how weights were drawn: ``"centred"``, ``"draw"`` or ``"permute"``.
         seeds: the seeds of the random weights.
-        other_units: the channels that ``units`` compares with.
+        other_units: the channels that ``units`` compares with. A target that is no class's score is
+            moved on to these, such as a difference to other classes.
         other: whose switches those of ``switches`` are; None where the network has no max pool.
         network: the network's name.
         preprocess: takes inputs back to pixels.
@@ -208,7 +209,7 @@ class Sanity(Result):
         ] * (last > 0)
         layers = f"all {last + 1} layers" if last else "its one layer"
         found.append((f"weights of {layers}", self.kept(rule, "randomised", last), seeds[1]))
-        what = "class" if self.class_name else "unit"
+        what = "unit" if not self.class_name else "class" if self.channel >= 0 else "target"
         others = f"{len(self.other_units)} others"
         found.append((f"{what} asked for", self.kept(rule, "units"), others))
         found.append(("switches", self.kept(rule, "switches"), f"those of {self.other}"))

@@ -6,7 +6,7 @@ set to nothing, among those of the next.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from convscope.methods.ranking import clamped
 from convscope.network import Network
 from convscope.network.blocks import block_ends, feature_maps, feeds
 from convscope.network.layers import LayerName, listed
+from convscope.network.ops import MAPS
 from convscope.network.rules import RULES, rule_named
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend
@@ -138,7 +139,7 @@ def trace_unit(
     if rule_named(rule).composite is None:
         sharing = ", ".join(name for name, one in RULES.items() if one.composite)
         raise RuleError(f"rule {rule!r} shares no relevance among channels: take one of {sharing}")
-    net = net.fitting(image)
+    net = net.fitting(image).laid_out()
     checked, name = read_one(net, image, "traced through", title)
     request = Request.of(net, layer, [channel], rule, "peak", None)
     (start,) = request.steps
@@ -195,12 +196,14 @@ class _Level:
         parents: [U], the places of those that they feed in the level above.
         channels: [U].
         signals: [U, H, W], the relevance in each channel.
+        pictures: of some nodes after the other, if they were made on the way to the level below.
     """
 
     step: int
     parents: Tensor
     channels: Tensor
     signals: Tensor
+    pictures: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
     def units(self, part: slice) -> Units:
         """Return some of the nodes, as what a walk down starts with."""
@@ -225,25 +228,41 @@ class _TraceWork:
 
     def feeders(self, level: _Level, below: int, count: int) -> _Level:
         """Return the strongest feeders of each node of a level."""
-        maps = self.ascent.maps[below]
-        at_once = max(1, self.memory // 4 // (maps[0].numel() * maps.element_size()))
+        maps, graph = self.ascent.maps[below], self.ascent.graph
+        # Where all that comes down passes the layer below, the nodes' pictures go on from there.
+        passed = (
+            graph.batched
+            and graph.axes[below] == MAPS
+            and not any(
+                source < below < index
+                for index in graph.needed_for([level.step])
+                for source in graph.steps[index].inputs
+            )
+        )
+        limit = budget.tensor_limit(2 * self.memory, maps.device)
+        at_once = max(1, limit // (maps[0].numel() * maps.element_size()))
         parts = []
         for begin in range(0, len(level.channels), at_once):
-            units = level.units(slice(begin, begin + at_once))
-            found = maps.new_zeros(len(units.channels), *maps.shape[1:])
-            self.down(units, found, below)
-            found = found.view(*found.shape[:2], -1, maps.shape[3] if maps.dim() == 4 else 1)
+            part = slice(begin, begin + at_once)
+            units = level.units(part)
+            down = maps.new_zeros(len(units.channels), *maps.shape[1:])
+            self.down(units, down, below)
+            found = down.view(*down.shape[:2], -1, maps.shape[3] if maps.dim() == 4 else 1)
             sums = found.sum((2, 3))
             strongest = sums.abs().topk(min(count, sums.shape[1])).indices
             parents, ranks = sums.gather(1, strongest).nonzero().T
             channels = strongest[parents, ranks]
             parts.append((parents + begin, channels, found[parents, channels]))
-        return _Level(below, *(torch.cat(own) for own in zip(*parts, strict=True)))
+            if passed:
+                level.pictures.append(self._pictures(level, part, below, down))
+        parents, channels, signals = (torch.cat(own) for own in zip(*parts, strict=True))
+        return _Level(below, parents, channels, signals)
 
     def traced(self, levels: Sequence[_Level], title: str) -> UnitTrace:
         """Return the tree, with a picture of each node."""
-        parts = [(*self._pictures(level), level.signals.sum((1, 2))) for level in levels]
-        pixels, position, window, relevance = map(torch.cat, zip(*parts, strict=True))
+        pictures = [own for level in levels for own in level.pictures or [self._pictures(level)]]
+        pixels, position, window = map(torch.cat, zip(*pictures, strict=True))
+        relevance = torch.cat([level.signals.sum((1, 2)) for level in levels])
         begins = [0, 0, *accumulate(len(level.channels) for level in levels)]
         parent = torch.cat([own.parents + at for own, at in zip(levels, begins, strict=False)])
         net, steps = self.request.net, [level.step for level in levels for _ in level.channels]
@@ -260,20 +279,31 @@ class _TraceWork:
             preprocess=net.preprocess, titles=(title,), notes=self.request.notes(),
         )  # fmt: skip
 
-    def _pictures(self, level: _Level) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the nodes' pixels, [U, 1, H, W], their places, and what these read."""
-        fields, wide = self.request.net.receptive_fields, level.signals.shape[2]
-        places = level.signals.flatten(1).abs().argmax(1)
-        position = torch.stack([places // wide, places % wide], 1)
+    def _pictures(
+        self, level: _Level, part: slice = slice(None), below: int = 0, down: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return some nodes' pixels, [U, 1, H, W], their places, and what these read.
+
+        *down*, [U, C, H, W], is all that came down from them to the layer *below*.
+        """
+        fields, signals = self.request.net.receptive_fields, level.signals[part]
+        size = signals.shape[1:]
+        places = signals.flatten(1).abs().argmax(1)
+        position = torch.stack([places // size[1], places % size[1]], 1)
         windows = [fields.shown(level.step, *at) for at in position.tolist()]
         window = torch.tensor(windows)
-        units = replace(
-            level.units(slice(None)), rows=position[:, 0], columns=position[:, 1], windows=window
-        )
+        units, (rows, columns) = level.units(part), position.T
+        if down is not None:
+            units = replace(units, start=below, signals=down)
+            rows, columns = (
+                at * many // few
+                for at, many, few in zip(position.T, down.shape[2:], size, strict=True)
+            )
+        units = replace(units, rows=rows, columns=columns, windows=window)
         pixels = self.image.new_zeros(len(windows), *self.image.shape[1:])
         self.down(units, pixels)
         shown = torch.zeros_like(pixels[:, :1])
         for n, (top, left, bottom, right) in enumerate(windows):
-            part = (n, slice(None), slice(top, bottom), slice(left, right))
-            shown[part] = pixels[part].sum(0)
+            inside = (n, slice(None), slice(top, bottom), slice(left, right))
+            shown[inside] = pixels[inside].sum(0)
         return shown, position, window

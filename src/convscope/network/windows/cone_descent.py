@@ -45,7 +45,8 @@ class Units:
         rows: [U], int64.
         columns: [U], int64.
         signals: [U, H, W], what starts in each unit's channel, where it is not its activation
-            alone; rows and columns then tell where most of it is, or are all the same.
+            alone; rows and columns then tell where most of it is, or are all the same. Or
+            [U, C, H, W], what starts in every channel.
         windows: [U, 4], top, left, bottom, right (the last two excluded) of what is wanted of each
             in the end; None for all of it.
     """
@@ -67,9 +68,10 @@ class Units:
         """Return where the signals lie on the way down to the output of *stop*."""
         extent = seen = None
         if self.signals is not None:
+            held = self.signals.any(1) if self.signals.dim() == 4 else self.signals
             # Rows with a signal, then columns. Of a signal that is zero all over, these come out as
             # the whole map: argmax takes the first of equals.
-            there = [(self.signals != 0).any(across).int() for across in (2, 1)]
+            there = [(held != 0).any(across).int() for across in (2, 1)]
             ends = [[own.argmax(1), own.shape[1] - 1 - own.flip(1).argmax(1)] for own in there]
             extent = np.stack([[end.numpy(force=True) for end in axis] for axis in ends], 1)
         if self.windows is not None:
@@ -105,33 +107,45 @@ def descend_units(
         turned: filters for quick convolutions, where it is pictures that are wanted.
     """
     order = torch.from_numpy(cones.order).to(pixels.device)
-    owners, channels = units.owners[order], units.channels[order]
-    maps = ascent.maps[units.start]
-    if units.signals is None:
-        starting = maps[owners, channels, units.rows[order], units.columns[order]][:, None, None]
-    else:
-        starting = units.signals[order]
     *steps, stop = cones.steps
     descent = _ConeDescent(
         ascent=ascent, steps=steps, stop=stop, rule=rule, limit=limit, cones=cones, pixels=pixels,
         advance=advance, turned=turned,
     )  # fmt: skip
     for begin, end in cones.ranges():
-        placements, own = cones.placements(begin, end), starting[begin:end, None]
+        placements, numbers = cones.placements(begin, end), order[begin:end]
         here = placements.get(units.start)
         if here is None:  # nothing of it reaches what is wanted, as where it reads padding alone
             advance(end - begin)
             continue
-        if units.signals is not None:
-            own = moved(own, (2, 3), Placement.of_whole(own.shape[2:], end - begin), here)
-        signal = torch.zeros(
-            (end - begin, maps.shape[1], *here.size), dtype=maps.dtype, device=maps.device
-        ).contiguous(memory_format=torch.channels_last)
-        signal[torch.arange(end - begin, device=maps.device), channels[begin:end]] = own[:, 0]
+        pending = {units.start: _starting(ascent.maps[units.start], units, numbers, here)}
         # A single unit's first step costs nothing in any case.
-        known = None if units.signals is None else channels[begin:end]
-        pending = {units.start: signal}
-        descent.walk(Batch(pending, owners[begin:end], known, begin, placements))
+        single = units.signals is not None and units.signals.dim() == 3
+        known = units.channels[numbers] if single else None
+        batch = Batch(pending, units.owners[numbers], known, begin, placements)
+        descent.clear_outside(units.start, batch)
+        descent.walk(batch)
+
+
+def _starting(maps: Tensor, units: Units, numbers: Tensor, here: Placement) -> Tensor:
+    """Return what starts of some units, in the windows *here*."""
+    if units.signals is not None and units.signals.dim() == 4:
+        return nearest(units.signals, numbers, (2, 3), here)
+    channels = units.channels[numbers]
+    if units.signals is None:
+        places = units.owners, units.channels, units.rows, units.columns
+        own = maps[tuple(place[numbers] for place in places)][:, None, None]
+    else:
+        whole = Placement.of_whole(units.signals.shape[1:], len(numbers))
+        own = moved(units.signals[numbers, None], (2, 3), whole, here)[:, 0]
+    signal = torch.empty(
+        (len(numbers), maps.shape[1], *here.size),
+        dtype=maps.dtype,
+        device=maps.device,
+        memory_format=torch.channels_last,
+    ).zero_()
+    signal[torch.arange(len(numbers), device=maps.device), channels] = own
+    return signal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +241,7 @@ class _ConeDescent(Descent):
                 alike = self.cones.relations(index, position) == (EACH_ITS_OWN, EACH_ITS_OWN)
                 alike = alike and self.graph.map_size(index) == self.graph.map_size(source)
                 if not alike and found[position] is not None:
-                    self._clear_outside(source, batch)
+                    self.clear_outside(source, batch)
 
     def _below(self, index: int, position: int, placement: Placement) -> Placement | None:
         """Return what windows of a step read of an input; None for all of it."""
@@ -289,7 +303,7 @@ class _ConeDescent(Descent):
             paste(windows[unit : unit + 1], whole[unit : unit + 1], axes, origins)
         return whole
 
-    def _clear_outside(self, index: int, batch: Batch) -> None:
+    def clear_outside(self, index: int, batch: Batch) -> None:
         """Set to zero what lies outside the map, where padding is no longer part of anything."""
         placement = batch.placements.get(index)
         if placement is None or placement.whole or index not in batch.pending:
