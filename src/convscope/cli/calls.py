@@ -82,6 +82,9 @@ def _named(of: Callable[..., Any], left_out: Iterable[str] = ()) -> dict[str, Pa
 TOLD = re.compile(r"^    (\w+)(?: \((.+?)\))?: (.+(?:\n {8}.+)*)", re.MULTILINE)
 """A parameter in a docstring: its name, what stands for its value in the help, and its help."""
 
+VALUES = {"int": "N", "float": "NUMBER", "Path": "PATH", "str": "TEXT"}
+"""What stands for an option's value in the help where its docstring does not say it."""
+
 
 def documented(command: Command) -> Command:
     """Return a command whose help tells of its parameters what docstrings do.
@@ -96,7 +99,7 @@ def documented(command: Command) -> Command:
     for name in told.keys() & parameters.keys():
         own, (value, said) = parameters[name], told[name]
         option = f"--{name.removeprefix('as_').replace('_', '-')}"
-        words: dict[str, Any] = {"metavar": value or None, "help": " ".join(said.split())}
+        words: dict[str, Any] = {"metavar": value or _kind(own), "help": " ".join(said.split())}
         if get_origin(own.annotation) is Annotated:
             continue  # it tells itself
         if value and own.default is Parameter.empty:
@@ -111,6 +114,12 @@ def documented(command: Command) -> Command:
         command(**given)
 
     return _as_if_taking(run, command, parameters)
+
+
+def _kind(parameter: Parameter) -> str | None:
+    """Return what stands for an option's value in the help; None if it has none."""
+    named = re.search("bool|int|float|Path|str", str(parameter.annotation))
+    return VALUES.get(named[0]) if named else None
 
 
 def _as_if_taking(run: Command, command: Command, parameters: dict[str, Parameter]) -> Command:
