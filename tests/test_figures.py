@@ -408,7 +408,7 @@ def test_long_names_find_room(letter):
     assert "tiger cat (39%)" in " ".join(said for said, _ in boxes(figure))
 
 
-def test_letters_that_the_first_font_lacks_come_from_another(monkeypatch):
+def test_letters_that_the_first_font_lacks_come_from_another(caplog):
     """A box is drawn where no font has the letter; two letters look alike then."""
     other = "Noto Sans CJK SC", "WenQuanYi Zen Hei", "PingFang SC", "Microsoft YaHei", "SimHei"
     if not {*other} & {*font_manager.get_font_names()}:
@@ -422,6 +422,7 @@ def test_letters_that_the_first_font_lacks_come_from_another(monkeypatch):
         return np.asarray(Image.open(buffer))
 
     assert not np.array_equal(pixels("猫"), pixels("犬"))
+    assert not [record for record in caplog.records if record.name.startswith("matplotlib")]
 
 
 def test_wide_and_tall_images_and_windows_find_room():

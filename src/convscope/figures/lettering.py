@@ -1,5 +1,6 @@
 """Text cut and wrapped to a width, so that none of it meets its neighbour or leaves the figure."""
 
+import logging
 import warnings
 from bisect import bisect
 from collections.abc import Callable, Iterator
@@ -28,8 +29,18 @@ OTHER_SCRIPTS = (
 
 @cache
 def _fallbacks() -> tuple[str, ...]:
+    logging.getLogger("matplotlib.font_manager").addFilter(_is_news)
     installed = set(get_font_names())
     return tuple(name for name in OTHER_SCRIPTS if name in installed)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a message is to be printed: not that one of these fonts has no bold letters.
+
+    Matplotlib says it for every text, whether or not a letter of that font is in it.
+    """
+    said = record.getMessage()
+    return "font weight" not in said or not any(name in said for name in OTHER_SCRIPTS)
 
 
 def families() -> list[str]:
