@@ -419,6 +419,11 @@ def test_what_a_module_draws_by_itself_or_counts_is_found(draw):
     torch.testing.assert_close(factor, factor[:, :1, :1, :1].expand_as(factor), rtol=1e-3, atol=0)
 
 
+def test_a_single_number_among_the_outputs_is_what_the_module_gives():
+    net = Network(Does(lambda s, x: (s.conv(x), s.conv(x).square().mean())), (1, 3, 8, 8))
+    assert [*net.graph.outputs] == ["0", "1"]
+
+
 def test_a_buffer_that_is_written_is_left_as_it_was():
     module = Does(lambda s, x: s.conv(x) * (s.calls.add_(1) > 0))
     module.register_buffer("calls", torch.zeros(()))
