@@ -655,7 +655,7 @@ OTHERS = (
     *(f"project models.py:maps cat.png --answer {answer}" for answer in ("classes", "number")),
     *(f"sanity models.py:several cat.png --head {head}" for head in ("2", "c", "a.0", "text")),
     "occlude models.py:several cat.png --head b",
-    "sanity models.py:several cat.png --head b --target 1",
+    "sanity models.py:several cat.png --head b --target 99",
     "layers models.py:grey --preprocess imagenet",
     "layers models.py:grey --mean 0,0,0 --std 1",
     *(f"project models.py:odd_{name} cat.png" for name in ("word", "number", "config", "part")),
