@@ -200,6 +200,7 @@ def occlude_all(
                 asked = ask(walk, target, layer, channel)
                 passes = _passes(walk, asked.question, method, precision, allowed)
                 projection = _projection(walk, asked.question, rule, names[number], allowed)
+                del walk  # with what the projection made besides
             counted = _counter(progress, jobs, place)
             work = Work(asked, job, passes, method, precision, counted, names[number], projection)
             if method == "adaptive":
