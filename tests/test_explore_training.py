@@ -16,9 +16,13 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import convscope as cs
 from browsing import watched
+from convscope.atlas.atlas import Atlas
+from convscope.atlas.commands import ModelNames
+from convscope.explorer.training import TrainingSession
 from convscope.samples import SAMPLES
 from convscope.study.run import parts_of_run
 from study_worker import pictures
@@ -148,6 +152,30 @@ def test_each_checkpoint_answers_as_its_network_does(training, address, picture)
             training.go_on.set()
             assert [line for line in lines if line]
         assert client.get("state").json()["finished"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of", ["the pictures given", "an atlas of another checkpoint"])
+def test_the_faults_of_a_checkpoint_are_of_all_images_that_are_there(of, training, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, values in enumerate(torch.rand(6, 32, 32, 3, generator=torch.manual_seed(0))):
+        Image.fromarray((values * 255).byte().numpy()).save(folder / f"{number}.png")
+    first, newest = training.checkpoints()[0], training.checkpoints()[-1]
+    nets = [
+        parts_of_run(training.folder, checkpoint=path).network("run") for path in (first, newest)
+    ]
+    images, atlas = sorted(folder.iterdir()), None
+    if of != "the pictures given":
+        names = ModelNames(str(training.folder), {}, str(folder))
+        cs.scan(nets[1], folder).save(tmp_path / "atlas", model=names)
+        images, atlas = images[:1], Atlas(tmp_path / "atlas")
+    session = TrainingSession(cs.Run.load(training.folder), images, atlas=atlas)
+    found = session.at(int(first.stem.removeprefix("step-"))).diagnosis(lambda done, total: None)
+    expected = cs.diagnose(nets[0], folder)
+    assert found.images == expected.images == 6
+    assert found.to_dict()["layers"] == expected.to_dict()["layers"]
+    assert first != newest
 
 
 @pytest.fixture

@@ -90,7 +90,8 @@ class Session:
         self.sessions = (self, *against)
         self.atlas = None if atlas is None else checked_atlas(atlas, net)
         self.closed = False
-        self._examined: Any = self.atlas or [*checked]
+        self._given = [*checked]
+        self.examined: Any = self.atlas or self._given
         self._diagnosis: Diagnosis | None = None
         self._looks: OrderedDict[int, tuple[Leaf, Look]] = OrderedDict()
         self._turned = filters_within(self.memory)
@@ -355,7 +356,7 @@ class Session:
         It is made from the images of the atlas, or else from those that were given at first.
         """
         if self._diagnosis is None:
-            images, scanned = self._examined, None
+            images, scanned = self.examined, None
             if isinstance(images, Atlas):
                 scanned, folder = scanned_images(images.folder)
                 images = scanned if folder is None else folder

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from convscope.atlas.atlas import Atlas
+from convscope.atlas.atlas import Atlas, scanned_images
 from convscope.errors import ConvscopeError, TrainError
 from convscope.explorer.session import Session
 from convscope.methods import budget
@@ -53,11 +53,20 @@ class TrainingSession(Session):
                 net = _network(self.run, checkpoint)
                 made = Session(net, self.album[0].values, None, self.memory)
                 made.album, made.sessions, made.atlas = self.album, self.sessions, self.atlas
+                made.examined = self._pictures()
                 self._sessions[step] = made
                 while len(self._sessions) > KEPT:
                     self._sessions.popitem(last=False)
             self._sessions.move_to_end(step)
             return self._sessions[step]
+
+    def _pictures(self) -> Any:
+        """Return what a checkpoint is diagnosed from: an atlas's images, not its numbers.
+
+        Those are of one checkpoint alone.
+        """
+        folder = None if self.atlas is None else scanned_images(self.atlas.folder)[1]
+        return folder or self._given
 
     def describe(self) -> dict[str, Any]:
         """Return what the page needs to know, and what there is of the training."""

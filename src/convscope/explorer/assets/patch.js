@@ -5,6 +5,8 @@ import { $, here, sides, state, watched, writeAddress } from "./state.js";
 import { ARROWS, during, fail, latest, short } from "./tools.js";
 import { undoChanges } from "./unit.js";
 
+const WAIT = 150; // milliseconds that filling in may hold up another question
+
 let filling = 0; // which run of filling in the heat map is the latest
 
 export const moved = latest(async () => {
@@ -107,10 +109,13 @@ async function fillInOf(side, own, say) {
   const places = rows.flatMap((row) => columns.map((column) => [row, column]))
     .filter((place) => !side.heat.has(place.join(",")));
   const total = places.length;
+  let several = 1; // as many as are answered in the time that others may have to wait
   while (places.length && own === filling && side.clean) {
-    const part = places.splice(0, 8);
+    const part = places.splice(0, several), begun = performance.now();
     say(`Filling in the heat map: ${total - places.length} of ${total}`);
     const readings = await ask(side, part);
+    const each = (performance.now() - begun) / part.length;
+    several = Math.max(1, Math.min(Math.floor(WAIT / each), 16));
     if (own !== filling) return;
     readings.forEach((reading, place) => side.heat.set(part[place].join(","), dropOf(side, reading)));
     drawHeat(side);
