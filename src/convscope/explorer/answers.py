@@ -2,18 +2,25 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from inspect import signature
 from typing import Any
 
+import torch
+
 from convscope.errors import ConvscopeError
 from convscope.explorer import channel
 from convscope.explorer.session import Progress, Session
+from convscope.network import Network
 from convscope.pages.renderer import png
 
 PLACES = 64
 """Patches in one question at most."""
+
+SMALL = 1e9
+"""Multiply-adds in one pass of what is a small network."""
 
 Given = Mapping[str, str]
 WHOLE = re.compile(r"-?\d{1,9}", re.ASCII)
@@ -44,7 +51,8 @@ def answer(
     if question in LONG:
         found = _asked(session, LONG[question], given, progress=progress)
     else:
-        found = _asked(session, QUESTIONS[question], given)
+        with few_threads(session.net):
+            found = _asked(session, QUESTIONS[question], given)
     if not isinstance(found, tuple):
         return json.dumps(found).encode()
     facts, pixels = found
@@ -59,6 +67,18 @@ def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
         ConvscopeError: if it is not what it should be.
     """
     return json.dumps({"image": _asked(session, TAKEN[what], given, content=content)}).encode()
+
+
+@contextmanager
+def few_threads(net: Network) -> Iterator[None]:
+    """Compute by one thread what a small network is asked: waking a second takes as long."""
+    before = torch.get_num_threads()
+    if sum(layer.multiply_adds for layer in net.layers.values()) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _asked(session: Session, function: Callable[..., Any], given: Given, **more: Any) -> Any:
