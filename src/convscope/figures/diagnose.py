@@ -113,8 +113,9 @@ def _write_names(found: Diagnosis, room: float, sheet: Sheet, left: float, top: 
     """Write the layers' names, red where something was found."""
     faulty = {finding.layer for finding in found.findings}
     for place, layer in enumerate(found.layers):
-        name, middle = shortened(one_line(layer.name), room - 0.1, FOOT_POINTS), (place + 0.5) * ROW
-        right, warns = left + room - 0.08, layer.name in faulty
+        right, warns, middle = left + room - 0.08, layer.name in faulty, (place + 0.5) * ROW
+        weight = "bold" if warns else "normal"
+        name = shortened(one_line(layer.name), room - 0.1, FOOT_POINTS, weight)
         sheet.write(name, right, top + middle, ha="right", va="center", warns=warns)
 
 
@@ -150,7 +151,7 @@ def _findings(found: Diagnosis, room: float) -> list[Piece]:
         head = f"{place}. {one_line(finding.layer)}: {finding.kind}"
         rest = " ".join((finding.evidence, *finding.consequences, finding.suggestion))
         told = words(rest, room, wrap=True)
-        pieces.append(stack(words(head, room, NOTE_POINTS, warns=True), told))
+        pieces.append(stack(words(head, room, NOTE_POINTS, warns=True, wrap=True), told))
     return pieces
 
 

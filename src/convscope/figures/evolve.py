@@ -163,8 +163,8 @@ def caption(found: Evolution, rows: Sequence[Row]) -> list[str]:
     some = "" if count == len(found.steps) else f"{count} of {len(found.steps)} moments. "
     images = counted(found.images, "training image")
     return [
-        f"{one_line(found.network)}: what drives one filter a layer during training. Red: another "
-        f"image than before.",
+        f"{one_line(found.network)}: what drives one filter a layer during training, given the "
+        f"switches. Red: another image than before.",
         f"{some}Above, the patch of the receptive field of the filter's strongest activation over "
         f"{images}; below, the projection: what in this image drives the unit, given the switches. "
         f"Rule: {rule.name} ({rule.source}). {own_scales(clipped)} "

@@ -88,7 +88,7 @@ def _renderer(dots: int) -> RendererAgg:
     return RendererAgg(1, 1, dots)  # type: ignore[no-untyped-call]
 
 
-def shortened(text: str, inches: float, points: float) -> str:
+def shortened(text: str, inches: float, points: float, weight: str = "normal") -> str:
     """Return *text*, its middle left out if it is wider than *inches*.
 
     >>> shortened("features.28", 2, 7)
@@ -97,7 +97,7 @@ def shortened(text: str, inches: float, points: float) -> str:
     >>> short[:2], short[-6:], width_of(short, 7) <= 1
     ('aa', '.conv1', True)
     """
-    if width_of(text, points) <= inches:
+    if width_of(text, points, weight) <= inches:
         return text
 
     def cut(kept: int) -> str:
@@ -105,7 +105,9 @@ def shortened(text: str, inches: float, points: float) -> str:
         head = kept // 3
         return text[:head] + ELLIPSIS + text[len(text) - (kept - head) :]
 
-    return cut(bisect(range(1, len(text)), inches, key=lambda kept: width_of(cut(kept), points)))
+    return cut(
+        bisect(range(1, len(text)), inches, key=lambda kept: width_of(cut(kept), points, weight))
+    )
 
 
 def wrapped(

@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from torch import Tensor
 
 from convscope.display import Display, DisplayScale, display_scale, presentable, to_display
@@ -31,6 +31,7 @@ from convscope.figures.sheet import Bare, Sheet, frame_box, number, picture_of
 from convscope.figures.style import FOOT_POINTS, INK, NOTE_POINTS, PALE, Style
 from convscope.methods.occlude.result import Occlusion, Occlusions
 from convscope.methods.projection import shown_values
+from convscope.methods.ranking import RANKS
 from convscope.methods.targets import Named
 from convscope.network.rules import RULES
 
@@ -205,7 +206,9 @@ class OcclusionPanel:
         drawn.ax.tick_params(labelsize=FOOT_POINTS, length=2, pad=1)
         # Its usual place, at the end of the bar, is the label's.
         drawn.ax.xaxis.get_offset_text().set_visible(False)
-        form = drawn.ax.xaxis.get_major_formatter()
+        form = ScalarFormatter()
+        drawn.ax.xaxis.set_major_formatter(form)
+        form.set_powerlimits((-2, 4))  # longer numbers would not find room
         form.format_ticks(drawn.get_ticks().tolist())
         power = form.get_offset()
         label = f"{self.unit} ({power})" if power else self.unit
@@ -235,7 +238,8 @@ def panels(
         found.append(_classes_panel(o, image))
     title = f"mean drop under\nthe {'patches' if o.masks is None else 'masks'} on each pixel"
     unit = f"drop of the {o.kind}"
-    found.append(OcclusionPanel(title, _heat(o), DROPS, own["drop"], unit, under=image))
+    grey = np.broadcast_to(image.mean(-1, keepdims=True), image.shape)  # no colours but the bar's
+    found.append(OcclusionPanel(title, _heat(o), DROPS, own["drop"], unit, under=grey))
     return [
         replace(one, title=f"({letter}) {one.title}")
         for letter, one in zip("abcdef", found, strict=False)
@@ -308,6 +312,8 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
     o = rows[0]
     hidden = f"{o.part} hidden ({o.fill})" if o.masks is not None else f"a patch ({o.fill}) over it"
     lines = [f"{o.network}: what the network says of the image with {hidden}."]
+    if o.rank:
+        lines[0] += f" Of {one_line(str(o.layer))} the strongest channel, {RANKS[o.rank]}."
     if o.masks is None:
         lines.append(
             f"The patch lies at every {o.stride[0]} x {o.stride[1]} pixels; each cell of a map is "

@@ -132,10 +132,10 @@ def words(
         colour: of all the letters, or of those of each line.
     """
     lines = list(map(one_line, text.split("\n")))
+    weight = "bold" if bold or warns else "normal"
     if wrap:
-        weight = "bold" if bold or warns else "normal"
         lines = [part for line in lines for part in wrapped(line, room, points, weight)]
-    lines = [shortened(line, room + spare, points) for line in lines]
+    lines = [shortened(line, room + spare, points, weight) for line in lines]
     high = points * TEXT_SPACING / 72
     parts: list[tuple[str, str | None]]
     if not isinstance(colour, str | None):

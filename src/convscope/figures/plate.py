@@ -70,9 +70,8 @@ def _caption(found: Plate) -> list[str]:
     rule = rule_named(unit.rule)
     images = counted(unit.images, "image")
     return [
-        f"{unit.network}: of each channel the strongest patches of {images}, and what "
-        f"drives it there.",
-        f"What in each image drives the unit, given the switches, over {one_line(unit.data)}. "
-        f"Rule: {rule.name} ({rule.source}). "
+        f"{unit.network}, {rule.name}: of each channel the strongest patches of {images}, and what "
+        f"in each drives the unit, given the switches; each on a scale of its own.",
+        f"Images: {one_line(unit.data)}. Rule: {rule.name} ({rule.source}). "
         f"{own_scales(float(x.clipped.max()) for x in found.units if len(x.peak))}",
     ]

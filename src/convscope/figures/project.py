@@ -17,6 +17,7 @@ from convscope.figures.sheet import Sheet, frame_box, number, picture_of
 from convscope.figures.style import COLOURS, FOOT_POINTS, LINES, NOTE_POINTS, Style, line_of
 from convscope.figures.tile import FieldTile, fitted, proof_dots
 from convscope.methods import ranking
+from convscope.methods.attribute import Attribution
 from convscope.methods.projection import Projection
 
 GAP = 0.09
@@ -161,7 +162,8 @@ def _image(
 
     def image(units: Sequence[int], title: str) -> Piece:
         def frame(axes: Axes) -> None:
-            if all(tiles[unit].window == (0, 0, *shown.shape[:2]) for unit in units):
+            seen = {tiles[unit].window for unit in units}
+            if seen == {(0, 0, *shown.shape[:2])} or (len(seen) == 1 and p.select == "map"):
                 return  # which of them had the frame that is drawn last would say nothing
             for unit in units:
                 colour, style = kinds[unit]
@@ -202,8 +204,11 @@ def _kinds(layout: _Lines, units: int) -> list[tuple[str, str]]:
     return [(COLOURS[unit // ranks], LINES[unit % ranks]) for unit in range(units)]
 
 
-def foot_of(p: Projection, n: int, k: int, tile: FieldTile) -> tuple[str, str]:
-    """Return what stands below a tile: the peak and the value shown as white, or why neither."""
+def foot_of(p: Projection, n: int, k: int, tile: FieldTile) -> tuple[str, ...]:
+    """Return what stands below a tile: the peak, what it adds up to, and the value shown as white.
+
+    Or why there is none.
+    """
     if tile.scale.not_finite:
         return f"{tile.scale.not_finite} values", "not finite"
     peak = p.activation[n, k].item()
@@ -212,34 +217,44 @@ def foot_of(p: Projection, n: int, k: int, tile: FieldTile) -> tuple[str, str]:
         shown = "nothing arrives" if peak > 0 else "not active"
     relative = p.relative[n, k].item()
     times = "" if isnan(relative) else f" ({relative:.{1 if relative < 10 else 0}f}×)"
-    return f"{p.measure} {number(peak)}{times}", shown
+    return *filter(None, (f"{p.measure} {number(peak)}{times}", p.adds_up(n, k))), shown
 
 
 def caption_of(p: Projection, display: Display, tiles: Sequence[FieldTile]) -> list[str]:
     """Return the short caption, and what else must be known to read the figure."""
     rule = p.how
     share, quantile = max(tile.scale.clipped for tile in tiles), tiles[0].scale.quantile
-    part = "the strongest activation" if p.select == "peak" else "the whole feature map"
+    part, shows = "the strongest activation", rule.shows
     shown = "Above, the patch of the receptive field; below, the projection cropped to it."
     if p.select == "map":
+        part, shows = "the whole feature map", shows.replace("each unit", "each map")
         shown = "The projection of each map, as large as the image."
     if p.measure == "score":
-        part, shown = "each class's score", "As large as the image."
+        part, shown = "each class's score", "Each picture is as large as the image."
+        if isinstance(p, Attribution) and p.baseline:
+            shown += f" Compared with {p.baseline}."
     whose = "of a tile's values" if display.scale == "tile" else "of all values"
     colours, zero, sign = displays.COLOURS[display.colour], "mid-grey", "± "
+    if p.images.shape[1] != 1 and len(p.cropped(0, 0)) == 1:
+        colours = "white above zero, black below; the sum over the image's channels"
     if p.of_places:
         shown = "The layer's map, enlarged to the image."
         colours, zero, sign = "dark to yellow, over the image in grey", "dark", "up to "
     words = [p.network, rule.name, *([ranking.RANKS[p.rank]] if p.rank else []), *display.words()]
-    typical = f" (×: over the channel's median peak in {p.reference})" if p.reference else ""
+    typical = (
+        f" (×: over the channel's median peak in {p.reference}, or a tenth of the layer's median "
+        f"where that is more)"
+        if p.reference
+        else ""
+    )
     return [
-        f"{', '.join(words)}: {rule.shows}. {p.caution}".rstrip(),
+        f"{', '.join(words)}: {shows}. {p.caution}".rstrip(),
         f"From {part}{typical}. Rule: {rule.name} ({rule.source}).",
         shown,
         f"Colours: {colours}; contrast: "
         f"{displays.CONTRASTS[display.contrast]}. Zero is {zero}, "
         f"{displays.SCALES[display.scale]}: {sign}the {quantile:.1%} quantile of |value|, given "
-        f"below each tile beside the peak; at most {share:.2%} {whose} are clipped.",
+        f"below each tile beside the {p.measure}; at most {share:.2%} {whose} are clipped.",
     ]
 
 

@@ -11,13 +11,22 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from convscope.errors import OutputError, near_matches
 from convscope.figures import study_filters
 from convscope.figures.lettering import wrapped
-from convscope.figures.pieces import RIGHT, SIDE, TICKS, chart, in_lines, key, sheet_of
+from convscope.figures.pieces import (
+    RIGHT,
+    SIDE,
+    TICKS,
+    chart,
+    in_lines,
+    inches_across,
+    key,
+    sheet_of,
+)
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import FOOT_POINTS, INK, Style
 from convscope.study.study_result import Study, VariantResult
 
 CHART = 2.3
-LINE = 0.14
+LINE, EPOCH = 0.14, 0.4
 BESIDE = 6.0
 """Inches from which on two charts stand beside each other."""
 
@@ -156,7 +165,10 @@ def _draw_curves(found: Study, axes: Axes) -> None:
         low, high = means - spread, means + spread
         axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(epochs, means, **_line(result))
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=found.config.epochs >= 2))
+    most = min(8, max(2, int(inches_across(axes) / EPOCH)))
+    axes.xaxis.set_major_locator(MaxNLocator(most, integer=found.config.epochs >= 2))
+    if len(epochs) == 1:
+        axes.set_xticks(epochs)
     _in_percent(axes)
 
 

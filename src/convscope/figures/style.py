@@ -9,7 +9,7 @@ WIDTHS = {"column": 3.4, "text": 7.0, "slide": 10.0}
 
 INK = "#222222"
 WARNING = "#b00020"
-PALE = "#8a8a8a"
+PALE = "#6e6e6e"
 """For numbers that tell nothing, as those no better than chance."""
 FRAME_POINTS = 1.6
 FOOT_POINTS, LETTERS = 7.0, 7.5

@@ -171,9 +171,10 @@ def _caption(found: UnitTrace) -> list[str]:
     rule = found.how
     return [
         f"{found.network}: the channels that feed a unit most, and what feeds them; with shares of "
-        f"the relevance of the channel they feed.",
-        f"Each in the window of its strongest place, in colours where it has relevance (root of "
-        f"its size, each on its own scale). Concept relevance propagation (Achtibat et al. 2022, "
+        f"the relevance of the channel they feed. In colours: where a channel has relevance; pale: "
+        f"where it has none.",
+        f"Each in the window of its strongest place, its colours the root of relevance, on a scale "
+        f"of its own. Concept relevance propagation (Achtibat et al. 2022, "
         f"arXiv 2206.03208), rule {rule.name} ({rule.source}); lines as thick as shares, "
         f"to a row as its first.",
     ]

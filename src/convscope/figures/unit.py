@@ -50,10 +50,10 @@ def _tile(shown: Tensor, side: float, below: str) -> Piece:
 def _caption(found: AtlasUnit) -> list[str]:
     """Return what must be known to read the figure; the first line is the short one."""
     rule, images = rule_named(found.rule), counted(found.images, "image")
-    given = ", given below each projection in units of pixel brightness (0 to 1)"
+    given = ", given below each projection"
     return [
-        f"The strongest patches of {images}, and what drives the unit there.",
-        f"What in each image drives the unit, given the switches; the {len(found.peak)} strongest "
-        f"of {images} of {one_line(found.data)}. Rule: {rule.name} ({rule.source}).",
+        f"The strongest patches of {images}, and what in each drives the unit, given the switches.",
+        f"The {len(found.peak)} strongest of {images} of {one_line(found.data)}. Rule: {rule.name} "
+        f"({rule.source}).",
         f"{own_scales(found.clipped.tolist(), given)} Hatched: beyond the image.",
     ]

@@ -120,10 +120,12 @@ class Attribution(Projection):
             the image; None of other methods.
         expected: [N, K], what the pixels should add up to, biases and rounding apart; NaN where
             the method promises no sum.
+        baseline: what the image was compared with, in words; empty where with nothing.
     """
 
     maps: Tensor | None
     expected: Tensor
+    baseline: str
 
     measure: ClassVar[str] = "score"
 
@@ -153,6 +155,13 @@ class Attribution(Projection):
         signal = self.rule in ("smoothgrad", "guided-grad-cam")
         return self.preprocess.difference_to_pixels(own) if signal else own.sum(0, keepdim=True)
 
+    def adds_up(self, n: int, k: int) -> str:
+        """Return what the pixels of class *k* of image *n* add up to, and should, in words."""
+        wanted = float(self.expected[n, k])
+        if math.isnan(wanted):
+            return ""
+        return f"adds up to {float(self.pixels[n, k].sum()):.3g} of {wanted:.3g}"
+
     def table(self) -> list[dict[str, Any]]:
         """Return a row a class: image, class, its score, and what its pixels add up to."""
         sums = self.pixels.sum((2, 3, 4))
@@ -169,10 +178,10 @@ class Attribution(Projection):
     def summary(self) -> str:
         """Return a line a class."""
         lines = []
-        for row in self.table():
-            adds = f"; adds up to {row['sum']:.4g} of {row['expected']:.4g}"
-            end = "" if math.isnan(row["expected"]) else adds
-            lines.append(f"{row['image']}  {row['name']}  score {row['score']:.4g}{end}")
+        for place, row in enumerate(self.table()):
+            adds = self.adds_up(*divmod(place, len(self.layers)))
+            line = f"{row['image']}  {row['name']}  score {row['score']:.4g}"
+            lines.append("; ".join(filter(None, (line, adds))))
         return "\n".join(lines)
 
 
@@ -315,6 +324,15 @@ class _AttributionWork:
     memory: int
     advance: Callable[[int], None]
 
+    @property
+    def compared_with(self) -> str:
+        """What the image is compared with, in words; empty where with nothing."""
+        if self.method not in COMPARING:
+            return ""
+        if len(self.baselines) > 1:
+            return f"{len(self.baselines)} images"
+        return "one image" if self.baselines.any() else "zeros, the mean colour"
+
     def up(self, images: Tensor, rule: Rule | None) -> Ascent:
         return ascend(self.net.graph, images, [*readable(self.net), self.stop], rule)
 
@@ -451,4 +469,5 @@ def _gathered(
         notes=(*net.notes, *rule_notes(net, work.rule, readable(net))),
         maps=torch.stack(maps) if work.stop else None,
         expected=torch.stack(expected),
+        baseline=work.compared_with,
     )

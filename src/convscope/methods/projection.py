@@ -79,6 +79,10 @@ class Projection(Result):
         rule = RULES.get(self.rule)
         return rule.caution if rule and (rule.composite or self.measure == "score") else ""
 
+    def adds_up(self, n: int, k: int) -> str:
+        """Return what unit *k* of image *n* adds up to, in words, where it should to its number."""
+        return ""
+
     @property
     def layer(self) -> str:
         """The layer, where all units are of one; else their names, separated by commas."""

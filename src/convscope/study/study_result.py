@@ -241,7 +241,11 @@ def measured(
         held_out: [I, C, H, W], the images that they did not, in the networks' input space.
         count: how many of a layer's strongest filters to show.
     """
-    nets = [Network(run.module(), held_out[:1], name=run.folder.name) for run in runs]
+    preprocess = runs[0].config.preprocess(*held_out.shape[2:])
+    nets = [
+        Network(run.module(), held_out[:1], name=run.folder.name, preprocess=preprocess)
+        for run in runs
+    ]
     layers = [name for name, layer in nets[0].layers.items() if layer.op == "rectifier"]
     peaks = [channel_peaks(net, held_out, layers) for net in nets]
     # Zero behind their ReLU at every place of every image.

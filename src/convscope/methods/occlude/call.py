@@ -82,7 +82,8 @@ def occlude(
             :func:`~convscope.attribute` takes, such as a :class:`~convscope.Target` or a function
             of the outputs: a number then, and no probability.
         layer: a layer whose feature map is watched too, by its name in ``net.layers``, or a module.
-        channel: that map; None for the one with the strongest activation in the clean image.
+        channel: that map; None for the one that answers most in the clean image, ranked as by
+            :func:`project`.
         masks: what to hide instead of patches, part by part: bool [M, H, W]; a label map [H, W] of
             whole numbers, such as superpixels, each of them a part, or a picture of one; or
             ``"channels"``, each channel of the input by itself. The grid of answers is then [1, M].

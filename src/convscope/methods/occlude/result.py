@@ -44,6 +44,7 @@ class Occlusion(Result):
         answer: what the output was taken for: ``"classes"``, ``"labels"`` or ``"number"``; None if
             it was not looked at.
         output: the same in more words.
+        rank: how the channel was found, as that of a projection; empty where it was given.
         classes: names of the classes that occur in ``targets`` and ``predicted``, by number.
         layer: name of the unit's layer.
         channel: its channel.
@@ -94,6 +95,7 @@ class Occlusion(Result):
     agreement_by_chance: float | None = None
     answer: str | None = None
     output: str = ""
+    rank: str = ""
 
     figure: ClassVar[str] = "occlude"
     seen_only: ClassVar[tuple[str, ...]] = ("image", "behind", "projection", "masks")

@@ -1,7 +1,7 @@
 """Work: a grid of patches over one image, what is asked of it, and the answers as they come."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convscope.methods import ranking
 from convscope.methods.kept import KeptWalk
 from convscope.methods.occlude.adaptive import Mask, Sampling, estimated, nearest
 from convscope.methods.occlude.agreement import agreement
@@ -96,6 +97,7 @@ class Asked:
     question: Question
     targets: Named | tuple[Named, ...] | None
     clean: dict[str, Any]
+    rank: str
 
 
 @dataclass
@@ -220,6 +222,7 @@ class Work:
             masks=None if masks is None else masks.cpu(),
             answer=None if answer is None else answer.kind,
             output="" if answer is None else answer.told,
+            rank=self.asked.rank,
             partial=self.stopped,
             notes=self._notes(),
             probability=values.get("probability"),
@@ -278,12 +281,13 @@ def ask(
     if step is None or target is not None or answer is not None:
         chosen = goals(net, target, best)
     clean: dict[str, Any] = {}
+    rank = ""
     if answer is not None and answer.kind != "number":
         clean["predicted"] = best
     if step is not None:
         maps = found[step]
         if channel is None:
-            channel = int((maps[0].flatten(1).amax(1) if maps.dim() == 4 else maps[0]).argmax())
+            channel, rank = _strongest(net, step, found)
         clean["activation"] = float(maps[0, channel].double().sum())
     question = Question(net, walk.image[0], answer, step, channel or 0, tuple(chosen))
     named = tuple(goal.channel if goal.plain else goal.name for goal in chosen)
@@ -292,4 +296,13 @@ def ask(
     for name, values in question.numbers(outputs).items():
         own: list[float] = values[:, 0].tolist()
         clean[name] = own[0] if single else own
-    return Asked(question, named[0] if single else named or None, clean)
+    return Asked(question, named[0] if single else named or None, clean, rank)
+
+
+def _strongest(net: Network, step: int, maps: Mapping[int, Tensor]) -> tuple[int, str]:
+    """Return the channel that answers most, as a projection finds it, and how it was ranked."""
+    rank = ranking.chosen_rank(net.graph, [step], None, net.typical)
+    typical = None if net.typical is None else net.typical.of(net.graph, step)
+    found = (maps[step], maps[ranking.clamped(net.graph, step)])
+    peaks, unclamped = (own.flatten(2).amax(2) if own.dim() == 4 else own for own in found)
+    return int(ranking.strongest(peaks, unclamped, typical, 1)), rank
