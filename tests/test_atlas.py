@@ -280,8 +280,9 @@ def test_a_units_figure_names_its_images_and_units(home, tmp_path, monkeypatch):
         for number, peak in zip(layer.image[0].tolist(), layer.peak[0].tolist(), strict=True)
     ]
     said = " ".join(" ".join(texts).split())
-    assert "the 9 strongest of 14 images of photos." in said
-    assert "below each projection in units of pixel brightness (0 to 1)" in said
+    assert "The 9 strongest of 14 images of photos." in said
+    assert "given the switches" in said
+    assert "given below each projection; at most" in said
 
 
 def titles(home) -> list[str]:

@@ -193,6 +193,21 @@ def test_it_is_a_result(tmp_path, method):
     assert "score" in text
 
 
+def test_a_picture_tells_what_its_pixels_add_up_to_and_what_the_image_was_compared_with():
+    net = cs.Network(plain(), (1, *SHAPE))
+    found = cs.attribute(net, images()[:1], 1, method="integrated-gradients", steps=3)
+    said = " ".join(" ".join(t.get_text() for t in found.plot(caption="full").texts).split())
+    sums = float(found.pixels.sum()), float(found.expected)
+    assert f"adds up to {sums[0]:.3g} of {sums[1]:.3g}" in said
+    assert "Compared with zeros, the mean colour." in said
+    assert "the sum over the image's channels" in said
+    other = cs.attribute(net, images()[:1], 1, method="smoothgrad", steps=3).plot(caption="full")
+    said = " ".join(" ".join(t.get_text() for t in other.texts).split())
+    assert "adds up to" not in said
+    assert "Compared with" not in said
+    assert "Colours: red, green and blue as they are" in said
+
+
 def test_a_class_activation_map_is_drawn_over_the_image_in_grey():
     convolution, head = nn.Conv2d(3, 1, 1, bias=False), nn.Linear(1, 2)
     for part in (convolution, head):

@@ -457,6 +457,8 @@ def test_a_map_is_drawn_without_the_photograph_that_it_comes_from():
     assert_nothing_collides(figure)
     photograph, *maps = [axes.images[0].get_array() for axes in figure.axes]
     assert len(maps) == 4
+    assert not figure.axes[0].patches  # which of four equal frames would be seen?
+    assert "drives each map" in " ".join(text.get_text() for text in figure.texts)
     for unit, shown in enumerate(maps):
         np.testing.assert_array_equal(shown, to_display(found.pixels[0, unit], scales[0][unit]))
     assert not any(np.array_equal(shown, photograph) for shown in maps)
@@ -506,6 +508,8 @@ def test_lettering():
     assert "".join(lines).replace(" ", "") == "onetwothree" + "x" * 60
     assert all(width_of(line, 7) <= 1.0 for line in lines)
     assert wrapped("", 1.0, 7) == []
+    assert width_of("W" * 20, 7, "bold") > width_of("W" * 20, 7)
+    assert 0.8 < width_of(shortened("W" * 50, 1.0, 7, "bold"), 7, "bold") <= 1.0
 
 
 def test_axes_without_ticks_are_drawn_as_axes_with_none():

@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
+import convscope as cs
 from convscope.errors import OutputError
 from convscope.outputs import check_folder, check_output, claim_folder, written_beside
 
@@ -158,3 +162,22 @@ def test_a_folder_of_many_files_is_new_empty_or_made_for_the_same(tmp_path):
         with pytest.raises(OutputError, match=f"be among those of {pictures}; name a folder outs"):
             claim_folder(among, "report", pictures)
     assert check_folder(tmp_path / "beside", "report", pictures) == tmp_path / "beside"
+
+
+def test_what_a_network_of_bfloat16_gives_is_saved_and_drawn(tmp_path):
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    ).bfloat16()
+    net = cs.Network(module, torch.zeros(1, 3, 16, 16).bfloat16())
+    image = torch.rand(1, 3, 16, 16)
+    for name, found in {
+        "project": cs.project(net, image),
+        "occlude": cs.occlude(net, image, 4, 4, layer="1"),
+        "grad-cam": cs.attribute(net, image, 1, method="grad-cam"),
+        "scan": cs.scan(net, image),
+    }.items():
+        found.save(tmp_path / f"{name}.png")
+        found.save(tmp_path / f"{name}.npz")
+        saved = np.load(tmp_path / f"{name}.npz")
+        for key, values in found.arrays().items():
+            np.testing.assert_array_equal(saved[key], torch.as_tensor(values).double().numpy())

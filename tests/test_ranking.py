@@ -123,7 +123,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path):
         cs.project(net, image, "1", rank="relativ")
     with pytest.raises(UnitError, match="leave it out"):
         cs.project(net, image, "1", [0], rank="raw")
-    with pytest.raises(DataError, match="scan of other weights"):
+    with pytest.raises(DataError, match="the scan is of other weights"):
         cs.project(net, image, "1", reference=a_scan(pointwise(1.0, 3.0), 1.0))
     with pytest.raises(DataError):
         cs.project(net, image, "1", reference=tmp_path)
@@ -169,3 +169,18 @@ def test_channels_that_light_up_at_every_border_lose():
 def share_at_border(feature_map: Tensor) -> float:
     """Of the map's sum, what lies in its outermost rows and columns."""
     return 1 - float(feature_map[1:-1, 1:-1].sum() / feature_map.sum())
+
+
+@pytest.mark.parametrize("layer", ["features.relu2", "features.relu4"])
+def test_the_channel_is_the_one_that_a_projection_shows_first(layer):
+    net = cs.load("base")
+    image = net.preprocess(CAT)
+    found = cs.occlude(net, image, 16, 16, layer=layer)
+    first, raw = (
+        cs.project(net, image, layer, top=1, rank=rank).channels.item() for rank in (None, "raw")
+    )
+    assert (found.channel, found.rank) == (first, "relative")
+    assert first != raw
+    said = " ".join(" ".join(text.get_text() for text in found.plot().texts).split())
+    assert f"Of {layer} the strongest channel, ranked by peak over typical peak." in said
+    assert cs.occlude(net, image, 16, 16, layer=layer, channel=found.channel).rank == ""

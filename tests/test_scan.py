@@ -699,3 +699,15 @@ def test_images_of_another_size_are_followed(kind):
     assert cs.compare(net, net, kind(list(images)), budget=5).images == 3
     with pytest.raises(ImageError, match=r"and none of \(2, 2\)"):
         cs.scan(net, torch.zeros(2, 3, 2, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int64])
+@pytest.mark.parametrize("as_set", [False, True])
+def test_whole_numbers_are_no_images(dtype, as_set):
+    net = cs.Network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten()), (1, 3, 8, 8))
+    images = torch.ones(4, 3, 8, 8, dtype=dtype)
+    labels = torch.zeros(4, dtype=torch.int64)
+    given = torch.utils.data.TensorDataset(images, labels) if as_set else images
+    for method in (cs.scan, cs.diagnose, lambda *own: cs.ablate(*own, "1")):
+        with pytest.raises(ConvscopeError, match="hold whole numbers"):
+            method(net, given)

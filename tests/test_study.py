@@ -172,6 +172,11 @@ def test_dead_and_strongest_filters_are_those_of_a_slow_count(
     inputs = CONFIG.inputs(held_out.images)
     result = measured(variant, [Run.load(folder)], training, inputs, 3)
 
+    for found in (result.first, result.last):
+        shown = found.projection.preprocess.to_pixels(found.projection.images)
+        pixels = held_out.images[found.image].float() / 255
+        torch.testing.assert_close(shown, pixels, atol=1e-6, rtol=0)
+
     maps = slow_maps(weights, inputs.double().numpy(), padding)
     dead = [(layer == 0).all((0, 2, 3)) for layer in maps]
     assert dead[0][2]

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.errors import UnitError
 
 SHAPE = (2, 12, 16)
 
@@ -238,3 +239,21 @@ def test_a_target_of_other_types_is_refused_by_name(given):
 def test_deeplift_of_a_function_is_refused():
     with pytest.raises(cs.RuleError, match="what a function makes"):
         cs.attribute(cs.Network(MODULE, (1, *SHAPE)), image(), both, method="deeplift")
+
+
+def test_a_box_is_called_what_of_it_lies_in_the_image():
+    net = cs.Network(MODULE, (1, *SHAPE), head="maps")
+    height = SHAPE[1]
+    beyond = cs.attribute(net, image(), cs.Target(1, box=(4, -3, 900, 12)))
+    within = cs.attribute(net, image(), cs.Target(1, box=(4, 0, height, 12)))
+    assert torch.equal(beyond.pixels, within.pixels)
+    assert beyond.names == within.names
+    assert f"rows 4-{height - 1}, columns 0-11" in within.names[0][0]
+
+
+def test_what_a_function_raises_is_one_sentence():
+    net = cs.Network(MODULE, (1, *SHAPE), head="maps")
+    with pytest.raises(UnitError, match="the function that is the target fails: IndexError: "):
+        cs.attribute(net, image(), lambda maps, boxes, row: row[0, 99])
+    with pytest.raises(UnitError, match="the function that is the target fails: TypeError: "):
+        cs.attribute(net, image(), lambda: 3)

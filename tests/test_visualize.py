@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import convscope as cs
+from convscope.atlas.atlas import Atlas
+from convscope.errors import DataError, UnitError
 
 SIDE = 40
 
@@ -266,3 +268,16 @@ def test_a_unit_that_is_off_at_first_is_reached_through_what_follows_its_rectifi
 def test_trained_units_behind_joined_rectifiers_go_beyond_their_typical_peaks():
     found = cs.visualize(cs.load("squeezenet1_1"), "features.7", [142, 0, 43], steps=60)
     assert (found.activation > 2 * found.typical).all()
+
+
+def test_patches_of_another_network_and_frequencies_of_other_channels_are_refused(tmp_path):
+    net = made(Branches())
+    cs.scan(net, torch.rand(3, 3, SIDE, SIDE).double()).save(tmp_path / "atlas")
+    cs.visualize(net, "end", [0], steps=1, atlas=Atlas(tmp_path / "atlas"))
+    with torch.no_grad():
+        net.module.end.weight.mul_(2)
+    with pytest.raises(DataError, match="an atlas of other weights than Branches's"):
+        cs.visualize(net, "end", [0], steps=1, atlas=Atlas(tmp_path / "atlas"))
+    five = cs.Network(nn.Sequential(nn.Conv2d(5, 2, 3), nn.ReLU()), (1, 5, 9, 9))
+    with pytest.raises(UnitError, match="1 or 3 channels and the network's input 5"):
+        cs.visualize(five, "1", [0], steps=1, frequencies="natural")

@@ -161,6 +161,11 @@ def to_display(values: Tensor | npt.NDArray[Any], scale: DisplayScale) -> npt.ND
     return painted
 
 
+def as_array(values: Tensor) -> npt.NDArray[Any]:
+    """Return values as an array of NumPy's, which has no bfloat16."""
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy(force=True)
+
+
 def presentable(values: Tensor) -> Tensor:
     """Return values with one or three channels; others are shown as their mean over channels."""
     return values if values.shape[-3] in (1, 3) else values.mean(dim=-3, keepdim=True)

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from convscope import __version__
 from convscope.arguments import checked
-from convscope.errors import OutputError
+from convscope.display import as_array
+from convscope.errors import ConvscopeError, OutputError
 from convscope.outputs import check_folder, check_output, finite, write_text, written_beside
 from convscope.packing import load_tensors, plain_of, put_together, save_tensors, tensors_of
 
@@ -223,7 +224,7 @@ class Result:
             save_tensors(path, tensors, {type(self).__name__: facts})
             return
         values = {**self.arrays(), **self.derived()}
-        arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in values.items()}
+        arrays: dict[str, Any] = {name: as_array(value) for name, value in values.items()}
         with written_beside(path) as beside:
             np.savez_compressed(beside, **arrays, facts=np.array(facts))
 
@@ -258,7 +259,7 @@ class Result:
         """Return the figure for a notebook, which shows the text alone where none can be drawn."""
         try:
             return self.png() if self.figure else None
-        except OutputError:
+        except ConvscopeError:  # too much for a picture, or a rule that means nothing here
             return None
 
     def png(self, width: str | float = "text", caption: str = "short") -> bytes:

@@ -16,6 +16,8 @@ from convscope.atlas import place
 from convscope.errors import DataError, UnitError, near_matches
 from convscope.methods.plate import AtlasUnit, Plate, chosen_channels
 from convscope.methods.scanning.result import Scan
+from convscope.network import Network
+from convscope.network.constants import weights_hash
 from convscope.wording import counted
 
 # What the files must hold to be read.
@@ -26,6 +28,7 @@ FACTS = {
     ],
     "model": (dict, NoneType),
     "data": {"name": str, "fingerprint": str},
+    "weights": str,
     "rule": str,
     "images_counted": int,
     "notes": [str],
@@ -67,6 +70,15 @@ class Atlas:
         images = counted(self.facts["images_counted"], "image")
         of = f"{self.facts['network']}, {counted(len(self.facts['layers']), 'layer')}, {images}"
         return f"Atlas({str(self.folder)!r}: {of} of {self.facts['data']['name']})"
+
+    def check_weights(self, net: Network) -> None:
+        """Refuse another network than that whose channels are shown.
+
+        Raises:
+            DataError: if it has other weights.
+        """
+        if self.facts["weights"] != weights_hash(net):
+            raise DataError(f"{self.folder} is an atlas of other weights than {net.name}'s")
 
     def layer(self, name: str) -> dict[str, Any]:
         """Return a layer's facts, by the convolution's name or by where its units are read.

@@ -33,8 +33,8 @@ def answered(command: Callable[[], Any]) -> NoReturn:
                 warnings.showwarning = _note
             logging.getLogger("torch").setLevel(logging.ERROR)
             status = command()
-    except KeyboardInterrupt:
-        _stop("stopped", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        _stop(str(error) or "stopped", INTERRUPTED)
     except Exception as error:
         if os.environ.get(TRACEBACK):
             traceback.print_exc()

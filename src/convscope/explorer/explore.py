@@ -86,6 +86,8 @@ def explore(
     """
     others = [Session(other, images, titles, memory) for other in against]
     own = None if atlas is None else Atlas(atlas)
+    if own is not None and not isinstance(net, Run):  # a training's may be of any checkpoint
+        own.check_weights(net)
     session = (
         TrainingSession(net, images, titles, memory, others, own)
         if isinstance(net, Run)

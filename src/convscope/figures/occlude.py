@@ -14,7 +14,14 @@ from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from torch import Tensor
 
-from convscope.display import Display, DisplayScale, display_scale, presentable, to_display
+from convscope.display import (
+    Display,
+    DisplayScale,
+    as_array,
+    display_scale,
+    presentable,
+    to_display,
+)
 from convscope.figures.lettering import PROOF_DOTS, one_line
 from convscope.figures.pieces import (
     GAP,
@@ -260,7 +267,7 @@ def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> Occlusio
     # The computed positions are marked where the others are estimates.
     dots = np.argwhere(o.computed.numpy()) if _is_estimated(o) else None
     title = f"{what},\n{clean} unoccluded"
-    return OcclusionPanel(title, values.numpy(), VALUES, limits, unit, dots=dots)
+    return OcclusionPanel(title, as_array(values), VALUES, limits, unit, dots=dots)
 
 
 def _agreement(o: Occlusion) -> str:

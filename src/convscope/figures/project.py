@@ -237,6 +237,8 @@ def caption_of(p: Projection, display: Display, tiles: Sequence[FieldTile]) -> l
     colours, zero, sign = displays.COLOURS[display.colour], "mid-grey", "± "
     if p.images.shape[1] != 1 and len(p.cropped(0, 0)) == 1:
         colours = "white above zero, black below; the sum over the image's channels"
+    elif p.images.shape[1] not in (1, 3):
+        colours = "white above zero, black below; the mean over the image's channels"
     if p.of_places:
         shown = "The layer's map, enlarged to the image."
         colours, zero, sign = "dark to yellow, over the image in grey", "dark", "up to "

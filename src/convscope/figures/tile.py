@@ -15,6 +15,7 @@ from convscope.display import (
     NOT_FINITE_COLOUR,
     Display,
     DisplayScale,
+    as_array,
     beyond,
     to_display,
 )
@@ -158,7 +159,7 @@ def over(picture: Pixels, values: Tensor, scale: DisplayScale) -> Pixels:
     colours = colormaps[PLACES](shares)[..., :3]
     grey = (picture @ LUMINANCE)[..., None]
     painted: Pixels = np.rint(255 * (OPAQUE * colours + (1 - OPAQUE) * grey))
-    painted[~np.isfinite(values[0].cpu().numpy())] = NOT_FINITE_COLOUR
+    painted[~np.isfinite(as_array(values[0]))] = NOT_FINITE_COLOUR
     return np.asarray(painted, np.uint8)
 
 

@@ -34,7 +34,6 @@ from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
-from convscope.network.constants import weights_hash
 from convscope.network.shield import shielded
 
 SAMPLE = 1000
@@ -129,10 +128,9 @@ def diagnose(
 def _check_same(net: Network, source: Images | None, scanned: Scan) -> None:
     """Refuse a scan of something else."""
     facts = scanned.tally.facts
+    scanned.check_weights(net)
     if len(facts["layers"]) < len(scanned_layers(net)):
         raise DataError(f"the scan is of some layers only, and a diagnosis needs all of {net.name}")
-    if facts["weights"] != weights_hash(net):
-        raise DataError(f"the scan is of other weights than {net.name}'s")
     if source is not None and facts["data"]["fingerprint"] != source.fingerprint():
         raise DataError(f"the scan is of other images than {source.name}")
 

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import DataError, UnitError, check_known
+from convscope.errors import UnitError, check_known
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.tally import bin_edges
 from convscope.network import Network
-from convscope.network.constants import weights_hash
 from convscope.network.graph import Graph
 from convscope.network.ops import Rectifier
 from convscope.network.typical import TypicalPeaks
@@ -40,8 +39,7 @@ def typical_peaks(net: Network, reference: Reference | None) -> TypicalPeaks | N
     if not isinstance(reference, Scan):
         path = Path(reference)
         reference = Scan.load(path / "scan.safetensors" if path.is_dir() else path)
-    if reference.tally.facts["weights"] != weights_hash(net):
-        raise DataError(f"the reference is a scan of other weights than {net.name}'s")
+    reference.check_weights(net)
     peaks = {own.read_at: medians(own.histogram) for own in reference.layers.values()}
     return TypicalPeaks(f"{counted(reference.images, 'image')} of {reference.data}", peaks)
 

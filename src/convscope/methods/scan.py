@@ -113,7 +113,8 @@ def scan(
         if not tally.images:
             raise
         stopped = Scan.of(tally, net, source, partial="interrupted")
-        raise Interrupted("the scan was stopped", stopped) from None
+        hint = "" if state is None else "; --resume (resume=True) goes on"
+        raise Interrupted(f"the scan was stopped{hint}", stopped) from None
     finally:
         if state is not None:
             tally.save(state)

@@ -104,9 +104,11 @@ def goals(net: Network, target: AnyTarget | Sequence[AnyTarget] | None, best: in
     """
     if target is None and net.answer is None:
         shape = [*net.graph.steps[net.graph.output].shape[1:]]
+        box = "'0@10,20,40,60', class 0 in a box, or " if net.graph.is_map(net.graph.output) else ""
+        one = ",".join(str(size // 2) for size in shape)
         raise UnitError(
-            f"{net.name} gives {shape}, not one number a class: give a target, such as "
-            f"'3@10,20,40,60', class 3 in a box, or '3,10,20', one of the numbers"
+            f"{net.name} gives {shape}, not one number a class: give a target, such as {box}"
+            f"{one!r}, one of the numbers"
         )
     chosen = best if target is None else target
     return [_goal(net, one) for one in several(chosen) or [chosen]]
@@ -118,7 +120,12 @@ def _goal(net: Network, target: Any) -> Goal:
         steps = tuple(graph.outputs.values())
 
         def each(*outputs: Tensor) -> Tensor:
-            rows = [target(*(own[n : n + 1] for own in outputs)) for n in range(len(outputs[0]))]
+            images = [[own[n : n + 1] for own in outputs] for n in range(len(outputs[0]))]
+            try:
+                rows = [target(*own) for own in images]
+            except Exception as error:  # whatever the caller's function raises
+                reason = f"{type(error).__name__}: {error}"
+                raise UnitError(f"the function that is the target fails: {reason}") from error
             if not all(isinstance(row, Tensor) and row.numel() == 1 for row in rows):
                 raise UnitError("a function as a target returns a tensor of one number")
             return torch.cat([row.reshape(1) for row in rows])
@@ -148,6 +155,7 @@ def _goal(net: Network, target: Any) -> Goal:
 
 def _class_goal(net: Network, target: Target, step: int) -> Goal:
     """Return the score of a class, less that of another, or their means over part of maps."""
+    target = _within(net, target)
     numbers = [class_number(net, one) for one in (target.of, target.minus) if one is not None]  # type: ignore[arg-type]
     noun = "class" if net.answer is None else net.answer.noun
     name = " − ".join(f"{n} {net.classes[n]}" if net.classes else f"{noun} {n}" for n in numbers)
@@ -173,6 +181,15 @@ def _class_goal(net: Network, target: Target, step: int) -> Goal:
     return Goal(name, numbers[0], (step,), made, weights is None and target.minus is None)
 
 
+def _within(net: Network, target: Target) -> Target:
+    """Return a target whose box ends where the image does."""
+    if target.box is None:
+        return target
+    height, width = net.input_shape[1:]
+    top, left, bottom, right = (max(edge, 0) for edge in target.box)
+    return replace(target, box=(top, left, min(bottom, height), min(right, width)))
+
+
 def _part(net: Network, target: Target, step: int) -> Tensor:
     """Return what each place of an output of maps counts, [h, w]: as much of it as lies inside."""
     size, (height, width) = net.input_shape[1:], net.graph.steps[step].shape[2:]
@@ -180,7 +197,7 @@ def _part(net: Network, target: Target, step: int) -> Tensor:
     if mask.shape != size:
         raise UnitError(f"a mask is as large as the image, {[*size]}, not {[*mask.shape]}")
     if target.box is not None:
-        top, left, bottom, right = (max(edge, 0) for edge in target.box)
+        top, left, bottom, right = target.box
         box = torch.zeros(size)
         box[top:bottom, left:right] = 1
         mask = box * (mask != 0)
@@ -224,7 +241,7 @@ def answer_of(net: Network) -> Answer:
     if net.answer is None:
         shape = list(net.graph.steps[net.graph.output].shape)
         raise UnitError(
-            f"{net.name} gives {shape}, not one number a class: name a layer instead of a target"
+            f"{net.name} gives {shape}, not one number a class: give a Target, or a layer"
         )
     return net.answer
 

@@ -167,11 +167,18 @@ def visualize(
     if steps < 1:
         raise UnitError(f"the number of steps must be at least 1, not {steps}")
     check_seed(seed)
+    if frequencies == "natural" and net.input_shape[0] not in (1, 3):
+        raise UnitError(
+            f"photographs have 1 or 3 channels and the network's input {net.input_shape[0]}, whose "
+            f"natural frequencies are not known: take 'free'"
+        )
     step, chosen = net.step(layer), [int(channel) for channel in channels]
     if not chosen:
         raise UnitError("no channel was named")
     net.check_units(step, chosen)
     name = net.graph.steps[step].name
+    if atlas is not None:
+        atlas.check_weights(net)
     beside = () if atlas is None else atlas.plate(channels={name: chosen}).units
     work = _Ascent(net, step, select, frequencies, seed)
     pictures, partial = _pictures(work, chosen, steps, budget.parse_bytes(memory), progress)

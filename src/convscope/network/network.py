@@ -36,14 +36,20 @@ _FOUND = ("layers", "receptive_fields", "answer")
 
 
 def check_values(images: Tensor) -> None:
-    """Refuse tensors of anything but real numbers that lie there one by one.
+    """Refuse tensors of anything but floats that lie there one by one.
 
     Raises:
-        ImageError: for complex, sparse and quantised tensors, and those without values.
+        ImageError: for whole numbers, complex, sparse and quantised tensors, and those without
+            values.
     """
     dense = images.layout == torch.strided and not images.is_quantized and not images.is_meta
     if not dense or images.is_complex():
         raise ImageError("the images must be a dense tensor of real numbers")
+    if not images.is_floating_point():
+        raise ImageError(
+            f"the images hold whole numbers ({str(images.dtype).removeprefix('torch.')}): the "
+            f"network takes floats, and `net.preprocess` makes them of a file"
+        )
 
 
 class Network:
@@ -323,11 +329,6 @@ class Network:
             raise ImageError(f"the network takes images {self._expected()}, not {shape}")
         if not len(images):
             raise ImageError("there is no image in the batch")
-        if not images.is_floating_point():
-            raise ImageError(
-                f"the images hold whole numbers ({str(images.dtype).removeprefix('torch.')}): the "
-                f"network takes floats, and `net.preprocess` makes them of a file"
-            )
         if not images.isfinite().all():
             raise ImageError("the images hold values that are not finite")
         return apart(images).to(self.device, self.dtype)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from convscope.errors import OutputError
+from convscope.errors import DataError, OutputError
 from convscope.methods import budget
 from convscope.methods.scanning.answers import SUSPECTS
 from convscope.methods.scanning.consistency import COMPARED, consistency
@@ -22,6 +22,7 @@ from convscope.methods.scanning.sources import Images, images_of
 from convscope.methods.scanning.strongest import Booleans, Doubles, Halves, Integers
 from convscope.methods.scanning.tally import LayerTally, Tally, bin_edges
 from convscope.network import Network
+from convscope.network.constants import weights_hash
 from convscope.network.layers import LayerName
 from convscope.results import Result
 from convscope.wording import counted
@@ -209,6 +210,15 @@ class Scan(Result):
     def title(self, number: int) -> str:
         """Return what an image is called."""
         return f"image {number}" if self.source is None else self.source.title(number)
+
+    def check_weights(self, net: Network) -> None:
+        """Refuse another network than that which was scanned.
+
+        Raises:
+            DataError: if it has other weights.
+        """
+        if self.tally.facts["weights"] != weights_hash(net):
+            raise DataError(f"the scan is of other weights than {net.name}'s")
 
     def with_pictures(self) -> tuple[Network, Images]:
         """Return the network and the images, for what draws from them.

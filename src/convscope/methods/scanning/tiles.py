@@ -12,7 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from convscope.display import DisplayScale, averaged, beyond, display_scale, presentable, to_display
+from convscope.display import (
+    DisplayScale,
+    as_array,
+    averaged,
+    beyond,
+    display_scale,
+    presentable,
+    to_display,
+)
 from convscope.images import Preprocess
 from convscope.methods.descents import images_at_once, project_units
 from convscope.methods.projection import shown_values
@@ -202,11 +210,8 @@ class _TileWork:
         window = net.receptive_fields.window(net.step(layer.read_at), row, column)
         top, left, bottom, right = window
         inside = projected[:, top:bottom, left:right]
-        values = (
-            presentable(shown_values(net.preprocess, self._rule.name, inside))
-            .movedim(0, -1)
-            .numpy()
-        )
+        shares = shown_values(net.preprocess, self._rule.name, inside)
+        values = as_array(presentable(shares).movedim(0, -1))
         height, width = shown.shape[:2]
         rows = beyond(top, bottom, height, field[0])
         columns = beyond(left, right, width, field[1])
