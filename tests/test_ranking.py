@@ -184,3 +184,10 @@ def test_the_channel_is_the_one_that_a_projection_shows_first(layer):
     said = " ".join(" ".join(text.get_text() for text in found.plot().texts).split())
     assert f"Of {layer} the strongest channel, ranked by peak over typical peak." in said
     assert cs.occlude(net, image, 16, 16, layer=layer, channel=found.channel).rank == ""
+
+
+def test_no_number_is_cut_where_a_picture_is_narrow():
+    figure = cs.project(cs.load("base"), CAT).plot(width=2.6)
+    feet = [text.get_text() for text in figure.texts if text.get_text().startswith("peak")]
+    assert len(feet) == 4
+    assert not any("…" in foot for foot in feet)

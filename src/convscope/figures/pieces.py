@@ -134,7 +134,7 @@ def words(
     lines = list(map(one_line, text.split("\n")))
     weight = "bold" if bold or warns else "normal"
     if wrap:
-        lines = [part for line in lines for part in wrapped(line, room, points, weight)]
+        lines = [part for line in lines for part in wrapped(line, room + spare, points, weight)]
     lines = [shortened(line, room + spare, points, weight) for line in lines]
     high = points * TEXT_SPACING / 72
     parts: list[tuple[str, str | None]]

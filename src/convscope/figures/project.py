@@ -181,9 +181,9 @@ def _image(
         if layout.pictures == 1:
             squares = [replace(square, below=high) for square in squares]
         names = f"{p.layers[unit]}\n{p.names[n][unit]}"
-        head = words(names, side, TITLE_POINTS, middle=True, spare=GAP - 0.02)
+        head = words(names, side, TITLE_POINTS, middle=True, spare=GAP / 2)
         odd = tile.scale.not_finite > 0
-        foot = words(feet[unit], side, middle=True, warns=odd, spare=GAP / 2)
+        foot = words(feet[unit], side, middle=True, wrap=True, warns=odd, spare=GAP / 2)
         return stack(head, stack(*squares, gap=GAP), foot, line=1)
 
     pieces = []
