@@ -27,6 +27,7 @@ from convscope.pages import report as reporting
 from convscope.pages import report_sections as sections
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import HEAD, MEASURED, layers_table
+from convscope.pages.report_result import document
 from convscope.pages.report_sections import _where
 from convscope.pages.section import Notice, Picture, Section, Shelf, Table
 from convscope.results import Result
@@ -96,10 +97,19 @@ def test_it_shows_what_feeds_the_strongest_channel_of_the_deepest_block(made, pa
     net, picture = network(), folder / "03.png"
     best = cs.project(net, picture, top=3)
     layer = best.layers[-1]
-    tree = cs.trace_unit(
-        net, picture, layer, int(best.channels[0, best.layers.index(layer)]), top=3
-    )
-    assert html.escape(tree.summary()) in page.read_text("utf-8")
+    channel = int(best.channels[0, best.layers.index(layer)])
+    tree = cs.trace_unit(net, picture, layer, channel, top=3)
+    text = page.read_text("utf-8")
+    assert html.escape(tree.summary()) in text
+    title = f"What feeds {layer} channel {channel}, on 03.png"
+    assert text.count(f"<figcaption>{title}</figcaption>") == 2  # for wide screens and for phones
+    # How to read a picture stands below it, not below the next one.
+    for section in ("projections", "occlusion"):
+        own = text.split(f'<section id="{section}">')[1].split("</section>")[0]
+        first, *_, last = (figure for figure in own.split("<figure")[1:] if "wide" in figure[:20])
+        reading = {"projections": "Above: the patch", "occlusion": "A gray patch is itself"}[section]
+        assert reading in first
+        assert reading not in last
 
 
 def test_it_shows_sums_up_and_saves_itself(made, page, tmp_path, monkeypatch):
@@ -135,6 +145,10 @@ def test_what_was_fed_is_said_on_the_page_and_in_the_numbers(folder, tmp_path, m
     assert note in found.to_dict()["notes"]
     found.save(tmp_path / "out")
     assert note in (tmp_path / "out" / "index.html").read_text("utf-8")
+    # The page says it at its head, and each picture itself; the captions do not repeat it.
+    about = Picture("a.webp", "", 1, 1, caption=f"{note}; random weights. What it shows.")
+    assert document(found).notes == (note,)
+    assert document(found).caption(about) == "random weights. What it shows."
 
 
 def test_its_findings_are_those_of_the_methods(made, page, folder):

@@ -59,6 +59,7 @@ class Picture:
         photographs: the file of what lies over it and keeps its colours on a dark page.
         caption: what must be known to read it, below the last part.
         more: how it was made, for those who ask.
+        reading: how to read it, and what not to read into it.
         narrow: whether it stands for the others on a screen as narrow as a phone's.
         column: 1 or 2 where it takes half of the width, beside those of the other column; else 0.
     """
@@ -72,6 +73,7 @@ class Picture:
     photographs: str = ""
     caption: str = ""
     more: str = ""
+    reading: str = ""
     narrow: bool = False
     column: int = 0
 
@@ -181,6 +183,7 @@ class Shelf:
         title: str = "",
         vector: bool = False,
         column: int = 0,
+        reading: str = "",
     ) -> tuple[Picture, ...]:
         """Write the figure of a result, and return it for a section.
 
@@ -189,7 +192,7 @@ class Shelf:
         turn its letters light. As a *vector* it is written as SVG, which stays sharp at any size.
         The name is that of the files; the rest is of a :class:`Picture`.
         """
-        about = Picture("", alternative, 0, 0, title, column=column)
+        about = Picture("", alternative, 0, 0, title, column=column, reading=reading)
         notes = found.notes if isinstance(found, Result) else ()
         if column:
             wide = _sheet(found, PHONE_WIDTH)
@@ -219,6 +222,7 @@ class Shelf:
                 about,
                 alternative=f"{part}. {about.alternative}",
                 title=about.title if place == 1 else "",
+                reading=about.reading if place == len(heights) else "",
                 part="; ".join((part, *notes)),
             )
             found.append(self._layers(sheet, layers, f"{name}-{place}", own, (top, top + height)))
