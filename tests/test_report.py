@@ -445,8 +445,10 @@ def test_a_long_table_is_not_cut_off_and_its_caption_stays(browser, tmp_path, wi
     row = (LONG_NAME, "concatenation", "1024×111×111", "16", "207", "1,235,496", "349,151,936")
     row += ("10 of 1024", "10", "100", "48.0%", "100.0%")
     table = Table("Every layer. " * 20, (*HEAD, *MEASURED), (row, row))
-    section = Section("layers", "Layers", tables=(table, table))
-    page = Document("T", "lead", (), (), [section]).write(Shelf(tmp_path, {}), tmp_path, {})
+    shelf, black = Shelf(None, {}), pieces.picture(np.zeros((2, 2, 3), np.uint8), 0.5)
+    drawn = shelf.drawn(lambda style: sheet_of(style, [black], [], []), "it", "", LONG_NAME)
+    section = Section("layers", "Layers", (f"At {LONG_NAME}.",), drawn, (table, table))
+    page = Document("T", "lead", (), (), [section]).write(shelf, tmp_path, {})
     tab = browser.new_page(viewport={"width": width, "height": 800})
     tab.goto(page.as_uri())
     boxes = tab.evaluate(
@@ -456,6 +458,7 @@ def test_a_long_table_is_not_cut_off_and_its_caption_stays(browser, tmp_path, wi
     )
     first = tab.evaluate("() => document.querySelector('tbody th').textContent")
     named = tab.get_by_role("table", name="Every layer.").count()
+    assert tab.evaluate("() => document.documentElement.scrollWidth") == width
     tab.close()
     assert len(boxes) == 2
     assert named == 2
@@ -486,6 +489,16 @@ def test_the_command_reports(folder, tmp_path, monkeypatch, answer):
     assert list(numbers["sections"]) == NAMES[:3]
     text = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "05.png" in text
+
+
+def test_figures_are_as_sharp_as_pages_are_wide_and_their_pictures_begin_on_whole_pixels():
+    shelf = Shelf(None, {})
+    row = pieces.row([pieces.picture(np.zeros((2, 2, 3), np.uint8), 0.41)] * 9, 0.07)
+    wide, narrow = shelf.drawn(lambda style: sheet_of(style, [row] * 5, [], []), "it", "squares")
+    for picture, least in ((wide, 1184), (narrow, 2 * 358)):
+        shown = np.asarray(Image.open(io.BytesIO(shelf.files[picture.photographs])))
+        assert shown.shape[1] >= least
+        assert not shown[shown[..., 3] == 255].reshape(-1, 4)[:, :3].any()  # no white at an edge
 
 
 def test_the_colours_of_a_pictures_key_are_kept_on_a_dark_page_and_a_lines_change_with_the_line():
