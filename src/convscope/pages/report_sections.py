@@ -122,7 +122,7 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         f"{counted(len(found.findings), 'finding')}."
     )
     whole = count == len(images) and not any("budget" in text for text in found.left_out)
-    told = {"findings": found_in(found), "whole": whole}
+    told: dict[str, Any] = {"findings": found_in(found), "whole": whole}
     return _section(subject, found, "diagnosis", (" ".join(words),), alternative, **told)
 
 

@@ -216,8 +216,8 @@ class _TileWork:
         scale = display_scale(values)
         painted = to_display(np.moveaxis(values, -1, 0), scale)
         patch = _reduced(shown[top:bottom, left:right], shape)
-        framed = (_framed(own, place, shape) for own in (patch, painted))
-        return EntryTile(*framed, window, scale)
+        both = _framed(patch, place, shape), _framed(painted, place, shape)
+        return EntryTile(*both, window, scale)
 
 
 def picture(preprocess: Preprocess, image: Tensor) -> Picture:
