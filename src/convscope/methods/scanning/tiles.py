@@ -262,7 +262,7 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
         signed: whether mid-grey is zero.
     """
     # Rows and columns beyond the image are hatched anew, in lines of the same width.
-    same = (tile == hatched(*tile.shape[:2])).all(-1)
+    same = tile[..., 0] == hatched(*tile.shape[:2])[..., 0]
     outside = [same.all(1), same.all(0)]
     step = max(1, int(enlarged))
     # An enlarged tile has each pixel several times: one of each is the tile as it was.
@@ -282,12 +282,12 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
             shown = to_display(values, display_scale(values))
         else:
             shown = averaged(pixels, *size)
-    rows, columns = (
-        own[np.arange(n) * len(own) // n] for own, n in zip(outside, shown.shape[:2], strict=True)
-    )
-    beyond_image = (rows[:, None] | columns)[..., None]
-    if beyond_image.any():
-        shown = np.where(beyond_image, hatched(*shown.shape[:2]), shown)
+    if outside[0].any() or outside[1].any():
+        size = (shown.shape[0], shown.shape[1])
+        rows, columns = (
+            own[np.arange(n) * len(own) // n] for own, n in zip(outside, size, strict=True)
+        )
+        shown = np.where((rows[:, None] | columns)[..., None], hatched(*size), shown)
     if shown.shape[:2] == (side, side):
         return shown
     square = np.array(hatched(side, side))
