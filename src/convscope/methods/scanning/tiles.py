@@ -283,7 +283,7 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
         else:
             shown = averaged(pixels, *size)
     if outside[0].any() or outside[1].any():
-        size = (shown.shape[0], shown.shape[1])
+        size = [*shown.shape[:2]]
         rows, columns = (
             own[np.arange(n) * len(own) // n] for own, n in zip(outside, size, strict=True)
         )
