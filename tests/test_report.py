@@ -151,6 +151,8 @@ def test_what_was_fed_is_said_on_the_page_and_in_the_numbers(folder, tmp_path, m
     about = Picture("a.webp", "", 1, 1, caption=f"{note}; random weights. What it shows.")
     assert document(found).notes == (note,)
     assert document(found).caption(about) == "random weights. What it shows."
+    page = replace(document(found), notes=(f"mine.py:net: {note}",))
+    assert page.caption(about) == "random weights. What it shows."
 
 
 def test_its_findings_are_those_of_the_methods(made, page, folder):

@@ -48,7 +48,8 @@ class Document:
     def caption(self, picture: Picture) -> str:
         """Return a picture's caption but for the notes that the page says once, at its head."""
         text = picture.caption
-        for note in self.notes:
+        # Of two networks the page says whose it is, and a picture of one of them does not.
+        for note in (own for both in self.notes for own in (both, both.partition(": ")[2])):
             text = text.removeprefix(f"{note}; ").removeprefix(f"{note}. ")
         return text
 
