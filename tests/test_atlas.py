@@ -21,13 +21,15 @@ from convscope.atlas import build
 from convscope.atlas.atlas import Atlas
 from convscope.atlas.build import write_atlas
 from convscope.atlas.place import ARRAYS, STRONGEST, TALLY, UNITS
+from convscope.atlas.similar import chance
 from convscope.atlas.sprites import CELLS, cell, mosaic
 from convscope.cli import app
-from convscope.display import display_scale, to_display
+from convscope.display import averaged, display_scale, to_display
 from convscope.errors import ConvscopeError, DataError, UnitError
 from convscope.figures.sheet import Sheet
 from convscope.figures.sheet import number as number_text
 from convscope.methods.scanning.sources import PictureFolder
+from convscope.methods.scanning.tiles import fitted, hatched
 from convscope.outputs import claim_folder
 from convscope.wording import counted
 
@@ -159,12 +161,50 @@ def test_tiles_show_the_patch_and_the_projection(home):
         assert tile.shape == (64, 64, 3)
         rows_out = 8 - (bottom - top) if top == 0 else 0
         columns_out = 8 - (right - left) if left == 0 else 0
+        assert (tile[: rows_out * 8] == hatched(64, 64)[: rows_out * 8]).all()
+        assert (tile[:, : columns_out * 8] == hatched(64, 64)[:, : columns_out * 8]).all()
         inside = tile[rows_out * 8 :, columns_out * 8 :][::8, ::8]
         found = inside[: bottom - top, : right - left].astype(int)
         assert np.abs(found - shown).max() <= 1
         patch = unit.patches[rank].numpy()[rows_out * 8 :, columns_out * 8 :][::8, ::8]
         pixels = (image[:, top:bottom, left:right] * 255).round().movedim(0, -1).numpy()
         assert np.abs(patch[: bottom - top, : right - left] - pixels).max() <= 1
+
+
+def test_what_lies_beyond_the_image_is_hatched_at_any_size():
+    generator = np.random.default_rng(0)
+    # 24 rows and 16 columns of a large field lie beyond the image; then 1 of 3 rows of a small one.
+    large = np.array(hatched(96, 96))
+    large[24:, 16:] = inside = generator.integers(100, 160, (72, 80, 3))
+    small = np.array(hatched(66, 66))
+    small[22:] = pixels = generator.integers(0, 256, (2, 3, 3)).repeat(22, 0).repeat(22, 1)
+    for signed in (False, True):
+        shown = fitted(large, 0.4, 48, signed=signed)
+        assert (shown[:12] == hatched(48, 48)[:12]).all()
+        assert (shown[:, :8] == hatched(48, 48)[:, :8]).all()
+        values = averaged(inside - np.float32(128), 36, 40)
+        # As if there were nothing beyond, on a scale of the whole tile: hatching counts as zero.
+        whole = np.moveaxis(np.pad(values, ((12, 0), (8, 0), (0, 0))), -1, 0)
+        painted = to_display(whole, display_scale(whole))[12:, 8:] if signed else values + 128
+        assert np.abs(shown[12:, 8:] - painted.astype(float)).max() <= 1
+        enlarged = fitted(small, 22, 48, signed=signed)
+        assert (enlarged[:16] == hatched(48, 48)[:16]).all()
+        assert (enlarged[16:] == pixels[::22, ::22].repeat(16, 0).repeat(16, 1)).all()
+
+
+def test_chance_is_what_independent_channels_reach():
+    generator = np.random.default_rng(0)
+    for dimensions, others in ((39, 63), (9, 5), (147, 40)):
+        own = generator.normal(size=(4000, 1, dimensions))
+        rest = generator.normal(size=(4000, others, dimensions))
+        found = (own * rest).sum(-1) / np.linalg.norm(rest, axis=-1) / np.linalg.norm(own, axis=-1)
+        assert (found.max(1) <= chance(dimensions, others)).mean() == pytest.approx(0.95, abs=0.01)
+    # The correlation over N images is the cosine of what is left without the mean.
+    images = generator.normal(size=(4000, 6, 12))
+    images -= images.mean(-1, keepdims=True)
+    images /= np.linalg.norm(images, axis=-1, keepdims=True)
+    found = (images[:, :1] * images[:, 1:]).sum(-1).max(1)
+    assert (found <= chance(11, 5)).mean() == pytest.approx(0.95, abs=0.01)
 
 
 def test_sheets_hold_a_cell_a_channel(home):
@@ -427,6 +467,13 @@ def test_pages_of_a_few_images_say_how_many(small_atlas, page):
     assert "a channel's strongest images, at most 3, cropped" in text.replace("\n", " ")
     peaks = page.query_selector(".panels svg")
     assert peaks.query_selector("text").text_content() == counted(layer.histogram[1].max(), "image")
+    # Correlations over three images are cosines in a plane; kernels of 3 by 3 by 3 have 27 numbers.
+    for title, limit in (("weights", chance(27, 39)), ("activation", chance(2, 39))):
+        own = page.locator(".panels > div", has=page.get_by_text(f"Most alike by {title}"))
+        assert f"By chance up to {limit:.2f}: of 39 independent channels" in own.inner_text()
+        values = own.locator(".channel .quiet").all_inner_texts()
+        within = [float(text.split()[-1]) <= round(limit, 2) for text in values]
+        assert own.locator(".by-chance").count() == sum(within)
 
 
 def test_fewer_than_nine_images_leave_no_empty_tiles(small_atlas, page):

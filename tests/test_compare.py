@@ -264,6 +264,10 @@ def test_the_page_says_what_the_numbers_say(page):
     assert partners == found.matches[0].first.partner.tolist()
     one = replace(found, images=1)
     assert _lead(one).startswith("Two networks on the same 1 image of ")
+    unlabelled = replace(found.sides[1], right=None, labelled=0)
+    named = replace(found, data="shots", sides=(found.sides[0], unlabelled))
+    alike = f"They give the same answer to {found.agreed}."
+    assert _lead(named) == f"Two networks on the same 20 images of “shots”. {alike}"
     assert "http" not in text.replace("http://www.w3.org", "").replace("https://arxiv.org", "")
 
 

@@ -101,9 +101,33 @@ def test_files_show_what_occlude_returns(page, net, picture):
                 line.querySelector('.value').textContent)""",
             arg=words,
         )
+        assert page.locator("#said").inner_text().startswith("tick: without the patch; ")
+    assert page.locator("#classes b:visible").count() == 5
+    page.click("#clear")
+    page.wait_for_function("() => !location.hash.includes('top')")
+    page.wait_for_selector("#classes b", state="hidden")
 
 
-def test_what_was_not_computed_is_grey_and_says_so(page):
+def test_it_opens_on_the_strongest_channel_and_what_was_computed_comes_first(page, net, picture):
+    for layer in LAYERS:
+        best = cs.project(net, picture, layer, top=5, rank="relative").channels[0].tolist()
+        choose(page, layer)
+        page.wait_for_function(SAYS, arg=["#unit-name", f"{layer}, channel {best[0]}"])
+        order = page.locator("#grid button").evaluate_all("all => all.map(b => b.dataset.channel)")
+        rest = (n for n in range(net.layers[layer].shape[0]) if n not in best)
+        assert [*map(int, order)] == [*sorted(best), *rest]
+    page.goto(page.url.split("#")[0])
+    page.reload()
+    page.wait_for_selector("#unit-name:has-text('channel')")
+
+
+def test_what_was_not_computed_is_pale_and_says_so(page):
+    # The maps themselves are not: black is zero in all of them.
+    last = page.locator("#grid button:disabled").last
+    shown = last.evaluate(
+        "b => [b, b.children[0], b.children[1]].map(p => getComputedStyle(p).opacity)"
+    )
+    assert shown == ["1", "1", "0.5"]
     assert "not computed ahead" in page.locator("#ahead").inner_text()
     assert page.locator("#patch").is_disabled()
     assert page.locator("#fill").is_disabled()

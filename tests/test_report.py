@@ -27,8 +27,9 @@ from convscope.pages import report as reporting
 from convscope.pages import report_sections as sections
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import HEAD, MEASURED, layers_table
+from convscope.pages.report_result import document
 from convscope.pages.report_sections import _where
-from convscope.pages.section import Notice, Picture, Section, Shelf, Table
+from convscope.pages.section import DOTS_AN_INCH, Notice, Picture, Section, Shelf, Table
 from convscope.results import Result
 from products import some
 
@@ -96,10 +97,21 @@ def test_it_shows_what_feeds_the_strongest_channel_of_the_deepest_block(made, pa
     net, picture = network(), folder / "03.png"
     best = cs.project(net, picture, top=3)
     layer = best.layers[-1]
-    tree = cs.trace_unit(
-        net, picture, layer, int(best.channels[0, best.layers.index(layer)]), top=3
-    )
-    assert html.escape(tree.summary()) in page.read_text("utf-8")
+    channel = int(best.channels[0, best.layers.index(layer)])
+    tree = cs.trace_unit(net, picture, layer, channel, top=3)
+    text = page.read_text("utf-8")
+    assert html.escape(tree.summary()) in text
+    title = f"What feeds {layer} channel {channel}, on 03.png"
+    assert text.count(f"<figcaption>{title}</figcaption>") == 2  # for wide screens and for phones
+    # How to read a picture stands below it, not below the next one.
+    for section in ("projections", "occlusion"):
+        own = text.split(f'<section id="{section}">')[1].split("</section>")[0]
+        first, *_, last = (figure for figure in own.split("<figure")[1:] if "wide" in figure[:20])
+        reading = {"projections": "Above: the patch", "occlusion": "A gray patch is itself"}[
+            section
+        ]
+        assert reading in first
+        assert reading not in last
 
 
 def test_it_shows_sums_up_and_saves_itself(made, page, tmp_path, monkeypatch):
@@ -135,6 +147,12 @@ def test_what_was_fed_is_said_on_the_page_and_in_the_numbers(folder, tmp_path, m
     assert note in found.to_dict()["notes"]
     found.save(tmp_path / "out")
     assert note in (tmp_path / "out" / "index.html").read_text("utf-8")
+    # The page says it at its head, and each picture itself; the captions do not repeat it.
+    about = Picture("a.webp", "", 1, 1, caption=f"{note}; random weights. What it shows.")
+    assert document(found).notes == (note,)
+    assert document(found).caption(about) == "random weights. What it shows."
+    page = replace(document(found), notes=(f"mine.py:net: {note}",))
+    assert page.caption(about) == "random weights. What it shows."
 
 
 def test_its_findings_are_those_of_the_methods(made, page, folder):
@@ -391,7 +409,7 @@ def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     # On white, letters and photographs together are the figure as it was.
     np.testing.assert_allclose(np.concatenate(painted[:3]), painted[3], atol=1)
     buffer = io.BytesIO()
-    sheet.figure.savefig(buffer, format="png", dpi=144)
+    sheet.figure.savefig(buffer, format="png", dpi=DOTS_AN_INCH)
     expected = np.asarray(Image.open(buffer).convert("RGB"), dtype=float)
     np.testing.assert_allclose(painted[3], expected, atol=2)
     short, _ = shelf.drawn(
@@ -429,8 +447,10 @@ def test_a_long_table_is_not_cut_off_and_its_caption_stays(browser, tmp_path, wi
     row = (LONG_NAME, "concatenation", "1024×111×111", "16", "207", "1,235,496", "349,151,936")
     row += ("10 of 1024", "10", "100", "48.0%", "100.0%")
     table = Table("Every layer. " * 20, (*HEAD, *MEASURED), (row, row))
-    section = Section("layers", "Layers", tables=(table, table))
-    page = Document("T", "lead", (), (), [section]).write(Shelf(tmp_path, {}), tmp_path, {})
+    shelf, black = Shelf(None, {}), pieces.picture(np.zeros((2, 2, 3), np.uint8), 0.5)
+    drawn = shelf.drawn(lambda style: sheet_of(style, [black], [], []), "it", "", LONG_NAME)
+    section = Section("layers", "Layers", (f"At {LONG_NAME}.",), drawn, (table, table))
+    page = Document("T", "lead", (), (), [section]).write(shelf, tmp_path, {})
     tab = browser.new_page(viewport={"width": width, "height": 800})
     tab.goto(page.as_uri())
     boxes = tab.evaluate(
@@ -440,6 +460,7 @@ def test_a_long_table_is_not_cut_off_and_its_caption_stays(browser, tmp_path, wi
     )
     first = tab.evaluate("() => document.querySelector('tbody th').textContent")
     named = tab.get_by_role("table", name="Every layer.").count()
+    assert tab.evaluate("() => document.documentElement.scrollWidth") == width
     tab.close()
     assert len(boxes) == 2
     assert named == 2
@@ -470,6 +491,16 @@ def test_the_command_reports(folder, tmp_path, monkeypatch, answer):
     assert list(numbers["sections"]) == NAMES[:3]
     text = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "05.png" in text
+
+
+def test_figures_are_as_sharp_as_pages_are_wide_and_their_pictures_begin_on_whole_pixels():
+    shelf = Shelf(None, {})
+    row = pieces.row([pieces.picture(np.zeros((2, 2, 3), np.uint8), 0.41)] * 9, 0.07)
+    wide, narrow = shelf.drawn(lambda style: sheet_of(style, [row] * 5, [], []), "it", "squares")
+    for picture, least in ((wide, 1184), (narrow, 2 * 358)):
+        shown = np.asarray(Image.open(io.BytesIO(shelf.files[picture.photographs])))
+        assert shown.shape[1] >= least
+        assert not shown[shown[..., 3] == 255].reshape(-1, 4)[:, :3].any()  # no white at an edge
 
 
 def test_the_colours_of_a_pictures_key_are_kept_on_a_dark_page_and_a_lines_change_with_the_line():

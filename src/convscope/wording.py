@@ -28,3 +28,12 @@ def share(part: int, whole: int) -> str:
 def times(sizes: Iterable[object]) -> str:
     """Return sizes as they are written: ``64×28×28``."""
     return "×".join(map(str, sizes))
+
+
+def quoted(name: str) -> str:
+    """Return what a set of images is called, fit to stand in a sentence.
+
+    >>> quoted("photos"), quoted("those given")
+    ('“photos”', 'those given')
+    """
+    return name if name == "those given" else f"“{name}”"

@@ -21,7 +21,7 @@ from torch import Tensor
 from convscope.atlas import place
 from convscope.atlas.commands import ModelNames, project_command, unit_command
 from convscope.atlas.overview import overview_page
-from convscope.atlas.similar import chained, neighbours, weight_similarity
+from convscope.atlas.similar import chained, chance, kernel_rows, neighbours
 from convscope.atlas.sprites import (
     CELLS,
     SHOWN_IN_GRID,
@@ -36,6 +36,7 @@ from convscope.atlas.sprites import (
 from convscope.atlas.tables import windows, write_tables
 from convscope.display import DisplayScale
 from convscope.methods import budget
+from convscope.methods.kernels import cosines
 from convscope.methods.pictures import channel_names
 from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.methods.scanning.result import LayerScan, Scan, bin_name
@@ -394,7 +395,8 @@ class _Drawing:
                 save_picture(path, shown, quality=85)
 
     def _channels(self, layer: LayerScan) -> dict[str, Any]:
-        by_weight, found = weight_similarity(self._net, layer), windows(self._net, layer)
+        kernels, found = kernel_rows(self._net, layer), windows(self._net, layer)
+        by_weight, others = cosines(kernels), len(kernels) - 1
         titles: dict[int, str] = {}
         channels = []
         every = range(layer.shape[0])
@@ -433,7 +435,9 @@ class _Drawing:
                     "again": self._command(layer, channel, numbers),
                 }
             )
-        return {"channels": channels, "titles": titles}
+        lengths = kernels.shape[1], self._scan.images - 1
+        by_chance = [_rounded(chance(length, others)) for length in lengths]
+        return {"channels": channels, "titles": titles, "chance": by_chance}
 
     def _command(self, layer: LayerScan, channel: int, numbers: list[int]) -> list[str]:
         commands = [unit_command(self._folder, layer.name, channel)]

@@ -11,6 +11,7 @@ from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.tiles import TileShape
 from convscope.network import Network
 from convscope.pages import render
+from convscope.wording import quoted
 
 LOWEST, HIGHEST = 14, 84
 NARROWEST, WIDEST = 6, 40
@@ -42,7 +43,7 @@ def overview_page(
         dead=sum(int(layer.dead.sum()) for layer in layers),
         layers=len(layers),
         images=scan.images,
-        data=facts["data"]["name"],
+        data=quoted(facts["data"]["name"]),
         classes=scan.classes,
         bad=facts["bad_images"],
         top=min(facts["top"], scan.images),

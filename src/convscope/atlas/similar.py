@@ -2,19 +2,37 @@
 
 import numpy as np
 
-from convscope.methods.kernels import cosines, kernels_of
+from convscope.methods.kernels import kernels_of
 from convscope.methods.scanning.result import LayerScan
 from convscope.methods.scanning.strongest import Doubles
 from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Network
 
 NEIGHBOURS = 6
+CHANCE = 0.95
 
 
-def weight_similarity(net: Network, layer: LayerScan) -> Doubles:
-    """Return the cosine of the angle between two channels' kernels, [C, C]."""
+def kernel_rows(net: Network, layer: LayerScan) -> Doubles:
+    """Return every channel's weights, [C, n]."""
     (scanned,) = (own for own in scanned_layers(net) if own.name == layer.name)
-    return cosines(kernels_of(net, scanned).rows)
+    return kernels_of(net, scanned).rows
+
+
+def chance(dimensions: int, others: int) -> float:
+    """Return the cosine that the most alike of others stays below by chance, in 19 of 20 cases.
+
+    By chance: were all of independent normal numbers, so that every direction is as likely. The
+    correlation over N images is a cosine in N - 1 dimensions.
+
+    >>> round(chance(39, 63), 2), round(chance(576, 63), 2), chance(1, 63)
+    (0.48, 0.13, 1.0)
+    """
+    if dimensions < 2:
+        return 1.0
+    angles = np.linspace(-np.pi / 2, np.pi / 2, 20_001)
+    below = np.cumsum(np.cos(angles) ** (dimensions - 2))
+    rank = CHANCE ** (1 / max(1, others))
+    return float(np.sin(np.interp(rank, below / below[-1], angles)))
 
 
 def neighbours(similarity: Doubles, channel: int) -> list[tuple[int, float]]:

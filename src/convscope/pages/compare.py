@@ -13,7 +13,7 @@ from convscope.outputs import claim_folder, finite
 from convscope.pages.document import Document
 from convscope.pages.layer_tables import UNKNOWN, found_in, layers_table, shortly, side_by_side
 from convscope.pages.section import Picture, Section, Shelf, Table
-from convscope.wording import counted, share, times
+from convscope.wording import counted, quoted, share, times
 
 PARTS = "parts"
 HEALTHY = "Nothing is wrong with either network, by the thresholds of the diagnosis."
@@ -52,12 +52,12 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
 
 def _lead(found: Comparison) -> str:
     names = found.names
-    text = f"Two networks on the same {counted(found.images, 'image')} of {found.data}."
+    text = f"Two networks on the same {counted(found.images, 'image')} of {quoted(found.data)}."
     known = [side.accuracy for side in found.sides if side.accuracy is not None]
     right = _right(found)
     if len(known) == 2:
         text += f" {names[0]} answers {right[0]} of them rightly, {names[1]} {right[1]}"
-    if len(known) == 2 and all("%" in own for own in right):
+    if all("%" in own for own in right):
         # As if of separate images: on the same ones it is smaller if both tend to be right on them.
         error = math.sqrt(
             sum(s * (1 - s) / side.labelled for s, side in zip(known, found.sides, strict=True))
@@ -67,7 +67,7 @@ def _lead(found: Comparison) -> str:
             f"; the difference of {points:+.1f} points has a standard error of {100 * error:.1f} "
             f"or, as the images are the same, less"
         )
-    text += "." if any(right) else ""
+    text = f"{text.removesuffix('.')}."
     return text + (f" They give the same answer to {found.agreed}." if found.agreed else "")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from convscope.outputs import finite, write_text
 from convscope.pages.renderer import render
-from convscope.pages.section import Notice, Section, Shelf
+from convscope.pages.section import Notice, Picture, Section, Shelf
 from convscope.results import provenance
 
 PAGE, NUMBERS = "index.html", "numbers.json"
@@ -44,6 +44,14 @@ class Document:
             told = {one.title for one in found}
             found += [one for one in section.findings if one.title not in told]
         return sorted(found, key=lambda one: -one.severity)
+
+    def caption(self, picture: Picture) -> str:
+        """Return a picture's caption but for the notes that the page says once, at its head."""
+        text = picture.caption
+        # Of two networks the page says whose it is, and a picture of one of them does not.
+        for note in (own for both in self.notes for own in (both, both.partition(": ")[2])):
+            text = text.removeprefix(f"{note}; ").removeprefix(f"{note}. ")
+        return text
 
     def numbers(self) -> dict[str, Any]:
         """Return what was found, what is missing, and the sections' numbers, fit for JSON."""

@@ -15,7 +15,7 @@ from convscope.outputs import claim_folder
 from convscope.pages.document import Document
 from convscope.pages.section import Section, Shelf
 from convscope.results import Result
-from convscope.wording import counted, times
+from convscope.wording import counted, quoted, times
 
 FEW = 50
 """Images below which a diagnosis that finds nothing says little."""
@@ -114,7 +114,7 @@ def document(found: Report) -> Document:
             healthy += " So few images do not show much: give it more."
     return Document(
         title=f"{found.network}: what it is, and what it sees",
-        lead=f"A report on {found.network}. Images: {found.data}. Looked at closely: "
+        lead=f"A report on {found.network}. Images: {quoted(found.data)}. Looked at closely: "
         f"{', '.join(found.titles)}.",
         facts=tuple(facts),
         notes=found.notes,

@@ -73,13 +73,14 @@ class Subject:
 
 def _section(
     subject: Subject, found: Result, name: str, sentences: tuple[str, ...] = (),
-    alternative: str = "", **more: Any,
+    alternative: str = "", reading: str = "", **more: Any,
 ) -> Section:  # fmt: skip
     """Return a section of a result: what it says, its figure in files of a name, its numbers.
 
     What the figure shows is by default what the sentences say.
     """
-    pictures = subject.shelf.drawn(found, name, alternative or " ".join(sentences))
+    alternative = alternative or " ".join(sentences)
+    pictures = subject.shelf.drawn(found, name, alternative, reading=reading)
     whole = {"numbers": found.to_dict(), "whole": not found.partial}
     return Section(sentences=sentences, pictures=pictures, **{**whole, **more})
 
@@ -121,7 +122,7 @@ def diagnosis(subject: Subject, seconds: float | None, progress: Progress) -> Se
         f"{counted(len(found.findings), 'finding')}."
     )
     whole = count == len(images) and not any("budget" in text for text in found.left_out)
-    told = {"findings": found_in(found), "whole": whole}
+    told: dict[str, Any] = {"findings": found_in(found), "whole": whole}
     return _section(subject, found, "diagnosis", (" ".join(words),), alternative, **told)
 
 
@@ -170,7 +171,8 @@ def projections(subject: Subject, seconds: float | None, progress: Progress) -> 
         )  # fmt: skip
     except UnitError:  # it is off, and nothing feeds it
         return section
-    drawn = subject.shelf.drawn(tree, "feeders", tree.summary(), "What feeds the deepest")
+    title = f"What feeds {layer} channel {channel}, on {subject.titles[0]}"
+    drawn = subject.shelf.drawn(tree, "feeders", tree.summary(), title)
     return replace(section, pictures=(*section.pictures, *drawn))
 
 
@@ -232,7 +234,12 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
         options |= {"method": "adaptive", "budget": max(1.0 * count, seconds)}
     found = occlude_all(net, subject.pictures, [patch], stride, progress=progress, **options)
     sentences = [_where(one, one.title) for one in found]
-    pictures, shares = subject.shelf.drawn(found, "occlusion", " ".join(sentences)), None
+    reading = (
+        "It shows what the answer depends on when it is hidden. A gray patch is itself something "
+        "that the network sees, and what is there twice shows no drop."
+    )
+    pictures = subject.shelf.drawn(found, "occlusion", " ".join(sentences), reading=reading)
+    shares = None
     if net.answer is not None:
         shares = attribute(net, subject.pictures, titles=subject.titles, memory=subject.memory)
         alternative = f"Each pixel's share in the answer's score, under {RECOMMENDED}."
@@ -240,10 +247,6 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
     return Section(
         sentences=tuple(filter(None, sentences)),
         pictures=pictures,
-        reading=(
-            "It shows what the answer depends on when it is hidden. A gray patch is itself "
-            "something that the network sees, and what is there twice shows no drop."
-        ),
         numbers={
             "pictures": subject.titles,
             "partial": found.partial,

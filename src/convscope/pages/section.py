@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from convscope.figures import lettering
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import Style
 from convscope.outputs import finite, made_folder, write_text, written_beside
@@ -25,8 +26,9 @@ from convscope.packing import put_together
 from convscope.pages.renderer import image_source, svg
 from convscope.results import Result
 
-DOTS_AN_INCH = 144
-"""Enough for print and for screens with small pixels."""
+DOTS_AN_INCH = 2 * lettering.DOTS_AN_INCH
+"""Enough for print and for screens with small pixels: more than a page is wide on most. Twice the
+figures' own, so that their pictures begin and end on whole ones here too."""
 
 PAPER_WIDTH, PAPER_HEIGHT = 7.3, 9.6
 """Inches that a printed page of A4 has for a figure; see ``document.css``."""
@@ -59,6 +61,7 @@ class Picture:
         photographs: the file of what lies over it and keeps its colours on a dark page.
         caption: what must be known to read it, below the last part.
         more: how it was made, for those who ask.
+        reading: how to read it, and what not to read into it.
         narrow: whether it stands for the others on a screen as narrow as a phone's.
         column: 1 or 2 where it takes half of the width, beside those of the other column; else 0.
     """
@@ -72,6 +75,7 @@ class Picture:
     photographs: str = ""
     caption: str = ""
     more: str = ""
+    reading: str = ""
     narrow: bool = False
     column: int = 0
 
@@ -181,6 +185,7 @@ class Shelf:
         title: str = "",
         vector: bool = False,
         column: int = 0,
+        reading: str = "",
     ) -> tuple[Picture, ...]:
         """Write the figure of a result, and return it for a section.
 
@@ -189,7 +194,7 @@ class Shelf:
         turn its letters light. As a *vector* it is written as SVG, which stays sharp at any size.
         The name is that of the files; the rest is of a :class:`Picture`.
         """
-        about = Picture("", alternative, 0, 0, title, column=column)
+        about = Picture("", alternative, 0, 0, title, column=column, reading=reading)
         notes = found.notes if isinstance(found, Result) else ()
         if column:
             wide = _sheet(found, PHONE_WIDTH)
@@ -219,6 +224,7 @@ class Shelf:
                 about,
                 alternative=f"{part}. {about.alternative}",
                 title=about.title if place == 1 else "",
+                reading=about.reading if place == len(heights) else "",
                 part="; ".join((part, *notes)),
             )
             found.append(self._layers(sheet, layers, f"{name}-{place}", own, (top, top + height)))
@@ -297,8 +303,10 @@ def _rendered(sheet: Sheet) -> Bytes:
     content = io.BytesIO()
     across, high = sheet.figure.get_size_inches()
     # A matplotlib figure's size in pixels is bounded by the renderer, and WebP's by its format.
-    dots = max(DOTS_AN_INCH, sheet.figure.dpi)  # its own, where pixels are squares of whole dots
-    dots = min(dots, 16_000 / max(across, high))
+    own, most = sheet.figure.dpi, 16_000 / max(across, high)
+    dots = max(DOTS_AN_INCH, own)  # its own, where pixels are squares of whole dots
+    if dots > most:
+        dots = min(own, most)
     sheet.figure.savefig(content, format="rgba", dpi=dots)
     painted = np.frombuffer(content.getbuffer(), dtype=np.uint8)
     return painted.reshape(-1, int(across * dots), 4)[..., :3]

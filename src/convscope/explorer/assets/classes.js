@@ -35,9 +35,11 @@ export function showReading(side, reading) {
     own.querySelector(".value").textContent = number ? short(one.value) : one.value.toFixed(3);
     own.querySelector("i").style.width = share(one);
     own.querySelector("b").style.left = share(clean.classes[place]);
+    own.querySelector("b").hidden = reading === clean;
     own.dataset.number = one.number;
   });
   const parts = [];
+  if (reading !== clean) parts.push(`tick: without the ${state.top === null ? "change" : "patch"}`);
   if (state.top !== null && reading !== clean) parts.push(`patch at row ${state.top}, column ${state.left}`);
   if (reading.name) {
     const best = reading.classes.find((one) => one.number === reading.predicted);

@@ -29,6 +29,7 @@ function drawGrid() {
   // What channels typically reach is known of some networks and layers only.
   const by = { activation: facts.peaks, relative: facts.relative ?? facts.peaks }[state.sort];
   if (by) order.sort((a, b) => by[b] - by[a]);
+  order.sort((a, b) => isLeftOut(state.layer, a) - isLeftOut(state.layer, b));
   const wanted = $("find").value.trim().toLowerCase();
   const isWanted = (number) => (/^\d+$/.test(wanted)
     ? String(number).startsWith(wanted) : facts.names[number].toLowerCase().includes(wanted));

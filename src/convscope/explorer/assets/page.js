@@ -39,7 +39,7 @@ export async function begin(ask) {
   // Where the network gives no answer, nothing shows what a changed channel does.
   for (const part of here.root.querySelectorAll(".change")) part.hidden = !answer;
   defaults.patch = patch;
-  // Of files what was not answered ahead is grey.
+  // Of files what was not answered ahead cannot be chosen.
   $("ahead").hidden = !ahead;
   for (const part of here.root.querySelectorAll("[data-live]")) part.disabled = Boolean(ahead);
   for (const part of here.root.querySelectorAll(".live")) part.hidden = Boolean(ahead);

@@ -147,5 +147,8 @@ export function isLeftOut(layer, channel) {
   return Boolean(here.about.ahead) && !(channel === undefined ? own : own?.includes(channel));
 }
 
+// What is open of a layer before one is chosen: of files its strongest channel, else nothing.
+export const firstChannel = () => ahead()?.channels[state.layer]?.[0] ?? null;
+
 export const watched = (side) => (side.layer && state.channel !== null
   ? { layer: state.layer, channel: state.channel } : {});

@@ -3,7 +3,7 @@
 import { readClean } from "./classes.js";
 import { showLayer } from "./grid.js";
 import { moved } from "./patch.js";
-import { $, isLeftOut, sides, state, writeAddress } from "./state.js";
+import { $, firstChannel, isLeftOut, sides, state, writeAddress } from "./state.js";
 import { during, element, fail, roving } from "./tools.js";
 import { showUnit } from "./unit.js";
 
@@ -16,6 +16,7 @@ function firstLayer(about) {
 
 export function drawStrip() {
   if (!sides[0].layer) state.layer = firstLayer(sides[0].about);
+  state.channel ??= firstChannel();
   const most = Math.log2(Math.max(...sides[0].about.size) + 1);
   $("strip").replaceChildren(...sides[0].about.layers.map((layer) => volume(layer, most)));
   roving($("strip"), "button:enabled");
@@ -27,8 +28,9 @@ function volume(layer, most) {
   const drawn = element("span", { className: `volume ${layer.op.replace(/[^a-z]+/g, "-")}` });
   drawn.style.height = `${12 + (64 * Math.log2(height + 1)) / most}px`;
   drawn.style.width = `${4 + 2.2 * Math.log2(channels + 1)}px`;
-  // The end of a long name tells it from its neighbours'.
-  const textContent = layer.name.length > 16 ? `…${layer.name.slice(-15)}` : layer.name;
+  // The end of a long name tells it from its neighbours': as many of its words as there is room for.
+  const end = layer.name.match(/(?<=[._]).{1,22}$/)?.[0] ?? layer.name.slice(-22);
+  const textContent = layer.name.length > 22 ? `…${end}` : layer.name;
   const name = element("span", { className: "name", textContent });
   const button = element("button", { type: "button", role: "option", title, "aria-label": title }, drawn, name);
   button.dataset.layer = layer.name;
@@ -38,7 +40,8 @@ function volume(layer, most) {
 }
 
 async function chooseLayer(name) {
-  Object.assign(state, { layer: name, channel: null, row: null, column: null, scale: "", only: "" });
+  Object.assign(state, { layer: name, row: null, column: null, scale: "", only: "" });
+  state.channel = firstChannel();
   writeAddress(true);
   await during("The layer's maps are drawn", async () => {
     await Promise.all([showLayer(), showUnit()]);

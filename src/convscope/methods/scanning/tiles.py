@@ -57,7 +57,7 @@ class EntryTile:
 
     Attributes:
         patch: uint8 [H, W, 3], what the unit reads; hatched beyond the image.
-        projection: uint8 [H, W, 3], what drives it there; zero, and what lies beyond, is mid-grey.
+        projection: uint8 [H, W, 3], what drives it there: zero is mid-grey; hatched as well.
         window: top, left, bottom, right of the receptive field within the image.
         scale: the scale that the projection is shown on.
     """
@@ -221,12 +221,8 @@ class _TileWork:
         scale = display_scale(values)
         painted = to_display(np.moveaxis(values, -1, 0), scale)
         patch = _reduced(shown[top:bottom, left:right], shape)
-        return EntryTile(
-            _framed(patch, place, shape, hatched(shape.height, shape.width)),
-            _framed(painted, place, shape, np.full_like(painted, OUTSIDE, shape=(1, 1, 3))),
-            window,
-            scale,
-        )
+        both = _framed(patch, place, shape), _framed(painted, place, shape)
+        return EntryTile(*both, window, scale)
 
 
 def picture(preprocess: Preprocess, image: Tensor) -> Picture:
@@ -244,13 +240,13 @@ def _reduced(patch: npt.NDArray[Any], shape: TileShape) -> npt.NDArray[Any]:
     return averaged(patch, height, width)
 
 
-def _framed(patch: Picture, place: tuple[int, int], shape: TileShape, ground: Picture) -> Picture:
-    """Return a patch at its place in a tile, on *ground* where the field leaves the image."""
+def _framed(patch: Picture, place: tuple[int, int], shape: TileShape) -> Picture:
+    """Return a patch at its place in a tile, hatched where the field leaves the image."""
     times = max(1, int(shape.factor))
     fitted = patch.repeat(times, axis=0).repeat(times, axis=1)
     if fitted.shape[:2] == (shape.height, shape.width):
         return fitted
-    tile = np.array(np.broadcast_to(ground, (shape.height, shape.width, 3)))
+    tile = np.array(hatched(shape.height, shape.width))
     top, left = (round(p * shape.factor) for p in place)
     # Rounded apart, place and size may come to a pixel more than the tile has.
     room = tile[top : top + fitted.shape[0], left : left + fitted.shape[1]]
@@ -270,6 +266,9 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
         side: of the square, in pixels.
         signed: whether mid-grey is zero.
     """
+    # Rows and columns beyond the image are hatched anew, in lines of the same width.
+    same = tile[..., 0] == hatched(*tile.shape[:2])[..., 0]
+    outside = [same.all(1), same.all(0)]
     step = max(1, int(enlarged))
     # An enlarged tile has each pixel several times: one of each is the tile as it was.
     pixels = tile[::step, ::step]
@@ -281,13 +280,22 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
     else:
         size = [max(1, n * side // longest) for n in (height, width)]
         if signed and longest > side:
-            values = np.moveaxis(averaged(pixels - np.float32(OUTSIDE), *size), -1, 0)
+            values = pixels - np.float32(OUTSIDE)
+            values[outside[0][::step]] = 0
+            values[:, outside[1][::step]] = 0
+            values = np.moveaxis(averaged(values, *size), -1, 0)
             shown = to_display(values, display_scale(values))
         else:
             shown = averaged(pixels, *size)
+    if outside[0].any() or outside[1].any():
+        size = [*shown.shape[:2]]
+        rows, columns = (
+            own[np.arange(n) * len(own) // n] for own, n in zip(outside, size, strict=True)
+        )
+        shown = np.where((rows[:, None] | columns)[..., None], hatched(*size), shown)
     if shown.shape[:2] == (side, side):
         return shown
-    square = np.full((side, side, 3), OUTSIDE, dtype=np.uint8)
+    square = np.array(hatched(side, side))
     top, left = ((side - n) // 2 for n in shown.shape[:2])
     square[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
     return square

@@ -196,9 +196,15 @@ function convscopeLayer(data) {
       make("span", {}, number(mean))]));
   }
 
-  function alike(pairs, word) {
-    return make("div", { className: "grid patches", role: "list" }, ...pairs.map(([other, value]) =>
-      card(channels[other], "patches", `${word} ${value.toFixed(2)}`)));
+  function alike(pairs, word, chance = null) { // which layers drawn by an older version lack
+    const cards = pairs.map(([other, value]) => {
+      const own = card(channels[other], "patches", `${word} ${value.toFixed(2)}`);
+      own.classList.toggle("by-chance", chance !== null && value <= chance);
+      return own;
+    });
+    const told = chance === null ? [] : [make("p", { className: "quiet" }, `By chance up to ${chance.toFixed(2)}: `
+      + `of ${channels.length - 1} independent channels, the most alike stays below it in 19 of 20 cases. Grey: not above it.`)];
+    return [make("div", { className: "grid patches", role: "list" }, ...cards), ...told];
   }
 
   function command(text) {
@@ -229,9 +235,11 @@ function convscopeLayer(data) {
       make("ol", { className: "entries" }, ...c.entries.map((_, rank) => entry(c, rank))));
     const panels = make("div", { className: "panels" }, panel("Statistics", stats(c)), panel("Peaks", ...histogram(c)));
     if (c.classes.length) panels.append(panel("Classes that drive it most, by mean peak", classBars(c)));
-    panels.append(panel("Most alike by weights", alike(c.byWeight, "cosine")),
-      panel("Most alike by activation", alike(c.byActivation, "correlation")));
-    parts.push(panels, panel("Make this picture again", ...c.again.map(command)));
+    const [ofWeights, ofPeaks] = data.chance ?? [];
+    const others = make("div", { className: "panels" },
+      panel("Most alike by weights", ...alike(c.byWeight, "cosine", ofWeights)),
+      panel("Most alike by activation", ...alike(c.byActivation, "correlation", ofPeaks)));
+    parts.push(panels, others, panel("Make this picture again", ...c.again.map(command)));
     unitView.replaceChildren(...parts);
     heading.focus({ preventScroll: true });
   }
