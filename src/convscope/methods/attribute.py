@@ -24,6 +24,7 @@ from convscope.methods.targets import AnyTarget, Goal, goals, readable
 from convscope.network import Network
 from convscope.network.blocks import feeds
 from convscope.network.layers import LayerName
+from convscope.network.ops.sharing import widened
 from convscope.network.rules import DEEPLIFT, RULES, Rule
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, descend
@@ -423,8 +424,10 @@ class _AttributionWork:
 
     def _cam(self, ascent: Ascent, goal: Goal) -> Tensor:
         """Return the class activation map of a target, [1, h, w]."""
-        values = ascent.maps[self.stop]
-        slopes = self.down(ascent, goal, GRADIENT, self.stop)
+        # In half precision squares and cubes of slopes would be nothing, and STEEPNESS, too.
+        values, slopes = map(
+            widened, (ascent.maps[self.stop], self.down(ascent, goal, GRADIENT, self.stop))
+        )
         if self.method == "hires-cam":
             weights = slopes
         elif self.method == "layer-cam":

@@ -8,6 +8,7 @@ import torch
 from convscope.errors import RuleError
 from convscope.network import Network
 from convscope.network.ops import Rectifier, ReLU
+from convscope.network.relevance import falls_short
 from convscope.network.rules import Rule, rule_named
 
 
@@ -30,14 +31,15 @@ def chosen_rule(net: Network, name: str) -> Rule:
 def rule_notes(net: Network, rule: Rule, starts: Sequence[int]) -> tuple[str, ...]:
     """Return what pictures of some steps must say: where the rule was not the published one."""
     graph, notes = net.graph, list[str]()
-    if not (rule.needs_rectifier or rule.composite):
+    if not (rule.needs_rectifier or rule.composite or rule.secant):
         return ()
     steps = [graph.steps[i] for i in {*starts, *graph.needed_for(starts)} if graph.steps[i].made_by]
-    names = {
-        s.kind
-        for s in steps
-        if not (s.operation.tabled if rule.composite else s.operation.published)
-    }
+    if rule.secant:
+        derived = [step for step in steps if falls_short(graph, step, rule)]
+    else:
+        within = "tabled" if rule.composite else "published"
+        derived = [step for step in steps if not getattr(step.operation, within)]
+    names = {step.kind for step in derived}
     if names:
         notes.append(f"derivative instead of a rule at: {', '.join(sorted(names))}")
     smooth = {

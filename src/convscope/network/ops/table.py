@@ -71,6 +71,7 @@ TABLE: dict[Any, Operation] = {
     aten.layer_norm.default: Norm("layer norm", last_dimensions),
     aten.rms_norm.default: Norm("layer norm", last_dimensions),  # without the mean
     aten.group_norm.default: Norm("group norm", all_but_first),
+    aten._native_batch_norm_legit.no_stats: Norm("batch norm", all_but_first),  # the batch's own
     aten.instance_norm.default: Norm("instance norm", all_places),
     # Pooling and resizing.
     aten.max_pool2d.default: MAX_POOL,
@@ -111,6 +112,7 @@ TABLE: dict[Any, Operation] = {
     aten.neg.default: SCALE,
     aten.rsub.Scalar: SCALE,
     aten.sigmoid.default: Pointwise("sigmoid"),
+    aten.log_sigmoid.default: Pointwise("sigmoid"),
     aten.hardsigmoid.default: Pointwise("sigmoid"),
     aten.tanh.default: Pointwise("tanh"),
     aten.exp.default: Pointwise("exponential"),
