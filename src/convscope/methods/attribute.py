@@ -19,7 +19,7 @@ from convscope.methods import budget
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import Images, read, with_answers
 from convscope.methods.projection import Projection
-from convscope.methods.rules import chosen_rule, rule_notes
+from convscope.methods.rules import chosen_rule, not_finite_notes, rule_notes
 from convscope.methods.targets import AnyTarget, Goal, goals, readable
 from convscope.network import Network
 from convscope.network.blocks import feeds
@@ -334,6 +334,14 @@ class _AttributionWork:
             return f"{len(self.baselines)} images"
         return "one image" if self.baselines.any() else "zeros, the mean colour"
 
+    def not_finite(self, images: Tensor, scores: Tensor, expected: Tensor) -> tuple[str, ...]:
+        """Return what must be said where the scores of images, or of baselines, are not finite."""
+        told = torch.cat([scores, expected]) if self.compared_with else scores
+        compared = [images, self.baselines] if self.compared_with else [images]
+        if told.isfinite().all():
+            return ()
+        return not_finite_notes(self.net, torch.cat(compared), readable(self.net))
+
     def up(self, images: Tensor, rule: Rule | None) -> Ascent:
         return ascend(self.net.graph, images, [*readable(self.net), self.stop], rule)
 
@@ -469,7 +477,11 @@ def _gathered(
         network=net.name,
         preprocess=net.preprocess,
         titles=with_answers(net, titles, None if net.answer is None else torch.cat(rows)),
-        notes=(*net.notes, *rule_notes(net, work.rule, readable(net))),
+        notes=(
+            *net.notes,
+            *rule_notes(net, work.rule, readable(net)),
+            *work.not_finite(images, activation, torch.stack(expected)),
+        ),
         maps=torch.stack(maps) if work.stop else None,
         expected=torch.stack(expected),
         baseline=work.compared_with,
