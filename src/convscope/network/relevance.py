@@ -34,11 +34,19 @@ from convscope.network.ops import (
 )
 from convscope.network.ops.arrangement import Arrangement, Concatenation
 from convscope.network.ops.base import LinearOperation, with_arguments
-from convscope.network.ops.pointwise import Add, FullyConnected, Norm, Pointwise, scale_of
+from convscope.network.ops.pointwise import (
+    Add,
+    FullyConnected,
+    GatedHalves,
+    Norm,
+    Pointwise,
+    scale_of,
+)
 from convscope.network.ops.pooling import Interpolation, Mean, Resize
 from convscope.network.ops.sharing import (
     SMALLEST,
     HandedOn,
+    HandedToHalf,
     Secant,
     SecantChoice,
     SecantProduct,
@@ -94,6 +102,8 @@ def sharing_graph(graph: Graph, rule: Rule, keep: Collection[int]) -> Graph:
                 sharing = _without_negative(sharing)
             norm = graph.steps[norms[index]].call if index in norms else None
             entry = Shared(step.operation, sharing, _merged(step, norm), norm, rule.bounds)
+        elif isinstance(step.operation, GatedHalves):
+            entry = HandedToHalf(step.operation, (0,))
         elif takers := _takers(graph, step):
             entry = HandedOn(step.operation, takers)
         elif _shares_plainly(step):

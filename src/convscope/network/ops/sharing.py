@@ -75,6 +75,14 @@ class HandedOn:
         return self.reverse(window.call, signal, saved, rule)
 
 
+class HandedToHalf(HandedOn):
+    """A gated linear unit, which hands on all to the half that it lets through."""
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return *signal* for the first half."""
+        return (torch.cat([signal, torch.zeros_like(signal)], call.arguments["dim"]),)
+
+
 class Shared(HandedOn):
     """A linear operation that shares its relevance among its inputs by what they contributed.
 
