@@ -156,6 +156,21 @@ def test_deeplift_adds_up_or_says_where_it_has_derivatives(name):
         assert told == [f"derivative instead of a rule at: {name}"]
 
 
+def test_what_lies_behind_the_score_is_not_said_to_have_a_derivative():
+    class Headed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.own, self.more = Between(nn.ReLU()), Between(lambda x: x.softmax(1))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return F.log_softmax(self.own(x), 1), self.more(x)
+
+    notes = lifted(Headed()).notes
+    assert not any("derivative" in note for note in notes)
+    behind = cs.attribute(cs.Network(Headed(), (1, *SHAPE), head=1), images(), 1, method="deeplift")
+    assert behind.notes[-1] == "derivative instead of a rule at: softmax"
+
+
 def test_deeplift_treats_adaptive_max_pools_as_the_plain_ones_that_they_are():
     pools = (nn.MaxPool2d(7), nn.AdaptiveMaxPool2d(2), lambda x: x.unflatten(3, (2, 7))
              .unflatten(2, (2, 7)).amax((3, 5)))  # fmt: skip

@@ -334,13 +334,15 @@ class _AttributionWork:
             return f"{len(self.baselines)} images"
         return "one image" if self.baselines.any() else "zeros, the mean colour"
 
-    def not_finite(self, images: Tensor, scores: Tensor, expected: Tensor) -> tuple[str, ...]:
+    def not_finite(
+        self, images: Tensor, scores: Tensor, expected: Tensor, starts: Sequence[int]
+    ) -> tuple[str, ...]:
         """Return what must be said where the scores of images, or of baselines, are not finite."""
         told = torch.cat([scores, expected]) if self.compared_with else scores
         compared = [images, self.baselines] if self.compared_with else [images]
         if told.isfinite().all():
             return ()
-        return not_finite_notes(self.net, torch.cat(compared), readable(self.net))
+        return not_finite_notes(self.net, torch.cat(compared), starts)
 
     def up(self, images: Tensor, rule: Rule | None) -> Ascent:
         return ascend(self.net.graph, images, [*readable(self.net), self.stop], rule)
@@ -458,6 +460,7 @@ def _gathered(
     activation = torch.stack(scores)
     classes = torch.tensor([[goal.channel for goal in own] for own in chosen])
     height, width = net.input_shape[1:]
+    starts = sorted({step for own in chosen for goal in own for step in goal.steps})
     noun, count = "output" if net.answer is None else net.answer.noun, classes.shape[1]
     return Attribution(
         images=images,
@@ -479,8 +482,8 @@ def _gathered(
         titles=with_answers(net, titles, None if net.answer is None else torch.cat(rows)),
         notes=(
             *net.notes,
-            *rule_notes(net, work.rule, readable(net)),
-            *work.not_finite(images, activation, torch.stack(expected)),
+            *rule_notes(net, work.rule, starts),
+            *work.not_finite(images, activation, torch.stack(expected), starts),
         ),
         maps=torch.stack(maps) if work.stop else None,
         expected=torch.stack(expected),
