@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvscopeError, RuleError, UnitError
-from convscope.methods.attribute import CAMS, METHODS
+from convscope.methods.attribute import CAMS, METHODS, Attribution
 from convscope.network.rules import OTHER, RULES
 
 SHAPE = (3, 16, 16)
@@ -87,6 +87,116 @@ def test_deeplift_adds_up_to_the_change_of_the_score(module):
         change = module(images()) - module(images(5)[:1])
     torch.testing.assert_close(found.pixels.sum((2, 3, 4)), change[:, [0, 3]], rtol=1e-10, atol=0)
     torch.testing.assert_close(found.expected, change[:, [0, 3]])
+
+
+class Between(nn.Module):
+    """A convolution, any function and a linear layer."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.first, self.function = nn.Conv2d(3, 8, 3), function
+        self.last = nn.LazyLinear(3)
+        self.double()(images()[:1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.function(F.relu(self.first(x))).flatten(1))
+
+
+def lifted(module: nn.Module, precision: torch.dtype = torch.float64) -> Attribution:
+    """Return DeepLIFT of two images against one that has their first rows."""
+    baseline = images(5)[:1]
+    baseline[:, :, :4] = images()[:1, :, :4]
+    net = cs.Network(copy.deepcopy(module).to(precision), torch.zeros(1, *SHAPE, dtype=precision))
+    own = (value.to(precision) for value in (images(), baseline))
+    return cs.attribute(net, next(own), 1, method="deeplift", baseline=next(own))
+
+
+SECANTS = {
+    "adaptive max pool": nn.AdaptiveMaxPool2d((2, 3)),
+    "global max pool": nn.AdaptiveMaxPool2d(1),
+    "amax": lambda x: x.amax((2, 3)),
+    "amin": lambda x: (x - x.roll(1, 3)).amin((2, 3)),
+    "max along": lambda x: x.flatten(2).max(-1).values,
+    "max of two": lambda x: torch.maximum(x[:, :4], x[:, 4:, :1]),
+    "min of two": lambda x: torch.minimum(x[:, :4], x[:, 4:]),
+    "max pool of rows": lambda x: F.max_pool1d(x.flatten(2), 5, 3),
+    "product": lambda x: x[:, :4] * torch.sigmoid(x[:, 4:, :1]),
+    "square": lambda x: x * x,
+    "matrix product": lambda x: x.flatten(2) @ x.flatten(2).mT,
+    "einsum": lambda x: torch.einsum("bchw,bdhw->bcd", x, x),
+    "quotient": lambda x: x[:, :4] / (1 + x[:, 4:, :1]),
+    "response norm": nn.LocalResponseNorm(3),
+    "log1p": torch.log1p,
+    "clamp": lambda x: x.clamp(0.1, 0.5),
+    "log sigmoid": F.logsigmoid,
+    "cumsum": lambda x: x.cumsum(2),
+    "spectrum": lambda x: torch.fft.fft2(x).real,
+}
+DERIVED = {
+    "topk": lambda x: x.flatten(2).topk(3).values,
+    "logsumexp": lambda x: x.logsumexp((2, 3)),
+    "softmax": nn.Softmax2d(),
+    "group norm": lambda x: F.group_norm(x, 2),
+    "layer norm": lambda x: F.layer_norm(x, x.shape[2:]),
+    "linalg_vector_norm": lambda x: F.normalize(x, dim=1),
+    "batch norm": nn.BatchNorm2d(8, track_running_stats=False),
+}
+
+
+@pytest.mark.parametrize("name", [*SECANTS, *DERIVED])
+def test_deeplift_adds_up_or_says_where_it_has_derivatives(name):
+    found = lifted(Between({**SECANTS, **DERIVED}[name]))
+    told = [note for note in found.notes if "derivative" in note]
+    if name in SECANTS:
+        assert told == []
+        assert (found.missing.abs() < 1e-9).all()
+        assert (found.expected.abs() > 1e-4).all()
+    else:
+        assert told == [f"derivative instead of a rule at: {name}"]
+
+
+def test_what_lies_behind_the_score_is_not_said_to_have_a_derivative():
+    class Headed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.own, self.more = Between(nn.ReLU()), Between(lambda x: x.softmax(1))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return F.log_softmax(self.own(x), 1), self.more(x)
+
+    notes = lifted(Headed()).notes
+    assert not any("derivative" in note for note in notes)
+    behind = cs.attribute(cs.Network(Headed(), (1, *SHAPE), head=1), images(), 1, method="deeplift")
+    assert behind.notes[-1] == "derivative instead of a rule at: softmax"
+
+
+def test_deeplift_treats_adaptive_max_pools_as_the_plain_ones_that_they_are():
+    pools = (nn.MaxPool2d(7), nn.AdaptiveMaxPool2d(2), lambda x: x.unflatten(3, (2, 7))
+             .unflatten(2, (2, 7)).amax((3, 5)))  # fmt: skip
+    plain, *others = (lifted(Between(pool)).pixels for pool in pools)
+    assert all(close(other, plain) for other in others)
+
+
+@pytest.mark.parametrize(("precision", "least"), [(torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("name", ["adaptive max pool", "product", "log1p", "quotient"])
+def test_deeplift_in_half_precision_is_that_of_double(name, precision, least):
+    module = Between(SECANTS[name])
+    found, expected = (lifted(module, own).pixels.double() for own in (precision, torch.float64))
+    assert (found - expected).abs().max() < least * expected.abs().max()
+
+
+@pytest.mark.parametrize("method", [name for name in CAMS if name != "guided-grad-cam"])
+def test_class_activation_maps_of_small_slopes_in_half_precision(method):
+    module = Between(nn.AdaptiveAvgPool2d(1))
+    module.last.weight.data *= 0.01  # whose slopes' squares are nothing in half precision
+    found, expected = (
+        cs.attribute(
+            cs.Network(copy.deepcopy(module).to(own), torch.zeros(1, *SHAPE, dtype=own)),
+            images().to(own), 1, method=method,
+        ).maps.double() for own in (torch.float16, torch.float64)
+    )  # fmt: skip
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 @NOISY

@@ -252,6 +252,37 @@ def test_a_large_filter_that_its_batch_norm_undoes_dominates_nothing():
     assert found.layers[0].largest_weights == pytest.approx(50, rel=0.3)
 
 
+@pytest.mark.parametrize("why", ["bias", "reading", "statistics"])
+def test_a_unit_that_dominates_by_ordinary_weights_is_said_to(why):
+    torch.manual_seed(0)
+    images = noise(60, 3, 12, 12) - 0.5
+    convolution = nn.Conv2d(3, 8, 3)
+    norm = nn.BatchNorm2d(8)
+    with torch.no_grad():
+        convolution.bias.zero_()
+        if why == "bias":
+            convolution.bias[3] = 100.0
+        elif why == "reading":
+            images[:, 0] += 100.0
+            convolution.weight[:, 0] -= convolution.weight[:, 0].mean((1, 2), keepdim=True)
+            convolution.weight[3, 0] += 0.1
+        else:
+            norm.running_mean[3] = -100.0  # as of other images
+    layers = [convolution, *([norm] if why == "statistics" else []), nn.ReLU()]
+    (finding,) = cs.diagnose(network(*layers), list(images)).findings
+    assert (finding.kind, finding.channels) == ("dominating filter", (3,))
+    ratio = re.search(r"weights.* are ordinary, ([\d.]+) times", finding.evidence)
+    assert ratio
+    assert float(ratio[1]) < 2
+    assert "Renormalise each filter" not in finding.suggestion
+    told = {"bias": "; its bias is 100, its mean 1", "reading": "; its bias is 0, its mean 8",
+            "statistics": "; the norm makes 1 of what it was trained on, and 1"}  # fmt: skip
+    assert told[why] in finding.evidence
+    advice = {"bias": "Its bias makes it so", "reading": "look at the channels below that it reads",
+              "statistics": "The norm's running statistics are not those"}  # fmt: skip
+    assert advice[why] in finding.suggestion
+
+
 def test_duplicates_need_the_same_weights_and_the_same_activations():
     torch.manual_seed(3)
     convolution = nn.Conv2d(3, 8, 3)

@@ -90,6 +90,10 @@ KINDS = {
     "flip": lambda: Function(lambda x: x.flip(2)),
     "reflected": lambda: nn.ReflectionPad2d(2),
     "cropped": lambda: Function(lambda x: x[:, :, 1:-1:2, 1:]),
+    "pixel shuffle": lambda: nn.Sequential(nn.Conv2d(2, 8, 1), nn.PixelShuffle(2)),
+    "pixel unshuffle": lambda: nn.Sequential(
+        Function(lambda x: x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]),
+        nn.PixelUnshuffle(2), nn.Conv2d(8, 2, 1)),
     "skip": lambda: Branches(lambda parts: parts[0] + parts[1], nn.Identity(),
                              nn.Conv2d(2, 2, 3, padding=3, dilation=3)),
 }  # fmt: skip

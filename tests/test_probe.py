@@ -66,6 +66,18 @@ def test_two_networks_are_probed_side_by_side():
     assert cs.probe(flat, pictures(), labels=LABELS, folds=2).layers == ("images",)
 
 
+def test_values_that_are_not_finite_are_refused_by_their_layer():
+    pytest.importorskip("sklearn")
+
+    class Root(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x - 0.5).sqrt()
+
+    net = cs.Network(nn.Sequential(nn.Conv2d(3, 4, 3), Root(), nn.ReLU()), (1, 3, 6, 6))
+    with pytest.raises(cs.errors.DataError, match=r"are not from layer '1' on$"):
+        cs.probe(net, pictures(), labels=LABELS)
+
+
 def test_what_cannot_be_probed_is_refused(monkeypatch):
     net, images = network(), pictures()
     with pytest.raises(cs.DataError, match="has no label"):

@@ -38,6 +38,34 @@ BY_HAND = {
 }
 
 
+@pytest.mark.parametrize("rule", SHARING)
+@pytest.mark.parametrize("dim", [1, -1])
+def test_a_gated_linear_unit_is_the_gate_that_it_stands_for(rule, dim):
+    class Gated(nn.Module):
+        def __init__(self, gate) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.gate, self.last = nn.Conv2d(2, 4, 3), gate, nn.LazyLinear(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.gate(self.first(x)).flatten(1))
+
+    def by_hand(x: Tensor) -> Tensor:
+        through, gate = x.chunk(2, dim)
+        return through * torch.sigmoid(gate)
+
+    def pixels(gate) -> Tensor:
+        module = Gated(gate)
+        module(torch.zeros(1, 2, 8, 8))
+        net = cs.Network(module.double(), (1, 2, 8, 8))
+        image = torch.rand(1, 2, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+        return cs.attribute(net, image, 1, method=rule).pixels
+
+    found, expected = pixels(lambda x: F.glu(x, dim)), pixels(by_hand)
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("rule", BY_HAND)
 def test_a_case_on_paper(rule):
     convolution = nn.Conv2d(1, 1, 2, 2, bias=False)

@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, ImageError, TraceError
+from convscope.methods.attribute import attribute
 from convscope.methods.diagnose import diagnose
 from convscope.methods.occlude import occlude
 from convscope.methods.project import project
 from convscope.methods.scan import scan
+from convscope.methods.trace_unit import trace_unit
 from convscope.network import Network
 
 
@@ -650,6 +652,42 @@ def test_randomness_and_nan_are_findings():
     assert "test_tracing.py:" in random.evidence
     assert random.suggestion.startswith("Pass `training=self.training` there")
     assert (nan.layer, "in 3 of 60 images" in nan.evidence) == ("sqrt", True)
+
+
+class RootBehind(Root):
+    """Makes NaN of the dark images behind the last feature maps, in the answer alone."""
+
+    def __init__(self, masked: bool = False) -> None:
+        super().__init__()
+        self.masked = masked
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = F.relu(self.last(F.relu(self.conv(x)))).mean((2, 3))
+        if self.masked:
+            return logits.masked_fill(torch.tensor([False, True, False]), float("-inf"))
+        return logits + (x.mean() - 0.1).sqrt()
+
+
+def test_an_answer_that_is_not_finite_is_named():
+    torch.manual_seed(0)
+    images = [torch.rand(1, 8, 8) * (number % 20 > 0) for number in range(60)]
+    net = Network(RootBehind(), (1, 1, 8, 8))
+    assert scan(net, images).bad == dict.fromkeys(
+        (0, 20, 40), "the network's activations are not finite from sqrt on"
+    )
+    (found,) = (f for f in diagnose(net, images, budget=0).findings if f.kind == "not finite")
+    assert (found.layer, "in 3 of 60 images" in found.evidence) == ("sqrt", True)
+    note = "values are not finite from layer 'sqrt' on"
+    dark, bright = images[0][None], images[1][None]
+    assert note in attribute(net, dark, 1).notes
+    assert note in attribute(net, bright, 1, method="deeplift").notes  # of the baseline
+    assert note in trace_unit(net, dark, "add", 1).notes
+    assert note not in (*attribute(net, bright, 1).notes, *trace_unit(net, bright, "add", 1).notes)
+
+
+def test_a_class_that_is_ruled_out_by_infinity_leaves_no_image_out():
+    net = Network(RootBehind(masked=True), (1, 1, 8, 8))
+    assert scan(net, list(torch.rand(3, 1, 8, 8))).bad == {}
 
 
 def test_methods_take_images_of_another_size():

@@ -19,11 +19,12 @@ from convscope.methods import budget
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import Images, read, with_answers
 from convscope.methods.projection import Projection
-from convscope.methods.rules import chosen_rule, rule_notes
+from convscope.methods.rules import chosen_rule, not_finite_notes, rule_notes
 from convscope.methods.targets import AnyTarget, Goal, goals, readable
 from convscope.network import Network
 from convscope.network.blocks import feeds
 from convscope.network.layers import LayerName
+from convscope.network.ops.sharing import widened
 from convscope.network.rules import DEEPLIFT, RULES, Rule
 from convscope.network.shield import shielded
 from convscope.network.walk import Ascent, ascend, descend
@@ -333,6 +334,16 @@ class _AttributionWork:
             return f"{len(self.baselines)} images"
         return "one image" if self.baselines.any() else "zeros, the mean colour"
 
+    def not_finite(
+        self, images: Tensor, scores: Tensor, expected: Tensor, starts: Sequence[int]
+    ) -> tuple[str, ...]:
+        """Return what must be said where the scores of images, or of baselines, are not finite."""
+        told = torch.cat([scores, expected]) if self.compared_with else scores
+        compared = [images, self.baselines] if self.compared_with else [images]
+        if told.isfinite().all():
+            return ()
+        return not_finite_notes(self.net, torch.cat(compared), starts)
+
     def up(self, images: Tensor, rule: Rule | None) -> Ascent:
         return ascend(self.net.graph, images, [*readable(self.net), self.stop], rule)
 
@@ -423,8 +434,10 @@ class _AttributionWork:
 
     def _cam(self, ascent: Ascent, goal: Goal) -> Tensor:
         """Return the class activation map of a target, [1, h, w]."""
-        values = ascent.maps[self.stop]
-        slopes = self.down(ascent, goal, GRADIENT, self.stop)
+        # In half precision squares and cubes of slopes would be nothing, and STEEPNESS, too.
+        values, slopes = map(
+            widened, (ascent.maps[self.stop], self.down(ascent, goal, GRADIENT, self.stop))
+        )
         if self.method == "hires-cam":
             weights = slopes
         elif self.method == "layer-cam":
@@ -447,6 +460,7 @@ def _gathered(
     activation = torch.stack(scores)
     classes = torch.tensor([[goal.channel for goal in own] for own in chosen])
     height, width = net.input_shape[1:]
+    starts = sorted({step for own in chosen for goal in own for step in goal.steps})
     noun, count = "output" if net.answer is None else net.answer.noun, classes.shape[1]
     return Attribution(
         images=images,
@@ -466,7 +480,11 @@ def _gathered(
         network=net.name,
         preprocess=net.preprocess,
         titles=with_answers(net, titles, None if net.answer is None else torch.cat(rows)),
-        notes=(*net.notes, *rule_notes(net, work.rule, readable(net))),
+        notes=(
+            *net.notes,
+            *rule_notes(net, work.rule, starts),
+            *work.not_finite(images, activation, torch.stack(expected), starts),
+        ),
         maps=torch.stack(maps) if work.stop else None,
         expected=torch.stack(expected),
         baseline=work.compared_with,

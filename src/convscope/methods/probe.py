@@ -24,7 +24,7 @@ from convscope.network import Network
 from convscope.network.blocks import feature_maps
 from convscope.network.layers import LayerName, listed
 from convscope.network.shield import shielded
-from convscope.network.visit import visit
+from convscope.network.visit import first_not_finite, visit
 from convscope.results import Result
 
 STRENGTH = 0.01
@@ -145,7 +145,8 @@ def probe(
 
     Raises:
         ConvscopeError: if scikit-learn is missing, or an option means nothing.
-        DataError: if images have no labels, or a class has fewer images than there are folds.
+        DataError: if images have no labels, a class has fewer images than there are folds, or a
+            layer's values are not finite.
         ImageError: if an image cannot be used.
         UnitError: if there is no such layer.
     """
@@ -210,6 +211,14 @@ class _Features:
         images = self.net.checked(images)
         self._keep(0, images)
         visit(self.net.graph, images, {*self.steps} - {0}, self._keep)
+        if all(found[-1].isfinite().all() for found in self._found.values()):
+            return
+        for image in images:
+            if name := first_not_finite(self.net.graph, image[None], self.steps):
+                raise DataError(
+                    f"a probe learns by finite values, and those of {self.net.name} are not from "
+                    f"layer {name!r} on"
+                )
 
     def of(self, step: int) -> npt.NDArray[np.float32]:
         """Return the features of all images, [N, features]."""

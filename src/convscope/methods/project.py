@@ -21,14 +21,13 @@ from convscope.methods.ranking import (
     strongest,
     typical_peaks,
 )
-from convscope.methods.rules import chosen_rule, rule_notes
+from convscope.methods.rules import chosen_rule, not_finite_notes, rule_notes
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.layers import LayerName, listed
 from convscope.network.rules import Rule, rule_named
 from convscope.network.shield import shielded
 from convscope.network.typical import TypicalPeaks
-from convscope.network.visit import first_not_finite
 from convscope.network.walk import Ascent, ascend
 from convscope.network.windows.cone_descent import Units
 from convscope.network.windows.fields import is_empty
@@ -283,15 +282,6 @@ def _joined(parts: Sequence[Projection]) -> Projection:
     )
 
 
-def _not_finite(request: Request, ascent: Ascent, images: Tensor) -> set[str]:
-    """Return what a picture must say where the network makes NaN or infinity of images."""
-    graph, steps = request.net.graph, request.steps
-    if all(map(ascent.is_finite, steps)):
-        return set()
-    names = {first_not_finite(graph, image[None], steps) for image in images}
-    return {f"values are not finite from layer {name!r} on" for name in names if name}
-
-
 def descended(
     request: Request,
     ascent: Ascent,
@@ -324,6 +314,7 @@ def descended(
         torch.cat(own, 1) for own in zip(*layers, strict=True)
     )
     of_units, answering = request.units, request.answering
+    finite = all(map(ascent.is_finite, request.steps))
     return Projection(
         images=images,
         pixels=pixels,
@@ -344,7 +335,7 @@ def descended(
         titles=with_answers(net, titles, None if answering is None else ascent.maps[answering]),
         notes=(
             *request.notes(),
-            *sorted(_not_finite(request, ascent, images)),
+            *(() if finite else not_finite_notes(net, images, request.steps)),
             *sorted(_reading_nothing(request, of_units, position)),
         ),
     )

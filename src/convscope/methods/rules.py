@@ -1,14 +1,17 @@
-"""Rules on one network: whether one means something there, and where it is not the published."""
+"""Rules on one network: whether one means something there, and what its pictures must say."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from convscope.errors import RuleError
 from convscope.network import Network
 from convscope.network.ops import Rectifier, ReLU
+from convscope.network.relevance import falls_short
 from convscope.network.rules import Rule, rule_named
+from convscope.network.visit import first_not_finite
 
 
 def chosen_rule(net: Network, name: str) -> Rule:
@@ -30,14 +33,15 @@ def chosen_rule(net: Network, name: str) -> Rule:
 def rule_notes(net: Network, rule: Rule, starts: Sequence[int]) -> tuple[str, ...]:
     """Return what pictures of some steps must say: where the rule was not the published one."""
     graph, notes = net.graph, list[str]()
-    if not (rule.needs_rectifier or rule.composite):
+    if not (rule.needs_rectifier or rule.composite or rule.secant):
         return ()
     steps = [graph.steps[i] for i in {*starts, *graph.needed_for(starts)} if graph.steps[i].made_by]
-    names = {
-        s.kind
-        for s in steps
-        if not (s.operation.tabled if rule.composite else s.operation.published)
-    }
+    if rule.secant:
+        derived = [step for step in steps if falls_short(graph, step, rule)]
+    else:
+        within = "tabled" if rule.composite else "published"
+        derived = [step for step in steps if not getattr(step.operation, within)]
+    names = {step.kind for step in derived}
     if names:
         notes.append(f"derivative instead of a rule at: {', '.join(sorted(names))}")
     smooth = {
@@ -48,3 +52,9 @@ def rule_notes(net: Network, rule: Rule, starts: Sequence[int]) -> tuple[str, ..
     if smooth and rule.needs_rectifier:
         notes.append(f"taken as rectifiers: {', '.join(sorted(smooth))}")
     return tuple(notes)
+
+
+def not_finite_notes(net: Network, images: Tensor, steps: Sequence[int]) -> tuple[str, ...]:
+    """Return what pictures of some steps must say where these are NaN or infinite of images."""
+    names = {first_not_finite(net.graph, image[None], steps) for image in images}
+    return tuple(sorted(f"values are not finite from layer {name!r} on" for name in names if name))

@@ -20,6 +20,7 @@ from convscope.methods.pictures import channel_names, read_one
 from convscope.methods.project import Request
 from convscope.methods.projection import Projection
 from convscope.methods.ranking import clamped
+from convscope.methods.rules import not_finite_notes
 from convscope.network import Network
 from convscope.network.blocks import block_ends, feature_maps, feeds
 from convscope.network.layers import LayerName, listed
@@ -163,7 +164,9 @@ def trace_unit(
         levels.append(level)
         if progress:
             progress(done, len(steps))
-    return work.traced(levels, name)
+    finite = all(map(ascent.is_finite, [start, before]))
+    notes = () if finite else not_finite_notes(net, checked, [start, before])
+    return work.traced(levels, name, notes)
 
 
 def _steps(net: Network, start: int, to: LayerName | Sequence[LayerName] | None) -> list[int]:
@@ -258,8 +261,8 @@ class _TraceWork:
         parents, channels, signals = (torch.cat(own) for own in zip(*parts, strict=True))
         return _Level(below, parents, channels, signals)
 
-    def traced(self, levels: Sequence[_Level], title: str) -> UnitTrace:
-        """Return the tree, with a picture of each node."""
+    def traced(self, levels: Sequence[_Level], title: str, notes: Sequence[str]) -> UnitTrace:
+        """Return the tree, with a picture of each node and some notes more."""
         pictures = [own for level in levels for own in level.pictures or [self._pictures(level)]]
         pixels, position, window = map(torch.cat, zip(*pictures, strict=True))
         relevance = torch.cat([level.signals.sum((1, 2)) for level in levels])
@@ -276,7 +279,7 @@ class _TraceWork:
             layers=tuple(net.graph.steps[step].name for step in steps),
             receptive_fields=tuple(map(net.receptive_fields.size, steps)), select="map",
             rule=self.request.rule.name, rank="", reference="", network=net.name,
-            preprocess=net.preprocess, titles=(title,), notes=self.request.notes(),
+            preprocess=net.preprocess, titles=(title,), notes=(*self.request.notes(), *notes),
         )  # fmt: skip
 
     def _pictures(

@@ -27,21 +27,48 @@ from convscope.network.ops import (
     AveragePool,
     BatchNorm,
     Convolution,
+    Generated,
     MaxPool,
     Operation,
     Rectifier,
 )
 from convscope.network.ops.arrangement import Arrangement, Concatenation
 from convscope.network.ops.base import LinearOperation, with_arguments
-from convscope.network.ops.pointwise import Add, FullyConnected, Norm, Pointwise, scale_of
+from convscope.network.ops.pointwise import (
+    Add,
+    FullyConnected,
+    GatedHalves,
+    Norm,
+    Pointwise,
+    scale_of,
+)
 from convscope.network.ops.pooling import Interpolation, Mean, Resize
-from convscope.network.ops.sharing import HandedOn, Secant, SecantPool, Shared, weights_of
+from convscope.network.ops.sharing import (
+    SMALLEST,
+    HandedOn,
+    HandedToHalf,
+    Secant,
+    SecantChoice,
+    SecantProduct,
+    SecantQuotient,
+    Shared,
+    weights_of,
+)
 from convscope.network.rules import EPSILON, Rule, Sharing, negative
 from convscope.network.visit import walk_up
 
 aten = torch.ops.aten
 GATES = {"sigmoid", "hardsigmoid", "tanh", "softmax", "_softmax"}
 SPREADING = {"expand", "repeat"}
+CHOICES = SMALLEST | {
+    "amax", "max", "maximum", "max_pool1d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d",
+    "max_pool3d_with_indices", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+}  # fmt: skip
+"""Operations that give some of their inputs as they are, the largest or the smallest."""
+
+PRODUCTS = {"mul", "mm", "bmm", "matmul", "addmm", "baddbmm", "linear", "conv2d", "convolution"}
+"""Sums of products of two values each, where both may come from the image."""
+
 NEVER_LOWER = (MaxPool, AdaptiveMaxPool, AveragePool, Mean, Resize, Arrangement, Concatenation)
 """Operations that make nothing negative of what is not."""
 
@@ -75,6 +102,8 @@ def sharing_graph(graph: Graph, rule: Rule, keep: Collection[int]) -> Graph:
                 sharing = _without_negative(sharing)
             norm = graph.steps[norms[index]].call if index in norms else None
             entry = Shared(step.operation, sharing, _merged(step, norm), norm, rule.bounds)
+        elif isinstance(step.operation, GatedHalves):
+            entry = HandedToHalf(step.operation, (0,))
         elif takers := _takers(graph, step):
             entry = HandedOn(step.operation, takers)
         elif _shares_plainly(step):
@@ -87,7 +116,7 @@ def sharing_graph(graph: Graph, rule: Rule, keep: Collection[int]) -> Graph:
 
 
 def _secant_graph(graph: Graph, rule: Rule) -> Graph:
-    """Return *graph* with slopes from the rule's reference at functions and max pools."""
+    """Return *graph* with slopes from the rule's reference where derivatives change on the way."""
     steps, maps = list(graph.steps), dict[int, Tensor]()
     assert rule.reference is not None
     walk_up(
@@ -96,15 +125,60 @@ def _secant_graph(graph: Graph, rule: Rule) -> Graph:
     )  # fmt: skip
     maps[0] = rule.reference
     for index, step in enumerate(graph.steps):
-        kind: Any = None
-        if isinstance(step.operation, MaxPool):
-            kind = SecantPool
-        elif isinstance(step.operation, Pointwise) and len(step.inputs) == 1:
-            kind = None if isinstance(step.operation, LinearOperation | BatchNorm | Add) else Secant
+        kind = _secant(graph, step)
         if kind is not None:
-            entry = kind(step.operation, maps[step.inputs[0]], maps[index])
+            entry = kind(step.operation, [maps[source] for source in step.inputs], maps[index])
             steps[index] = replace(step, operation=cast(Operation, entry))
     return replace(graph, steps=tuple(steps))
+
+
+def _secant(graph: Graph, step: Step) -> type[Secant] | None:
+    """Return what stands for an operation under a secant rule; None for the operation itself."""
+    dtypes = {step.dtype, *(graph.steps[source].dtype for source in step.inputs)}
+    known = isinstance(step.operation, LinearOperation | Convolution | BatchNorm | Add)
+    if known or step.made_by is None or not all(dtype.is_floating_point for dtype in dtypes):
+        return None
+    if step.call.name in CHOICES:
+        return SecantChoice
+    if len(step.inputs) == 1 and step.call.input_shapes == (step.shape,):
+        tags = getattr(step.call.target, "tags", ())
+        if isinstance(step.operation, Pointwise) or torch.Tag.pointwise in tags:
+            return Secant
+    if step.call.target is aten.div.Tensor:
+        return SecantQuotient if len(step.inputs) == 2 else None
+    pairs = step.call.name == "einsum" and len(step.call.arguments["tensors"]) == 2
+    return SecantProduct if pairs or step.call.name in PRODUCTS else None
+
+
+def falls_short(graph: Graph, step: Step, rule: Rule) -> bool:
+    """Return whether a secant rule has no more than the derivative of what is not linear."""
+    assert rule.reference is not None
+    known = isinstance(step.operation, LinearOperation | Convolution | BatchNorm | Add | Generated)
+    if known or not step.dtype.is_floating_point or _secant(graph, step):
+        return False
+    return not _is_linear(graph, step, rule.reference.device)
+
+
+def _is_linear(graph: Graph, step: Step, device: torch.device) -> bool:
+    """Return whether an operation is linear but for a constant, by its values at three points."""
+    dtypes = [graph.steps[source].dtype for source in step.inputs]
+    if not all(dtype.is_floating_point or dtype.is_complex for dtype in dtypes):
+        return False  # what is chosen by whole numbers is chosen elsewhere for the reference
+    generator = torch.Generator().manual_seed(0)
+    one, other = (
+        [
+            torch.randn(shape, dtype=dtype, generator=generator).to(device)
+            for shape, dtype in zip(step.call.input_shapes, dtypes, strict=True)
+        ]
+        for _ in range(2)
+    )
+    middle = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+    try:
+        first, last, found = (step.call.run(inputs, 1) for inputs in (one, other, middle))
+    except RuntimeError:
+        return False
+    rounding = torch.finfo(found.dtype).eps ** 0.5
+    return torch.allclose(found, (first + last) / 2, rounding, rounding)
 
 
 def has_weights(step: Step) -> bool:

@@ -17,7 +17,7 @@ from convscope.methods.scanning.reductions import LayerBatch, company, peak_posi
 from convscope.methods.scanning.sources import OTHER_LABEL, Images, class_answers
 from convscope.methods.scanning.strongest import Integers
 from convscope.methods.scanning.tally import Tally
-from convscope.methods.scanning.units import ScannedLayer
+from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
 from convscope.network.visit import first_not_finite, visit
 
@@ -106,6 +106,10 @@ class ImagePass:
         self._net, self._source, self._size, self._tally = net, source, size, tally
         self._layers = {layer.step: layer for layer in layers}
         self._answer = None if class_answers(source, net) is None else net.answer
+        # Of some layers alone the rest of the network does not run.
+        whole = self._answer is not None or len(layers) == len(scanned_layers(net))
+        end = net.graph.output if net.answer is None else net.answer.step
+        self._ends = {end} if whole and net.graph.steps[end].dtype.is_floating_point else set[int]()
         self._counting = threading.Lock()
 
     def run(self, numbers: Integers, memory: int) -> Iterator[int]:
@@ -135,9 +139,10 @@ class ImagePass:
 
     def _look(self, batch: ImageBatch) -> _Looked:
         """Run the network on a batch, and again without those whose values are not finite."""
-        found, answers = self._reduced(batch)
+        found, answers, ends = self._reduced(batch)
         bad: dict[int, str] = {}
-        finite = [all(row) for row in zip(*(f.reduced.finite() for f in found.values()))]  # noqa: B905
+        checked = [*(f.reduced.finite() for f in found.values()), *ends]
+        finite = [all(row) for row in zip(*checked)]  # noqa: B905
         if not all(finite):
             bad = {
                 number: self._why_left_out(image[None])
@@ -146,33 +151,45 @@ class ImagePass:
             }
             batch = batch.part(finite)
             # Anew, since what entered the strongest was chosen among the bad ones, too.
-            found, answers = self._reduced(batch)
+            found, answers, _ = self._reduced(batch)
         return _Looked(batch, found, answers, bad)
 
     def _why_left_out(self, image: Tensor) -> str:
         """Say in which layer the values of an image stop being finite."""
-        name = first_not_finite(self._net.graph, self._net.checked(image), self._layers)
+        targets = {*self._layers, *self._ends}
+        name = first_not_finite(self._net.graph, self._net.checked(image), targets)
         return f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
 
-    def _reduced(self, batch: ImageBatch) -> tuple[dict[int, LayerBatch], Integers]:
-        """Run the network on a batch, padded to the one size, and reduce every layer's maps."""
+    def _reduced(
+        self, batch: ImageBatch
+    ) -> tuple[dict[int, LayerBatch], Integers, list[list[bool]]]:
+        """Run the network on a batch, padded to the one size, and reduce every layer's maps.
+
+        Returns:
+            these; the answers; and whether each image's is finite, if the network ran to its end.
+        """
         answers, numbers = np.zeros(0, dtype=np.int64), np.array(batch.numbers)
         count = len(numbers)
         if not count:
-            return {}, answers
+            return {}, answers, []
         # A convolution may add up in another order for another number of images.
         pixels = torch.zeros(self._size, *self._net.input_shape, dtype=self._net.dtype)
         pixels[:count] = batch.inputs[0]
         found: dict[int, LayerBatch] = {}
+        ends: list[list[bool]] = []
 
         def look(step: int, maps: Tensor, rectify: bool = False) -> None:
             nonlocal answers
             if self._answer is not None and step == self._answer.step:
                 answers = self._answer.decided(maps)[:count].cpu().numpy()
-            if step not in self._layers:
+            own = reduced(maps, rectify).part(count) if step in self._layers else None
+            if step in self._ends:
+                # The largest tells: a network may rule out a class by minus infinity.
+                largest = maps.reshape(self._size, -1)[:count].amax(1)
+                ends.append(largest.isfinite().tolist())
+            if own is None:
                 return
             layer = self._layers[step]
-            own = reduced(maps, rectify).part(count)
             # Others may be counted before this batch is: then some of these are out again, which
             # only costs their gathering. None that belongs in can be missing, for the bar only
             # rises.
@@ -182,9 +199,10 @@ class ImagePass:
             found[step] = LayerBatch(own, entering, places, company(maps, entering, places))
 
         pixels = self._net.checked(pixels)
-        wanted = {*self._layers} | (set() if self._answer is None else {self._answer.step})
+        wanted = {*self._layers, *self._ends}
+        wanted |= set() if self._answer is None else {self._answer.step}
         visit(self._net.graph, pixels, wanted, look, partial(look, rectify=True))
-        return found, answers
+        return found, answers, ends
 
     def _count(self, looked: _Looked) -> int:
         """Count a batch; return how many images are done."""

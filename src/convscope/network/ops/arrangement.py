@@ -19,7 +19,13 @@ from convscope.network.ops.base import (
     without,
 )
 from convscope.network.rules import Rule
-from convscope.network.windows.relations import Flipped, Padded, Relation, Sliding
+from convscope.network.windows.relations import (
+    Flipped,
+    Padded,
+    Relation,
+    Resized,
+    Sliding,
+)
 
 aten = torch.ops.aten
 
@@ -104,6 +110,31 @@ class View(Arrangement):
         shape = (-1, *resized(call.shape, axes, size)[1:])
         arguments = {"self": Input(0), "shape": shape}
         return replace(call, target=aten.reshape.default, arguments=arguments)
+
+
+class PixelShuffle(LinearOperation):
+    """Channels laid out as finer rows and columns, or these as more channels."""
+
+    is_layer = False
+
+    def __init__(self) -> None:
+        super().__init__("pixel shuffle")
+
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
+        """Return the row that a finer one is part of, or the finer ones that one is made of."""
+        source, target = call.input_shapes[position][dimension], call.shape[dimension]
+        if target >= source:
+            return Resized(source, target)
+        return Sliding(kernel=source // target, stride=source // target)
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the input's axes where they are the last two dimensions, which it shuffles."""
+        last = len(call.shape) - 2
+        return inputs[0] if inputs[0] is not None and set(inputs[0]) == {last, last + 1} else None
+
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call where rows become channels; a finer row has no window of its own."""
+        return call if call.shape[-1] < call.input_shapes[0][-1] else None
 
 
 class Slice(Arrangement):
@@ -234,11 +265,6 @@ class Pad(LinearOperation):
 def same(call: Call, axes: Axes) -> Axes:
     """Return *axes* of an operation that leaves them in place."""
     return axes
-
-
-def lost(call: Call, axes: Axes) -> Axes:
-    """Return None: rows and columns are not followed through the operation."""
-    return None
 
 
 def kept(call: Call, axes: Axes) -> Axes:

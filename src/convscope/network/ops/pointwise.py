@@ -213,6 +213,25 @@ class FullyConnected(LinearOperation):
         return math.prod(call.shape) * int(call.arguments["weight"].shape[1])
 
 
+class GatedHalves(Operation):
+    """A gated linear unit: one half of some dimension times the sigmoid of the other."""
+
+    kind = "gated product"
+    tabled = True
+
+    def rows(self, call: Call, position: int, dimension: int) -> Relation:
+        """Return the same row; :meth:`axes` says whether there are rows left."""
+        return Sliding()
+
+    def axes(self, call: Call, inputs: Sequence[Axes]) -> Axes:
+        """Return the input's axes unless one of them is halved."""
+        return without(inputs[0], [call.arguments["dim"] % len(call.shape)])
+
+    def on_windows(self, call: Call, axes: Axes, size: tuple[int, int]) -> Call | None:
+        """Return the call as it is: it treats every position alike."""
+        return call
+
+
 class Norm(Operation):
     """Layer, group and instance norm, by the mean and the deviation over some dimensions.
 

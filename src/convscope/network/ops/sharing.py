@@ -28,6 +28,9 @@ STABILISER = 1e-6
 ALIKE = 1e-10
 """Inputs this close to the reference's have no slope between them, as in captum."""
 
+SMALLEST = {"amin", "min", "minimum"}
+"""Choices of the smallest value; others are of the largest."""
+
 
 class HandedOn:
     """An operation that hands on all of its relevance, to some of its inputs in equal shares.
@@ -70,6 +73,14 @@ class HandedOn:
     ) -> Signals:
         """Return the window."""
         return self.reverse(window.call, signal, saved, rule)
+
+
+class HandedToHalf(HandedOn):
+    """A gated linear unit, which hands on all to the half that it lets through."""
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return *signal* for the first half."""
+        return (torch.cat([signal, torch.zeros_like(signal)], call.arguments["dim"]),)
 
 
 class Shared(HandedOn):
@@ -198,13 +209,13 @@ class Secant(HandedOn):
 
     Args:
         own: the operation.
-        before: its input for the reference.
+        before: its inputs for the reference.
         after: its output for that.
     """
 
     outputs_saved = 1
 
-    def __init__(self, own: Operation, before: Tensor, after: Tensor) -> None:
+    def __init__(self, own: Operation, before: Sequence[Tensor], after: Tensor) -> None:
         super().__init__(own, ())
         self.before, self.after = before, after
 
@@ -212,47 +223,132 @@ class Secant(HandedOn):
         self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
     ) -> tuple[Tensor, Saved]:
         """Run *call* and keep the slope; where the reference is alike, the derivative."""
-        output, away = call.run(inputs, batch), inputs[0] - self.before
-        (derivative,) = vector_jacobian_product(call, torch.ones_like(output), inputs)
+        # Half precision would round small changes away: two neighbours have a slope of anything.
+        fine = with_arguments(call, **{
+            name: widened(value) for name, value in call.arguments.items()
+            if isinstance(value, Tensor)
+        })  # fmt: skip
+        values, (before,), (away,) = [widened(inputs[0])], self.before, self.away(inputs)
+        output, usual = fine.run(values, batch), fine.run([widened(before)], 1)
+        (derivative,) = vector_jacobian_product(fine, torch.ones_like(output), values)
         assert derivative is not None
-        return output, (torch.where(away.abs() < ALIKE, derivative, (output - self.after) / away),)
+        slope = torch.where(away.abs() < ALIKE, derivative, (output - usual) / away)
+        return output.to(self.after.dtype), (slope,)
+
+    def away(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return how far the inputs are from the reference's."""
+        pairs = zip(inputs, self.before, strict=True)
+        return tuple(widened(own) - widened(usual) for own, usual in pairs)
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return the signal times the slope."""
         return (signal * saved[0],)
 
 
-class SecantPool(Secant):
-    """Max pooling, which shares the change of each maximum between the two places it was at."""
+class SecantBetween(Secant):
+    """An operation that goes down by its reverses at the inputs and at the reference's."""
 
     def has_windows(self, call: Call, axes: Any) -> bool:
-        """Return False: the reference's maxima are of whole maps."""
+        """Return False: the reference's values are of whole maps."""
         return False
+
+    def ends(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call*, and keep what the reverses at both ends want, the inputs' own first."""
+        output, own = self.own.remember(call, inputs, batch, rule)
+        return output, (*own, *self.own.remember(call, self.before, 1, rule)[1])
+
+
+class SecantProduct(SecantBetween):
+    """A product of two values, or sums of such, by the mean of its derivatives at both ends.
+
+    Its derivative grows evenly on the way from the reference, so that this mean makes up the whole
+    change: ab - cd = (a - c)(b + d) / 2 + (b - d)(a + c) / 2.
+    """
 
     def remember(
         self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
     ) -> tuple[Tensor, Saved]:
-        """Pool, and keep both switches and how far the inputs and the maxima are apart."""
-        output, switches = self.own.remember(call, inputs, batch, rule)
-        _, others = self.own.remember(call, [self.before], 1, rule)
-        higher = output.maximum(self.after)
-        return output, (
-            *switches, *(other.expand_as(output) for other in others),
-            higher - self.after, output - higher, inputs[0] - self.before,
-        )  # fmt: skip
+        """Run *call* and keep the inputs of both ends."""
+        return self.ends(call, inputs, batch, rule)
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return the mean of what comes down at the two ends."""
+        count = len(saved) // 2
+        both = (
+            self.own.reverse(call, signal / 2, end, rule) for end in (saved[:count], saved[count:])
+        )
+        return tuple(None if a is None or b is None else a + b for a, b in zip(*both, strict=True))
+
+
+class SecantQuotient(SecantBetween):
+    """A quotient of two values: the product of the first with one over the second.
+
+    From d to b the slope of one over it is -1 / bd.
+    """
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Run *call* and keep the factors by which the signal goes down."""
+        (upper, lower), (usual_upper, usual_lower) = (
+            [values[call.arguments[name].position] for name in ("self", "other")]
+            for values in (inputs, self.before)
+        )
+        middle = (upper + usual_upper) / 2
+        factors = (1 / lower + 1 / usual_lower) / 2, -middle / lower / usual_lower
+        return call.run(inputs, batch), factors
+
+    def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
+        """Return the signal times each factor, summed where an input was broadcast."""
+        found: list[Tensor | None] = [None] * len(saved)
+        for name, factor in zip(("self", "other"), saved, strict=True):
+            place = call.arguments[name].position
+            first, *rest = call.input_shapes[place]
+            rows = len(signal) // call.shape[0] * first
+            found[place] = (signal * factor).sum_to_size(rows, *rest)
+        return tuple(found)
+
+
+class SecantChoice(SecantBetween):
+    """A choice of the largest values, or the smallest, such as max pooling.
+
+    The change of each is shared between the two places it was at.
+    """
+
+    def remember(
+        self, call: Call, inputs: Sequence[Tensor], batch: int, rule: Rule
+    ) -> tuple[Tensor, Saved]:
+        """Choose, and keep both ends' choices and how far the inputs and the chosen are apart."""
+        output, ends = self.ends(call, inputs, batch, rule)
+        beyond = output.minimum if call.name in SMALLEST else output.maximum
+        between, usual = widened(beyond(self.after)), widened(self.after)
+        return output, (*ends, between - usual, widened(output) - between, *self.away(inputs))
 
     def reverse(self, call: Call, signal: Tensor, saved: Saved, rule: Rule) -> Signals:
         """Return what each input's share is worth for each unit that it changed by."""
-        switches, others, risen, fallen, away = saved
+        several = len(call.input_shapes)
+        *ends, risen, fallen = saved[:-several]
+        count = len(ends) // 2
+        own, other = tuple(ends[:count]), tuple(ends[count:])
         # Both parts make up the change of the maximum: what it rose by above the reference's goes
         # to the place that has it now, what it fell by to the one that had it.
-        (own,) = self.own.reverse(call, signal * risen, (switches,), rule)
-        (other,) = self.own.reverse(call, signal * fallen, (others,), rule)
-        (plain,) = self.own.reverse(call, signal, (switches,), rule)
-        assert own is not None
-        assert other is not None
-        assert plain is not None
-        return (torch.where(away.abs() < ALIKE, plain, (own + other) / away),)
+        parts = (
+            self.own.reverse(call, (signal * risen).to(signal.dtype), own, rule),
+            self.own.reverse(call, (signal * fallen).to(signal.dtype), other, rule),
+            self.own.reverse(call, signal, own, rule),
+        )
+        return tuple(
+            None if up is None or down is None or plain is None
+            else torch.where(away.abs() < ALIKE, plain, (up + down) / away)
+            for up, down, plain, away in zip(*parts, saved[-several:], strict=True)
+        )  # fmt: skip
+
+
+def widened(values: Tensor) -> Tensor:
+    """Return values in single precision at least; in half ALIKE itself would be nothing."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def weights_of(call: Call) -> tuple[str, ...]:
