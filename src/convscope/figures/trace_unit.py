@@ -127,7 +127,7 @@ def _label(found: UnitTrace, node: int) -> str:
     if not node:
         return f"{name}: {number(float(found.activation[0, 0]))}"
     decimals = 0 if found.layers[node] == found.layers[-1] and len(set(found.layers)) > 2 else 1
-    return f"{name.removeprefix('channel ')} {float(found.share[node]):.{decimals}%}"
+    return f"{name.removeprefix('channel ')}: {float(found.share[node]):.{decimals}%}"
 
 
 def _threads(sheet: Sheet, corner: tuple[float, float], layout: _Tree, shares: list[float]) -> None:

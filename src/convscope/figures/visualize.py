@@ -43,7 +43,7 @@ def _caption(found: Visualization) -> list[str]:
     beside = (
         f"the strongest patches of {one_line(found.strongest[0].data)} beside them"
         if found.strongest
-        else "none is a real one, which an atlas puts beside them"
+        else "none is real, and an atlas puts real patches beside them"
     )
     where = f"{found.network}, {one_line(found.layer)}"
     return [
