@@ -127,9 +127,9 @@ def _caption(found: Ablation, rows: int, columns: int) -> list[str]:
         own = f"its label, as {labelled:,} have, or {own}"
     return [
         f"{found.network}, {one_line(found.layer)}: what each channel costs when it is off, over "
-        f"{counted(images, 'image')} of {one_line(found.data)}. Bars: red the {rows} costliest{others}; "
-        f"below with standard errors. Cells: red where a class's mean logit falls, blue where it rises; "
-        f"the points of accuracy that it loses, · below {HALF:g}.",
+        f"{counted(images, 'image')} of {one_line(found.data)}. Bars: red the {rows} costliest"
+        f"{others}; below with standard errors. Cells: red where a class's mean logit falls, blue "
+        f"where it rises; the points of accuracy that it loses, · below {HALF:g}.",
         f"An image counts for its class, {own}; {right:.1%} are right with all channels on. A fall "
         f"is of the mean logit of a class over its images, whose number stands behind its name; "
         f"pale below {FEW}. Standard errors are over images. Shown are the {rows} "

@@ -273,12 +273,12 @@ def _right(
     """Return which images are told right by a classifier that was trained without them, [N]."""
     found = np.zeros(len(own), dtype=np.bool_)
     parts = learning("model_selection").StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for known, left_out in parts.split(features, own):
+    for known, others in parts.split(features, own):
         scaler = learning("preprocessing").StandardScaler().fit(features[known])
         classifier = learning("linear_model").LogisticRegression(C=STRENGTH, max_iter=STEPS)
         classifier.fit(scaler.transform(features[known]), own[known])
-        answers = classifier.predict(scaler.transform(features[left_out]))
-        found[left_out] = answers == own[left_out]
+        answers = classifier.predict(scaler.transform(features[others]))
+        found[others] = answers == own[others]
     return found
 
 
