@@ -233,7 +233,7 @@ class OcclusionPanel:
         drawn.set_label(f"{unit}{power}", fontsize=FOOT_POINTS, labelpad=1)
 
     def _draw_bars(self, side: float, high: float, sheet: Sheet, left: float, top: float) -> None:
-        values = self.picture.ravel()
+        values = np.asarray(self.picture, dtype=np.float64).ravel()
         axes = sheet.axes(left + NAMES, top, side - NAMES - RIGHT, high)
         less = values < self.clean
         places, colours = np.arange(len(values)), np.where(less, LOWER, HIGHER)
