@@ -194,3 +194,17 @@ def test_answers_that_are_not_finite_are_left_out_with_their_layer():
     assert found.bad == {"image 1": "the network's activations are not finite from 1 on"}
     with pytest.raises(cs.DataError, match="image 0: the network's activations are not finite"):
         cs.ablate(net, images[1:], "0")
+
+
+def test_a_channel_without_which_nothing_is_finite_is_said():
+    class Shares(nn.Module):
+        def forward(self, x):
+            return x.flatten(1) / x.flatten(1).sum(1, keepdim=True)
+
+    net = cs.Network(nn.Sequential(nn.ReLU(), Shares()), (1, 2, 1, 1), preprocess="none")
+    images = torch.tensor([[3.0, 0], [1, 2]]).view(2, 2, 1, 1)
+    found = cs.ablate(net, images, "0", labels=[0, 1])
+    assert "values are not finite with 1 channel off" in found.notes
+    assert "channel 0: logit is not finite" in found.summary()
+    assert found.table()[0]["score"] is None
+    assert "nan" not in found.summary()

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -93,7 +94,7 @@ def _draw_bars(found: Ablation, rows: Tensor, axes: Axes) -> None:
 def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> None:
     """Draw what each channel costs each class, with the fall of its accuracy in points."""
     values = found.score[rows][:, columns].numpy()
-    limit = float(abs(values).max()) or 1.0
+    limit = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
     axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     # From their left on: few cells are narrower than the words, which would meet the bars' numbers.
     axes.set_xlabel(f"darkest: {number(limit)}", fontsize=FOOT_POINTS, color=INK, x=0, ha="left")

@@ -26,6 +26,7 @@ from convscope.network.ops.pointwise import FullyConnected
 from convscope.network.shield import shielded
 from convscope.network.visit import first_not_finite
 from convscope.network.walk import anew, ascend, resume
+from convscope.outputs import finite
 from convscope.results import Result
 from convscope.wording import counted
 
@@ -83,7 +84,7 @@ class Ablation(Result):
     def table(self) -> list[dict[str, Any]]:
         """Return a row a channel, the costliest first, with the class that it costs most."""
         most, hit = self.score.max(1)
-        return [
+        rows = [
             {
                 "channel": channel, "name": self.channels[channel],
                 "score": float(self.cost[channel]), "error": float(self.error[channel]),
@@ -92,6 +93,7 @@ class Ablation(Result):
             }
             for channel in self.order.tolist()
         ]  # fmt: skip
+        return [finite(row) for row in rows]
 
     def summary(self) -> str:
         """Return what the costliest channels cost."""
@@ -109,12 +111,14 @@ class Ablation(Result):
         return "\n".join([*lines, *left_out.told(self.bad)])
 
 
-def _moves(fall: float, form: str = ".3g", unit: str = "") -> str:
+def _moves(fall: float | None, form: str = ".3g", unit: str = "") -> str:
     """Return a fall in words.
 
     >>> _moves(-12.0, ".1f", " points"), _moves(0.0)
     ('rises by 12.0 points', 'stays')
     """
+    if fall is None:
+        return "is not finite"
     if not float(format(fall, form)):
         return "stays"
     return f"{'rises' if fall < 0 else 'falls'} by {abs(fall):{form}}{unit}"
