@@ -163,3 +163,48 @@ def test_an_image_without_a_label_counts_for_what_it_is_taken_for(net):
     assert all(tick == round(tick) for tick in ticks)  # a channel's rank is a whole number
     assert torch.allclose(found.cost, falls.mean(1), rtol=0, atol=1e-12)
     assert torch.allclose(found.lost, wins.mean(1), rtol=0, atol=1e-12)
+
+
+def test_a_fall_is_called_a_fall_and_images_left_out_are_named():
+    net = cs.Network(nn.Sequential(nn.ReLU(), nn.Flatten()), (1, 2, 1, 1), preprocess="none")
+    broken = torch.tensor([torch.nan, 0]).view(2, 1, 1)
+    images = [torch.tensor([3.0, 1]).view(2, 1, 1), torch.tensor([0.0, 2]).view(2, 1, 1), broken]
+    found = cs.ablate(net, images, "0", labels=[0, 1, 0])
+    _, first, second, *rest = found.summary().splitlines()
+    # Without its channel the first image ties and is taken for the other: half of all.
+    told = "logit falls by 1.5, accuracy falls by 50.0 points; most of class 0, whose logit falls"
+    assert told in first
+    assert "channel 1: logit falls by 1, " in second
+    assert rest == ["1 image left out:", f"  image 2: {found.bad['image 2']}"]
+    assert found.to_dict()["bad"] == {"image 2": "holds values that are not finite"}
+    alone = cs.ablate(net, images[:1], "0", labels=[0])
+    assert "over 1 image of" in alone.summary()
+
+
+def test_answers_that_are_not_finite_are_left_out_with_their_layer():
+    class Logarithm(nn.Module):
+        def forward(self, x):
+            return torch.log(x.flatten(1))
+
+    module = nn.Sequential(nn.Tanh(), Logarithm())
+    net = cs.Network(module, torch.ones(1, 2, 1, 1), preprocess="none")
+    images = torch.tensor([[1.0, 2], [-1, 1]]).view(2, 2, 1, 1)
+    found = cs.ablate(net, images, "0")
+    assert found.counts.tolist() == [1]
+    assert found.bad == {"image 1": "the network's activations are not finite from 1 on"}
+    with pytest.raises(cs.DataError, match="image 0: the network's activations are not finite"):
+        cs.ablate(net, images[1:], "0")
+
+
+def test_a_channel_without_which_nothing_is_finite_is_said():
+    class Shares(nn.Module):
+        def forward(self, x):
+            return x.flatten(1) / x.flatten(1).sum(1, keepdim=True)
+
+    net = cs.Network(nn.Sequential(nn.ReLU(), Shares()), (1, 2, 1, 1), preprocess="none")
+    images = torch.tensor([[3.0, 0], [1, 2]]).view(2, 2, 1, 1)
+    found = cs.ablate(net, images, "0", labels=[0, 1])
+    assert "values are not finite with 1 channel off" in found.notes
+    assert "channel 0: logit is not finite" in found.summary()
+    assert found.table()[0]["score"] is None
+    assert "nan" not in found.summary()

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
 from torch import nn
 
@@ -212,3 +213,13 @@ def test_mistakes_are_one_sentence_and_code_2(run, options, message, tmp_path):
     assert (status, out) == (2, "")
     assert message in err
     assert not (tmp_path / "checkerboard.png").exists()
+
+
+def test_a_black_image_has_no_grid_to_compare_with():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+    found = cs.checkerboard(cs.Network(module, (1, 3, 28, 28)), torch.zeros(1, 3, 28, 28))
+    assert {row["over_image"] for row in found.table()} == {None}
+    assert "nan" not in found.summary()
+    assert "times the image" not in found.summary()
+    assert "nan" not in " ".join(text.get_text() for text in found.plot().findobj(Text))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 
 import convscope as cs
@@ -418,7 +419,9 @@ def test_images_with_values_that_are_not_finite_are_left_out_and_named():
     good = [image for n, image in enumerate(images) if n not in (3, 7)]
     found, expected = cs.compare(one, other, images), cs.compare(one, other, good)
     assert found.images == expected.images == 10
-    assert "image 3, image 7: the network's activations are not finite" in found.left_out
+    why = "the network's activations are not finite"
+    assert found.bad == found.to_dict()["bad"] == {"image 3": why, "image 7": why}
+    assert found.summary().endswith(f"2 images left out:\n  image 3: {why}\n  image 7: {why}")
     assert found.agreement == expected.agreement
     for own, theirs in zip(found.matches, expected.matches, strict=True):
         assert own.first.partner.tolist() == theirs.first.partner.tolist()
@@ -426,7 +429,7 @@ def test_images_with_values_that_are_not_finite_are_left_out_and_named():
         assert own.first.median == pytest.approx(theirs.first.median)
         numbers = [n for n in range(12) if n not in (3, 7)]
         assert own.strongest[1].tolist() == [numbers[n] for n in theirs.strongest[1].tolist()]
-    with pytest.raises(DataError, match="image 0, image 1: the network's activations are not"):
+    with pytest.raises(DataError, match="image 0: the network's activations are not"):
         cs.compare(one, other, [images[3], images[7]])
 
 
@@ -440,7 +443,7 @@ def test_logits_that_are_not_finite_leave_an_image_out():
     images = [torch.zeros(3, 16, 16), *pictures(3)]
     found = cs.compare(one, other, images, [("0", "0")])
     assert found.images == 1
-    assert "image 1, image 2, image 3: the network's activations are not finite" in found.left_out
+    assert [*found.bad] == ["image 1", "image 2", "image 3"]
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -515,3 +518,32 @@ def test_channels_no_better_than_chance_are_grey(page):
         known = ~own.correlation.isnan()
         greys = (dots.get_facecolors()[:, :3].std(axis=1) < 1e-6).tolist()
         assert greys == (~own.beyond_chance[known]).tolist()
+
+
+def test_an_image_that_cannot_be_read_is_named_in_text_numbers_and_page(tmp_path):
+    for n, pixels in enumerate((torch.rand(6, 16, 16, 3) * 255).byte().numpy()):
+        Image.fromarray(pixels).save(tmp_path / f"{n}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    found = cs.compare(network(0), network(1), tmp_path)
+    ((title, why),) = found.bad.items()
+    assert (title, found.images) == ("broken.png", 6)
+    assert found.summary().endswith(f"1 image left out:\n  broken.png: {why}")
+    assert found.to_dict()["bad"] == {title: why}
+    found.save(tmp_path.with_name("page"))
+    assert "broken.png: " in (tmp_path.with_name("page") / "index.html").read_text()
+
+
+def test_a_chance_that_is_not_known_is_not_a_number():
+    found = cs.compare(network(0), network(1), pictures(1))
+    own = found.matches[0].first
+    assert f"median correlation {own.median:.2f} (by chance: unknown)" in found.summary()
+    assert {row["by_chance"] for row in found.table()} == {None}
+
+
+def test_of_maps_of_one_value_chance_is_another_image():
+    matcher = Matcher(("a", "b"), ((1, 1, 1), (1, 1, 1)))
+    first, second = torch.rand(2, 8, 1, 1, 1, generator=torch.Generator().manual_seed(0)) + 1
+    for size in (slice(0, 3), slice(3, 8)):
+        matcher.add(first[size], second[size])
+    expected = np.corrcoef(first[1:].flatten(), second[:-1].flatten())[0, 1]
+    assert float(matcher.match().first.chance) == pytest.approx(expected)

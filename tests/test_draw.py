@@ -339,3 +339,43 @@ def test_a_wrong_ending_is_one_sentence(tmp_path, monkeypatch, answer):
     assert (status, out) == (2, "")
     assert "its ending must be one of .png, .svg, .pdf" in error
     assert not list(tmp_path.iterdir())
+
+
+class Heads(nn.Module):
+    """Two heads, and what both read."""
+
+    def __init__(self, several) -> None:
+        super().__init__()
+        self.body, self.several = nn.Conv2d(3, 8, 3), several
+        self.box, self.cls = nn.Conv2d(8, 4, 3), nn.Conv2d(8, 6, 1)
+
+    def forward(self, x):
+        maps = torch.relu(self.body(x))
+        return self.several(self.box(maps), self.cls(maps).sigmoid(), maps)
+
+
+@pytest.mark.parametrize(
+    ("several", "read"),
+    [
+        (lambda box, cls, maps: {"boxes": box, "scores": cls}, ("box", "cls")),
+        (lambda box, cls, maps: (cls, box, [maps]), ("body", "box", "cls")),
+        (lambda box, cls, maps: box, ()),
+    ],
+)
+def test_all_heads_are_drawn(several, read):
+    found = cs.draw(cs.Network(Heads(several), (1, 3, 9, 9)))
+    names = [volume.name for volume in found.volumes]
+    last = found.volumes[-1]
+    if not read:
+        assert names == ["images", "body", "box"]
+        return
+    assert names == ["images", "body", "box", "cls", "outputs"]
+    assert tuple(names[place] for place in last.inputs) == read
+    assert (last.kind, last.channels, found.volumes[3].after) == (
+        "outputs",
+        len(read),
+        ("sigmoid",),
+    )
+    sheet = found.sheet("text", "short")
+    texts = [text.get_text() for text in sheet.figure.findobj(DrawnText)]
+    assert {"box", "cls", f"heads, {len(read)}"} <= {*texts}

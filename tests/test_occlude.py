@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, ImageError, Interrupted, RuleError, UnitError
+from convscope.figures.occlude import panels
 from convscope.images import Preprocess
 from convscope.methods import budget as budgets
 from convscope.methods.occlude import adaptive as adaptive_module
@@ -743,3 +745,54 @@ def test_an_image_goes_up_once_for_its_answers_and_for_its_windows():
     with Convolved(image.shape) as convolved:
         occlude(net, image, 9, 3, layer="3", rule=None)
     assert convolved.count == 2
+
+
+class Fixed(nn.Module):
+    """Answers the same whatever it sees, with a little of the image's mean."""
+
+    def __init__(self, values: list[float], share: float = 0.0) -> None:
+        super().__init__()
+        self.values, self.share = torch.tensor(values), share
+
+    def forward(self, x):
+        return self.values + self.share * x.mean((1, 2, 3))[:, None]
+
+
+def test_where_nothing_lowers_the_answer_no_patch_is_marked():
+    image = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    o = occlude(Network(Fixed([1.0, 2, 3]), image), image, 4, 4)
+    assert not o.is_lowered
+    assert o.summary().endswith("; nothing that was hidden lowers it")
+    first, *_, drop = panels(o)
+    assert (first.title, first.frame) == ("(a) nothing hidden\nlowers the logit", None)
+    assert not drop.picture.any()
+    said = " ".join(text.get_text() for text in o.plot().findobj(Text))
+    assert "constant: 0\n" in said
+    assert "-0\n" not in said
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_answer_that_is_not_finite_is_said_and_no_class_is_chosen(tmp_path):
+    image = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), Fixed([float("nan"), float("nan")]))
+    o = occlude(Network(module, image), image, 4, 4, layer="1")
+    assert "values are not finite from layer '2' on" in o.notes
+    assert o.heading == "image"
+    assert "  class 0: not a finite number" in o.summary()
+    assert "nan" not in o.summary()
+    assert set(o.predicted.flatten().tolist()) == {-1}
+    for name in ("it.png", "it.csv", "it.gif"):
+        o.save(tmp_path / name)
+    assert "nan" not in (tmp_path / "it.csv").read_text()
+
+
+def test_a_small_range_about_a_large_value_is_written_in_full():
+    image = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0)).double()
+    o = occlude(Network(Fixed([0.3371], 1e-3), image), image, 6, 6)
+    figure = o.plot()
+    figure.canvas.draw()
+    (bar,) = (axes for axes in figure.axes if axes.get_xlabel() == "output 0")
+    texts = [own.get_text() for own in bar.get_xticklabels()]
+    found = [float(text.replace("−", "-")) for text in texts]
+    assert found == pytest.approx(bar.get_xticks(), rel=1e-6)
+    assert len(found) >= 2

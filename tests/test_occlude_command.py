@@ -329,8 +329,8 @@ def test_a_heading_stands_nearer_to_its_own_row_and_names_its_target(occluded):
 def test_a_small_drop_has_its_power_in_the_label(occluded):
     (o,) = occluded("one.png")
     drops = 1e-6 * torch.linspace(-5, 5, o.probability.numel()).reshape(o.probability.shape)
-    small = replace(o, probability=o.clean["probability"] - drops)
-    for occlusion, power in ((o, ""), (small, " (1e−6)")):
+    small, large = (replace(o, probability=o.clean["probability"] - s * drops) for s in (1, 1e5))
+    for occlusion, power in ((large, ""), (small, " (1e−6)")):
         figure = occlusion.plot()
         figure.canvas.draw()
         bars = {axes.get_xlabel(): axes for axes in figure.axes if axes.get_xlabel()}

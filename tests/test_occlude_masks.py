@@ -8,6 +8,7 @@ from torch import nn
 
 import convscope as cs
 from convscope.errors import ImageError
+from convscope.figures.occlude import panels
 from convscope.methods.occlude.patches import label_map
 
 pytestmark = pytest.mark.usefixtures("by_windows")
@@ -99,3 +100,25 @@ def test_mistakes_are_named(net):
     for message, options in wrong:
         with pytest.raises(ImageError, match=message):
             cs.occlude(net, IMAGE, **options)
+
+
+def test_what_was_hidden_is_named_in_summary_table_and_figure(net):
+    o = cs.occlude(net, IMAGE, masks="channels", target=2, layer="3")
+    assert [row["part"] for row in o.table()] == ["channel 0", "channel 1", "channel 2"]
+    name = o.part_name(o.telling)
+    assert f"; lowest logit hiding {name}: P " in o.summary()
+    first, activation, _, probability = panels(o)
+    assert first.title == f"(a) {name} hidden, which\nlowers the logit most"
+    assert (first.frame, probability.bars) == (None, ("0", "1", "2"))
+    assert np.array_equal(probability.picture, o.probability.numpy())
+    assert activation.clean == o.clean["activation"]
+    figure = o.plot()
+    bars = [axes for axes in figure.axes if axes.patches]
+    for axes, kind in zip(bars, ("activation", "probability"), strict=True):
+        found = [bar.get_x() + bar.get_width() for bar in axes.patches]
+        assert found == pytest.approx(getattr(o, kind)[0].tolist())
+        assert all(bar.get_x() == pytest.approx(o.clean[kind]) for bar in axes.patches)
+    labels = cs.occlude(net, IMAGE, masks=LABELS + 5)
+    assert [row["part"] for row in labels.table()] == [f"label {n}" for n in LABELS.unique() + 5]
+    masks = cs.occlude(net, IMAGE, masks=MASKS)
+    assert masks.where(2) == "mask 2 (in rows 13-13, columns 16-16)"

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -218,3 +219,10 @@ def test_small_tiles_are_averaged_by_area():
     checks = np.indices((92, 92)).sum(0) % 2 * 255
     grey = averaged(checks[..., None].astype(np.uint8), 31, 31)
     assert np.abs(grey.astype(int) - 128).max() < 20
+
+
+def test_a_channel_without_a_consistency_is_told_without_a_number(scan):
+    plate = scan.plate(count=1)
+    unknown = replace(plate, consistency=torch.full_like(plate.consistency, torch.nan))
+    assert "nan" not in unknown.summary()
+    assert unknown.table()[0]["consistency"] is None

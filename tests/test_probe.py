@@ -95,3 +95,20 @@ def test_what_cannot_be_probed_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(cs.ConvscopeError, match=r"convscope\[probe\]"):
         cs.probe(net, images, labels=LABELS)
+
+
+def test_names_are_names_notes_are_notes_and_images_left_out_are_named():
+    pytest.importorskip("sklearn")
+    net, other = network(), network(1)
+    raw = cs.Network(net.module, (1, 3, 6, 6))
+    images = [*pictures(), torch.full((3, 6, 6), torch.nan).double()]
+    found = cs.probe(raw, images, labels=[*LABELS, 0], against=other, folds=2)
+    assert {row["network"] for row in found.table()} == {"Sequential (A)", "Sequential (B)"}
+    (note,) = raw.notes
+    assert found.notes == (f"Sequential (A): {note}",)
+    assert found.summary().splitlines()[-2:] == [
+        "1 image left out:", "  image 60: holds values that are not finite",
+    ]  # fmt: skip
+    assert list(found.to_dict()["bad"]) == ["image 60"]
+    alone = cs.probe(raw, images, labels=[*LABELS, 0], folds=2)
+    assert (set(alone.networks), alone.notes) == ({"Sequential"}, raw.notes)

@@ -247,8 +247,39 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(folder, tmp_path, m
     assert calls == ["a", "b", "b", "c"]
     assert [s.name for s in found.sections] == ["a", "b", "c"]
     assert not found.missing
-    cs.report(network(1), folder, [0], folder=tmp_path)  # other weights
-    assert calls == ["a", "b", "b", "c", "a", "b", "c"]
+    page = (tmp_path / "index.html").read_text("utf-8")
+    for given in ((network(1), folder, [0]), (network(), folder, [1])):  # other weights, pictures
+        with pytest.raises(OutputError, match="a report of another network or of other pictures"):
+            cs.report(*given, folder=tmp_path)
+        with pytest.raises(OutputError, match="a report of another network or of other pictures"):
+            cs.report(*given).save(tmp_path)
+    assert (tmp_path / "index.html").read_text("utf-8") == page
+
+
+def test_an_image_that_cannot_be_read_is_named_and_not_counted(folder, tmp_path, monkeypatch):
+    tasks = [task for task in reporting.TASKS if task.name == "diagnosis"]
+    monkeypatch.setattr(reporting, "TASKS", tasks)
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("1.png", "2.png"):
+        (own / name).write_bytes((folder / f"0{name}").read_bytes())
+    (own / "3.png").write_bytes(b"no picture")
+    found = cs.report(network(), own)
+    ((title, why),) = found.bad.items()
+    assert title == "3.png"
+    assert found.summary().startswith("small over 2 images of own")
+    assert found.summary().endswith(f"1 image left out:\n  3.png: {why}")
+    assert found.to_dict()["bad"] == {title: why}
+    found.save(tmp_path / "out")
+    assert "3.png: " in (tmp_path / "out" / "index.html").read_text("utf-8")
+
+
+def test_no_target_is_advised_where_none_can_be_given(folder, monkeypatch):
+    tasks = [task for task in reporting.TASKS if task.name == "sanity"]
+    monkeypatch.setattr(reporting, "TASKS", tasks)
+    maps = cs.Network(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.zeros(1, 3, 24, 24))
+    (missing,) = cs.report(maps, folder, [0]).missing
+    assert missing.endswith("gives [4, 22, 22], not one number a class")
 
 
 def test_a_report_is_not_written_among_other_files_or_the_pictures_it_reads(folder, tmp_path):

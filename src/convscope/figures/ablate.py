@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -11,6 +12,7 @@ from convscope.figures.pieces import RIGHT, Piece, chart, row, sheet_of
 from convscope.figures.sheet import Sheet, number
 from convscope.figures.style import FOOT_POINTS, INK, PALE, Style
 from convscope.methods.ablate import Ablation
+from convscope.wording import counted
 
 CHART, AXIS = 1.1, 0.4
 ROW, COLUMN = 0.19, 0.34
@@ -23,6 +25,10 @@ FEW = 10
 COST = "#b2182b"
 NAME, BARS = 0.95, 0.2
 """Inches of a row's name, and the share of the figure that its bar takes."""
+
+FALL = "fall of the mean logit"
+HALF = 0.5
+"""Points of accuracy below which a cell says so by a dot."""
 
 LABELS = 0.85
 SLANT = 40
@@ -38,10 +44,10 @@ def figure(found: Ablation, style: Style) -> Sheet:
     curve = chart(
         style.room, CHART, partial(_draw_curve, found, len(rows)),
         f"all {len(found.channels)} channels of {found.layer}", "channels, the costliest first",
-        "fall of the score", side=0.6,
+        FALL, side=0.6,
     )  # fmt: skip
     bars = chart(
-        NAME + wide + RIGHT, high, partial(_draw_bars, found, rows), across="fall of the score",
+        NAME + wide + RIGHT, high, partial(_draw_bars, found, rows), across=FALL,
         side=NAME,
     )  # fmt: skip
 
@@ -88,7 +94,7 @@ def _draw_bars(found: Ablation, rows: Tensor, axes: Axes) -> None:
 def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> None:
     """Draw what each channel costs each class, with the fall of its accuracy in points."""
     values = found.score[rows][:, columns].numpy()
-    limit = float(abs(values).max()) or 1.0
+    limit = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
     axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     # From their left on: few cells are narrower than the words, which would meet the bars' numbers.
     axes.set_xlabel(f"darkest: {number(limit)}", fontsize=FOOT_POINTS, color=INK, x=0, ha="left")
@@ -106,7 +112,7 @@ def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> N
         for x, column in enumerate(columns.tolist()):
             points = 100 * float(found.accuracy[channel, column])
             dark = abs(float(values[y, x])) > 0.6 * limit
-            axes.text(x, y, f"{points:.0f}" if abs(points) >= 0.5 else "·", ha="center",
+            axes.text(x, y, f"{points:.0f}" if abs(points) >= HALF else "·", ha="center",
                       va="center", fontsize=FOOT_POINTS,
                       color="white" if dark else INK)  # fmt: skip
     axes.spines[:].set_visible(False)
@@ -117,15 +123,17 @@ def _caption(found: Ablation, rows: int, columns: int) -> list[str]:
     images, labelled = int(found.counts.sum()), found.labelled
     right = float((found.clean * found.counts).sum() / images)
     own = "its label" if labelled == images else "what the whole network takes it for"
+    others = ", grey the others" * (rows < len(found.channels))
     if 0 < labelled < images:
         own = f"its label, as {labelled:,} have, or {own}"
     return [
         f"{found.network}, {one_line(found.layer)}: what each channel costs when it is off, over "
-        f"{images:,} images of {one_line(found.data)}; in the cells, red where a class's score "
-        f"falls, and the points of accuracy that it loses.",
+        f"{counted(images, 'image')} of {one_line(found.data)}. Bars: red the {rows} costliest"
+        f"{others}; below with standard errors. Cells: red where a class's mean logit falls, blue "
+        f"where it rises; the points of accuracy that it loses, · below {HALF:g}.",
         f"An image counts for its class, {own}; {right:.1%} are right with all channels on. A fall "
-        f"is of the mean score (logit) of a class over its images, whose number stands behind its "
-        f"name; pale below {FEW}. Whiskers: standard error over images. Shown are the {rows} "
+        f"is of the mean logit of a class over its images, whose number stands behind its name; "
+        f"pale below {FEW}. Standard errors are over images. Shown are the {rows} "
         f"costliest of {len(found.channels)} channels and {columns} of {len(found.classes)} "
         f"classes, those hit most (cf. Zeiler & Fergus, arXiv 1311.2901, table 3). The network was "
         f"not trained anew, and the falls of two channels do not add up.",

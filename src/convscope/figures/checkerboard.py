@@ -161,7 +161,8 @@ def _numbers(found: Checkerboard, place: int, tile: Tensor, scale: DisplayScale)
     observed, times = found.observed[place].item(), found.over_image[place].item()
     if np.isnan(observed):
         return [*lines, "seen: no stride to measure"]
-    lines.append(f"seen {observed:.2f}, {times:.3g} × the image")
+    compared = f", {times:.3g} × the image" if np.isfinite(times) else ""
+    lines.append(f"seen {observed:.2f}{compared}")
     source = found.strongest_source(place)
     if source is not None:
         lines.append(f"most at 1/{source.band.period[0]}: {', '.join(source.layers)}")

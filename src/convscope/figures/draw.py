@@ -21,6 +21,7 @@ from convscope.wording import times
 
 COLOURS = {
     "input": "#e4e4df",
+    "outputs": "#c9c9c2",
     "convolution": "#f3c657",
     "transposed convolution": "#c9a0dc",
     "max pool": "#d9605a",

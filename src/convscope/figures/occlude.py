@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
@@ -22,9 +24,10 @@ from convscope.display import (
     presentable,
     to_display,
 )
-from convscope.figures.lettering import PROOF_DOTS, one_line
+from convscope.figures.lettering import PROOF_DOTS, one_line, shortened, width_of
 from convscope.figures.pieces import (
     GAP,
+    RIGHT,
     Piece,
     fitting,
     in_lines,
@@ -53,6 +56,12 @@ BAR, BELOW, AROUND = 0.08, 0.44, 1.0
 """Inches of a colour bar, of all that stands below a panel with one, and above and below a line of
 panels at most."""
 POINTS = 7.5
+NAMES, LETTER, BETWEEN_NUMBERS = 0.4, 0.12, 0.08
+"""Inches of a bar's number and of what it is, from one to the next at least, and between two
+numbers of an axis."""
+ALIKE = 1e-6
+"""Values that span less than this share of them differ by rounding."""
+UNKNOWN = "values are not finite"
 FLAT = 0.25
 """Probabilities that span less are drawn on their own range, others on 0 to 1."""
 
@@ -64,6 +73,8 @@ OTHER = (0.75, 0.75, 0.75)
 OPAQUE = 0.6
 """How far classes and drops cover the image below them, 0 to 1."""
 PATCH_COLOUR = "#d62728"
+LOWER, HIGHER = "#b2182b", "#2166ac"
+"""A bar that is below what it is with nothing hidden, and one above."""
 
 
 def _fitting(room: float, panels: int) -> tuple[int, float]:
@@ -136,16 +147,19 @@ def _limits(rows: Sequence[Occlusion]) -> dict[str, tuple[float, float]]:
     for kind in ("activation", "number", "probability"):
         maps = [getattr(row, kind) for row in rows]
         values = torch.cat([torch.zeros(0), *(m.flatten() for m in maps if m is not None)])
-        known = values[~values.isnan()]
+        known = values[values.isfinite()]
         found[kind] = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     low, high = found["probability"]
     found["probability"] = (low, high) if high - low < FLAT else (0.0, 1.0)
-    largest = max(float(np.nanmax(np.abs(_heat(row)))) for row in rows)
+    heat = np.concatenate([_heat(row).ravel() for row in rows])
+    largest = float(np.abs(heat[np.isfinite(heat)]).max(initial=0.0))
     return found | {"drop": (-largest, largest)}
 
 
 def _heat(occlusion: Occlusion) -> npt.NDArray[np.float64]:
-    return np.asarray(occlusion.heatmap().double().numpy())
+    drop = np.array(occlusion.heatmap().double().numpy())
+    drop[np.abs(drop) <= occlusion.rounding(occlusion.kind)] = 0.0
+    return drop
 
 
 @dataclass(frozen=True)
@@ -165,13 +179,18 @@ class OcclusionPanel:
     """Whether each pixel is one number, not to be smoothed."""
     pale: bool = False
     """Whether the title's last line tells nothing, and is drawn so."""
+    bars: tuple[str, ...] = ()
+    """The channels of the values, where these are no picture but a bar each."""
+    clean: float = 0.0
+    """What a bar would be with nothing hidden."""
 
     def piece(self, cell: float, side: float, high: float) -> Piece:
         """Return it as a picture of so many inches, its title in a cell that may be wider."""
         colours = [INK] * self.title.count("\n") + [PALE if self.pale else INK]
         title = words(self.title, cell, POINTS, colour=colours, spare=GAP - 0.05)
         below = BELOW if self.colours else 0.0
-        whole = Piece(cell, 0.0, high + below, partial(self._draw, side, high))
+        draw = self._draw_bars if self.bars else self._draw
+        whole = Piece(cell, 0.0, high + below, partial(draw, side, high))
         square = {"marker": "s", "linestyle": "none"}
         names = (key([(name, {"color": c, **square})], side) for name, c in self.legend)
         return stack(title, whole, space(height=0.04), *names, line=1)
@@ -190,8 +209,8 @@ class OcclusionPanel:
 
     def _draw_map(self, sheet: Sheet, axes: Axes, corner: tuple[float, float], tile: float) -> None:
         low, high = self.limits
-        constant = not high > low
-        norm = Normalize(low, high if not constant else low + 1)
+        constant = high - low <= ALIKE * max(abs(low), abs(high))
+        norm = Normalize(low, high) if not constant else Normalize(low - 1, low + 1)
         axes.patch.set(hatch="////", facecolor="#f4f4f4", edgecolor="#cccccc")
         axes.set_axis_on()
         axes.set(xticks=[], yticks=[])
@@ -202,24 +221,67 @@ class OcclusionPanel:
         )  # fmt: skip
         if self.dots is not None:
             axes.plot(self.dots[:, 1], self.dots[:, 0], ".", color="white", markersize=1.5)
-        if constant:
-            sheet.write(f"constant: {number(low)}\n{self.unit}", *corner)
+        if constant or not np.isfinite(self.picture).any():
+            # Zero may have come with a sign.
+            told = f"constant: {number(low + 0.0)}" if np.isfinite(self.picture).any() else UNKNOWN
+            unit = shortened(self.unit, tile, FOOT_POINTS)
+            sheet.write(f"{told}\n{unit}", *corner)
             return
         drawn = sheet.figure.colorbar(
             ScalarMappable(norm, self.colours), cax=sheet.axes(*corner, tile, BAR),
-            orientation="horizontal", ticks=MaxNLocator(3 if tile < 2 else 5, steps=[1, 2, 5, 10]),
+            orientation="horizontal",
         )  # fmt: skip
         drawn.outline.set_visible(False)
         drawn.ax.tick_params(labelsize=FOOT_POINTS, length=2, pad=1)
         # Its usual place, at the end of the bar, is the label's.
         drawn.ax.xaxis.get_offset_text().set_visible(False)
-        form = ScalarFormatter()
-        drawn.ax.xaxis.set_major_formatter(form)
-        form.set_powerlimits((-2, 4))  # longer numbers would not find room
-        form.format_ticks(drawn.get_ticks().tolist())
-        power = form.get_offset()
-        label = f"{self.unit} ({power})" if power else self.unit
-        drawn.set_label(label, fontsize=FOOT_POINTS, labelpad=1)
+        power = _number_axis(drawn.ax.xaxis, self.limits, tile)
+        unit = shortened(self.unit, tile + GAP - width_of(power, FOOT_POINTS), FOOT_POINTS)
+        drawn.set_label(f"{unit}{power}", fontsize=FOOT_POINTS, labelpad=1)
+
+    def _draw_bars(self, side: float, high: float, sheet: Sheet, left: float, top: float) -> None:
+        values = np.asarray(self.picture, dtype=np.float64).ravel()
+        axes = sheet.axes(left + NAMES, top, side - NAMES - RIGHT, high)
+        less = values < self.clean
+        places, colours = np.arange(len(values)), np.where(less, LOWER, HIGHER)
+        known = np.where(np.isfinite(values), values, self.clean)
+        axes.barh(places, known - self.clean, 0.7, self.clean, color=colours)
+        axes.axvline(self.clean, color=INK, linewidth=0.8)
+        axes.set_ylim(len(values) - 0.5, -0.5)
+        every = ceil(len(values) * LETTER / high)
+        axes.set_yticks(places[::every], self.bars[::every])
+        axes.set_ylabel("channel", fontsize=FOOT_POINTS, color=INK)
+        axes.tick_params(labelsize=FOOT_POINTS, colors=INK, length=2)
+        axes.tick_params(axis="y", length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.xaxis.get_offset_text().set_visible(False)
+        if not np.isfinite(self.clean) or not np.isfinite(values).any():
+            sheet.write(UNKNOWN, left + NAMES, top + high + 0.05)
+            axes.set_xticks([])
+            return
+        low, high = min(self.limits[0], self.clean), max(self.limits[1], self.clean)
+        spare = 0.03 * (high - low) or 1.0
+        axes.set_xlim(low - spare, high + spare)
+        power = _number_axis(axes.xaxis, axes.get_xlim(), side - NAMES)
+        unit = shortened(self.unit, side - width_of(power, FOOT_POINTS), FOOT_POINTS)
+        axes.set_xlabel(f"{unit}{power}", fontsize=FOOT_POINTS, color=INK, labelpad=1)
+
+
+def _number_axis(axis: Axis, limits: tuple[float, float], room: float) -> str:
+    """Write as many numbers along an axis as find room; return the power of ten that they lack."""
+    form = ScalarFormatter(useOffset=False)  # what is taken away would not be seen
+    form.set_powerlimits((-2, 4))  # longer numbers would not find room
+    axis.set_major_formatter(form)
+    for most in (5, 3, 2, 1) if room >= 2 else (3, 2, 1):
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+        low, high = limits
+        ticks = [own for own in axis.get_major_locator().tick_values(low, high)
+                 if low <= own <= high]  # fmt: skip
+        texts = form.format_ticks(ticks)
+        if sum(width_of(text, FOOT_POINTS) + BETWEEN_NUMBERS for text in texts) <= room:
+            break
+    power = form.get_offset()
+    return f" ({power})" if power else ""
 
 
 def panels(
@@ -229,10 +291,17 @@ def panels(
     own = limits or _limits([o])
     both = torch.stack([o.image, o.hidden(o.telling)])
     image, hidden = picture_of(o.preprocess.to_pixels(both))
-    top, left, bottom, right = o.positions.view(-1, 4)[o.telling].tolist()
-    lowered = {"probability": "logit", "activation": "unit"}.get(o.kind, "number")
-    title = f"the {o.part}\nthat lowers the {lowered} most"
-    found = [OcclusionPanel(title, hidden, frame=(top, left, bottom, right))]
+    lowered = {"probability": "logit", "activation": "unit"}.get(o.kind, "target")
+    if not o.is_lowered:
+        what = f"nothing hidden\nlowers the {lowered}"
+        found = [OcclusionPanel(what if o.is_finite else f"the image;\n{UNKNOWN}", image)]
+    elif o.masks is None:
+        top, left, bottom, right = o.positions.view(-1, 4)[o.telling].tolist()
+        title = f"the {o.part}\nthat lowers the {lowered} most"
+        found = [OcclusionPanel(title, hidden, frame=(top, left, bottom, right))]
+    else:
+        title = f"{o.part_name(o.telling)} hidden, which\nlowers the {lowered} most"
+        found = [OcclusionPanel(title, hidden)]
     if o.activation is not None:
         found.append(_map_panel(o, "activation", own["activation"]))
     if o.projection is not None:
@@ -241,12 +310,18 @@ def panels(
         found.append(OcclusionPanel(title, to_display(shown, scale), whole=True, pale=not o.agrees))
     if o.kind != "activation":
         found.append(_map_panel(o, o.kind, own[o.kind]))
-    if o.predicted is not None and o.masks is None:
+    if o.predicted is not None and o.masks is None and bool((o.predicted >= 0).any()):
         found.append(_classes_panel(o, image))
+    unit = f"drop of {target_name(o)}" if o.kind == "number" else f"drop of the {o.kind}"
+    if o.of_channels:
+        return _lettered(found)  # the bars have said it: the drop is where they begin
     title = f"mean drop under\nthe {'patches' if o.masks is None else 'masks'} on each pixel"
-    unit = f"drop of the {o.kind}"
     grey = np.broadcast_to(image.mean(-1, keepdims=True), image.shape)  # no colours but the bar's
     found.append(OcclusionPanel(title, _heat(o), DROPS, own["drop"], unit, under=grey))
+    return _lettered(found)
+
+
+def _lettered(found: Sequence[OcclusionPanel]) -> list[OcclusionPanel]:
     return [
         replace(one, title=f"({letter}) {one.title}")
         for letter, one in zip("abcdef", found, strict=False)
@@ -255,18 +330,24 @@ def panels(
 
 def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> OcclusionPanel:
     """Return the panel of the activations, the probabilities or the numbers."""
-    clean, unit = number(o.clean[kind]), "the number"
+    clean, unit = number(o.clean[kind]), ""
     if kind == "activation":
         what, unit = f"{one_line(str(o.layer))} channel {o.channel}", "sum of the map"
     elif kind == "probability":
         what, clean, unit = f"P({target_name(o)})", f"{o.clean[kind]:.3f}", kind
     else:
-        what = target_name(o)
+        what = unit = target_name(o)
+    title = f"{what},\n{clean} unoccluded"
+    if not np.isfinite(o.clean[kind]):
+        title = f"{what},\n{UNKNOWN}"
+    if o.of_channels:
+        bars = tuple(map(str, range(len(o.positions.view(-1, 4)))))
+        return OcclusionPanel(title, o.values(kind).numpy(), VALUES, limits, unit, bars=bars,
+                              clean=float(o.clean[kind]))  # fmt: skip
     # Of masks, what the values are at each pixel in the mean.
     values = o.values(kind) if o.masks is None else o.over_pixels(o.values(kind))
     # The computed positions are marked where the others are estimates.
     dots = np.argwhere(o.computed.numpy()) if _is_estimated(o) else None
-    title = f"{what},\n{clean} unoccluded"
     return OcclusionPanel(title, as_array(values), VALUES, limits, unit, dots=dots)
 
 
@@ -319,6 +400,8 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
     o = rows[0]
     hidden = f"{o.part} hidden ({o.fill})" if o.masks is not None else f"a patch ({o.fill}) over it"
     lines = [f"{o.network}: what the network says of the image with {hidden}."]
+    if o.of_channels:
+        lines[0] += " Bars begin at what it says with none hidden: red below it, blue above it."
     if o.rank:
         lines[0] += f" Of {one_line(str(o.layer))} the strongest channel, {RANKS[o.rank]}."
     if o.masks is None:
@@ -331,11 +414,16 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
         "is hidden, which is not all that the network uses."
     )
     if o.kind != "activation":
-        kinds = " or the ".join(dict.fromkeys(row.kind for row in rows))
+        kinds = " or ".join(
+            dict.fromkeys(
+                target_name(row) if row.kind == "number" else f"the {row.kind}" for row in rows
+            )
+        )
         taken_for = next(filter(None, (row.taken_for for row in rows)), "")
         lines.append(
             (f"The output was taken for {taken_for}. " if taken_for else "")
-            + f"Red: hiding the place lowers the {kinds}; blue: it raises it. "
+            + f"Red: hiding {'it' if o.of_channels else 'the place'} lowers {kinds}; blue: it "
+            + "raises it. "
             + ("Each map on its own scale." if scale == "tile" else "All rows on one scale.")
         )
     lines += [
@@ -355,7 +443,7 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
             f"White dots: computed positions; between them the maps are estimates{nearest}."
         )
     if any(bool(row.heatmap().isnan().any()) for row in rows):
-        lines.append("Hatched: not covered by any patch that was computed.")
+        lines.append("Hatched: not covered by any patch that was computed, or not finite.")
     return lines
 
 

@@ -114,6 +114,9 @@ def _write_numbers(draw: ImageDraw.ImageDraw, o: Occlusion, place: int) -> None:
     for single in [] if o.targets is None else o.singles():
         value, clean = single.values(single.kind).flatten()[place].item(), single.clean[single.kind]
         name = target_name(single).replace("−", "-")  # the font lacks the long one
+        if not np.isfinite((value, clean)).all():
+            write(f"{name[:40]}:\nnot a finite number")
+            continue
         if single.probability is None:
             write(f"{name[:40]}:\n{value:.4g} (unoccluded: {clean:.4g})")
             continue

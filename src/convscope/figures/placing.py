@@ -27,7 +27,7 @@ from convscope.figures.drawing import (
 from convscope.figures.lanes import Lanes, summary
 from convscope.figures.lettering import shortened, width_of
 from convscope.network.outline import Block, Group, narrow, outline
-from convscope.network.volumes import Volume
+from convscope.network.volumes import OUTPUTS, Volume
 
 ROW_GAP = 0.26
 PITCH = 2 * LINE + 0.05
@@ -97,7 +97,8 @@ class _Placing:
         first, last = group.blocks[0].title, group.last
         heading = first if first == last else f"{first} to {last}"
         count = f": {group.times} times" if group.times > 1 else ""
-        size = _title(self.volumes[group.blocks[-1].volumes[-1]].size)
+        end = self.volumes[group.blocks[-1].volumes[-1]]
+        size = "" if end.kind == OUTPUTS else _title(end.size)
         return _on_ground(inside, heading, f"{count}   {size}" if heading else size)
 
     def _parts(self, block: Block) -> list[tuple[int, ...]]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from convscope.errors import ConvscopeError, DataError, ImageError, UnitError
-from convscope.methods import budget
+from convscope.methods import budget, left_out
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import channel_names
 from convscope.methods.scanning.batches import ImageBatch, batches
-from convscope.methods.scanning.sources import fitted, images_of
+from convscope.methods.scanning.image_pass import NOT_FINITE
+from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.methods.targets import ClassName, class_number
 from convscope.network import Network
 from convscope.network.channels import along_channels
@@ -23,8 +24,11 @@ from convscope.network.ops import Convolution
 from convscope.network.ops.base import with_arguments
 from convscope.network.ops.pointwise import FullyConnected
 from convscope.network.shield import shielded
+from convscope.network.visit import first_not_finite
 from convscope.network.walk import anew, ascend, resume
+from convscope.outputs import finite
 from convscope.results import Result
+from convscope.wording import counted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,7 +38,8 @@ class Ablation(Result):
     An image's class is its label; of one without a label, what the whole network takes it for.
 
     Attributes:
-        score: [C, K], float64: by how much the score of a class falls, on average over its images.
+        score: [C, K], float64: by how much the score of a class, its logit, falls, on average over
+            its images.
         accuracy: [C, K], float64: which share of its images is no longer taken for it, less the
             share that newly is.
         cost: [C], float64: by how much the score of an image's class falls, on average over all.
@@ -47,6 +52,7 @@ class Ablation(Result):
         labelled: how many of the images have a label.
         data: what the set of images is called.
         network: the network's name.
+        bad: image -> why it was left out.
     """
 
     score: Tensor
@@ -61,6 +67,7 @@ class Ablation(Result):
     labelled: int
     data: str
     network: str
+    bad: dict[str, str] = field(default_factory=dict)
 
     figure: ClassVar[str] = "ablate"
 
@@ -77,7 +84,7 @@ class Ablation(Result):
     def table(self) -> list[dict[str, Any]]:
         """Return a row a channel, the costliest first, with the class that it costs most."""
         most, hit = self.score.max(1)
-        return [
+        rows = [
             {
                 "channel": channel, "name": self.channels[channel],
                 "score": float(self.cost[channel]), "error": float(self.error[channel]),
@@ -86,19 +93,35 @@ class Ablation(Result):
             }
             for channel in self.order.tolist()
         ]  # fmt: skip
+        return [finite(row) for row in rows]
 
     def summary(self) -> str:
         """Return what the costliest channels cost."""
         lines = [
             f"{self.network}, {self.layer}: what each of {len(self.channels)} channels costs when "
-            f"off, over {int(self.counts.sum()):,} images of {self.data}"
+            f"off, over {counted(int(self.counts.sum()), 'image')} of {self.data}: the mean logit "
+            f"of an image's class, and accuracy"
         ]
         lines += [
-            f"  {row['name']}: score {row['score']:.3g}, accuracy {row['accuracy']:.1%}; most of "
-            f"{row['class']}, {row['class score']:.3g}"
+            f"  {row['name']}: logit {_moves(row['score'])}, accuracy "
+            f"{_moves(100 * row['accuracy'], '.1f', ' points')}; most of {row['class']}, whose "
+            f"logit {_moves(row['class score'])}"
             for row in self.table()[:5]
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *left_out.told(self.bad)])
+
+
+def _moves(fall: float | None, form: str = ".3g", unit: str = "") -> str:
+    """Return a fall in words.
+
+    >>> _moves(-12.0, ".1f", " points"), _moves(0.0)
+    ('rises by 12.0 points', 'stays')
+    """
+    if fall is None:
+        return "is not finite"
+    if not float(format(fall, form)):
+        return "stays"
+    return f"{'rises' if fall < 0 else 'falls'} by {abs(fall):{form}}{unit}"
 
 
 @shielded
@@ -148,11 +171,11 @@ def ablate(
     work = _AblationWork(net, layer, budget.parse_bytes(memory))
     source = images_of(labelled(net, images, labels), net)
     chosen = budget.evenly(len(source), sample)
-    for batch in batches([(source, net)], chosen, work.at_once):
+    for batch in batches([(source, net)], chosen, work.at_once, left_out=work.leave_out):
         work.add(batch)
         if progress:
             progress(batch.done, len(chosen))
-    return work.found(source.name)
+    return work.found(source)
 
 
 def labelled(net: Network, images: Any, labels: Sequence[ClassName] | None) -> Any:
@@ -193,11 +216,22 @@ class _AblationWork:
         self.right, self.squares = torch.zeros_like(self.score), torch.zeros(count).double()
         self.clean, self.counts = torch.zeros(classes).double(), torch.zeros(classes).long()
         self.labelled = 0
+        self.bad: dict[int, str] = {}
+
+    def leave_out(self, number: int, why: str) -> None:
+        """Note that an image is left out, and why."""
+        self.bad[number] = why
 
     def add(self, batch: ImageBatch) -> None:
         """Switch each channel off in each of some images."""
         net, answer = self.net, self.answer
         kept = ascend(net.graph, net.checked(batch.inputs[0]), self.kept).maps
+        finite = answer.scores(kept[answer.step]).isfinite().all(1).cpu()
+        if not bool(finite.all()):
+            self._leave_out_not_finite(batch, finite)
+            if bool(finite.any()):
+                self.add(batch.part(finite.tolist()))
+            return
         labels = batch.answers[0].to(net.device)
         decided = answer.decided(kept[answer.step])
         own = torch.where(labels < 0, decided, labels)
@@ -217,6 +251,13 @@ class _AblationWork:
         self.counts += own.bincount(minlength=answer.count)
         self.clean += own[(decided.cpu() == own)].bincount(minlength=answer.count)
         self.labelled += int((labels >= 0).sum())
+
+    def _leave_out_not_finite(self, batch: ImageBatch, finite: Tensor) -> None:
+        graph = self.net.graph
+        for place in (~finite).nonzero().flatten().tolist():
+            image = self.net.checked(batch.inputs[0][place : place + 1])
+            name = first_not_finite(graph, image, [self.answer.step])
+            self.leave_out(batch.numbers[place], f"{NOT_FINITE} from {name} on")
 
     def _takes_shares(self, index: int) -> bool:
         """Return whether a step adds up what it makes of each of the layer's channels."""
@@ -247,12 +288,15 @@ class _AblationWork:
                 changed[index][there] -= share
         return resume(graph, rows, changed, [target])[target]
 
-    def found(self, data: str) -> Ablation:
-        """Return what was found."""
+    def found(self, source: Images) -> Ablation:
+        """Return what was found in a set of images."""
+        bad = {source.title(number): why for number, why in sorted(self.bad.items())}
         net, there = self.net, self.counts.nonzero().flatten()
         counts, total = self.counts[there], int(self.counts.sum())
         if not total:
-            raise DataError(f"{data} holds no image that {net.name} can take")
+            raise DataError(
+                f"{source.name} holds no image that {net.name} can take{left_out.first(bad)}"
+            )
         cost = self.score.sum(1) / total
         spread = (self.squares / total - cost.square()).clamp(min=0) / (total - 1 or torch.nan)
         count = len(self.score)
@@ -268,7 +312,13 @@ class _AblationWork:
             classes=tuple(names[n] for n in there.tolist()),
             layer=net.graph.steps[self.step].name,
             labelled=self.labelled,
-            data=data,
+            data=source.name,
             network=net.name,
-            notes=net.notes,
+            bad=bad,
+            notes=net.notes + self._without_numbers(cost),
         )
+
+    def _without_numbers(self, cost: Tensor) -> tuple[str, ...]:
+        """Return what must be said where a channel that is off leaves no numbers."""
+        count = int(cost.isnan().sum())
+        return (f"values are not finite with {counted(count, 'channel')} off",) * bool(count)

@@ -10,6 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from convscope.errors import ConvscopeError, DataError, Interrupted, RuleError
 from convscope.methods import budget as budgets
+from convscope.methods import left_out
 from convscope.methods.attribute import RECOMMENDED, Attribution, attribute, method_named
 from convscope.methods.compare_matching import LayerMatch, Matcher
 from convscope.methods.compare_result import Comparison, MatchedPairs, Side, told_apart
@@ -33,9 +34,6 @@ SAMPLE = 500
 MOST_PAIRS = 16
 SHARE, PASSES = 0.6, 10
 """Share of the time for what looks at every image, and what that costs, in passes."""
-
-NAMED = 8
-"""Images left out that are named, at most."""
 
 SHOWN_LAYERS, SHOWN_PAIRS = 3, 4
 """Of how many pairs of layers, and how many channels of each, what drives them is kept."""
@@ -159,7 +157,7 @@ class _ComparisonWork:
             ]
         self.matchers = [Matcher((a.name, b.name), (a.shape, b.shape)) for a, b in self.pairs]
         self.size = min(batch_size(net, memory // 4) for net in nets)
-        self.not_finite: list[int] = []
+        self.bad: dict[int, str] = {}
         self.images = self.same = 0
         self.right, self.labelled = [0, 0], [0, 0]
         self.diagnoses: list[Diagnosis | None] = [None, None]
@@ -176,7 +174,8 @@ class _ComparisonWork:
     def match(self, deadline: budgets.Deadline) -> None:
         """Take in the images until they or the time are spent."""
         sets = list(zip(self.sources, self.nets, strict=True))
-        for batch in batches(sets, range(len(self.sources[0])), self.size):
+        numbers = range(len(self.sources[0]))
+        for batch in batches(sets, numbers, self.size, left_out=self.bad.__setitem__):
             self._take(batch)
             self._count(batch.done)
             if deadline.passed and batch.done < len(self.sources[0]):
@@ -186,10 +185,9 @@ class _ComparisonWork:
                 )
                 self.partial = "budget"
                 break
-        if self.not_finite:
-            self.left_out.append(self._without_numbers())
         if not self.images:
-            raise DataError("; ".join(["no image could be read by both networks", *self.left_out]))
+            first = left_out.first(self._titled())
+            raise DataError(f"no image could be used by both networks{first}")
 
     def diagnose(self, deadline: budgets.Deadline, memory: int | str) -> None:
         """Diagnose both networks on the same images."""
@@ -257,11 +255,9 @@ class _ComparisonWork:
             found = project(*given, rule="gradient", titles=titles, memory=self.memory)
         return replace(found, titles=tuple(titles))  # without what the image is taken for
 
-    def _without_numbers(self) -> str:
-        """Return which images were left out for what the networks make of them."""
-        names = [self.sources[0].title(place) for place in self.not_finite[:NAMED]]
-        more = len(self.not_finite) - len(names)
-        return f"{', '.join(names)}{f' and {more} more' if more else ''}: {NOT_FINITE}"
+    def _titled(self) -> dict[str, str]:
+        """Return the images left out by their titles, with why."""
+        return {self.sources[0].title(place): why for place, why in sorted(self.bad.items())}
 
     def _take(self, batch: ImageBatch) -> None:
         """Take in the images of which both networks make finite numbers."""
@@ -270,7 +266,7 @@ class _ComparisonWork:
         maps, peaks, answers, finite = zip(*found, strict=True)
         good = finite[0] & finite[1]
         kept = [place for place, is_good in zip(batch.numbers, good, strict=True) if is_good]
-        self.not_finite += [place for place in batch.numbers if place not in kept]
+        self.bad |= {place: NOT_FINITE for place in batch.numbers if place not in kept}
         if not kept:
             return
         numbers = [self.sources[0].original(place) for place in kept]
@@ -341,12 +337,12 @@ class _ComparisonWork:
             )
             for side, net in enumerate(self.nets)
         ]
-        left_out, notes = [*self.left_out], []
+        missing, notes = [*self.left_out], []
         names = told_apart(sides[0].network, sides[1].network)
         for place, (name, side) in enumerate(zip(names, sides, strict=True)):
             told = dict.fromkeys([*side.notes, *self._of_pictures(place)])
             found = () if side.diagnosis is None else side.diagnosis.left_out
-            left_out += [f"{name}: {text}" for text in found]
+            missing += [f"{name}: {text}" for text in found]
             notes += [f"{name}: {note}" for note in told]
         return Comparison(
             sides=(sides[0], sides[1]),
@@ -357,7 +353,8 @@ class _ComparisonWork:
             filters=self._filters(),
             shown=tuple(self.shown),
             attributions=tuple(self.attributions),
-            left_out=tuple(left_out),
+            left_out=tuple(missing),
+            bad=self._titled(),
             notes=tuple(notes),
             partial=self.partial,
         )

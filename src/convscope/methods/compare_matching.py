@@ -151,12 +151,16 @@ class Matcher:
         others = torch.cat([self.before, maps])[:-1]
         self.before, self.magnitude, self.images = maps[-1:], magnitudes[-1], int(counts[-1])
         first_paired = len(maps) - len(others)  # the very first image has none before it
+        first = first[first_paired * maps.shape[1] :]
+        if maps.shape[1] == 1:  # a map of one value has no envelope: only the image is another
+            self.by_chance.add(first, others.flatten(0, 1))
+            return
         scale = (magnitudes / counts[:, None])[first_paired:, None]
         own = (maps[first_paired:] / scale).nan_to_num(0.0).abs()
         rest = own.sum(2, keepdim=True) - own if own.shape[2] > 1 else torch.ones_like(own)
         whole = (others / scale).nan_to_num(0.0).abs().sum(2, keepdim=True)
         noise = rest * (others / whole).nan_to_num(0.0, 0.0, 0.0)
-        self.by_chance.add(first[first_paired * maps.shape[1] :], noise.flatten(0, 1))
+        self.by_chance.add(first, noise.flatten(0, 1))
 
     def _rows(self, maps: Tensor) -> Tensor:
         """Return maps as [N * cells, C], float64 on the CPU, an image's cells together."""

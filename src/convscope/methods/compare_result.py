@@ -1,7 +1,7 @@
 """What a comparison of two networks found."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -10,8 +10,10 @@ from convscope.methods.attribute import Attribution
 from convscope.methods.compare_matching import LayerMatch
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.draw import Architecture
+from convscope.methods.left_out import told as told_left_out
 from convscope.methods.projection import Projection
 from convscope.network import Layer
+from convscope.outputs import finite
 from convscope.results import Result
 from convscope.wording import counted, share
 
@@ -129,6 +131,7 @@ class Comparison(Result):
         attributions: of each network, what its answers to a few of the images hang on; none where
             one is no classifier.
         left_out: what was not measured, and why.
+        bad: image -> why it was left out.
     """
 
     sides: tuple[Side, Side]
@@ -140,6 +143,7 @@ class Comparison(Result):
     shown: tuple[MatchedPairs, ...] = ()
     attributions: tuple[Attribution, ...] = ()
     left_out: tuple[str, ...] = ()
+    bad: dict[str, str] = field(default_factory=dict)
 
     figure: ClassVar[str] = "compare"
     folder: ClassVar[str] = "comparison"
@@ -166,6 +170,7 @@ class Comparison(Result):
             "matches": [match.to_dict() for match in self.matches],
             "attributions": [one.to_dict() for one in self.attributions],
             "left_out": self.left_out,
+            "bad": self.bad,
             "notes": self.notes,
             "partial": self.partial,
             "made_with": self.made_with,
@@ -173,7 +178,7 @@ class Comparison(Result):
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a channel of either network: its partner, and how alike they answer."""
-        return [
+        rows = [
             {
                 "network": self.names[side],
                 "layer": match.layers[side],
@@ -193,6 +198,7 @@ class Comparison(Result):
                 )
             )
         ]  # fmt: skip
+        return [finite(row) for row in rows]
 
     def summary(self) -> str:
         """Return what each network is, and how alike their layers answer."""
@@ -207,9 +213,12 @@ class Comparison(Result):
             found = match.first
             told = "nothing varies that could be correlated"
             if not math.isnan(found.median):
+                told = f"median correlation {found.median:.2f} (by chance: unknown)"
+            if not math.isnan(found.chance_level):
                 told = (
                     f"median correlation {found.median:.2f} (by chance {found.median_chance:.2f}), "
                     f"{int(found.beyond_chance.sum())} of {len(found.partner)} channels beyond it"
                 )
             lines.append(f"  {match.layers[0]} and {match.layers[1]}: {told}")
-        return "\n".join([*lines, *(f"  left out: {sentence}" for sentence in self.left_out)])
+        lines += [f"  left out: {sentence}" for sentence in self.left_out]
+        return "\n".join([*lines, *told_left_out(self.bad)])

@@ -17,6 +17,7 @@ from convscope.methods.scanning.result import LayerScan, Scan
 from convscope.methods.scanning.strongest import NO_IMAGE
 from convscope.methods.scanning.tiles import EntryTile, Picture, TileShape, drawn_tiles
 from convscope.network.layers import LayerName, listed
+from convscope.outputs import finite
 from convscope.results import Result
 
 CHOICES = ("consistent", "random")
@@ -144,7 +145,7 @@ class Plate(Result):
         return [
             {
                 "layer": unit.layer, "channel": unit.channel, "name": unit.name,
-                "consistency": consistency, "rise": rise,
+                "consistency": finite(consistency), "rise": finite(rise),
                 "strongest": float(unit.peak[0]) if len(unit.peak) else 0.0,
                 "entries": len(unit.peak),
             }
@@ -155,7 +156,9 @@ class Plate(Result):
         """Return a line a layer: its channels with their consistency and rise."""
         lines: dict[str, list[str]] = {}
         for row in self.table():
-            text = f"{row['channel']} ({row['consistency']:.2f} × {row['rise']:.1f})"
+            known = row["consistency"] is not None and row["rise"] is not None
+            text = f"{row['channel']}"
+            text += f" ({row['consistency']:.2f} × {row['rise']:.1f})" if known else ""
             lines.setdefault(row["layer"], []).append(text)
         head = "layer: channels (consistency × rise)"
         return "\n".join([head, *(f"{layer}: {', '.join(own)}" for layer, own in lines.items())])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from typing import Any, ClassVar
@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, DataError, ImageError
-from convscope.methods import budget
+from convscope.methods import budget, left_out
+from convscope.methods.compare_result import told_apart
 from convscope.methods.descents import images_at_once
 from convscope.methods.scanning.batches import batches
 from convscope.methods.scanning.sources import Images, fitted, images_of
@@ -26,6 +27,7 @@ from convscope.network.layers import LayerName, listed
 from convscope.network.shield import shielded
 from convscope.network.visit import first_not_finite, visit
 from convscope.results import Result
+from convscope.wording import counted
 
 STRENGTH = 0.01
 """Scikit-learn's C, on features of mean 0 and deviation 1, of which there are many an image."""
@@ -45,13 +47,14 @@ class Probe(Result):
         right: [R, N], bool: whether the classifier is right on an image, trained without it.
         features: how many numbers of each layer it was given.
         layers: their names; ``"images"`` for the pixels.
-        networks: the network that each is of.
+        networks: the network that each is of, with A and B where two have one name.
         commonest: the share of the commonest class, which a guess reaches.
         classes: how many classes there are.
         folds: in how many parts the images were left out in turn.
         grid: into how many places each way a map was averaged.
         seed: of these parts.
         data: what the set of images is called.
+        bad: image -> why it was left out.
     """
 
     right: Tensor
@@ -64,6 +67,7 @@ class Probe(Result):
     grid: int
     seed: int
     data: str
+    bad: dict[str, str] = field(default_factory=dict)
 
     figure: ClassVar[str] = "probe"
 
@@ -94,7 +98,7 @@ class Probe(Result):
     def summary(self) -> str:
         """Return a line a layer."""
         lines = [
-            f"a linear classifier on {self.right.shape[1]:,} images of {self.data}, "
+            f"a linear classifier on {counted(self.right.shape[1], 'image')} of {self.data}, "
             f"{self.classes} classes (the commonest {self.commonest:.1%})"
         ]
         lines += [
@@ -102,7 +106,7 @@ class Probe(Result):
             f"({row['low']:.1%} to {row['high']:.1%})"
             for row in self.table()
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *left_out.told(self.bad)])
 
 
 @shielded
@@ -161,13 +165,13 @@ def probe(
         raise ImageError(f"there are {len(labels)} labels for {len(source)} images")
     works = [_Features(one, layer, grid) for one in (net, against) if one is not None]
     chosen = budget.evenly(len(source), sample)
-    own = _go_up(works, source, chosen, labels, budget.parse_bytes(memory))
+    own, bad = _go_up(works, source, chosen, labels, budget.parse_bytes(memory))
     _, counts = np.unique(own, return_counts=True)
     least = min(counts.tolist(), default=0)
     if len(counts) < 2 or least < folds:
         raise DataError(
             f"a probe takes two classes, and {folds} images of each to leave out in turn: there "
-            f"are {len(counts)}, the smallest of {least}"
+            f"are {len(counts)}, the smallest of {least}{left_out.first(bad)}"
         )
     rows = [(work, step) for work in works for step in work.steps]
     right = []
@@ -175,7 +179,7 @@ def probe(
         right.append(_right(work.of(step), own, folds, seed))
         if progress:
             progress(len(right), len(rows))
-    names = [", ".join((work.net.name, *work.net.notes)) for work in works]
+    names, notes = _named(works)
     return Probe(
         right=torch.from_numpy(np.stack(right)),
         features=tuple(work.of(step).shape[1] for work, step in rows),
@@ -187,8 +191,25 @@ def probe(
         grid=grid,
         seed=seed,
         data=source.name,
-        notes=net.notes,
+        bad=bad,
+        notes=notes,
     )
+
+
+def _named(works: Sequence[_Features]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what the networks are called, and their notes: whose each is, where not of both."""
+    nets = [work.net for work in works]
+    if len(nets) == 1:
+        return (nets[0].name,), nets[0].notes
+    names = told_apart(nets[0].name, nets[1].name)
+    shared = [note for note in nets[0].notes if note in nets[1].notes]
+    own = [
+        f"{name}: {note}"
+        for name, net in zip(names, nets, strict=True)
+        for note in net.notes
+        if note not in shared
+    ]
+    return names, (*shared, *own)
 
 
 class _Features:
@@ -237,18 +258,22 @@ class _Features:
 def _go_up(
     works: Sequence[_Features], source: Images, chosen: Sequence[int],
     labels: Sequence[int] | None, memory: int,
-) -> npt.NDArray[np.int64]:  # fmt: skip
-    """Let the chosen images go up once, and return their classes, [N]."""
-    own = []
+) -> tuple[npt.NDArray[np.int64], dict[str, str]]:  # fmt: skip
+    """Let the chosen images go up once; return their classes, [N], and those that are left out."""
+    own, bad = [], {}
+
+    def leave_out(number: int, why: str) -> None:
+        bad[source.title(number)] = why
+
     at_once = min(images_at_once(work.net.graph, work.steps, memory) for work in works)
-    for batch in batches([(source, works[0].net)], chosen, at_once):
+    for batch in batches([(source, works[0].net)], chosen, at_once, left_out=leave_out):
         for number, label in zip(batch.numbers, batch.classes[0].tolist(), strict=True):
             if labels is None and label < 0:
                 raise DataError(f"{source.title(number)} has no label, which a probe learns by")
             own.append(label if labels is None else int(labels[number]))
         for work in works:
             work.add(batch.inputs[0])
-    return np.array(own)
+    return np.array(own), bad
 
 
 def _right(
@@ -257,12 +282,12 @@ def _right(
     """Return which images are told right by a classifier that was trained without them, [N]."""
     found = np.zeros(len(own), dtype=np.bool_)
     parts = learning("model_selection").StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for known, left_out in parts.split(features, own):
+    for known, others in parts.split(features, own):
         scaler = learning("preprocessing").StandardScaler().fit(features[known])
         classifier = learning("linear_model").LogisticRegression(C=STRENGTH, max_iter=STEPS)
         classifier.fit(scaler.transform(features[known]), own[known])
-        answers = classifier.predict(scaler.transform(features[left_out]))
-        found[left_out] = answers == own[left_out]
+        answers = classifier.predict(scaler.transform(features[others]))
+        found[others] = answers == own[others]
     return found
 
 

@@ -14,7 +14,7 @@ from convscope.network.ops import Generated
 from convscope.network.ops.base import pair
 from convscope.wording import times
 
-INPUT = "input"
+INPUT, OUTPUTS = "input", "outputs"
 FOLDED = frozenset(
     {"rectifier", "batch norm", "layer norm", "scale", "sigmoid", "tanh", "exponential", "power"}
     | {"absolute value"}
@@ -30,7 +30,8 @@ class Volume:
 
     Attributes:
         name: the layer's name, as in ``net.layers``.
-        kind: what it computes, as in ``net.layers``; ``"input"`` for the images.
+        kind: what it computes, as in ``net.layers``; ``"input"`` for the images, and ``"outputs"``
+            for what gathers a network's heads, where it has several.
         detail: kernel and stride, such as ``"3×3 /2"``; empty where there are none.
         channels: channels of its output, or features of a vector.
         rows, columns: size of its maps; 1 for a vector.
@@ -62,6 +63,8 @@ class Volume:
 def volumes_of(graph: Graph) -> tuple[Volume, ...]:
     """Return the volumes of a graph in the order they run, the images first.
 
+    Where it has several outputs, the last volume stands for all of them, and reads each.
+
     A rectifier, a normalisation and the like belong to the volume that they read; but to the one
     that reads them, if others read the same values without them.
 
@@ -78,7 +81,8 @@ def volumes_of(graph: Graph) -> tuple[Volume, ...]:
 class _Folding:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.needed = [0, *graph.needed_for([graph.output])]
+        self.outputs = [*dict.fromkeys([graph.output, *graph.outputs.values()])]
+        self.needed = [0, *graph.needed_for(self.outputs)]
         self.readers: dict[int, set[int]] = {}
         for index in self.needed:
             for source in graph.steps[index].inputs:
@@ -98,7 +102,16 @@ class _Folding:
                 self._fold(index, step, sources[0])
             else:
                 self._append(index, step, sources)
+        self._gather()
         return tuple(self.found)
+
+    def _gather(self) -> None:
+        """Put a volume at the end that reads all heads, so that none hangs in the air."""
+        heads = sorted({self.place[index] for index in self.outputs if index in self.place})
+        if len(heads) > 1:
+            self.found.append(
+                Volume(OUTPUTS, OUTPUTS, "heads", len(heads), 1, 1, inputs=tuple(heads))
+            )
 
     def _is_folded(self, step: Step) -> bool:
         if not step.is_layer or step.operation.kind in FOLDED | JOINS:

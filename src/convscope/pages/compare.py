@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from convscope.figures.compare import attributions_figure, filters_figure, pairs_figure
+from convscope.methods import left_out
+from convscope.methods.compare_matching import Partners
 from convscope.methods.compare_result import Comparison
 from convscope.network.shield import shielded
 from convscope.outputs import claim_folder, finite
@@ -44,7 +46,7 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
         facts=(("Images", f"{found.images:,}"),),
         notes=found.notes,
         sections=sections,
-        missing=(*stopped, *map(shortly, found.left_out)),
+        missing=(*stopped, *map(shortly, found.left_out), *left_out.sentences(found.bad)),
         healthy="" if stopped else HEALTHY,
     )  # fmt: skip
     return document.write(shelf, out, finite(found.to_dict()))
@@ -199,7 +201,7 @@ def _matching(found: Comparison, shelf: Shelf) -> Section:
                 for own in (match.first, match.second)
                 for cell in (
                     _share(own.median), _share(own.median_chance),
-                    f"{int(own.beyond_chance.sum())} of {len(own.partner)}",
+                    _beyond(own),
                 )
             ),
             str(len(match.pairs)),
@@ -211,7 +213,7 @@ def _matching(found: Comparison, shelf: Shelf) -> Section:
         f"Median over the channels of the correlation with the best partner. A is {names[0]}, B is "
         f"{names[1]}. By chance: with noise of the partners' support and envelope; beyond: "
         f"channels above what 19 of 20 reach so."
-        + (f" {UNKNOWN}: nothing varies that could be correlated." if unknown else ""),
+        + (f" {UNKNOWN}: nothing varies that could be correlated, or shuffled." if unknown else ""),
         ("layer of A", "layer of B", "grid", "A in B", "by chance", "beyond", "B in A", "by chance",
          "beyond", "mutual pairs"),
         rows,
@@ -241,12 +243,22 @@ def _share(value: float) -> str:
     return UNKNOWN if math.isnan(value) else f"{value:.2f}"
 
 
+def _beyond(own: Partners) -> str:
+    """Return how many channels go alike beyond chance, where that is known."""
+    if math.isnan(own.chance_level):
+        return UNKNOWN
+    return f"{int(own.beyond_chance.sum())} of {len(own.partner)}"
+
+
 def _matching_sentence(found: Comparison) -> str:
     names = found.names
     known = [match for match in found.matches if not math.isnan(match.first.median)]
     if not known:
         return "No channel varies over the images."
-    best = max(known, key=lambda match: match.first.median - match.first.median_chance)
+    told = [match for match in known if not math.isnan(match.first.median_chance)]
+    if not told:
+        return "What chance alone reaches is unknown, so that no correlation says much."
+    best = max(told, key=lambda match: match.first.median - match.first.median_chance)
     return (
         f"The channels of {names[0]} find their partners best at {best.layers[0]}: the median "
         f"correlation with {best.layers[1]} of {names[1]} is {best.first.median:.2f}, against "

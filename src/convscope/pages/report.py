@@ -22,12 +22,11 @@ from convscope.network.constants import weights_hash
 from convscope.network.shield import shielded
 from convscope.outputs import check_folder, claim_folder
 from convscope.pages import report_sections as sections
-from convscope.pages.report_result import Report, as_tensors
+from convscope.pages.report_result import PARTS, Report, as_tensors, check_same
 from convscope.pages.report_sections import Progress, Subject
 from convscope.pages.section import Section, Shelf
 from convscope.reading import Picture
 
-PARTS = "parts"
 PICTURES = 2
 UNITS_A_SECTION = 1000
 
@@ -95,7 +94,7 @@ def report(
         DataError: if there is no image, or none can be read.
         ImageError: if a picture cannot be read or does not fit, or there is not a title for each.
         OutputError: if *folder* cannot be written, lies among the images, or holds other files than
-            a report's.
+            a report's, or the report of another network or of other pictures.
         Interrupted: on Ctrl-C, with what was done by then as its ``result``.
     """
     deadline = budgets.Deadline(budget)
@@ -103,8 +102,12 @@ def report(
     if folder is not None:
         check_folder(folder, Report.folder, getattr(source, "folder", None))
     chosen, called = _pictures(net, source, pictures, titles)
-    parts = None if folder is None else claim_folder(folder, Report.folder) / PARTS
-    shelf = Shelf(parts, {} if parts is None else _about(net, source, chosen))
+    parts, about = None, {"weights": weights_hash(net)}
+    if folder is not None:
+        about = _about(net, source, chosen, called)
+        check_same(folder, about)
+        parts = claim_folder(folder, Report.folder) / PARTS
+    shelf = Shelf(parts, about)
     work = _Sections(Subject(net, source, chosen, called, shelf, memory), deadline, progress)
     work.make()
     if work.partial == "interrupted":
@@ -157,7 +160,9 @@ def _first_readable(net: Network, source: Images) -> tuple[list[Tensor], list[st
     return list(found.values()), [source.title(number) for number in found]
 
 
-def _about(net: Network, source: Images, pictures: Tensor) -> dict[str, Any]:
+def _about(
+    net: Network, source: Images, pictures: Tensor, titles: tuple[str, ...]
+) -> dict[str, Any]:
     """Return what a report is about: another of these, and nothing that was kept is used."""
     digest = hashlib.sha256(pictures.detach().float().cpu().contiguous().numpy().data)
     return {
@@ -165,6 +170,8 @@ def _about(net: Network, source: Images, pictures: Tensor) -> dict[str, Any]:
         "input_shape": list(net.input_shape),
         "layers": list(net.layers),
         "weights": weights_hash(net),
+        "data": source.name,
+        "titles": titles,
         "images": source.fingerprint(),
         "pictures": digest.hexdigest(),
         "convscope": __version__,
@@ -208,7 +215,8 @@ class _Sections:
                 self.subject, seconds, lambda done, total: self._count(place, done, total)
             )
         except ConvscopeError as error:
-            self.missing.append(f"{task.title}: {error}")
+            why = str(error).partition(": give a target")[0]  # a report takes none
+            self.missing.append(f"{task.title}: {why}")
             return
         took = time.monotonic() - began
         section = replace(section, name=task.name, title=task.title, seconds=took)
@@ -244,6 +252,8 @@ class _Sections:
     def report(self) -> Report:
         """Return what is done."""
         net, source, layers = self.subject.net, self.subject.images, self.subject.net.layers
+        diagnosed = self.done.get("diagnosis")
+        numbers = {} if diagnosed is None else diagnosed.numbers
         return Report(
             network=net.name,
             input_shape=net.input_shape,
@@ -251,11 +261,12 @@ class _Sections:
             parameters=sum(layer.parameters for layer in layers.values()),
             multiply_adds=sum(layer.multiply_adds for layer in layers.values()),
             data=source.name,
-            images=len(source),
+            images=numbers.get("images", len(source)),
             titles=self.subject.titles,
             sections=tuple(self.done[task.name] for task in TASKS if task.name in self.done),
             files=as_tensors(self.subject.shelf.files),
             missing=tuple(self.missing),
+            weights=self.subject.shelf.subject["weights"],
             notes=net.notes,
             partial=self.partial,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from html import escape
@@ -11,8 +12,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from convscope.errors import OutputError
+from convscope.methods import left_out
 from convscope.outputs import claim_folder
-from convscope.pages.document import Document
+from convscope.pages.document import NUMBERS, Document
 from convscope.pages.section import Section, Shelf
 from convscope.results import Result
 from convscope.wording import counted, quoted, times
@@ -20,6 +23,9 @@ from convscope.wording import counted, quoted, times
 FEW = 50
 """Images below which a diagnosis that finds nothing says little."""
 MOST_SHOWN = 10
+PARTS = "parts"
+SAME = ("network", "input_shape", "weights", "data", "titles")
+"""What a report shares with one that may be written over it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,11 +39,12 @@ class Report(Result):
         parameters: learned values.
         multiply_adds: an image.
         data: what the images are called.
-        images: how many there are.
+        images: how many were looked at, or there are where none was diagnosed.
         titles: what the pictures that were looked at closely are called.
         sections: its sections.
         files: uint8, the bytes of the sections' pictures by the names of their files.
         missing: what is not there, and why.
+        weights: a hash of the network's weights.
     """
 
     network: str
@@ -51,14 +58,22 @@ class Report(Result):
     sections: tuple[Section, ...]
     files: dict[str, Tensor]
     missing: tuple[str, ...]
+    weights: str = ""
 
     folder: ClassVar[str] = "report"
     writer: ClassVar[str] = "convscope.pages.report_result:write_report"
 
+    @property
+    def bad(self) -> dict[str, str]:
+        """The images that the diagnosis left out, with why."""
+        kept = (one.numbers.get("bad") for one in self.sections if one.name == "diagnosis")
+        return next(kept, None) or {}
+
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures: what was found, what is missing, the sections' numbers."""
         facts = self.facts()
-        return {**facts, **document(self).numbers(), "made_with": self.made_with}
+        own = {**document(self).numbers(), "missing": self.missing, "bad": self.bad}
+        return {**facts, **own, "made_with": self.made_with}
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a finding, the worst first."""
@@ -82,7 +97,8 @@ class Report(Result):
             lines.append(f"  and {len(found) - MOST_SHOWN} more on the page")
         if not found and page.healthy:
             lines.append(f"  {page.healthy}")
-        return "\n".join([*lines, *(f"  missing: {sentence}" for sentence in self.missing)])
+        lines += [f"  missing: {sentence}" for sentence in self.missing]
+        return "\n".join([*lines, *left_out.told(self.bad)])
 
     def _repr_html_(self) -> str:
         """Return the page for a notebook, in a frame, so that it keeps its own style."""
@@ -119,15 +135,32 @@ def document(found: Report) -> Document:
         facts=tuple(facts),
         notes=found.notes,
         sections=found.sections,
-        missing=found.missing,
+        missing=(*found.missing, *left_out.sentences(found.bad)),
         healthy=healthy,
     )
 
 
 def write_report(found: Report, folder: str | os.PathLike[str]) -> Path:
     """Write a report's page, which holds its pictures itself, and ``numbers.json``; return it."""
+    check_same(folder, {name: getattr(found, name) for name in SAME})
     out = claim_folder(folder, found.folder)
     return document(found).write(_shelf(found), out, found.to_dict())
+
+
+def check_same(folder: str | os.PathLike[str], own: dict[str, Any]) -> None:
+    """Refuse a folder that holds a report of another network or other pictures than *own* says."""
+    for file in (Path(folder, NUMBERS), *Path(folder, PARTS).glob("*.json")):
+        try:
+            kept = json.loads(file.read_text("utf-8"))
+            kept = kept.get("subject", kept)
+        except (OSError, ValueError, AttributeError):
+            continue
+        given = json.loads(json.dumps({name: own[name] for name in SAME}))
+        if any(name in kept and kept[name] != given[name] for name in SAME):
+            raise OutputError(
+                f"{folder} holds a report of another network or of other pictures: name a new or "
+                f"empty folder"
+            )
 
 
 def _shelf(found: Report) -> Shelf:

@@ -1,6 +1,5 @@
 """What a search for grids found: a projection a layer, and how much of a grid there is in each."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from convscope.images import Preprocess
 from convscope.methods.gridding.spectrum import Band
 from convscope.methods.gridding.structure import GridFinding, StridedLayer
+from convscope.outputs import finite
 from convscope.results import Result
 
 
@@ -147,8 +147,8 @@ class Checkerboard(Result):
                 "channel": int(self.channels[place, 0, 0]),
                 "structural": self.structural[place],
                 "with_pools": self.with_pools[place],
-                "observed": float(self.observed[place]),
-                "over_image": float(self.over_image[place]),
+                "observed": finite(float(self.observed[place])),
+                "over_image": finite(float(self.over_image[place])),
                 "cause": ", ".join(self._cause(place)),
             }
             for place, name in enumerate(self.layers)
@@ -159,9 +159,11 @@ class Checkerboard(Result):
         lines = []
         for row in self.table():
             cause = f"; most from {row['cause']}" if row["cause"] else ""
-            seen = f"seen {row['observed']:.3f}, {row['over_image']:.3g} times the image"
-            if math.isnan(row["observed"]):
-                seen = "no stride to measure"
+            seen = "no stride to measure"
+            if row["observed"] is not None:
+                seen = f"seen {row['observed']:.3f}"
+            if row["over_image"] is not None:  # an even image has nothing to compare with
+                seen += f", {row['over_image']:.3g} times the image"
             lines.append(
                 f"  {row['layer']}  channel {row['channel']}: strides alone "
                 f"{row['structural']:.3f}, overlapping pools too {row['with_pools']:.3f}; "

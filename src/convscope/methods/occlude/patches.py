@@ -128,11 +128,13 @@ class Cover:
         corners: [B, 4]: top, left, bottom, right of each part, the last two excluded.
         fill: what is seen in their place.
         masks: [B, 1 or C, H, W], bool, where a part is not all of its rectangle.
+        names: what these are called.
     """
 
     corners: Corners
     fill: Fill
     masks: Tensor | None = None
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of parts."""
@@ -153,8 +155,8 @@ class Cover:
         return (masks * image).sum((2, 3), True) / masks.sum((2, 3), True).clamp(min=1)
 
 
-def masks_of(masks: Tensor, image: Tensor) -> Tensor:
-    """Return masks, [M, 1, H, W], bool, from those that a caller gives.
+def masks_of(masks: Tensor, image: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Return masks, [M, 1, H, W], bool, from those that a caller gives, and what each is called.
 
     Args:
         masks: [M, H, W], bool; or [H, W], whole numbers, a label map such as one of superpixels,
@@ -168,8 +170,10 @@ def masks_of(masks: Tensor, image: Tensor) -> Tensor:
     found = torch.as_tensor(masks).to(image.device)
     if list(found.shape[-2:]) != size:
         raise ImageError(f"masks of shape {list(found.shape)} do not fit an image of {size}")
+    labels = None
     if found.dim() == 2 and not found.is_floating_point() and found.dtype != torch.bool:
-        found = found == torch.unique(found)[:, None, None]
+        labels = torch.unique(found)
+        found = found == labels[:, None, None]
     if found.dim() == 2 and found.dtype == torch.bool:
         found = found[None]
     if found.dim() != 3 or found.dtype != torch.bool:
@@ -180,7 +184,9 @@ def masks_of(masks: Tensor, image: Tensor) -> Tensor:
     empty = (~found.flatten(1).any(1)).nonzero().flatten().tolist()
     if empty or not len(found):
         raise ImageError(f"mask {empty[0]} hides nothing" if empty else "there is no mask")
-    return found[:, None]
+    if labels is not None:
+        return found[:, None], tuple(f"label {label}" for label in labels.tolist())
+    return found[:, None], tuple(f"mask {number}" for number in range(len(found)))
 
 
 def label_map(picture: Picture) -> Tensor:

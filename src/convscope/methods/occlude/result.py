@@ -1,5 +1,6 @@
 """Occlusion: what hiding parts of an image did to a network's answer."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -13,9 +14,13 @@ from convscope.methods.occlude.passes import painted
 from convscope.methods.occlude.patches import Cover, Fill
 from convscope.methods.targets import Named
 from convscope.network.windows.placement import Placement
+from convscope.outputs import finite
 from convscope.results import Result
 
 KINDS = ("probability", "logit", "number", "activation")
+NOT_FINITE = "not a finite number"
+ROUNDING = 16
+"""A change by fewer roundings than this is none."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,7 +29,7 @@ class Occlusion(Result):
 
     All tensors lie on the CPU. R x S is the grid; T stands for the targets and is there only where
     a list of them was asked for. What was not computed is NaN (-1 in ``predicted``) if the work was
-    stopped, and estimated from its neighbours with the method ``"adaptive"``.
+    stopped or has no number, and estimated from its neighbours with the method ``"adaptive"``.
 
     Attributes:
         image: [C, H, W], the image as it is, in the network's input space.
@@ -59,6 +64,7 @@ class Occlusion(Result):
             mean of the pixels under it.
         masks: [M, 1 or C, H, W], bool: the parts that were hidden, if they were no patches; the
             grid is then [1, M].
+        parts: what these are called, such as ``"channel 0"`` or ``"label 7"``.
         projection: [C, H, W], the unit's whole map brought down to pixels; None without a unit, or
             where the rule means nothing.
         rule: the projection's.
@@ -89,6 +95,7 @@ class Occlusion(Result):
     activation: Tensor | None = None
     behind: Tensor | None = None
     masks: Tensor | None = None
+    parts: tuple[str, ...] = ()
     projection: Tensor | None = None
     rule: str | None = None
     agreement: float | None = None
@@ -111,7 +118,26 @@ class Occlusion(Result):
         """What was hidden at each position, in words."""
         if self.masks is None:
             return f"patch {self.patch[0]} x {self.patch[1]}"
-        return f"one of {len(self.masks)} {'masks' if self.masks.shape[1] == 1 else 'channels'}"
+        return f"one of {len(self.masks)} {'channels' if self.of_channels else 'masks'}"
+
+    @property
+    def of_channels(self) -> bool:
+        """Whether channels were hidden, which have no place in the image."""
+        return self.masks is not None and self.masks.shape[1] > 1
+
+    def where(self, place: int) -> str:
+        """Return in words what was hidden at a position, by its number in the grid."""
+        top, left, bottom, right = self.positions.view(-1, 4)[place].tolist()
+        rows = f"rows {top}-{bottom - 1}, columns {left}-{right - 1}"
+        if self.masks is None:
+            return rows
+        name = self.part_name(place)
+        return name if self.of_channels else f"{name} (in {rows})"
+
+    def part_name(self, place: int) -> str:
+        """Return what a mask or channel is called, by its number in the grid."""
+        kind = "channel" if self.of_channels else "mask"
+        return self.parts[place] if self.parts else f"{kind} {place}"
 
     @property
     def kind(self) -> str:
@@ -216,8 +242,26 @@ class Occlusion(Result):
     @property
     def telling(self) -> int:
         """The number, row by row, of the position that lowers the target, or the unit, most."""
-        drop = self.drop("logit" if self.logit is not None else None)
-        return int(drop.nan_to_num(-torch.inf).argmax())
+        return int(self._telling_drop.nan_to_num(-torch.inf).argmax())
+
+    @property
+    def _telling_drop(self) -> Tensor:
+        return self.drop("logit" if self.logit is not None else None)
+
+    @property
+    def is_lowered(self) -> bool:
+        """Whether any position lowers the target, or the unit, by more than rounding."""
+        kind = "logit" if self.logit is not None else self.kind
+        return bool((self._telling_drop > self.rounding(kind)).any())
+
+    def rounding(self, kind: str) -> float:
+        """Return by how much a quantity of the only target may change by rounding alone."""
+        return float(ROUNDING * torch.finfo(self.image.dtype).eps * abs(self.clean[kind]))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the only target has a number in the image as it is."""
+        return math.isfinite(self.clean[self.kind])
 
     def hidden(self, place: int) -> Tensor:
         """Return the image with one part hidden, by the part's number in the grid, [C, H, W]."""
@@ -235,7 +279,15 @@ class Occlusion(Result):
     @property
     def is_another(self) -> bool:
         """Whether the only target is not what the network takes the image for."""
-        return self.predicted is not None and self.clean["predicted"] != self.targets
+        decided = self.predicted is not None and self._is_decided
+        return decided and self.clean["predicted"] != self.targets
+
+    @property
+    def _is_decided(self) -> bool:
+        """Whether the image as it is was taken for something: of NaN no class is the largest."""
+        values = self.clean.get("logit", self.clean.get("number"))
+        several = values if isinstance(values, list | tuple) else [values]
+        return not all(isinstance(v, float) and math.isnan(v) for v in several)
 
     def class_name(self, number: Named) -> str:
         """Return the name of a class, or its number where the network names none.
@@ -250,7 +302,7 @@ class Occlusion(Result):
     @property
     def heading(self) -> str:
         """What the image is called, and what the network takes it for."""
-        if self.predicted is None:
+        if self.predicted is None or not self._is_decided:
             return self.title
         return f"{self.title}: {self.class_name(self.clean['predicted'])}"
 
@@ -268,25 +320,29 @@ class Occlusion(Result):
             own = {n: v.flatten().tolist() for n, v in values.items()}
             for place, corners in enumerate(one.positions.view(-1, 4).tolist()):
                 sides = zip(("top", "left", "bottom", "right"), corners, strict=True)
-                row = {"image": one.title, "patch": f"{one.patch[0]}x{one.patch[1]}", **dict(sides)}
+                part = {"patch": f"{one.patch[0]}x{one.patch[1]}"}
+                if one.masks is not None:
+                    part = {"part": one.part_name(place)}
+                row = {"image": one.title, **part, **dict(sides)}
                 target = {} if one.targets is None else {"target": one.targets}
-                rows.append(row | target | {n: v[place] for n, v in own.items()})
+                rows.append(finite(row | target | {n: v[place] for n, v in own.items()}))
         return rows
 
     def summary(self) -> str:
         """Return what was hidden, and where that changes the answer most."""
         done = f"{int(self.computed.sum())} of {self.computed.numel()} positions"
         lines = [f"{self.heading}; {self.part}, {done}"]
+        lines += [f"  {note}" for note in self.notes if note.startswith("values are not finite")]
         if self.output:
             lines.append(f"  output: {self.output}")
         if self.targets is not None:
             lines += [line for one in self.singles() for line in one._told()]
         if self.activation is not None:
             best = self.drop("activation").nan_to_num(-torch.inf).max().item()
-            lines.append(
-                f"  {self.layer} channel {self.channel}: sum {self.clean['activation']:.4g}, "
-                f"largest drop {best:.4g}"
-            )
+            told = f"sum {self.clean['activation']:.4g}, largest drop {best:.4g}"
+            if not math.isfinite(self.clean["activation"]):
+                told = NOT_FINITE
+            lines.append(f"  {self.layer} channel {self.channel}: {told}")
             lines.append(f"  {self.agreement_told()}")
         if self.partial:
             lines.append(f"  partial: {self.notes[-1]}")
@@ -296,13 +352,16 @@ class Occlusion(Result):
         """Return what hiding the most telling place does to the only target."""
         assert self.targets is not None
         assert not isinstance(self.targets, tuple)
-        top, left, bottom, right = self.positions.view(-1, 4)[self.telling].tolist()
-        where = f"hiding rows {top}-{bottom - 1}, columns {left}-{right - 1}"
+        where = f"hiding {self.where(self.telling)}"
         name, clean = self.class_name(self.targets), self.clean[self.kind]
+        if not self.is_finite:
+            return [f"  {name}: {NOT_FINITE}"]
         low = self.values(self.kind).flatten()[self.telling].item()
-        if self.number is not None:
-            return [f"  {name} {clean:.4g}; lowest {where}: {low:.4g}"]
-        told = [f"  P({name}) {clean:.4f}; lowest logit {where}: P {low:.4f}"]
+        told = [f"  {name} {clean:.4g}; lowest {where}: {low:.4g}"]
+        if self.number is None:
+            told = [f"  P({name}) {clean:.4f}; lowest logit {where}: P {low:.4f}"]
+        if not self.is_lowered:
+            told = [f"{told[0].partition('; lowest')[0]}; nothing that was hidden lowers it"]
         if self.is_another:
             taken = self.class_name(self.clean["predicted"])
             told.insert(0, f"  the network takes this image for {taken}, not for {name}")

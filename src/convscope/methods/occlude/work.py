@@ -32,6 +32,7 @@ from convscope.methods.projection import Projection
 from convscope.methods.targets import AnyTarget, Goal, Named, goals, several
 from convscope.network import Network
 from convscope.network.layers import LayerName
+from convscope.network.visit import first_not_finite
 from convscope.reading import Picture
 
 Preview = Callable[[Occlusion], None]
@@ -76,12 +77,13 @@ class Job:
         """Return a row of masks, a label map's parts, or the channels."""
         if isinstance(masks, str) and masks == "channels":
             own = torch.eye(len(image), dtype=torch.bool, device=image.device)[:, :, None, None]
+            names = tuple(f"channel {number}" for number in range(len(image)))
         else:
-            own = masks_of(masks if isinstance(masks, Tensor) else label_map(masks), image)
+            own, names = masks_of(masks if isinstance(masks, Tensor) else label_map(masks), image)
         own = own.expand(-1, -1, *image.shape[1:])
         corners = boxes_of(own)
         patch = (corners[:, 2:] - corners[:, :2]).max(axis=0).tolist()
-        cover = Cover(corners, fill_for(fill, image, net.preprocess, patch), own)
+        cover = Cover(corners, fill_for(fill, image, net.preprocess, patch), own, names)
         return cls(cover, (1, len(own)), (patch[0], patch[1]), (0, 0), len(own))
 
     @property
@@ -98,6 +100,7 @@ class Asked:
     targets: Named | tuple[Named, ...] | None
     clean: dict[str, Any]
     rank: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -173,7 +176,9 @@ class Work:
         for name, found in question.numbers(outputs).items():
             self.values[name][:, places] = found.to(self.values[name])
         if answer is not None:
-            self.predicted[places] = answer.best(outputs[answer.step])
+            asked = outputs[answer.step]
+            unknown = answer.scores(asked).isnan().any(1)  # the largest of these is none
+            self.predicted[places] = answer.best(asked).masked_fill(unknown, -1)
         if answers.activation is not None:
             self.values["activation"][0, places] = answers.activation.to(self.values["activation"])
         self.done[places] = True
@@ -220,6 +225,7 @@ class Work:
             behind=None if behind is None else behind.cpu(),
             predicted=predicted,
             masks=None if masks is None else masks.cpu(),
+            parts=self.job.cover.names,
             answer=None if answer is None else answer.kind,
             output="" if answer is None else answer.told,
             rank=self.asked.rank,
@@ -243,7 +249,7 @@ class Work:
 
     def _notes(self) -> tuple[str, ...]:
         done, count = int(self.done.sum()), self.job.count
-        notes = list(self.asked.question.net.notes)
+        notes = [*self.asked.question.net.notes, *self.asked.notes, *self._not_finite()]
         if self.stopped:
             notes.append(f"stopped early: {done} of {count} positions were computed")
         elif done < count:
@@ -253,6 +259,22 @@ class Work:
         if self.precision != "float32":
             notes.append("what a patch changes was computed in bfloat16")
         return tuple(notes)
+
+    def _not_finite(self) -> list[str]:
+        """Return at how many positions only there is no number."""
+        done = torch.from_numpy(self.done)
+        clean = [self.asked.clean[name] for name in self.values]
+        if self.asked.notes or not all(_is_finite(value) for value in clean):
+            return []
+        bad = torch.stack([v.isinf().any(0) | v.isnan().all(0) for v in self.values.values()])
+        count = int((bad.any(0) & done).sum())
+        return [f"values are not finite at {count} of {self.job.count} positions"] * bool(count)
+
+
+def _is_finite(value: float | list[float]) -> bool:
+    """Return whether of one target's number, or of several's, all that are read are finite."""
+    several = value if isinstance(value, list) else [value]
+    return any(map(math.isfinite, several)) and not any(map(math.isinf, several))
 
 
 def _beside(found: Occlusion, projection: Projection) -> Occlusion:
@@ -296,7 +318,17 @@ def ask(
     for name, values in question.numbers(outputs).items():
         own: list[float] = values[:, 0].tolist()
         clean[name] = own[0] if single else own
-    return Asked(question, named[0] if single else named or None, clean, rank)
+    targets = named[0] if single else named or None
+    return Asked(question, targets, clean, rank, _unlike_numbers(walk, question))
+
+
+def _unlike_numbers(walk: KeptWalk, question: Question) -> tuple[str, ...]:
+    """Return what must be said where the network makes NaN or infinity of the image as it is."""
+    steps = question.targets
+    if all(bool(walk.maps[step].isfinite().all()) for step in steps):
+        return ()
+    name = first_not_finite(walk.net.graph, walk.image, steps)
+    return (f"values are not finite from layer {name!r} on",) if name else ()
 
 
 def _strongest(net: Network, step: int, maps: Mapping[int, Tensor]) -> tuple[int, str]:
