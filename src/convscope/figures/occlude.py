@@ -342,7 +342,7 @@ def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> Occlusio
         title = f"{what},\n{UNKNOWN}"
     if o.of_channels:
         bars = tuple(map(str, range(len(o.positions.view(-1, 4)))))
-        return OcclusionPanel(title, o.values(kind).numpy(), VALUES, limits, unit, bars=bars,
+        return OcclusionPanel(title, as_array(o.values(kind)), VALUES, limits, unit, bars=bars,
                               clean=float(o.clean[kind]))  # fmt: skip
     # Of masks, what the values are at each pixel in the mean.
     values = o.values(kind) if o.masks is None else o.over_pixels(o.values(kind))

@@ -89,9 +89,12 @@ def architecture(subject: Subject, seconds: float | None, progress: Progress) ->
     """Draw the network."""
     drawn = draw(subject.net)
     first, last = drawn.volumes[0], drawn.volumes[-1]
+    end = f"{last.channels:,} of {last.rows} by {last.columns}"
+    if (heads := len(subject.net.graph.outputs)) > 1:  # the last box gathers them
+        end = counted(heads, "output")
     alternative = (
         f"The architecture of {subject.net.name} as boxes, from {first.channels} channels of "
-        f"{first.rows} by {first.columns} to {last.channels:,} of {last.rows} by {last.columns}."
+        f"{first.rows} by {first.columns} to {end}."
     )
     pictures = subject.shelf.drawn(drawn, "architecture", alternative, vector=True)
     return Section(pictures=pictures, numbers=drawn.to_dict())
@@ -259,7 +262,7 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
 
 def _where(found: Occlusion, title: str) -> str:
     """Return in words where hiding lowers the answer's probability, or the number, most."""
-    if found.kind == "activation":
+    if found.kind == "activation" or not found.is_finite:
         return ""
     # Only where it was measured: an estimate between two positions is no finding.
     values = found.values(found.kind).flatten()
