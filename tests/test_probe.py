@@ -112,3 +112,14 @@ def test_names_are_names_notes_are_notes_and_images_left_out_are_named():
     assert list(found.to_dict()["bad"]) == ["image 60"]
     alone = cs.probe(raw, images, labels=[*LABELS, 0], folds=2)
     assert (set(alone.networks), alone.notes) == ({"Sequential"}, raw.notes)
+
+
+def test_random_weights_are_part_of_a_networks_name():
+    images, labels = torch.rand(12, 3, 8, 8), [0, 1] * 6
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    nets = [
+        cs.Network(module, (1, 3, 8, 8), name="own", preprocess="none", notes=notes)
+        for notes in ((), ("random weights (seed 0)",))
+    ]
+    found = cs.probe(nets[0], images, "1", labels=labels, against=nets[1], folds=2)
+    assert list(dict.fromkeys(found.networks)) == ["own", "own, random weights (seed 0)"]

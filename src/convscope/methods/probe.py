@@ -47,7 +47,7 @@ class Probe(Result):
         right: [R, N], bool: whether the classifier is right on an image, trained without it.
         features: how many numbers of each layer it was given.
         layers: their names; ``"images"`` for the pixels.
-        networks: the network that each is of, with A and B where two have one name.
+        networks: the network that each is of, with A and B where two are called alike.
         commonest: the share of the commonest class, which a guess reaches.
         classes: how many classes there are.
         folds: in how many parts the images were left out in turn.
@@ -201,13 +201,17 @@ def _named(works: Sequence[_Features]) -> tuple[tuple[str, ...], tuple[str, ...]
     nets = [work.net for work in works]
     if len(nets) == 1:
         return (nets[0].name,), nets[0].notes
-    names = told_apart(nets[0].name, nets[1].name)
+    called = (
+        ", ".join((net.name, *(note for note in net.notes if note.startswith("random weights"))))
+        for net in nets
+    )
+    names = told_apart(*called)
     shared = [note for note in nets[0].notes if note in nets[1].notes]
     own = [
         f"{name}: {note}"
         for name, net in zip(names, nets, strict=True)
         for note in net.notes
-        if note not in shared
+        if note not in shared and note not in name
     ]
     return names, (*shared, *own)
 
