@@ -226,3 +226,18 @@ def test_a_channel_without_a_consistency_is_told_without_a_number(scan):
     unknown = replace(plate, consistency=torch.full_like(plate.consistency, torch.nan))
     assert "nan" not in unknown.summary()
     assert unknown.table()[0]["consistency"] is None
+
+
+def test_a_plate_says_how_its_channels_were_chosen(scan, atlas):
+    layer = next(iter(scan.layers))
+    for of in (scan, cs.Atlas(atlas)):
+        for options, said in (
+            ({}, "Channels: those whose strongest patches are most alike and stand out most."),
+            ({"choose": "random"}, "Channels: drawn at random."),
+            ({"channels": {layer: [0]}}, ""),
+        ):
+            texts = " ".join(
+                " ".join(t.get_text() for t in of.plate(**options).plot().texts).split()
+            )
+            assert said in texts
+            assert ("Channels:" in texts) == bool(said)

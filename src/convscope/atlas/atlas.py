@@ -158,7 +158,9 @@ class Atlas:
         scan = Scan.load(self.folder / place.TALLY)
         chosen = chosen_channels(scan, **options)
         units = [self.unit(layer.name, channel) for layer, channel in chosen]
-        return Plate.of(units, [layer for layer, _ in chosen])
+        named = options.get("channels") is not None
+        how = "" if named else options.get("choose", "consistent")
+        return Plate.of(units, [layer for layer, _ in chosen], how)
 
     def _tiles(
         self, path: Path, data: dict[str, Any], channel: int, entries: int

@@ -8,7 +8,7 @@ from convscope.figures.pieces import Piece, fitting, in_lines, picture, row, she
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import NOTE_POINTS, Style
 from convscope.figures.tile import own_scales
-from convscope.methods.plate import AtlasUnit, Plate
+from convscope.methods.plate import CHOICES, AtlasUnit, Plate
 from convscope.methods.scanning.tiles import fitted
 from convscope.network.rules import rule_named
 from convscope.wording import counted
@@ -69,9 +69,10 @@ def _caption(found: Plate) -> list[str]:
     unit = found.units[0]
     rule = rule_named(unit.rule)
     images = counted(unit.images, "image")
+    chosen = f" Channels: {CHOICES[found.chosen]}." if found.chosen else ""
     return [
         f"{unit.network}, {rule.name}: of each channel the strongest patches of {images}, and what "
-        f"in each drives the unit, given the switches; each on a scale of its own.",
+        f"in each drives the unit, given the switches; each on a scale of its own.{chosen}",
         f"Images: {one_line(unit.data)}. Rule: {rule.name} ({rule.source}). "
         f"{own_scales(float(x.clipped.max()) for x in found.units if len(x.peak))}",
     ]

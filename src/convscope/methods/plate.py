@@ -20,7 +20,11 @@ from convscope.network.layers import LayerName, listed
 from convscope.outputs import finite
 from convscope.results import Result
 
-CHOICES = ("consistent", "random")
+CHOICES = {
+    "consistent": "those whose strongest patches are most alike and stand out most",
+    "random": "drawn at random",
+}
+"""The ways to choose channels, and what a picture says of each."""
 MOST_LAYERS = 6
 MOST_SHARED = 3
 """Channels that share more of their nine images look for much the same thing."""
@@ -113,23 +117,25 @@ class Plate(Result):
         units: the U channels, layer by layer.
         consistency: [U], how alike the strongest entries of each are to the other channels.
         rise: [U], how many times its typical peak its strongest ones are.
+        chosen: how they were chosen, a name in :data:`CHOICES`; empty where they were named.
     """
 
     units: tuple[AtlasUnit, ...]
     consistency: Tensor
     rise: Tensor
+    chosen: str = ""
 
     figure: ClassVar[str] = "plate"
 
     @classmethod
-    def of(cls, units: Sequence[AtlasUnit], layers: Sequence[LayerScan]) -> "Plate":
+    def of(cls, units: Sequence[AtlasUnit], layers: Sequence[LayerScan], chosen: str) -> "Plate":
         """Return the plate of *units*, each of its own layer."""
         numbers = [unit.channel for unit in units]
         consistency, rise = (
             torch.tensor([of[n] for of, n in zip(found, numbers, strict=True)])
             for found in ([x.consistency for x in layers], [x.rise for x in layers])
         )
-        return cls(tuple(units), consistency, rise, notes=units[0].notes)
+        return cls(tuple(units), consistency, rise, chosen, notes=units[0].notes)
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures, fit for JSON."""
@@ -196,7 +202,7 @@ def drawn(
         _unit(scan, own, channel, tiles.get((own.name, channel), {}), rule, statistics, notes)
         for own, channel in chosen
     ]
-    return Plate.of(units, [own for own, _ in chosen])
+    return Plate.of(units, [own for own, _ in chosen], choose if channels is None else "")
 
 
 def _only(layer: LayerScan, channels: Sequence[int]) -> LayerScan:
