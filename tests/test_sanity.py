@@ -513,8 +513,8 @@ def test_noise_gets_no_verdict(monkeypatch):
     fade = torch.linspace(-2, 2, 48).square().neg().exp() * torch.linspace(0, 3, 40).exp()[:, None]
     net = Network(Tiny().double().eval(), image)
 
-    def noise(*arguments):
-        pixels = original(*arguments) * fade
+    def noise(*arguments, **more):
+        pixels = original(*arguments, **more) * fade
         smooth = 5 if seed % 2 else 15
         local = F.avg_pool2d(pixels.abs().mean(1, keepdim=True), smooth, 1, smooth // 2)
         return torch.randn_like(pixels) * local * (pixels != 0)
