@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ConvscopeError, DataError, ImageError, UnitError
-from convscope.methods import budget, left_out
+from convscope.methods import bad_images, budget
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import channel_names
 from convscope.methods.scanning.batches import ImageBatch, batches
@@ -108,7 +108,7 @@ class Ablation(Result):
             f"logit {_moves(row['class score'])}"
             for row in self.table()[:5]
         ]
-        return "\n".join([*lines, *left_out.told(self.bad)])
+        return "\n".join([*lines, *bad_images.told(self.bad.items())])
 
 
 def _moves(fall: float | None, form: str = ".3g", unit: str = "") -> str:
@@ -295,7 +295,7 @@ class _AblationWork:
         counts, total = self.counts[there], int(self.counts.sum())
         if not total:
             raise DataError(
-                f"{source.name} holds no image that {net.name} can take{left_out.first(bad)}"
+                f"{source.name} holds no image that {net.name} can take{bad_images.first(bad)}"
             )
         cost = self.score.sum(1) / total
         spread = (self.squares / total - cost.square()).clamp(min=0) / (total - 1 or torch.nan)

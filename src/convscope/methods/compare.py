@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from convscope.errors import ConvscopeError, DataError, Interrupted, RuleError
+from convscope.methods import bad_images
 from convscope.methods import budget as budgets
-from convscope.methods import left_out
 from convscope.methods.attribute import RECOMMENDED, Attribution, attribute, method_named
 from convscope.methods.compare_matching import LayerMatch, Matcher
 from convscope.methods.compare_result import Comparison, MatchedPairs, Side, told_apart
@@ -186,7 +186,7 @@ class _ComparisonWork:
                 self.partial = "budget"
                 break
         if not self.images:
-            first = left_out.first(self._titled())
+            first = bad_images.first(self._titled())
             raise DataError(f"no image could be used by both networks{first}")
 
     def diagnose(self, deadline: budgets.Deadline, memory: int | str) -> None:

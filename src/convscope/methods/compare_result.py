@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from convscope.methods import bad_images
 from convscope.methods.attribute import Attribution
 from convscope.methods.compare_matching import LayerMatch
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.draw import Architecture
-from convscope.methods.left_out import told as told_left_out
 from convscope.methods.projection import Projection
 from convscope.network import Layer
 from convscope.outputs import finite
@@ -221,4 +221,4 @@ class Comparison(Result):
                 )
             lines.append(f"  {match.layers[0]} and {match.layers[1]}: {told}")
         lines += [f"  left out: {sentence}" for sentence in self.left_out]
-        return "\n".join([*lines, *told_left_out(self.bad)])
+        return "\n".join([*lines, *bad_images.told(self.bad.items())])

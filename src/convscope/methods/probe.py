@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, DataError, ImageError
-from convscope.methods import budget, left_out
+from convscope.methods import bad_images, budget
 from convscope.methods.compare_result import told_apart
 from convscope.methods.descents import images_at_once
 from convscope.methods.scanning.batches import batches
@@ -106,7 +106,7 @@ class Probe(Result):
             f"({row['low']:.1%} to {row['high']:.1%})"
             for row in self.table()
         ]
-        return "\n".join([*lines, *left_out.told(self.bad)])
+        return "\n".join([*lines, *bad_images.told(self.bad.items())])
 
 
 @shielded
@@ -171,7 +171,7 @@ def probe(
     if len(counts) < 2 or least < folds:
         raise DataError(
             f"a probe takes two classes, and {folds} images of each to leave out in turn: there "
-            f"are {len(counts)}, the smallest of {least}{left_out.first(bad)}"
+            f"are {len(counts)}, the smallest of {least}{bad_images.first(bad)}"
         )
     rows = [(work, step) for work in works for step in work.steps]
     right = []

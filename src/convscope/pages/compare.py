@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from convscope.figures.compare import attributions_figure, filters_figure, pairs_figure
-from convscope.methods import left_out
+from convscope.methods import bad_images
 from convscope.methods.compare_matching import Partners
 from convscope.methods.compare_result import Comparison
 from convscope.network.shield import shielded
@@ -46,7 +46,7 @@ def write_comparison(found: Comparison, folder: str | Path) -> Path:
         facts=(("Images", f"{found.images:,}"),),
         notes=found.notes,
         sections=sections,
-        missing=(*stopped, *map(shortly, found.left_out), *left_out.sentences(found.bad)),
+        missing=(*stopped, *map(shortly, found.left_out), *bad_images.sentences(found.bad)),
         healthy="" if stopped else HEALTHY,
     )  # fmt: skip
     return document.write(shelf, out, finite(found.to_dict()))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import OutputError
-from convscope.methods import left_out
+from convscope.methods import bad_images
 from convscope.outputs import claim_folder
 from convscope.pages.document import NUMBERS, Document
 from convscope.pages.section import Section, Shelf
@@ -98,7 +98,7 @@ class Report(Result):
         if not found and page.healthy:
             lines.append(f"  {page.healthy}")
         lines += [f"  missing: {sentence}" for sentence in self.missing]
-        return "\n".join([*lines, *left_out.told(self.bad)])
+        return "\n".join([*lines, *bad_images.told(self.bad.items())])
 
     def _repr_html_(self) -> str:
         """Return the page for a notebook, in a frame, so that it keeps its own style."""
@@ -135,7 +135,7 @@ def document(found: Report) -> Document:
         facts=tuple(facts),
         notes=found.notes,
         sections=found.sections,
-        missing=(*found.missing, *left_out.sentences(found.bad)),
+        missing=(*found.missing, *bad_images.sentences(found.bad)),
         healthy=healthy,
     )
 

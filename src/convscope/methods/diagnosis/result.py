@@ -5,11 +5,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from convscope.methods import bad_images
 from convscope.methods.diagnosis.finding import Finding, Thresholds
 from convscope.results import Result
 from convscope.wording import counted
-
-BAD_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -161,9 +160,4 @@ class Diagnosis(Result):
             lines.append("nothing is wrong by these thresholds")
         lines += [f"{place}. {f.sentence}" for place, f in enumerate(self.findings, start=1)]
         lines += [f"left out: {text}" for text in self.left_out]
-        if self.bad:
-            lines.append(f"{counted(len(self.bad), 'image')} left out:")
-            lines += [f"  {title}: {why}" for title, why in list(self.bad.items())[:BAD_SHOWN]]
-        if len(self.bad) > BAD_SHOWN:
-            lines.append(f"  and {len(self.bad) - BAD_SHOWN} more; the JSON names them all")
-        return "\n".join(lines)
+        return "\n".join([*lines, *bad_images.told(self.bad.items())])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import DataError, OutputError
-from convscope.methods import budget
+from convscope.methods import bad_images, budget
 from convscope.methods.scanning.answers import SUSPECTS
 from convscope.methods.scanning.consistency import COMPARED, consistency
 from convscope.methods.scanning.reductions import Singles
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 ATLAS = "atlas"
 """What a folder that holds one is marked as."""
 
-BAD_SHOWN = 10
 STATISTICS = (
     "peak_mean", "mean", "std", "active_images", "active_positions", "selectivity", "consistency",
     "rise",
@@ -331,13 +330,8 @@ class Scan(Result):
         if self.partial:
             lines.append(f"partial: {self.partial}")
         lines += self.notes[len(self.tally.facts["notes"]) :]
-        if self.bad:
-            lines.append(f"{counted(len(self.bad), 'image')} left out:")
-            shown = list(self.bad.items())[:BAD_SHOWN]
-            lines += [f"  {self.title(number)}: {why}" for number, why in shown]
-        if len(self.bad) > BAD_SHOWN:
-            lines.append(f"  and {len(self.bad) - BAD_SHOWN} more; the JSON names them all")
-        return "\n".join(lines)
+        bad = [(self.title(number), why) for number, why in self.bad.items()]
+        return "\n".join([*lines, *bad_images.told(bad)])
 
     def _save_arrays(self, path: Path) -> None:
         """Write the arrays; ``.safetensors`` holds all that was counted, to go on with."""

@@ -1,20 +1,22 @@
-"""The images that a method leaves out, named as a scan names them."""
+"""Bad images: those that a method leaves out, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from convscope.methods.scanning.result import BAD_SHOWN
 from convscope.wording import counted
 
+BAD_SHOWN = 10
+"""Images that a summary names at most; the JSON has all."""
 
-def told(bad: Mapping[str, str]) -> list[str]:
+
+def told(bad: Collection[tuple[str, str]]) -> list[str]:
     """Return which images were left out, and why, in lines.
 
-    >>> told({"cat.jpg": "is empty"})
+    >>> told([("cat.jpg", "is empty")])
     ['1 image left out:', '  cat.jpg: is empty']
     """
     if not bad:
         return []
-    shown = [f"  {title}: {why}" for title, why in list(bad.items())[:BAD_SHOWN]]
+    shown = [f"  {title}: {why}" for title, why in [*bad][:BAD_SHOWN]]
     more = len(bad) - len(shown)
     rest = [f"  and {more} more; the JSON names them all"] if more else []
     return [f"{counted(len(bad), 'image')} left out:", *shown, *rest]
@@ -22,7 +24,10 @@ def told(bad: Mapping[str, str]) -> list[str]:
 
 def sentences(bad: Mapping[str, str]) -> list[str]:
     """Return the same for a page, a sentence an image."""
-    return [line.strip().replace("; the JSON", " left out; the numbers") for line in told(bad)[1:]]
+    return [
+        line.strip().replace("; the JSON", " left out; the numbers")
+        for line in told(bad.items())[1:]
+    ]
 
 
 def first(bad: Mapping[str, str]) -> str:
