@@ -19,7 +19,8 @@ from torch.nn.functional import max_pool2d, max_unpool2d
 from convscope.display import Display, display_scale, presentable, to_display
 from convscope.figures.checkerboard import CLOSE, busiest
 from convscope.figures.draw import figure as architecture_figure
-from convscope.figures.occlude import OPAQUE, VALUES, OcclusionPanel, panels
+from convscope.figures.occlude import VALUES, panels
+from convscope.figures.occlude_panel import OPAQUE, OcclusionPanel
 from convscope.figures.sheet import number, picture_of
 from convscope.figures.style import Style, line_of
 from convscope.figures.tile import FieldTile
