@@ -65,6 +65,7 @@ def operations() -> dict[str, object]:
         "average pool, ceil": lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True),
         "average pool, without padding": lambda x: F.avg_pool2d(
             x, 3, 1, 1, count_include_pad=False),
+        "average pool, channels": lambda x: F.avg_pool3d(x, (2, 3, 2), 1, (1, 1, 0)),
         "average pool, three": lambda x: F.avg_pool3d(x[:, None], (3, 2, 1), 1, (1, 0, 0))[:, 0],
         "adaptive average pool": lambda x: F.adaptive_avg_pool2d(x, (5, 3)),
         "adaptive average pool, even": lambda x: F.adaptive_avg_pool2d(x, (5, SIDE)),

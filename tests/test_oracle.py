@@ -150,6 +150,8 @@ def cases() -> dict[str, Case]:
         "average pool, ceil": linear(nn.AvgPool2d((2, 3), 2, ceil_mode=True)),
         "average pool, channels": linear(
             lambda x: F.avg_pool3d(x[:, None], (3, 1, 1), 1, (1, 0, 0))[:, 0]),
+        "average pool, across": linear(lambda x: F.avg_pool3d(x, (2, 3, 2), 1, (1, 1, 0))),
+        "max pool, across": jacobian(lambda x: F.max_pool3d(x, (2, 3, 2), 1, (0, 1, 0))),
         "adaptive average pool": linear(nn.AdaptiveAvgPool2d((3, 5))),
         "global average": linear(lambda x: x.mean((2, 3))),
         "nearest": linear(lambda x: F.interpolate(x, size=(10, 19))),

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from convscope.network import freed
 
 Shape = tuple[int, ...]
+POOL_3D = (torch.ops.aten.max_pool3d.default, torch.ops.aten.max_pool3d_with_indices.default)
+"""They refuse maps whose channels lie last, [N, C, H, W], which walks make."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Call:
 
     def run(self, inputs: Sequence[Tensor], batch: int) -> Tensor:
         """Run the operation on *inputs*, each of leading dimension ``batch * input_shape[0]``."""
+        if self.target in POOL_3D:
+            inputs = [own.contiguous() for own in inputs]
         filled = {name: _filled(value, inputs, batch) for name, value in self._filled.items()}
         output = self.target(**{**self.arguments, **filled})
         result: Tensor = output if self.item is None else output[self.item]

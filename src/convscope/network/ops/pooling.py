@@ -158,7 +158,8 @@ class AveragePool(LinearOperation):
             return call  # over channels alone
         padded = any(isinstance(window, Sliding) and window.padding for window in windows)
         uneven = padded and not arguments["count_include_pad"]
-        if len(call.shape) != 4 or arguments["ceil_mode"] or uneven:
+        of_maps = len(call.shape) == 4 and call.target is not aten.avg_pool3d.default
+        if not of_maps or arguments["ceil_mode"] or uneven:
             return None
         return with_arguments(call, padding=unpadded(arguments["padding"], axes))
 
