@@ -123,6 +123,7 @@ SECANTS = {
     "max pool of rows": lambda x: F.max_pool1d(x.flatten(2), 5, 3),
     "product": lambda x: x[:, :4] * torch.sigmoid(x[:, 4:, :1]),
     "square": lambda x: x * x,
+    "root of zeros": lambda x: F.lp_pool2d((x - 0.4).relu(), 2, 2),
     "matrix product": lambda x: x.flatten(2) @ x.flatten(2).mT,
     "einsum": lambda x: torch.einsum("bchw,bdhw->bcd", x, x),
     "quotient": lambda x: x[:, :4] / (1 + x[:, 4:, :1]),

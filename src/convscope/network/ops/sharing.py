@@ -232,6 +232,8 @@ class Secant(HandedOn):
         output, usual = fine.run(values, batch), fine.run([widened(before)], 1)
         (derivative,) = vector_jacobian_product(fine, torch.ones_like(output), values)
         assert derivative is not None
+        # A root's is infinite at zero; where nothing changes, nothing is to be shared.
+        derivative = derivative.nan_to_num(posinf=0, neginf=0)
         slope = torch.where(away.abs() < ALIKE, derivative, (output - usual) / away)
         return output.to(self.after.dtype), (slope,)
 
