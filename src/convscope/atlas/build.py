@@ -116,7 +116,7 @@ def _facts(net: Network, scan: Scan, rule: str, model: ModelNames | None) -> dic
     return {
         **{k: v for k, v in scan.tally.facts.items() if k != "layers"},
         "images_counted": scan.images,
-        "bad_images": [[number, reason] for number, reason in scan.bad.items()],
+        "bad": scan.bad,
         "scan_notes": list(scan.notes[len(net.notes) :]),
         "notes": [*net.notes, *rule_notes(net, chosen_rule(net, rule), steps)],
         "rule": rule,

@@ -45,7 +45,7 @@ def overview_page(
         images=scan.images,
         data=quoted(facts["data"]["name"]),
         classes=scan.classes,
-        bad=facts["bad_images"],
+        bad=facts["bad"],
         top=min(facts["top"], scan.images),
         notes=(*facts["notes"], *facts["scan_notes"]),
         rule=facts["rule"],

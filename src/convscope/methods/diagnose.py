@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from convscope.errors import ConvscopeError, DataError, Interrupted
+from convscope.methods import bad_images
 from convscope.methods import budget as budgets
 from convscope.methods.diagnosis import (
     aliasing,
@@ -210,7 +211,7 @@ class _DiagnosisWork:
 
     def _sampled(self, source: Images) -> Measured:
         """Run the sample through the network once."""
-        good = [number for number in range(len(source)) if number not in self.scanned.bad]
+        good = [number for number in range(len(source)) if number not in self.scanned.tally.bad]
         chosen = [good[place] for place in budgets.evenly(len(good), self.most)]
         measured = Measured(self.net, self.layers)
         spectrum = aliasing.ImageSpectrum(self.net.input_shape)
@@ -285,7 +286,7 @@ class _DiagnosisWork:
             spectra = torch.from_numpy(aliasing.centred(self.response.power))
             stride = self.response.stride
         findings = sorted(self._findings(), key=lambda finding: -finding.severity)
-        title = self.source.title if self.source else str
+        title = self.source.title if self.source else self.scanned.title
         return Diagnosis(
             filters=filters.clone(),
             spectra=spectra,
@@ -300,7 +301,7 @@ class _DiagnosisWork:
             accuracy=self.ablation.accuracy if self.ablation else None,
             commonest=self.ablation.commonest if self.ablation else None,
             thresholds=self.thresholds,
-            bad={title(number): why for number, why in self.scanned.bad.items()},
+            bad=bad_images.titled(self.scanned.tally.bad, title),
             left_out=tuple(self.left_out),
             notes=self.net.notes,
             partial=self.stopped,

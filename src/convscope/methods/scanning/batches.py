@@ -84,7 +84,7 @@ def _loaded(sets: Sets, numbers: Sequence[int], readers: int, ahead: int) -> Ite
         except ImageError as error:
             return number, str(error)
         # Two sets may have other classes, and so a label in one of them only.
-        return number, (inputs, [class_of(label, source) for _, label, source, _ in loaded])
+        return number, (inputs, [class_of(label, own.classes) for _, label, own, _ in loaded])
 
     if readers == 1:
         yield from map(load, numbers)
@@ -99,9 +99,9 @@ def _loaded(sets: Sets, numbers: Sequence[int], readers: int, ahead: int) -> Ite
 
 
 def _answers(source: Images, net: Network) -> Tensor:
-    """Return the answer that each class stands for; the last two are those of none."""
+    """Return the answer that each class stands for; the last three are those of none."""
     known = class_answers(source, net) or [None] * len(source.classes)
-    return torch.tensor([-1 if own is None else own for own in (*known, None, None)])
+    return torch.tensor([-1 if own is None else own for own in (*known, None, None, None)])
 
 
 def images_affordable(net: Network, images: Images, seconds: float | None, passes: float) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from convscope.methods.scanning.batches import ImageBatch, batches
 from convscope.methods.scanning.reductions import LayerBatch, company, peak_positions, reduced
-from convscope.methods.scanning.sources import OTHER_LABEL, Images, class_answers
+from convscope.methods.scanning.sources import NOT_ONE_NUMBER, OTHER_LABEL, Images, class_answers
 from convscope.methods.scanning.strongest import Integers
 from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
@@ -223,4 +223,5 @@ class ImagePass:
             tally.answers.add(looked.answers, batch.answers[0].numpy())
         tally.class_images += np.bincount(labels[labels >= 0], minlength=len(tally.class_images))
         tally.other_labels += int((labels == OTHER_LABEL).sum())
+        tally.unlike_labels += int((labels == NOT_ONE_NUMBER).sum())
         tally.looked_at[numbers] = True

@@ -174,9 +174,9 @@ class Scan(Result):
         return self.tally.images
 
     @property
-    def bad(self) -> dict[int, str]:
-        """The images left out: number -> why."""
-        return self.tally.bad
+    def bad(self) -> dict[str, str]:
+        """The images left out: image -> why."""
+        return bad_images.titled(self.tally.bad, self.title)
 
     @property
     def accuracy(self) -> float | None:
@@ -193,12 +193,16 @@ class Scan(Result):
 
     def label_notes(self) -> tuple[str, ...]:
         """Return what must be said of the labels."""
-        count, classes = self.tally.other_labels, len(self.tally.facts["classes"])
-        if not count or not classes:
-            return ()
-        return (
-            f"{count:,} of {self.images:,} images have a label that is none of the {classes:,} "
-            f"classes, and count as without one",
+        classes = len(self.tally.facts["classes"])
+        unusable = {
+            f"none of the {classes:,} classes": self.tally.other_labels,
+            "not the number of one class": self.tally.unlike_labels,
+        }
+        return tuple(
+            f"{count:,} of {self.images:,} images have a label that is {what}, and count as "
+            f"without one"
+            for what, count in unusable.items()
+            if count and classes
         )
 
     def doubt(self) -> str:
@@ -288,7 +292,7 @@ class Scan(Result):
             "partial": self.partial,
             "made_with": self.made_with,
             "images": self.images,
-            "bad": [{"image": self.title(n), "reason": why} for n, why in self.bad.items()],
+            "bad": self.bad,
             "accuracy": self.accuracy,
         }
 
@@ -330,8 +334,7 @@ class Scan(Result):
         if self.partial:
             lines.append(f"partial: {self.partial}")
         lines += self.notes[len(self.tally.facts["notes"]) :]
-        bad = [(self.title(number), why) for number, why in self.bad.items()]
-        return "\n".join([*lines, *bad_images.told(bad)])
+        return "\n".join([*lines, *bad_images.told(self.bad.items())])
 
     def _save_arrays(self, path: Path) -> None:
         """Write the arrays; ``.safetensors`` holds all that was counted, to go on with."""
