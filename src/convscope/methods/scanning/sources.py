@@ -286,9 +286,10 @@ def class_of(label: Any, classes: Sequence[str]) -> int:
     """
     if label is None:
         return NO_LABEL
+    if isinstance(label, Tensor) and label.dim():
+        return NOT_ONE_NUMBER  # one number for each class, or for each object
     try:
-        # A tensor of one number in a list is one number for each class, or for each object.
-        number = operator.index(None if isinstance(label, Tensor) and label.dim() else label)
+        number = operator.index(label)
     except TypeError:
         return NOT_ONE_NUMBER
     return number if 0 <= number < len(classes) else OTHER_LABEL
