@@ -21,7 +21,7 @@ from torch import Tensor
 from convscope.atlas import place
 from convscope.atlas.commands import ModelNames, project_command, unit_command
 from convscope.atlas.overview import overview_page
-from convscope.atlas.similar import chained, chance, kernel_rows, neighbours
+from convscope.atlas.similar import chained, chance, neighbours
 from convscope.atlas.sprites import (
     CELLS,
     SHOWN_IN_GRID,
@@ -36,11 +36,13 @@ from convscope.atlas.sprites import (
 from convscope.atlas.tables import windows, write_tables
 from convscope.display import DisplayScale
 from convscope.methods import budget
-from convscope.methods.kernels import cosines
+from convscope.methods.kernels import cosines, kernels_of
 from convscope.methods.pictures import channel_names
 from convscope.methods.rules import chosen_rule, rule_notes
-from convscope.methods.scanning.result import LayerScan, Scan, bin_name
+from convscope.methods.scanning.result import LayerScan, Scan
+from convscope.methods.scanning.tally import bin_edges
 from convscope.methods.scanning.tiles import EntryTile, TileShape, drawn_tiles, picture
+from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Network
 from convscope.network.ops import Convolution
 from convscope.outputs import claim_folder, made_folder, write_text
@@ -384,7 +386,8 @@ class _Drawing:
             **self._channels(layer),
         }
         text = json.dumps(values, separators=(",", ":"), allow_nan=False)
-        write_text(self._place(layer, ".js"), f"{CALL}{_script_safe(text)});\n")
+        text = text.replace("<", "\\u003c")  # no file's name may end a script early
+        write_text(self._place(layer, ".js"), f"{CALL}{text});\n")
         self._page(layer)
 
     def _save_images(self, layer: LayerScan) -> None:
@@ -395,8 +398,10 @@ class _Drawing:
                 save_picture(path, shown, quality=85)
 
     def _channels(self, layer: LayerScan) -> dict[str, Any]:
-        kernels, found = kernel_rows(self._net, layer), windows(self._net, layer)
+        (scanned,) = scanned_layers(self._net, layer.name)
+        kernels, found = kernels_of(self._net, scanned).rows, windows(self._net, layer)
         by_weight, others = cosines(kernels), len(kernels) - 1
+        edges = [None, *map(_rounded, bin_edges()), None]
         titles: dict[int, str] = {}
         channels = []
         every = range(layer.shape[0])
@@ -418,7 +423,10 @@ class _Drawing:
                     "selectivity": _rounded(layer.selectivity[channel]),
                     "class": layer.top_class(channel, self._scan.classes),
                     "classes": self._classes(layer, channel),
-                    "bins": _bins(layer, channel),
+                    "bins": [
+                        [edges[n], edges[n + 1], int(layer.histogram[channel, n])]
+                        for n in layer.histogram[channel].nonzero()[0]
+                    ],
                     "entries": [
                         [
                             numbers[k],
@@ -430,8 +438,8 @@ class _Drawing:
                         ]
                         for k, rank in enumerate(ranks)
                     ],
-                    "byWeight": _rounded_pairs(neighbours(by_weight, channel)),
-                    "byActivation": _rounded_pairs(neighbours(layer.similarity, channel)),
+                    "byWeight": neighbours(by_weight, channel),
+                    "byActivation": neighbours(layer.similarity, channel),
                     "again": self._command(layer, channel, numbers),
                 }
             )
@@ -484,29 +492,12 @@ def _entries(layer: LayerScan) -> int:
     return int((layer.image >= 0).sum())
 
 
-def _bins(layer: LayerScan, channel: int) -> list[list[float | None]]:
-    """Return the histogram's bins in use: lower edge, upper edge, images; None for endless."""
-    used = np.flatnonzero(layer.histogram[channel]).tolist()
-    return [
-        [*(_rounded(edge) for edge in bin_name(n)), int(layer.histogram[channel, n])] for n in used
-    ]
-
-
 def _rounded(value: Any) -> float | None:
     """Return a number as the pages show it; None where there is none."""
     number = float(value)
     return float(f"{number:.4g}") if np.isfinite(number) else None
 
 
-def _rounded_pairs(pairs: list[tuple[int, float]]) -> list[list[float]]:
-    return [[channel, round(value, 3)] for channel, value in pairs]
-
-
 def _text(text: str) -> str:
     """Return a file's name with question marks for bytes that are no letters."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _script_safe(text: str) -> str:
-    """Return JSON that cannot end a script early, whatever a file is called."""
-    return text.replace("<", "\\u003c")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from convscope.errors import ConvscopeError, DataError, Interrupted
-from convscope.methods import budget
+from convscope.methods import bad_images, budget
 from convscope.methods.scanning.image_pass import ImagePass, batch_size
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, class_answers, fitted, images_of
@@ -121,7 +121,8 @@ def scan(
     if not tally.images:
         if state is not None:
             Path(state).unlink(missing_ok=True)  # there is nothing in it to go on with
-        raise DataError(_nothing_left(source, tally))
+        found = Scan.of(tally, net, source)
+        raise DataError(f"no image can be scanned{bad_images.first(found.bad)}")
     return Scan.of(tally, net, source)
 
 
@@ -185,11 +186,3 @@ def _begun(facts: dict[str, Any], state: str | os.PathLike[str] | None, resume: 
     tally = Tally.load(state)
     tally.check_same(facts)
     return tally
-
-
-def _nothing_left(source: Images, tally: Tally) -> str:
-    number, reason = next(iter(tally.bad.items()))
-    what = f"none of the {len(tally.bad):,} images can"
-    if len(tally.bad) == 1:
-        what = "no image can"
-    return f"{what} be scanned: {source.title(number)}: {reason}"

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from convscope.methods.diagnosis.finding import Finding, Thresholds, named
-from convscope.methods.kernels import Doubles, weight_tensor
+from convscope.methods.kernels import weight_tensor
+from convscope.methods.scanning.strongest import Doubles
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.ops import Convolution
@@ -187,14 +188,17 @@ def aliased_share(response: Response) -> float:
 
     Filters without weights do not count; NaN if there are no others.
     """
-    passing = response.power.sum((1, 2)) > 0
-    return float(response.aliased()[passing].mean()) if passing.any() else float("nan")
+    return _mean_of_living(response.aliased(), response.power)
 
 
 def folded_octaves(response: Response) -> float:
     """Return the mean over the filters of how far their energy lies beyond the stride."""
-    living = response.energy.sum((1, 2)) > 0
-    return float(response.folded_octaves()[living].mean()) if living.any() else float("nan")
+    return _mean_of_living(response.folded_octaves(), response.energy)
+
+
+def _mean_of_living(values: Doubles, power: Doubles) -> float:
+    living = power.sum((1, 2)) > 0
+    return float(values[living].mean()) if living.any() else float("nan")
 
 
 def find_aliasing(layer: str, response: Response, thresholds: Thresholds) -> list[Finding]:

@@ -141,24 +141,19 @@ class ImagePass:
         """Run the network on a batch, and again without those whose values are not finite."""
         found, answers, ends = self._reduced(batch)
         bad: dict[int, str] = {}
-        checked = [*(f.reduced.finite() for f in found.values()), *ends]
-        finite = [all(row) for row in zip(*checked)]  # noqa: B905
+        rows = zip(*(f.reduced.finite() for f in found.values()), *ends, strict=True)
+        finite = [all(row) for row in rows]
         if not all(finite):
-            bad = {
-                number: self._why_left_out(image[None])
-                for number, image, good in zip(batch.numbers, batch.inputs[0], finite, strict=True)
-                if not good
-            }
+            targets = {*self._layers, *self._ends}
+            for number, image, good in zip(batch.numbers, batch.inputs[0], finite, strict=True):
+                if not good:
+                    checked = self._net.checked(image[None])
+                    name = first_not_finite(self._net.graph, checked, targets)
+                    bad[number] = f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
             batch = batch.part(finite)
             # Anew, since what entered the strongest was chosen among the bad ones, too.
             found, answers, _ = self._reduced(batch)
         return _Looked(batch, found, answers, bad)
-
-    def _why_left_out(self, image: Tensor) -> str:
-        """Say in which layer the values of an image stop being finite."""
-        targets = {*self._layers, *self._ends}
-        name = first_not_finite(self._net.graph, self._net.checked(image), targets)
-        return f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
 
     def _reduced(
         self, batch: ImageBatch
@@ -207,21 +202,20 @@ class ImagePass:
     def _count(self, looked: _Looked) -> int:
         """Count a batch; return how many images are done."""
         batch = looked.batch
+        numbers, labels, tally = np.array(batch.numbers), batch.classes[0].numpy(), self._tally
         with self._counting:
             for number, reason in looked.left_out.items():
                 self._leave_out(number, reason)
-            if batch.numbers:
-                self._count_images(batch, looked)
+            if not len(numbers):
+                return batch.done
+            for step, layer in self._layers.items():
+                positions = layer.shape[1] * layer.shape[2]
+                tally.layers[layer.name].add(looked.found[step], positions, numbers, labels)
+            if self._answer is not None:
+                tally.answers.add(looked.answers, batch.answers[0].numpy())
+            seen = labels[labels >= 0]
+            tally.class_images += np.bincount(seen, minlength=len(tally.class_images))
+            tally.other_labels += int((labels == OTHER_LABEL).sum())
+            tally.unlike_labels += int((labels == NOT_ONE_NUMBER).sum())
+            tally.looked_at[numbers] = True
         return batch.done
-
-    def _count_images(self, batch: ImageBatch, looked: _Looked) -> None:
-        numbers, labels, tally = np.array(batch.numbers), batch.classes[0].numpy(), self._tally
-        for step, layer in self._layers.items():
-            positions = layer.shape[1] * layer.shape[2]
-            tally.layers[layer.name].add(looked.found[step], positions, numbers, labels)
-        if self._answer is not None:
-            tally.answers.add(looked.answers, batch.answers[0].numpy())
-        tally.class_images += np.bincount(labels[labels >= 0], minlength=len(tally.class_images))
-        tally.other_labels += int((labels == OTHER_LABEL).sum())
-        tally.unlike_labels += int((labels == NOT_ONE_NUMBER).sum())
-        tally.looked_at[numbers] = True

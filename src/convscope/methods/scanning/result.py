@@ -414,14 +414,3 @@ def class_selectivity(class_means: Doubles) -> Doubles:
     # The difference of sums may fall a rounding below zero where all classes are alike.
     clipped: Doubles = np.clip(index, 0, 1)
     return clipped
-
-
-def bin_name(number: int) -> tuple[float, float]:
-    """Return the lower and the upper edge of a bin of the histogram.
-
-    >>> bin_name(130)[0] == 2.0**-16
-    True
-    """
-    edges = bin_edges()
-    low = float(edges[number - 1]) if number else float("-inf")
-    return low, float(edges[number]) if number < len(edges) else float("inf")

@@ -112,11 +112,10 @@ class LayerTally:
         self.strongest.merge(other.strongest)
         self.values.merge(other.values)
         self.peaks.merge(other.peaks)
-        for name in COUNTS:
-            getattr(self, name).__iadd__(getattr(other, name))
-
-
-COUNTS = ("class_peaks", "active_images", "active_positions", "histogram")
+        self.class_peaks += other.class_peaks
+        self.active_images += other.active_images
+        self.active_positions += other.active_positions
+        self.histogram += other.histogram
 
 
 @dataclass
@@ -192,8 +191,8 @@ class Tally:
         different = [name for name in names if self.facts.get(name) != facts.get(name)]
         if different:
             raise DataError(
-                f"the scan was made with another {_words(different)}: only parts scanned alike, "
-                f"of one data set by one network, make one scan"
+                f"the scan was made with another {' and '.join(different)}: only parts scanned "
+                f"alike, of one data set by one network, make one scan"
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -215,7 +214,3 @@ class Tally:
             raise DataError(f"there is no scan {path}") from None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not a saved scan: {error}") from error
-
-
-def _words(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
