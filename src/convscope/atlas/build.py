@@ -6,7 +6,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache
@@ -50,9 +50,6 @@ from convscope.pages import render
 from convscope.results import provenance
 from convscope.wording import counted
 
-Progress = Callable[[int, int], None]
-"""Called with the entries drawn so far and the entries in all."""
-
 PAINTING = 1e8
 """Multiply-adds that take as long as painting a tile."""
 
@@ -76,7 +73,7 @@ def write_atlas(
     rule: str = "deconvnet",
     model: ModelNames | None = None,
     memory: int | str = budget.DEFAULT,
-    progress: Progress | None = None,
+    progress: budget.Progress | None = None,
 ) -> Path:
     """Write an atlas: tables, pictures and pages that open from the folder, with no server.
 
@@ -160,7 +157,6 @@ class _Waiting:
         self._file.close()
 
     def put(self, name: str, channel: int, rank: int, tile: EntryTile) -> None:
-        """Let a tile of a layer's channel wait."""
         self._places[name].setdefault(channel, {})[rank] = self._file.tell()
         self._file.write(tile.patch.tobytes() + tile.projection.tobytes())
 
@@ -246,8 +242,6 @@ def _work(net: Network, layer: LayerScan) -> float:
 
 
 class _Drawing:
-    """Draws the layers of one atlas."""
-
     def __init__(
         self, scan: Scan, folder: Path, rule: str, model: ModelNames | None, memory: int,
         facts: dict[str, Any],
@@ -265,7 +259,7 @@ class _Drawing:
     def _loaded(self, number: int) -> Tensor:
         return self._images.load(number)[0].to(self._net.dtype)
 
-    def draw(self, progress: Progress | None) -> None:
+    def draw(self, progress: budget.Progress | None) -> None:
         """Write the layers' sprites, data and pages; what is there already is not drawn again."""
         layers = list(self._scan.layers.values())
         left = [layer for layer in layers if not self._is_drawn(layer)]
@@ -353,7 +347,6 @@ class _Drawing:
     def _write_sprites(
         self, layer: LayerScan, waiting: _Waiting, writers: ThreadPoolExecutor
     ) -> None:
-        """Write what of a layer is drawn."""
         folder, shape = self._place(layer), self._shape(layer)
         made_folder(folder)
 
@@ -368,7 +361,6 @@ class _Drawing:
         list(writers.map(write, range(0, len(layer.image), CELLS)))
 
     def _write_data(self, layer: LayerScan) -> None:
-        """Write what a layer's page shows, and the page."""
         self._save_images(layer)
         shape = self._shape(layer)
         values = {

@@ -12,7 +12,8 @@ import torch
 
 from convscope.errors import ConvscopeError
 from convscope.explorer import channel
-from convscope.explorer.session import Progress, Session
+from convscope.explorer.session import Session
+from convscope.methods.budget import Progress
 from convscope.network import Network
 from convscope.pages.renderer import png
 

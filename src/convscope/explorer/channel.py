@@ -14,12 +14,12 @@ from convscope.explorer.session import (
     SIDE_BY_SIDE,
     Facts,
     Pixels,
-    Progress,
     Session,
     convolutions,
     meant,
     mosaic,
 )
+from convscope.methods.budget import Progress
 from convscope.methods.kernels import channel_kernels
 from convscope.methods.sanity import sanity
 from convscope.methods.scanning.units import scanned_layers

@@ -266,7 +266,8 @@ class _DiagnosisWork:
         filters, spectra, stride = torch.zeros(0, 1, 1, 1), torch.zeros(0, 1, 1), (1, 1)
         if self.first is not None and self.response is not None:
             filters = weight_tensor(self.net, self.first).float()
-            spectra = torch.from_numpy(aliasing.centred(self.response.power))
+            power = torch.from_numpy(self.response.power).float()
+            spectra = torch.fft.fftshift(power, dim=(1, 2))  # the frequency zero in the middle
             stride = self.response.stride
         findings = sorted(self._findings(), key=lambda finding: -finding.severity)
         title = self.source.title if self.source else self.scanned.title

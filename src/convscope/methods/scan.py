@@ -148,7 +148,6 @@ def merge(scans: Iterable[Scan]) -> Scan:
 
 
 def _numbers(only: Sequence[int] | Integers | None, count: int) -> Integers:
-    """Return the numbers of the images to scan, in order."""
     if only is None:
         return np.arange(count)
     numbers = np.unique(np.asarray(only, dtype=np.int64))

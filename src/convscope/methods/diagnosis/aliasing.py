@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from convscope.methods.diagnosis.finding import Finding, Thresholds, named
 from convscope.methods.kernels import weight_tensor
@@ -169,18 +169,10 @@ def _dilated(kernels: Tensor, dilation: tuple[int, int]) -> Tensor:
 
 def _wrapped(kernels: Tensor, size: int) -> Tensor:
     """Return kernels [K, C, h, w] on pieces of *size*, what is beyond them laid around."""
-    found = kernels.new_zeros(*kernels.shape[:2], size, size)
-    for top in range(0, kernels.shape[2], size):
-        for left in range(0, kernels.shape[3], size):
-            part = kernels[:, :, top : top + size, left : left + size]
-            found[:, :, : part.shape[2], : part.shape[3]] += part
-    return found
-
-
-def centred(power: Doubles) -> npt.NDArray[np.float32]:
-    """Return spectra [K, F, F] with the frequency zero in the middle, as pictures show them."""
-    found: npt.NDArray[np.float32] = np.fft.fftshift(power, axes=(1, 2)).astype(np.float32)
-    return found
+    below, right = (-side % size for side in kernels.shape[2:])
+    wide = pad(kernels, (0, right, 0, below))
+    pieces = wide.view(*wide.shape[:2], -1, size, wide.shape[3] // size, size)
+    return pieces.sum((2, 4))
 
 
 def aliased_share(response: Response) -> float:

@@ -16,10 +16,16 @@ from torch import Tensor
 from convscope.errors import DataError, OutputError
 from convscope.methods import bad_images, budget
 from convscope.methods.scanning.answers import SUSPECTS
-from convscope.methods.scanning.consistency import COMPARED, consistency
 from convscope.methods.scanning.reductions import Singles
 from convscope.methods.scanning.sources import Images, images_of
-from convscope.methods.scanning.strongest import Booleans, Doubles, Halves, Integers
+from convscope.methods.scanning.strongest import (
+    COMPARED,
+    Booleans,
+    Doubles,
+    Halves,
+    Integers,
+    consistency,
+)
 from convscope.methods.scanning.tally import LayerTally, Tally, bin_edges
 from convscope.network import Network
 from convscope.network.constants import weights_hash
@@ -101,7 +107,7 @@ class LayerScan:
     def consistency(self) -> Doubles:
         """[C], how alike the nine strongest entries are to the other channels, at most 1.
 
-        See :func:`~.scanning.consistency.consistency`; NaN where there are fewer than two.
+        See :func:`.strongest.consistency`; NaN where there are fewer than two.
         """
         return consistency(self.company, self.image, self.peak_mean)
 
