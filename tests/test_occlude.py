@@ -604,7 +604,7 @@ def test_each_row_of_a_lattice_has_its_share(spacing):
 def test_what_comes_first_is_part_of_the_lattice_that_follows(share):
     sampling = Sampling((53, 53), round(share * 53 * 53))
     lattice = sampling.lattice(round(1 / share)).ravel()
-    first = sampling.coarse()
+    first = sampling.coarse(np.zeros((53, 53), dtype=bool))
     assert lattice[first].all()
     assert 1 / 26 < len(first) / 53**2 < 1 / 23
     computed = np.zeros(53 * 53, dtype=bool)

@@ -62,11 +62,7 @@ def answer(
 
 
 def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
-    """Take in what the page sends, and return the number of the image that it makes, as JSON.
-
-    Raises:
-        ConvscopeError: if it is not what it should be.
-    """
+    """Take in what the page sends, and return the number of the image that it makes, as JSON."""
     return json.dumps({"image": _asked(session, TAKEN[what], given, content=content)}).encode()
 
 

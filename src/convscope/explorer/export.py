@@ -28,11 +28,7 @@ POLICY = (
 
 
 def write_page(work: "Ahead", folder: str | Path, progress: Progress | None) -> Path:
-    """Write the page as files, with what is asked ahead, and return the page itself.
-
-    Raises:
-        OutputError: if the folder holds other files, or cannot be written.
-    """
+    """Write the page as files, with what is asked ahead, and return the page itself."""
     folder = claim_folder(folder, KIND)
     page = (ASSETS / "index.html").read_text("utf-8")
     page = page.replace("<head>", f"<head>\n{POLICY}")
@@ -53,12 +49,7 @@ def write_page(work: "Ahead", folder: str | Path, progress: Progress | None) -> 
 
 
 class Ahead:
-    """What is asked ahead of a session, and its answers; see :func:`convscope.explore`.
-
-    Raises:
-        UnitError: if there is no such layer.
-        ConvscopeError: if *top*, *patch* or *stride* do not fit.
-    """
+    """What is asked ahead of a session, and its answers; see :func:`convscope.explore`."""
 
     def __init__(
         self,

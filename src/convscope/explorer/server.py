@@ -291,11 +291,7 @@ async def _unknown(_: Request, error: Exception) -> Response:
 
 
 def free_socket(port: int) -> socket.socket:
-    """Return a socket bound to *port* of this machine alone, or to the next one that is free.
-
-    Raises:
-        ConvscopeError: if none of the next ones is free.
-    """
+    """Return a socket bound to *port* of this machine alone, or to the next one that is free."""
     for own in range(port, min(port + PORTS, 2**16)):
         # With the protocol named, asyncio sends at once; else an answer waits 40 ms.
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -310,11 +306,7 @@ def free_socket(port: int) -> socket.socket:
 
 
 def serve(session: Session, port: int, browser: bool, ready: Callable[[str], None]) -> None:
-    """Serve the page on this machine, until Ctrl-C; see :func:`convscope.explore`.
-
-    Raises:
-        ConvscopeError: if no port is free.
-    """
+    """Serve the page on this machine, until Ctrl-C; see :func:`convscope.explore`."""
     if not 0 <= port < 2**16:
         raise ConvscopeError(f"a port is 0 to {2**16 - 1}, not {port}")
     with free_socket(port) as bound:

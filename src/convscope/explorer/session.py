@@ -101,21 +101,13 @@ class Session:
         self.lock = threading.RLock()
 
     def of(self, network: int) -> Session:
-        """Return the session of a network by its number, of which this one's is 0.
-
-        Raises:
-            ConvscopeError: if there is no such network.
-        """
+        """Return the session of a network by its number, of which this one's is 0."""
         if not 0 <= network < len(self.sessions):
             raise ConvscopeError(f"there is no network {network}")
         return self.sessions[network]
 
     def at(self, step: int | None) -> Session:
-        """Return the session at a checkpoint, of a training.
-
-        Raises:
-            ConvscopeError: if there is none of that step.
-        """
+        """Return the session at a checkpoint, of a training."""
         if step is not None:
             raise ConvscopeError("there are no checkpoints: this is no training")
         return self
@@ -170,9 +162,6 @@ class Session:
         Args:
             content: red, green, blue and opacity of each pixel, at the size of the network's input.
             image: that of the frame before, which this one replaces.
-
-        Raises:
-            ImageError: if it is not of that size.
         """
         height, width = self.net.input_shape[1:]
         if len(content) != 4 * height * width:
@@ -224,11 +213,7 @@ class Session:
         return number
 
     def look_at(self, image: int) -> Look:
-        """Return the look at an image, which goes up the network where none is kept.
-
-        Raises:
-            ConvscopeError: if there is no such image.
-        """
+        """Return the look at an image, which goes up the network where none is kept."""
         leaf = self.album[image]
         if image not in self._looks or self._looks[image][0] is not leaf:
             made = Look(self.net, leaf.values, leaf.title, self.memory, self._turned)

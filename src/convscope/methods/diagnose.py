@@ -307,11 +307,8 @@ class _DiagnosisWork:
         below = set(self.net.graph.needed_for([layer.layer.convolution]))
         below.discard(layer.layer.convolution)
         levels = [layer_faults.level(other) for other in self.examined if other.layer.step in below]
-        own = [
-            *layer_faults.find_duplicates(layer, limits),
-            *layer_faults.find_saturation(layer, limits),
-            *layer_faults.find_exploding(layer, max([self.level, *levels]), limits),
-        ]
+        own = [one for find in layer_faults.LAYER_FINDINGS for one in find(layer, limits)]
+        own += layer_faults.find_exploding(layer, max([self.level, *levels]), limits)
         steps = {other.name: other.step for other in self.layers}
         causes = [one for one in found if one.kind in SPREADING and steps[one.layer] in below]
         consequences = []

@@ -94,7 +94,12 @@ def scan(
     size = batch_size(net, room)
     layers = scanned_layers(net, layer)
     facts = scan_facts(net, source, layers, top, size)
-    tally = _begun(facts, state, resume)
+    tally = Tally.empty(facts)
+    if state is not None and Path(state).exists():
+        if not resume:
+            raise DataError(f"{state} holds a scan already: resume it, or name another file")
+        tally = Tally.load(state)
+        tally.check_same(facts)
     numbers = _numbers(only, len(source))
     left = numbers[~tally.looked_at[numbers]]
     due = time.monotonic() + save_every
@@ -174,14 +179,3 @@ def scan_facts(
         "torch": torch.__version__,
         "layers": [layer.facts() for layer in layers],
     }
-
-
-def _begun(facts: dict[str, Any], state: str | os.PathLike[str] | None, resume: bool) -> Tally:
-    """Return the tally to go on with."""
-    if state is None or not Path(state).exists():
-        return Tally.empty(facts)
-    if not resume:
-        raise DataError(f"{state} holds a scan already: resume it, or name another file")
-    tally = Tally.load(state)
-    tally.check_same(facts)
-    return tally

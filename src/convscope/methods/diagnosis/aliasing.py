@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from convscope.methods.diagnosis.finding import Finding, Thresholds, named
+from convscope.methods.gridding.spectrum import folded
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.scanning.strongest import Doubles
 from convscope.methods.scanning.units import ScannedLayer
@@ -120,7 +120,7 @@ def response_of(net: Network, layer: ScannedLayer, spectrum: ImageSpectrum) -> R
     kernels = _dilated(weight_tensor(net, layer), (dilation[0], dilation[1]))
     size = spectrum.side
     # A kernel wider than a piece is laid around it: the frequencies stay the same.
-    found = torch.fft.fft2(_wrapped(kernels, size))
+    found = torch.fft.fft2(folded(kernels, (size, size)))
     power = torch.einsum("kchw,kdhw,cdhw->khw", found.conj(), found, spectrum.mean()).real
     energy = found.abs().square().sum(1)
     stride = pair(call.arguments.get("stride", 1))
@@ -165,14 +165,6 @@ def _dilated(kernels: Tensor, dilation: tuple[int, int]) -> Tensor:
     found = kernels.new_zeros(*kernels.shape[:2], height, width)
     found[:, :, :: dilation[0], :: dilation[1]] = kernels
     return found
-
-
-def _wrapped(kernels: Tensor, size: int) -> Tensor:
-    """Return kernels [K, C, h, w] on pieces of *size*, what is beyond them laid around."""
-    below, right = (-side % size for side in kernels.shape[2:])
-    wide = pad(kernels, (0, right, 0, below))
-    pieces = wide.view(*wide.shape[:2], -1, size, wide.shape[3] // size, size)
-    return pieces.sum((2, 4))
 
 
 def aliased_share(response: Response) -> float:

@@ -252,3 +252,7 @@ def follows_from_below(layer: ExaminedLayer, finding: Finding, thresholds: Thres
         return not large_weights(layer, thresholds).any()
     own = int(layer.off_by_weights[list(finding.channels)].sum())
     return own <= thresholds.dead * layer.layer.shape[0]
+
+
+LAYER_FINDINGS = (find_duplicates, find_saturation)
+"""What is looked for in each layer by itself, given it and the thresholds."""

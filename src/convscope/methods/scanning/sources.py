@@ -156,7 +156,11 @@ class GivenImages:
         self.name = "those given" if unnamed else type(dataset).__name__
         if isinstance(named, str):
             self.name = named
-        self.classes = _classes(dataset, net)
+        outputs = net.class_count
+        # One label decides between two classes: its own name, if any, is not that of label 0.
+        names: Sequence[str] | None = getattr(dataset, "classes", None)
+        names = names or (None if outputs == 1 else net.classes)
+        self.classes = tuple(map(str, names or range(2 if outputs == 1 else outputs)))
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -262,15 +266,6 @@ def _pictures(folder: Path) -> Iterable[Path]:
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES:
                 yield Path(path, name).relative_to(folder)
-
-
-def _classes(dataset: Any, net: Network) -> tuple[str, ...]:
-    """Return names for the labels of a data set; none where it and the network have no classes."""
-    outputs = net.class_count
-    # One label decides between two classes: its own name, if it has one, is not that of label 0.
-    names: Sequence[str] | None = getattr(dataset, "classes", None)
-    names = names or (None if outputs == 1 else net.classes)
-    return tuple(map(str, names or range(2 if outputs == 1 else outputs)))
 
 
 def class_of(label: Any, classes: Sequence[str]) -> int:

@@ -112,10 +112,11 @@ class LayerTally:
         self.strongest.merge(other.strongest)
         self.values.merge(other.values)
         self.peaks.merge(other.peaks)
-        self.class_peaks += other.class_peaks
-        self.active_images += other.active_images
-        self.active_positions += other.active_positions
-        self.histogram += other.histogram
+        for name in COUNTS:
+            getattr(self, name).__iadd__(getattr(other, name))
+
+
+COUNTS = ("class_peaks", "active_images", "active_positions", "histogram")
 
 
 @dataclass
