@@ -356,9 +356,8 @@ class Session:
             return {**said, "classes": []}
         if any(not 0 <= number < len(values) for number in classes):
             raise UnitError(f"{self.net.name} has outputs 0 to {len(values) - 1}")
-        numbers = [*classes]
-        if not numbers:
-            numbers = values.topk(min(CLASSES, len(values))).indices.tolist()
+        most = values.topk(min(CLASSES, len(values))).indices
+        numbers = [*classes] or most.tolist()
         said["classes"] = [
             {"number": number, "name": self._named(number), "value": float(values[number])}
             for number in numbers

@@ -22,11 +22,7 @@ KEPT = 8
 
 
 class TrainingSession(Session):
-    """A session at the newest checkpoint of a training, which others can be asked for from.
-
-    Raises:
-        TrainError: if there is no checkpoint yet.
-    """
+    """A session at the newest checkpoint of a training, which others can be asked for from."""
 
     def __init__(
         self,
