@@ -19,7 +19,7 @@ from architectures import ARCHITECTURES, build, images_for
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.methods.scanning.image_pass import batch_size, batches_at_once
 from convscope.methods.scanning.reductions import reduced
-from convscope.methods.scanning.result import bin_name, class_selectivity
+from convscope.methods.scanning.result import class_selectivity
 from convscope.methods.scanning.tally import bin_edges
 from convscope.methods.scanning.units import scanned_layers
 from convscope.network.constants import weights_hash
@@ -98,9 +98,10 @@ def test_strongest_and_statistics_are_those_of_a_slow_account(whole):
         together = np.corrcoef(peaks.T.numpy()[~layer.dead])
         found = layer.similarity[~layer.dead][:, ~layer.dead]
         assert found == pytest.approx(together, abs=1e-6)
+        edges = [-np.inf, *bin_edges(), np.inf]
         for channel in range(layer.shape[0]):
             for number in np.flatnonzero(layer.histogram[channel]):
-                low, high = bin_name(int(number))
+                low, high = edges[number : number + 2]
                 inside = (peaks[:, channel] >= low) & (peaks[:, channel] < high)
                 assert layer.histogram[channel, number] == inside.sum()
             assert layer.histogram[channel].sum() == len(good)
@@ -117,9 +118,11 @@ def test_units_are_read_behind_their_rectifier(whole):
 
 
 def test_bad_images_are_left_out_and_named(whole):
-    assert list(whole.bad) == [5, 130]
-    assert whole.bad[5] == "cannot be read: OSError: the file is cut short"
-    assert whole.bad[130] == "the network's activations are not finite"
+    assert whole.bad == {
+        "image 5": "cannot be read: OSError: the file is cut short",
+        "image 130": "the network's activations are not finite",
+    }
+    assert whole.to_dict()["bad"] == whole.bad
 
 
 FEW_BUILDS = ("one channel", "inception", "depthwise", "overlapping pools", "hourglass")
@@ -293,8 +296,8 @@ def test_a_link_to_nowhere_and_an_unreadable_file_are_named(tmp_path):
     (tmp_path / "b.png").symlink_to("nowhere.png")
     (tmp_path / "c.png").mkdir()
     found = cs.scan(network(), tmp_path)
-    assert (found.images, list(found.bad)) == (1, [1])
-    assert found.bad[1].endswith("b.png is a link to nowhere.png, which is not there")
+    assert (found.images, list(found.bad)) == (1, ["b.png"])
+    assert found.bad["b.png"].endswith("b.png is a link to nowhere.png, which is not there")
 
 
 def test_another_scan_in_the_state_file_is_not_overwritten(net, whole, tmp_path):
@@ -311,11 +314,9 @@ def test_histogram_bins_hold_their_lower_edge():
     edges = bin_edges()
     assert len(edges) == 258
     assert (np.diff(edges) > 0).all()
-    low, high = bin_name(int(np.searchsorted(edges, np.float32(1.0), side="right")))
-    assert low == 1.0
-    assert high == pytest.approx(2**0.25)
-    assert bin_name(0)[0] == -np.inf
-    assert bin_name(258)[1] == np.inf
+    number = int(np.searchsorted(edges, np.float32(1.0), side="right"))
+    assert edges[number - 1] == 1.0
+    assert edges[number] == pytest.approx(2**0.25)
 
 
 def test_selectivity_needs_two_classes():
@@ -337,8 +338,8 @@ def test_a_folder_has_its_class_folders_as_labels_and_its_bad_files_listed(tmp_p
     found = cs.scan(net, tmp_path, top=2)
     # In the order of their names: a/1, a/broken, b/0, b/deep/2.
     assert found.classes == ("a", "b")
-    assert list(found.bad) == [1]
-    assert "broken.jpg is not an image" in found.bad[1]
+    assert list(found.bad) == ["a/broken.jpg"]
+    assert "broken.jpg is not an image" in found.bad["a/broken.jpg"]
     assert found.layers["0"].image.tolist() == [[0, -1], [3, -1], [2, -1]]
     assert found.layers["0"].class_peaks.tolist() == [[1.0, 0.0], [0.0, 0.5], [0.0, 0.5]]
     assert found.layers["0"].selectivity.tolist() == [1.0, 1.0, 1.0]
@@ -515,15 +516,12 @@ def test_images_without_a_label_do_not_take_it_from_those_beside_them():
 @pytest.mark.parametrize(
     ("items", "labelled"),
     [
+        (lambda x: [(image, None) for image in x], False),
         (lambda x: torch.utils.data.TensorDataset(torch.stack(x)), False),
         (lambda x: [[image] for image in x], False),
         (lambda x: [(image, n % 2, n) for n, image in enumerate(x)], True),
         (lambda x: [(image, torch.tensor(n % 2)) for n, image in enumerate(x)], True),
         (lambda x: [(image, np.uint8(n % 2)) for n, image in enumerate(x)], True),
-        (lambda x: [(image, torch.eye(2)[n % 2].long()) for n, image in enumerate(x)], False),
-        (lambda x: [(image, ("cat", "dog")[n % 2]) for n, image in enumerate(x)], False),
-        (lambda x: [(image, {"boxes": torch.zeros(n, 4)}) for n, image in enumerate(x)], False),
-        (lambda x: [(image, 0.5 * n) for n, image in enumerate(x)], False),
     ],
 )
 def test_ordinary_data_sets_are_scanned(items, labelled):
@@ -533,6 +531,34 @@ def test_ordinary_data_sets_are_scanned(items, labelled):
     assert found.classes == (("0", "1") if labelled else ())
     if labelled:
         assert found.layers["0"].class_peaks.tolist() == [[2.5, 2.0]]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        torch.tensor([1, 0]),  # of several classes, or one-hot
+        torch.tensor([1.0, 1.0]),
+        [0, 1],
+        np.array([1]),
+        "cat",
+        0.5,
+        {"boxes": torch.zeros(2, 4)},
+    ],
+)
+def test_labels_that_are_not_one_class_each_are_named_as_left_out(label, tmp_path):
+    pairs = [(image, label) for image in levels(0.0, 1.0, 3.0)]
+    pairs[1] = (pairs[1][0], 1)
+    net = classifier(2)
+    note = (
+        "2 of 3 images have a label that is not the number of one class, and count as without one"
+    )
+    found = cs.scan(net, pairs)
+    assert (found.images, found.bad, found.notes) == (3, {}, (note,))
+    np.testing.assert_array_equal(found.layers["0"].class_peaks, [[np.nan, 2.0]])
+    merged = cs.merge(cs.scan(net, pairs, only=[number]) for number in range(3))
+    merged.save(tmp_path / "scan.safetensors")
+    assert cs.Scan.load(tmp_path / "scan.safetensors").notes == (note,)
+    assert note in cs.diagnose(net, pairs, budget=0).left_out
 
 
 def test_weights_are_told_apart_by_their_values():

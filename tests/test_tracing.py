@@ -673,7 +673,7 @@ def test_an_answer_that_is_not_finite_is_named():
     images = [torch.rand(1, 8, 8) * (number % 20 > 0) for number in range(60)]
     net = Network(RootBehind(), (1, 1, 8, 8))
     assert scan(net, images).bad == dict.fromkeys(
-        (0, 20, 40), "the network's activations are not finite from sqrt on"
+        ("image 0", "image 20", "image 40"), "the network's activations are not finite from sqrt on"
     )
     (found,) = (f for f in diagnose(net, images, budget=0).findings if f.kind == "not finite")
     assert (found.layer, "in 3 of 60 images" in found.evidence) == ("sqrt", True)

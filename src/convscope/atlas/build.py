@@ -6,7 +6,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache
@@ -21,7 +21,7 @@ from torch import Tensor
 from convscope.atlas import place
 from convscope.atlas.commands import ModelNames, project_command, unit_command
 from convscope.atlas.overview import overview_page
-from convscope.atlas.similar import chained, chance, kernel_rows, neighbours
+from convscope.atlas.similar import chained, chance, neighbours
 from convscope.atlas.sprites import (
     CELLS,
     SHOWN_IN_GRID,
@@ -36,20 +36,19 @@ from convscope.atlas.sprites import (
 from convscope.atlas.tables import windows, write_tables
 from convscope.display import DisplayScale
 from convscope.methods import budget
-from convscope.methods.kernels import cosines
+from convscope.methods.kernels import cosines, kernels_of
 from convscope.methods.pictures import channel_names
 from convscope.methods.rules import chosen_rule, rule_notes
-from convscope.methods.scanning.result import LayerScan, Scan, bin_name
+from convscope.methods.scanning.result import LayerScan, Scan
+from convscope.methods.scanning.tally import bin_edges
 from convscope.methods.scanning.tiles import EntryTile, TileShape, drawn_tiles, picture
+from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Network
 from convscope.network.ops import Convolution
 from convscope.outputs import claim_folder, made_folder, write_text
 from convscope.pages import render
 from convscope.results import provenance
 from convscope.wording import counted
-
-Progress = Callable[[int, int], None]
-"""Called with the entries drawn so far and the entries in all."""
 
 PAINTING = 1e8
 """Multiply-adds that take as long as painting a tile."""
@@ -74,7 +73,7 @@ def write_atlas(
     rule: str = "deconvnet",
     model: ModelNames | None = None,
     memory: int | str = budget.DEFAULT,
-    progress: Progress | None = None,
+    progress: budget.Progress | None = None,
 ) -> Path:
     """Write an atlas: tables, pictures and pages that open from the folder, with no server.
 
@@ -116,7 +115,7 @@ def _facts(net: Network, scan: Scan, rule: str, model: ModelNames | None) -> dic
     return {
         **{k: v for k, v in scan.tally.facts.items() if k != "layers"},
         "images_counted": scan.images,
-        "bad_images": [[number, reason] for number, reason in scan.bad.items()],
+        "bad": scan.bad,
         "scan_notes": list(scan.notes[len(net.notes) :]),
         "notes": [*net.notes, *rule_notes(net, chosen_rule(net, rule), steps)],
         "rule": rule,
@@ -158,7 +157,6 @@ class _Waiting:
         self._file.close()
 
     def put(self, name: str, channel: int, rank: int, tile: EntryTile) -> None:
-        """Let a tile of a layer's channel wait."""
         self._places[name].setdefault(channel, {})[rank] = self._file.tell()
         self._file.write(tile.patch.tobytes() + tile.projection.tobytes())
 
@@ -244,8 +242,6 @@ def _work(net: Network, layer: LayerScan) -> float:
 
 
 class _Drawing:
-    """Draws the layers of one atlas."""
-
     def __init__(
         self, scan: Scan, folder: Path, rule: str, model: ModelNames | None, memory: int,
         facts: dict[str, Any],
@@ -263,7 +259,7 @@ class _Drawing:
     def _loaded(self, number: int) -> Tensor:
         return self._images.load(number)[0].to(self._net.dtype)
 
-    def draw(self, progress: Progress | None) -> None:
+    def draw(self, progress: budget.Progress | None) -> None:
         """Write the layers' sprites, data and pages; what is there already is not drawn again."""
         layers = list(self._scan.layers.values())
         left = [layer for layer in layers if not self._is_drawn(layer)]
@@ -351,7 +347,6 @@ class _Drawing:
     def _write_sprites(
         self, layer: LayerScan, waiting: _Waiting, writers: ThreadPoolExecutor
     ) -> None:
-        """Write what of a layer is drawn."""
         folder, shape = self._place(layer), self._shape(layer)
         made_folder(folder)
 
@@ -366,7 +361,6 @@ class _Drawing:
         list(writers.map(write, range(0, len(layer.image), CELLS)))
 
     def _write_data(self, layer: LayerScan) -> None:
-        """Write what a layer's page shows, and the page."""
         self._save_images(layer)
         shape = self._shape(layer)
         values = {
@@ -384,7 +378,8 @@ class _Drawing:
             **self._channels(layer),
         }
         text = json.dumps(values, separators=(",", ":"), allow_nan=False)
-        write_text(self._place(layer, ".js"), f"{CALL}{_script_safe(text)});\n")
+        text = text.replace("<", "\\u003c")  # no file's name may end a script early
+        write_text(self._place(layer, ".js"), f"{CALL}{text});\n")
         self._page(layer)
 
     def _save_images(self, layer: LayerScan) -> None:
@@ -395,8 +390,10 @@ class _Drawing:
                 save_picture(path, shown, quality=85)
 
     def _channels(self, layer: LayerScan) -> dict[str, Any]:
-        kernels, found = kernel_rows(self._net, layer), windows(self._net, layer)
+        (scanned,) = scanned_layers(self._net, layer.name)
+        kernels, found = kernels_of(self._net, scanned).rows, windows(self._net, layer)
         by_weight, others = cosines(kernels), len(kernels) - 1
+        edges = [None, *map(_rounded, bin_edges()), None]
         titles: dict[int, str] = {}
         channels = []
         every = range(layer.shape[0])
@@ -418,7 +415,10 @@ class _Drawing:
                     "selectivity": _rounded(layer.selectivity[channel]),
                     "class": layer.top_class(channel, self._scan.classes),
                     "classes": self._classes(layer, channel),
-                    "bins": _bins(layer, channel),
+                    "bins": [
+                        [edges[n], edges[n + 1], int(layer.histogram[channel, n])]
+                        for n in layer.histogram[channel].nonzero()[0]
+                    ],
                     "entries": [
                         [
                             numbers[k],
@@ -430,8 +430,8 @@ class _Drawing:
                         ]
                         for k, rank in enumerate(ranks)
                     ],
-                    "byWeight": _rounded_pairs(neighbours(by_weight, channel)),
-                    "byActivation": _rounded_pairs(neighbours(layer.similarity, channel)),
+                    "byWeight": neighbours(by_weight, channel),
+                    "byActivation": neighbours(layer.similarity, channel),
                     "again": self._command(layer, channel, numbers),
                 }
             )
@@ -484,29 +484,12 @@ def _entries(layer: LayerScan) -> int:
     return int((layer.image >= 0).sum())
 
 
-def _bins(layer: LayerScan, channel: int) -> list[list[float | None]]:
-    """Return the histogram's bins in use: lower edge, upper edge, images; None for endless."""
-    used = np.flatnonzero(layer.histogram[channel]).tolist()
-    return [
-        [*(_rounded(edge) for edge in bin_name(n)), int(layer.histogram[channel, n])] for n in used
-    ]
-
-
 def _rounded(value: Any) -> float | None:
     """Return a number as the pages show it; None where there is none."""
     number = float(value)
     return float(f"{number:.4g}") if np.isfinite(number) else None
 
 
-def _rounded_pairs(pairs: list[tuple[int, float]]) -> list[list[float]]:
-    return [[channel, round(value, 3)] for channel, value in pairs]
-
-
 def _text(text: str) -> str:
     """Return a file's name with question marks for bytes that are no letters."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _script_safe(text: str) -> str:
-    """Return JSON that cannot end a script early, whatever a file is called."""
-    return text.replace("<", "\\u003c")

@@ -45,7 +45,7 @@ def overview_page(
         images=scan.images,
         data=quoted(facts["data"]["name"]),
         classes=scan.classes,
-        bad=facts["bad_images"],
+        bad=facts["bad"],
         top=min(facts["top"], scan.images),
         notes=(*facts["notes"], *facts["scan_notes"]),
         rule=facts["rule"],
@@ -63,7 +63,8 @@ def _card(
     """Return a layer as it stands on the first page; sizes in CSS pixels."""
     largest = max(max(other.shape[1:]) for other in layers)
     widest = max(other.shape[0] for other in layers)
-    example = _example(layer)
+    # Of the channel whose strongest patches are most alike and stand out most.
+    example = int(np.nan_to_num(layer.consistency * layer.rise, nan=-1).argmax())
     side = grid_side(TileShape.of(tuple(facts["receptive_field"]), image))
     top, left = cell(example, side)
     return {
@@ -88,8 +89,3 @@ def _card(
 def _scaled(value: int, largest: int, low: int, high: int) -> int:
     """Return a length that grows with the logarithm of a number."""
     return round(low + (high - low) * log2(1 + value) / log2(1 + largest))
-
-
-def _example(layer: LayerScan) -> int:
-    """Return the channel whose strongest patches are most alike and stand out most."""
-    return int(np.nan_to_num(layer.consistency * layer.rise, nan=-1).argmax())

@@ -2,20 +2,10 @@
 
 import numpy as np
 
-from convscope.methods.kernels import kernels_of
-from convscope.methods.scanning.result import LayerScan
+from convscope.methods.chance import LEVEL
 from convscope.methods.scanning.strongest import Doubles
-from convscope.methods.scanning.units import scanned_layers
-from convscope.network import Network
 
 NEIGHBOURS = 6
-CHANCE = 0.95
-
-
-def kernel_rows(net: Network, layer: LayerScan) -> Doubles:
-    """Return every channel's weights, [C, n]."""
-    (scanned,) = (own for own in scanned_layers(net) if own.name == layer.name)
-    return kernels_of(net, scanned).rows
 
 
 def chance(dimensions: int, others: int) -> float:
@@ -31,19 +21,19 @@ def chance(dimensions: int, others: int) -> float:
         return 1.0
     angles = np.linspace(-np.pi / 2, np.pi / 2, 20_001)
     below = np.cumsum(np.cos(angles) ** (dimensions - 2))
-    rank = CHANCE ** (1 / max(1, others))
+    rank = LEVEL ** (1 / max(1, others))
     return float(np.sin(np.interp(rank, below / below[-1], angles)))
 
 
-def neighbours(similarity: Doubles, channel: int) -> list[tuple[int, float]]:
-    """Return the channels most like one, the most alike first, with how alike they are.
+def neighbours(similarity: Doubles, channel: int) -> list[list[float]]:
+    """Return the channels most like one, the most alike first, with how alike they are, rounded.
 
     >>> neighbours(np.array([[1.0, 0.2, 0.9], [0.2, 1.0, 0.0], [0.9, 0.0, 1.0]]), 0)
-    [(2, 0.9), (1, 0.2)]
+    [[2, 0.9], [1, 0.2]]
     """
     order = np.argsort(-similarity[channel], kind="stable")
     others = [int(other) for other in order if other != channel][:NEIGHBOURS]
-    return [(other, float(similarity[channel, other])) for other in others]
+    return [[other, round(float(similarity[channel, other]), 3)] for other in others]
 
 
 def chained(similarity: Doubles, first: int) -> list[int]:

@@ -44,11 +44,7 @@ class Album:
         self._given = self._next = len(self._leaves)
 
     def __getitem__(self, number: int) -> Leaf:
-        """Return an image.
-
-        Raises:
-            ConvscopeError: if there is none of the number, or it is no longer kept.
-        """
+        """Return an image, unless there is none of the number, or it is no longer kept."""
         if number in self._leaves:
             return self._leaves[number]
         gone = self._given <= number < self._next
@@ -81,11 +77,7 @@ class Album:
     def painted(
         self, number: int, mask: Tensor, fill: str, preprocess: Preprocess, side: int
     ) -> Leaf:
-        """Return what an image becomes that is painted on; see :meth:`.Session.paint`.
-
-        Raises:
-            ImageError: if there is no such fill, or the brush was nowhere.
-        """
+        """Return what an image becomes that is painted on; see :meth:`.Session.paint`."""
         leaf = self[number]
         origin = number if leaf.origin is None else leaf.origin
         below = self[origin].values

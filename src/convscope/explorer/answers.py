@@ -12,7 +12,8 @@ import torch
 
 from convscope.errors import ConvscopeError
 from convscope.explorer import channel
-from convscope.explorer.session import Progress, Session
+from convscope.explorer.session import Session
+from convscope.methods.budget import Progress
 from convscope.network import Network
 from convscope.pages.renderer import png
 
@@ -61,11 +62,7 @@ def answer(
 
 
 def take(session: Session, what: str, given: Given, content: bytes) -> bytes:
-    """Take in what the page sends, and return the number of the image that it makes, as JSON.
-
-    Raises:
-        ConvscopeError: if it is not what it should be.
-    """
+    """Take in what the page sends, and return the number of the image that it makes, as JSON."""
     return json.dumps({"image": _asked(session, TAKEN[what], given, content=content)}).encode()
 
 

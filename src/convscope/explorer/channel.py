@@ -14,12 +14,12 @@ from convscope.explorer.session import (
     SIDE_BY_SIDE,
     Facts,
     Pixels,
-    Progress,
     Session,
     convolutions,
     meant,
     mosaic,
 )
+from convscope.methods.budget import Progress
 from convscope.methods.kernels import channel_kernels
 from convscope.methods.sanity import sanity
 from convscope.methods.scanning.units import scanned_layers
@@ -53,9 +53,6 @@ def kernel(session: Session, layer: str, channel: int) -> tuple[Facts, Pixels]:
     """Return a channel's kernel: in colour if it reads three maps, else the strongest of it.
 
     Those of single input channels lie side by side, on one scale.
-
-    Raises:
-        UnitError: if the layer is no convolution's, or has no such channel.
     """
     net = session.net
     (scanned,) = scanned_layers(net, layer)
@@ -164,12 +161,7 @@ def faults(session: Session, layer: str, channel: int, progress: Progress) -> Fa
 
 
 def patches(session: Session, layer: str, channel: int) -> tuple[Facts, Pixels]:
-    """Return a channel's strongest patches, three in a row, and right of them their projections.
-
-    Raises:
-        ConvscopeError: if there is no atlas, or it has no such layer or channel.
-        DataError: if its files are damaged.
-    """
+    """Return a channel's strongest patches, three in a row, and right of them their projections."""
     if session.atlas is None:
         raise ConvscopeError("no atlas was given")
     unit = session.atlas.unit(convolutions(session.net).get(layer, layer), channel)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from convscope.errors import ConvscopeError
 from convscope.explorer.answers import PLACES, Given, answer
 from convscope.explorer.page import ASSETS, MODULES, script
 from convscope.explorer.session import Session
+from convscope.methods.budget import Progress
+from convscope.methods.occlude.patches import default_stride
 from convscope.methods.project import layers_shown
 from convscope.network.layers import LayerName
 from convscope.outputs import claim_folder, made_folder, write_text
@@ -18,9 +20,6 @@ KIND = "page"
 TOP = 12
 """Channels of a layer that are answered for, where no number is given."""
 
-FINE = 28
-"""Places of the patch each way, about, where no stride is given."""
-
 FILL = "gray"
 POLICY = (
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
@@ -28,14 +27,8 @@ POLICY = (
 )
 
 
-def write_page(
-    work: "Ahead", folder: str | Path, progress: Callable[[int, int], None] | None
-) -> Path:
-    """Write the page as files, with what is asked ahead, and return the page itself.
-
-    Raises:
-        OutputError: if the folder holds other files, or cannot be written.
-    """
+def write_page(work: "Ahead", folder: str | Path, progress: Progress | None) -> Path:
+    """Write the page as files, with what is asked ahead, and return the page itself."""
     folder = claim_folder(folder, KIND)
     page = (ASSETS / "index.html").read_text("utf-8")
     page = page.replace("<head>", f"<head>\n{POLICY}")
@@ -56,12 +49,7 @@ def write_page(
 
 
 class Ahead:
-    """What is asked ahead of a session, and its answers; see :func:`convscope.explore`.
-
-    Raises:
-        UnitError: if there is no such layer.
-        ConvscopeError: if *top*, *patch* or *stride* do not fit.
-    """
+    """What is asked ahead of a session, and its answers; see :func:`convscope.explore`."""
 
     def __init__(
         self,
@@ -76,7 +64,8 @@ class Ahead:
         self.top = TOP if top is None else top
         self.patch = self.facts["patch"] if patch is None else patch
         height, width = self.facts["size"]
-        step = max(1, round(min(height, width) / FINE)) if stride is None else stride
+        own = default_stride((height, width), (self.patch, self.patch))
+        step = own if stride is None else stride
         if self.top < 1 or step < 1 or not 1 <= self.patch < min(height, width):
             raise ConvscopeError(
                 f"top and stride are 1 or more, and the patch is 1 to {min(height, width) - 1}"

@@ -33,7 +33,8 @@ from convscope.explorer.answers import (
     whole,
 )
 from convscope.explorer.page import ASSETS
-from convscope.explorer.session import Progress, Session
+from convscope.explorer.session import Session
+from convscope.methods.budget import Progress
 
 HOST = "127.0.0.1"
 PORTS = 50
@@ -52,7 +53,9 @@ LEFT = 20
 """Seconds in which a long question can let go once the server ends: until its next step."""
 
 BINARY = "application/octet-stream"
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+TYPES = {
+    ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
+}  # fmt: skip
 """What the page's own files are, by how their names end."""
 
 HEADERS = {
@@ -211,7 +214,7 @@ class Pages:
     def application(self, token: str, port: int) -> Starlette:
         """Return every address with what answers there, behind the gate."""
         routes = [
-            Route("/", self.page),
+            Route("/", self.asset),
             Route("/assets/{name}", self.asset),
             Route("/events", self.events),
             *(Route(f"/{what}", self.take, methods=["POST"]) for what in TAKEN),
@@ -225,14 +228,9 @@ class Pages:
             exception_handlers={ConvscopeError: _mistake, 404: _unknown, 405: _unknown},
         )
 
-    async def page(self, _: Request) -> Response:
-        """Return the page."""
-        content = (ASSETS / "index.html").read_bytes()
-        return Response(content, media_type="text/html", headers=HEADERS)
-
     async def asset(self, request: Request) -> Response:
-        """Return one of the page's own files."""
-        name = request.path_params["name"]
+        """Return one of the page's own files, by default the page."""
+        name = request.path_params.get("name", "index.html")
         kind = TYPES.get(PurePath(name).suffix)
         if kind is None or name not in {own.name for own in ASSETS.iterdir()}:
             return _error("there is no such file", 404)
@@ -293,11 +291,7 @@ async def _unknown(_: Request, error: Exception) -> Response:
 
 
 def free_socket(port: int) -> socket.socket:
-    """Return a socket bound to *port* of this machine alone, or to the next one that is free.
-
-    Raises:
-        ConvscopeError: if none of the next ones is free.
-    """
+    """Return a socket bound to *port* of this machine alone, or to the next one that is free."""
     for own in range(port, min(port + PORTS, 2**16)):
         # With the protocol named, asyncio sends at once; else an answer waits 40 ms.
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -312,11 +306,7 @@ def free_socket(port: int) -> socket.socket:
 
 
 def serve(session: Session, port: int, browser: bool, ready: Callable[[str], None]) -> None:
-    """Serve the page on this machine, until Ctrl-C; see :func:`convscope.explore`.
-
-    Raises:
-        ConvscopeError: if no port is free.
-    """
+    """Serve the page on this machine, until Ctrl-C; see :func:`convscope.explore`."""
     if not 0 <= port < 2**16:
         raise ConvscopeError(f"a port is 0 to {2**16 - 1}, not {port}")
     with free_socket(port) as bound:

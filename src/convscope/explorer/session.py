@@ -22,14 +22,16 @@ from convscope.errors import ConvscopeError, DataError, ImageError, UnitError
 from convscope.explorer.album import Album, Leaf
 from convscope.methods import budget
 from convscope.methods.attribute import CAMS, PATHS, RECOMMENDED, attribute
+from convscope.methods.budget import Progress
 from convscope.methods.diagnose import diagnose
 from convscope.methods.diagnosis.result import Diagnosis
 from convscope.methods.look import Look, Reading
 from convscope.methods.occlude.passes import filters_within
-from convscope.methods.occlude.patches import pair_of
+from convscope.methods.occlude.patches import default_patch, pair_of
 from convscope.methods.pictures import Images, channel_names, read
 from convscope.methods.projection import Projection
 from convscope.methods.rules import chosen_rule
+from convscope.methods.scanning import tiles
 from convscope.methods.scanning.units import scanned_layers
 from convscope.network import Network
 from convscope.network.rules import RULES
@@ -65,7 +67,6 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 """uint8 [H, W, 3], [H, W, 4] with opacity, or [H, W] of greys."""
 
 Facts = dict[str, Any]
-Progress = Callable[[int, int], None]
 
 
 class Session:
@@ -88,7 +89,9 @@ class Session:
         checked, names = read(net, images, titles)
         self.album = Album((name, image[None]) for name, image in zip(names, checked, strict=True))
         self.sessions = (self, *against)
-        self.atlas = None if atlas is None else checked_atlas(atlas, net)
+        if atlas is not None:
+            _check_layers(atlas, net)
+        self.atlas = atlas
         self.closed = False
         self._given = [*checked]
         self.examined: Any = self.atlas or self._given
@@ -98,21 +101,13 @@ class Session:
         self.lock = threading.RLock()
 
     def of(self, network: int) -> Session:
-        """Return the session of a network by its number, of which this one's is 0.
-
-        Raises:
-            ConvscopeError: if there is no such network.
-        """
+        """Return the session of a network by its number, of which this one's is 0."""
         if not 0 <= network < len(self.sessions):
             raise ConvscopeError(f"there is no network {network}")
         return self.sessions[network]
 
     def at(self, step: int | None) -> Session:
-        """Return the session at a checkpoint, of a training.
-
-        Raises:
-            ConvscopeError: if there is none of that step.
-        """
+        """Return the session at a checkpoint, of a training."""
         if step is not None:
             raise ConvscopeError("there are no checkpoints: this is no training")
         return self
@@ -145,12 +140,10 @@ class Session:
             "rules": meant(net, SIDE_BY_SIDE),
             "more": meant(net, (rule for rule in RULES if rule not in SIDE_BY_SIDE)),
             "methods": [] if net.answer is None else list(FOR_CLASSES),
-            "atlas": []
-            if self.atlas is None
-            else [one["name"] for one in self.atlas.facts["layers"]],
+            "atlas": [one["name"] for one in self.atlas.facts["layers"]] if self.atlas else [],
             "answer": None if net.answer is None else net.answer.kind,
             "notes": list(net.notes),
-            "patch": max(1, round(min(height, width) / 7)),
+            "patch": default_patch((height, width)),
         }
 
     def add(self, content: bytes, title: str = "picture") -> int:
@@ -169,9 +162,6 @@ class Session:
         Args:
             content: red, green, blue and opacity of each pixel, at the size of the network's input.
             image: that of the frame before, which this one replaces.
-
-        Raises:
-            ImageError: if it is not of that size.
         """
         height, width = self.net.input_shape[1:]
         if len(content) != 4 * height * width:
@@ -223,11 +213,7 @@ class Session:
         return number
 
     def look_at(self, image: int) -> Look:
-        """Return the look at an image, which goes up the network where none is kept.
-
-        Raises:
-            ConvscopeError: if there is no such image.
-        """
+        """Return the look at an image, which goes up the network where none is kept."""
         leaf = self.album[image]
         if image not in self._looks or self._looks[image][0] is not leaf:
             made = Look(self.net, leaf.values, leaf.title, self.memory, self._turned)
@@ -245,12 +231,8 @@ class Session:
     def picture(self, image: int) -> tuple[Facts, Pixels]:
         """Return an image as its pixels, [H, W, 3], and what it was painted on."""
         leaf = self.leaf(image)
-        pixels = self.net.preprocess.to_pixels(leaf.values[0].cpu())
-        if len(pixels) != 3:  # of other than 1 or 3 channels, the first is shown
-            pixels = pixels[:1].expand(3, -1, -1)
-        shown = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous()
         facts = {"title": leaf.title, "parent": leaf.parent, "origin": leaf.origin}
-        return facts, shown.numpy()
+        return facts, tiles.picture(self.net.preprocess, leaf.values[0].cpu())
 
     def maps(self, image: int, layer: str) -> tuple[Facts, Pixels]:
         """Return a layer's feature maps side by side, each on a scale of its own, and their peaks.
@@ -261,7 +243,9 @@ class Session:
             found = self.look_at(image).maps(layer).detach().cpu().float()
         maps = found if found.dim() == 3 else found[:, None, None]
         signed = bool((maps < 0).any())
-        shown = averaged(maps, TILE)
+        share = max(1, max(maps.shape[1:]) / TILE)
+        height, width = (max(1, round(side / share)) for side in maps.shape[1:])
+        shown = functional.adaptive_avg_pool2d(maps[None], (height, width))[0]
         largest = shown.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(shown.dtype).tiny)
         shares = shown / largest
         grey = (127.5 + 127.5 * shares if signed else 255 * shares).nan_to_num(0)
@@ -304,7 +288,6 @@ class Session:
         return self._drawn(found)
 
     def _drawn(self, found: Projection) -> tuple[Facts, Pixels]:
-        """Return the only picture of a projection, and what is known of it."""
         display = Display()
         shown = found.shown(0, 0, display)
         scale = display.scale_of(shown)
@@ -373,9 +356,8 @@ class Session:
             return {**said, "classes": []}
         if any(not 0 <= number < len(values) for number in classes):
             raise UnitError(f"{self.net.name} has outputs 0 to {len(values) - 1}")
-        numbers = [*classes]
-        if not numbers:
-            numbers = values.topk(min(CLASSES, len(values))).indices.tolist()
+        most = values.topk(min(CLASSES, len(values))).indices
+        numbers = [*classes] or most.tolist()
         said["classes"] = [
             {"number": number, "name": self._named(number), "value": float(values[number])}
             for number in numbers
@@ -385,7 +367,6 @@ class Session:
         return said
 
     def _named(self, number: int) -> str:
-        """Return what an output stands for."""
         names, answer = self.net.classes, self.net.answer
         noun = "output" if answer is None else answer.noun
         return names[number] if names else f"{noun} {number}"
@@ -410,12 +391,7 @@ def meant(net: Network, rules: Iterable[str]) -> list[str]:
     return found
 
 
-def checked_atlas(atlas: Atlas, net: Network) -> Atlas:
-    """Return an atlas if it is one of a network.
-
-    Raises:
-        DataError: if it is one of another.
-    """
+def _check_layers(atlas: Atlas, net: Network) -> None:
     channels = {one.name: one.shape[0] for one in scanned_layers(net)}
     own = {one["name"]: one["channels"] for one in atlas.facts["layers"]}
     if not own.items() <= channels.items():
@@ -423,28 +399,17 @@ def checked_atlas(atlas: Atlas, net: Network) -> Atlas:
             f"{atlas.folder} is an atlas of {atlas.facts['network']}, whose layers are not those "
             f"of {net.name}"
         )
-    return atlas
 
 
-def averaged(maps: Tensor, most: int) -> Tensor:
-    """Return maps [C, H, W] no larger than *most* pixels a side, larger ones averaged by area."""
-    height, width = maps.shape[1:]
-    share = max(height, width) / most
-    if share <= 1:
-        return maps
-    size = (max(1, round(height / share)), max(1, round(width / share)))
-    return functional.adaptive_avg_pool2d(maps[None], size)[0]
-
-
-def mosaic(tiles: Tensor, across: int, ground: int) -> np.ndarray[Any, Any]:
-    """Return tiles, uint8 [n, H, W, ...], in rows of so many; *ground* where there is none.
+def mosaic(pictures: Tensor, across: int, ground: int) -> np.ndarray[Any, Any]:
+    """Return pictures, uint8 [n, H, W, ...], in rows of so many; *ground* where there is none.
 
     >>> mosaic(torch.arange(3, dtype=torch.uint8).view(3, 1, 1), 2, 128).tolist()
     [[0, 1], [2, 128]]
     """
-    count, height, width, *rest = tiles.shape
+    count, height, width, *rest = pictures.shape
     rows = -(-max(count, 1) // across)
-    padded = tiles.new_full((rows * across, height, width, *rest), ground)
-    padded[:count] = tiles
+    padded = pictures.new_full((rows * across, height, width, *rest), ground)
+    padded[:count] = pictures
     cells = padded.view(rows, across, height, width, *rest).transpose(1, 2)
     return cells.reshape(rows * height, across * width, *rest).numpy()

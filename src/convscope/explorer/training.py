@@ -22,11 +22,7 @@ KEPT = 8
 
 
 class TrainingSession(Session):
-    """A session at the newest checkpoint of a training, which others can be asked for from.
-
-    Raises:
-        TrainError: if there is no checkpoint yet.
-    """
+    """A session at the newest checkpoint of a training, which others can be asked for from."""
 
     def __init__(
         self,
@@ -53,20 +49,14 @@ class TrainingSession(Session):
                 net = _network(self.run, checkpoint)
                 made = Session(net, self.album[0].values, None, self.memory)
                 made.album, made.sessions, made.atlas = self.album, self.sessions, self.atlas
-                made.examined = self._pictures()
+                # From an atlas's images, not its numbers: those are of one checkpoint alone.
+                folder = None if self.atlas is None else scanned_images(self.atlas.folder)[1]
+                made.examined = folder or self._given
                 self._sessions[step] = made
                 while len(self._sessions) > KEPT:
                     self._sessions.popitem(last=False)
             self._sessions.move_to_end(step)
             return self._sessions[step]
-
-    def _pictures(self) -> Any:
-        """Return what a checkpoint is diagnosed from: an atlas's images, not its numbers.
-
-        Those are of one checkpoint alone.
-        """
-        folder = None if self.atlas is None else scanned_images(self.atlas.folder)[1]
-        return folder or self._given
 
     def describe(self) -> dict[str, Any]:
         """Return what the page needs to know, and what there is of the training."""

@@ -1,11 +1,26 @@
 """Bad images: those that a method leaves out, in words."""
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 
 from convscope.wording import counted
 
 BAD_SHOWN = 10
 """Images that a summary names at most; the JSON has all."""
+
+
+def titled(bad: Mapping[int, str], title: Callable[[int], str]) -> dict[str, str]:
+    """Return what images are called -> why they were left out, of reasons by their numbers.
+
+    >>> titled({0: "is empty", 7: "is empty"}, lambda number: "cat.jpg")
+    {'cat.jpg (image 0)': 'is empty', 'cat.jpg (image 7)': 'is empty'}
+    """
+    called = {number: title(number) for number in bad}
+    alike = Counter(called.values())
+    return {
+        f"{name} (image {number})" if alike[name] > 1 else name: bad[number]
+        for number, name in called.items()
+    }
 
 
 def told(bad: Collection[tuple[str, str]]) -> list[str]:

@@ -151,7 +151,6 @@ class _CheckerboardWork:
         self.stopped = ""
 
     def run(self, deadline: budgets.Deadline, progress: budgets.Progress | None) -> None:
-        """Make all projections, until it is time to stop."""
         jobs = list(self._jobs())
         total, done = sum(count for count, _ in jobs), 0
         for count, run in jobs:
@@ -182,8 +181,9 @@ class _CheckerboardWork:
                 yield count * (rest - 1), partial(self._project_maps, place, 1, rest)
 
     def _project_maps(self, place: int, first: int, end: int) -> None:
-        """Project the feature maps *first* to *end* of a layer."""
-        layer, channels = self.net.graph.steps[self.steps[place]].name, self.channels[place]
+        step, channels = self.steps[place], self.channels[place]
+        layer = self.net.graph.steps[step].name
+        below = {step, *self.net.graph.needed_for([step])}
         for part in self._parts(end - first):
             found = project(
                 self.net, self.images[part], layer, channels[part, first:end], rule=self.rule,
@@ -191,12 +191,11 @@ class _CheckerboardWork:
             ).pixels  # fmt: skip
             self.pixels.setdefault(place, found[0, 0].cpu())
             for band, meter in self.meters[place].items():
-                if self._lies_below(band, self.steps[place]):
+                if not below.isdisjoint(self.bands[band]):
                     meter.add(found.flatten(0, 1))
         self.done[place] = end
 
     def _project_units(self, band: Band, steps: list[int]) -> None:
-        """Project the strongest single units of a band's strided layers."""
         meter = UnitMeter(band)
         for index in steps:
             name, count = self.net.graph.steps[index].name, self.net.graph.steps[index].shape[1]
@@ -214,18 +213,18 @@ class _CheckerboardWork:
         size = max(1, self.memory // 4 // one)
         return [slice(begin, begin + size) for begin in range(0, len(self.images), size)]
 
-    def _lies_below(self, band: Band, step: int) -> bool:
-        """Return whether a layer of the band lies on the way from a step to the pixels."""
-        return bool(set(self.bands[band]) & {step, *self.net.graph.needed_for([step])})
-
     def _is_fixed(self, index: int) -> bool:
         return not isinstance(self.net.graph.steps[index].operation, MaxPool)
 
     def result(self) -> Checkerboard:
-        """Return what was found, of the layers that were projected at all."""
         kept = sorted(self.pixels)
         grids = [[meter.energies() for meter in self.meters[place].values()] for place in kept]
-        grids.append([self._image_energies(band) for band in self.bands])
+        # Of a projection zero means nothing; of an image its own mean comes nearest to that.
+        even = self.images - self.images.mean(dim=(2, 3), keepdim=True)
+        of_images = [GridMeter(band, (even.shape[2], even.shape[3])) for band in self.bands]
+        for meter in of_images:
+            meter.add(even)
+        grids.append([meter.energies() for meter in of_images])
         lines, beside = _numbers(grids, len(kept) + 1, len(self.bands), 2).unbind(2)
         names = [step.name for step in self.net.graph.steps]
         return Checkerboard(
@@ -263,12 +262,6 @@ class _CheckerboardWork:
         for row, place in zip(found, kept, strict=True):
             row[:, : self.done[place]] = self.channels[place][:, : self.done[place]]
         return found
-
-    def _image_energies(self, band: Band) -> tuple[float, float]:
-        meter = GridMeter(band, (self.images.shape[2], self.images.shape[3]))
-        # Of a projection zero means nothing; of an image its own mean comes nearest to that.
-        meter.add(self.images - self.images.mean(dim=(2, 3), keepdim=True))
-        return meter.energies()
 
     def _notes(self, layers: int) -> tuple[str, ...]:
         rule = chosen_rule(self.net, self.rule)

@@ -1,5 +1,7 @@
 """Diagnose: which layers are dead, drowned, doubled, aliased or idle, and what to change."""
 
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -7,17 +9,14 @@ from typing import Any
 import torch
 
 from convscope.errors import ConvscopeError, DataError, Interrupted
+from convscope.methods import bad_images
 from convscope.methods import budget as budgets
 from convscope.methods.diagnosis import (
     aliasing,
-    dead,
-    dominating,
-    duplicates,
-    exploding,
     grid,
     importance,
+    layer_faults,
     receptive_field,
-    saturation,
     whole,
 )
 from convscope.methods.diagnosis.examined import ExaminedLayer
@@ -43,11 +42,10 @@ ANSWERED = 500
 FIELD_IMAGES = 8
 """Images that an effective receptive field is the mean of."""
 
-SPREADING = (dead.KIND, dominating.KIND, exploding.KIND, saturation.KIND)
+SPREADING = (
+    layer_faults.DEAD, layer_faults.DOMINATING, layer_faults.EXPLODING, layer_faults.SATURATION,
+)  # fmt: skip
 """Findings that change what the layers above are given."""
-
-LAYER_FINDINGS = (duplicates.find, saturation.find)
-"""What is looked for in each layer by itself, given it and the thresholds."""
 
 ONE_ANSWER = 0.9
 """A network that gives nearly every image the same answer does not show what a layer does."""
@@ -126,7 +124,6 @@ def diagnose(
 
 
 def _check_same(net: Network, source: Images | None, scanned: Scan) -> None:
-    """Refuse a scan of something else."""
     facts = scanned.tally.facts
     scanned.check_weights(net)
     if len(facts["layers"]) < len(scanned_layers(net)):
@@ -136,8 +133,6 @@ def _check_same(net: Network, source: Images | None, scanned: Scan) -> None:
 
 
 class _DiagnosisWork:
-    """A diagnosis as it is made."""
-
     def __init__(
         self, net: Network, source: Images | None, thresholds: Thresholds, memory: int,
         sample: int, progress: budgets.Progress | None,
@@ -167,7 +162,6 @@ class _DiagnosisWork:
             self._progress(self._done + done, self._total)
 
     def scan(self, given: Scan | None) -> None:
-        """Take the scan that is given, or make one."""
         if given is None:
             assert self.source is not None
             try:
@@ -209,12 +203,13 @@ class _DiagnosisWork:
         ]
 
     def _sampled(self, source: Images) -> Measured:
-        """Run the sample through the network once."""
-        good = [number for number in range(len(source)) if number not in self.scanned.bad]
+        good = [number for number in range(len(source)) if number not in self.scanned.tally.bad]
         chosen = [good[place] for place in budgets.evenly(len(good), self.most)]
         measured = Measured(self.net, self.layers)
         spectrum = aliasing.ImageSpectrum(self.net.input_shape)
-        every = max(1, len(chosen) // self._most_kept())
+        # So many stay in memory for what is slow.
+        one = math.prod(self.net.input_shape) * self.net.dtype.itemsize
+        every = max(1, len(chosen) // max(1, min(ANSWERED, self.memory // 4 // one)))
         kept, labels = [], []
         for batch in batches([(source, self.net)], chosen, self.size):
             (images,), (right,) = batch.inputs, batch.answers
@@ -232,12 +227,6 @@ class _DiagnosisWork:
             self.response = aliasing.response_of(self.net, self.first, spectrum)
         return measured
 
-    def _most_kept(self) -> int:
-        """Return how many images stay in memory for what is slow."""
-        channels, height, width = self.net.input_shape
-        one = channels * height * width * self.net.dtype.itemsize
-        return max(1, min(ANSWERED, self.memory // 4 // one))
-
     def spend(self, seconds: float | None) -> None:
         """Measure what is slow, the cheapest first, until the time is up."""
         if self.source is None:
@@ -252,40 +241,36 @@ class _DiagnosisWork:
             tasks += [("importance", layer, self._take_out) for layer in self.layers]
         for done, (_, layer, task) in enumerate(tasks):
             if deadline.passed:
-                left = [(what, layer.name) for what, layer, _ in tasks[done:]]
-                self._leave_out(left, seconds)
-                return
+                self.stopped = "budget"
+                break
             task(layer)
             self._count(done + 1)
-
-    def _leave_out(self, left: list[tuple[str, str]], seconds: float | None) -> None:
-        self.stopped = "budget"
-        for what in dict.fromkeys(what for what, _ in left):
-            layers = [layer for own, layer in left if own == what]
+        else:
+            return
+        for what, left in itertools.groupby(tasks[done:], lambda task: task[0]):
+            layers = [layer.name for _, layer, _ in left]
             which = "all layers" if len(layers) == len(self.layers) else ", ".join(layers)
             self.left_out.append(f"{what} of {which}: the budget of {seconds:g} s was spent")
 
     def _find_fields(self, layer: ScannedLayer) -> None:
-        """Measure a layer's effective receptive field."""
         images = self.kept[:: max(1, len(self.kept) // FIELD_IMAGES)][:FIELD_IMAGES]
         self.fields[layer.name] = receptive_fields(self.net, layer, images, self.memory)
 
     def _take_out(self, layer: ScannedLayer) -> None:
-        """Measure what a layer matters."""
         if self.ablation is None:
             self.ablation = WithoutLayers(self.net, self.layers, self.kept, self.labels, self.size)
         self.without[layer.name] = self.ablation.without(layer)
         self.skipping[layer.name] = self.ablation.skipping(layer)
 
     def diagnosis(self) -> Diagnosis:
-        """Return everything found."""
         filters, spectra, stride = torch.zeros(0, 1, 1, 1), torch.zeros(0, 1, 1), (1, 1)
         if self.first is not None and self.response is not None:
             filters = weight_tensor(self.net, self.first).float()
-            spectra = torch.from_numpy(aliasing.centred(self.response.power))
+            power = torch.from_numpy(self.response.power).float()
+            spectra = torch.fft.fftshift(power, dim=(1, 2))  # the frequency zero in the middle
             stride = self.response.stride
         findings = sorted(self._findings(), key=lambda finding: -finding.severity)
-        title = self.source.title if self.source else str
+        title = self.source.title if self.source else self.scanned.title
         return Diagnosis(
             filters=filters.clone(),
             spectra=spectra,
@@ -300,14 +285,13 @@ class _DiagnosisWork:
             accuracy=self.ablation.accuracy if self.ablation else None,
             commonest=self.ablation.commonest if self.ablation else None,
             thresholds=self.thresholds,
-            bad={title(number): why for number, why in self.scanned.bad.items()},
+            bad=bad_images.titled(self.scanned.tally.bad, title),
             left_out=tuple(self.left_out),
             notes=self.net.notes,
             partial=self.stopped,
         )
 
     def _findings(self) -> list[Finding]:
-        """Return what is wrong, in the order of the layers."""
         found = whole.find(self.net, self.scanned)
         for layer in self.examined:
             found = self._with_units(layer, found)
@@ -320,19 +304,21 @@ class _DiagnosisWork:
     def _with_units(self, layer: ExaminedLayer, found: list[Finding]) -> list[Finding]:
         """Return *found* with what is wrong in one layer, or follows there from what is below."""
         limits = self.thresholds
-        own = [finding for find in LAYER_FINDINGS for finding in find(layer, limits)]
-        own += exploding.find(layer, self._level_below(layer), limits)
-        causes = self._causes(layer, found)
+        below = set(self.net.graph.needed_for([layer.layer.convolution]))
+        below.discard(layer.layer.convolution)
+        levels = [layer_faults.level(other) for other in self.examined if other.layer.step in below]
+        own = [one for find in layer_faults.LAYER_FINDINGS for one in find(layer, limits)]
+        own += layer_faults.find_exploding(layer, max([self.level, *levels]), limits)
+        steps = {other.name: other.step for other in self.layers}
+        causes = [one for one in found if one.kind in SPREADING and steps[one.layer] in below]
         consequences = []
-        for fault in (dead, dominating):
-            for finding in fault.find(layer, limits):
-                if causes and fault.follows_from_below(layer, finding, limits):
-                    told = fault.CONSEQUENCE
-                    consequences.append(
-                        told.format(count=len(finding.channels), layer=finding.layer)
-                    )
-                else:
-                    own.append(finding)
+        either = layer_faults.find_dead(layer, limits), layer_faults.find_dominating(layer, limits)
+        for finding in itertools.chain(*either):
+            if causes and layer_faults.follows_from_below(layer, finding, limits):
+                told = layer_faults.CONSEQUENCES[finding.kind]
+                consequences.append(told.format(count=len(finding.channels), layer=finding.layer))
+            else:
+                own.append(finding)
         if consequences:
             place = found.index(causes[-1])
             cause = replace(
@@ -342,26 +328,6 @@ class _DiagnosisWork:
             )
             found = [*found[:place], cause, *found[place + 1 :]]
         return found + own
-
-    def _below(self, layer: ExaminedLayer) -> set[int]:
-        """Return the steps that a layer reads, directly or not."""
-        return set(self.net.graph.needed_for([layer.layer.convolution])) - {layer.layer.convolution}
-
-    def _level_below(self, layer: ExaminedLayer) -> float:
-        """Return the largest level of what a layer is made from."""
-        below = self._below(layer)
-        levels = [exploding.level(own) for own in self.examined if own.layer.step in below]
-        return max([self.level, *levels])
-
-    def _causes(self, layer: ExaminedLayer, found: list[Finding]) -> list[Finding]:
-        """Return the findings on layers that this one reads, directly or not."""
-        below = self._below(layer)
-        steps = {own.name: own.step for own in self.layers}
-        return [
-            finding
-            for finding in found
-            if finding.kind in SPREADING and steps[finding.layer] in below
-        ]
 
     def _slow_findings(self) -> list[Finding]:
         found: list[Finding] = []
@@ -392,11 +358,11 @@ class _DiagnosisWork:
             read_at=layer.layer.read_at,
             shape=layer.layer.shape,
             active=float(layer.scan.active_positions.mean()),
-            dead=_numbers(dead.dead_units(layer, limits)),
-            almost_dead=_numbers(dead.almost_dead_units(layer, limits)),
-            duplicates=tuple(duplicates.duplicate_groups(layer, limits)),
-            largest_weights=float(dominating.weight_ratios(layer).max()),
-            largest_activation=float(dominating.activation_ratios(layer).max()),
+            dead=_numbers(layer_faults.dead_units(layer, limits)),
+            almost_dead=_numbers(layer_faults.almost_dead_units(layer, limits)),
+            duplicates=tuple(layer_faults.duplicate_groups(layer, limits)),
+            largest_weights=float(layer_faults.weight_ratios(layer).max()),
+            largest_activation=float(layer_faults.activation_ratios(layer).max()),
             saturated=None if layer.saturated is None else float(layer.saturated.mean()),
             aliased=aliasing.aliased_share(response) if response else None,
             folded_octaves=aliasing.folded_octaves(response) if response else None,

@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from convscope.methods.scanning.strongest import Doubles
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.calls import Call
 from convscope.network.ops import BatchNorm
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,8 @@ from convscope.errors import UnitError, check_known, near_matches
 from convscope.methods import budget
 from convscope.methods.pictures import channel_names
 from convscope.methods.rules import chosen_rule, rule_notes
-from convscope.methods.scanning.consistency import COMPARED
 from convscope.methods.scanning.result import LayerScan, Scan
-from convscope.methods.scanning.strongest import NO_IMAGE
+from convscope.methods.scanning.strongest import COMPARED, NO_IMAGE
 from convscope.methods.scanning.tiles import EntryTile, Picture, TileShape, drawn_tiles
 from convscope.network.layers import LayerName, listed
 from convscope.outputs import finite

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from convscope.errors import ConvscopeError, DataError, Interrupted
-from convscope.methods import budget
+from convscope.methods import bad_images, budget
 from convscope.methods.scanning.image_pass import ImagePass, batch_size
 from convscope.methods.scanning.result import Scan
 from convscope.methods.scanning.sources import Images, class_answers, fitted, images_of
@@ -94,7 +94,12 @@ def scan(
     size = batch_size(net, room)
     layers = scanned_layers(net, layer)
     facts = scan_facts(net, source, layers, top, size)
-    tally = _begun(facts, state, resume)
+    tally = Tally.empty(facts)
+    if state is not None and Path(state).exists():
+        if not resume:
+            raise DataError(f"{state} holds a scan already: resume it, or name another file")
+        tally = Tally.load(state)
+        tally.check_same(facts)
     numbers = _numbers(only, len(source))
     left = numbers[~tally.looked_at[numbers]]
     due = time.monotonic() + save_every
@@ -121,7 +126,8 @@ def scan(
     if not tally.images:
         if state is not None:
             Path(state).unlink(missing_ok=True)  # there is nothing in it to go on with
-        raise DataError(_nothing_left(source, tally))
+        found = Scan.of(tally, net, source)
+        raise DataError(f"no image can be scanned{bad_images.first(found.bad)}")
     return Scan.of(tally, net, source)
 
 
@@ -147,7 +153,6 @@ def merge(scans: Iterable[Scan]) -> Scan:
 
 
 def _numbers(only: Sequence[int] | Integers | None, count: int) -> Integers:
-    """Return the numbers of the images to scan, in order."""
     if only is None:
         return np.arange(count)
     numbers = np.unique(np.asarray(only, dtype=np.int64))
@@ -174,22 +179,3 @@ def scan_facts(
         "torch": torch.__version__,
         "layers": [layer.facts() for layer in layers],
     }
-
-
-def _begun(facts: dict[str, Any], state: str | os.PathLike[str] | None, resume: bool) -> Tally:
-    """Return the tally to go on with."""
-    if state is None or not Path(state).exists():
-        return Tally.empty(facts)
-    if not resume:
-        raise DataError(f"{state} holds a scan already: resume it, or name another file")
-    tally = Tally.load(state)
-    tally.check_same(facts)
-    return tally
-
-
-def _nothing_left(source: Images, tally: Tally) -> str:
-    number, reason = next(iter(tally.bad.items()))
-    what = f"none of the {len(tally.bad):,} images can"
-    if len(tally.bad) == 1:
-        what = "no image can"
-    return f"{what} be scanned: {source.title(number)}: {reason}"

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from convscope.methods.diagnosis.finding import Finding, Thresholds, named
-from convscope.methods.kernels import Doubles, weight_tensor
+from convscope.methods.gridding.spectrum import folded
+from convscope.methods.kernels import weight_tensor
+from convscope.methods.scanning.strongest import Doubles
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.ops import Convolution
@@ -119,7 +120,7 @@ def response_of(net: Network, layer: ScannedLayer, spectrum: ImageSpectrum) -> R
     kernels = _dilated(weight_tensor(net, layer), (dilation[0], dilation[1]))
     size = spectrum.side
     # A kernel wider than a piece is laid around it: the frequencies stay the same.
-    found = torch.fft.fft2(_wrapped(kernels, size))
+    found = torch.fft.fft2(folded(kernels, (size, size)))
     power = torch.einsum("kchw,kdhw,cdhw->khw", found.conj(), found, spectrum.mean()).real
     energy = found.abs().square().sum(1)
     stride = pair(call.arguments.get("stride", 1))
@@ -166,35 +167,22 @@ def _dilated(kernels: Tensor, dilation: tuple[int, int]) -> Tensor:
     return found
 
 
-def _wrapped(kernels: Tensor, size: int) -> Tensor:
-    """Return kernels [K, C, h, w] on pieces of *size*, what is beyond them laid around."""
-    found = kernels.new_zeros(*kernels.shape[:2], size, size)
-    for top in range(0, kernels.shape[2], size):
-        for left in range(0, kernels.shape[3], size):
-            part = kernels[:, :, top : top + size, left : left + size]
-            found[:, :, : part.shape[2], : part.shape[3]] += part
-    return found
-
-
-def centred(power: Doubles) -> npt.NDArray[np.float32]:
-    """Return spectra [K, F, F] with the frequency zero in the middle, as pictures show them."""
-    found: npt.NDArray[np.float32] = np.fft.fftshift(power, axes=(1, 2)).astype(np.float32)
-    return found
-
-
 def aliased_share(response: Response) -> float:
     """Return the mean over the filters of the share of their response that is folded back.
 
     Filters without weights do not count; NaN if there are no others.
     """
-    passing = response.power.sum((1, 2)) > 0
-    return float(response.aliased()[passing].mean()) if passing.any() else float("nan")
+    return _mean_of_living(response.aliased(), response.power)
 
 
 def folded_octaves(response: Response) -> float:
     """Return the mean over the filters of how far their energy lies beyond the stride."""
-    living = response.energy.sum((1, 2)) > 0
-    return float(response.folded_octaves()[living].mean()) if living.any() else float("nan")
+    return _mean_of_living(response.folded_octaves(), response.energy)
+
+
+def _mean_of_living(values: Doubles, power: Doubles) -> float:
+    living = power.sum((1, 2)) > 0
+    return float(values[living].mean()) if living.any() else float("nan")
 
 
 def find_aliasing(layer: str, response: Response, thresholds: Thresholds) -> list[Finding]:

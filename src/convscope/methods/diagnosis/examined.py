@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from convscope.methods.diagnosis.finding import Finding
-from convscope.methods.kernels import Doubles, Kernels
+from convscope.methods.kernels import Kernels
 from convscope.methods.scanning.result import LayerScan
+from convscope.methods.scanning.strongest import Booleans, Doubles
 from convscope.methods.scanning.units import ScannedLayer
 
 CONSTANT = 1e-5
@@ -23,8 +23,6 @@ WEIGHTLESS = 1e-3
 
 NEVER_REACHED = 4.0
 """Batch norm's standard deviations: a unit that lies so many below zero is off by its weights."""
-
-Booleans = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from convscope.methods.kernels import Doubles
 from convscope.methods.moments import PairMoments
+from convscope.methods.scanning.strongest import Doubles
 from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.graph import Graph

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from convscope.methods.gridding.structure import strided_steps
 from convscope.methods.projection import Projection
@@ -184,8 +185,7 @@ class UnitMeter:
         extents = (projection.window[..., 2:] - projection.window[..., :2]).flatten(0, 1)
         whole = extents.prod(dim=1) == extents.prod(dim=1).max()
         chosen = strength[whole.to(strength.device)]
-        for axis in (0, 1):
-            chosen = _folded(chosen, 1 + axis, self.band.period[axis])
+        chosen = folded(chosen, self.band.period)
         chosen = chosen[chosen.sum(dim=(1, 2)) > 0]
         shares = chosen / chosen.sum(dim=(1, 2), keepdim=True)
         # Summed first: there are none at all where nothing arrives.
@@ -200,12 +200,18 @@ class UnitMeter:
         return float(power[self.band.lines].sum().sqrt())
 
 
-def _folded(values: Tensor, axis: int, period: int) -> Tensor:
-    """Return the sum over each phase of *period* along an axis."""
-    size = values.shape[axis]
-    phases = torch.arange(size, device=values.device) % period
-    shape = [period if d == axis else n for d, n in enumerate(values.shape)]
-    return values.new_zeros(shape).index_add_(axis, phases, values)
+def folded(values: Tensor, period: Pair) -> Tensor:
+    """Return the sum over each phase of a period, [..., *period], of values [..., H, W].
+
+    >>> folded(torch.tensor([[1.0, 2.0, 4.0]]), (1, 2))
+    tensor([[5., 2.]])
+    """
+    rows, columns = period
+    below, right = -values.shape[-2] % rows, -values.shape[-1] % columns
+    wide = pad(values, (0, right, 0, below))
+    height, width = wide.shape[-2:]
+    pieces = wide.view(*wide.shape[:-2], height // rows, rows, width // columns, columns)
+    return pieces.sum((-4, -2))
 
 
 def _window(size: int) -> Tensor:

@@ -76,7 +76,7 @@ class Sampling:
         phase = self.columns + SHIFTS[spacing] * self.rows
         return np.asarray(phase % (spacing * times) == 0)
 
-    def coarse(self) -> Indices:
+    def coarse(self, computed: Mask) -> Indices:
         """Return the positions to begin with, by which the speed is measured.
 
         Where it is known which lattice will be computed, they are part of that one.
@@ -84,8 +84,7 @@ class Sampling:
         # A lattice of every so many of a lattice's positions is part of it: nothing is lost.
         planned = COARSEST
         if self.seconds is None:
-            nothing = np.zeros(self.shape, dtype=np.bool_)
-            planned = self._affordable(nothing, self.positions) or COARSEST
+            planned = self._affordable(computed, self.positions) or COARSEST
         begun = self.lattice(planned, math.ceil(COARSEST / planned))
         # Without a known speed no bound in positions can be given.
         return np.flatnonzero(begun)[: self.positions if self.seconds is None else None]

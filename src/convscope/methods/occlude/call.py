@@ -252,7 +252,6 @@ def _passes(
 def _projection(
     walk: KeptWalk, question: Question, rule: str | None, title: str, memory: int
 ) -> Projection | None:
-    """Return the watched map's projection, if there is one."""
     if question.layer is None or rule is None:
         return None
     channel, name = question.channel, walk.net.graph.steps[question.layer].name
@@ -283,7 +282,8 @@ def _check_method(
 
 def _counter(progress: budgets.Progress | None, jobs: list[Job], place: int) -> budgets.Progress:
     """Return what counts the positions of one job among those of all."""
-    before, after = (sum(job.count for job in part) for part in (jobs[:place], jobs[place + 1 :]))
+    counts = [len(job.cover) for job in jobs]
+    before, after = sum(counts[:place]), sum(counts[place + 1 :])
 
     def count(done: int, total: int) -> None:
         if progress:

@@ -85,15 +85,12 @@ def grid(image: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]
     sides = []
     for whole, own, step in zip(image, patch, stride, strict=True):
         starts = np.arange(-(-(whole - own) // step) + 1) * step
+        # A stride longer than the patch can step beyond the border, where nothing is hidden.
+        starts = starts[starts < whole]
         sides.append((starts, np.minimum(starts + own, whole)))
     (tops, bottoms), (lefts, rights) = sides
-    # A stride longer than the patch can step beyond the border, where nothing is hidden.
-    tops, bottoms = tops[tops < image[0]], bottoms[tops < image[0]]
-    lefts, rights = lefts[lefts < image[1]], rights[lefts < image[1]]
-    corners = np.empty((len(tops), len(lefts), 4), dtype=np.int64)
-    corners[..., 0], corners[..., 2] = tops[:, None], bottoms[:, None]
-    corners[..., 1], corners[..., 3] = lefts, rights
-    return corners
+    corners = np.broadcast_arrays(tops[:, None], lefts, bottoms[:, None], rights)
+    return np.stack(corners, axis=-1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from convscope.errors import UnitError, near_matches
+from convscope.errors import UnitError, check_known
 from convscope.images import Preprocess
 from convscope.methods.occlude.passes import painted
 from convscope.methods.occlude.patches import Cover, Fill
@@ -150,11 +150,7 @@ class Occlusion(Result):
         Raises:
             UnitError: if there is no such quantity, or it was not asked for.
         """
-        if kind not in KINDS:
-            raise UnitError(
-                f"a heatmap is of one of {', '.join(KINDS)}, not of {kind!r}"
-                f"{near_matches(kind, KINDS)}"
-            )
+        check_known("quantity", kind, KINDS, UnitError)
         found: Tensor | None = getattr(self, kind)
         if found is None:
             own = self.taken_for or ("a map only" if self.targets is None else "other numbers")

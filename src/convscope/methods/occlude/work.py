@@ -86,11 +86,6 @@ class Job:
         cover = Cover(corners, fill_for(fill, image, net.preprocess, patch), own, names)
         return cls(cover, (1, len(own)), (patch[0], patch[1]), (0, 0), len(own))
 
-    @property
-    def count(self) -> int:
-        """How many positions there are."""
-        return math.prod(self.shape)
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -118,7 +113,7 @@ class Work:
     stopped: str = ""
 
     def __post_init__(self) -> None:
-        question, count = self.asked.question, self.job.count
+        question, count = self.asked.question, len(self.job.cover)
         self.done = np.zeros(count, dtype=bool)
         rows = dict.fromkeys(question.quantities, len(question.goals))
         if question.layer is not None:
@@ -129,21 +124,20 @@ class Work:
 
     def complete(self) -> Occlusion:
         """Compute every position."""
-        self._compute(np.arange(self.job.count), lambda _: False, self.job.count)
+        self._compute(np.arange(len(self.done)), len(self.done))
         return self._record()
 
     def adaptive(self, preview: Preview | None, seconds: float | None) -> Occlusion:
         """Compute as many positions as the budget allows and estimate the others."""
         sampling = Sampling(self.job.shape, self.job.most, seconds)
         for choose in (sampling.coarse, sampling.densest, sampling.rest):
-            wanted = choose(*(() if choose == sampling.coarse else (self._computed(),)))
+            wanted = choose(self._computed())
             if not len(wanted):
                 continue
+            done = int(self.done.sum())
+            most = min(len(self.done), done + max(sampling.left(done), len(wanted)))
             # A coarse map is worth waiting for, even where the time is too short for one.
-            waits, done = choose == sampling.coarse, int(self.done.sum())
-            enough: Callable[[int], bool] = lambda own: sampling.left(own) <= 0  # noqa: E731
-            most = min(self.job.count, done + max(sampling.left(done), len(wanted)))
-            self._compute(wanted, (lambda _: False) if waits else enough, most)
+            self._compute(wanted, most, None if choose == sampling.coarse else sampling)
             self._estimate()
             if preview:
                 preview(self._record())
@@ -154,16 +148,14 @@ class Work:
     def _computed(self) -> Mask:
         return self.done.reshape(self.job.shape)
 
-    def _compute(self, wanted: Indices, enough: Callable[[int], bool], total: int) -> None:
-        """Ask for the positions *wanted* until it is *enough*, or until Ctrl-C."""
-        if not len(wanted):
-            return
+    def _compute(self, wanted: Indices, total: int, sampling: Sampling | None = None) -> None:
+        """Ask for the positions *wanted* until *sampling* has none left, or until Ctrl-C."""
         try:
             for answers in self.passes.answers(self.job.cover.part(wanted)):
                 self._take(wanted[answers.patches], answers)
                 done = int(self.done.sum())
                 self.count(done, total)
-                if enough(done):
+                if sampling and sampling.left(done) <= 0:
                     return
         except KeyboardInterrupt:
             if not self.done.any():
@@ -248,7 +240,7 @@ class Work:
         return {str(n): names[n] for n in sorted(numbers) if 0 <= n < len(names)}
 
     def _notes(self) -> tuple[str, ...]:
-        done, count = int(self.done.sum()), self.job.count
+        done, count = int(self.done.sum()), len(self.job.cover)
         notes = [*self.asked.question.net.notes, *self.asked.notes, *self._not_finite()]
         if self.stopped:
             notes.append(f"stopped early: {done} of {count} positions were computed")
@@ -268,7 +260,7 @@ class Work:
             return []
         bad = torch.stack([v.isinf().any(0) | v.isnan().all(0) for v in self.values.values()])
         count = int((bad.any(0) & done).sum())
-        return [f"values are not finite at {count} of {self.job.count} positions"] * bool(count)
+        return [f"values are not finite at {count} of {len(done)} positions"] * bool(count)
 
 
 def _is_finite(value: float | list[float]) -> bool:

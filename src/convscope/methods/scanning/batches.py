@@ -2,9 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from convscope.network import Network
 
 FEWEST, TIMED, TRIED = 8, 2, 10
 """However short the time, fewer images say nothing; those timed, and those tried for it."""
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 Sets = Sequence[tuple[Images, Network]]
 """Sets of images, each with the network that it is for."""
@@ -84,24 +88,35 @@ def _loaded(sets: Sets, numbers: Sequence[int], readers: int, ahead: int) -> Ite
         except ImageError as error:
             return number, str(error)
         # Two sets may have other classes, and so a label in one of them only.
-        return number, (inputs, [class_of(label, source) for _, label, source, _ in loaded])
+        return number, (inputs, [class_of(label, own.classes) for _, label, own, _ in loaded])
 
     if readers == 1:
         yield from map(load, numbers)
         return
     with ThreadPoolExecutor(readers) as workers:
-        reading = deque(workers.submit(load, number) for number in numbers[:ahead])
-        for number in numbers[ahead:]:
-            yield reading.popleft().result()
-            reading.append(workers.submit(load, number))
-        while reading:
-            yield reading.popleft().result()
+        yield from in_order(workers, load, numbers, ahead)
+
+
+def in_order(
+    workers: Executor, work: Callable[[Item], Made], items: Iterable[Item], ahead: int
+) -> Iterator[Made]:
+    """Yield what *work* makes of each item, in order, while it makes that of the next ones.
+
+    The items are taken by this thread, no more of them at once than *ahead* and one.
+    """
+    running: deque[Future[Made]] = deque()
+    for item in items:
+        running.append(workers.submit(work, item))
+        if len(running) > ahead:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
 
 
 def _answers(source: Images, net: Network) -> Tensor:
-    """Return the answer that each class stands for; the last two are those of none."""
+    """Return the answer that each class stands for; the last three are those of none."""
     known = class_answers(source, net) or [None] * len(source.classes)
-    return torch.tensor([-1 if own is None else own for own in (*known, None, None)])
+    return torch.tensor([-1 if own is None else own for own in (*known, None, None, None)])
 
 
 def images_affordable(net: Network, images: Images, seconds: float | None, passes: float) -> int:

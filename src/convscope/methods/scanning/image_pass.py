@@ -1,20 +1,18 @@
 """The one pass over the images: batches of one shape, each computed by one thread."""
 
 import threading
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.methods.scanning.batches import ImageBatch, batches
+from convscope.methods.scanning.batches import ImageBatch, batches, in_order
 from convscope.methods.scanning.reductions import LayerBatch, company, peak_positions, reduced
-from convscope.methods.scanning.sources import OTHER_LABEL, Images, class_answers
+from convscope.methods.scanning.sources import NOT_ONE_NUMBER, OTHER_LABEL, Images, class_answers
 from convscope.methods.scanning.strongest import Integers
 from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
@@ -81,17 +79,9 @@ def single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
-@dataclass(frozen=True)
-class _Looked:
-    """A batch that went up: what each layer had of its images, and those it cannot count.
-
-    The answers are [N], or none where nobody knows which are right.
-    """
-
-    batch: ImageBatch
-    found: dict[int, LayerBatch]
-    answers: Integers
-    left_out: dict[int, str]
+_Looked = tuple[ImageBatch, dict[int, LayerBatch], Integers, dict[int, str]]
+"""A batch that went up: what each layer had of its images, the answers, [N], or none where nobody
+knows which are right, and the images that cannot be counted."""
 
 
 class ImagePass:
@@ -122,14 +112,9 @@ class ImagePass:
         files = len(numbers) > 0 and self._source.path(int(numbers[0])) is not None
         readers = max(1, min(READERS, memory // (2 * READER_BYTES))) if files else 1
         sets = [(self._source, self._net)]
-        running: deque[Future[_Looked]] = deque()
+        found = batches(sets, numbers.tolist(), self._size, readers, self._leave_out)
         with single_threads(at_once) as workers:
-            for batch in batches(sets, numbers.tolist(), self._size, readers, self._leave_out):
-                running.append(workers.submit(self._look, batch))
-                if len(running) > at_once:
-                    yield self._count(running.popleft().result())
-            while running:
-                yield self._count(running.popleft().result())
+            yield from map(self._count, in_order(workers, self._look, found, at_once))
         if len(numbers) and int(numbers[-1]) in self._tally.bad:  # and so in no batch
             yield len(numbers)
 
@@ -141,24 +126,19 @@ class ImagePass:
         """Run the network on a batch, and again without those whose values are not finite."""
         found, answers, ends = self._reduced(batch)
         bad: dict[int, str] = {}
-        checked = [*(f.reduced.finite() for f in found.values()), *ends]
-        finite = [all(row) for row in zip(*checked)]  # noqa: B905
+        rows = zip(*(f.reduced.finite() for f in found.values()), *ends, strict=True)
+        finite = [all(row) for row in rows]
         if not all(finite):
-            bad = {
-                number: self._why_left_out(image[None])
-                for number, image, good in zip(batch.numbers, batch.inputs[0], finite, strict=True)
-                if not good
-            }
+            targets = {*self._layers, *self._ends}
+            for number, image, good in zip(batch.numbers, batch.inputs[0], finite, strict=True):
+                if not good:
+                    checked = self._net.checked(image[None])
+                    name = first_not_finite(self._net.graph, checked, targets)
+                    bad[number] = f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
             batch = batch.part(finite)
             # Anew, since what entered the strongest was chosen among the bad ones, too.
             found, answers, _ = self._reduced(batch)
-        return _Looked(batch, found, answers, bad)
-
-    def _why_left_out(self, image: Tensor) -> str:
-        """Say in which layer the values of an image stop being finite."""
-        targets = {*self._layers, *self._ends}
-        name = first_not_finite(self._net.graph, self._net.checked(image), targets)
-        return f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
+        return batch, found, answers, bad
 
     def _reduced(
         self, batch: ImageBatch
@@ -206,21 +186,21 @@ class ImagePass:
 
     def _count(self, looked: _Looked) -> int:
         """Count a batch; return how many images are done."""
-        batch = looked.batch
-        with self._counting:
-            for number, reason in looked.left_out.items():
-                self._leave_out(number, reason)
-            if batch.numbers:
-                self._count_images(batch, looked)
-        return batch.done
-
-    def _count_images(self, batch: ImageBatch, looked: _Looked) -> None:
+        batch, found, answers, left_out = looked
         numbers, labels, tally = np.array(batch.numbers), batch.classes[0].numpy(), self._tally
-        for step, layer in self._layers.items():
-            positions = layer.shape[1] * layer.shape[2]
-            tally.layers[layer.name].add(looked.found[step], positions, numbers, labels)
-        if self._answer is not None:
-            tally.answers.add(looked.answers, batch.answers[0].numpy())
-        tally.class_images += np.bincount(labels[labels >= 0], minlength=len(tally.class_images))
-        tally.other_labels += int((labels == OTHER_LABEL).sum())
-        tally.looked_at[numbers] = True
+        with self._counting:
+            for number, reason in left_out.items():
+                self._leave_out(number, reason)
+            if not len(numbers):
+                return batch.done
+            for step, layer in self._layers.items():
+                positions = layer.shape[1] * layer.shape[2]
+                tally.layers[layer.name].add(found[step], positions, numbers, labels)
+            if self._answer is not None:
+                tally.answers.add(answers, batch.answers[0].numpy())
+            seen = labels[labels >= 0]
+            tally.class_images += np.bincount(seen, minlength=len(tally.class_images))
+            tally.other_labels += int((labels == OTHER_LABEL).sum())
+            tally.unlike_labels += int((labels == NOT_ONE_NUMBER).sum())
+            tally.looked_at[numbers] = True
+        return batch.done

@@ -16,10 +16,16 @@ from torch import Tensor
 from convscope.errors import DataError, OutputError
 from convscope.methods import bad_images, budget
 from convscope.methods.scanning.answers import SUSPECTS
-from convscope.methods.scanning.consistency import COMPARED, consistency
 from convscope.methods.scanning.reductions import Singles
 from convscope.methods.scanning.sources import Images, images_of
-from convscope.methods.scanning.strongest import Booleans, Doubles, Halves, Integers
+from convscope.methods.scanning.strongest import (
+    COMPARED,
+    Booleans,
+    Doubles,
+    Halves,
+    Integers,
+    consistency,
+)
 from convscope.methods.scanning.tally import LayerTally, Tally, bin_edges
 from convscope.network import Network
 from convscope.network.constants import weights_hash
@@ -101,7 +107,7 @@ class LayerScan:
     def consistency(self) -> Doubles:
         """[C], how alike the nine strongest entries are to the other channels, at most 1.
 
-        See :func:`~.scanning.consistency.consistency`; NaN where there are fewer than two.
+        See :func:`.strongest.consistency`; NaN where there are fewer than two.
         """
         return consistency(self.company, self.image, self.peak_mean)
 
@@ -174,9 +180,9 @@ class Scan(Result):
         return self.tally.images
 
     @property
-    def bad(self) -> dict[int, str]:
-        """The images left out: number -> why."""
-        return self.tally.bad
+    def bad(self) -> dict[str, str]:
+        """The images left out: image -> why."""
+        return bad_images.titled(self.tally.bad, self.title)
 
     @property
     def accuracy(self) -> float | None:
@@ -193,12 +199,16 @@ class Scan(Result):
 
     def label_notes(self) -> tuple[str, ...]:
         """Return what must be said of the labels."""
-        count, classes = self.tally.other_labels, len(self.tally.facts["classes"])
-        if not count or not classes:
-            return ()
-        return (
-            f"{count:,} of {self.images:,} images have a label that is none of the {classes:,} "
-            f"classes, and count as without one",
+        classes = len(self.tally.facts["classes"])
+        unusable = {
+            f"none of the {classes:,} classes": self.tally.other_labels,
+            "not the number of one class": self.tally.unlike_labels,
+        }
+        return tuple(
+            f"{count:,} of {self.images:,} images have a label that is {what}, and count as "
+            f"without one"
+            for what, count in unusable.items()
+            if count and classes
         )
 
     def doubt(self) -> str:
@@ -288,7 +298,7 @@ class Scan(Result):
             "partial": self.partial,
             "made_with": self.made_with,
             "images": self.images,
-            "bad": [{"image": self.title(n), "reason": why} for n, why in self.bad.items()],
+            "bad": self.bad,
             "accuracy": self.accuracy,
         }
 
@@ -330,8 +340,7 @@ class Scan(Result):
         if self.partial:
             lines.append(f"partial: {self.partial}")
         lines += self.notes[len(self.tally.facts["notes"]) :]
-        bad = [(self.title(number), why) for number, why in self.bad.items()]
-        return "\n".join([*lines, *bad_images.told(bad)])
+        return "\n".join([*lines, *bad_images.told(self.bad.items())])
 
     def _save_arrays(self, path: Path) -> None:
         """Write the arrays; ``.safetensors`` holds all that was counted, to go on with."""
@@ -411,14 +420,3 @@ def class_selectivity(class_means: Doubles) -> Doubles:
     # The difference of sums may fall a rounding below zero where all classes are alike.
     clipped: Doubles = np.clip(index, 0, 1)
     return clipped
-
-
-def bin_name(number: int) -> tuple[float, float]:
-    """Return the lower and the upper edge of a bin of the histogram.
-
-    >>> bin_name(130)[0] == 2.0**-16
-    True
-    """
-    edges = bin_edges()
-    low = float(edges[number - 1]) if number else float("-inf")
-    return low, float(edges[number]) if number < len(edges) else float("inf")

@@ -20,8 +20,9 @@ from convscope.network import Network
 from convscope.network.network import check_values
 from convscope.network.shield import apart
 
-NO_LABEL, OTHER_LABEL = -1, -2
-"""Stand for the class of an image without a label, and of one whose label is of no class."""
+NO_LABEL, OTHER_LABEL, NOT_ONE_NUMBER = -1, -2, -3
+"""Stand for the class of an image without a label, of one whose label is that of no class, and of
+one whose label is no whole number, such as one with a number for each of several classes."""
 
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
@@ -42,10 +43,10 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def load(self, number: int) -> tuple[Tensor, int | None]:
+    def load(self, number: int) -> tuple[Tensor, Any]:
         """Return an image [C, H, W] in the network's input space, and its label.
 
-        The label may be none of :attr:`classes`; :func:`class_of` tells.
+        The label may be anything; :func:`class_of` tells which of :attr:`classes` it is.
 
         Raises:
             ImageError: if it cannot be used.
@@ -155,12 +156,16 @@ class GivenImages:
         self.name = "those given" if unnamed else type(dataset).__name__
         if isinstance(named, str):
             self.name = named
-        self.classes = _classes(dataset, net)
+        outputs = net.class_count
+        # One label decides between two classes: its own name, if any, is not that of label 0.
+        names: Sequence[str] | None = getattr(dataset, "classes", None)
+        names = names or (None if outputs == 1 else net.classes)
+        self.classes = tuple(map(str, names or range(2 if outputs == 1 else outputs)))
 
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def load(self, number: int) -> tuple[Tensor, int | None]:
+    def load(self, number: int) -> tuple[Tensor, Any]:
         """Return an image [C, H, W] and its label."""
         try:
             item = self._dataset[number]
@@ -173,7 +178,7 @@ class GivenImages:
             image = self._preprocess(image)[0]
         if not isinstance(image, Tensor) or image.dim() != 3:
             raise ImageError("is no picture, nor a tensor [C, H, W]")
-        return apart(image), _whole_number(label) if self.classes else None
+        return apart(image), label
 
     def title(self, number: int) -> str:
         """Return what the data set calls the image, or the name of its file, or its number."""
@@ -216,7 +221,7 @@ class SomeImages:
         """Return an image's number in the set."""
         return self._numbers[number]
 
-    def load(self, number: int) -> tuple[Tensor, int | None]:
+    def load(self, number: int) -> tuple[Tensor, Any]:
         """Return an image [C, H, W] and its label."""
         return self.images.load(self._numbers[number])
 
@@ -263,37 +268,26 @@ def _pictures(folder: Path) -> Iterable[Path]:
                 yield Path(path, name).relative_to(folder)
 
 
-def _classes(dataset: Any, net: Network) -> tuple[str, ...]:
-    """Return names for the labels of a data set; none where it and the network have no classes."""
-    outputs = net.class_count
-    # One label decides between two classes: its own name, if it has one, is not that of label 0.
-    names: Sequence[str] | None = getattr(dataset, "classes", None)
-    names = names or (None if outputs == 1 else net.classes)
-    return tuple(map(str, names or range(2 if outputs == 1 else outputs)))
+def class_of(label: Any, classes: Sequence[str]) -> int:
+    """Return an image's label if it is the number, of any type, of one of the *classes*.
 
-
-def _whole_number(label: Any) -> int | None:
-    """Return a label that is a whole number of any type; None for anything else.
+    Else :data:`NO_LABEL`, :data:`OTHER_LABEL` or :data:`NOT_ONE_NUMBER`.
 
     >>> import numpy as np
-    >>> [_whole_number(label) for label in (3, np.uint8(3), torch.tensor(3))]
-    [3, 3, 3]
-    >>> [_whole_number(label) for label in (None, "cat", 1.0, torch.tensor([1]), {"boxes": 1})]
-    [None, None, None, None, None]
+    >>> [class_of(label, "abcd") for label in (3, np.uint8(3), torch.tensor(3), None, 4)]
+    [3, 3, 3, -1, -2]
+    >>> [class_of(label, "abcd") for label in ("cat", 1.0, torch.tensor([1]), {"boxes": 1})]
+    [-3, -3, -3, -3]
     """
-    if isinstance(label, Tensor) and label.dim():
-        return None  # one number for each class, or for each object
-    try:
-        return operator.index(label)
-    except TypeError:
-        return None
-
-
-def class_of(label: int | None, images: Images) -> int:
-    """Return an image's label if it is that of one of the set's classes; else below 0."""
     if label is None:
         return NO_LABEL
-    return label if 0 <= label < len(images.classes) else OTHER_LABEL
+    if isinstance(label, Tensor) and label.dim():
+        return NOT_ONE_NUMBER  # one number for each class, or for each object
+    try:
+        number = operator.index(label)
+    except TypeError:
+        return NOT_ONE_NUMBER
+    return number if 0 <= number < len(classes) else OTHER_LABEL
 
 
 def class_answers(images: Images, net: Network) -> list[int | None] | None:

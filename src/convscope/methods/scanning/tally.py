@@ -129,7 +129,8 @@ class Tally:
         looked_at: [images of the data set], whether the image was counted or found to be bad.
         class_images: [K], the images counted of each class.
         bad: image number -> why it was left out.
-        other_labels: how many of the images counted have a label that is none of the classes.
+        other_labels: how many of the images counted have a label that is none of the classes...
+        unlike_labels: ... or no whole number.
         answers: how the labelled ones are answered.
     """
 
@@ -140,6 +141,7 @@ class Tally:
     answers: RightAnswers
     bad: dict[int, str] = field(default_factory=dict)
     other_labels: int = 0
+    unlike_labels: int = 0
 
     @classmethod
     def empty(cls, facts: dict[str, Any]) -> "Tally":
@@ -181,6 +183,7 @@ class Tally:
         self.class_images += other.class_images
         self.answers.merge(other.answers)
         self.other_labels += other.other_labels
+        self.unlike_labels += other.unlike_labels
         self.bad = dict(sorted({**self.bad, **other.bad}.items()))
 
     def check_same(self, facts: dict[str, Any]) -> None:
@@ -189,8 +192,8 @@ class Tally:
         different = [name for name in names if self.facts.get(name) != facts.get(name)]
         if different:
             raise DataError(
-                f"the scan was made with another {_words(different)}: only parts scanned alike, "
-                f"of one data set by one network, make one scan"
+                f"the scan was made with another {' and '.join(different)}: only parts scanned "
+                f"alike, of one data set by one network, make one scan"
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -212,7 +215,3 @@ class Tally:
             raise DataError(f"there is no scan {path}") from None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not a saved scan: {error}") from error
-
-
-def _words(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

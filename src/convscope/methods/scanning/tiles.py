@@ -1,8 +1,6 @@
 """Tiles: the patch that a unit reads in an image and what drives it there, side by side."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,6 +22,7 @@ from convscope.display import (
 from convscope.images import Preprocess
 from convscope.methods.descents import images_at_once, project_units
 from convscope.methods.projection import shown_values
+from convscope.methods.scanning.batches import in_order
 from convscope.methods.scanning.image_pass import single_threads
 from convscope.methods.scanning.result import LayerScan
 from convscope.network import Network, freed
@@ -118,17 +117,14 @@ def drawn_tiles(
     room = (memory - memory // FILTERS) // workers
     turned = TurnedFilters(memory // FILTERS)
     work = _TileWork(net, {layer.name: layer for layer in layers}, rule, room, turned)
-    running: deque[Future[list[tuple[str, int, int, EntryTile]]]] = deque()
+    loaded = (
+        (torch.stack([images(number) for number in group]), group) for group in work.groups(workers)
+    )
     with single_threads(workers) as pool:
-        for group in work.groups(workers):
-            pixels = torch.stack([images(number) for number in group])
-            running.append(pool.submit(work.tiles, pixels, group))
-            # One group more than workers: none is idle while its tiles are taken.
-            if len(running) > workers:
-                yield from running.popleft().result()
-                freed.hand_back()
-        while running:
-            yield from running.popleft().result()
+        # One group more than workers: none is idle while its tiles are taken.
+        for tiles in in_order(pool, lambda own: work.tiles(*own), loaded, workers):
+            yield from tiles
+            freed.hand_back()
 
 
 Entries = dict[int, list[tuple[str, int, int]]]
@@ -137,8 +133,6 @@ Entries = dict[int, list[tuple[str, int, int]]]
 
 @dataclass(frozen=True)
 class _TileWork:
-    """Makes the tiles of some layers, a group of images at a time."""
-
     _net: Network
     _layers: dict[str, LayerScan]
     _rule: Rule

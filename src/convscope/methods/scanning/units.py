@@ -9,7 +9,7 @@ from torch import nn
 
 from convscope.errors import UnitError
 from convscope.network import Network
-from convscope.network.graph import Graph, Step
+from convscope.network.graph import Graph
 from convscope.network.layers import listed
 from convscope.network.ops import BatchNorm, Convolution, MaxPool, Rectifier
 
@@ -21,6 +21,7 @@ NORMS = frozenset({
     aten.layer_norm.default, aten.native_layer_norm.default,
     aten.rms_norm.default,
 })  # fmt: skip
+# Layer norm wants the channels last, and some networks take them there and back for it.
 PERMUTATIONS = frozenset({aten.permute.default, aten.transpose.int})
 
 
@@ -129,10 +130,11 @@ def _end(graph: Graph, index: int) -> int:
         if isinstance(step.operation, Rectifier):
             # Behind a permutation it may not see the channels where the convolution has them.
             return end if _has_channels_of(graph, end, index) else normed
-        if _is_norm(step):
+        target = None if step.made_by is None else step.call.target
+        if isinstance(step.operation, BatchNorm) or target in NORMS:
             follows = step.inputs[0] == convolved and _has_channels_of(graph, end, index)
             normed = end if follows else normed
-        elif not isinstance(step.operation, MaxPool) and not _is_permutation(step):
+        elif not isinstance(step.operation, MaxPool) and target not in PERMUTATIONS:
             break
     return normed
 
@@ -140,13 +142,3 @@ def _end(graph: Graph, index: int) -> int:
 def _has_channels_of(graph: Graph, index: int, convolution: int) -> bool:
     """Return whether a step gives maps of as many channels as the convolution's."""
     return graph.is_map(index) and graph.steps[index].shape[1] == graph.steps[convolution].shape[1]
-
-
-def _is_norm(step: Step) -> bool:
-    known = step.made_by is not None and step.call.target in NORMS
-    return known or isinstance(step.operation, BatchNorm)
-
-
-def _is_permutation(step: Step) -> bool:
-    # Layer norm wants the channels last, and some networks take them there and back for it.
-    return step.made_by is not None and step.call.target in PERMUTATIONS
