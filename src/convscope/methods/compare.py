@@ -20,9 +20,9 @@ from convscope.methods.draw import draw
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
-from convscope.methods.rules import rule_notes
+from convscope.methods.rules import rule_notes, why_left_out
 from convscope.methods.scanning.batches import ImageBatch, batches, images_affordable
-from convscope.methods.scanning.image_pass import NOT_FINITE, batch_size
+from convscope.methods.scanning.image_pass import batch_size
 from convscope.methods.scanning.sources import SomeImages, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
@@ -266,7 +266,10 @@ class _ComparisonWork:
         maps, peaks, answers, finite = zip(*found, strict=True)
         good = finite[0] & finite[1]
         kept = [place for place, is_good in zip(batch.numbers, good, strict=True) if is_good]
-        self.bad |= {place: NOT_FINITE for place in batch.numbers if place not in kept}
+        for side in (1, 0):  # the first network's word counts where both make no numbers
+            for place in (~finite[side]).nonzero().flatten().tolist():
+                why = why_left_out(self.nets[side], batch.inputs[side][place], self._steps(side))
+                self.bad[batch.numbers[place]] = why
         if not kept:
             return
         numbers = [self.sources[0].original(place) for place in kept]
@@ -287,6 +290,12 @@ class _ComparisonWork:
                 self.labelled[side] += int((right >= 0).sum())
                 self.right[side] += int((answer[good] == right).sum())
 
+    def _steps(self, side: int) -> list[int]:
+        """Return the steps of one network that are looked at: the layers' and the output's."""
+        net = self.nets[side]
+        output = net.graph.output if net.answer is None else net.answer.step
+        return [*(pair[side].step for pair in self.pairs), output]
+
     def _answered(
         self, net: Network, inputs: Tensor, side: int
     ) -> tuple[list[Tensor], list[Tensor], Tensor | None, Tensor]:
@@ -297,8 +306,7 @@ class _ComparisonWork:
             peaks, [N, C]; the most probable classes, [N], or None if the network is no classifier;
             [N], whether all of an image's maps and its output are finite.
         """
-        steps = [pair[side].step for pair in self.pairs]
-        output = net.graph.output if net.answer is None else net.answer.step
+        *steps, output = self._steps(side)
         maps: dict[int, Tensor] = {}
         peaks: dict[int, Tensor] = {}
         answer: Tensor | None = None

@@ -20,6 +20,7 @@ from convscope.methods.invariance import chosen_layers
 from convscope.methods.occlude.patches import FillValue, fill_for
 from convscope.methods.parts import Part, PartSet, names_of, read_parts
 from convscope.methods.pictures import Images, read
+from convscope.methods.rules import refuse_not_finite
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
@@ -212,7 +213,8 @@ def correspondence(
         progress: called with what was hidden so far and what there is in all.
 
     Raises:
-        DataError: if a part is marked in one image only, twice in one, or beyond an image.
+        DataError: if a part is marked in one image only, twice in one, or beyond an image; or where
+            the network makes NaN or infinity of an image, or of one with a box hidden.
         ImageError: if the images or the fill do not fit.
         UnitError: if there is no such layer.
         ConvscopeError: if the repetitions are none, or the budget.
@@ -304,7 +306,8 @@ class _CorrespondenceWork:
         self.error, self.changed = self.difference.clone(), self.difference.clone()
         controls = torch.full((*shape, self.repeats), torch.nan, dtype=torch.float64)
         self.controls = {"random": controls, "same_place": controls.clone()}
-        self.clean = [self._features(image) for image in self.images]
+        named = zip(self.images, self.titles, strict=True)
+        self.clean = [self._features(image, title) for image, title in named]
         # By the parts' median height and width a blur knows how far to go.
         sizes = [(p.box[2] - p.box[0], p.box[3] - p.box[1]) for p in self.parts]
         height, width = map(int, np.median(sizes, axis=0))
@@ -317,11 +320,14 @@ class _CorrespondenceWork:
     def total(self) -> int:
         return len(self.parts) * (1 + 2 * self.repeats)
 
-    def _features(self, image: Tensor) -> list[Tensor]:
+    def _features(self, image: Tensor, name: str) -> list[Tensor]:
         # One image at a time: in a batch, rounding could differ from image to image, and a change
         # that is nothing but rounding must not count.
         maps = ascend(self.net.graph, image[None], self.layers).maps
-        return [maps[index].flatten() for index in self.layers]
+        found = [maps[index].flatten() for index in self.layers]
+        if not all(own.isfinite().all() for own in found):
+            refuse_not_finite(self.net, image[None], self.layers, name)
+        return found
 
     def changes(self, n: int, box: Box) -> list[Tensor]:
         """Return the sign of what hiding a box of image *n* changes, int8, one a layer."""
@@ -331,7 +337,8 @@ class _CorrespondenceWork:
         hidden = image.clone()
         hidden[:, top:bottom, left:right] = behind[:, top:bottom, left:right]
         found = []
-        for clean, now in zip(self.clean[n], self._features(hidden), strict=True):
+        name = f"{self.titles[n]} with a box hidden"
+        for clean, now in zip(self.clean[n], self._features(hidden, name), strict=True):
             difference = clean - now
             least = 16 * torch.finfo(clean.dtype).eps * float(clean.abs().max())
             difference[difference.abs() <= least] = 0
