@@ -139,7 +139,9 @@ CHECKS = {
 """What refuses a wrong value of an option before a network is loaded."""
 
 
-def method(call: str, label: str, output: str, *left_out: str) -> Callable[[Command], Command]:
+def method(
+    call: str, label: str, output: str, *left_out: str, of_network: bool = True
+) -> Callable[[Command], Command]:
     """Make a command that calls a method of a network, whose options a function's parameters are.
 
     The call takes the options by their names, or by their plurals, and its figure takes the others.
@@ -153,13 +155,14 @@ def method(call: str, label: str, output: str, *left_out: str) -> Callable[[Comm
         label: of the progress bar.
         output: the file that is written by default.
         left_out: see :func:`taking`.
+        of_network: whether the call begins with a network, or several.
     """
 
     def decorated(command: Command) -> Command:
         own = _named(command)
         asks = {name for name in ("network", "shown") if own.pop(name, None)}
 
-        def run(network: NamedNetwork, shown: Showing, **given: Any) -> None:
+        def run(shown: Showing, network: NamedNetwork | None = None, **given: Any) -> None:
             function, images = _imported(call), given.get("images")
             shown.check(_result_of(function), images if isinstance(images, Path) else None)
             for name, check in CHECKS.items():
@@ -170,7 +173,7 @@ def method(call: str, label: str, output: str, *left_out: str) -> Callable[[Comm
             about = {"network": network, "shown": shown}
             given |= command(**given, **{name: about[name] for name in asks}) or {}
             chosen = given.pop("networks", [given.pop("network", network)])
-            nets = [one.loaded for one in chosen]
+            nets = [one.loaded for one in chosen if one]
             images = given.get("images")
             if isinstance(images, Path):
                 opened = [open_images(images, net) for net in nets]
@@ -184,7 +187,8 @@ def method(call: str, label: str, output: str, *left_out: str) -> Callable[[Comm
             passed = {name: options.pop(name) for name in takes.keys() & options}
             shown.finish(kept(label, function, *nets, **passed), **options)
 
-        both = {n: Parameter(n, Parameter.KEYWORD_ONLY) for n in ("network", "shown")}
+        names = ("network", "shown") if of_network else ("shown",)
+        both = {name: Parameter(name, Parameter.KEYWORD_ONLY) for name in names}
         shaped = _as_if_taking(run, command, {**both, **own})
         return taking(*left_out, output=output)(shaped)
 

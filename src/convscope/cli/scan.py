@@ -110,7 +110,6 @@ def _merge(parts: list[Path], shown: Showing) -> None:
 def _write(
     found: "Scan", shown: Showing, rule: str, names: "ModelNames", memory: int | str
 ) -> None:
-    """Write an atlas, or a file."""
     options: dict[str, Any] = {"rule": rule} if shown.drawn else {}
     with progress_bar("drawing") as advance:
         if not shown.output.suffix:
@@ -119,7 +118,6 @@ def _write(
 
 
 def _part(part: str | None) -> tuple[int, int]:
-    """Return which part of how many to scan."""
     number, _, count = ("1/1" if part is None else part).partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise ConvscopeError(f"--part is K/N with K from 1 to N, such as 2/4, not {part!r}")

@@ -279,7 +279,6 @@ class _AblationWork:
         return resume(graph, rows, changed, [target])[target]
 
     def found(self, source: Images) -> Ablation:
-        """Return what was found in a set of images."""
         bad = {source.title(number): why for number, why in sorted(self.bad.items())}
         net, there = self.net, self.counts.nonzero().flatten()
         counts, total = self.counts[there], int(self.counts.sum())
@@ -291,6 +290,8 @@ class _AblationWork:
         spread = (self.squares / total - cost.square()).clamp(min=0) / (total - 1 or torch.nan)
         count = len(self.score)
         names = net.classes or [f"{self.answer.noun} {n}" for n in range(self.answer.count)]
+        unknown = int(cost.isnan().sum())
+        told = (f"values are not finite with {counted(unknown, 'channel')} off",) * bool(unknown)
         return Ablation(
             score=self.score[:, there] / counts,
             accuracy=self.right[:, there] / counts,
@@ -305,10 +306,5 @@ class _AblationWork:
             data=source.name,
             network=net.name,
             bad=bad,
-            notes=net.notes + self._without_numbers(cost),
+            notes=net.notes + told,
         )
-
-    def _without_numbers(self, cost: Tensor) -> tuple[str, ...]:
-        """Return what must be said where a channel that is off leaves no numbers."""
-        count = int(cost.isnan().sum())
-        return (f"values are not finite with {counted(count, 'channel')} off",) * bool(count)

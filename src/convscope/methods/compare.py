@@ -123,7 +123,7 @@ def compare(
         work.match(deadline)
         work.project(rule)
         work.attribute(method)
-        work.diagnose(deadline, memory)
+        work.diagnose(deadline)
     except KeyboardInterrupt:
         work.partial = "interrupted"
         stopped = work.comparison(sources[0].name) if work.images else None
@@ -189,8 +189,7 @@ class _ComparisonWork:
             first = bad_images.first(self._titled())
             raise DataError(f"no image could be used by both networks{first}")
 
-    def diagnose(self, deadline: budgets.Deadline, memory: int | str) -> None:
-        """Diagnose both networks on the same images."""
+    def diagnose(self, deadline: budgets.Deadline) -> None:
         count = len(self.sources[0])
         for place, (net, source) in enumerate(zip(self.nets, self.sources, strict=True)):
             # What is begun is finished, and a page may still be made: not all of it is given.
@@ -203,7 +202,7 @@ class _ComparisonWork:
 
             try:
                 found = diagnose(
-                    net, source, budget=rest, sample=count, memory=memory, progress=inside
+                    net, source, budget=rest, sample=count, memory=self.memory, progress=inside
                 )
             except Interrupted as stopped:
                 self.diagnoses[place] = stopped.result
@@ -256,7 +255,6 @@ class _ComparisonWork:
         return replace(found, titles=tuple(titles))  # without what the image is taken for
 
     def _titled(self) -> dict[str, str]:
-        """Return the images left out by their titles, with why."""
         return {self.sources[0].title(place): why for place, why in sorted(self.bad.items())}
 
     def _take(self, batch: ImageBatch) -> None:
@@ -333,7 +331,6 @@ class _ComparisonWork:
         return [maps[place] for place in places], [peaks[place] for place in places], answer, finite
 
     def comparison(self, data: str) -> Comparison:
-        """Return all that was found."""
         sides = [
             Side(
                 architecture=draw(net),

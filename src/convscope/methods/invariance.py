@@ -345,7 +345,6 @@ class _InvarianceWork:
     def _numbers(
         self, target: ClassName | Sequence[ClassName] | None, best: list[int]
     ) -> list[int]:
-        """Return each image's class."""
         if target is None:
             return best
         count = len(best)
@@ -443,7 +442,6 @@ class _InvarianceWork:
                     self.predicted[k, n, s] = self.answer.best(answer)[row]
 
     def result(self, partial: str) -> Invariance:
-        """Return the record."""
         net, longest = self.net, max(map(len, self.grid))
         padded = [[*own, *[torch.nan] * (longest - len(own))] for own in self.grid]
         notes = list(self.notes)

@@ -137,7 +137,8 @@ def sanity(
     )  # fmt: skip
     refuse_not_finite(net, swapped, work.pools, swapped_name)
     try:
-        partial = "" if work.run(deadline) else "budget"
+        done = [work.fixed_tests(deadline), work.cascade(deadline)]
+        partial = "" if all(done) else "budget"
     except KeyboardInterrupt:
         if not work.reached.any():
             raise
@@ -246,6 +247,8 @@ class _SanityWork:
         count = len(self.rules)
         self.total = count * (2 + 2 * self.others + seeds * layers)
         self.columns: dict[str, tuple[list[Tensor], Tensor]] = {}
+        # The stages that are kept as pictures.
+        self.shown = sorted(budgets.far_apart(layers)[:COLUMNS_RANDOM])
         # Which of the random networks the image was projected through so far.
         self.reached = torch.zeros(seeds, layers, dtype=torch.bool)
         self.tests = {
@@ -289,11 +292,6 @@ class _SanityWork:
         if self.progress:
             self.progress(self.done, self.total)
         return found
-
-    def run(self, deadline: budgets.Deadline) -> bool:
-        """Do all tests; return whether all was done in time."""
-        whole = self.fixed_tests(deadline)
-        return self.cascade(deadline) and whole
 
     def fixed_tests(self, deadline: budgets.Deadline) -> bool:
         """Project the image as it is, other units, random signals, and with other switches.
@@ -345,11 +343,6 @@ class _SanityWork:
             self.columns["other switches"] = found, told
         return all(self.tests[test].done == len(signals) for test, _, signals in instead)
 
-    @property
-    def shown(self) -> list[int]:
-        """The stages that are kept as pictures."""
-        return sorted(budgets.far_apart(len(self.stages))[:COLUMNS_RANDOM])
-
     def cascade(self, deadline: budgets.Deadline) -> bool:
         """Randomise ever more layers; return whether all was done in time."""
         graph = self.net.graph
@@ -379,7 +372,6 @@ class _SanityWork:
         return f"down to {name}" if stage else f"{name} random"
 
     def result(self, partial: str, other: str) -> Sanity:
-        """Return all that was found."""
         told = (note for rule in self.rules for note in rule_notes(self.net, rule, self.steps))
         notes = list(dict.fromkeys([*self.net.notes, *told]))
         if partial:
