@@ -323,21 +323,24 @@ class _InvarianceWork:
         self.plain: dict[int, list[Tensor]] = {}
         self.norm = torch.zeros(len(self.layers), count, dtype=torch.float64)
         answers = []
+        shapes = [self.net.graph.steps[index].shape for index in self.layers]
+        values = sum(torch.Size(shape).numel() for shape in shapes)
+        most_kept = self.memory // 2 // (values * self.images.element_size())
         for number, image in enumerate(self.images):
             features, answer = self._features(image[None])
             if not self._finite(features, answer).all():
                 refuse_not_finite(self.net, image[None], self.steps, self.titles[number])
             self.norm[:, number] = torch.stack([own.double().norm().cpu() for own in features])
-            if number < self._most_kept():
+            if number < most_kept:
                 self.plain[number] = [own[0] for own in features]
             answers.append(answer)
         self.clean: list[float] = []
         self.numbers: list[int] = []
         if self.classifies:
             self.answer = answer_of(self.net)
-            values = torch.cat(answers)
-            self.numbers = self._numbers(target, self.answer.best(values).tolist())
-            chances = self.answer.probabilities(values)
+            found = torch.cat(answers)
+            self.numbers = self._numbers(target, self.answer.best(found).tolist())
+            chances = self.answer.probabilities(found)
             self.clean = [float(chances[n, number]) for n, number in enumerate(self.numbers)]
         elif target is not None:
             raise UnitError(f"{self.net.name} is no classifier: it has no target classes")
@@ -369,12 +372,6 @@ class _InvarianceWork:
             found &= ~answer_of(self.net).probabilities(answer).isnan().any(1)
         return found
 
-    def _most_kept(self) -> int:
-        """Return of how many plain images the features fit into half of the memory."""
-        shapes = [self.net.graph.steps[index].shape for index in self.layers]
-        values = sum(torch.Size(shape).numel() for shape in shapes)
-        return self.memory // 2 // (values * self.images.element_size())
-
     def _plain_features(self, numbers: Sequence[int]) -> dict[int, list[Tensor]]:
         """Return the features of some plain images: those kept, the others computed once more."""
         # Most often all are kept; where memory is short, a batch pays one more pass for its own.
@@ -387,7 +384,15 @@ class _InvarianceWork:
 
     def run(self, deadline: budgets.Deadline, progress: budgets.Progress | None) -> bool:
         """Transform and measure; return whether all was done in time."""
-        jobs = self._jobs()
+        orders = [budgets.far_apart(len(own)) for own in self.grid]
+        # Kind, image and amount of all there is to do, the whole range coarsely first.
+        jobs = [
+            (kind, image, orders[kind][place])
+            for place in range(max(map(len, self.grid)))
+            for kind in range(len(self.kinds))
+            if place < len(self.grid[kind])
+            for image in range(len(self.images))
+        ]
         at_once = self._at_once()
         for begin in range(0, len(jobs), at_once):
             if begin and deadline.passed:
@@ -398,31 +403,18 @@ class _InvarianceWork:
                 progress(self.done, len(jobs))
         return True
 
-    def _jobs(self) -> list[tuple[int, int, int]]:
-        """Return kind, image and amount of all there is to do, the whole range coarsely first."""
-        orders = [budgets.far_apart(len(own)) for own in self.grid]
-        return [
-            (kind, image, orders[kind][place])
-            for place in range(max(map(len, self.grid)))
-            for kind in range(len(self.kinds))
-            if place < len(self.grid[kind])
-            for image in range(len(self.images))
-        ]
-
     def _at_once(self) -> int:
         largest = max(torch.Size(step.shape).numel() for step in self.net.graph.steps)
         each = 4 * largest * self.images.element_size()
         return max(1, min(AT_ONCE, self.memory // 2 // each)) if self.net.graph.batched else 1
 
     def _measure(self, jobs: list[tuple[int, int, int]]) -> None:
-        batch = torch.stack(
-            [
-                transformed(
-                    self.images[n], self.kinds[k], self.grid[k][s], self.fill, self.net.preprocess
-                )
-                for k, n, s in jobs
-            ]
+        fill, preprocess = self.fill, self.net.preprocess
+        changed = (
+            transformed(self.images[n], self.kinds[k], self.grid[k][s], fill, preprocess)
+            for k, n, s in jobs
         )
+        batch = torch.stack([*changed])
         features, answer = self._features(batch)
         finite = self._finite(features, answer)
         if not finite.all():
@@ -436,10 +428,12 @@ class _InvarianceWork:
                 if leaves_alone(self.kinds[k], self.grid[k][s]):
                     distance = 0.0
                 self.distance[k, at, n, s] = distance / length if length else torch.nan
-            if self.classifies:
-                self.probability[k, n, s] = self.answer.probabilities(answer)[row, self.numbers[n]]
-                if not self.probability[k, n, s].isnan():
-                    self.predicted[k, n, s] = self.answer.best(answer)[row]
+        if self.classifies:
+            place, chances = torch.tensor(jobs).unbind(1), self.answer.probabilities(answer)
+            wanted = torch.tensor(self.numbers)[place[1]]
+            self.probability[place] = chances.gather(1, wanted[:, None])[:, 0]
+            unknown = chances.isnan().any(1)
+            self.predicted[place] = self.answer.best(answer).masked_fill(unknown, -1)
 
     def result(self, partial: str) -> Invariance:
         net, longest = self.net, max(map(len, self.grid))
