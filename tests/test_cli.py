@@ -664,7 +664,7 @@ def test_a_folder_that_cannot_be_made_is_found_before_the_work(refused, place):
 def test_too_many_tiles_for_a_figure_are_refused_before_the_work(refused, run, place, monkeypatch):
     pictures = [place.picture] * 300
     with monkeypatch.context() as patched:
-        patched.setattr(project_module, "project", lambda *a, **o: pytest.fail("too late"))
+        patched.setattr(project_module, "ascend", lambda *a, **o: pytest.fail("too late"))
         sentence = refused("project", place.model("small"), *pictures)
     assert "inches high: take fewer images" in sentence
     assert "a .npz file" in sentence

@@ -419,7 +419,7 @@ def test_images_with_values_that_are_not_finite_are_left_out_and_named():
     good = [image for n, image in enumerate(images) if n not in (3, 7)]
     found, expected = cs.compare(one, other, images), cs.compare(one, other, good)
     assert found.images == expected.images == 10
-    why = "the network's activations are not finite"
+    why = "the network's activations are not finite from 0 on"
     assert found.bad == found.to_dict()["bad"] == {"image 3": why, "image 7": why}
     assert found.summary().endswith(f"2 images left out:\n  image 3: {why}\n  image 7: {why}")
     assert found.agreement == expected.agreement

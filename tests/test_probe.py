@@ -74,7 +74,9 @@ def test_values_that_are_not_finite_are_refused_by_their_layer():
             return (x - 0.5).sqrt()
 
     net = cs.Network(nn.Sequential(nn.Conv2d(3, 4, 3), Root(), nn.ReLU()), (1, 3, 6, 6))
-    with pytest.raises(cs.errors.DataError, match=r"are not from layer '1' on$"):
+    with pytest.raises(
+        cs.errors.DataError, match=r"^Sequential: values are not finite from layer '1' on$"
+    ):
         cs.probe(net, pictures(), labels=LABELS)
 
 

@@ -28,8 +28,7 @@ from convscope.study.checkpoints import checkpoint_paths
 from convscope.study.config import PRESETS
 from convscope.study.data import split
 from convscope.study.run import Run
-from convscope.study.study_result import Study, measured
-from convscope.study.summary import Summary
+from convscope.study.study_result import Study, Summary, measured
 from convscope.study.variants import VARIANTS, Variant
 from letters import letters
 from products import some

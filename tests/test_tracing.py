@@ -15,13 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convscope.errors import ConvscopeError, ImageError, TraceError
+from convscope.errors import ConvscopeError, DataError, ImageError, TraceError
 from convscope.methods.attribute import attribute
+from convscope.methods.correspondence import correspondence
 from convscope.methods.diagnose import diagnose
+from convscope.methods.invariance import invariance
 from convscope.methods.occlude import occlude
+from convscope.methods.parts import Part
 from convscope.methods.project import project
+from convscope.methods.sanity import sanity
 from convscope.methods.scan import scan
 from convscope.methods.trace_unit import trace_unit
+from convscope.methods.visualize import visualize
 from convscope.network import Network
 
 
@@ -685,9 +690,78 @@ def test_an_answer_that_is_not_finite_is_named():
     assert note not in (*attribute(net, bright, 1).notes, *trace_unit(net, bright, "add", 1).notes)
 
 
+class Shares(nn.Module):
+    """Divides by an image's mean, which makes NaN of a black one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares = F.max_pool2d(F.relu(self.first(x)) / x.mean((1, 2, 3), keepdim=True), 2)
+        return F.relu(self.last(shares)).mean((2, 3))
+
+
+def test_what_compares_with_an_image_refuses_one_that_the_network_makes_nan_of():
+    torch.manual_seed(0)
+    net, good, black = Network(Shares(), (1, 1, 16, 16)), torch.rand(1, 1, 16, 16), "black"
+    images, titles = torch.cat([good, 0 * good]), ["bright", black]
+    why = "black: values are not finite from layer 'div' on"
+    parts = [Part(place, "corner", (0, 0, 4, 4)) for place in range(2)]
+    calls = (
+        lambda: sanity(net, images[1:], title=black),
+        lambda: sanity(net, images[1:], layer="last", title=black),
+        lambda: sanity(net, good, other=images[1:]),
+        lambda: invariance(net, images, "last", titles=titles),
+        lambda: correspondence(net, parts, images, "last", titles=titles),
+    )
+    for call, told in zip(calls, [why, why, why.replace(black, "image"), why, why], strict=True):
+        with pytest.raises(DataError, match=f"^{told}$"):
+            call()
+    whole = [Part(place, "all", (0, 0, 16, 16)) for place in range(2)]
+    with pytest.raises(DataError, match=r"^image 1 with a box hidden: values are not"):
+        correspondence(net, whole, torch.cat([good, 1 - good]), "last", fill=black)
+
+
+def test_a_changed_image_that_the_network_makes_nan_of_has_no_answer():
+    torch.manual_seed(0)
+    net, image = Network(Shares(), (1, 1, 16, 16)), torch.rand(1, 1, 16, 16)
+    given = {"translation": [0, 16.0]}
+    found = invariance(net, image, "last", "translation", amounts=given, fill="black")
+    assert found.predicted is not None
+    assert found.predicted[0, 0].tolist() == [found.targets[0], -1]
+    assert found.distance[0, 0, 0].isnan().tolist() == [False, True]
+    note = "values are not finite from layer 'div' on"
+    assert note in found.notes
+    assert note in found.summary().splitlines()
+    sane = invariance(net, image, "last", "translation", amounts=given)
+    assert note not in sane.notes
+
+
+def test_a_unit_that_answers_nothing_finite_is_noted_and_its_picture_kept():
+    torch.manual_seed(0)
+
+    class Below(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.log(x - 100)
+
+    net = Network(nn.Sequential(nn.Conv2d(1, 2, 3), Below()), (1, 1, 9, 9))
+    found = visualize(net, "1", [0], steps=2)
+    assert found.activation.isnan().all()
+    assert found.pixels.isfinite().all()
+    assert "values are not finite from layer '1' on" in found.notes
+    assert visualize(net, "0", [0], steps=2).notes == net.notes
+
+
 def test_a_class_that_is_ruled_out_by_infinity_leaves_no_image_out():
+    torch.manual_seed(0)
     net = Network(RootBehind(masked=True), (1, 1, 8, 8))
-    assert scan(net, list(torch.rand(3, 1, 8, 8))).bad == {}
+    images = torch.rand(3, 1, 8, 8)
+    assert scan(net, list(images)).bad == {}
+    kept = invariance(net, images, "last", "scale", steps=2)
+    assert (kept.predicted >= 0).all()
+    assert kept.notes == net.notes
+    assert sanity(net, images[:1], seeds=1, others=1).table()
 
 
 def test_methods_take_images_of_another_size():

@@ -159,14 +159,18 @@ class Result:
         return (*figures, ".json", *others)
 
     @classmethod
-    def check(cls, path: str | os.PathLike[str]) -> Path:
+    def check(
+        cls, path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
+    ) -> Path:
         """Return *path* if :meth:`save` can write there; meant to be called before the work.
+
+        A folder may not lie among the *images*, if that is a folder of pictures that are read.
 
         Raises:
             OutputError: if its ending is another, or nothing can be written there.
         """
         if cls.folder and not Path(path).suffix:
-            return check_folder(path, cls.folder)
+            return check_folder(path, cls.folder, images)
         found = check_output(path, cls.endings())
         if found.suffix.lower() == ".mp4":  # which takes a package that may be missing
             import_module("convscope.figures.film").mp4_encoder()

@@ -3,40 +3,15 @@
 One file a command; each imports what is heavy when it runs, so that ``--help`` answers at once.
 """
 
+from importlib import import_module
 from inspect import getdoc
 from typing import Annotated
 
 import typer
 
 from convscope import __version__
-from convscope.cli.ablate import ablate
-from convscope.cli.attribute import attribute
 from convscope.cli.calls import documented
-from convscope.cli.checkerboard import checkerboard
-from convscope.cli.compare import compare
 from convscope.cli.console import answered
-from convscope.cli.correspondence import correspondence
-from convscope.cli.data import data
-from convscope.cli.demo import demo
-from convscope.cli.diagnose import diagnose
-from convscope.cli.draw import draw
-from convscope.cli.evolve import evolve
-from convscope.cli.explore import explore
-from convscope.cli.invariance import invariance
-from convscope.cli.layers import layers
-from convscope.cli.occlude import occlude
-from convscope.cli.plate import plate
-from convscope.cli.probe import probe
-from convscope.cli.project import project
-from convscope.cli.report import report
-from convscope.cli.rules import rules
-from convscope.cli.sanity import sanity
-from convscope.cli.scan import scan
-from convscope.cli.study import study
-from convscope.cli.trace_unit import trace_unit
-from convscope.cli.train import train
-from convscope.cli.unit import unit
-from convscope.cli.visualize import visualize
 
 app = typer.Typer(
     name="convscope",
@@ -46,11 +21,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    *(demo, explore, report, compare, draw, layers, rules, project, attribute, trace_unit, occlude),
-    *(scan, unit, plate, visualize, ablate, probe, checkerboard),
-    *(diagnose, sanity, invariance, correspondence, data, train, evolve, study),
+    *("demo", "explore", "report", "compare", "draw", "layers", "rules", "project", "attribute"),
+    *("trace_unit", "occlude", "scan", "unit", "plate", "visualize", "ablate", "probe"),
+    *("checkerboard", "diagnose", "sanity", "invariance", "correspondence"),
+    *("data", "train", "evolve", "study"),
 )
-for command in COMMANDS:
+"""Each a function in the file of its name."""
+
+for name in COMMANDS:
+    command = getattr(import_module(f"convscope.cli.{name}"), name)
     # The list of all says of each what stands before its details; click would cut it to 45 letters.
     said = (getdoc(command) or "").partition("\n\nArgs:")[0]
     brief = said.partition("\n\n")[0].partition(":")[0].removesuffix(".")

@@ -134,41 +134,50 @@ def _as_if_taking(run: Command, command: Command, parameters: dict[str, Paramete
 CHECKS = {
     "rule": "convscope.network.rules:rule_named",
     "rank": "convscope.methods.ranking:check_rank",
-    "budget": "convscope.methods.budget:Deadline",
+    "budget": "convscope.methods.budget:parse_seconds",
 }
 """What refuses a wrong value of an option before a network is loaded."""
 
 
-def method(call: str, label: str, output: str) -> Callable[[Command], Command]:
+def method(
+    call: str, label: str, output: str, *left_out: str, of_network: bool = True
+) -> Callable[[Command], Command]:
     """Make a command that calls a method of a network, whose options a function's parameters are.
 
     The call takes the options by their names, or by their plurals, and its figure takes the others.
     What is None is as by default. The function returns nothing, or those options which the call
     takes in another form than the command line; it is called before the network is loaded, so that
-    it can refuse what is wrong. It may ask for ``shown``.
+    it can refuse what is wrong. It may ask for ``shown`` and ``network``, and return another
+    ``network``, or ``networks`` if the call begins with several.
 
     Args:
         call: the method, as ``"module:name"``, which is imported only when it is called.
         label: of the progress bar.
         output: the file that is written by default.
+        left_out: see :func:`taking`.
+        of_network: whether the call begins with a network, or several.
     """
 
     def decorated(command: Command) -> Command:
         own = _named(command)
-        asks = own.pop("shown", None)
+        asks = {name for name in ("network", "shown") if own.pop(name, None)}
 
-        def run(network: NamedNetwork, shown: Showing, **given: Any) -> None:
-            function = _imported(call)
-            shown.check(_result_of(function))
+        def run(shown: Showing, network: NamedNetwork | None = None, **given: Any) -> None:
+            function, images = _imported(call), given.get("images")
+            shown.check(_result_of(function), images if isinstance(images, Path) else None)
             for name, check in CHECKS.items():
                 value = given.get(name)
                 for one in value if isinstance(value, list) else [value]:
                     if one is not None:
                         _imported(check)(one)
-            given |= command(**given, **({"shown": shown} if asks else {})) or {}
-            net = network.load()
-            if isinstance(given.get("images"), Path):
-                given["images"] = open_images(given["images"], net)
+            about = {"network": network, "shown": shown}
+            given |= command(**given, **{name: about[name] for name in asks}) or {}
+            chosen = given.pop("networks", [given.pop("network", network)])
+            nets = [one.loaded for one in chosen if one]
+            images = given.get("images")
+            if isinstance(images, Path):
+                opened = [open_images(images, net) for net in nets]
+                given["images"] = opened[0] if len(nets) == 1 else tuple(opened)
             takes = signature(function).parameters
             options = {
                 name if name in takes or f"{name}s" not in takes else f"{name}s": value
@@ -176,11 +185,12 @@ def method(call: str, label: str, output: str) -> Callable[[Command], Command]:
                 if value is not None and value != []
             }
             passed = {name: options.pop(name) for name in takes.keys() & options}
-            shown.finish(kept(label, function, net, **passed), **options)
+            shown.finish(kept(label, function, *nets, **passed), **options)
 
-        both = {n: Parameter(n, Parameter.KEYWORD_ONLY) for n in ("network", "shown")}
+        names = ("network", "shown") if of_network else ("shown",)
+        both = {name: Parameter(name, Parameter.KEYWORD_ONLY) for name in names}
         shaped = _as_if_taking(run, command, {**both, **own})
-        return taking(output=output)(shaped)
+        return taking(*left_out, output=output)(shaped)
 
     return decorated
 

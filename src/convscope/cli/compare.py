@@ -2,18 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from convscope.cli.calls import taking
+from convscope.cli.calls import method
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import Showing, open_images
-from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
 
-@taking("model", "weights", output="comparison")
+@method("convscope.methods.compare:compare", "comparing", "comparison", "model", "weights")
 def compare(
     network: NamedNetwork,
-    shown: Showing,
     first: str,
     second: str,
     images: Path,
@@ -24,7 +22,7 @@ def compare(
     budget: str = "150",
     weights: list[str] | None = None,
     memory: str = "1GB",
-) -> None:
+) -> dict[str, Any]:
     """Compare two networks: answers, cost, layers, faults, and channels that answer alike.
 
     An output without an ending is a folder, for the page of all of it. Ctrl-C stops; what is done
@@ -43,33 +41,19 @@ def compare(
         weights: A file of weights or 'random', for A; given twice, for A and B.
     """
     from convscope.methods.attribute import method_named
-    from convscope.methods.budget import Deadline
-    from convscope.methods.compare import compare as measure
-    from convscope.methods.compare_result import Comparison
-    from convscope.network.rules import rule_named
-    from convscope.outputs import check_folder
 
-    shown.check(Comparison)
-    if not shown.output.suffix:
-        check_folder(shown.output, Comparison.folder, images)
-    rule_named(rule)
     method_named(method)
-    seconds = None if budget == "none" else budget
-    Deadline(seconds)
     given = [*(weights or []), "default", "default"]
     if len(weights or []) > 2:
         raise ConvscopeError("--weights is given at most twice: for A, and for B")
-    pairs = [_pair(text) for text in layer] if layer else None
-    nets = tuple(
-        replace(network, model=model, weights=own).load()
-        for model, own in zip((first, second), given, strict=False)
-    )
-    sources = tuple(open_images(images, net) for net in nets)
-    found = kept(
-        "comparing", measure, nets[0], nets[1], sources, pairs, rule=rule, method=method,
-        sample=sample, budget=seconds, memory=memory,
-    )  # fmt: skip
-    shown.finish(found)
+    return {
+        "first": None, "second": None, "weights": None,
+        "layer": [_pair(text) for text in layer or ()],
+        "networks": [
+            replace(network, model=model, weights=own)
+            for model, own in zip((first, second), given, strict=False)
+        ],
+    }  # fmt: skip
 
 
 def _pair(text: str) -> tuple[str, str]:

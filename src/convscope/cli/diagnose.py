@@ -2,24 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from convscope.cli.calls import taking
+from convscope.cli.calls import method
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import Showing, open_images
-from convscope.cli.printing import kept
 from convscope.errors import ConvscopeError
 
 
-@taking("random", output="diagnosis.png")
+@method("convscope.methods.diagnose:diagnose", "diagnosing", "diagnosis.png", "random")
 def diagnose(
     network: NamedNetwork,
-    shown: Showing,
     images: Path,
     threshold: list[str] | None = None,
     sample: int = 1000,
     budget: str | None = None,
     memory: str = "1GB",
-) -> None:
+) -> dict[str, Any]:
     """Find what is wrong with a network's layers, with the evidence and what to change.
 
     A healthy network gets no finding.
@@ -33,22 +31,15 @@ def diagnose(
         budget (SECONDS): Time for effective receptive fields and what each layer matters; no limit.
     """
     from convscope.atlas.atlas import scanned_images
-    from convscope.methods.budget import Deadline
-    from convscope.methods.diagnose import diagnose as examine
     from convscope.methods.diagnosis.finding import Thresholds
-    from convscope.methods.diagnosis.result import Diagnosis
 
-    shown.check(Diagnosis)
-    limits = Thresholds.named(_numbers(threshold or []))
-    Deadline(budget, or_zero=True)
-    net = replace(network, random="freeze").load()  # randomness is a finding
     scan, folder = scanned_images(images)
-    given = scan if folder is None else open_images(folder, net)
-    found = kept(
-        "diagnosing", examine, net, given, scanned=scan, thresholds=limits, sample=sample,
-        budget=budget, memory=memory,
-    )  # fmt: skip
-    shown.finish(found)
+    return {
+        "network": replace(network, random="freeze"),  # randomness is a finding
+        "images": scan if folder is None else folder,
+        "scanned": scan,
+        "threshold": Thresholds.named(_numbers(threshold or [])),
+    }
 
 
 def _numbers(options: list[str]) -> dict[str, float]:

@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-from convscope.cli.calls import taking
-from convscope.cli.options import Showing
-from convscope.cli.printing import kept
+from convscope.cli.calls import method
 
 
-@taking(output="evolution.png")
+@method("convscope.study.evolve:evolve", "checkpoints", "evolution.png", of_network=False)
 def evolve(
-    shown: Showing,
     run: Path,
     data: Path,
     layer: list[str] | None = None,
@@ -30,12 +27,3 @@ def evolve(
         sample: How many training images to look at.
         device: Where to run, such as cpu or cuda.
     """
-    from convscope.study.evolve import Evolution
-    from convscope.study.evolve import evolve as follow
-
-    shown.check(Evolution)
-    found = kept(
-        "checkpoints", follow, run, data, layer=layer or None, channels=channel or None,
-        sample=sample, rule=rule, device=device,
-    )  # fmt: skip
-    shown.finish(found)

@@ -3,6 +3,7 @@
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,11 @@ class NamedNetwork:
         # An exported program brings its weights; for all else random ones save a download.
         own = "default" if self.model.endswith(".pt2") else "random"
         return replace(self, weights=own if weights is None else weights).load()
+
+    @cached_property
+    def loaded(self) -> "Network":
+        """The network, loaded once."""
+        return self.load()
 
     def load(self) -> "Network":
         """Load it; ``random`` weights are drawn, and what pictures must say is said once."""

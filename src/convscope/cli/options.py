@@ -54,11 +54,11 @@ class Showing:
     output: Path = Path()
     as_json: bool = False
 
-    def check(self, kind: "type[Result]") -> "Style":
+    def check(self, kind: "type[Result]", images: Path | None = None) -> "Style":
         """Refuse, before any work, what a kind of result cannot be written or drawn as."""
         from convscope.figures.style import style
 
-        kind.check(self.output)
+        kind.check(self.output, images)
         return style(self.width, self.caption)
 
     @property

@@ -2,17 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from convscope.cli.calls import taking
+from convscope.cli.calls import method
 from convscope.cli.networks import NamedNetwork
-from convscope.cli.options import Showing, open_images
-from convscope.cli.printing import kept
 
 
-@taking(output="probe.png")
+@method("convscope.methods.probe:probe", "probing", "probe.png")
 def probe(
     network: NamedNetwork,
-    shown: Showing,
     images: Path,
     layer: list[str] | None = None,
     against: str | None = None,
@@ -21,7 +19,7 @@ def probe(
     sample: int = 2000,
     seed: int = 0,
     memory: str = "1GB",
-) -> None:
+) -> dict[str, Any]:
     """Train a linear classifier on each layer's features, and see how far it gets.
 
     Args:
@@ -33,18 +31,10 @@ def probe(
         sample: How many images are taken, at most.
         seed: Of the parts.
     """
-    from convscope.methods.probe import Probe, learning
-    from convscope.methods.probe import probe as measure
+    from convscope.methods.probe import learning
 
-    shown.check(Probe)
     learning("linear_model")
-    net, other = network.load(), None
-    if against is not None:
-        twin = against == "random"
-        model, weights = (network.model, "random") if twin else (against, "default")
-        other = replace(network, model=model, weights=weights).load()
-    found = kept(
-        "probing", measure, net, open_images(images, net), layer or None, against=other, grid=grid,
-        folds=folds, sample=sample, seed=seed, memory=memory,
-    )  # fmt: skip
-    shown.finish(found)
+    if against is None:
+        return {}
+    model, weights = (network.model, "random") if against == "random" else (against, "default")
+    return {"against": replace(network, model=model, weights=weights).load()}

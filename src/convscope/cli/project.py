@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from convscope.cli.calls import taking
+from convscope.cli.calls import method
 from convscope.cli.networks import NamedNetwork
 from convscope.cli.options import Showing
-from convscope.cli.printing import kept
 
 
-@taking(output="projection.png")
+@method("convscope.methods.project:project", "projecting", "projection.png")
 def project(
     network: NamedNetwork,
     shown: Showing,
@@ -38,18 +37,11 @@ def project(
     """
     from convscope.display import Display
     from convscope.figures.project import check_fits
-    from convscope.methods import project as method
-    from convscope.methods.projection import Projection
+    from convscope.figures.style import style
+    from convscope.methods.project import check_choices, layers_shown
 
-    style = shown.check(Projection)
     Display(scale, colour, contrast)
-    method.check_choices(rule, select, layer, channel, top, rank)
-    net = network.load()
+    check_choices(rule, select, layer, channel, top, rank)
     if shown.drawn:
-        layers = method.layers_shown(net, layer, channel, top)
-        check_fits(len(images), layers, select, style)
-    found = kept(
-        "projecting", method.project, net, images, layer, channel, rule=rule, select=select,
-        rank=rank, reference=reference, top=top, memory=memory,
-    )  # fmt: skip
-    shown.finish(found, scale=scale, colour=colour, contrast=contrast)
+        layers = layers_shown(network.loaded, layer, channel, top)
+        check_fits(len(images), layers, select, style(shown.width, shown.caption))

@@ -31,16 +31,14 @@ def report(
         budget (SECONDS): Time for all of it; 'none' for no limit.
     """
     from convscope.methods.budget import Deadline
-    from convscope.outputs import check_folder
     from convscope.pages.report import report as make
     from convscope.pages.report_result import Report
 
-    seconds = None if budget == "none" else budget
-    Deadline(seconds)
-    folder = None if Report.check(output).suffix else check_folder(output, Report.folder, images)
+    Deadline(budget)
+    folder = None if Report.check(output, images).suffix else output
     net = network.load()
     source = open_images(images, net)
     found = kept(
-        "reporting", make, net, source, picture, folder=folder, budget=seconds, memory=memory
+        "reporting", make, net, source, picture, folder=folder, budget=budget, memory=memory
     )
     Showing(output=output, as_json=as_json).finish(found)

@@ -74,7 +74,6 @@ def train(
 
 
 def _print_run(run: "Run", preset: str, as_json: bool) -> None:
-    """Print what a finished training reached."""
     assert run.test_accuracy is not None
     numbers = {
         "run": str(run.folder),

@@ -13,8 +13,8 @@ from convscope.errors import ConvscopeError, DataError, ImageError, UnitError
 from convscope.methods import bad_images, budget
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import channel_names
+from convscope.methods.rules import why_left_out
 from convscope.methods.scanning.batches import ImageBatch, batches
-from convscope.methods.scanning.image_pass import NOT_FINITE
 from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.methods.targets import ClassName, class_number
 from convscope.network import Network
@@ -24,7 +24,6 @@ from convscope.network.ops import Convolution
 from convscope.network.ops.base import with_arguments
 from convscope.network.ops.pointwise import FullyConnected
 from convscope.network.shield import shielded
-from convscope.network.visit import first_not_finite
 from convscope.network.walk import anew, ascend, resume
 from convscope.outputs import finite
 from convscope.results import Result
@@ -171,7 +170,7 @@ def ablate(
     work = _AblationWork(net, layer, budget.parse_bytes(memory))
     source = images_of(labelled(net, images, labels), net)
     chosen = budget.evenly(len(source), sample)
-    for batch in batches([(source, net)], chosen, work.at_once, left_out=work.leave_out):
+    for batch in batches([(source, net)], chosen, work.at_once, left_out=work.bad.__setitem__):
         work.add(batch)
         if progress:
             progress(batch.done, len(chosen))
@@ -218,17 +217,15 @@ class _AblationWork:
         self.labelled = 0
         self.bad: dict[int, str] = {}
 
-    def leave_out(self, number: int, why: str) -> None:
-        """Note that an image is left out, and why."""
-        self.bad[number] = why
-
     def add(self, batch: ImageBatch) -> None:
         """Switch each channel off in each of some images."""
         net, answer = self.net, self.answer
         kept = ascend(net.graph, net.checked(batch.inputs[0]), self.kept).maps
         finite = answer.scores(kept[answer.step]).isfinite().all(1).cpu()
         if not bool(finite.all()):
-            self._leave_out_not_finite(batch, finite)
+            for place in (~finite).nonzero().flatten().tolist():
+                why = why_left_out(net, batch.inputs[0][place], [answer.step])
+                self.bad[batch.numbers[place]] = why
             if bool(finite.any()):
                 self.add(batch.part(finite.tolist()))
             return
@@ -251,13 +248,6 @@ class _AblationWork:
         self.counts += own.bincount(minlength=answer.count)
         self.clean += own[(decided.cpu() == own)].bincount(minlength=answer.count)
         self.labelled += int((labels >= 0).sum())
-
-    def _leave_out_not_finite(self, batch: ImageBatch, finite: Tensor) -> None:
-        graph = self.net.graph
-        for place in (~finite).nonzero().flatten().tolist():
-            image = self.net.checked(batch.inputs[0][place : place + 1])
-            name = first_not_finite(graph, image, [self.answer.step])
-            self.leave_out(batch.numbers[place], f"{NOT_FINITE} from {name} on")
 
     def _takes_shares(self, index: int) -> bool:
         """Return whether a step adds up what it makes of each of the layer's channels."""
@@ -289,7 +279,6 @@ class _AblationWork:
         return resume(graph, rows, changed, [target])[target]
 
     def found(self, source: Images) -> Ablation:
-        """Return what was found in a set of images."""
         bad = {source.title(number): why for number, why in sorted(self.bad.items())}
         net, there = self.net, self.counts.nonzero().flatten()
         counts, total = self.counts[there], int(self.counts.sum())
@@ -301,6 +290,8 @@ class _AblationWork:
         spread = (self.squares / total - cost.square()).clamp(min=0) / (total - 1 or torch.nan)
         count = len(self.score)
         names = net.classes or [f"{self.answer.noun} {n}" for n in range(self.answer.count)]
+        unknown = int(cost.isnan().sum())
+        told = (f"values are not finite with {counted(unknown, 'channel')} off",) * bool(unknown)
         return Ablation(
             score=self.score[:, there] / counts,
             accuracy=self.right[:, there] / counts,
@@ -315,10 +306,5 @@ class _AblationWork:
             data=source.name,
             network=net.name,
             bad=bad,
-            notes=net.notes + self._without_numbers(cost),
+            notes=net.notes + told,
         )
-
-    def _without_numbers(self, cost: Tensor) -> tuple[str, ...]:
-        """Return what must be said where a channel that is off leaves no numbers."""
-        count = int(cost.isnan().sum())
-        return (f"values are not finite with {counted(count, 'channel')} off",) * bool(count)

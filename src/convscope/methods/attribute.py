@@ -20,7 +20,7 @@ from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import Images, read, with_answers
 from convscope.methods.projection import Projection
 from convscope.methods.rules import chosen_rule, not_finite_notes, rule_notes
-from convscope.methods.targets import AnyTarget, Goal, goals, readable
+from convscope.methods.targets import AnyTarget, Goal, goals, readable, several
 from convscope.network import Network
 from convscope.network.blocks import feeds
 from convscope.network.layers import LayerName
@@ -241,7 +241,20 @@ def attribute(
     >>> bool(a.missing.abs() < 1e-6)
     True
     """
-    _check(target, method, layer, baseline, steps, noise, seed)
+    method_named(method)
+    check_seed(seed)
+    if steps < 1:
+        raise ConvscopeError(f"the number of steps must be at least 1, not {steps}")
+    if not 0 <= noise < math.inf:
+        raise ConvscopeError(f"the noise is a share of the image's range, not {noise}")
+    if layer is not None and method not in CAMS:
+        raise UnitError(f"{method} goes down to the pixels: leave the layer out, or name grad-cam")
+    if method == "deeplift" and any(map(callable, several(target) or [target])):
+        raise RuleError("deeplift compares outputs, not what a function makes of them")
+    if baseline is not None and method not in COMPARING:
+        raise ConvscopeError(f"{method} takes no baseline: name {', '.join(COMPARING)}")
+    if method == "expected-gradients" and baseline is None:
+        raise ConvscopeError("expected-gradients needs baselines: images as of the training data")
     net = net.fitting(images)
     checked, names = read(net, images, titles)
     stop = 0
@@ -269,33 +282,6 @@ def attribute(
         parts.append(work.of_image(image[None], torch.Generator().manual_seed(seed)))
         advance(0)
     return _gathered(work, checked, names, parts)
-
-
-def _check(
-    target: Any,
-    method: str,
-    layer: LayerName | None,
-    baseline: Images | None,
-    steps: int,
-    noise: float,
-    seed: int,
-) -> None:
-    """Refuse options that mean nothing."""
-    method_named(method)
-    check_seed(seed)
-    if steps < 1:
-        raise ConvscopeError(f"the number of steps must be at least 1, not {steps}")
-    if not 0 <= noise < math.inf:
-        raise ConvscopeError(f"the noise is a share of the image's range, not {noise}")
-    if layer is not None and method not in CAMS:
-        raise UnitError(f"{method} goes down to the pixels: leave the layer out, or name grad-cam")
-    several = target if isinstance(target, list | tuple) else [target]
-    if method == "deeplift" and any(map(callable, several)):
-        raise RuleError("deeplift compares outputs, not what a function makes of them")
-    if baseline is not None and method not in COMPARING:
-        raise ConvscopeError(f"{method} takes no baseline: name {', '.join(COMPARING)}")
-    if method == "expected-gradients" and baseline is None:
-        raise ConvscopeError("expected-gradients needs baselines: images as of the training data")
 
 
 def _last_maps(net: Network) -> int:
@@ -333,16 +319,6 @@ class _AttributionWork:
         if len(self.baselines) > 1:
             return f"{len(self.baselines)} images"
         return "one image" if self.baselines.any() else "zeros, the mean colour"
-
-    def not_finite(
-        self, images: Tensor, scores: Tensor, expected: Tensor, starts: Sequence[int]
-    ) -> tuple[str, ...]:
-        """Return what must be said where the scores of images, or of baselines, are not finite."""
-        told = torch.cat([scores, expected]) if self.compared_with else scores
-        compared = [images, self.baselines] if self.compared_with else [images]
-        if told.isfinite().all():
-            return ()
-        return not_finite_notes(self.net, torch.cat(compared), starts)
 
     def up(self, images: Tensor, rule: Rule | None) -> Ascent:
         return ascend(self.net.graph, images, [*readable(self.net), self.stop], rule)
@@ -454,12 +430,15 @@ class _AttributionWork:
 def _gathered(
     work: _AttributionWork, images: Tensor, titles: Sequence[str], parts: Sequence[tuple[Any, ...]]
 ) -> Attribution:
-    """Return what was found in each image as one result."""
     net = work.net
     chosen, scores, rows, pixels, expected, maps = zip(*parts, strict=True)
     activation = torch.stack(scores)
     classes = torch.tensor([[goal.channel for goal in own] for own in chosen])
     height, width = net.input_shape[1:]
+    looked_at, finite = images, bool(activation.isfinite().all())
+    if work.compared_with:  # what is expected is not finite where the score of a baseline is not
+        looked_at = torch.cat([images, work.baselines])
+        finite &= bool(torch.stack(expected).isfinite().all())
     starts = sorted({step for own in chosen for goal in own for step in goal.steps})
     noun, count = "output" if net.answer is None else net.answer.noun, classes.shape[1]
     return Attribution(
@@ -483,7 +462,7 @@ def _gathered(
         notes=(
             *net.notes,
             *rule_notes(net, work.rule, starts),
-            *work.not_finite(images, activation, torch.stack(expected), starts),
+            *(() if finite else not_finite_notes(net, looked_at, starts)),
         ),
         maps=torch.stack(maps) if work.stop else None,
         expected=torch.stack(expected),

@@ -64,11 +64,37 @@ def tensor_limit(memory: int, device: torch.device) -> int:
     return min(share, REUSED_BLOCK) if device.type == "cpu" else share
 
 
+NO_SECONDS = "the budget {!r} is not a number of seconds such as 90"
+
+
+def parse_seconds(budget: float | str | None) -> float | None:
+    """Return a time budget in seconds.
+
+    Args:
+        budget: a number, or a text such as ``"90"`` or ``"90s"``; None or ``"none"`` for no limit.
+
+    Raises:
+        ConvscopeError: if it is none of these, or negative.
+
+    >>> parse_seconds("90 s"), parse_seconds("none")
+    (90.0, None)
+    """
+    if budget in (None, "none"):
+        return None
+    try:
+        seconds = float(str(budget).strip().removesuffix("s"))
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ConvscopeError(NO_SECONDS.format(budget))
+    return seconds
+
+
 class Deadline:
     """When work has to stop.
 
     Args:
-        budget: seconds, as a number or a text such as ``"90"`` or ``"90s"``; None for no limit.
+        budget: see :func:`parse_seconds`.
         or_zero: whether there may be no time at all.
 
     Raises:
@@ -79,17 +105,9 @@ class Deadline:
     """
 
     def __init__(self, budget: float | str | None, *, or_zero: bool = False) -> None:
-        self.seconds: float | None = None
-        self.began = time.monotonic()
-        if budget is None:
-            return
-        try:
-            self.seconds = float(str(budget).strip().removesuffix("s"))
-        except ValueError:
-            self.seconds = None
-        means_something = self.seconds is not None and 0 <= self.seconds < math.inf
-        if not means_something or (not self.seconds and not or_zero):
-            raise ConvscopeError(f"the budget {budget!r} is not a number of seconds such as 90")
+        self.seconds, self.began = parse_seconds(budget), time.monotonic()
+        if self.seconds == 0 and not or_zero:
+            raise ConvscopeError(NO_SECONDS.format(budget))
 
     @property
     def passed(self) -> bool:

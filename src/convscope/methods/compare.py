@@ -20,9 +20,9 @@ from convscope.methods.draw import draw
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
-from convscope.methods.rules import rule_notes
+from convscope.methods.rules import rule_notes, why_left_out
 from convscope.methods.scanning.batches import ImageBatch, batches, images_affordable
-from convscope.methods.scanning.image_pass import NOT_FINITE, batch_size
+from convscope.methods.scanning.image_pass import batch_size
 from convscope.methods.scanning.sources import SomeImages, fitted, images_of
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
@@ -123,7 +123,7 @@ def compare(
         work.match(deadline)
         work.project(rule)
         work.attribute(method)
-        work.diagnose(deadline, memory)
+        work.diagnose(deadline)
     except KeyboardInterrupt:
         work.partial = "interrupted"
         stopped = work.comparison(sources[0].name) if work.images else None
@@ -189,8 +189,7 @@ class _ComparisonWork:
             first = bad_images.first(self._titled())
             raise DataError(f"no image could be used by both networks{first}")
 
-    def diagnose(self, deadline: budgets.Deadline, memory: int | str) -> None:
-        """Diagnose both networks on the same images."""
+    def diagnose(self, deadline: budgets.Deadline) -> None:
         count = len(self.sources[0])
         for place, (net, source) in enumerate(zip(self.nets, self.sources, strict=True)):
             # What is begun is finished, and a page may still be made: not all of it is given.
@@ -203,7 +202,7 @@ class _ComparisonWork:
 
             try:
                 found = diagnose(
-                    net, source, budget=rest, sample=count, memory=memory, progress=inside
+                    net, source, budget=rest, sample=count, memory=self.memory, progress=inside
                 )
             except Interrupted as stopped:
                 self.diagnoses[place] = stopped.result
@@ -256,7 +255,6 @@ class _ComparisonWork:
         return replace(found, titles=tuple(titles))  # without what the image is taken for
 
     def _titled(self) -> dict[str, str]:
-        """Return the images left out by their titles, with why."""
         return {self.sources[0].title(place): why for place, why in sorted(self.bad.items())}
 
     def _take(self, batch: ImageBatch) -> None:
@@ -266,7 +264,10 @@ class _ComparisonWork:
         maps, peaks, answers, finite = zip(*found, strict=True)
         good = finite[0] & finite[1]
         kept = [place for place, is_good in zip(batch.numbers, good, strict=True) if is_good]
-        self.bad |= {place: NOT_FINITE for place in batch.numbers if place not in kept}
+        for side in (1, 0):  # the first network's word counts where both make no numbers
+            for place in (~finite[side]).nonzero().flatten().tolist():
+                why = why_left_out(self.nets[side], batch.inputs[side][place], self._steps(side))
+                self.bad[batch.numbers[place]] = why
         if not kept:
             return
         numbers = [self.sources[0].original(place) for place in kept]
@@ -287,6 +288,12 @@ class _ComparisonWork:
                 self.labelled[side] += int((right >= 0).sum())
                 self.right[side] += int((answer[good] == right).sum())
 
+    def _steps(self, side: int) -> list[int]:
+        """Return the steps of one network that are looked at: the layers' and the output's."""
+        net = self.nets[side]
+        output = net.graph.output if net.answer is None else net.answer.step
+        return [*(pair[side].step for pair in self.pairs), output]
+
     def _answered(
         self, net: Network, inputs: Tensor, side: int
     ) -> tuple[list[Tensor], list[Tensor], Tensor | None, Tensor]:
@@ -297,8 +304,7 @@ class _ComparisonWork:
             peaks, [N, C]; the most probable classes, [N], or None if the network is no classifier;
             [N], whether all of an image's maps and its output are finite.
         """
-        steps = [pair[side].step for pair in self.pairs]
-        output = net.graph.output if net.answer is None else net.answer.step
+        *steps, output = self._steps(side)
         maps: dict[int, Tensor] = {}
         peaks: dict[int, Tensor] = {}
         answer: Tensor | None = None
@@ -325,7 +331,6 @@ class _ComparisonWork:
         return [maps[place] for place in places], [peaks[place] for place in places], answer, finite
 
     def comparison(self, data: str) -> Comparison:
-        """Return all that was found."""
         sides = [
             Side(
                 architecture=draw(net),

@@ -100,6 +100,10 @@ def told_apart(first: str, second: str) -> tuple[str, str]:
     return (first, second) if first != second else (f"{first} (A)", f"{second} (B)")
 
 
+PLAIN = ("images", "data", "agreement", "left_out", "bad", "notes", "partial", "made_with")
+"""What of a comparison goes to JSON as it is."""
+
+
 @dataclass(frozen=True, eq=False)
 class MatchedPairs:
     """The best pairs of channels of two layers, with what drives them: P pairs.
@@ -164,16 +168,9 @@ class Comparison(Result):
         """Return all but the pictures, fit for JSON but for NaN."""
         return {
             "networks": [side.to_dict() for side in self.sides],
-            "images": self.images,
-            "data": self.data,
-            "agreement": self.agreement,
             "matches": [match.to_dict() for match in self.matches],
             "attributions": [one.to_dict() for one in self.attributions],
-            "left_out": self.left_out,
-            "bad": self.bad,
-            "notes": self.notes,
-            "partial": self.partial,
-            "made_with": self.made_with,
+            **{name: getattr(self, name) for name in PLAIN},
         }
 
     def table(self) -> list[dict[str, Any]]:

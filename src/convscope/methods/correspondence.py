@@ -20,6 +20,7 @@ from convscope.methods.invariance import chosen_layers
 from convscope.methods.occlude.patches import FillValue, fill_for
 from convscope.methods.parts import Part, PartSet, names_of, read_parts
 from convscope.methods.pictures import Images, read
+from convscope.methods.rules import refuse_not_finite
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
@@ -212,7 +213,8 @@ def correspondence(
         progress: called with what was hidden so far and what there is in all.
 
     Raises:
-        DataError: if a part is marked in one image only, twice in one, or beyond an image.
+        DataError: if a part is marked in one image only, twice in one, or beyond an image; or where
+            the network makes NaN or infinity of an image, or of one with a box hidden.
         ImageError: if the images or the fill do not fit.
         UnitError: if there is no such layer.
         ConvscopeError: if the repetitions are none, or the budget.
@@ -247,10 +249,9 @@ def correspondence(
         net, checked, tuple(names), chosen, list(parts), fill, repeats, seed, progress
     )
     try:
-        work.take_parts()
-        partial = "" if work.take_controls(deadline) else "budget"
+        partial = "" if work.run(deadline) else "budget"
     except KeyboardInterrupt:
-        if not work.compared:
+        if work.difference.isnan().all():
             raise
         raise Interrupted("the correspondence was stopped", work.result("interrupted")) from None
     return work.result(partial)
@@ -291,7 +292,6 @@ class _CorrespondenceWork:
     seed: int
     progress: budgets.Progress | None
     done: int = 0
-    compared: int = 0
 
     def __post_init__(self) -> None:
         self.names = names_of(self.parts)
@@ -302,9 +302,11 @@ class _CorrespondenceWork:
         shape = len(self.names), len(self.layers)
         self.difference = torch.full(shape, torch.nan, dtype=torch.float64)
         self.error, self.changed = self.difference.clone(), self.difference.clone()
+        self.total = len(self.parts) * (1 + 2 * self.repeats)
         controls = torch.full((*shape, self.repeats), torch.nan, dtype=torch.float64)
         self.controls = {"random": controls, "same_place": controls.clone()}
-        self.clean = [self._features(image) for image in self.images]
+        named = zip(self.images, self.titles, strict=True)
+        self.clean = [self._features(image, title) for image, title in named]
         # By the parts' median height and width a blur knows how far to go.
         sizes = [(p.box[2] - p.box[0], p.box[3] - p.box[1]) for p in self.parts]
         height, width = map(int, np.median(sizes, axis=0))
@@ -313,15 +315,14 @@ class _CorrespondenceWork:
             for image in self.images
         ]
 
-    @property
-    def total(self) -> int:
-        return len(self.parts) * (1 + 2 * self.repeats)
-
-    def _features(self, image: Tensor) -> list[Tensor]:
+    def _features(self, image: Tensor, name: str) -> list[Tensor]:
         # One image at a time: in a batch, rounding could differ from image to image, and a change
         # that is nothing but rounding must not count.
         maps = ascend(self.net.graph, image[None], self.layers).maps
-        return [maps[index].flatten() for index in self.layers]
+        found = [maps[index].flatten() for index in self.layers]
+        if not all(own.isfinite().all() for own in found):
+            refuse_not_finite(self.net, image[None], self.layers, name)
+        return found
 
     def changes(self, n: int, box: Box) -> list[Tensor]:
         """Return the sign of what hiding a box of image *n* changes, int8, one a layer."""
@@ -331,7 +332,8 @@ class _CorrespondenceWork:
         hidden = image.clone()
         hidden[:, top:bottom, left:right] = behind[:, top:bottom, left:right]
         found = []
-        for clean, now in zip(self.clean[n], self._features(hidden), strict=True):
+        name = f"{self.titles[n]} with a box hidden"
+        for clean, now in zip(self.clean[n], self._features(hidden, name), strict=True):
             difference = clean - now
             least = 16 * torch.finfo(clean.dtype).eps * float(clean.abs().max())
             difference[difference.abs() <= least] = 0
@@ -346,48 +348,38 @@ class _CorrespondenceWork:
         changes = [self.changes(n, box) for n, box in boxes]
         return [torch.stack(own) for own in zip(*changes, strict=True)]
 
-    def take_parts(self) -> None:
-        """Hide each part."""
-        for p in range(len(self.names)):
-            for at, own in enumerate(self.hidden(self.marks[p])):
+    def run(self, deadline: budgets.Deadline) -> bool:
+        """Hide each part, then boxes of the same sizes; return whether all was done in time."""
+        for p, marks in enumerate(self.marks):
+            for at, own in enumerate(self.hidden(marks)):
                 pairs = differences(own)
                 self.difference[p, at] = mean_of_pairs(pairs)
                 self.error[p, at] = jackknife_error(pairs)
                 self.changed[p, at] = (own != 0).double().mean()
-            self.compared += 1
-
-    def take_controls(self, deadline: budgets.Deadline) -> bool:
-        """Hide boxes of the same sizes elsewhere; return whether all was done in time."""
         for repeat, p, (kind, found) in product(
             range(self.repeats), range(len(self.names)), self.controls.items()
         ):
             if deadline.passed:
                 return False
-            places = self._places(kind, repeat, p, len(self.marks[p]))
-            moved = [
-                (n, self._moved(box, *place))
-                for (n, box), place in zip(self.marks[p], places, strict=True)
-            ]
-            for at, own in enumerate(self.hidden(moved)):
+            for at, own in enumerate(self.hidden(self._moved(kind, repeat, p))):
                 found[p, at, repeat] = mean_of_pairs(differences(own))
         return True
 
-    def _places(self, kind: str, repeat: int, part: int, count: int) -> list[tuple[float, float]]:
-        """Return how far down and across boxes lie, 0 to 1, one an image."""
-        generator = np.random.default_rng([self.seed, repeat, part, kind == "random"])
-        drawn = generator.random((count if kind == "random" else 1, 2))
-        places = [(float(down), float(across)) for down, across in drawn]
-        return places if kind == "random" else places * count
-
-    def _moved(self, box: Box, down: float, across: float) -> Box:
-        """Return a box of the same size at another place of the image."""
-        height, width = box[2] - box[0], box[3] - box[1]
-        rows, columns = self.images.shape[-2] - height + 1, self.images.shape[-1] - width + 1
-        top, left = int(down * rows), int(across * columns)
-        return top, left, top + height, left + width
+    def _moved(self, kind: str, repeat: int, part: int) -> list[tuple[int, Box]]:
+        """Return a part's marks with boxes of the same size elsewhere in their images."""
+        marks, own = self.marks[part], kind == "random"
+        generator = np.random.default_rng([self.seed, repeat, part, own])
+        # How far down and across each lies, 0 to 1; or all of them alike.
+        places = np.broadcast_to(generator.random((len(marks) if own else 1, 2)), (len(marks), 2))
+        moved = []
+        for (n, box), (down, across) in zip(marks, places, strict=True):
+            height, width = box[2] - box[0], box[3] - box[1]
+            top = int(down * (self.images.shape[-2] - height + 1))
+            left = int(across * (self.images.shape[-1] - width + 1))
+            moved.append((n, (top, left, top + height, left + width)))
+        return moved
 
     def result(self, partial: str) -> Correspondence:
-        """Return the record."""
         notes = [*self.net.notes, *_cut(self.parts)]
         if partial:
             notes.append(f"stopped early: {self.done} of {self.total} boxes were hidden")

@@ -14,6 +14,7 @@ from convscope.images import Preprocess
 from convscope.methods import budget as budgets
 from convscope.methods.pictures import Images, read
 from convscope.methods.randomisation import stages_of
+from convscope.methods.rules import not_finite_notes, refuse_not_finite
 from convscope.methods.targets import ClassName, answer_of, class_number, several
 from convscope.methods.transformations import (
     SOURCES,
@@ -55,7 +56,8 @@ class Invariance(Result):
         norm: [L, N], float64: that length, which takes the distances back to the layer's own units;
             where it is zero, distances are NaN.
         probability: [K, N, S], float64, of the target; None if the network is no classifier.
-        predicted: [K, N, S], int64, the most probable class, -1 where unknown; or None.
+        predicted: [K, N, S], int64, the most probable class, -1 where unknown, as where the network
+            makes no numbers; or None.
         clean: the probabilities for the plain images, one an image; empty for no classifier.
         transforms: ``"translation"``, ``"scale"``, ``"rotation"``.
         units: the units of the amounts, one a kind.
@@ -157,6 +159,7 @@ class Invariance(Result):
                 lines.append(f"  the target is the answer for {kept} of {of} transformed images")
         if self.partial:
             lines.append(f"partial: {self.notes[-1]}")
+        lines += [note for note in self.notes if note.startswith("values are not finite")]
         for n, chance in enumerate(self.clean):
             lines.append(f"{self.titles[n]}: P({self.class_name(n)}) {chance:.3f} as it is")
         return "\n".join(lines)
@@ -207,6 +210,7 @@ def invariance(
 
     Raises:
         ImageError: if the images do not fit, or there is no such transformation or fill.
+        DataError: if the network makes NaN or infinity of an image as it is.
         UnitError: if there is no such layer or class.
         ConvscopeError: if there are too few steps, or the budget is none.
         Interrupted: on Ctrl-C, with what was done by then as its ``result``.
@@ -300,6 +304,11 @@ class _InvarianceWork:
     memory: int
     done: int = 0
 
+    def __post_init__(self) -> None:
+        graph, answer = self.net.graph, self.net.answer
+        self.steps = [*self.layers, graph.output if answer is None else answer.step]
+        self.notes = dict.fromkeys(self.net.notes)
+
     @property
     def classifies(self) -> bool:
         return self.net.class_count > 0
@@ -314,19 +323,24 @@ class _InvarianceWork:
         self.plain: dict[int, list[Tensor]] = {}
         self.norm = torch.zeros(len(self.layers), count, dtype=torch.float64)
         answers = []
+        shapes = [self.net.graph.steps[index].shape for index in self.layers]
+        values = sum(torch.Size(shape).numel() for shape in shapes)
+        most_kept = self.memory // 2 // (values * self.images.element_size())
         for number, image in enumerate(self.images):
             features, answer = self._features(image[None])
+            if not self._finite(features, answer).all():
+                refuse_not_finite(self.net, image[None], self.steps, self.titles[number])
             self.norm[:, number] = torch.stack([own.double().norm().cpu() for own in features])
-            if number < self._most_kept():
+            if number < most_kept:
                 self.plain[number] = [own[0] for own in features]
             answers.append(answer)
         self.clean: list[float] = []
         self.numbers: list[int] = []
         if self.classifies:
             self.answer = answer_of(self.net)
-            values = torch.cat(answers)
-            self.numbers = self._numbers(target, self.answer.best(values).tolist())
-            chances = self.answer.probabilities(values)
+            found = torch.cat(answers)
+            self.numbers = self._numbers(target, self.answer.best(found).tolist())
+            chances = self.answer.probabilities(found)
             self.clean = [float(chances[n, number]) for n, number in enumerate(self.numbers)]
         elif target is not None:
             raise UnitError(f"{self.net.name} is no classifier: it has no target classes")
@@ -334,7 +348,6 @@ class _InvarianceWork:
     def _numbers(
         self, target: ClassName | Sequence[ClassName] | None, best: list[int]
     ) -> list[int]:
-        """Return each image's class."""
         if target is None:
             return best
         count = len(best)
@@ -348,17 +361,16 @@ class _InvarianceWork:
 
     def _features(self, batch: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return each layer's features, [B, ...] flattened, and the answers, in float64."""
-        graph = self.net.graph
-        output = graph.output if self.net.answer is None else self.net.answer.step
-        maps = ascend(graph, batch, [*self.layers, output]).maps
+        maps = ascend(self.net.graph, batch, self.steps).maps
         features = [maps[index].reshape(len(batch), -1) for index in self.layers]
-        return features, maps[output].double().cpu()
+        return features, maps[self.steps[-1]].double().cpu()
 
-    def _most_kept(self) -> int:
-        """Return of how many plain images the features fit into half of the memory."""
-        shapes = [self.net.graph.steps[index].shape for index in self.layers]
-        values = sum(torch.Size(shape).numel() for shape in shapes)
-        return self.memory // 2 // (values * self.images.element_size())
+    def _finite(self, features: list[Tensor], answer: Tensor) -> Tensor:
+        """Return for each image whether its features are, and there is an answer, [B]."""
+        found = torch.stack([own.isfinite().all(1).cpu() for own in features]).all(0)
+        if self.classifies:  # which may rule a class out by minus infinity
+            found &= ~answer_of(self.net).probabilities(answer).isnan().any(1)
+        return found
 
     def _plain_features(self, numbers: Sequence[int]) -> dict[int, list[Tensor]]:
         """Return the features of some plain images: those kept, the others computed once more."""
@@ -372,7 +384,15 @@ class _InvarianceWork:
 
     def run(self, deadline: budgets.Deadline, progress: budgets.Progress | None) -> bool:
         """Transform and measure; return whether all was done in time."""
-        jobs = self._jobs()
+        orders = [budgets.far_apart(len(own)) for own in self.grid]
+        # Kind, image and amount of all there is to do, the whole range coarsely first.
+        jobs = [
+            (kind, image, orders[kind][place])
+            for place in range(max(map(len, self.grid)))
+            for kind in range(len(self.kinds))
+            if place < len(self.grid[kind])
+            for image in range(len(self.images))
+        ]
         at_once = self._at_once()
         for begin in range(0, len(jobs), at_once):
             if begin and deadline.passed:
@@ -383,32 +403,22 @@ class _InvarianceWork:
                 progress(self.done, len(jobs))
         return True
 
-    def _jobs(self) -> list[tuple[int, int, int]]:
-        """Return kind, image and amount of all there is to do, the whole range coarsely first."""
-        orders = [budgets.far_apart(len(own)) for own in self.grid]
-        return [
-            (kind, image, orders[kind][place])
-            for place in range(max(map(len, self.grid)))
-            for kind in range(len(self.kinds))
-            if place < len(self.grid[kind])
-            for image in range(len(self.images))
-        ]
-
     def _at_once(self) -> int:
         largest = max(torch.Size(step.shape).numel() for step in self.net.graph.steps)
         each = 4 * largest * self.images.element_size()
         return max(1, min(AT_ONCE, self.memory // 2 // each)) if self.net.graph.batched else 1
 
     def _measure(self, jobs: list[tuple[int, int, int]]) -> None:
-        batch = torch.stack(
-            [
-                transformed(
-                    self.images[n], self.kinds[k], self.grid[k][s], self.fill, self.net.preprocess
-                )
-                for k, n, s in jobs
-            ]
+        fill, preprocess = self.fill, self.net.preprocess
+        changed = (
+            transformed(self.images[n], self.kinds[k], self.grid[k][s], fill, preprocess)
+            for k, n, s in jobs
         )
+        batch = torch.stack([*changed])
         features, answer = self._features(batch)
+        finite = self._finite(features, answer)
+        if not finite.all():
+            self.notes |= dict.fromkeys(not_finite_notes(self.net, batch[~finite], self.steps))
         plain = self._plain_features([n for _, n, _ in jobs])
         for row, (k, n, s) in enumerate(jobs):
             for at, own in enumerate(features):
@@ -418,15 +428,17 @@ class _InvarianceWork:
                 if leaves_alone(self.kinds[k], self.grid[k][s]):
                     distance = 0.0
                 self.distance[k, at, n, s] = distance / length if length else torch.nan
-            if self.classifies:
-                self.probability[k, n, s] = self.answer.probabilities(answer)[row, self.numbers[n]]
-                self.predicted[k, n, s] = self.answer.best(answer)[row]
+        if self.classifies:
+            place, chances = torch.tensor(jobs).unbind(1), self.answer.probabilities(answer)
+            wanted = torch.tensor(self.numbers)[place[1]]
+            self.probability[place] = chances.gather(1, wanted[:, None])[:, 0]
+            unknown = chances.isnan().any(1)
+            self.predicted[place] = self.answer.best(answer).masked_fill(unknown, -1)
 
     def result(self, partial: str) -> Invariance:
-        """Return the record."""
         net, longest = self.net, max(map(len, self.grid))
         padded = [[*own, *[torch.nan] * (longest - len(own))] for own in self.grid]
-        notes = list(net.notes)
+        notes = list(self.notes)
         if partial:
             total = len(self.images) * sum(map(len, self.grid))
             notes.append(f"stopped early: {self.done} of {total} transformed images")

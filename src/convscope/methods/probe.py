@@ -19,13 +19,14 @@ from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.methods import bad_images, budget
 from convscope.methods.compare_result import told_apart
 from convscope.methods.descents import images_at_once
+from convscope.methods.rules import refuse_not_finite
 from convscope.methods.scanning.batches import batches
 from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
 from convscope.network.layers import LayerName, listed
 from convscope.network.shield import shielded
-from convscope.network.visit import first_not_finite, visit
+from convscope.network.visit import visit
 from convscope.results import Result
 from convscope.wording import counted
 
@@ -236,14 +237,8 @@ class _Features:
         images = self.net.checked(images)
         self._keep(0, images)
         visit(self.net.graph, images, {*self.steps} - {0}, self._keep)
-        if all(found[-1].isfinite().all() for found in self._found.values()):
-            return
-        for image in images:
-            if name := first_not_finite(self.net.graph, image[None], self.steps):
-                raise DataError(
-                    f"a probe learns by finite values, and those of {self.net.name} are not from "
-                    f"layer {name!r} on"
-                )
+        if not all(found[-1].isfinite().all() for found in self._found.values()):
+            refuse_not_finite(self.net, images, self.steps, self.net.name)
 
     def of(self, step: int) -> npt.NDArray[np.float32]:
         """Return the features of all images, [N, features]."""

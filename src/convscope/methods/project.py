@@ -315,17 +315,18 @@ def descended(
     )
     of_units, answering = request.units, request.answering
     finite = all(map(ascent.is_finite, request.steps))
+    window, receptive_fields, empty = _read(request, position)
     return Projection(
         images=images,
         pixels=pixels,
         activation=activation,
         relative=relative,
         position=position,
-        window=_windows(request, of_units, position),
+        window=window,
         channels=channels,
         names=tuple(channel_names(net, of_units, row) for row in channels.tolist()),
         layers=tuple(graph.steps[step].name for step in of_units),
-        receptive_fields=tuple(_receptive_field(request, step) for step in of_units),
+        receptive_fields=receptive_fields,
         rule=request.rule.name,
         select=request.select,
         rank=request.rank,
@@ -336,7 +337,7 @@ def descended(
         notes=(
             *request.notes(),
             *(() if finite else not_finite_notes(net, images, request.steps)),
-            *sorted(_reading_nothing(request, of_units, position)),
+            *empty,
         ),
     )
 
@@ -388,31 +389,24 @@ def _of_layer(
     return pixels, activation, relative, torch.stack([rows, columns], dim=2), channels
 
 
-def _receptive_field(request: Request, step: int) -> tuple[int, int]:
+def _read(
+    request: Request, position: Tensor
+) -> tuple[Tensor, tuple[tuple[int, int], ...], list[str]]:
+    """Return what units at some positions read: windows, receptive fields, and what has no pixel.
+
+    A peak may lie in padding alone, behind which no pixel stands.
+    """
+    fields, steps = request.net.receptive_fields, request.units
     if request.select == "map":
-        top, left, bottom, right = request.net.receptive_fields.map_window(step)
-        return bottom - top, right - left
-    return request.net.receptive_fields.size(step)
-
-
-def _reading_nothing(request: Request, steps: Sequence[int], position: Tensor) -> set[str]:
-    """Return which layers' peaks lie in padding alone, behind which no pixel stands."""
-    steps = [] if request.select == "map" else steps
-    return {
+        row = [fields.map_window(step) for step in steps]
+        sizes = tuple((bottom - top, right - left) for top, left, bottom, right in row)
+        return torch.tensor([row] * len(position)), sizes, []
+    units = [[*zip(steps, row, strict=True)] for row in position.tolist()]
+    windows = [[fields.shown(step, *place) for step, place in row] for row in units]
+    empty = {
         f"layer {request.net.graph.steps[step].name}: a peak that reads padding alone, no pixel"
-        for row in position.tolist()
-        for step, place in zip(steps, row, strict=False)
-        if is_empty(request.net.receptive_fields.window(step, *place))
+        for row in units
+        for step, place in row
+        if is_empty(fields.window(step, *place))
     }
-
-
-def _windows(request: Request, steps: Sequence[int], position: Tensor) -> Tensor:
-    fields = request.net.receptive_fields
-    if request.select == "map":
-        windows = [[fields.map_window(step) for step in steps]] * len(position)
-    else:
-        windows = [
-            [fields.shown(step, *place) for step, place in zip(steps, row, strict=True)]
-            for row in position.tolist()
-        ]
-    return torch.tensor(windows)
+    return torch.tensor(windows), tuple(map(fields.size, steps)), sorted(empty)

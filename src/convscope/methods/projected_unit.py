@@ -6,6 +6,7 @@ from torch import Tensor
 
 from convscope.errors import UnitError
 from convscope.methods.randomisation import stages_of
+from convscope.methods.rules import refuse_not_finite
 from convscope.methods.targets import AnyTarget, answer_of, goals, readable
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
@@ -63,6 +64,7 @@ class ProjectedUnit:
 def projected_unit(
     net: Network,
     image: Tensor,
+    name: str,
     target: AnyTarget | None,
     layer: LayerName | None,
     channel: int | None,
@@ -70,13 +72,13 @@ def projected_unit(
     """Choose what to project: a unit of *layer* at the peak of its map, or else a target.
 
     By default it is the most probable class, or the channel with the strongest activation in the
-    image, [1, C, H, W].
+    image, [1, C, H, W], called *name*. One that is NaN or infinite there is refused.
     """
     graph = net.graph
     if layer is None:
         if channel is not None:
             raise UnitError("a channel number means nothing without its layer")
-        return _target_unit(net, image, target)
+        return _target_unit(net, image, name, target)
     if target is not None:
         raise UnitError("a target or a unit of a layer is projected, not both")
     start = net.step(layer)
@@ -85,6 +87,8 @@ def projected_unit(
     flat = maps.flatten(1) if maps.dim() == 3 else maps[:, None]
     if channel is None:
         channel = int(flat.amax(1).argmax())
+    if not flat[channel].isfinite().all():
+        refuse_not_finite(net, image, [start], name)
     if maps.dim() == 1:
         return ProjectedUnit(start, channel, None, net.receptive_fields.map_window(start), None)
     row, column = divmod(int(flat[channel].argmax()), maps.shape[2])
@@ -97,12 +101,14 @@ def projected_unit(
     return ProjectedUnit(start, channel, (row, column), window, None)
 
 
-def _target_unit(net: Network, image: Tensor, target: AnyTarget | None) -> ProjectedUnit:
+def _target_unit(net: Network, image: Tensor, name: str, target: AnyTarget | None) -> ProjectedUnit:
     maps = ascend(net.graph, image, readable(net)).maps
     best = -1 if net.answer is None else int(net.answer.best(maps[net.answer.step]))
     goal, *more = goals(net, target, best)
     if more:
         raise UnitError(f"one target is tested at a time, not {1 + len(more)}")
+    if not goal.values(maps).isfinite().all():
+        refuse_not_finite(net, image, goal.steps, name)
     slopes = {} if goal.plain else goal.slopes(maps)
     start = max(slopes, default=goal.steps[0])
     if len(slopes) < 2 and net.answer is not None and start == net.answer.step:
@@ -116,8 +122,8 @@ def _target_unit(net: Network, image: Tensor, target: AnyTarget | None) -> Proje
     edges = zip(*(net.receptive_fields.map_window(step) for step in slopes or [start]), strict=True)
     top, left, bottom, right = edges
     window = min(top), min(left), max(bottom), max(right)
-    name = class_title(net, goal.channel) if goal.plain else goal.name
-    return ProjectedUnit(start, goal.channel, None, window, name, slopes)
+    title = class_title(net, goal.channel) if goal.plain else goal.name
+    return ProjectedUnit(start, goal.channel, None, window, title, slopes)
 
 
 def _made_at(net: Network) -> int:

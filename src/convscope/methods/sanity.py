@@ -16,7 +16,7 @@ from convscope.methods.chance import DRAWS, Chance, noise_like
 from convscope.methods.pictures import read_one
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
 from convscope.methods.randomisation import INITIALISATIONS, Stage, randomised, stages_of
-from convscope.methods.rules import chosen_rule, rule_notes
+from convscope.methods.rules import chosen_rule, refuse_not_finite, rule_notes
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import MEASURES, Prepared, edges, similarities
 from convscope.methods.targets import AnyTarget
@@ -97,11 +97,9 @@ def sanity(
         budget: seconds after which to stop.
         progress: called with the projections done and the projections in all.
 
-    Returns:
-        the similarities and some of the pictures.
-
     Raises:
         ImageError: if an image does not fit.
+        DataError: if the network makes NaN or infinity of an image.
         UnitError: if there is no such target, layer or channel.
         RuleError: if there is no such rule, or it means nothing here.
         ConvscopeError: if another argument means nothing.
@@ -129,7 +127,7 @@ def sanity(
     swapped, swapped_name = checked.flip(3), MIRRORED
     if other is not None:
         swapped, swapped_name = read_one(net, other, "tested")
-    unit = projected_unit(net, checked, target, layer, channel)
+    unit = projected_unit(net, checked, name, target, layer, channel)
     stages = stages_of(net.graph, *unit.steps)
     if not stages:
         raise UnitError(f"nothing below layer {unit.name(net)!r} of {net.name} was learned")
@@ -137,18 +135,16 @@ def sanity(
         net, checked, swapped, name, unit, chosen, stages, budgets.parse_bytes(memory), progress,
         [seed + n for n in range(seeds)], init, others,
     )  # fmt: skip
-    partial = ""
+    refuse_not_finite(net, swapped, work.pools, swapped_name)
     try:
-        if not work.run(deadline):
-            partial = "budget"
+        done = [work.fixed_tests(deadline), work.cascade(deadline)]
+        partial = "" if all(done) else "budget"
     except KeyboardInterrupt:
         if not work.reached.any():
             raise
-        partial = "interrupted"
-    found = work.result(partial, swapped_name)
-    if partial == "interrupted":
-        raise Interrupted("the sanity check was stopped", found)
-    return found
+        found = work.result("interrupted", swapped_name)
+        raise Interrupted("the sanity check was stopped", found) from None
+    return work.result(partial, swapped_name)
 
 
 class _Reference:
@@ -251,6 +247,8 @@ class _SanityWork:
         count = len(self.rules)
         self.total = count * (2 + 2 * self.others + seeds * layers)
         self.columns: dict[str, tuple[list[Tensor], Tensor]] = {}
+        # The stages that are kept as pictures.
+        self.shown = sorted(budgets.far_apart(layers)[:COLUMNS_RANDOM])
         # Which of the random networks the image was projected through so far.
         self.reached = torch.zeros(seeds, layers, dtype=torch.bool)
         self.tests = {
@@ -294,11 +292,6 @@ class _SanityWork:
         if self.progress:
             self.progress(self.done, self.total)
         return found
-
-    def run(self, deadline: budgets.Deadline) -> bool:
-        """Do all tests; return whether all was done in time."""
-        whole = self.fixed_tests(deadline)
-        return self.cascade(deadline) and whole
 
     def fixed_tests(self, deadline: budgets.Deadline) -> bool:
         """Project the image as it is, other units, random signals, and with other switches.
@@ -350,11 +343,6 @@ class _SanityWork:
             self.columns["other switches"] = found, told
         return all(self.tests[test].done == len(signals) for test, _, signals in instead)
 
-    @property
-    def shown(self) -> list[int]:
-        """The stages that are kept as pictures."""
-        return sorted(budgets.far_apart(len(self.stages))[:COLUMNS_RANDOM])
-
     def cascade(self, deadline: budgets.Deadline) -> bool:
         """Randomise ever more layers; return whether all was done in time."""
         graph = self.net.graph
@@ -384,7 +372,6 @@ class _SanityWork:
         return f"down to {name}" if stage else f"{name} random"
 
     def result(self, partial: str, other: str) -> Sanity:
-        """Return all that was found."""
         told = (note for rule in self.rules for note in rule_notes(self.net, rule, self.steps))
         notes = list(dict.fromkeys([*self.net.notes, *told]))
         if partial:

@@ -18,6 +18,7 @@ from convscope.methods import budget
 from convscope.methods.pictures import channel_names
 from convscope.methods.plate import AtlasUnit
 from convscope.methods.project import SELECTIONS
+from convscope.methods.rules import not_finite_notes
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
@@ -183,10 +184,18 @@ def visualize(
     work = _Ascent(net, step, select, frequencies, seed)
     pictures, partial = _pictures(work, chosen, steps, budget.parse_bytes(memory), progress)
     chosen = chosen[: len(pictures)]
+    activation, notes = work.activation(pictures, chosen), net.notes
+    bad = ~activation.isfinite()
+    if bad.any():
+        # A unit may read less than an image: what it reads is enlarged to one.
+        enlarged = functional.interpolate(pictures[bad], net.input_shape[1:])
+        inputs = net.preprocess.to_inputs(enlarged).to(net.dtype)
+        told = not_finite_notes(net, net.checked(inputs), [step])
+        notes += told or (f"values are not finite from layer {name!r} on",)
     typical = None if net.typical is None else net.typical.of(net.graph, step)
     found = Visualization(
         pixels=pictures,
-        activation=work.activation(pictures, chosen),
+        activation=activation,
         typical=torch.full((len(chosen),), math.nan) if typical is None else typical[chosen],
         channels=tuple(chosen),
         names=tuple(channel_names(net, [step] * len(chosen), chosen)),
@@ -197,7 +206,7 @@ def visualize(
         steps=steps,
         seed=seed,
         network=net.name,
-        notes=net.notes,
+        notes=notes,
         partial=partial,
     )
     if partial:
@@ -273,6 +282,7 @@ class _Ascent:
             answers = self._read(inputs, leaks=leaks)
             own = answers[torch.arange(len(channels)), list(channels)]
             (slopes,) = torch.autograd.grad(own.sum(), windows)
+        slopes = slopes.nan_to_num(0.0, 0.0, 0.0)  # a picture is not lost by an answer that is none
         off = [] if leaks else (slopes.flatten(1).abs().amax(1) == 0).nonzero().flatten().tolist()
         if off:
             dead = [channels[place] for place in off]

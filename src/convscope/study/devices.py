@@ -203,7 +203,6 @@ def _git(*arguments: str) -> str:
 
 
 def _device_name(device: torch.device) -> str:
-    """Return the model of a GPU or processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":

@@ -298,7 +298,6 @@ def _chosen(
 
 
 def _layers(net: Network, layers: list[str] | None) -> list[str]:
-    """Return the layers to follow."""
     if layers is not None:
         return [net.graph.steps[net.step(layer)].name for layer in layers]
     for kind in ("rectifier", "convolution"):

@@ -1,6 +1,8 @@
 """What a study found: the four variants' trainings and filters, and every number about them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -14,7 +16,6 @@ from convscope.study.data import ImageSet
 from convscope.study.evolve import Evolution, evolve
 from convscope.study.filters import StrongestFilters, by_strength, channel_peaks, strongest_filters
 from convscope.study.run import Run
-from convscope.study.summary import Summary
 from convscope.study.variants import Variant
 
 FOLDER = "study"
@@ -34,6 +35,58 @@ DEFINITIONS = {
     "two excluded",
     "seconds": "training time of one run, without validation and saving",
 }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and spread of a number that was measured *n* times.
+
+    Attributes:
+        n: how often.
+        mean: the mean.
+        std: the sample's standard deviation (over n - 1); None of a single measurement.
+    """
+
+    n: int
+    mean: float
+    std: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Summary":
+        """Summarise at least one value.
+
+        >>> Summary.of([1.0, 2.0, 3.0])
+        Summary(n=3, mean=2.0, std=1.0)
+        >>> Summary.of([4.0])
+        Summary(n=1, mean=4.0, std=None)
+        """
+        return cls(len(values), fmean(values), stdev(values) if len(values) > 1 else None)
+
+    def above(self, other: "Summary") -> tuple[float, float | None]:
+        """Return how much larger the mean is than another, and the standard error of that.
+
+        The error is sqrt(std1² / n1 + std2² / n2), and None where a spread is unknown.
+
+        >>> Summary(4, 3.0, 3.0).above(Summary(4, 1.0, 4.0))
+        (2.0, 2.5)
+        """
+        if self.std is None or other.std is None:
+            return self.mean - other.mean, None
+        error = (self.std**2 / self.n + other.std**2 / other.n) ** 0.5
+        return self.mean - other.mean, error
+
+    def percent(self, digits: int = 2) -> str:
+        """Return a share as a percentage, with its spread and the number of measurements.
+
+        >>> Summary(3, 0.81234, 0.004).percent(), Summary(1, 0.5, None).percent(0)
+        ('81.23 % ± 0.40 (3)', '50 % (1)')
+        """
+        spread = "" if self.std is None else f" ± {100 * self.std:.{digits}f}"
+        return f"{100 * self.mean:.{digits}f} %{spread} ({self.n})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it fit for JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,23 +198,17 @@ class VariantResult:
 
     def row(self) -> dict[str, Any]:
         """Return the numbers of a line of a table."""
-        accuracy, held_out, run = self.test_accuracy, self.curve[-1], self.runs[0]
-        row: dict[str, Any] = {
-            "variant": self.variant.name,
-            "runs": accuracy.n,
-            "test_accuracy_mean": accuracy.mean,
-            "test_accuracy_std": accuracy.std,
-            "held_out_accuracy_mean": held_out.mean,
-            "held_out_accuracy_std": held_out.std,
+        run, row = self.runs[0], {"variant": self.variant.name, "runs": self.test_accuracy.n}
+        shares = enumerate(map(self.dead_share, self.filters), start=1)
+        measured = {
+            "test_accuracy": self.test_accuracy,
+            "held_out_accuracy": self.curve[-1],
+            **{f"dead_share_layer_{number}": share for number, share in shares},
+            "training_seconds": self.seconds,
         }
-        for number, share in enumerate(map(self.dead_share, self.filters), start=1):
-            row |= {
-                f"dead_share_layer_{number}_mean": share.mean,
-                f"dead_share_layer_{number}_std": share.std,
-            }
+        for name, summary in measured.items():
+            row |= {f"{name}_mean": summary.mean, f"{name}_std": summary.std}
         return row | {
-            "training_seconds_mean": self.seconds.mean,
-            "training_seconds_std": self.seconds.std,
             "parameters": run.network["parameters"],
             "multiply_adds_an_image": run.network["multiply_adds"],
             **{name: run.made_with[name] for name in MADE_WITH},

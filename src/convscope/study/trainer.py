@@ -182,7 +182,6 @@ class Trainer:
         self._fabric.barrier()
 
     def _take_step(self) -> None:
-        """Learn from the next batch."""
         started, processor = time.perf_counter(), time.process_time()
         images, labels = self._batches.batch(self._step)
         rate = one_cycle(self._step, self._batches.steps, self._config.warmup)
@@ -234,7 +233,6 @@ class Trainer:
         return right / len(data)
 
     def _seen(self) -> TrainProgress:
-        """Return how far the training is."""
         tally = self._tally
         epochs = self._run.epochs
         return TrainProgress(
@@ -272,7 +270,6 @@ class Trainer:
             self._run.save()
 
     def _over_processes(self, values: Tensor) -> Tensor:
-        """Return the mean of *values* over the processes."""
         if self._fabric.world_size == 1:
             return values
         mean = self._fabric.all_reduce(values.to(self._fabric.device), reduce_op="mean")
@@ -280,7 +277,6 @@ class Trainer:
         return mean.cpu()
 
     def _keep_checkpoint(self) -> None:
-        """Write the weights as they are."""
         started = time.perf_counter()
         weights = self._network.state_dict()
         self._check_finite(weights)
