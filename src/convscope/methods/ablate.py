@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ConvscopeError, DataError, ImageError, UnitError
-from convscope.methods import bad_images, budget
+from convscope.methods import bad_images, budget, not_finite
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import channel_names
-from convscope.methods.rules import why_left_out
 from convscope.methods.scanning.batches import ImageBatch, batches
 from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.methods.targets import ClassName, class_number
@@ -224,7 +223,7 @@ class _AblationWork:
         finite = answer.scores(kept[answer.step]).isfinite().all(1).cpu()
         if not bool(finite.all()):
             for place in (~finite).nonzero().flatten().tolist():
-                why = why_left_out(net, batch.inputs[0][place], [answer.step])
+                why = not_finite.why_left_out(net, batch.inputs[0][place], [answer.step])
                 self.bad[batch.numbers[place]] = why
             if bool(finite.any()):
                 self.add(batch.part(finite.tolist()))
@@ -279,7 +278,7 @@ class _AblationWork:
         return resume(graph, rows, changed, [target])[target]
 
     def found(self, source: Images) -> Ablation:
-        bad = {source.title(number): why for number, why in sorted(self.bad.items())}
+        bad = bad_images.titled(self.bad, source.title)
         net, there = self.net, self.counts.nonzero().flatten()
         counts, total = self.counts[there], int(self.counts.sum())
         if not total:

@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, RuleError, UnitError, check_known
-from convscope.methods import budget
+from convscope.methods import budget, not_finite
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import Images, read, with_answers
 from convscope.methods.projection import Projection
-from convscope.methods.rules import chosen_rule, not_finite_notes, rule_notes
+from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.methods.targets import AnyTarget, Goal, goals, readable, several
 from convscope.network import Network
 from convscope.network.blocks import feeds
@@ -462,7 +462,7 @@ def _gathered(
         notes=(
             *net.notes,
             *rule_notes(net, work.rule, starts),
-            *(() if finite else not_finite_notes(net, looked_at, starts)),
+            *(() if finite else not_finite.notes(net, looked_at, starts)),
         ),
         maps=torch.stack(maps) if work.stop else None,
         expected=torch.stack(expected),

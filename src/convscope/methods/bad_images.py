@@ -15,7 +15,7 @@ def titled(bad: Mapping[int, str], title: Callable[[int], str]) -> dict[str, str
     >>> titled({0: "is empty", 7: "is empty"}, lambda number: "cat.jpg")
     {'cat.jpg (image 0)': 'is empty', 'cat.jpg (image 7)': 'is empty'}
     """
-    called = {number: title(number) for number in bad}
+    called = {number: title(number) for number in sorted(bad)}
     alike = Counter(called.values())
     return {
         f"{name} (image {number})" if alike[name] > 1 else name: bad[number]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from convscope.errors import ConvscopeError, DataError, Interrupted, RuleError
-from convscope.methods import bad_images
+from convscope.methods import bad_images, not_finite
 from convscope.methods import budget as budgets
 from convscope.methods.attribute import RECOMMENDED, Attribution, attribute, method_named
 from convscope.methods.compare_matching import LayerMatch, Matcher
@@ -20,7 +20,7 @@ from convscope.methods.draw import draw
 from convscope.methods.kernels import weight_tensor
 from convscope.methods.project import project
 from convscope.methods.projection import Projection
-from convscope.methods.rules import rule_notes, why_left_out
+from convscope.methods.rules import rule_notes
 from convscope.methods.scanning.batches import ImageBatch, batches, images_affordable
 from convscope.methods.scanning.image_pass import batch_size
 from convscope.methods.scanning.sources import SomeImages, fitted, images_of
@@ -255,7 +255,7 @@ class _ComparisonWork:
         return replace(found, titles=tuple(titles))  # without what the image is taken for
 
     def _titled(self) -> dict[str, str]:
-        return {self.sources[0].title(place): why for place, why in sorted(self.bad.items())}
+        return bad_images.titled(self.bad, self.sources[0].title)
 
     def _take(self, batch: ImageBatch) -> None:
         """Take in the images of which both networks make finite numbers."""
@@ -266,7 +266,9 @@ class _ComparisonWork:
         kept = [place for place, is_good in zip(batch.numbers, good, strict=True) if is_good]
         for side in (1, 0):  # the first network's word counts where both make no numbers
             for place in (~finite[side]).nonzero().flatten().tolist():
-                why = why_left_out(self.nets[side], batch.inputs[side][place], self._steps(side))
+                why = not_finite.why_left_out(
+                    self.nets[side], batch.inputs[side][place], self._steps(side)
+                )
                 self.bad[batch.numbers[place]] = why
         if not kept:
             return

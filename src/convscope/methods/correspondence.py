@@ -16,11 +16,11 @@ from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, DataError, Interrupted
 from convscope.images import Preprocess
 from convscope.methods import budget as budgets
+from convscope.methods import not_finite
 from convscope.methods.invariance import chosen_layers
 from convscope.methods.occlude.patches import FillValue, fill_for
 from convscope.methods.parts import Part, PartSet, names_of, read_parts
 from convscope.methods.pictures import Images, read
-from convscope.methods.rules import refuse_not_finite
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
@@ -321,7 +321,7 @@ class _CorrespondenceWork:
         maps = ascend(self.net.graph, image[None], self.layers).maps
         found = [maps[index].flatten() for index in self.layers]
         if not all(own.isfinite().all() for own in found):
-            refuse_not_finite(self.net, image[None], self.layers, name)
+            not_finite.refuse(self.net, image[None], self.layers, name)
         return found
 
     def changes(self, n: int, box: Box) -> list[Tensor]:

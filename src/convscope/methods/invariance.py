@@ -12,9 +12,9 @@ from torch import Tensor
 from convscope.errors import ConvscopeError, ImageError, Interrupted, UnitError, check_known
 from convscope.images import Preprocess
 from convscope.methods import budget as budgets
+from convscope.methods import not_finite
 from convscope.methods.pictures import Images, read
 from convscope.methods.randomisation import stages_of
-from convscope.methods.rules import not_finite_notes, refuse_not_finite
 from convscope.methods.targets import ClassName, answer_of, class_number, several
 from convscope.methods.transformations import (
     SOURCES,
@@ -329,7 +329,7 @@ class _InvarianceWork:
         for number, image in enumerate(self.images):
             features, answer = self._features(image[None])
             if not self._finite(features, answer).all():
-                refuse_not_finite(self.net, image[None], self.steps, self.titles[number])
+                not_finite.refuse(self.net, image[None], self.steps, self.titles[number])
             self.norm[:, number] = torch.stack([own.double().norm().cpu() for own in features])
             if number < most_kept:
                 self.plain[number] = [own[0] for own in features]
@@ -418,7 +418,7 @@ class _InvarianceWork:
         features, answer = self._features(batch)
         finite = self._finite(features, answer)
         if not finite.all():
-            self.notes |= dict.fromkeys(not_finite_notes(self.net, batch[~finite], self.steps))
+            self.notes |= dict.fromkeys(not_finite.notes(self.net, batch[~finite], self.steps))
         plain = self._plain_features([n for _, n, _ in jobs])
         for row, (k, n, s) in enumerate(jobs):
             for at, own in enumerate(features):

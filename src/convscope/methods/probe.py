@@ -16,10 +16,9 @@ from torch.nn import functional
 
 from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, DataError, ImageError
-from convscope.methods import bad_images, budget
+from convscope.methods import bad_images, budget, not_finite
 from convscope.methods.compare_result import told_apart
 from convscope.methods.descents import images_at_once
-from convscope.methods.rules import refuse_not_finite
 from convscope.methods.scanning.batches import batches
 from convscope.methods.scanning.sources import Images, fitted, images_of
 from convscope.network import Network
@@ -238,7 +237,7 @@ class _Features:
         self._keep(0, images)
         visit(self.net.graph, images, {*self.steps} - {0}, self._keep)
         if not all(found[-1].isfinite().all() for found in self._found.values()):
-            refuse_not_finite(self.net, images, self.steps, self.net.name)
+            not_finite.refuse(self.net, images, self.steps, self.net.name)
 
     def of(self, step: int) -> npt.NDArray[np.float32]:
         """Return the features of all images, [N, features]."""
@@ -259,20 +258,16 @@ def _go_up(
     labels: Sequence[int] | None, memory: int,
 ) -> tuple[npt.NDArray[np.int64], dict[str, str]]:  # fmt: skip
     """Let the chosen images go up once; return their classes, [N], and those that are left out."""
-    own, bad = [], {}
-
-    def leave_out(number: int, why: str) -> None:
-        bad[source.title(number)] = why
-
+    own, bad = [], dict[int, str]()
     at_once = min(images_at_once(work.net.graph, work.steps, memory) for work in works)
-    for batch in batches([(source, works[0].net)], chosen, at_once, left_out=leave_out):
+    for batch in batches([(source, works[0].net)], chosen, at_once, left_out=bad.__setitem__):
         for number, label in zip(batch.numbers, batch.classes[0].tolist(), strict=True):
             if labels is None and label < 0:
                 raise DataError(f"{source.title(number)} has no label, which a probe learns by")
             own.append(label if labels is None else int(labels[number]))
         for work in works:
             work.add(batch.inputs[0])
-    return np.array(own), bad
+    return np.array(own), bad_images.titled(bad, source.title)
 
 
 def _right(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import UnitError, check_known
-from convscope.methods import budget
+from convscope.methods import budget, not_finite
 from convscope.methods.descents import bring_down, images_at_once
 from convscope.methods.pictures import Images, channel_names, read, with_answers
 from convscope.methods.projection import Projection
@@ -21,7 +21,7 @@ from convscope.methods.ranking import (
     strongest,
     typical_peaks,
 )
-from convscope.methods.rules import chosen_rule, not_finite_notes, rule_notes
+from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.network import Network
 from convscope.network.blocks import block_ends
 from convscope.network.layers import LayerName, listed
@@ -336,7 +336,7 @@ def descended(
         titles=with_answers(net, titles, None if answering is None else ascent.maps[answering]),
         notes=(
             *request.notes(),
-            *(() if finite else not_finite_notes(net, images, request.steps)),
+            *(() if finite else not_finite.notes(net, images, request.steps)),
             *empty,
         ),
     )

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from convscope.errors import UnitError
+from convscope.methods import not_finite
 from convscope.methods.randomisation import stages_of
-from convscope.methods.rules import refuse_not_finite
 from convscope.methods.targets import AnyTarget, answer_of, goals, readable
 from convscope.network import Network
 from convscope.network.blocks import narrow_steps
@@ -88,7 +88,7 @@ def projected_unit(
     if channel is None:
         channel = int(flat.amax(1).argmax())
     if not flat[channel].isfinite().all():
-        refuse_not_finite(net, image, [start], name)
+        not_finite.refuse(net, image, [start], name)
     if maps.dim() == 1:
         return ProjectedUnit(start, channel, None, net.receptive_fields.map_window(start), None)
     row, column = divmod(int(flat[channel].argmax()), maps.shape[2])
@@ -108,7 +108,7 @@ def _target_unit(net: Network, image: Tensor, name: str, target: AnyTarget | Non
     if more:
         raise UnitError(f"one target is tested at a time, not {1 + len(more)}")
     if not goal.values(maps).isfinite().all():
-        refuse_not_finite(net, image, goal.steps, name)
+        not_finite.refuse(net, image, goal.steps, name)
     slopes = {} if goal.plain else goal.slopes(maps)
     start = max(slopes, default=goal.steps[0])
     if len(slopes) < 2 and net.answer is not None and start == net.answer.step:

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from convscope.errors import DataError, RuleError
-from convscope.methods.scanning.image_pass import NOT_FINITE
+from convscope.errors import RuleError
 from convscope.network import Network
 from convscope.network.ops import Rectifier, ReLU
 from convscope.network.relevance import falls_short
 from convscope.network.rules import Rule, rule_named
-from convscope.network.visit import first_not_finite
 
 
 def chosen_rule(net: Network, name: str) -> Rule:
@@ -53,21 +50,3 @@ def rule_notes(net: Network, rule: Rule, starts: Sequence[int]) -> tuple[str, ..
     if smooth and rule.needs_rectifier:
         notes.append(f"taken as rectifiers: {', '.join(sorted(smooth))}")
     return tuple(notes)
-
-
-def not_finite_notes(net: Network, images: Tensor, steps: Sequence[int]) -> tuple[str, ...]:
-    """Return what must be said where some steps make NaN or infinity of images, [N, C, H, W]."""
-    names = {first_not_finite(net.graph, image[None], steps) for image in images}
-    return tuple(sorted(f"values are not finite from layer {name!r} on" for name in names if name))
-
-
-def refuse_not_finite(net: Network, images: Tensor, steps: Sequence[int], name: str) -> None:
-    """Refuse images, called *name*, of which some steps make NaN or infinity."""
-    for note in not_finite_notes(net, images, steps):
-        raise DataError(f"{name}: {note}")
-
-
-def why_left_out(net: Network, image: Tensor, steps: Sequence[int]) -> str:
-    """Return why one image, [C, H, W], of which some steps make NaN or infinity, is left out."""
-    name = first_not_finite(net.graph, net.checked(image[None]), steps)
-    return f"{NOT_FINITE} from {name} on" if name else NOT_FINITE

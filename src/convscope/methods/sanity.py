@@ -12,11 +12,12 @@ from torch import Tensor
 from convscope.arguments import check_seed
 from convscope.errors import ConvscopeError, Interrupted, UnitError, check_known
 from convscope.methods import budget as budgets
+from convscope.methods import not_finite
 from convscope.methods.chance import DRAWS, Chance, noise_like
 from convscope.methods.pictures import read_one
 from convscope.methods.projected_unit import ProjectedUnit, class_title, projected_unit
 from convscope.methods.randomisation import INITIALISATIONS, Stage, randomised, stages_of
-from convscope.methods.rules import chosen_rule, refuse_not_finite, rule_notes
+from convscope.methods.rules import chosen_rule, rule_notes
 from convscope.methods.sanity_result import ALL_RANDOM, ONE_RANDOM, SIGNAL, Sanity
 from convscope.methods.similarity import MEASURES, Prepared, edges, similarities
 from convscope.methods.targets import AnyTarget
@@ -135,7 +136,7 @@ def sanity(
         net, checked, swapped, name, unit, chosen, stages, budgets.parse_bytes(memory), progress,
         [seed + n for n in range(seeds)], init, others,
     )  # fmt: skip
-    refuse_not_finite(net, swapped, work.pools, swapped_name)
+    not_finite.refuse(net, swapped, work.pools, swapped_name)
     try:
         done = [work.fixed_tests(deadline), work.cascade(deadline)]
         partial = "" if all(done) else "budget"

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from convscope.errors import RuleError, UnitError
-from convscope.methods import budget
+from convscope.methods import budget, not_finite
 from convscope.methods.descents import bring_down
 from convscope.methods.pictures import channel_names, read_one
 from convscope.methods.project import Request
 from convscope.methods.projection import Projection
 from convscope.methods.ranking import clamped
-from convscope.methods.rules import not_finite_notes
 from convscope.network import Network
 from convscope.network.blocks import block_ends, feature_maps, feeds
 from convscope.network.layers import LayerName, listed
@@ -165,7 +164,7 @@ def trace_unit(
         if progress:
             progress(done, len(steps))
     finite = all(map(ascent.is_finite, [start, before]))
-    notes = () if finite else not_finite_notes(net, checked, [start, before])
+    notes = () if finite else not_finite.notes(net, checked, [start, before])
     return work.traced(levels, name, notes)
 
 

@@ -14,11 +14,10 @@ from torch.nn import functional
 from convscope.arguments import check_seed
 from convscope.errors import Interrupted, UnitError, check_known
 from convscope.images import Preprocess
-from convscope.methods import budget
+from convscope.methods import budget, not_finite
 from convscope.methods.pictures import channel_names
 from convscope.methods.plate import AtlasUnit
 from convscope.methods.project import SELECTIONS
-from convscope.methods.rules import not_finite_notes
 from convscope.network import Network
 from convscope.network.layers import LayerName
 from convscope.network.shield import shielded
@@ -190,7 +189,7 @@ def visualize(
         # A unit may read less than an image: what it reads is enlarged to one.
         enlarged = functional.interpolate(pictures[bad], net.input_shape[1:])
         inputs = net.preprocess.to_inputs(enlarged).to(net.dtype)
-        told = not_finite_notes(net, net.checked(inputs), [step])
+        told = not_finite.notes(net, net.checked(inputs), [step])
         notes += told or (f"values are not finite from layer {name!r} on",)
     typical = None if net.typical is None else net.typical.of(net.graph, step)
     found = Visualization(

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from convscope.methods.diagnosis.finding import Finding
+from convscope.methods.not_finite import NOT_FINITE
 from convscope.methods.scanning.answers import SUSPECTS
-from convscope.methods.scanning.image_pass import NOT_FINITE
 from convscope.methods.scanning.result import Scan
 from convscope.network import Network
 

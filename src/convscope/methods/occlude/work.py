@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.methods import ranking
+from convscope.methods import not_finite, ranking
 from convscope.methods.kept import KeptWalk
 from convscope.methods.occlude.adaptive import Mask, Sampling, estimated, nearest
 from convscope.methods.occlude.agreement import agreement
@@ -32,7 +32,6 @@ from convscope.methods.projection import Projection
 from convscope.methods.targets import AnyTarget, Goal, Named, goals, several
 from convscope.network import Network
 from convscope.network.layers import LayerName
-from convscope.network.visit import first_not_finite
 from convscope.reading import Picture
 
 Preview = Callable[[Occlusion], None]
@@ -311,16 +310,9 @@ def ask(
         own: list[float] = values[:, 0].tolist()
         clean[name] = own[0] if single else own
     targets = named[0] if single else named or None
-    return Asked(question, targets, clean, rank, _unlike_numbers(walk, question))
-
-
-def _unlike_numbers(walk: KeptWalk, question: Question) -> tuple[str, ...]:
-    """Return what must be said where the network makes NaN or infinity of the image as it is."""
-    steps = question.targets
-    if all(bool(walk.maps[step].isfinite().all()) for step in steps):
-        return ()
-    name = first_not_finite(walk.net.graph, walk.image, steps)
-    return (f"values are not finite from layer {name!r} on",) if name else ()
+    finite = all(bool(found[place].isfinite().all()) for place in question.targets)
+    notes = () if finite else not_finite.notes(net, walk.image, question.targets)
+    return Asked(question, targets, clean, rank, notes)
 
 
 def _strongest(net: Network, step: int, maps: Mapping[int, Tensor]) -> tuple[int, str]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convscope.methods import not_finite
 from convscope.methods.scanning.batches import ImageBatch, batches, in_order
 from convscope.methods.scanning.reductions import LayerBatch, company, peak_positions, reduced
 from convscope.methods.scanning.sources import NOT_ONE_NUMBER, OTHER_LABEL, Images, class_answers
@@ -17,7 +18,7 @@ from convscope.methods.scanning.strongest import Integers
 from convscope.methods.scanning.tally import Tally
 from convscope.methods.scanning.units import ScannedLayer, scanned_layers
 from convscope.network import Network
-from convscope.network.visit import first_not_finite, visit
+from convscope.network.visit import visit
 
 MOST_IMAGES_AT_ONCE = 128
 MAPS_ALIVE = 6
@@ -29,9 +30,6 @@ SHARES = 4
 READERS = 4
 READER_BYTES = 2**27
 """What a reader takes to decode a large photograph, of 12 megapixels."""
-
-NOT_FINITE = "the network's activations are not finite"
-"""Followed by the layer where that begins."""
 
 
 def least_memory(net: Network) -> int:
@@ -132,9 +130,7 @@ class ImagePass:
             targets = {*self._layers, *self._ends}
             for number, image, good in zip(batch.numbers, batch.inputs[0], finite, strict=True):
                 if not good:
-                    checked = self._net.checked(image[None])
-                    name = first_not_finite(self._net.graph, checked, targets)
-                    bad[number] = f"{NOT_FINITE} from {name} on" if name else NOT_FINITE
+                    bad[number] = not_finite.why_left_out(self._net, image, targets)
             batch = batch.part(finite)
             # Anew, since what entered the strongest was chosen among the bad ones, too.
             found, answers, _ = self._reduced(batch)
