@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from convscope.figures.evolve import BETWEEN, LARGEST_TILE, Row, caption, distances, pair
 from convscope.figures.film import Film, Frame
-from convscope.figures.lettering import any_letters
+from convscope.figures.lettering import FEWEST_DOTS, any_letters
 from convscope.figures.pieces import Piece, in_lines, sheet_of, stack, words
 from convscope.figures.sheet import Sheet, number
 from convscope.figures.style import MARGIN, NOTE_POINTS, Style
@@ -41,7 +41,7 @@ def _frame(found: Evolution, rows: list[Row], moment: int) -> Sheet:
         *in_lines([_column(own, moment) for own in rows], TILES_A_LINE, BETWEEN),
         distances(found, style.room, range(len(found.steps)), moment),
     ]
-    return sheet_of(style, pieces, caption(found, rows), found.notes)
+    return sheet_of(style, pieces, caption(found, rows), found.notes, dots=FEWEST_DOTS)
 
 
 def _moment_words(found: Evolution, moment: int) -> str:

@@ -17,7 +17,7 @@ from convscope.display import (
     presentable,
     to_display,
 )
-from convscope.figures.lettering import PROOF_DOTS, one_line
+from convscope.figures.lettering import one_line
 from convscope.figures.occlude_panel import OPAQUE, UNKNOWN, Colour, OcclusionPanel
 from convscope.figures.pieces import (
     GAP,
@@ -40,8 +40,6 @@ NARROWEST, LARGEST = 1.5, 3.0
 MOST_PANELS = 6
 BETWEEN = 0.25
 """Inches between two rows of panels."""
-FINE = 2.0
-"""Inches of a panel below which it is drawn in more dots."""
 AROUND = 1.0
 """Inches above and below a line of panels at most."""
 FLAT = 0.25
@@ -82,18 +80,16 @@ def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") ->
     limits = [_limits([row]) for row in rows]
     if scale == "shared":
         limits = [_limits(rows)] * len(rows)
-    drawn, dots = [], PROOF_DOTS[0]
+    drawn = []
     for title, o, own in zip(_headings(rows), rows, limits, strict=True):
         shown = panels(o, own)
         across, cell = _fitting(style.room, len(shown))
         side = min(LARGEST, cell)
-        if side < FINE:
-            dots = PROOF_DOTS[-1]
         high = side * min(1.0, o.image.shape[-2] / o.image.shape[-1])
         lines = in_lines([panel.piece(cell, side, high) for panel in shown], across)
         heading = words(title, style.room, NOTE_POINTS, wrap=True)
         drawn.append(stack(heading, stack(*lines), gap=0.05))
-    return sheet_of(style, drawn, _caption(rows, scale), result.notes, BETWEEN, dots)
+    return sheet_of(style, drawn, _caption(rows, scale), result.notes, BETWEEN)
 
 
 def _headings(rows: Sequence[Occlusion]) -> list[str]:

@@ -283,8 +283,7 @@ def sheet_of(
     below = end - gap + MARGIN
     high = below + sum(piece.height for piece in texts) + MARGIN
     Sheet.check(high, style.width)
-    if max(style.width, high) * dots > MOST_PIXELS:
-        dots = DOTS_AN_INCH
+    dots = min(dots, int(MOST_PIXELS / max(style.width, high)))
     size = style.width, ceil(high * dots) / dots
     first, *rest = map(one_line, caption or [""])
     about = " ".join(filter(None, (f"{said}." if said else "", first))), " ".join(rest)

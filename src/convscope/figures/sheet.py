@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convscope.display import presentable
 from convscope.errors import OutputError
-from convscope.figures.lettering import DOTS_AN_INCH, any_letters, families
+from convscope.figures.lettering import FEWEST_DOTS, any_letters, families
 from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, WARNING
 
 MOST_PIXELS = 65_535
@@ -61,7 +61,7 @@ class Sheet:
     @staticmethod
     def check(height: float, width: float) -> None:
         """Refuse a sheet that is larger, in inches, than renderers and viewers can take."""
-        if max(width, height) * DOTS_AN_INCH > MOST_PIXELS:
+        if max(width, height) * FEWEST_DOTS > MOST_PIXELS:
             raise OutputError(
                 f"the figure would be {height:.0f} inches high: take fewer images, layers or "
                 f"channels, or a .npz file for the numbers alone"

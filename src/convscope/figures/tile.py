@@ -19,7 +19,7 @@ from convscope.display import (
     beyond,
     to_display,
 )
-from convscope.figures.lettering import PROOF_DOTS
+from convscope.figures.lettering import DOTS_AN_INCH, FINE_DOTS
 from convscope.figures.pieces import Piece
 from convscope.figures.sheet import Bare, Sheet, frame_tile
 from convscope.methods.projection import Projection
@@ -188,5 +188,5 @@ def proof_dots(room: float, sizes: list[int]) -> int:
     def filled(dots: int) -> float:
         return min(whole_factor(room * dots, side) * side / (room * dots) for side in sizes)
 
-    best = max(PROOF_DOTS, key=filled)
-    return next((dots for dots in PROOF_DOTS if filled(dots) >= ENOUGH), best)
+    enough = filled(DOTS_AN_INCH) >= min(ENOUGH, filled(FINE_DOTS))
+    return DOTS_AN_INCH if enough else FINE_DOTS
