@@ -107,7 +107,7 @@ def test_it_shows_what_feeds_the_strongest_channel_of_the_deepest_block(made, pa
     for section in ("projections", "occlusion"):
         own = text.split(f'<section id="{section}">')[1].split("</section>")[0]
         first, *_, last = (figure for figure in own.split("<figure")[1:] if "wide" in figure[:20])
-        reading = {"projections": "Above: the patch", "occlusion": "A gray patch is itself"}[
+        reading = {"projections": "Above: the patch", "occlusion": "A grey patch is itself"}[
             section
         ]
         assert reading in first

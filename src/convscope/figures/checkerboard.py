@@ -20,6 +20,7 @@ from convscope.methods.gridding.structure import Alternative, StridedLayer
 from convscope.methods.projection import shown_values
 from convscope.methods.ranking import RANKS
 from convscope.network.rules import RULES
+from convscope.wording import times
 
 SMALLEST, LARGEST = 1.73, 4.08
 """Inches that a tile's longer side takes at least, where there is room, and at most."""
@@ -151,7 +152,6 @@ def busiest(tile: Tensor, side: int) -> tuple[int, int]:
 
 
 def _numbers(found: Checkerboard, place: int, tile: Tensor, scale: DisplayScale) -> list[str]:
-    """Return the lines that stand below a tile."""
     if not tile.any():
         return ["nothing arrives: all zero"]
     structural, pools = found.structural[place], found.with_pools[place]
@@ -200,7 +200,7 @@ def _table(found: Checkerboard, wide: bool) -> list[tuple[str, ...]]:
 def _row(
     layer: StridedLayer | Alternative, name: str, what: str, seen: str, weights: str
 ) -> tuple[str, ...]:
-    kernel, stride = ("x".join(map(str, pair)) for pair in (layer.kernel, layer.stride))
+    kernel, stride = (times(pair) for pair in (layer.kernel, layer.stride))
     reached = "" if layer.reached is None else f"{layer.reached:.3f}"
     return (
         shortened(one_line(name), NARROW_COLUMNS[1] - 0.1, FOOT_POINTS),
@@ -238,12 +238,10 @@ def _caption(found: Checkerboard, grain: _Grain, scales: Sequence[DisplayScale])
         f"grid).",
     ]
     if grain.close:
-        lines.append(
-            f"Framed: the {grain.close} x {grain.close} pixels with most energy, enlarged."
-        )
+        lines.append(f"Framed: the {times([grain.close] * 2)} pixels with most energy, enlarged.")
     if grain.block > 1:
         lines.append(
-            f"Whole tiles show the mean of every {grain.block} x {grain.block} pixels, which "
+            f"Whole tiles show the mean of every {times([grain.block] * 2)} pixels, which "
             f"hides fine grids; the close-ups show every pixel."
         )
     if found.findings:

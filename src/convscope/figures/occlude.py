@@ -34,6 +34,7 @@ from convscope.methods.projection import shown_values
 from convscope.methods.ranking import RANKS
 from convscope.methods.targets import Named
 from convscope.network.rules import RULES
+from convscope.wording import fill_word, times
 
 NARROWEST, LARGEST = 1.5, 3.0
 """Inches of a panel at least and at most."""
@@ -52,7 +53,6 @@ OTHER = (0.75, 0.75, 0.75)
 
 
 def _fitting(room: float, panels: int) -> tuple[int, float]:
-    """Return how many panels stand in a line, and the room of each."""
     return fitting(room, max(NARROWEST, (room + GAP) / MOST_PANELS - GAP), panels)
 
 
@@ -67,13 +67,7 @@ def check_fits(rows: int, style: Style) -> None:
 def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") -> Sheet:
     """Draw the panels of fig. 7 for each image, patch and target, and the heat map over its image.
 
-    Args:
-        result: what to draw.
-        style: how wide, and with which caption.
-        scale: ``"tile"``, each map on a scale of its own, or ``"shared"``, all on one.
-
-    Raises:
-        ConvscopeError: if there is no such scale.
+    The scale is ``"tile"``, each map on its own, or ``"shared"``, all on one.
     """
     Display(scale)
     rows = result.singles()
@@ -163,15 +157,10 @@ def panels(
     if o.predicted is not None and o.masks is None and bool((o.predicted >= 0).any()):
         found.append(_classes_panel(o, image))
     unit = f"drop of {target_name(o)}" if o.kind == "number" else f"drop of the {o.kind}"
-    if o.of_channels:
-        return _lettered(found)  # the bars have said it: the drop is where they begin
-    title = f"mean drop under\nthe {'patches' if o.masks is None else 'masks'} on each pixel"
-    grey = np.broadcast_to(image.mean(-1, keepdims=True), image.shape)  # no colours but the bar's
-    found.append(OcclusionPanel(title, _heat(o), DROPS, own["drop"], unit, under=grey))
-    return _lettered(found)
-
-
-def _lettered(found: Sequence[OcclusionPanel]) -> list[OcclusionPanel]:
+    if not o.of_channels:  # whose bars have said it: the drop is where they begin
+        title = f"mean drop under\nthe {'patches' if o.masks is None else 'masks'} on each pixel"
+        grey = np.broadcast_to(image.mean(-1, keepdims=True), image.shape)  # the bar's colours only
+        found.append(OcclusionPanel(title, _heat(o), DROPS, own["drop"], unit, under=grey))
     return [
         replace(one, title=f"({letter}) {one.title}")
         for letter, one in zip("abcdef", found, strict=False)
@@ -179,7 +168,6 @@ def _lettered(found: Sequence[OcclusionPanel]) -> list[OcclusionPanel]:
 
 
 def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> OcclusionPanel:
-    """Return the panel of the activations, the probabilities or the numbers."""
     clean, unit = number(o.clean[kind]), ""
     if kind == "activation":
         what, unit = f"{one_line(str(o.layer))} channel {o.channel}", "sum of the map"
@@ -191,9 +179,10 @@ def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> Occlusio
     if not np.isfinite(o.clean[kind]):
         title = f"{what},\n{UNKNOWN}"
     if o.of_channels:
-        bars = tuple(map(str, range(len(o.positions.view(-1, 4)))))
-        return OcclusionPanel(title, as_array(o.values(kind)), VALUES, limits, unit, bars=bars,
-                              clean=float(o.clean[kind]))  # fmt: skip
+        clean_value = float(o.clean[kind])
+        return OcclusionPanel(
+            title, as_array(o.values(kind)), VALUES, limits, unit, bars=True, clean=clean_value
+        )
     # Of masks, what the values are at each pixel in the mean.
     values = o.values(kind) if o.masks is None else o.over_pixels(o.values(kind))
     # The computed positions are marked where the others are estimates.
@@ -246,9 +235,9 @@ def _classes_panel(o: Occlusion, picture: npt.NDArray[np.float64]) -> OcclusionP
 
 
 def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
-    """Return the short caption, and what else must be known to read the figure."""
     o = rows[0]
-    hidden = f"{o.part} hidden ({o.fill})" if o.masks is not None else f"a patch ({o.fill}) over it"
+    fill = fill_word(o.fill)
+    hidden = f"{o.part} hidden ({fill})" if o.masks is not None else f"a patch ({fill}) over it"
     lines = [f"{o.network}: what the network says of the image with {hidden}."]
     if o.of_channels:
         lines[0] += " Bars begin at what it says with none hidden: red below it, blue above it."
@@ -256,8 +245,7 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
         lines[0] += f" Of {one_line(str(o.layer))} the strongest channel, {RANKS[o.rank]}."
     if o.masks is None:
         lines.append(
-            f"The patch lies at every {o.stride[0]} x {o.stride[1]} pixels; each cell of a map is "
-            f"one position."
+            f"The patch lies at every {times(o.stride)} pixels; each cell of a map is one position."
         )
     lines.append(
         "Zeiler & Fergus, arXiv 1311.2901, sec. 4.2. It shows what the answer depends on when it "

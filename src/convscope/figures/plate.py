@@ -13,7 +13,7 @@ from convscope.figures.tile import own_scales
 from convscope.methods.plate import CHOICES, AtlasUnit, Plate
 from convscope.methods.scanning.tiles import fitted
 from convscope.network.rules import rule_named
-from convscope.wording import counted
+from convscope.wording import counted, times
 
 ACROSS, SHOWN = 3, 9
 NARROWEST, WIDEST, APART = 1.45, 3.2, 0.125
@@ -32,15 +32,13 @@ def figure(found: Plate, style: Style) -> Sheet:
     across, wide = fitting(style.room, NARROWEST, most, APART, WIDEST)
     pieces = []
     for name, units in layers.items():
-        height, width = units[0].receptive_field
-        title = f"{name}, reads {height} × {width} pixels"
+        title = f"{name}, reads {times(units[0].receptive_field)} pixels"
         rows = in_lines([_channel(unit, wide) for unit in units], across, APART)
         pieces.append(stack(words(title, style.room, NOTE_POINTS), *rows))
     return sheet_of(style, pieces, _caption(found), found.notes)
 
 
 def _channel(unit: AtlasUnit, wide: float) -> Piece:
-    """Return a channel's patches beside what drives it there, above its name."""
     half = (wide - HALVES) / 2
     halves = [strongest(unit, unit.patches, half)]
     if len(unit.peak):
@@ -60,13 +58,12 @@ def strongest(unit: AtlasUnit, tiles: Tensor, room: float, signed: bool = False)
     cells = np.full((lines, ACROSS, high + BETWEEN, wide + BETWEEN, 3), 255, np.uint8)
     for rank, own in enumerate(shown):
         cells[*divmod(rank, ACROSS), :high, :wide] = own
-    mosaic = np.hstack(np.hstack(cells))[:-BETWEEN, :-BETWEEN]
+    mosaic = np.hstack([*np.hstack([*cells])])[:-BETWEEN, :-BETWEEN]
     high, wide = (dots / DOTS_AN_INCH for dots in mosaic.shape[:2])
     return replace(picture(mosaic, wide, high, interpolation="none", aspect="auto"), width=room)
 
 
 def _caption(found: Plate) -> list[str]:
-    """Return what must be known to read the figure; the first line is the short one."""
     unit = found.units[0]
     rule = rule_named(unit.rule)
     images = counted(unit.images, "image")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,6 +80,14 @@ class Sheet:
             self.figure.savefig(
                 file, format=ending[1:], metadata={place: self.words} if place else None
             )
+
+    def painted(self, dots: float | None = None) -> npt.NDArray[np.uint8]:
+        """Return the figure as it is painted, [H, W, 3], at its own or so many dots an inch."""
+        content, dots = BytesIO(), dots or self.figure.dpi
+        with any_letters():
+            self.figure.savefig(content, format="rgba", dpi=dots)
+        painted = np.frombuffer(content.getbuffer(), dtype=np.uint8)
+        return painted.reshape(-1, int(self.figure.get_figwidth() * dots), 4)[..., :3]
 
     def axes(
         self, left: float, top: float, width: float, height: float | None = None,

@@ -165,7 +165,6 @@ def _lit(found: UnitTrace, node: int, picture: npt.NDArray[np.float64]) -> npt.N
 
 
 def _caption(found: UnitTrace) -> list[str]:
-    """Return what must be known to read the figure; the first line is the short one."""
     rule = found.how
     return [
         f"{found.network}: the channels that feed a unit most, and what feeds them; with shares of "

@@ -38,7 +38,6 @@ def figure(found: Visualization, style: Style) -> Sheet:
 
 
 def _caption(found: Visualization) -> list[str]:
-    """Return what must be known to read the figure; the first line is the short one."""
     what = "one unit" if found.select == "peak" else "the mean of a feature map"
     beside = (
         f"the strongest patches of {one_line(found.strongest[0].data)} beside them"

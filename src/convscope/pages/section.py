@@ -247,7 +247,6 @@ class Shelf:
         return replace(about, file=files[0], photographs=files[1], width=size[0], height=size[1])
 
     def _vector(self, sheet: Sheet, name: str, about: Picture) -> Picture:
-        """Write a figure as SVG."""
         width, height = (round(inches * 96) for inches in sheet.figure.get_size_inches())
         self.write(f"{name}.svg", svg(sheet))
         return replace(about, file=f"{name}.svg", width=width, height=height)
@@ -266,7 +265,6 @@ class Shelf:
 
 
 def _told(picture: Picture, sheet: Sheet) -> Picture:
-    """Return a picture with the caption of its figure."""
     short, rest = sheet.caption
     return replace(picture, caption=short, more=rest)
 
@@ -296,24 +294,14 @@ def _cut(sheet: Sheet) -> list[float]:
     return [*heights, whole - top]
 
 
-def _rendered(sheet: Sheet) -> Bytes:
-    """Return a figure as it is painted, [H, W, 3]."""
-    content = io.BytesIO()
-    across, high = sheet.figure.get_size_inches()
-    # Its own, where pixels are squares of whole dots.
-    dots = min(sheet.figure.dpi, MOST_PIXELS / max(across, high))
-    sheet.figure.savefig(content, format="rgba", dpi=dots)
-    painted = np.frombuffer(content.getbuffer(), dtype=np.uint8)
-    return painted.reshape(-1, int(across * dots), 4)[..., :3]
-
-
 def layers_of(sheet: Sheet) -> tuple[Bytes, Bytes]:
     """Return a figure's letters and lines, and its photographs, as [H, W, 4] each.
 
     Letters and lines are as transparent as their ground is white, so that they can be turned
     light; photographs, maps and their colour bars keep their colours.
     """
-    painted = _rendered(sheet)
+    most = MOST_PIXELS / max(sheet.figure.get_size_inches())
+    painted = sheet.painted(min(sheet.figure.dpi, most))
     height, width = painted.shape[:2]
     inside, around = np.zeros((2, height, width), dtype=bool)
     for box in _photographs(sheet):
