@@ -770,7 +770,7 @@ def test_the_caption_gives_every_threshold_and_the_filters_scales():
     listed = f"{listed} ".partition(". ")[0]
     given = dict(text.split(" ") for text in listed.split(", "))
     assert {name: float(value) for name, value in given.items()} == asdict(found.thresholds)
-    assert "on its own scale, ± the 99.9% quantile of |weight|, ±0.5 to ±1; at most 0.00%" in said
+    assert "own scale: ± the 99.9% quantile of |value|, from ±0.5 to ±1; at most 0.00%" in said
 
 
 # The command line.

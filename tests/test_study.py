@@ -75,7 +75,7 @@ def test_it_draws_sums_up_and_comes_back(study, tmp_path):
         loaded.results[3].evolution.filters[0].pixels,
         found.results[3].evolution.filters[0].pixels,
     )
-    with pytest.raises(OutputError, match=r"not 'lost'; did you mean 'last'"):
+    with pytest.raises(OutputError, match=r"figure of a study 'lost'; did you mean 'last'"):
         found.plot(shown="lost")
 
 
@@ -120,7 +120,7 @@ def test_means_and_deviations_are_those_of_the_runs(study, page):
         assert row["variant"] == found["variant"] == variant.name
         assert float(row["test_accuracy_mean"]) == pytest.approx(mean)
         assert float(row["test_accuracy_std"]) == pytest.approx(std)
-        assert f"<td>{100 * mean:.2f} % ± {100 * std:.2f} (2)</td>" in text
+        assert f"<td>{100 * mean:.2f}% ± {100 * std:.2f} (2)</td>" in text
         assert [point["epoch"] for point in found["curve"]] == [1, 1.2]
         for moment, point in enumerate(found["curve"]):
             heights = [run["epochs"][moment]["accuracy"] for run in runs]

@@ -81,4 +81,4 @@ def _effect(start: str, one: "VariantResult", other: "VariantResult") -> str:
 def _plain(result: "VariantResult") -> str:
     summary = result.test_accuracy
     spread = "" if summary.std is None else f" ± {100 * summary.std:.2f}"
-    return f"{100 * summary.mean:.2f} %{spread}"
+    return f"{100 * summary.mean:.2f}%{spread}"
