@@ -154,7 +154,7 @@ def test_no_dot_of_a_figure_is_left_out_or_drawn_twice():
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     assert [picture.shape[:2] for picture in shown] == [(48, 48)] * 3
     dots = figure.axes[1].get_window_extent()
-    assert (dots.width / 48, dots.height / 48) == pytest.approx((4, 4))
+    assert (dots.width / 48, dots.height / 48) == pytest.approx((8, 8))
     narrow = [axes.get_window_extent() for axes in found.plot(width="column").axes]
     assert [box.width / 48 for box in narrow] == pytest.approx([6, 6, 6])
     assert narrow[0].y1 == narrow[1].y1 > narrow[2].y1  # two stand side by side
@@ -174,10 +174,10 @@ def run(tmp_path, monkeypatch, answer):
 def test_the_command_draws_and_names_the_layer(run, tmp_path):
     status, out, err = run("--top", "2")
     assert status == 0, err
-    assert "0 leaves a grid: convolution, kernel 3x3, stride 2x2: 0.484, 0.484 at the pixels" in out
-    assert "kernel 4x4, stride 2x2: 0.000, 0.000 at the pixels; 1.78 times the weights" in out
+    assert "0 leaves a grid: convolution, kernel 3×3, stride 2×2: 0.484, 0.484 at the pixels" in out
+    assert "kernel 4×4, stride 2×2: 0.000, 0.000 at the pixels; 1.78 times the weights" in out
     with Image.open(tmp_path / "checkerboard.png") as figure:
-        assert figure.width == 770
+        assert figure.width == 1540
     status, out, _ = run("--top", "1", network="even")
     assert status == 0
     assert "no layer leaves a grid of its own" in out

@@ -406,8 +406,8 @@ def test_patches_written_in_as_many_numbers_lose_nothing(filters, expected):
 @pytest.mark.parametrize(
     ("kernel", "stride", "percent", "remedies"),
     [
-        (11, 3, "18%", ["12x12", "9x9"]),  # taps of 4, 4 and 3 a phase along each axis
-        (3, 2, "48%", ["4x4", "2x2"]),  # taps of 2 and 1
+        (11, 3, "18%", ["12×12", "9×9"]),  # taps of 4, 4 and 3 a phase along each axis
+        (3, 2, "48%", ["4×4", "2×2"]),  # taps of 2 and 1
         (4, 2, None, []),
         (7, 1, None, []),
     ],
@@ -754,7 +754,7 @@ def test_the_figure_writes_findings_in_words():
     text = " ".join(item.get_text() for item in drawn.texts)
     assert "0: dead units" in text
     assert "random weights" in text
-    assert "Yellow: what the stride 2x2 can carry" in text
+    assert "Yellow: what the stride 2×2 can carry" in text
 
 
 def test_the_caption_gives_every_threshold_and_the_filters_scales():
@@ -770,7 +770,7 @@ def test_the_caption_gives_every_threshold_and_the_filters_scales():
     listed = f"{listed} ".partition(". ")[0]
     given = dict(text.split(" ") for text in listed.split(", "))
     assert {name: float(value) for name, value in given.items()} == asdict(found.thresholds)
-    assert "on its own scale, ± the 99.9% quantile of |weight|, ±0.5 to ±1; at most 0.00%" in said
+    assert "own scale: ± the 99.9% quantile of |value|, from ±0.5 to ±1; at most 0.00%" in said
 
 
 # The command line.
@@ -822,7 +822,7 @@ def test_the_command_names_what_it_finds(run, tmp_path):
     assert (answer["images"], list(answer["bad"])) == (60, ["cat/broken.png"])
     assert answer["accuracy"] is not None
     with Image.open(tmp_path / "diagnosis.png") as figure:
-        assert figure.width == 770
+        assert figure.width == 1540
 
 
 def test_the_command_goes_on_from_an_atlas(run, tmp_path):

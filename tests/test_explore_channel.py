@@ -303,7 +303,7 @@ def test_the_page_shows_them(browser, address, screen, monkeypatch):
     page.goto(f"{address}#layer=1&channel=1")
     page.wait_for_selector("body[data-ready]")
     page.wait_for_selector("#kernel:not([hidden])")
-    assert "kernel of 0, 3 x 3" in page.text_content("#kernel figcaption")
+    assert "kernel of 0, 3×3" in page.text_content("#kernel figcaption")
     assert "off in all of 60 images" in page.text_content("#patches figcaption")
     page.click("#ask-faults")
     page.get_by_text("0: dead units.").get_by_text("Channel 1 is one of them").wait_for()

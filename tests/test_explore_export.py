@@ -77,7 +77,7 @@ def test_files_show_what_project_returns(page, net, picture):
             page.click(f'#grid [data-channel="{channel}"]')
             page.wait_for_function(SAYS, arg=["#unit-name", f"{layer}, channel {channel}"])
             conv = layer.replace("relu", "conv")
-            page.wait_for_function(SAYS, arg=["#kernel figcaption", f"kernel of {conv}, 3 x 3"])
+            page.wait_for_function(SAYS, arg=["#kernel figcaption", f"kernel of {conv}, 3×3"])
             for rule in ("deconvnet", "guided", "gradient"):
                 found = cs.project(net, picture, layer, [channel], rule=rule).shown(0, 0, display)
                 expected = to_display(found, display.scale_of(found))

@@ -359,7 +359,7 @@ def test_the_command_invariance(run, tmp_path):
     assert answer["titles"] == ["one.png", "two.png"]
     assert np.array(answer["distance"], dtype=float).shape == (3, 3, 2, 4)
     with Image.open(tmp_path / "invariance.png") as figure:
-        assert figure.width == 770
+        assert figure.width == 1540
     status, out, err = run(
         "invariance", "one.png", "--transform", "scale", "--steps", "3", "--target", "dog",
         "--budget", "900", "--fill", "gray", "-o", "i.safetensors",
@@ -375,7 +375,7 @@ def test_the_command_correspondence(run, tmp_path):
     answer = json.loads(out)
     assert answer["parts"] == ["nose", "$ear$"]
     with Image.open(tmp_path / "correspondence.png") as figure:
-        assert figure.width == 770
+        assert figure.width == 1540
     status, out, err = run("correspondence", "parts.csv", "--repeats", "2", "--layer", "1")
     assert status == 0, err
     assert "share of features whose change has another sign" in out
@@ -391,7 +391,7 @@ def test_the_command_sanity(run, tmp_path):
     assert set(answer["verdicts"]) == {"deconvnet", "guided", "gradient"}
     assert np.array(answer["randomised"], dtype=float).shape == (3, 4, 2, 3)
     with Image.open(tmp_path / "sanity.png") as figure:
-        assert figure.width == 770
+        assert figure.width == 1540
     status, out, err = run(
         "sanity", "one.png", "--rule", "guided", "--layer", "4", "--seeds", "1", "--others", "1",
         "--other", "two.png", "--init", "permute", "--budget", "900", "-o", "s.safetensors",

@@ -23,6 +23,7 @@ def result(request):
 @pytest.mark.parametrize("width", some(["column"], WIDTHS))
 def test_every_letter_can_be_read_and_printed(result, width, tmp_path):
     result.save(tmp_path / "it.pdf", width=width, caption="full")
+    assert result.plot(width=width).dpi >= 220  # sharp in a .png too
     smallest, inches = letters.letters(tmp_path / "it.pdf")
     assert smallest >= letters.SMALLEST - ROUNDING
     assert inches == pytest.approx(WIDTHS[width])

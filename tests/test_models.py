@@ -290,7 +290,7 @@ def test_a_factory(factory_file):
     assert sys.path == before
     unsaid = load(f"{factory_file}:plain")
     assert unsaid.input_shape == (3, 224, 224)
-    assert unsaid.notes[0] == "input of 3 x 224 x 224: neither an example nor a size was given"
+    assert unsaid.notes[0] == "input of 3×224×224: neither an example nor a size was given"
 
 
 def test_a_factory_with_an_example_and_classes(factory_file):

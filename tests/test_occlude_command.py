@@ -63,7 +63,7 @@ def test_a_film_says_what_it_is(run, net, tmp_path, monkeypatch):
     assert status == 0, err
     said = " ".join(written for written, ink in drawn if ink == INK)
     # The foot is drawn once an image, and pasted below every frame.
-    assert said.startswith("networks.py:small, one.png, patch 8 x 8 (gray), red mark on a bar: ")
+    assert said.startswith("networks.py:small, one.png, patch 8×8 (grey), red mark on a bar: ")
     assert said.count("unoccluded, 25 of 25 positions") == 2
     with Image.open(tmp_path / "a.gif") as film:
         assert film.n_frames == 50
@@ -164,7 +164,7 @@ MISTAKES = [
     (("--method", "quick"), "unknown method 'quick'"),
     (("--patch", "24"), "a patch of 24 x 24 pixels hides the whole image"),
     (("--budget", "5"), "a budget needs the method 'adaptive'"),
-    (("--scale", "sharde"), "the scale is 'tile' or 'shared', not 'sharde'"),
+    (("--scale", "sharde"), "unknown scale 'sharde'; did you mean 'shared'? (known: tile, shared)"),
     (("-o", "o.jpg"), "must be one of .png, .svg, .pdf, .gif, .mp4, .json, .csv, .npz, .safe"),
     (("--width", "wide"), "the width is 'column', 'text', 'slide'"),
     (("--rule", "deconv"), "unknown rule 'deconv'"),

@@ -193,6 +193,18 @@ def test_few_images_leave_no_empty_tiles(net, images, tmp_path):
         assert mosaic.shape[1] > 2.5 * mosaic.shape[0]  # one row
 
 
+def test_flat_tiles_are_hatched_beyond_the_image_alone(net):
+    flat = cs.Network(net.module, torch.zeros(1, 3, 8, 96), preprocess="none")
+    images = torch.rand(4, 3, 8, 96, generator=torch.Generator().manual_seed(1))
+    plate = cs.scan(flat, images).plate("3", [1])
+    tiles = torch.full((3, 10, 60, 3), 200, dtype=torch.uint8)
+    within = replace(plate.units[0], patches=tiles, enlarged=1)
+    drawn = replace(plate, units=(within,)).plot(width="column")
+    shown = drawn.axes[0].get_images()[0].get_array()
+    assert set(np.unique(shown)) == {200, 255}  # the tiles, and white between them
+    assert (shown == 200).mean() > 0.9
+
+
 def test_the_command_draws_and_says_what_it_chose(atlas, tmp_path, answer):
     options = ("--layer", "3", "--count", 2, "-o", tmp_path / "plate.svg", "--width", "column")
     said = answer("plate", atlas, *options).out

@@ -29,7 +29,7 @@ from convscope.pages.document import Document
 from convscope.pages.layer_tables import HEAD, MEASURED, layers_table
 from convscope.pages.report_result import document
 from convscope.pages.report_sections import _where
-from convscope.pages.section import DOTS_AN_INCH, Notice, Picture, Section, Shelf, Table
+from convscope.pages.section import Notice, Picture, Section, Shelf, Table
 from convscope.results import Result
 from products import some
 
@@ -107,7 +107,7 @@ def test_it_shows_what_feeds_the_strongest_channel_of_the_deepest_block(made, pa
     for section in ("projections", "occlusion"):
         own = text.split(f'<section id="{section}">')[1].split("</section>")[0]
         first, *_, last = (figure for figure in own.split("<figure")[1:] if "wide" in figure[:20])
-        reading = {"projections": "Above: the patch", "occlusion": "A gray patch is itself"}[
+        reading = {"projections": "Above: the patch", "occlusion": "A grey patch is itself"}[
             section
         ]
         assert reading in first
@@ -440,7 +440,7 @@ def test_a_long_figure_is_cut_between_its_rows(tmp_path):
     # On white, letters and photographs together are the figure as it was.
     np.testing.assert_allclose(np.concatenate(painted[:3]), painted[3], atol=1)
     buffer = io.BytesIO()
-    sheet.figure.savefig(buffer, format="png", dpi=DOTS_AN_INCH)
+    sheet.figure.savefig(buffer, format="png")
     expected = np.asarray(Image.open(buffer).convert("RGB"), dtype=float)
     np.testing.assert_allclose(painted[3], expected, atol=2)
     short, _ = shelf.drawn(

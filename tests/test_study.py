@@ -74,7 +74,7 @@ def test_it_draws_sums_up_and_comes_back(study, tmp_path):
         loaded.results[3].evolution.filters[0].pixels,
         found.results[3].evolution.filters[0].pixels,
     )
-    with pytest.raises(OutputError, match=r"not 'lost'; did you mean 'last'"):
+    with pytest.raises(OutputError, match=r"figure of a study 'lost'; did you mean 'last'"):
         found.plot(shown="lost")
 
 
@@ -119,7 +119,7 @@ def test_means_and_deviations_are_those_of_the_runs(study, page):
         assert row["variant"] == found["variant"] == variant.name
         assert float(row["test_accuracy_mean"]) == pytest.approx(mean)
         assert float(row["test_accuracy_std"]) == pytest.approx(std)
-        assert f"<td>{100 * mean:.2f} % ± {100 * std:.2f} (2)</td>" in text
+        assert f"<td>{100 * mean:.2f}% ± {100 * std:.2f} (2)</td>" in text
         assert [point["epoch"] for point in found["curve"]] == [1, 1.2]
         for moment, point in enumerate(found["curve"]):
             heights = [run["epochs"][moment]["accuracy"] for run in runs]
@@ -339,9 +339,9 @@ def test_the_sentences_say_what_the_numbers_do(study):
     _, whole = study
     told = results_of(whole, [[0.8, 0.82], [0.7, 0.72], [0.79, 0.83], [0.81, 0.81]])
     assert findings.lead(told).startswith(
-        "Same padding with batch norm reached 81.00 % ± 1.41 on the test images"
+        "Same padding with batch norm reached 81.00% ± 1.41 on the test images"
     )
-    assert "valid padding with batch norm reached 71.00 % ± 1.41, the lowest" in findings.lead(told)
+    assert "valid padding with batch norm reached 71.00% ± 1.41, the lowest" in findings.lead(told)
     same, valid, with_norm, without = findings.effects(told)
     assert same == "With same padding, batch norm changes nothing in the mean."
     # sqrt(0.0141421² / 2) = 0.01
@@ -368,8 +368,8 @@ def test_dead_filters_are_told_where_they_are(study):
     alive[3] = replace(alive[3], dead=some)
     told = replace(whole, results=tuple(alive))
     where, rest = findings.dead(told)
-    # 2 and 4 of 8: 37.5 % ± 17.7
-    assert "valid padding without batch norm, layer 2: 37.5 % ± 17.7 (2)" in where
+    # 2 and 4 of 8: 37.5% ± 17.7
+    assert "valid padding without batch norm, layer 2: 37.5% ± 17.7 (2)" in where
     assert rest.startswith("In all other layers and variants, none is dead")
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from convscope.errors import ConvscopeError, ImageError, near_matches
+from convscope.errors import ImageError, check_known
 
 NOT_FINITE_COLOUR = (255, 0, 255)  # magenta
 
@@ -49,11 +49,7 @@ class Display:
     def __post_init__(self) -> None:
         """Refuse what does not exist."""
         for name, known in (("scale", SCALES), ("colour", COLOURS), ("contrast", CONTRASTS)):
-            value = getattr(self, name)
-            if value not in known:
-                listed = " or ".join(", ".join(map(repr, known)).rsplit(", ", 1))
-                hint = near_matches(value, known)
-                raise ConvscopeError(f"the {name} is {listed}, not {value!r}{hint}")
+            check_known(name, getattr(self, name), known)
 
     def coloured(self, values: Tensor) -> Tensor:
         """Return signed values [..., C, H, W] in the colours asked for, of one or three channels.
@@ -209,7 +205,4 @@ def _overlaps(before: int, after: int) -> npt.NDArray[np.float32]:
 
 
 def _to_array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return values as a float64 array on the CPU."""
-    if isinstance(values, Tensor):
-        values = values.detach().to("cpu", torch.float64).numpy()
-    return np.asarray(values, dtype=np.float64)
+    return np.asarray(as_array(values) if isinstance(values, Tensor) else values, np.float64)

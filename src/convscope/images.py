@@ -147,7 +147,6 @@ class Preprocess:
         return torch.tensor(numbers, dtype=like.dtype, device=like.device)[:, None, None]
 
     def _fit(self, picture: Image.Image) -> Image.Image:
-        """Resize and crop a picture to the network's size."""
         resized = picture.resize(self._resized_size(picture.size), self.interpolation)
         if self.resize is None:
             return resized
@@ -156,7 +155,6 @@ class Preprocess:
         return resized.crop((left, top, left + width, top + height))
 
     def _resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return width and height that a picture of *size*, width and height, is resized to."""
         if self.resize is None:
             return self.size[1], self.size[0]
         short, long = sorted(size)

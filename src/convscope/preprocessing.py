@@ -173,7 +173,6 @@ def _found(given: Any, shape: Shape) -> Preprocess:
 
 
 def _attributes(given: Any) -> dict[str, Any]:
-    """Return what an object's attributes are called and hold."""
     slots = [name for kind in type(given).__mro__ for name in getattr(kind, "__slots__", ())]
     values = {name: getattr(given, name) for name in slots if hasattr(given, name)}
     return {**values, **getattr(given, "__dict__", {})}
@@ -198,7 +197,6 @@ def _from_timm(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
 
 
 def _from_preset(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
-    """Read torchvision's preset of a classification weight."""
     crop, resize = _first(fields["crop_size"]), _first(fields.get("resize_size"))
     if resize is not None and crop is not None and shape[1:] != (crop, crop):
         resize = round(resize * min(shape[1:]) / crop)  # as large a part of the picture as there
@@ -206,7 +204,6 @@ def _from_preset(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
 
 
 def _from_processor(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
-    """Read a Hugging Face image processor."""
     factor = fields.get("rescale_factor")
     if fields.get("do_rescale") is False or (
         factor is not None and not math.isclose(factor, 1 / 255)
@@ -223,7 +220,6 @@ def _from_processor(fields: Mapping[str, Any], shape: Shape) -> Preprocess:
 
 
 def _from_parts(parts: Sequence[Any], shape: Shape) -> Preprocess:
-    """Read a Compose of the usual parts."""
     mean: Any = 0.0
     std: Any = 1.0
     resize = named = None

@@ -84,7 +84,6 @@ def _planes_of(path: Path, range: Range | None) -> Planes:
 def _planes_in(
     file: Path | BytesIO, path: str, range: Range | None, pixels: int | None = None
 ) -> Planes:
-    """Read what a file that is called *path* holds."""
     try:
         with _broken_files_read_on():
             if pixels is not None:
@@ -141,7 +140,6 @@ def _check_pixels(file: Path | BytesIO, most: int) -> None:
 
 
 def _decoded(path: Path | BytesIO) -> "Image.Image | _Deep":
-    """Return what a file holds, upright."""
     with Image.open(path) as picture:
         tiles = [_low_bytes(tile) for tile in getattr(picture, "tile", ())]
         picture.load()
@@ -233,7 +231,6 @@ def _say_if_little_used(values: npt.NDArray[Any], white: int) -> None:
 
 
 def _eight_bits(planes: Planes) -> Image.Image:
-    """Return planes as a picture of mode "RGB"."""
     if planes[0].mode == "RGB":
         return planes[0]
     rounded = [Image.fromarray(np.rint(np.asarray(plane)).astype(np.uint8)) for plane in planes]
@@ -241,7 +238,6 @@ def _eight_bits(planes: Planes) -> Image.Image:
 
 
 def _require_file(path: Path) -> None:
-    """Raise ImageError where there is no file with something in it."""
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder, not an image")
@@ -270,7 +266,6 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """Return a picture of 8 bits as RGB."""
     if 0 in picture.size:
         raise ImageError(f"has no pixels: its size is {picture.width} x {picture.height}")
     if picture.has_transparency_data:

@@ -30,6 +30,15 @@ def times(sizes: Iterable[object]) -> str:
     return "×".join(map(str, sizes))
 
 
+def fill_word(fill: str) -> str:
+    """Return what a fill is called in a sentence; the option is spelled as colours are in code.
+
+    >>> fill_word("gray"), fill_word("blur")
+    ('grey', 'blur')
+    """
+    return "grey" if fill == "gray" else fill
+
+
 def quoted(name: str) -> str:
     """Return what a set of images is called, fit to stand in a sentence.
 

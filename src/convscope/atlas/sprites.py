@@ -69,7 +69,12 @@ def grid_sheet(tiles: dict[int, Pairs], first: int, shape: TileShape) -> Picture
             top, left = top + row * (side + GAP), left + column * (side + GAP)
             for shown, offset in ((patch, 0), (projection, whole)):
                 small = fitted(shown, shape.factor, side, signed=offset > 0)
-                sheet[top : top + side, left + offset : left + offset + side] = small
+                # In the middle of a square, whose ground is around it.
+                y, x = (
+                    begin + (side - own) // 2
+                    for begin, own in zip((top, left + offset), small.shape[:2], strict=True)
+                )
+                sheet[y : y + small.shape[0], x : x + small.shape[1]] = small
     return sheet
 
 

@@ -11,7 +11,7 @@ def rules(as_json: bool = False) -> None:
     """List the rules of `project` and the methods of `attribute`: source, what each keeps to.
 
     Of each rule it tells what its pictures keep on the bundled networks when what they should
-    depend on is changed: 0 % is as noise, 100 % the same picture.
+    depend on is changed: 0% is as noise, 100% the same picture.
     """
     from convscope.methods.attribute import METHODS, RECOMMENDED
     from convscope.network.rules import RULES, TESTS

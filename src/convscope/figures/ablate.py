@@ -92,7 +92,6 @@ def _draw_bars(found: Ablation, rows: Tensor, axes: Axes) -> None:
 
 
 def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> None:
-    """Draw what each channel costs each class, with the fall of its accuracy in points."""
     values = found.score[rows][:, columns].numpy()
     limit = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
     axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
@@ -119,7 +118,6 @@ def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> N
 
 
 def _caption(found: Ablation, rows: int, columns: int) -> list[str]:
-    """Return the short caption, and what else must be known to read the figure."""
     images, labelled = int(found.counts.sum()), found.labelled
     right = float((found.clean * found.counts).sum() / images)
     own = "its label" if labelled == images else "what the whole network takes it for"

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope.display import DisplayScale, display_scale, presentable, to_display
-from convscope.figures.lettering import DOTS_AN_INCH, PROOF_DOTS, one_line, shortened
+from convscope.figures.lettering import DOTS_AN_INCH, one_line, shortened
 from convscope.figures.pieces import Piece, in_lines, picture, sheet_of, space, stack, words
 from convscope.figures.sheet import Sheet, frame_box, number, picture_of
 from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, LETTERS, Style
@@ -20,6 +20,7 @@ from convscope.methods.gridding.structure import Alternative, StridedLayer
 from convscope.methods.projection import shown_values
 from convscope.methods.ranking import RANKS
 from convscope.network.rules import RULES
+from convscope.wording import times
 
 SMALLEST, LARGEST = 1.73, 4.08
 """Inches that a tile's longer side takes at least, where there is room, and at most."""
@@ -27,7 +28,7 @@ CLOSE = 32
 """Pixels of the image that a close-up shows, each way."""
 MOST_CLOSE = 1.5
 """Inches that a close-up takes each way, so that a page holds two lines of tiles."""
-ENOUGH = 3 / DOTS_AN_INCH
+ENOUGH = 0.027
 """Inches a pixel from which a grid is seen without a close-up."""
 NARROWEST = 1.75
 APART = 0.16
@@ -37,7 +38,7 @@ NARROW_COLUMNS = (0.0, 1.15, 2.35, 2.75)
 NARROW_SHOWN = (0, 2, 3, 6)
 """Of the table's columns, those that find room in a narrow figure."""
 NARROW = 6.5
-"""Inches below which two tiles stand side by side, of dots so fine that no pixel is left out."""
+"""Inches below which two tiles stand side by side."""
 FRAME_COLOUR = "#d62728"
 
 
@@ -57,22 +58,22 @@ class _Grain:
     close: int
 
     @classmethod
-    def of(cls, size: tuple[int, int], room: float, dots_an_inch: int) -> "_Grain":
+    def of(cls, size: tuple[int, int], room: float) -> "_Grain":
         """Return how tiles of *size* pixels are drawn that have so many inches each."""
-        longest, most = max(size), int(min(LARGEST, room) * dots_an_inch)
-        dots, block = ceil(SMALLEST * dots_an_inch / longest), ceil(longest / most)
+        longest, most = max(size), int(min(LARGEST, room) * DOTS_AN_INCH)
+        dots, block = ceil(SMALLEST * DOTS_AN_INCH / longest), ceil(longest / most)
         if longest * dots > most:
             dots = max(1, most // longest)
-        height, width = (side // block * dots / dots_an_inch for side in size)
-        needed = dots / dots_an_inch < ENOUGH and min(size) > CLOSE
+        height, width = (side // block * dots / DOTS_AN_INCH for side in size)
+        needed = dots / DOTS_AN_INCH < ENOUGH and min(size) > CLOSE
         return cls(height, width, block, CLOSE if needed else 0)
 
 
 def figure(found: Checkerboard, style: Style) -> Sheet:
     """Draw the projection from each layer, deepest first, with its numbers, and what would help."""
     wide = style.width >= NARROW
-    room, dots = (style.room, DOTS_AN_INCH) if wide else ((style.room - APART) / 2, PROOF_DOTS[0])
-    grain = _Grain.of((found.image.shape[-2], found.image.shape[-1]), room, dots)
+    room = style.room if wide else (style.room - APART) / 2
+    grain = _Grain.of((found.image.shape[-2], found.image.shape[-1]), room)
     cell = min(room, max(grain.width, NARROWEST))
     shown = presentable(shown_values(found.preprocess, found.rule, found.pixels))
     scales = [display_scale(tile) for tile in shown]
@@ -98,7 +99,7 @@ def figure(found: Checkerboard, style: Style) -> Sheet:
 
     table = Piece(style.room, 0.0, len(rows) * ROW, write)
     pieces = [*in_lines(tiles, columns, APART), table]
-    return sheet_of(style, pieces, _caption(found, grain, scales), found.notes, dots=dots)
+    return sheet_of(style, pieces, _caption(found, grain, scales), found.notes)
 
 
 def _layer(
@@ -151,7 +152,6 @@ def busiest(tile: Tensor, side: int) -> tuple[int, int]:
 
 
 def _numbers(found: Checkerboard, place: int, tile: Tensor, scale: DisplayScale) -> list[str]:
-    """Return the lines that stand below a tile."""
     if not tile.any():
         return ["nothing arrives: all zero"]
     structural, pools = found.structural[place], found.with_pools[place]
@@ -200,7 +200,7 @@ def _table(found: Checkerboard, wide: bool) -> list[tuple[str, ...]]:
 def _row(
     layer: StridedLayer | Alternative, name: str, what: str, seen: str, weights: str
 ) -> tuple[str, ...]:
-    kernel, stride = ("x".join(map(str, pair)) for pair in (layer.kernel, layer.stride))
+    kernel, stride = (times(pair) for pair in (layer.kernel, layer.stride))
     reached = "" if layer.reached is None else f"{layer.reached:.3f}"
     return (
         shortened(one_line(name), NARROW_COLUMNS[1] - 0.1, FOOT_POINTS),
@@ -238,12 +238,10 @@ def _caption(found: Checkerboard, grain: _Grain, scales: Sequence[DisplayScale])
         f"grid).",
     ]
     if grain.close:
-        lines.append(
-            f"Framed: the {grain.close} x {grain.close} pixels with most energy, enlarged."
-        )
+        lines.append(f"Framed: the {times([grain.close] * 2)} pixels with most energy, enlarged.")
     if grain.block > 1:
         lines.append(
-            f"Whole tiles show the mean of every {grain.block} x {grain.block} pixels, which "
+            f"Whole tiles show the mean of every {times([grain.block] * 2)} pixels, which "
             f"hides fine grids; the close-ups show every pixel."
         )
     if found.findings:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from convscope.display import Display, display_scale, to_display
+from convscope.display import Display
 from convscope.figures.lettering import one_line, shortened, width_of
 from convscope.figures.pieces import (
     RIGHT,
@@ -18,16 +18,15 @@ from convscope.figures.pieces import (
     chart,
     fitting,
     in_lines,
-    picture,
     row,
     sheet_of,
     stack,
     words,
 )
 from convscope.figures.project import caption_of, foot_of
-from convscope.figures.sheet import Sheet, frame_tile, number, picture_of
+from convscope.figures.sheet import Sheet, number, picture_of
 from convscope.figures.style import FOOT_POINTS, INK, LINE_SPACING, MARGIN, PALE, Style
-from convscope.figures.tile import FieldTile, fitted, proof_dots
+from convscope.figures.tile import HATCHED, FieldTile, filling
 from convscope.methods.compare_matching import LayerMatch
 from convscope.methods.compare_result import Comparison, MatchedPairs
 from convscope.methods.projection import Projection
@@ -137,8 +136,7 @@ def _pairs_caption(
         f"Pairs of channels that are each other's partner, blue of {first}, orange of {second}: "
         f"the patch that drives each most, and what in it does.",
         f"{rule.shows[0].upper()}{rule.shows[1:]}. Rule: {rule.name} ({rule.source}). Zero is "
-        f"mid-grey, each tile on a symmetric scale of its own, which is below it. Hatched: beyond "
-        f"the image.",
+        f"mid-grey, each tile on a symmetric scale of its own, which is below it. {HATCHED}",
     ]
 
 
@@ -159,7 +157,6 @@ def _pairs(found: Comparison, shown: MatchedPairs, style: Style) -> list[Piece]:
 
 
 def _unit(p: Projection, k: int, side: float, colour: str) -> Piece:
-    """Return the patch of a unit and, beside it, what drives it there."""
     image = picture_of(p.preprocess.to_pixels(p.images[k : k + 1].cpu()))[0]
     tile = FieldTile.of_projection(p, k, 0, image, Display())
     tiles = [tile.piece(own, side, (colour, "solid")) for own in (tile.patch, tile.projection)]
@@ -180,9 +177,8 @@ def attributions_figure(found: Comparison, style: Style) -> Sheet:
     # Networks that read an image at other sizes are each beside what they read.
     alike = seen[0].shape == seen[1].shape and np.allclose(seen[0], seen[1], atol=1e-3)
     side = (style.room + BETWEEN) / (3 if alike else 4) - BETWEEN
-    sizes = [(p.images.shape[2], p.images.shape[3]) for p in both]
-    dots = proof_dots(side, [max(size) for size in sizes])
-    side = min(side, max(max(fitted(side, size, dots)) for size in sizes))  # heads are above maps
+    # Heads are right above maps.
+    side, dots = filling(side, [(p.images.shape[2], p.images.shape[3]) for p in both])
     rows, tiles = [], []
     for n in range(len(seen[0])):
         line: list[Piece] = []
@@ -227,22 +223,15 @@ def filters_figure(found: Comparison, style: Style) -> Sheet:
 
 
 def _filters(found: Comparison, match: LayerMatch, channel: int, wide: float) -> Piece:
-    """Return a filter, its partner and their correlation."""
     partner = int(match.first.partner[channel])
-    pair = [_filter(found.filters[0][channel], SIDES[0])]
+    pair = [FieldTile.of_weights(found.filters[0][channel])]
     text = f"{channel}: constant"
     if partner >= 0:
-        pair.append(_filter(found.filters[1][partner], SIDES[1]))
+        pair.append(FieldTile.of_weights(found.filters[1][partner]))
         text = f"{channel}, {partner}: {float(match.first.correlation[channel]):.2f}"
     colour = INK if bool(match.first.beyond_chance[channel]) else PALE
-    return stack(row(pair, 0.03), words(text, wide, colour=colour, spare=FILTERS_APART / 2))
-
-
-def _filter(weights: Tensor, colour: str) -> Piece:
-    frame = (0, 0, weights.shape[1], weights.shape[2])
-
-    def paint(axes: Axes) -> None:
-        axes.set_axis_on()
-        frame_tile(axes, frame, colour)
-
-    return picture(to_display(weights, display_scale(weights, 1.0)), FILTER, paint=paint)
+    drawn = [
+        tile.piece(tile.projection, FILTER, (side, "solid"))
+        for tile, side in zip(pair, SIDES, strict=False)
+    ]
+    return stack(row(drawn, 0.05), words(text, wide, colour=colour, spare=FILTERS_APART / 2))

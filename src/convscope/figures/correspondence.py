@@ -22,7 +22,7 @@ from convscope.figures.pieces import (
 from convscope.figures.sheet import Sheet, frame_box, picture_of
 from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, LETTERS, PALE, Style, line_of
 from convscope.methods.correspondence import Correspondence
-from convscope.wording import counted
+from convscope.wording import counted, fill_word
 
 SMALLEST, LARGEST = 1.3, 1.6
 """Inches of an image, at least and at most."""
@@ -94,11 +94,11 @@ def _draw_bars(found: Correspondence, at: int, axes: Axes) -> None:
 
 
 def _caption(found: Correspondence) -> list[str]:
-    """Return the short caption, and what else must be known to read the figure."""
     repeats = found.random.shape[2]
     return [
-        f"{found.network}: do features change alike when the same part is hidden ({found.fill})? "
-        f"Lower: more alike, over {counted(len(found.titles), 'image')}.",
+        f"{found.network}: do features change alike when the same part is hidden "
+        f"({fill_word(found.fill)})? Lower: more alike, over "
+        f"{counted(len(found.titles), 'image')}.",
         "Bars: the share of a layer's features whose change has another sign (up, down, none) in "
         "one image than in another, mean over all pairs of images (Zeiler & Fergus, arXiv "
         "1311.2901, sec. 4.3, table 1: Delta, by pairs and by features). Lower than with every box "

@@ -23,8 +23,9 @@ from convscope.figures.pieces import (
 )
 from convscope.figures.sheet import Sheet, frame_box, number
 from convscope.figures.style import FOOT_POINTS, NOTE_POINTS, WARNING, Style
+from convscope.figures.tile import own_scales
 from convscope.methods.diagnosis.result import Diagnosis, LayerDiagnosis
-from convscope.wording import counted
+from convscope.wording import counted, times
 
 NARROWEST_NAMES, WIDEST_NAMES, NAMES_SHARE = 0.95, 1.7, 0.2
 NARROWEST_COLUMN, APART, ROW = 0.92, 0.16, 0.17
@@ -143,7 +144,6 @@ def _column(found: Diagnosis, column: _Column, wide: float) -> Piece:
 
 
 def _findings(found: Diagnosis, room: float) -> list[Piece]:
-    """Return the findings in words, each below what it is."""
     if found.healthy:
         return [words("Nothing is wrong by these thresholds.", room, NOTE_POINTS)]
     pieces = []
@@ -156,7 +156,6 @@ def _findings(found: Diagnosis, room: float) -> list[Piece]:
 
 
 def _filters(found: Diagnosis, room: float) -> list[Piece]:
-    """Return the first layer's filters, below each what it passes of the images."""
     first = next(layer for layer in found.layers if layer.aliased is not None)
     side = min(LARGEST_TILE, (room + BETWEEN) / ACROSS - BETWEEN)
     across = int((room + BETWEEN) / (side + BETWEEN) + 1e-6)
@@ -188,20 +187,20 @@ def _caption(found: Diagnosis) -> Sequence[str]:
         f"{found.sampled:,}; answered with each layer taken out: {found.answered:,}. Its input can "
         f"stand in a layer's place where the shapes agree. The mean map of a layer that everything "
         f"passes through leaves one answer for all images, whatever the layer does. Effective "
-        f"receptive field: pixels whose effect on the middle unit is above 4.55 % of the largest "
+        f"receptive field: pixels whose effect on the middle unit is above 4.55% of the largest "
         f"(Luo et al., arXiv 1701.04128).",
     ]
     if len(found.filters):
         shown = min(len(found.filters), MOST_FILTERS)
         which = "" if shown == len(found.filters) else f" (the first {shown})"
         square = (
-            f" Yellow: what the stride {found.stride[0]}x{found.stride[1]} can carry; what lies "
+            f" Yellow: what the stride {times(found.stride)} can carry; what lies "
             f"outside is folded back (aliasing)."
             if max(found.stride) > 1
             else ""
         )
         lines.append(
-            f"Filters{which}: zero is mid-grey, each on its own scale, {_scales(found)}. Below "
+            f"Filters{which}. {_scales(found)} Below "
             f"each, the square root of the power that it passes of these images, frequency zero in "
             f"the middle, half a cycle a pixel at the border, white is its own largest.{square}"
         )
@@ -216,9 +215,5 @@ def _scales(found: Diagnosis) -> str:
     scales = [
         display_scale(presentable(values.double())) for values in found.filters[:MOST_FILTERS]
     ]
-    limits = [number(limit(scale.limit for scale in scales)) for limit in (min, max)]
-    share = max(scale.clipped for scale in scales)
-    return (
-        f"± the {scales[0].quantile:.1%} quantile of |weight|, ±{limits[0]} to ±{limits[1]}; at "
-        f"most {share:.2%} of a filter's values are clipped"
-    )
+    low, high = (number(limit(scale.limit for scale in scales)) for limit in (min, max))
+    return own_scales((scale.clipped for scale in scales), f", from ±{low} to ±{high}")

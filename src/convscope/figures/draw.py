@@ -203,7 +203,6 @@ def _mixed(colour: str, other: str, share: float) -> ColorType:
 
 
 def _legend(volumes: Sequence[Volume]) -> list[tuple[str, dict[str, Any]]]:
-    """Return what the key explains, of what there is in the drawing."""
     kinds = {volume.kind for volume in volumes}
     found = {kind: colour for kind, colour in COLOURS.items() if kind in kinds}
     if kinds - set(COLOURS):

@@ -24,7 +24,7 @@ from convscope.figures.pieces import (
 )
 from convscope.figures.sheet import Sheet, number, picture_of
 from convscope.figures.style import Style, line_of
-from convscope.figures.tile import FieldTile, own_scales
+from convscope.figures.tile import HATCHED, FieldTile, own_scales
 from convscope.methods.budget import evenly
 from convscope.methods.projection import shown_values
 from convscope.network.rules import RULES
@@ -98,7 +98,6 @@ def _lines(lines: Sequence[tuple[str, Sequence[str]]], pitch: float) -> Piece:
 
 
 def _filter(own: Row, pitch: float) -> Piece:
-    """Return a filter's patches and projections, with their numbers below."""
     side = min(LARGEST_TILE, pitch - BETWEEN)
     apart = pitch - side
     pairs = [pair(own, moment, side) for moment in range(len(own.tiles))]
@@ -168,6 +167,6 @@ def caption(found: Evolution, rows: Sequence[Row]) -> list[str]:
         f"{some}Above, the patch of the receptive field of the filter's strongest activation over "
         f"{images}; below, the projection: what in this image drives the unit, given the switches. "
         f"Rule: {rule.name} ({rule.source}). {own_scales(clipped)} "
-        f"Hatched: beyond the image.",
+        f"{HATCHED}",
         "Curves: norm of a layer's filters minus its final ones, over the norm of the final ones.",
     ]

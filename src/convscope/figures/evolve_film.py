@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-
 from convscope.figures.evolve import BETWEEN, LARGEST_TILE, Row, caption, distances, pair
 from convscope.figures.film import Film, Frame
-from convscope.figures.lettering import any_letters
+from convscope.figures.lettering import FEWEST_DOTS
 from convscope.figures.pieces import Piece, in_lines, sheet_of, stack, words
 from convscope.figures.sheet import Sheet, number
 from convscope.figures.style import MARGIN, NOTE_POINTS, Style
@@ -26,14 +23,13 @@ def film(found: Evolution) -> Film:
 
     def frames() -> Iterator[Frame]:
         for moment in range(len(found.steps)):
-            yield _painted(_frame(found, rows, moment))
+            yield _frame(found, rows, moment).painted()
 
     held = [HELD_SECONDS] * (len(found.steps) - 1)
     return Film(frames, (*held, LAST_HELD_SECONDS))
 
 
 def _frame(found: Evolution, rows: list[Row], moment: int) -> Sheet:
-    """Draw one moment."""
     columns = min(len(rows), TILES_A_LINE)
     style = Style(max(2 * MARGIN + columns * (LARGEST_TILE + BETWEEN) - BETWEEN, NARROWEST))
     pieces = [
@@ -41,7 +37,7 @@ def _frame(found: Evolution, rows: list[Row], moment: int) -> Sheet:
         *in_lines([_column(own, moment) for own in rows], TILES_A_LINE, BETWEEN),
         distances(found, style.room, range(len(found.steps)), moment),
     ]
-    return sheet_of(style, pieces, caption(found, rows), found.notes)
+    return sheet_of(style, pieces, caption(found, rows), found.notes, dots=FEWEST_DOTS)
 
 
 def _moment_words(found: Evolution, moment: int) -> str:
@@ -63,10 +59,3 @@ def _column(own: Row, moment: int) -> Piece:
     side = LARGEST_TILE
     name = words(f"{own.layer}\nchannel {own.channel}", side, NOTE_POINTS, middle=True)
     return stack(name, pair(own, moment, side), words(foot, side, middle=True), line=1)
-
-
-def _painted(sheet: Sheet) -> Frame:
-    canvas = FigureCanvasAgg(sheet.figure)
-    with any_letters():
-        canvas.draw()  # type: ignore[no-untyped-call]
-    return np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3]  # type: ignore[no-untyped-call]

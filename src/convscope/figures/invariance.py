@@ -27,6 +27,7 @@ from convscope.figures.style import LETTERS, NOTE_POINTS, Style
 from convscope.methods.budget import evenly
 from convscope.methods.invariance import Invariance
 from convscope.methods.transformations import NEUTRAL, REFLECT, transformed
+from convscope.wording import fill_word
 
 EXAMPLES, EXAMPLE, BETWEEN = 5, 0.82, 0.05
 """How many examples there are, and the inches of each at the most and between two."""
@@ -62,7 +63,6 @@ def figure(found: Invariance, style: Style) -> Sheet:
 
 
 def _charts(found: Invariance, k: int, style: Style) -> list[Piece]:
-    """Return the charts of one transformation, in lines: each layer's distance, the probability."""
     known = np.isfinite(found.amounts[k].numpy())
     narrow = style.width < NARROW
     shown = [
@@ -123,7 +123,6 @@ def _draw_lines(
 
 
 def _names(found: Invariance) -> list[str]:
-    """Return what the lines are of: each image, with its class."""
     if not found.targets:
         return list(found.titles)
     return [
@@ -133,8 +132,7 @@ def _names(found: Invariance) -> list[str]:
 
 
 def _caption(found: Invariance) -> list[str]:
-    """Return the short caption, and what else must be known to read the figure."""
-    beyond = "the image mirrored at its borders" if found.fill == REFLECT else found.fill
+    beyond = "the image mirrored at its borders" if found.fill == REFLECT else fill_word(found.fill)
     lines = [
         f"{found.network}: how far features move when the image is moved, enlarged and turned.",
         "Zeiler & Fergus, arXiv 1311.2901, fig. 5. Distance: Euclidean, between a layer's features "

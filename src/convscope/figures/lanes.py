@@ -140,7 +140,6 @@ class Lanes:
         return boxes
 
     def _heights(self) -> list[float]:
-        """Return the height of each lane's axis."""
         lanes = self.lanes[:-1] if self.around else self.lanes
         above, below = [], []
         for lane in lanes:

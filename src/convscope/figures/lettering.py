@@ -12,8 +12,9 @@ from matplotlib import rcParams
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties, get_font_names
 
-DOTS_AN_INCH, PROOF_DOTS = 110, (220, 330)
-"""Of a figure for the screen, and of one whose tiles are drawn pixel by pixel."""
+DOTS_AN_INCH, FINE_DOTS, FEWEST_DOTS = 220, 330, 110
+"""Of a figure; of one whose tiles are drawn pixel by pixel, where these fit so better; and of the
+frames of a film and of what would else be too high, at least."""
 
 ELLIPSIS = "…"
 
@@ -76,7 +77,7 @@ def width_of(text: str, points: float, weight: str = "normal") -> float:
     widths = []
     with any_letters():
         # As it is painted: letters on whole pixels are wider or narrower than their outlines.
-        for dots in (DOTS_AN_INCH, *PROOF_DOTS):
+        for dots in (DOTS_AN_INCH, FINE_DOTS, FEWEST_DOTS):
             renderer = _renderer(dots)
             width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
             widths.append(float(width) / dots)

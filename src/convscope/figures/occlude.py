@@ -17,7 +17,7 @@ from convscope.display import (
     presentable,
     to_display,
 )
-from convscope.figures.lettering import PROOF_DOTS, one_line
+from convscope.figures.lettering import one_line
 from convscope.figures.occlude_panel import OPAQUE, UNKNOWN, Colour, OcclusionPanel
 from convscope.figures.pieces import (
     GAP,
@@ -34,14 +34,13 @@ from convscope.methods.projection import shown_values
 from convscope.methods.ranking import RANKS
 from convscope.methods.targets import Named
 from convscope.network.rules import RULES
+from convscope.wording import fill_word, times
 
 NARROWEST, LARGEST = 1.5, 3.0
 """Inches of a panel at least and at most."""
 MOST_PANELS = 6
 BETWEEN = 0.25
 """Inches between two rows of panels."""
-FINE = 2.0
-"""Inches of a panel below which it is drawn in more dots."""
 AROUND = 1.0
 """Inches above and below a line of panels at most."""
 FLAT = 0.25
@@ -54,7 +53,6 @@ OTHER = (0.75, 0.75, 0.75)
 
 
 def _fitting(room: float, panels: int) -> tuple[int, float]:
-    """Return how many panels stand in a line, and the room of each."""
     return fitting(room, max(NARROWEST, (room + GAP) / MOST_PANELS - GAP), panels)
 
 
@@ -69,31 +67,23 @@ def check_fits(rows: int, style: Style) -> None:
 def figure(result: Occlusion | Occlusions, style: Style, scale: str = "tile") -> Sheet:
     """Draw the panels of fig. 7 for each image, patch and target, and the heat map over its image.
 
-    Args:
-        result: what to draw.
-        style: how wide, and with which caption.
-        scale: ``"tile"``, each map on a scale of its own, or ``"shared"``, all on one.
-
-    Raises:
-        ConvscopeError: if there is no such scale.
+    The scale is ``"tile"``, each map on its own, or ``"shared"``, all on one.
     """
     Display(scale)
     rows = result.singles()
     limits = [_limits([row]) for row in rows]
     if scale == "shared":
         limits = [_limits(rows)] * len(rows)
-    drawn, dots = [], PROOF_DOTS[0]
+    drawn = []
     for title, o, own in zip(_headings(rows), rows, limits, strict=True):
         shown = panels(o, own)
         across, cell = _fitting(style.room, len(shown))
         side = min(LARGEST, cell)
-        if side < FINE:
-            dots = PROOF_DOTS[-1]
         high = side * min(1.0, o.image.shape[-2] / o.image.shape[-1])
         lines = in_lines([panel.piece(cell, side, high) for panel in shown], across)
         heading = words(title, style.room, NOTE_POINTS, wrap=True)
         drawn.append(stack(heading, stack(*lines), gap=0.05))
-    return sheet_of(style, drawn, _caption(rows, scale), result.notes, BETWEEN, dots)
+    return sheet_of(style, drawn, _caption(rows, scale), result.notes, BETWEEN)
 
 
 def _headings(rows: Sequence[Occlusion]) -> list[str]:
@@ -167,15 +157,10 @@ def panels(
     if o.predicted is not None and o.masks is None and bool((o.predicted >= 0).any()):
         found.append(_classes_panel(o, image))
     unit = f"drop of {target_name(o)}" if o.kind == "number" else f"drop of the {o.kind}"
-    if o.of_channels:
-        return _lettered(found)  # the bars have said it: the drop is where they begin
-    title = f"mean drop under\nthe {'patches' if o.masks is None else 'masks'} on each pixel"
-    grey = np.broadcast_to(image.mean(-1, keepdims=True), image.shape)  # no colours but the bar's
-    found.append(OcclusionPanel(title, _heat(o), DROPS, own["drop"], unit, under=grey))
-    return _lettered(found)
-
-
-def _lettered(found: Sequence[OcclusionPanel]) -> list[OcclusionPanel]:
+    if not o.of_channels:  # whose bars have said it: the drop is where they begin
+        title = f"mean drop under\nthe {'patches' if o.masks is None else 'masks'} on each pixel"
+        grey = np.broadcast_to(image.mean(-1, keepdims=True), image.shape)  # the bar's colours only
+        found.append(OcclusionPanel(title, _heat(o), DROPS, own["drop"], unit, under=grey))
     return [
         replace(one, title=f"({letter}) {one.title}")
         for letter, one in zip("abcdef", found, strict=False)
@@ -183,7 +168,6 @@ def _lettered(found: Sequence[OcclusionPanel]) -> list[OcclusionPanel]:
 
 
 def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> OcclusionPanel:
-    """Return the panel of the activations, the probabilities or the numbers."""
     clean, unit = number(o.clean[kind]), ""
     if kind == "activation":
         what, unit = f"{one_line(str(o.layer))} channel {o.channel}", "sum of the map"
@@ -195,9 +179,10 @@ def _map_panel(o: Occlusion, kind: str, limits: tuple[float, float]) -> Occlusio
     if not np.isfinite(o.clean[kind]):
         title = f"{what},\n{UNKNOWN}"
     if o.of_channels:
-        bars = tuple(map(str, range(len(o.positions.view(-1, 4)))))
-        return OcclusionPanel(title, as_array(o.values(kind)), VALUES, limits, unit, bars=bars,
-                              clean=float(o.clean[kind]))  # fmt: skip
+        clean_value = float(o.clean[kind])
+        return OcclusionPanel(
+            title, as_array(o.values(kind)), VALUES, limits, unit, bars=True, clean=clean_value
+        )
     # Of masks, what the values are at each pixel in the mean.
     values = o.values(kind) if o.masks is None else o.over_pixels(o.values(kind))
     # The computed positions are marked where the others are estimates.
@@ -250,9 +235,9 @@ def _classes_panel(o: Occlusion, picture: npt.NDArray[np.float64]) -> OcclusionP
 
 
 def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
-    """Return the short caption, and what else must be known to read the figure."""
     o = rows[0]
-    hidden = f"{o.part} hidden ({o.fill})" if o.masks is not None else f"a patch ({o.fill}) over it"
+    fill = fill_word(o.fill)
+    hidden = f"{o.part} hidden ({fill})" if o.masks is not None else f"a patch ({fill}) over it"
     lines = [f"{o.network}: what the network says of the image with {hidden}."]
     if o.of_channels:
         lines[0] += " Bars begin at what it says with none hidden: red below it, blue above it."
@@ -260,8 +245,7 @@ def _caption(rows: Sequence[Occlusion], scale: str) -> list[str]:
         lines[0] += f" Of {one_line(str(o.layer))} the strongest channel, {RANKS[o.rank]}."
     if o.masks is None:
         lines.append(
-            f"The patch lies at every {o.stride[0]} x {o.stride[1]} pixels; each cell of a map is "
-            f"one position."
+            f"The patch lies at every {times(o.stride)} pixels; each cell of a map is one position."
         )
     lines.append(
         "Zeiler & Fergus, arXiv 1311.2901, sec. 4.2. It shows what the answer depends on when it "

@@ -12,6 +12,7 @@ from convscope.figures.occlude import class_name, target_name
 from convscope.figures.sheet import picture_of
 from convscope.methods.budget import evenly
 from convscope.methods.occlude.result import Occlusion, Occlusions
+from convscope.wording import fill_word
 
 SIDE = 320
 BESIDE = 300
@@ -46,7 +47,6 @@ def film(result: Occlusion | Occlusions) -> Film:
 
 
 def _shown(o: Occlusion, most: int) -> npt.NDArray[np.int64]:
-    """Return the positions that a film shows."""
     computed = np.flatnonzero(o.computed.numpy().ravel())
     return np.asarray(computed[evenly(len(computed), most)])
 
@@ -59,7 +59,7 @@ def _foot(o: Occlusion, shown: int) -> Image.Image:
         return font.getlength(text)
 
     facts = (
-        o.network, o.title, f"{o.part} ({o.fill})",
+        o.network, o.title, f"{o.part} ({fill_word(o.fill)})",
         f"layer {o.layer}" if o.layer else "",
         "red mark on a bar: unoccluded" if o.probability is not None else "",
         f"{shown} of {o.computed.numel()} positions",

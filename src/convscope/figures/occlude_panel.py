@@ -60,8 +60,8 @@ class OcclusionPanel:
     """Whether each pixel is one number, not to be smoothed."""
     pale: bool = False
     """Whether the title's last line tells nothing, and is drawn so."""
-    bars: tuple[str, ...] = ()
-    """The channels of the values, where these are no picture but a bar each."""
+    bars: bool = False
+    """Whether the values are no picture but channels, a bar each."""
     clean: float = 0.0
     """What a bar would be with nothing hidden."""
 
@@ -130,7 +130,7 @@ class OcclusionPanel:
         axes.axvline(self.clean, color=INK, linewidth=0.8)
         axes.set_ylim(len(values) - 0.5, -0.5)
         every = ceil(len(values) * LETTER / high)
-        axes.set_yticks(places[::every], self.bars[::every])
+        axes.set_yticks(places[::every], places[::every].astype(str))
         axes.set_ylabel("channel", fontsize=FOOT_POINTS, color=INK)
         axes.tick_params(labelsize=FOOT_POINTS, colors=INK, length=2)
         axes.tick_params(axis="y", length=0)

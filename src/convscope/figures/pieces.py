@@ -118,18 +118,9 @@ def words(
     wrap: bool = False, bold: bool = False, warns: bool = False, spare: float = 0.0,
     colour: str | Sequence[str] | None = None,
 ) -> Piece:  # fmt: skip
-    """Return lines of text, each cut to the room, or wrapped so that nothing is cut.
+    """Return lines of text, each cut to the room and *spare* inches, or wrapped to that.
 
-    Args:
-        text: a line or more.
-        room: inches.
-        points: size of the letters.
-        middle: whether each line stands in the middle of the room.
-        wrap: whether to wrap it.
-        bold: whether it is.
-        warns: whether it is bold and red.
-        spare: inches that a line may have beyond the room.
-        colour: of all the letters, or of those of each line.
+    What *warns* is bold and red. The colour is that of all letters, or of each line's.
     """
     lines = list(map(one_line, text.split("\n")))
     weight = "bold" if bold or warns else "normal"
@@ -191,17 +182,10 @@ def chart(
     width: float, height: float, paint: Callable[[Axes], object], title: str = "",
     across: str = "", up: str = "", *, side: float = SIDE, ticks: float = TICKS,
 ) -> Piece:  # fmt: skip
-    """Return a chart, whose line is its upper edge.
+    """Return a chart that *paint* draws, whose line is its upper edge.
 
-    Args:
-        width: inches, with all that stands beside it.
-        height: inches of the axes.
-        paint: draws on the axes.
-        title: what stands above it.
-        across: what its numbers from left to right are.
-        up: what its numbers from below to above are.
-        side: inches at its left, for these.
-        ticks: inches below it, for those or for names.
+    The width is that of all, the height that of the axes. *across* and *up* tell what its numbers
+    are; those have *ticks* inches below the axes, or names have, these *side* inches at the left.
     """
 
     def draw(sheet: Sheet, left: float, top: float) -> None:
@@ -264,16 +248,9 @@ def sheet_of(
 ) -> Sheet:  # fmt: skip
     """Return a sheet with pieces below each other, between which pages can be cut.
 
-    Args:
-        style: how wide it is, and with which caption.
-        pieces: each no wider than the style's room.
-        caption: sentences or paragraphs; the first is the short caption.
-        notes: what a picture of this must say whatever the caption.
-        gap: inches between two pieces.
-        dots: an inch, fewer where the sheet would be too high for so many.
-
-    Raises:
-        OutputError: if the sheet is too high for renderers and viewers.
+    The first of the caption's paragraphs is the short one; the notes are what a picture must say
+    whatever the caption. It has fewer dots an inch where it would be too high for so many, and is
+    refused where it is too high for renderers and viewers.
     """
     said = "; ".join(map(one_line, notes))
     shown = {"none": [], "short": caption[:1], "full": caption}[style.caption]
@@ -283,8 +260,7 @@ def sheet_of(
     below = end - gap + MARGIN
     high = below + sum(piece.height for piece in texts) + MARGIN
     Sheet.check(high, style.width)
-    if max(style.width, high) * dots > MOST_PIXELS:
-        dots = DOTS_AN_INCH
+    dots = min(dots, int(MOST_PIXELS / max(style.width, high)))
     size = style.width, ceil(high * dots) / dots
     first, *rest = map(one_line, caption or [""])
     about = " ".join(filter(None, (f"{said}." if said else "", first))), " ".join(rest)

@@ -28,6 +28,7 @@ from convscope.figures.lanes import Lanes, summary
 from convscope.figures.lettering import shortened, width_of
 from convscope.network.outline import Block, Group, narrow, outline
 from convscope.network.volumes import OUTPUTS, Volume
+from convscope.wording import times
 
 ROW_GAP = 0.26
 PITCH = 2 * LINE + 0.05
@@ -40,7 +41,7 @@ SHORTEST = 0.6
 def place(volumes: Sequence[Volume], row: float) -> Drawing:
     """Return a network's drawing in rows of so many inches; one with a wider block is wider."""
     whole, above = Drawing(), 0.0
-    rows = _rows(_Placing(volumes).stretches(), row)
+    rows = _rows(_stretches(volumes), row)
     for number, drawing in enumerate(rows):
         axis = above - drawing.top
         whole.add(drawing, 0.0, axis)
@@ -53,7 +54,6 @@ def place(volumes: Sequence[Volume], row: float) -> Drawing:
 
 
 def _rows(stretches: list[Drawing], row: float) -> list[Drawing]:
-    """Return the stretches one after the other, in rows."""
     found: list[Drawing] = []
     for stretch in stretches:
         if not found or found[-1].right + ARROW + stretch.right > row:
@@ -64,51 +64,47 @@ def _rows(stretches: list[Drawing], row: float) -> list[Drawing]:
     return found
 
 
-class _Placing:
-    """Places the parts of one network."""
+def _stretches(volumes: Sequence[Volume]) -> list[Drawing]:
+    """Return the drawings that stay in one row each."""
+    groups, trunk = outline(volumes), set(narrow(volumes))
+    branches = any(block.branches for group in groups for block in group.blocks)
+    measures = Measures(volumes, TALLEST * (0.8 if branches else 1.0))
+    found: list[Drawing] = []
+    run: list[Volume] = []
+    for group in groups:
+        if group.times == 1 and not any(block.branches for block in group.blocks):
+            run += [volumes[place_] for b in group.blocks for place_ in b.volumes]
+            continue
+        found += [*_plain(run, measures), _grouped(volumes, trunk, group, measures)]
+        run = []
+    return found + _plain(run, measures)
 
-    def __init__(self, volumes: Sequence[Volume]) -> None:
-        self.volumes = volumes
-        self.trunk = set(narrow(volumes))
-        self.groups = outline(volumes)
-        branches = any(block.branches for group in self.groups for block in group.blocks)
-        self.measures = Measures(volumes, TALLEST * (0.8 if branches else 1.0))
 
-    def stretches(self) -> list[Drawing]:
-        """Return the drawings that stay in one row each."""
-        found: list[Drawing] = []
-        run: list[Volume] = []
-        for group in self.groups:
-            if group.times == 1 and not any(block.branches for block in group.blocks):
-                run += [self.volumes[place_] for b in group.blocks for place_ in b.volumes]
-                continue
-            found += [*_plain(run, self.measures), self._grouped(group)]
-            run = []
-        return found + _plain(run, self.measures)
+def _grouped(
+    volumes: Sequence[Volume], trunk: set[int], group: Group, measures: Measures
+) -> Drawing:
+    """Return a group of blocks on a ground of their own, under their name and size."""
+    inside = Drawing(right=-ARROW)
+    for block in group.blocks:
+        for part in _parts(block, trunk):
+            lanes = Lanes(volumes, part, block.title, measures)
+            inside.append(summary(volumes, part) if lanes.are_too_many() else lanes.drawing())
+    first, last = group.blocks[0].title, group.last
+    heading = first if first == last else f"{first} to {last}"
+    count = f": {group.times} times" if group.times > 1 else ""
+    end = volumes[group.blocks[-1].volumes[-1]]
+    size = "" if end.kind == OUTPUTS else times(end.size)
+    return _on_ground(inside, heading, f"{count}   {size}" if heading else size)
 
-    def _grouped(self, group: Group) -> Drawing:
-        """Return a group of blocks on a ground of their own, under their name and size."""
-        inside = Drawing(right=-ARROW)
-        for block in group.blocks:
-            for part in self._parts(block):
-                lanes = Lanes(self.volumes, part, block.title, self.measures)
-                crowded = lanes.are_too_many()
-                inside.append(summary(self.volumes, part) if crowded else lanes.drawing())
-        first, last = group.blocks[0].title, group.last
-        heading = first if first == last else f"{first} to {last}"
-        count = f": {group.times} times" if group.times > 1 else ""
-        end = self.volumes[group.blocks[-1].volumes[-1]]
-        size = "" if end.kind == OUTPUTS else _title(end.size)
-        return _on_ground(inside, heading, f"{count}   {size}" if heading else size)
 
-    def _parts(self, block: Block) -> list[tuple[int, ...]]:
-        """Return a block's volumes, parted behind each that everything passes through."""
-        parts: list[tuple[int, ...]] = [()]
-        for place_ in block.volumes:
-            parts[-1] += (place_,)
-            if place_ in self.trunk:
-                parts.append(())
-        return parts[:-1]
+def _parts(block: Block, trunk: set[int]) -> list[tuple[int, ...]]:
+    """Return a block's volumes, parted behind each that everything passes through."""
+    parts: list[tuple[int, ...]] = [()]
+    for place_ in block.volumes:
+        parts[-1] += (place_,)
+        if place_ in trunk:
+            parts.append(())
+    return parts[:-1]
 
 
 def _plain(run: Sequence[Volume], measures: Measures) -> list[Drawing]:
@@ -134,15 +130,11 @@ def _stretch(volumes: Sequence[Volume], measures: Measures) -> Drawing:
             Text(label(volume, 10.0), box.centre, box.bottom - 0.05, POINTS, turned=True)
         )
         drawing.leave = box.left + box.width
-    title = _title(volumes[0].size)
+    title = times(volumes[0].size)
     middle = max((drawing.enter + drawing.right) / 2, width_of(title, TITLE_POINTS, "bold") / 2)
     above = drawing.top + 0.05 + TITLE_LINE
     drawing.add_text(Text((title,), middle, above, TITLE_POINTS, weight="bold"))
     return drawing
-
-
-def _title(size: tuple[int, int]) -> str:
-    return "1×1" if max(size) == 1 else f"{size[0]}×{size[1]}"
 
 
 def _on_ground(inside: Drawing, heading: str, tail: str) -> Drawing:

@@ -1,9 +1,11 @@
 """Plates drawn: nine patches and nine projections a channel, as many channels as find room."""
 
+from dataclasses import replace
+
 import numpy as np
 from torch import Tensor
 
-from convscope.figures.lettering import one_line
+from convscope.figures.lettering import DOTS_AN_INCH, one_line
 from convscope.figures.pieces import Piece, fitting, in_lines, picture, row, sheet_of, stack, words
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import NOTE_POINTS, Style
@@ -11,10 +13,7 @@ from convscope.figures.tile import own_scales
 from convscope.methods.plate import CHOICES, AtlasUnit, Plate
 from convscope.methods.scanning.tiles import fitted
 from convscope.network.rules import rule_named
-from convscope.wording import counted
-
-DOTS = 240
-"""Pixels an inch: tiles are small, and printed."""
+from convscope.wording import counted, times
 
 ACROSS, SHOWN = 3, 9
 NARROWEST, WIDEST, APART = 1.45, 3.2, 0.125
@@ -33,15 +32,13 @@ def figure(found: Plate, style: Style) -> Sheet:
     across, wide = fitting(style.room, NARROWEST, most, APART, WIDEST)
     pieces = []
     for name, units in layers.items():
-        height, width = units[0].receptive_field
-        title = f"{name}, reads {height} × {width} pixels"
+        title = f"{name}, reads {times(units[0].receptive_field)} pixels"
         rows = in_lines([_channel(unit, wide) for unit in units], across, APART)
         pieces.append(stack(words(title, style.room, NOTE_POINTS), *rows))
-    return sheet_of(style, pieces, _caption(found), found.notes, dots=DOTS)
+    return sheet_of(style, pieces, _caption(found), found.notes)
 
 
 def _channel(unit: AtlasUnit, wide: float) -> Piece:
-    """Return a channel's patches beside what drives it there, above its name."""
     half = (wide - HALVES) / 2
     halves = [strongest(unit, unit.patches, half)]
     if len(unit.peak):
@@ -54,18 +51,19 @@ def strongest(unit: AtlasUnit, tiles: Tensor, room: float, signed: bool = False)
     count = min(SHOWN, len(tiles))
     if not count:
         return words("never active", room, warns=True)
-    side = (int(room * DOTS) + BETWEEN) // ACROSS - BETWEEN
-    high, wide = (n * (side + BETWEEN) - BETWEEN for n in (-(-count // ACROSS), ACROSS))
-    mosaic = np.full((high, wide, 3), 255, dtype=np.uint8)
-    for rank in range(count):
-        y, x = (place * (side + BETWEEN) for place in divmod(rank, ACROSS))
-        shown = fitted(tiles[rank].numpy(), unit.enlarged, side, signed=signed)
-        mosaic[y : y + side, x : x + side] = shown
-    return picture(mosaic, wide / DOTS, high / DOTS, interpolation="none", aspect="auto")
+    side = (int(room * DOTS_AN_INCH) + BETWEEN) // ACROSS - BETWEEN
+    shown = [fitted(own.numpy(), unit.enlarged, side, signed=signed) for own in tiles[:count]]
+    high, wide, _ = shown[0].shape
+    lines = -(-count // ACROSS)
+    cells = np.full((lines, ACROSS, high + BETWEEN, wide + BETWEEN, 3), 255, np.uint8)
+    for rank, own in enumerate(shown):
+        cells[*divmod(rank, ACROSS), :high, :wide] = own
+    mosaic = np.hstack([*np.hstack([*cells])])[:-BETWEEN, :-BETWEEN]
+    high, wide = (dots / DOTS_AN_INCH for dots in mosaic.shape[:2])
+    return replace(picture(mosaic, wide, high, interpolation="none", aspect="auto"), width=room)
 
 
 def _caption(found: Plate) -> list[str]:
-    """Return what must be known to read the figure; the first line is the short one."""
     unit = found.units[0]
     rule = rule_named(unit.rule)
     images = counted(unit.images, "image")

@@ -47,11 +47,10 @@ def _draw(found: Probe, lines: dict[str, dict[str, Any]], axes: Axes) -> None:
 
 
 def _caption(found: Probe) -> list[str]:
-    """Return the short caption, and what else must be known to read the figure."""
     return [
         f"How well a linear classifier tells {found.classes} classes apart by each layer: "
-        f"{found.right.shape[1]:,} images of {one_line(found.data)}, bands 95 % (Wilson).",
-        f"Logistic regression on the layer's maps, averaged to {found.grid} x {found.grid} places "
+        f"{found.right.shape[1]:,} images of {one_line(found.data)}, bands 95% (Wilson).",
+        f"Logistic regression on the layer's maps, averaged to {found.grid}×{found.grid} places "
         f"or fewer, each image answered by a classifier that was trained on the other "
         f"{found.folds - 1} of {found.folds} parts (seed {found.seed}); cf. Zeiler & Fergus, arXiv "
         f"1311.2901, table 7. A probe says what can be read off a layer, not what the network "

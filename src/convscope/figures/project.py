@@ -15,7 +15,7 @@ from convscope.figures.lettering import width_of
 from convscope.figures.pieces import PAD, TEXT_SPACING, Piece, picture, row, sheet_of, stack, words
 from convscope.figures.sheet import Sheet, frame_box, number, picture_of
 from convscope.figures.style import COLOURS, FOOT_POINTS, LINES, NOTE_POINTS, Style, line_of
-from convscope.figures.tile import FieldTile, fitted, proof_dots
+from convscope.figures.tile import HATCHED, FieldTile, filling
 from convscope.methods import ranking
 from convscope.methods.attribute import Attribution
 from convscope.methods.projection import Projection
@@ -103,17 +103,7 @@ def figure(
 
     Several channels of several layers make a grid, of layers by ranks. Whole feature maps are drawn
     without a patch, which would be the image once more.
-
-    Args:
-        result: what to draw.
-        style: how wide, and with which caption.
-        scale: ``"tile"``, each projection on a scale of its own, or ``"shared"``, all on one.
-        colour: ``"signed"``, ``"luminance"`` or ``"normalised"``; see
-            :class:`~convscope.display.Display`.
-        contrast: ``"linear"`` or ``"root"``.
-
-    Raises:
-        ConvscopeError: if there is no such scale, colour or contrast.
+    Scale, colour and contrast are those of :class:`~convscope.display.Display`.
     """
     display = Display(scale, colour, contrast)
     scales = result.scales(scale, colour, contrast)
@@ -132,11 +122,9 @@ def figure(
         width_of(", ".join(foot), FOOT_POINTS, "bold") <= room for row in parts for foot in row
     )
     feet = [[", ".join(foot) if in_one else "\n".join(foot) for foot in row] for row in parts]
-    sizes = [tile.size for tile in every]
-    dots = proof_dots(layout.tile, [max(size) for size in sizes])
+    tile, dots = filling(layout.tile, [tile.size for tile in every])
     if layout.pictures == 1:  # all are as large as the image
-        tile = max(max(fitted(layout.tile, size, dots)) for size in sizes)
-        layout = replace(layout, tile=min(tile, layout.tile))
+        layout = replace(layout, tile=tile)
     drawn = [_image(layout, result, n, pictures[n], tiles[n], feet[n]) for n in images]
     caption = [*caption_of(result, display, every), *_oddities(every, pixels)]
     return sheet_of(style, drawn, caption, result.notes, dots=dots)
@@ -155,7 +143,6 @@ def _image(
     tiles: list[FieldTile],
     feet: list[str],
 ) -> Piece:
-    """Return an image with its units."""
     kinds, high = _kinds(layout, len(tiles)), layout.cell
     if layout.pictures == 1:  # all are as flat as the image
         high *= min(1.0, shown.shape[0] / shown.shape[1])
@@ -261,10 +248,9 @@ def caption_of(p: Projection, display: Display, tiles: Sequence[FieldTile]) -> l
 
 
 def _oddities(tiles: Sequence[FieldTile], pixels: Tensor) -> list[str]:
-    """Return what else must be known to read this very figure."""
     lines = []
     if any(tile.frame != tile.window for tile in tiles):
-        lines.append("Hatched: the receptive field reaches beyond the image.")
+        lines.append(HATCHED)
     if pixels.shape[1] not in (1, 3):
         lines.append(f"The network takes {pixels.shape[1]} channels; their mean is shown.")
     # Rounding in the network's input space leaves pixels a little outside; that is nothing to tell.

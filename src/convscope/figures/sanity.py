@@ -80,7 +80,6 @@ def figure(found: Sanity, style: Style) -> Sheet:
 
 
 def _head(found: Sanity, style: Style) -> Piece:
-    """Return the image, its edges, and what comes out in words."""
     top, left, bottom, right = found.window
     image = picture_of(found.preprocess.to_pixels(found.image[None]))[0][top:bottom, left:right]
     steep = found.edge_map.numpy()
@@ -130,7 +129,6 @@ def _tile(found: Sanity, rule_row: int, column: int, side: float) -> Piece:
 
 
 def _chart(found: Sanity, room: float, first: bool, narrow: bool, measure: str) -> Piece:
-    """Return the curves of a measure."""
     low = min(-0.25, float(found.randomised.nan_to_num(0.0).min()) - 0.05)
 
     def paint(axes: Axes) -> None:
@@ -196,7 +194,6 @@ def _spread(found: Sanity) -> str:
 
 
 def _caption(found: Sanity) -> list[str]:
-    """Return the short caption, and what else must be known to read the figure."""
     how = {
         "centred": "a normal draw with each tensor's standard deviation, kernels with mean zero",
         "draw": "a normal draw with each tensor's own mean and standard deviation",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from convscope.display import presentable
 from convscope.errors import OutputError
-from convscope.figures.lettering import DOTS_AN_INCH, any_letters, families
+from convscope.figures.lettering import FEWEST_DOTS, any_letters, families
 from convscope.figures.style import FOOT_POINTS, FRAME_POINTS, INK, WARNING
 
 MOST_PIXELS = 65_535
@@ -61,7 +62,7 @@ class Sheet:
     @staticmethod
     def check(height: float, width: float) -> None:
         """Refuse a sheet that is larger, in inches, than renderers and viewers can take."""
-        if max(width, height) * DOTS_AN_INCH > MOST_PIXELS:
+        if max(width, height) * FEWEST_DOTS > MOST_PIXELS:
             raise OutputError(
                 f"the figure would be {height:.0f} inches high: take fewer images, layers or "
                 f"channels, or a .npz file for the numbers alone"
@@ -79,6 +80,14 @@ class Sheet:
             self.figure.savefig(
                 file, format=ending[1:], metadata={place: self.words} if place else None
             )
+
+    def painted(self, dots: float | None = None) -> npt.NDArray[np.uint8]:
+        """Return the figure as it is painted, [H, W, 3], at its own or so many dots an inch."""
+        content, dots = BytesIO(), dots or self.figure.dpi
+        with any_letters():
+            self.figure.savefig(content, format="rgba", dpi=dots)
+        painted = np.frombuffer(content.getbuffer(), dtype=np.uint8)
+        return painted.reshape(-1, int(self.figure.get_figwidth() * dots), 4)[..., :3]
 
     def axes(
         self, left: float, top: float, width: float, height: float | None = None,

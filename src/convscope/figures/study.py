@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from convscope.errors import OutputError, near_matches
+from convscope.errors import OutputError, check_known
 from convscope.figures import study_filters
 from convscope.figures.lettering import wrapped
 from convscope.figures.pieces import (
@@ -36,25 +36,16 @@ FACES = {"same": True, "valid": False}  # filled or hollow, so that no colour is
 
 
 def figure(found: Study, style: Style, shown: str = "accuracy") -> Sheet:
-    """Draw a study.
+    """Draw of a study one of :data:`SHOWN`.
 
-    Args:
-        found: what to draw.
-        style: how wide, and with which caption.
-        shown: ``"accuracy"``; ``"dead"``, the share of dead filters; ``"weights"``, all filters of
-            the first layer; ``"first"`` or ``"last"``, what drives that layer's strongest filters.
-
-    Raises:
-        OutputError: if there is no such figure, or it would be too large.
+    These are ``"accuracy"``; ``"dead"``, the share of dead filters; ``"weights"``, all filters of
+    the first layer; ``"first"`` and ``"last"``, what drives that layer's strongest filters.
     """
-    if shown not in SHOWN:
-        names = ", ".join(map(repr, SHOWN))
-        raise OutputError(f"a study shows {names}, not {shown!r}{near_matches(shown, SHOWN)}")
+    check_known("figure of a study", shown, SHOWN, OutputError)
     return SHOWN[shown](found, style)
 
 
 def _accuracy(found: Study, style: Style) -> Sheet:
-    """Draw test accuracy by variant, and accuracy on the held-out images by epoch."""
     n, across = found.seeds, 2 if style.width >= BESIDE else 1
     wide = style.room / across
     names = _names(found, wide - SIDE - RIGHT)
@@ -76,7 +67,6 @@ def _accuracy(found: Study, style: Style) -> Sheet:
 
 
 def _dead(found: Study, style: Style) -> Sheet:
-    """Draw the share of dead filters by layer and variant."""
     caption = [
         "Share of a layer's filters that are dead, in each of the four variants.",
         f"Dead: zero behind the ReLU at every place of each of the {found.held_out:,} held-out "
@@ -112,7 +102,6 @@ def _draw_dead(found: Study, axes: Axes) -> None:
 
 
 def _line(result: VariantResult) -> dict[str, Any]:
-    """Return how a variant's curve is drawn."""
     colour, padding = _colour(result), result.variant.padding
     return {
         "color": colour, "linestyle": LINES[padding], "marker": "o", "markersize": 4,
@@ -148,7 +137,7 @@ def _draw_ends(found: Study, names: list[str], axes: Axes) -> None:
             )
         top = max(*result.test_accuracies, summary.mean + (summary.std or 0.0))
         axes.annotate(
-            f"{100 * summary.mean:.1f} %", (place, top), xytext=(0, 6), textcoords="offset points",
+            f"{summary.mean:.1%}", (place, top), xytext=(0, 6), textcoords="offset points",
             ha="center", fontsize=FOOT_POINTS, color=INK,
         )  # fmt: skip
     axes.set_xticks(range(len(names)), names)
@@ -173,7 +162,7 @@ def _draw_curves(found: Study, axes: Axes) -> None:
 
 
 def _in_percent(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
     axes.yaxis.set_major_locator(MaxNLocator(6))
 
 

@@ -7,14 +7,15 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from convscope.display import Display, display_scale, to_display
+from convscope.display import Display
 from convscope.figures.pieces import Piece, fitting, in_lines, row, sheet_of, stack, words
 from convscope.figures.sheet import Sheet, number, picture_of
 from convscope.figures.style import NOTE_POINTS, Style
-from convscope.figures.tile import FieldTile
+from convscope.figures.tile import HATCHED, FieldTile, own_scales
 from convscope.network.rules import RULES
 from convscope.study.filters import StrongestFilters
 from convscope.study.study_result import Study, VariantResult
+from convscope.wording import times
 
 BETWEEN, APART = 0.06, 0.24
 NARROWEST = 1.4
@@ -110,14 +111,11 @@ def _piece(tile: Shown, side: float, struck: bool = False) -> Piece:
 
 
 def _weights_tile(weights: Tensor) -> Shown:
-    """Return a filter [3, h, w] as colours around mid-grey, on its own scale."""
-    scale = display_scale(weights, 1.0)
-    window, painted = (0, 0, *weights.shape[1:]), to_display(weights, scale)
-    return FieldTile(painted, painted, window, window, scale), painted
+    tile = FieldTile.of_weights(weights)
+    return tile, tile.projection
 
 
 def _patch_and_projection(found: StrongestFilters) -> list[list[Shown]]:
-    """Return for each filter the image patch of its peak and the projection beside it."""
     pictures = picture_of(found.projection.preprocess.to_pixels(found.projection.images.cpu()))
     tiles = [
         FieldTile.of_projection(found.projection, k, 0, picture, Display())
@@ -129,19 +127,17 @@ def _patch_and_projection(found: StrongestFilters) -> list[list[Shown]]:
 def _caption(
     found: Study, filters: StrongestFilters, tiles: Sequence[Shown], layer_number: int
 ) -> list[str]:
-    rule = RULES[filters.projection.rule]
-    height, width = filters.projection.receptive_field
-    share = max(tile.scale.clipped for tile, _ in tiles)
+    rule, clipped = RULES[filters.projection.rule], (tile.scale.clipped for tile, _ in tiles)
     lines = [
         f"The strongest filters of layer {layer_number}, and what in a held-out image drives each.",
         f"Strongest first, by the mean over {found.held_out:,} held-out images of the peak, of the "
         f"run with seed {found.results[0].runs[0].config.seed} of each variant. Patch: the "
-        f"receptive field ({height} x {width} pixels) of the filter's highest activation; "
-        f"projection: what in this patch drives the filter, given the switches.",
-        f"Rule: {rule.name} ({rule.source}). Zero is mid-grey, each tile on its own scale; at most "
-        f"{share:.2%} of a projection's values are clipped. Activations of two nets have no common "
-        f"scale: compare mean peaks within a column only.",
+        f"receptive field ({times(filters.projection.receptive_field)} pixels) of the filter's "
+        f"highest activation; projection: what in this patch drives the filter, given the "
+        f"switches.",
+        f"Rule: {rule.name} ({rule.source}). {own_scales(clipped)} Activations of two nets "
+        f"have no common scale: compare mean peaks within a column only.",
     ]
     if any(tile.frame != tile.window for tile, _ in tiles):
-        lines.append("Hatched: the receptive field reaches beyond the image.")
+        lines.append(HATCHED)
     return lines

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from convscope.errors import OutputError, near_matches
+from convscope.errors import OutputError, check_known, near_matches
 
 WIDTHS = {"column": 3.4, "text": 7.0, "slide": 10.0}
 """Inches: a column of a page set in two, a page's text, and a slide."""
@@ -47,10 +47,7 @@ def style(width: str | float, caption: str) -> Style:
     >>> style("column", "none"), style("4.5", "full").width
     (Style(width=3.4, caption='none'), 4.5)
     """
-    if caption not in CAPTIONS:
-        known = "'none', 'short' or 'full'"
-        hint = near_matches(caption, CAPTIONS)
-        raise OutputError(f"the caption is {known}, not {caption!r}{hint}")
+    check_known("caption", caption, CAPTIONS, OutputError)
     if str(width) in WIDTHS:
         return Style(WIDTHS[str(width)], caption)
     try:

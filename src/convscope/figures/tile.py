@@ -1,6 +1,6 @@
 """One tile: the patch that a unit reads in an image, and what drives it there."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,9 +17,10 @@ from convscope.display import (
     DisplayScale,
     as_array,
     beyond,
+    display_scale,
     to_display,
 )
-from convscope.figures.lettering import PROOF_DOTS
+from convscope.figures.lettering import DOTS_AN_INCH, FINE_DOTS
 from convscope.figures.pieces import Piece
 from convscope.figures.sheet import Bare, Sheet, frame_tile
 from convscope.methods.projection import Projection
@@ -29,6 +30,7 @@ Pixels = npt.NDArray[Any]
 
 PLACES, OPAQUE = "inferno", 0.6
 """Colours of a map over its image, which is in grey, and how much of the map covers it."""
+HATCHED = "Hatched: beyond the image."
 ENOUGH = 0.85
 """How much of its room a tile should fill."""
 OVER = 1.04
@@ -93,6 +95,13 @@ class FieldTile:
         tile = cls.of(picture, values, (top, left, bottom, right), p.receptive_fields[k], scale)
         return replace(tile, projection=over(picture, values, scale)) if p.of_places else tile
 
+    @classmethod
+    def of_weights(cls, weights: Tensor) -> "FieldTile":
+        """Return the tile of a filter [1 or 3, h, w], which is its patch and projection alike."""
+        scale, window = display_scale(weights, 1.0), (0, 0, weights.shape[1], weights.shape[2])
+        painted = to_display(weights, scale)
+        return cls(painted, painted, window, window, scale)
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the frame, in pixels."""
@@ -104,12 +113,8 @@ class FieldTile:
     ) -> Piece:  # fmt: skip
         """Return the patch or the projection in a square, each pixel as a square of whole dots.
 
-        Args:
-            shown: ``patch`` or ``projection``.
-            side: of the square, in inches.
-            line: colour and kind of the frame's line.
-            down: where a tile that is smaller stands: 0 at the top of the square, 1 at its bottom.
-            paint: paints over it.
+        The line is the colour and kind of the frame's. A smaller tile stands at the top of the
+        square where *down* is 0, at its bottom where it is 1. *paint* paints over it.
         """
 
         def draw(sheet: Sheet, left: float, top: float) -> None:
@@ -178,15 +183,18 @@ def fitted(room: float, size: tuple[int, int], dots: float) -> tuple[float, floa
     return size[0] * inches, size[1] * inches
 
 
-def proof_dots(room: float, sizes: list[int]) -> int:
-    """Return dots an inch at which tiles with longer sides of so many pixels best fill a room.
+def filling(room: float, sizes: Sequence[tuple[int, int]]) -> tuple[float, int]:
+    """Return what pictures of so many pixels fill of a room, and at how many dots an inch best.
 
-    >>> proof_dots(0.9, [5, 14, 40, 92, 196]), proof_dots(0.73, [92, 196])
-    (220, 330)
+    >>> filling(0.9, [(5, 5), (40, 92), (196, 196)]), filling(0.73, [(92, 92), (196, 196)])[1]
+    ((0.9, 220), 330)
     """
 
     def filled(dots: int) -> float:
-        return min(whole_factor(room * dots, side) * side / (room * dots) for side in sizes)
+        return min(
+            whole_factor(room * dots, max(size)) * max(size) / (room * dots) for size in sizes
+        )
 
-    best = max(PROOF_DOTS, key=filled)
-    return next((dots for dots in PROOF_DOTS if filled(dots) >= ENOUGH), best)
+    enough = filled(DOTS_AN_INCH) >= min(ENOUGH, filled(FINE_DOTS))
+    dots = DOTS_AN_INCH if enough else FINE_DOTS
+    return min(room, max(max(fitted(room, size, dots)) for size in sizes)), dots

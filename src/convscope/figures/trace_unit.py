@@ -16,7 +16,6 @@ from convscope.figures.sheet import Bare, Sheet, frame_box, number, picture_of
 from convscope.figures.style import COLOURS, FOOT_POINTS, NOTE_POINTS, Style
 from convscope.methods.trace_unit import UnitTrace
 
-DOTS = 240
 HEAD, LINE, GAP = 0.24, 0.15, 0.06
 GROWS = (1.0, 1.2, 2.0, 3.0)
 """How much larger nodes are, layer by layer up from the last one."""
@@ -116,9 +115,8 @@ def figure(found: UnitTrace, style: Style) -> Sheet:
         words(layer, room - GAP, NOTE_POINTS, wrap=True)
         for layer, room in zip(layout.levels, beside, strict=True)
     ]
-    return sheet_of(
-        style, [stack(row(heads, GAP), tree, gap=GAP)], _caption(found), found.notes, dots=DOTS
-    )
+    pieces = [stack(row(heads, GAP), tree, gap=GAP)]
+    return sheet_of(style, pieces, _caption(found), found.notes)
 
 
 def _label(found: UnitTrace, node: int) -> str:
@@ -167,7 +165,6 @@ def _lit(found: UnitTrace, node: int, picture: npt.NDArray[np.float64]) -> npt.N
 
 
 def _caption(found: UnitTrace) -> list[str]:
-    """Return what must be known to read the figure; the first line is the short one."""
     rule = found.how
     return [
         f"{found.network}: the channels that feed a unit most, and what feeds them; with shares of "

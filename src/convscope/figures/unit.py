@@ -6,7 +6,7 @@ from convscope.figures.lettering import one_line
 from convscope.figures.pieces import Piece, fitting, in_lines, picture, row, sheet_of, stack, words
 from convscope.figures.sheet import Sheet, number
 from convscope.figures.style import NOTE_POINTS, Style
-from convscope.figures.tile import own_scales
+from convscope.figures.tile import HATCHED, own_scales
 from convscope.methods.plate import AtlasUnit
 from convscope.network.rules import rule_named
 from convscope.wording import counted
@@ -48,12 +48,11 @@ def _tile(shown: Tensor, side: float, below: str) -> Piece:
 
 
 def _caption(found: AtlasUnit) -> list[str]:
-    """Return what must be known to read the figure; the first line is the short one."""
     rule, images = rule_named(found.rule), counted(found.images, "image")
     given = ", given below each projection"
     return [
         f"The strongest patches of {images}, and what in each drives the unit, given the switches.",
         f"The {len(found.peak)} strongest of {images} of {one_line(found.data)}. Rule: {rule.name} "
         f"({rule.source}).",
-        f"{own_scales(found.clipped.tolist(), given)} Hatched: beyond the image.",
+        f"{own_scales(found.clipped.tolist(), given)} {HATCHED}",
     ]

@@ -4,7 +4,7 @@ import numpy as np
 
 from convscope.figures.lettering import one_line
 from convscope.figures.pieces import fitting, in_lines, picture, row, sheet_of, stack, words
-from convscope.figures.plate import DOTS, strongest
+from convscope.figures.plate import strongest
 from convscope.figures.sheet import Sheet, number, picture_of
 from convscope.figures.style import Style
 from convscope.methods.visualize import Visualization
@@ -34,11 +34,10 @@ def figure(found: Visualization, style: Style) -> Sheet:
         parts = words(told["name"], wide), row(pictures, APART), words(below, wide)
         channels.append(stack(*parts, line=1))
     lines = in_lines(channels, across, BETWEEN)
-    return sheet_of(style, lines, _caption(found), found.notes, dots=DOTS)
+    return sheet_of(style, lines, _caption(found), found.notes)
 
 
 def _caption(found: Visualization) -> list[str]:
-    """Return what must be known to read the figure; the first line is the short one."""
     what = "one unit" if found.select == "peak" else "the mean of a feature map"
     beside = (
         f"the strongest patches of {one_line(found.strongest[0].data)} beside them"

@@ -16,7 +16,6 @@ VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 51
 
 
 def _named(**parts: nn.Module) -> nn.Module:
-    """Return modules that run one after the other, by their names."""
     return nn.Sequential(OrderedDict(parts))
 
 

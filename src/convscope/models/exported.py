@@ -133,7 +133,6 @@ def _screen_text(value: Any, field: str) -> None:
 
 
 def _screen_word(text: str, field: str) -> None:
-    """Check a text by the pattern of its field."""
     if field in _MADE_OF:
         plain = not _MADE_OF[field].sub("", text)
     else:
@@ -154,7 +153,6 @@ def _screen_containers(text: str) -> None:
 
 
 def _image_shape(program: ExportedProgram, path: Path) -> tuple[int, int, int]:
-    """Return the shape [C, H, W] of the one input of a program."""
     names = program.graph_signature.user_inputs
     nodes = [node for node in program.graph.nodes if node.name in names]
     shapes = [tuple(getattr(node.meta.get("val"), "shape", ())) for node in nodes]

@@ -15,7 +15,7 @@ from convscope.images import Preprocess
 from convscope.models.parts import Parts, filled, seeded
 
 DEFAULT_SIZE = (3, 224, 224)
-SIZE_NOT_GIVEN = "input of 3 x 224 x 224: neither an example nor a size was given"
+SIZE_NOT_GIVEN = "input of 3×224×224: neither an example nor a size was given"
 
 
 def from_factory(
@@ -64,7 +64,6 @@ def from_factory(
 
 
 def _imported(path: Path) -> ModuleType:
-    """Run a Python file as a module of its own, able to import its neighbours."""
     if not path.is_file():
         raise ModelError(f"the Python file {path} does not exist{near_files(path, '*.py')}")
     spec = spec_from_file_location(f"convscope_user_{path.stem}", path)

@@ -149,7 +149,6 @@ def fetch(url: str) -> Path:
 
 
 def _from_exported(path: Path, weights: str | Path | None) -> Parts:
-    """Load an exported program, which brings its weights and its input size."""
     if weights != OFFICIAL_WEIGHTS:
         raise ModelError(f"{path} brings its own weights, which --weights cannot replace")
     # Its reader brings torch's compiler along, over a second that no other model should wait for.

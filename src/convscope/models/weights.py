@@ -131,13 +131,8 @@ class _Candidate:
     misshapen: list[str]
     left: list[str]
 
-    @property
-    def fits(self) -> bool:
-        return not (self.missing or self.extra or self.misshapen)
-
 
 def _chosen(file: _Contents, wanted: Mapping[str, Tensor], source: object, key: str) -> _Candidate:
-    """Return the one set of weights that fits the network."""
     start = f"{key}." if key else ""
     names = [name for name in file.tensors if name.startswith(start)]
     if file.modules and not names:
@@ -152,7 +147,7 @@ def _chosen(file: _Contents, wanted: Mapping[str, Tensor], source: object, key: 
     if not names:
         raise ModelError(f"{source} has no weights under {key!r}, but {_some(file.top)}")
     candidates = list(_candidates(file, names, wanted))
-    fitting = [candidate for candidate in candidates if candidate.fits]
+    fitting = [one for one in candidates if not (one.missing or one.extra or one.misshapen)]
     if not fitting:
         raise ModelError(_misfit(candidates[0], file, wanted, source))
     # Weights at the top of a file, or right under the key, are the ones that it is about.

@@ -283,7 +283,7 @@ RULES = {
         ),
         Rule(
             "rectgrad", "Kim et al. 2019, arXiv 1902.04567, sec. 3",
-            "the most important 2 % at each rectifier, what speaks against left out",
+            "the most important 2% at each rectifier, what speaks against left out",
             _rectgrad, "output", True,
         ),
         _relevance(

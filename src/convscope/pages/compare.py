@@ -112,7 +112,6 @@ def _answers(found: Comparison) -> Section:
 
 
 def _cost(found: Comparison) -> str:
-    """Return in words how the costs go together."""
     first, second = found.sides
     cost, size = first.multiply_adds, first.parameters
     if cost == second.multiply_adds and size == second.parameters:
@@ -126,7 +125,6 @@ def _cost(found: Comparison) -> str:
 
 
 def _layers(found: Comparison) -> Section:
-    """Return both networks' layers, or those that both have."""
     first, second = (side.layers for side in found.sides)
     if first == second:
         weighty = [layer for layer in first if layer.parameters or layer.multiply_adds]
@@ -167,7 +165,6 @@ def _diagnoses(found: Comparison, shelf: Shelf) -> Section:
 
 
 def _first_filters(found: Comparison, shelf: Shelf) -> Iterator[Section]:
-    """Yield the first layers' filters, if both are small pictures."""
     if found.filters:
         median = found.matches[0].first.median
         alternative = f"Filters of the first layers in pairs; median correlation {median:.2f}."
@@ -267,7 +264,6 @@ def _matching_sentence(found: Comparison) -> str:
 
 
 def _pairs(found: Comparison, shelf: Shelf) -> Iterator[Picture]:
-    """Yield the best pairs of units of some pairs of layers."""
     for shown in found.shown:
         title = " and ".join(found.matches[shown.match].layers)
         pairs = counted(len(shown.units[0].channels), "pair")

@@ -92,7 +92,7 @@ def demo(output: str | Path = FOLDER, *, progress: Progress | None = None) -> De
 
     The architecture of VGG16; the deconvnet explained; what drives the strongest feature map of
     each block in four pictures; the projection from every layer, deepest first, and what strides
-    and ties explain of its grid; four networks of the study on CIFAR-10; and a gray patch that
+    and ties explain of its grid; four networks of the study on CIFAR-10; and a grey patch that
     slides over a picture. Takes half a minute on two cores.
 
     Args:
@@ -241,7 +241,7 @@ class _Page:
         }
 
     def occlusions(self, vgg: Network, classifier: Network) -> list[dict[str, Any]]:
-        """Slide a gray patch over the cat: before a unit of VGG16, and before a classifier."""
+        """Slide a grey patch over the cat: before a unit of VGG16, and before a classifier."""
         file = self.folder / SAMPLES[0].file
         unit = occlude(vgg, file, PATCH, STRIDE, layer=EYE[0], channel=EYE[1])
         answer = occlude(classifier, file, CLASS_PATCH, CLASS_STRIDE)
@@ -369,7 +369,6 @@ def _layers(found: Checkerboard) -> list[dict[str, Any]]:
 
 
 def _strongest_tiles(record: StudyRecord, variant: Variant, layer: str) -> list[dict[str, Any]]:
-    """Return the projections of a layer's strongest filters."""
     filters = record.variant(variant)["strongest"][layer]
     pixels = record.projections(variant, "strongest", layer)
     return [

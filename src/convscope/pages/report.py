@@ -121,7 +121,6 @@ def _pictures(
     pictures: Sequence[int | Picture | Tensor] | None,
     titles: Sequence[str] | None,
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """Return the pictures to look at closely, and what they are called."""
     if pictures is None:
         found, called = _first_readable(net, source)
     else:
@@ -136,7 +135,6 @@ def _pictures(
 def _picture(
     net: Network, source: Images, picture: int | Picture | Tensor, place: int
 ) -> tuple[Tensor, str]:
-    """Return one picture [C, H, W], and what it is called."""
     if isinstance(picture, int):
         return checked_image(source.load(picture)[0], net), source.title(picture)
     given = picture if isinstance(picture, Tensor) else [picture]
@@ -179,8 +177,6 @@ def _about(
 
 
 class _Sections:
-    """The sections as they are made."""
-
     def __init__(
         self, subject: Subject, deadline: budgets.Deadline, progress: Progress | None
     ) -> None:

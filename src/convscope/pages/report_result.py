@@ -71,9 +71,8 @@ class Report(Result):
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
         """Return all but the pictures: what was found, what is missing, the sections' numbers."""
-        facts = self.facts()
-        own = {**document(self).numbers(), "missing": self.missing, "bad": self.bad}
-        return {**facts, **own, "made_with": self.made_with}
+        own = {"missing": self.missing, "bad": self.bad, "made_with": self.made_with}
+        return {**self.facts(), **document(self).numbers(), **own}
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a finding, the worst first."""
@@ -164,7 +163,6 @@ def check_same(folder: str | os.PathLike[str], own: dict[str, Any]) -> None:
 
 
 def _shelf(found: Report) -> Shelf:
-    """Return a report's pictures for a page."""
     shelf = Shelf(None, {})
     shelf.files = {name: file.numpy().tobytes() for name, file in found.files.items()}
     return shelf

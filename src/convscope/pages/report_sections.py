@@ -238,7 +238,7 @@ def occlusion(subject: Subject, seconds: float | None, progress: Progress) -> Se
     found = occlude_all(net, subject.pictures, [patch], stride, progress=progress, **options)
     sentences = [_where(one, one.title) for one in found]
     reading = (
-        "It shows what the answer depends on when it is hidden. A gray patch is itself something "
+        "It shows what the answer depends on when it is hidden. A grey patch is itself something "
         "that the network sees, and what is there twice shows no drop."
     )
     pictures = subject.shelf.drawn(found, "occlusion", " ".join(sentences), reading=reading)

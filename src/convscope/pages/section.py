@@ -18,7 +18,6 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from convscope.figures import lettering
 from convscope.figures.sheet import Sheet
 from convscope.figures.style import Style
 from convscope.outputs import finite, made_folder, write_text, written_beside
@@ -26,9 +25,8 @@ from convscope.packing import put_together
 from convscope.pages.renderer import image_source, svg
 from convscope.results import Result
 
-DOTS_AN_INCH = 2 * lettering.DOTS_AN_INCH
-"""Enough for print and for screens with small pixels: more than a page is wide on most. Twice the
-figures' own, so that their pictures begin and end on whole ones here too."""
+MOST_PIXELS = 16_000
+"""Of a picture's longer side: what WebP takes, or a little less."""
 
 PAPER_WIDTH, PAPER_HEIGHT = 7.3, 9.6
 """Inches that a printed page of A4 has for a figure; see ``document.css``."""
@@ -249,7 +247,6 @@ class Shelf:
         return replace(about, file=files[0], photographs=files[1], width=size[0], height=size[1])
 
     def _vector(self, sheet: Sheet, name: str, about: Picture) -> Picture:
-        """Write a figure as SVG."""
         width, height = (round(inches * 96) for inches in sheet.figure.get_size_inches())
         self.write(f"{name}.svg", svg(sheet))
         return replace(about, file=f"{name}.svg", width=width, height=height)
@@ -268,7 +265,6 @@ class Shelf:
 
 
 def _told(picture: Picture, sheet: Sheet) -> Picture:
-    """Return a picture with the caption of its figure."""
     short, rest = sheet.caption
     return replace(picture, caption=short, more=rest)
 
@@ -298,27 +294,14 @@ def _cut(sheet: Sheet) -> list[float]:
     return [*heights, whole - top]
 
 
-def _rendered(sheet: Sheet) -> Bytes:
-    """Return a figure as it is painted, [H, W, 3]."""
-    content = io.BytesIO()
-    across, high = sheet.figure.get_size_inches()
-    # A matplotlib figure's size in pixels is bounded by the renderer, and WebP's by its format.
-    own, most = sheet.figure.dpi, 16_000 / max(across, high)
-    dots = max(DOTS_AN_INCH, own)  # its own, where pixels are squares of whole dots
-    if dots > most:
-        dots = min(own, most)
-    sheet.figure.savefig(content, format="rgba", dpi=dots)
-    painted = np.frombuffer(content.getbuffer(), dtype=np.uint8)
-    return painted.reshape(-1, int(across * dots), 4)[..., :3]
-
-
 def layers_of(sheet: Sheet) -> tuple[Bytes, Bytes]:
     """Return a figure's letters and lines, and its photographs, as [H, W, 4] each.
 
     Letters and lines are as transparent as their ground is white, so that they can be turned
     light; photographs, maps and their colour bars keep their colours.
     """
-    painted = _rendered(sheet)
+    most = MOST_PIXELS / max(sheet.figure.get_size_inches())
+    painted = sheet.painted(min(sheet.figure.dpi, most))
     height, width = painted.shape[:2]
     inside, around = np.zeros((2, height, width), dtype=bool)
     for box in _photographs(sheet):

@@ -139,7 +139,6 @@ def _evolutions(found: Study, shelf: Shelf) -> Section:
 
 
 def _method(found: Study) -> Section:
-    """Say how it was measured."""
     config, run = found.config, found.results[0].runs[0]
     rates = [found.result(norm, "same").runs[0].config for norm in (True, False)]
     widths = " | ".join(", ".join(map(str, stage)) for stage in config.net.widths)
@@ -152,7 +151,7 @@ def _method(found: Study) -> Section:
         "how",
         "How it was measured",
         sentences=(
-            f"All variants share one net, {widths} filters of 3 x 3 pixels (a bar is a 2 x 2 max "
+            f"All variants share one net, {widths} filters of 3×3 pixels (a bar is a 2×2 max "
             f"pooling; the last map is reduced to its maximum), and one recipe: {optimizer}, "
             f"{config.epochs:g} epochs, {config.batch_size} images a step, one-cycle learning "
             f"rate, momentum {config.momentum}, label smoothing {config.label_smoothing}, random "

@@ -34,9 +34,7 @@ def effects(study: "Study") -> list[str]:
 
 def first_epoch(study: "Study") -> str:
     """Return how far the variants were after the first epoch."""
-    parts = [
-        f"{result.variant.phrase} {100 * result.curve[0].mean:.1f} %" for result in study.results
-    ]
+    parts = [f"{result.variant.phrase} {result.curve[0].mean:.1%}" for result in study.results]
     epoch = study.results[0].epochs[0]
     moment = "the first epoch" if epoch == 1 else f"{epoch:.3g} epochs"
     return f"After {moment}, accuracy on the held-out images: {'; '.join(parts)}."
@@ -83,4 +81,4 @@ def _effect(start: str, one: "VariantResult", other: "VariantResult") -> str:
 def _plain(result: "VariantResult") -> str:
     summary = result.test_accuracy
     spread = "" if summary.std is None else f" ± {100 * summary.std:.2f}"
-    return f"{100 * summary.mean:.2f} %{spread}"
+    return f"{100 * summary.mean:.2f}%{spread}"

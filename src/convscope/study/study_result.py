@@ -79,10 +79,10 @@ class Summary:
         """Return a share as a percentage, with its spread and the number of measurements.
 
         >>> Summary(3, 0.81234, 0.004).percent(), Summary(1, 0.5, None).percent(0)
-        ('81.23 % ± 0.40 (3)', '50 % (1)')
+        ('81.23% ± 0.40 (3)', '50% (1)')
         """
         spread = "" if self.std is None else f" ± {100 * self.std:.{digits}f}"
-        return f"{100 * self.mean:.{digits}f} %{spread} ({self.n})"
+        return f"{100 * self.mean:.{digits}f}%{spread} ({self.n})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it fit for JSON."""

@@ -4,7 +4,7 @@ import { chooseImage, list } from "./picture.js";
 import { $, here, sides, state } from "./state.js";
 import { ARROWS, fail } from "./tools.js";
 
-const SHOWN = { black: "#000" }; // until the answer is there; what else hides is shown gray
+const SHOWN = { black: "#000" }; // until the answer is there; what else hides is shown grey
 
 let stroke = null; // a byte a pixel of the first network's input, and where the brush was last
 

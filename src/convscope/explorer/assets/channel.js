@@ -31,7 +31,7 @@ async function showKernel(side) {
     return element("span", {}, canvas, element("span", { className: "name", textContent: name }));
   }));
   const what = inputs.length && of > inputs.length ? `, the ${inputs.length} strongest of ${of} inputs` : "";
-  caption.textContent = `kernel of ${convolution}, ${height} x ${width}${what}; ±${short(limit)}`;
+  caption.textContent = `kernel of ${convolution}, ${height}×${width}${what}; ±${short(limit)}`;
 }
 
 async function showPatches(side) {

@@ -48,7 +48,7 @@ export function showReading(side, reading) {
   if (reading.activation !== null) {
     const before = clean.activation;
     const left = before && reading !== clean
-      ? `, ${Math.round((100 * reading.activation) / before)} % of the clean` : "";
+      ? `, ${Math.round((100 * reading.activation) / before)}% of the clean` : "";
     parts.push(`this channel's sum ${short(reading.activation)}${left}`);
   }
   side.$("said").textContent = parts.join("; ");

@@ -17,7 +17,7 @@ export async function showLayer() {
   const [{ grid: { facts }, layer }] = sides;
   $("layer-name").textContent = `${state.layer}: ${layer.shape[0]} channels`;
   $("layer-note").textContent =
-    `${layer.op}, maps of ${facts.map.join(" x ")}, a unit reads ${layer.field.join(" x ")} pixels; ` +
+    `${layer.op}, maps of ${facts.map.join("×")}, a unit reads ${layer.field.join("×")} pixels; ` +
     `each map on its own scale, ${facts.signed ? "zero is mid-grey" : "zero is black"}`;
   drawGrid();
 }

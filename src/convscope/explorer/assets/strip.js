@@ -24,7 +24,7 @@ export function drawStrip() {
 
 function volume(layer, most) {
   const [channels, height = 1] = layer.shape;
-  const title = `${layer.name}: ${layer.op}, ${layer.shape.join(" x ")}, reads ${layer.field.join(" x ")} pixels`;
+  const title = `${layer.name}: ${layer.op}, ${layer.shape.join("×")}, reads ${layer.field.join("×")} pixels`;
   const drawn = element("span", { className: `volume ${layer.op.replace(/[^a-z]+/g, "-")}` });
   drawn.style.height = `${12 + (64 * Math.log2(height + 1)) / most}px`;
   drawn.style.width = `${4 + 2.2 * Math.log2(channels + 1)}px`;

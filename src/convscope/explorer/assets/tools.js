@@ -36,7 +36,7 @@ export async function whileMeasuring(answer, kind, said, words = "Measuring") {
     const done = await here.ask.progress(kind).catch(() => null);
     if (!done || !said.contains(count)) return;
     if (!stop.isConnected) said.append(" ", stop);
-    if (done[1]) count.data = `${words}: ${Math.floor((100 * done[0]) / done[1])} %`;
+    if (done[1]) count.data = `${words}: ${Math.floor((100 * done[0]) / done[1])}%`;
   }, ASKED);
   try { return await answer; } finally { clearInterval(timer); }
 }

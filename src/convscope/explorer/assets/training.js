@@ -18,7 +18,7 @@ export function showTraining() {
   const { step, epoch, accuracy } = checkpoints[shown];
   const parts = [`${shown + 1} of ${checkpoints.length}`, `step ${step}`];
   if (epoch !== null) parts.push(`epoch ${epoch.toFixed(2)}`);
-  if (accuracy !== null) parts.push(`${(100 * accuracy).toFixed(1)} % of the held-out images right`);
+  if (accuracy !== null) parts.push(`${(100 * accuracy).toFixed(1)}% of the held-out images right`);
   if (!finished) parts.push(place < 0 ? "following the training" : "the training goes on");
   $("checkpoint-name").textContent = parts.join(", ");
 }

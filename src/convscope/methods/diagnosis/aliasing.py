@@ -14,10 +14,11 @@ from convscope.methods.scanning.units import ScannedLayer
 from convscope.network import Network
 from convscope.network.ops import Convolution
 from convscope.network.ops.base import pair
+from convscope.wording import times
 
 ALIASING = "aliasing"
 GAP = "frequency gap"
-CITED = "as Zeiler & Fergus did (sec. 4.1: from 11x11, stride 4 to 7x7, stride 2)"
+CITED = "as Zeiler & Fergus did (sec. 4.1: from 11×11, stride 4 to 7×7, stride 2)"
 
 SIDE = 64
 """Pixels along a side of the pieces that spectra are taken of."""
@@ -192,21 +193,19 @@ def find_aliasing(layer: str, response: Response, thresholds: Thresholds) -> lis
         return []
     own = response.folded_octaves()
     worst = np.flatnonzero(own > thresholds.aliased)
-    down, across = response.stride
-    height, width = response.kernel
     evidence = (
-        f"Its {height}x{width} filters are read every {down}x{across} pixels, which carries up to "
-        f"{0.5 / max(response.stride):.3g} cycles a pixel; their energy lies {octaves:.2f} octaves "
-        f"beyond on average, more than {thresholds.aliased:g} in {len(worst)} of {len(own)} "
-        f"filters (channels {named(list(worst))}). What they pass there comes back as lower "
-        f"frequencies"
+        f"Its {times(response.kernel)} filters are read every {times(response.stride)} pixels, "
+        f"which carries up to {0.5 / max(response.stride):.3g} cycles a pixel; their energy lies "
+        f"{octaves:.2f} octaves beyond on average, more than {thresholds.aliased:g} in "
+        f"{len(worst)} of {len(own)} filters (channels {named(list(worst))}). What they pass there "
+        f"comes back as lower frequencies"
     )
     share = aliased_share(response)
     # Images that are the same all over get no response that a share could be of.
     evidence += "." if np.isnan(share) else f": {share:.1%} of their response to these images."
-    half = (max(1, down // 2), max(1, across // 2))
+    half = [max(1, step // 2) for step in response.stride]
     suggestion = (
-        f"Halve the stride to {half[0]}x{half[1]}"
+        f"Halve the stride to {times(half)}"
         f"{' and make the filters smaller' if max(response.kernel) > 7 else ''}, {CITED}; "
         f"or blur before subsampling (Zhang, arXiv 1904.11486)."
     )

@@ -3,6 +3,7 @@
 from convscope.methods.diagnosis.finding import Finding, Thresholds
 from convscope.methods.gridding.structure import Alternative, GridFinding, structural_findings
 from convscope.network import Network
+from convscope.wording import times
 
 KIND = "checkerboard"
 CITED = "Odena, Dumoulin & Olah 2016, doi 10.23915/distill.00003"
@@ -24,7 +25,7 @@ def _finding(found: GridFinding) -> Finding:
     layer = found.layer
     place = "its maps" if layer.forwards else "projections and gradients"
     evidence = (
-        f"Its stride of {_size(layer.stride)} does not divide its kernel of {_size(layer.kernel)}, "
+        f"Its stride of {times(layer.stride)} does not divide its kernel of {times(layer.kernel)}, "
         f"so that some places of {place} get more contributions than others, in a grid that varies "
         f"by {layer.alone:.0%} of its mean, whatever the weights."
     )
@@ -35,12 +36,8 @@ def _finding(found: GridFinding) -> Finding:
 
 
 def _option(option: Alternative, stride: tuple[int, int]) -> str:
-    kernel = f"a kernel of {_size(option.kernel)}"
+    kernel = f"a kernel of {times(option.kernel)}"
     weights = f"{option.weights:.3g} times the weights"
     if option.stride == stride:
         return f"{kernel}, {weights}"
-    return f"{kernel} at stride {_size(option.stride)}"
-
-
-def _size(pair: tuple[int, int]) -> str:
-    return f"{pair[0]}x{pair[1]}"
+    return f"{kernel} at stride {times(option.stride)}"

@@ -15,6 +15,7 @@ from convscope.methods.gridding.lattice import Lattice, Steps, steps_of, unevenn
 from convscope.network import Network
 from convscope.network.ops import AveragePool, Convolution, MaxPool
 from convscope.network.windows.relations import Sliding, Transposed
+from convscope.wording import times
 
 LEAST = 0.02
 """Unevenness below which a layer is no finding: no eye sees a grid of two percent."""
@@ -95,7 +96,7 @@ class GridFinding:
 
         def said(one: StridedLayer | Alternative) -> str:
             reached = "" if one.reached is None else f", {one.reached:.3f} {where}"
-            kernel, stride = ("x".join(map(str, pair)) for pair in (one.kernel, one.stride))
+            kernel, stride = (times(pair) for pair in (one.kernel, one.stride))
             return f"kernel {kernel}, stride {stride}: {one.alone:.3f}{reached}"
 
         instead = (f"  {said(a)}; {a.weights:.2f} times the weights" for a in self.alternatives)

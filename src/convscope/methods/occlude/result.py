@@ -16,6 +16,7 @@ from convscope.methods.targets import Named
 from convscope.network.windows.placement import Placement
 from convscope.outputs import finite
 from convscope.results import Result
+from convscope.wording import times
 
 KINDS = ("probability", "logit", "number", "activation")
 NOT_FINITE = "not a finite number"
@@ -117,7 +118,7 @@ class Occlusion(Result):
     def part(self) -> str:
         """What was hidden at each position, in words."""
         if self.masks is None:
-            return f"patch {self.patch[0]} x {self.patch[1]}"
+            return f"patch {times(self.patch)}"
         return f"one of {len(self.masks)} {'channels' if self.of_channels else 'masks'}"
 
     @property

@@ -249,7 +249,7 @@ def _framed(patch: Picture, place: tuple[int, int], shape: TileShape) -> Picture
 
 
 def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Picture:
-    """Return a tile in a square of *side* pixels.
+    """Return a tile whose longer side has *side* pixels, or a few less.
 
     Its pixels become squares of whole pixels where these fill most of it. They are averaged where
     they are smaller than its own; signed ones, of which some cancel, on a scale of their own anew.
@@ -257,7 +257,7 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
     Args:
         tile: uint8 [H, W, 3].
         enlarged: as its :attr:`TileShape.factor` says.
-        side: of the square, in pixels.
+        side: of the square that it is to fill, in pixels.
         signed: whether mid-grey is zero.
     """
     # Rows and columns beyond the image are hatched anew, in lines of the same width.
@@ -287,12 +287,7 @@ def fitted(tile: Picture, enlarged: float, side: int, *, signed: bool) -> Pictur
             own[np.arange(n) * len(own) // n] for own, n in zip(outside, size, strict=True)
         )
         shown = np.where((rows[:, None] | columns)[..., None], hatched(*size), shown)
-    if shown.shape[:2] == (side, side):
-        return shown
-    square = np.array(hatched(side, side))
-    top, left = ((side - n) // 2 for n in shown.shape[:2])
-    square[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
-    return square
+    return shown
 
 
 @cache

@@ -35,8 +35,8 @@ function convscopeLayer(data) {
   const counted = (images) => `${images.toLocaleString("en")} image${images === 1 ? "" : "s"}`;
   // A share that is not all or nothing must not be rounded to it.
   const percent = (share) => share === null ? "–"
-    : share > 0 && share < 0.001 ? "under 0.1 %" : share < 1 && share > 0.999 ? "over 99.9 %"
-    : `${(100 * share).toFixed(share === 0 || share === 1 || (share > 0.1 && share < 0.99) ? 0 : 1)} %`;
+    : share > 0 && share < 0.001 ? "under 0.1%" : share < 1 && share > 0.999 ? "over 99.9%"
+    : `${(100 * share).toFixed(share === 0 || share === 1 || (share > 0.1 && share < 0.99) ? 0 : 1)}%`;
 
   const KEYS = {
     channel: (c) => c.channel,
