@@ -329,7 +329,7 @@ def test_zero_sized(tmp_path):
     path = tmp_path / "none.png"
     path.write_bytes(png(0, 0, b""))
     refused(path, "size of zero")
-    with pytest.raises(ImageError, match="has no pixels: its size is 0 x 3"):
+    with pytest.raises(ImageError, match="has no pixels: its size is 0×3"):
         Preprocess.identity(3, (4, 4))(Image.new("RGB", (0, 3)))
 
 

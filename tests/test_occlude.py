@@ -648,8 +648,8 @@ def test_the_nearest_computed_position_stands_in():
 def test_mistakes_are_named(networks):
     _, net, image = networks("plain")
     wrong = [
-        (ImageError, "patch of 22 x 22 pixels is larger than the image, 21 x 26", {"patch": 22}),
-        (ImageError, "patch of 21 x 26 pixels hides the whole image", {"patch": (21, 26)}),
+        (ImageError, "patch of 22×22 pixels is larger than the image, 21×26", {"patch": 22}),
+        (ImageError, "patch of 21×26 pixels hides the whole image", {"patch": (21, 26)}),
         (ImageError, "patch must be at least 1 pixel, not 0", {"patch": 0}),
         (ImageError, "stride must be at least 1 pixel, not 0", {"stride": 0}),
         (ImageError, "stride must be at least 1 pixel, not -3", {"stride": (2, -3)}),

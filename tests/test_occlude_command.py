@@ -151,7 +151,7 @@ def test_stopping_writes_what_is_done(run, monkeypatch):
 
 
 MISTAKES = [
-    (("--patch", "25"), "a patch of 25 x 25 pixels is larger than the image, 24 x 24"),
+    (("--patch", "25"), "a patch of 25×25 pixels is larger than the image, 24×24"),
     (("--patch", "x"), "--patch is a number of pixels or two as 16,24, not 'x'"),
     (("--stride", "0"), "the stride must be at least 1 pixel, not 0"),
     (("--stride", "-4"), "the stride must be at least 1 pixel, not -4"),
@@ -162,7 +162,7 @@ MISTAKES = [
     (("--channel", "1"), "a channel number means nothing without its layer"),
     (("--layer", "99"), "has no layer '99'"),
     (("--method", "quick"), "unknown method 'quick'"),
-    (("--patch", "24"), "a patch of 24 x 24 pixels hides the whole image"),
+    (("--patch", "24"), "a patch of 24×24 pixels hides the whole image"),
     (("--budget", "5"), "a budget needs the method 'adaptive'"),
     (("--scale", "sharde"), "unknown scale 'sharde'; did you mean 'shared'? (known: tile, shared)"),
     (("-o", "o.jpg"), "must be one of .png, .svg, .pdf, .gif, .mp4, .json, .csv, .npz, .safe"),

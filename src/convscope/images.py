@@ -161,7 +161,7 @@ class Preprocess:
         scaled = int(self.resize * long / short)
         if scaled * self.resize > pixel_limit():
             raise ImageError(
-                f"a picture of {size[0]} x {size[1]} is too long and thin to be "
+                f"a picture of {size[0]}×{size[1]} is too long and thin to be "
                 f"resized to a short side of {self.resize}"
             )
         return (scaled, self.resize) if size[0] > size[1] else (self.resize, scaled)

@@ -135,7 +135,7 @@ def _check_pixels(file: Path | BytesIO, most: int) -> None:
     with Image.open(file) as picture:
         if picture.width * picture.height > most:
             raise ImageError(
-                f"has {picture.width} x {picture.height} pixels, and {most:,} are the most"
+                f"has {picture.width}×{picture.height} pixels, and {most:,} are the most"
             )
 
 
@@ -267,7 +267,7 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 def _rgb(picture: Image.Image) -> Image.Image:
     if 0 in picture.size:
-        raise ImageError(f"has no pixels: its size is {picture.width} x {picture.height}")
+        raise ImageError(f"has no pixels: its size is {picture.width}×{picture.height}")
     if picture.has_transparency_data:
         coloured = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

@@ -268,7 +268,7 @@ def _check(parts: Sequence[Part], images: Tensor) -> None:
         if not (0 <= top < bottom <= height and 0 <= left < right <= width):
             raise DataError(
                 f"{part.name!r} of image {part.image} does not lie in it: {part.box} of "
-                f"{height} x {width}"
+                f"{height}×{width}"
             )
     for name in names_of(parts):
         own = [part.image for part in parts if part.name == name]

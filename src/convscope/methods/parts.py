@@ -106,7 +106,7 @@ def _box(
     if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
         raise DataError(
             f"{where}: the box {left:g}, {top:g}, {right:g}, {bottom:g} does not lie in the "
-            f"picture, {size[0]} x {size[1]}"
+            f"picture, {size[0]}×{size[1]}"
         )
     return left, top, right, bottom
 

@@ -15,7 +15,7 @@ from convscope.display import display_scale
 
 DEVIATION = 1.5
 REACH = 5
-"""The Gaussian window of structural similarity (SSIM): 11 x 11 pixels, and with K1 = 0.01 and K2 =
+"""The Gaussian window of structural similarity (SSIM): 11×11 pixels, and with K1 = 0.01 and K2 =
 0.03, as Wang, Bovik, Sheikh & Simoncelli published it (2004)."""
 
 LEAST_SIDE = 2 * REACH + 1

@@ -23,7 +23,7 @@ def from_factory(
 ) -> Parts:
     """Call *function* of the Python file, which returns an nn.Module, or a module and an example.
 
-    The input is *size* [C, H, W], else the example's, else 3 x 224 x 224, as is noted. A module's
+    The input is *size* [C, H, W], else the example's, else 3×224×224, as is noted. A module's
     attributes ``preprocess``, ``pretrained_cfg`` and ``classes`` (names) are taken over. Weights
     stay as the function made them by default, come from a file, or are drawn anew (None), all
     seeded with 0.

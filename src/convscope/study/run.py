@@ -189,7 +189,7 @@ def is_run(name: str | Path) -> bool:
 def parts_of_run(
     folder: str | Path, *, trained: bool = True, checkpoint: Path | None = None
 ) -> Parts:
-    """Return the network of a RUN folder, with its last checkpoint's weights, for 32 x 32 pixels.
+    """Return the network of a RUN folder, with its last checkpoint's weights, for 32×32 pixels.
 
     Args:
         folder: what ``convscope train`` wrote.

@@ -75,12 +75,12 @@ def grid(image: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]
     """
     if any(own > whole for own, whole in zip(patch, image, strict=True)):
         raise ImageError(
-            f"a patch of {patch[0]} x {patch[1]} pixels is larger than the image, "
-            f"{image[0]} x {image[1]}"
+            f"a patch of {patch[0]}×{patch[1]} pixels is larger than the image, "
+            f"{image[0]}×{image[1]}"
         )
     if patch == image:
         raise ImageError(
-            f"a patch of {patch[0]} x {patch[1]} pixels hides the whole image: take a smaller one"
+            f"a patch of {patch[0]}×{patch[1]} pixels hides the whole image: take a smaller one"
         )
     sides = []
     for whole, own, step in zip(image, patch, stride, strict=True):
