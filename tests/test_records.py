@@ -1,12 +1,14 @@
 """Results: saved and loaded without a change, and nothing else taken for one."""
 
 import csv
+import io
 import json
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from convscope import __version__
@@ -161,6 +163,8 @@ def test_a_pdf_embeds_its_letters_as_truetype(tmp_path, record):
 
 
 def test_it_shows_itself_in_a_notebook_and_in_few_words(record):
-    assert record._repr_png_().startswith(b"\x89PNG")
+    content, shown = record._repr_png_()
+    # Twice as many dots as it is shown by, so that letters are sharp on dense screens too.
+    assert Image.open(io.BytesIO(content)).width == 2 * shown["width"] == 1540
     assert len(repr(record)) < 1000
     assert repr(record).startswith("one.png: cat (50%)\n  features.3:relu@1  channel 1  peak ")

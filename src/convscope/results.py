@@ -55,6 +55,10 @@ def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
+ON_SCREEN = 770
+"""How wide a notebook shows a figure, in CSS pixels: it has twice as many, for dense screens."""
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Result:
     """What the methods' results have in common: tensors, facts about them, and ways to show them.
@@ -259,10 +263,10 @@ class Result:
         shown = lines if len(lines) <= 7 else lines[:6]
         return "\n".join(line if len(line) <= 110 else line[:109] + "…" for line in shown) + more
 
-    def _repr_png_(self) -> bytes | None:
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
         """Return the figure for a notebook, which shows the text alone where none can be drawn."""
         try:
-            return self.png() if self.figure else None
+            return (self.png(), {"width": ON_SCREEN}) if self.figure else None
         except ConvscopeError:  # too much for a picture, or a rule that means nothing here
             return None
 
