@@ -84,6 +84,8 @@ def test_what_cannot_be_probed_is_refused(monkeypatch):
     net, images = network(), pictures()
     with pytest.raises(cs.DataError, match="has no label"):
         cs.probe(net, images)
+    with pytest.raises(cs.DataError, match="image 0 has a label that is no class's number"):
+        cs.probe(net, [(image, torch.tensor([0, 1])) for image in images])
     with pytest.raises(cs.DataError, match="there are 0, the smallest of 0"):
         cs.probe(net, torch.full((2, 3, 6, 6), torch.nan), labels=[0, 1])
     with pytest.raises(cs.UnitError, match="no layer was named"):

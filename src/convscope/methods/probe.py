@@ -20,7 +20,7 @@ from convscope.methods import bad_images, budget, not_finite
 from convscope.methods.compare_result import told_apart
 from convscope.methods.descents import images_at_once
 from convscope.methods.scanning.batches import batches
-from convscope.methods.scanning.sources import Images, fitted, images_of
+from convscope.methods.scanning.sources import NO_LABEL, Images, fitted, images_of
 from convscope.network import Network
 from convscope.network.blocks import feature_maps
 from convscope.network.layers import LayerName, listed
@@ -263,7 +263,8 @@ def _go_up(
     for batch in batches([(source, works[0].net)], chosen, at_once, left_out=bad.__setitem__):
         for number, label in zip(batch.numbers, batch.classes[0].tolist(), strict=True):
             if labels is None and label < 0:
-                raise DataError(f"{source.title(number)} has no label, which a probe learns by")
+                lacks = "no label" if label == NO_LABEL else "a label that is no class's number"
+                raise DataError(f"{source.title(number)} has {lacks}; a probe learns by these")
             own.append(label if labels is None else int(labels[number]))
         for work in works:
             work.add(batch.inputs[0])
