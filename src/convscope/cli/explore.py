@@ -48,20 +48,16 @@ def explore(
         trust: Of the files: how far to trust each; takes longer.
     """
     from convscope.explorer.explore import explore as show
-    from convscope.reading import decode_image
-    from convscope.samples import SAMPLES
     from convscope.study.run import Run, is_run
 
     run = is_run(network.model) and network == NamedNetwork(network.model)
     net = Run.load(network.model) if run else network.load()
     others = [replace(network, model=model, weights="default").load() for model in against or ()]
     atlas = next((own for own in images or () if own.is_dir()), None)
-    images = [own for own in images or () if own != atlas]
-    shown = [*images] if images else [decode_image(one.content(), one.file) for one in SAMPLES]
-    titles = None if images else [one.title for one in SAMPLES]
+    shown = [own for own in images or () if own != atlas] or None
     with progress_bar("computing ahead") as advance:
         show(
-            net, shown, against=others, atlas=atlas, titles=titles, port=port, browser=browser,
-            memory=memory, export=export, layer=layer, top=top, patch=patch, stride=stride,
+            net, shown, against=others, atlas=atlas, port=port, browser=browser, memory=memory,
+            export=export, layer=layer, top=top, patch=patch, stride=stride,
             trust=trust, ready=typer.echo, progress=advance,
         )  # fmt: skip

@@ -15,7 +15,9 @@ from convscope.methods import budget
 from convscope.methods.pictures import Images
 from convscope.network import Network
 from convscope.network.layers import LayerName
+from convscope.reading import decode_image
 from convscope.results import in_notebook
+from convscope.samples import SAMPLES
 from convscope.study.run import Run
 
 PORT = 8420
@@ -23,11 +25,11 @@ PORT = 8420
 
 def explore(
     net: Network | Run,
-    images: Images,
+    images: Images | None = None,
     *,
     against: Sequence[Network] = (),
     atlas: str | Path | None = None,
-    titles: list[str] | None = None,
+    titles: Sequence[str] | None = None,
     port: int = PORT,
     browser: bool = True,
     memory: int | str = budget.DEFAULT,
@@ -54,7 +56,8 @@ def explore(
     Args:
         net: the network; or a training, whose checkpoints get a slider, and which is followed
             while it goes on.
-        images: picture files, Pillow images, or [N, C, H, W] in the network's input space.
+        images: picture files, Pillow images, or [N, C, H, W] in the network's input space; None for
+            the photographs that ship.
         against: networks that stand beside it on the page where that is asked for.
         atlas: an atlas folder of the network, as :func:`.scan` makes them: the strongest patches of
             each channel stand on the page, and faults are found by its images.
@@ -84,6 +87,9 @@ def explore(
         DataError: if the atlas is none, or one of another network.
         ConvscopeError: if no port is free, or *top*, *patch* or *stride* do not fit.
     """
+    if images is None:
+        images = [decode_image(one.content(), one.file) for one in SAMPLES]
+        titles = [one.title for one in SAMPLES] if titles is None else titles
     others = [Session(other, images, titles, memory) for other in against]
     own = None if atlas is None else Atlas(atlas)
     if own is not None and not isinstance(net, Run):  # a training's may be of any checkpoint
