@@ -353,7 +353,7 @@ def test_a_table_is_read(folder):
         (HEAD, "is empty"),
         (HEAD + "a.png,nose,1,2,x,4\n", "line 2 of .*: left, top, right and bottom are numbers"),
         (HEAD + "a.png,nose,1,2\n", "line 2 of .*: left, top, right and bottom are numbers"),
-        (HEAD + "a.png,nose,1,2,21,4\n", "the box 1, 2, 21, 4 does not lie in the picture, 20 x"),
+        (HEAD + "a.png,nose,1,2,21,4\n", "the box 1, 2, 21, 4 does not lie in the picture, 20×"),
         (HEAD + "a.png,nose,5,2,3,4\n", "does not lie in the picture"),
         (HEAD + "a.png,nose,nan,2,3,4\n", "does not lie in the picture"),
     ],

@@ -130,7 +130,7 @@ def test_a_widget_answers_as_the_library_does(player, net, picture, monkeypatch)
     frame.wait_for_function("() => document.querySelectorAll('#pictures button').length === 3")
     assert tab.locator("iframe").bounding_box()["height"] > 600
     frame.select_option("#rule", "smoothgrad")
-    frame.get_by_text(re.compile(r"measuring: \d+ %")).wait_for()
+    frame.get_by_text(re.compile(r"measuring: \d+%")).wait_for()
     before = frame.text_content("#classes .value")
     frame.click("#only")  # is answered meanwhile
     changed = "words => document.querySelector('#classes .value').textContent !== words"

@@ -109,7 +109,7 @@ def test_what_was_hidden_is_named_in_summary_table_and_figure(net):
     assert f"; lowest logit hiding {name}: P " in o.summary()
     first, activation, _, probability = panels(o)
     assert first.title == f"(a) {name} hidden, which\nlowers the logit most"
-    assert (first.frame, probability.bars) == (None, ("0", "1", "2"))
+    assert (first.frame, probability.bars) == (None, True)
     assert np.array_equal(probability.picture, o.probability.numpy())
     assert activation.clean == o.clean["activation"]
     figure = o.plot()
@@ -117,6 +117,7 @@ def test_what_was_hidden_is_named_in_summary_table_and_figure(net):
     for axes, kind in zip(bars, ("activation", "probability"), strict=True):
         found = [bar.get_x() + bar.get_width() for bar in axes.patches]
         assert found == pytest.approx(getattr(o, kind)[0].tolist())
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1", "2"]
         assert all(bar.get_x() == pytest.approx(o.clean[kind]) for bar in axes.patches)
     labels = cs.occlude(net, IMAGE, masks=LABELS + 5)
     assert [row["part"] for row in labels.table()] == [f"label {n}" for n in LABELS.unique() + 5]

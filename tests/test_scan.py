@@ -609,7 +609,7 @@ def test_a_scan_is_saved_to_any_ending_or_to_a_folder(small, tmp_path):
         small.save(tmp_path / f"scan{ending}")
         assert (tmp_path / f"scan{ending}").stat().st_size > 500
     with Image.open(tmp_path / "scan.png") as drawn:
-        assert drawn.width == 1680
+        assert drawn.width == 1540
     said = json.loads((tmp_path / "scan.json").read_text())
     assert (said["network"], said["images"]) == (small.network, 12)
     assert len(said["units"]) == len(small.table()) == 12
