@@ -15,7 +15,7 @@ import convscope as cs
 from architectures import Plain
 from browsing import SCREENS, check_in_browser
 from convscope.errors import ConvscopeError, DataError, UnitError
-from convscope.figures.compare import NARROWEST_PAIR, pairs_figure
+from convscope.figures.compare import NARROWEST_PAIR, attributions_figure, pairs_figure
 from convscope.figures.lettering import width_of
 from convscope.figures.pieces import sheet_of
 from convscope.figures.sheet import number
@@ -289,6 +289,17 @@ def test_a_long_file_name_never_takes_the_peak_or_the_scale_from_a_pair(page, wi
     for foot in feet:
         assert foot.endswith(".jpg") or ";" not in foot
         assert width_of(foot, FOOT_POINTS) <= 2 * side + 0.05
+
+
+@pytest.mark.parametrize("width", [3.4, 7.0])
+def test_below_what_an_answer_hangs_on_stand_all_of_its_numbers(page, width):
+    sheet = attributions_figure(page[0], Style(width))
+    written = {" ".join(text.get_text().split()) for text in sheet.figure.texts}
+    for p in page[0].attributions:
+        for n in range(len(p.titles)):
+            score, scale = number(p.activation[n, 0].item()), number(p.scales()[n][0].limit)
+            told = f"{p.names[n][0]}: score {score} {p.adds_up(n, 0)} ±{scale}"
+            assert told in written
 
 
 def test_other_rules_and_methods_show_what_project_and_attribute_do(page):

@@ -188,7 +188,8 @@ def attributions_figure(found: Comparison, style: Style) -> Sheet:
             if not line or not alike:
                 line.append(tile.piece(shown[n], side, (INK, "solid")))
             head = words(p.titles[n], side, wrap=True, colour=colour)
-            foot = words(f"{p.names[n][0]}: {', '.join(foot_of(p, n, 0, tile))}", side)
+            told = "\n".join(foot_of(p, n, 0, tile))
+            foot = words(f"{p.names[n][0]}: {told}", side, wrap=True)
             drawn = tile.piece(tile.projection, side, (colour, "solid"))
             line.append(stack(head, drawn, foot, line=1))
         rows.append(row(line, BETWEEN))
