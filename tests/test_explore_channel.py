@@ -122,6 +122,26 @@ def test_a_deeper_kernel_is_shown_by_its_strongest_inputs(client, home, tmp_path
     assert "no atlas was given" in no_atlas.json()["error"]
 
 
+def test_no_tick_is_named_where_no_bars_have_one(browser):
+    own = cs.Network(
+        nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()), torch.zeros(1, 3, 16, 16)
+    )
+    ready: Queue[str] = Queue()
+    given = {"port": 0, "browser": False, "ready": ready.put}
+    image = torch.rand(1, 3, 16, 16)
+    threading.Thread(target=lambda: cs.explore(own, image, **given), daemon=True).start()
+    page = browser.new_page()
+    page.goto(f"{ready.get(timeout=60)}#layer=0&channel=1")
+    page.wait_for_selector("body[data-ready]")
+    page.focus("#image")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "() => /of the clean$/.test(document.querySelector('#said').textContent)"
+    )
+    assert page.text_content("#said").startswith("patch at row ")
+    page.close()
+
+
 def test_patches_are_those_of_the_atlas(client, home):
     unit = Atlas(home / "atlas").unit("3", 7)
     facts, shown = picture(client, "patches", layer="3", channel=7)

@@ -278,7 +278,7 @@ def test_units_that_show_nothing_say_why():
     feet = [text.get_text() for text in figure.texts]
     assert "peak 0, not active" in feet
     assert "peak 5, nothing arrives" in feet
-    assert "peak -2, ±1" in feet
+    assert "peak −2, ±1" in feet
     assert (tiles(figure)[0] == 128).all()
 
 

@@ -194,7 +194,7 @@ def test_the_image_as_it_is_counts_neither_for_the_median_nor_for_the_share(smal
         "  the target is the answer for 1 of 2 transformed images",
     ]
     assert said_in_the_report(planted, 0) == (
-        "Translation from -3 to 3 pixels down: the features move by a median of 0.6 at one, of "
+        "Translation from −3 to 3 pixels down: the features move by a median of 0.6 at one, of "
         "their length; the answer stays for 1 of 2 transformed pictures."
     )
     undone = replace(planted, predicted=torch.full((2, 1, 3), -1))
@@ -291,7 +291,7 @@ def test_few_steps_are_each_shown_once(small):
     _, net, images = small
     figure = invariance(net, images[:1], transform="translation", steps=3).plot()
     below = [text.get_text() for text in figure.texts]
-    assert [text for text in below if text in ("-3", "0", "3")] == ["-3", "0", "3"]
+    assert [text for text in below if text in ("−3", "0", "3")] == ["−3", "0", "3"]
     assert len(figure.axes) == 3 + 3 + 1  # examples, distances, the probability
 
 

@@ -111,7 +111,7 @@ def _draw_cells(axes: Axes, found: Ablation, rows: Tensor, columns: Tensor) -> N
         for x, column in enumerate(columns.tolist()):
             points = 100 * float(found.accuracy[channel, column])
             dark = abs(float(values[y, x])) > 0.6 * limit
-            axes.text(x, y, f"{points:.0f}" if abs(points) >= HALF else "·", ha="center",
+            axes.text(x, y, number(round(points)) if abs(points) >= HALF else "·", ha="center",
                       va="center", fontsize=FOOT_POINTS,
                       color="white" if dark else INK)  # fmt: skip
     axes.spines[:].set_visible(False)

@@ -22,7 +22,7 @@ from convscope.figures.pieces import (
     stack,
     words,
 )
-from convscope.figures.sheet import Sheet, picture_of
+from convscope.figures.sheet import Sheet, number, picture_of
 from convscope.figures.style import LETTERS, NOTE_POINTS, Style
 from convscope.methods.budget import evenly
 from convscope.methods.invariance import Invariance
@@ -101,7 +101,7 @@ def _examples(found: Invariance, k: int, room: float) -> Piece:
     pictures = picture_of(found.preprocess.to_pixels(torch.stack(shown)))
     return row(
         [
-            stack(picture(own, side), words(f"{amount:.3g}", side, middle=True))
+            stack(picture(own, side), words(number(amount), side, middle=True))
             for own, amount in zip(pictures, chosen, strict=True)
         ],
         BETWEEN,

@@ -121,12 +121,16 @@ class Sheet:
 def number(value: float) -> str:
     """Return a number in three digits, with a power of ten only where it is far from one.
 
-    >>> number(2714.2), number(0.0123), number(1.5e-7), number(0.0)
-    ('2710', '0.0123', '1.5e-07', '0')
+    Its minus is the sign that axes have.
+
+    >>> number(2714.2), number(0.0123), number(1.5e-7), number(0.0), number(-60)
+    ('2710', '0.0123', '1.5e−07', '0', '−60')
     """
     if not np.isfinite(value) or not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.3g}"
-    return np.format_float_positional(value, 3, unique=False, fractional=False, trim="-")
+        text = f"{value:.3g}"
+    else:
+        text = np.format_float_positional(value, 3, unique=False, fractional=False, trim="-")
+    return text.replace("-", "−")
 
 
 def picture_of(pixels: Tensor) -> npt.NDArray[np.float64]:

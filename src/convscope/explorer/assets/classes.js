@@ -39,7 +39,8 @@ export function showReading(side, reading) {
     own.dataset.number = one.number;
   });
   const parts = [];
-  if (reading !== clean) parts.push(`tick: without the ${state.top === null ? "change" : "patch"}`);
+  const ticked = reading !== clean && reading.classes.length;
+  if (ticked) parts.push(`tick: without the ${state.top === null ? "change" : "patch"}`);
   if (state.top !== null && reading !== clean) parts.push(`patch at row ${state.top}, column ${state.left}`);
   if (reading.name) {
     const best = reading.classes.find((one) => one.number === reading.predicted);
