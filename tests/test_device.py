@@ -218,7 +218,7 @@ COMMANDS = {
     "invariance": ["invariance", "NET", "in/0.png", "--steps", "3"],
     "correspondence": ["correspondence", "NET", "in/parts.csv"],
     "compare": ["compare", "NET", "NET", "in", "--budget", "20"],
-    "report": ["report", "NET", "in", "--budget", "20"],
+    "report": ["report", "NET", "in", "--budget", "none"],
 }
 
 
