@@ -126,6 +126,9 @@ def test_a_missing_damaged_or_foreign_file_is_no_record(tmp_path, record):
     (tmp_path / "cut.safetensors").write_bytes(whole[:-9])
     with pytest.raises(OutputError, match="is not a saved Projection"):
         Projection.load(tmp_path / "cut.safetensors")
+    record.save(tmp_path / "arrays.npz")
+    with pytest.raises(OutputError, match=r"^only .safetensors can be loaded again, not .*npz$"):
+        Projection.load(tmp_path / "arrays.npz")
 
 
 def test_every_ending_holds_the_same_numbers(tmp_path, record):

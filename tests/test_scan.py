@@ -561,6 +561,41 @@ def test_labels_that_are_not_one_class_each_are_named_as_left_out(label, tmp_pat
     assert note in cs.diagnose(net, pairs, budget=0).left_out
 
 
+IN_ORDER = "the network names no classes: cat, dog were taken for its answers in this order"
+UNTOLD = "labels do not tell which answers are right: cat, dog are not the network's"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "names", "note"),
+    [
+        (2, None, IN_ORDER),
+        (2, ["dog", "cat"], None),
+        (3, None, f"{UNTOLD} 3 classes"),
+        (2, ["a", "b"], f"{UNTOLD} 2 classes"),
+    ],
+)  # fmt: skip
+def test_how_folders_were_taken_for_classes_is_said(outputs, names, note, tmp_path):
+    for number, name in enumerate(("cat", "dog")):
+        (tmp_path / name).mkdir()
+        for own in range(2):
+            picture = np.full((2, 2), 100 * number + 50 * own, np.uint8)
+            Image.fromarray(picture).save(tmp_path / name / f"{own}.png")
+    net = classifier(outputs, classes=names)
+    notes = () if note is None else (note,)
+    assert cs.scan(net, tmp_path).notes == notes
+    assert cs.ablate(net, tmp_path, "0").notes == notes
+    assert cs.diagnose(net, tmp_path, budget=0).left_out[: len(notes)] == notes
+
+
+def test_an_ablation_says_that_labels_of_several_classes_were_not_used():
+    pairs = [(image, torch.tensor([0, 1])) for image in levels(0.0, 1.0, 3.0)]
+    assert cs.ablate(classifier(2), pairs, "0").notes == (
+        "3 of 3 images have a label that is no class's number: what the whole network takes them "
+        "for stands in for it",
+    )
+    assert cs.ablate(classifier(2), levels(0.0, 1.0), "0").notes == ()
+
+
 def test_weights_are_told_apart_by_their_values():
     net = classifier(2)
     weight = net.module[0].weight

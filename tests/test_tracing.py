@@ -685,7 +685,9 @@ def test_an_answer_that_is_not_finite_is_named():
     note = "values are not finite from layer 'sqrt' on"
     dark, bright = images[0][None], images[1][None]
     assert note in attribute(net, dark, 1).notes
-    assert note in attribute(net, bright, 1, method="deeplift").notes  # of the baseline
+    told = f"of the baseline, {note}: give another"
+    assert told in attribute(net, bright, 1, method="deeplift").notes
+    assert note not in attribute(net, bright, 1, method="deeplift").notes
     assert note in trace_unit(net, dark, "add", 1).notes
     assert note not in (*attribute(net, bright, 1).notes, *trace_unit(net, bright, "add", 1).notes)
 

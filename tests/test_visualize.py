@@ -118,6 +118,22 @@ def test_a_network_that_writes_into_zeros_of_the_batchs_size_is_driven():
     assert float(answer) == pytest.approx(float(found.activation[0]), rel=1e-9)
 
 
+def test_a_network_that_measures_the_whole_image_is_driven():
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.a(x / x.flatten(1).norm(dim=1)[:, None, None, None])
+
+    module = Normed()
+    net = made(module)
+    found = cs.visualize(net, "a", [1], steps=2)
+    answer = module(net.preprocess.to_inputs(found.pixels))[0, 1, 19, 19].detach()
+    assert float(answer) == pytest.approx(float(found.activation[0]), rel=1e-9)
+
+
 def test_the_picture_of_a_linear_unit_is_its_kernel_in_black_and_white():
     convolution = nn.Conv2d(1, 2, 5, bias=False)
     net = cs.Network(nn.Sequential(convolution, nn.ReLU()), torch.zeros(1, 1, 11, 11))

@@ -243,6 +243,8 @@ class Result:
         Raises:
             OutputError: if the file is missing or holds something else.
         """
+        if Path(path).suffix != ".safetensors" and Path(path).is_file():
+            raise OutputError(f"only .safetensors can be loaded again, not {path}")
         try:
             tensors, facts = load_tensors(path)
             found: Self = put_together(cls, dict(json.loads(facts[cls.__name__])), tensors)

@@ -14,7 +14,7 @@ from convscope.methods import bad_images, budget, not_finite
 from convscope.methods.descents import images_at_once
 from convscope.methods.pictures import channel_names
 from convscope.methods.scanning.batches import ImageBatch, batches
-from convscope.methods.scanning.sources import Images, fitted, images_of
+from convscope.methods.scanning.sources import NO_LABEL, Images, class_notes, fitted, images_of
 from convscope.methods.targets import ClassName, class_number
 from convscope.network import Network
 from convscope.network.channels import along_channels
@@ -213,7 +213,7 @@ class _AblationWork:
         self.score = torch.zeros(count, classes, dtype=torch.float64)
         self.right, self.squares = torch.zeros_like(self.score), torch.zeros(count).double()
         self.clean, self.counts = torch.zeros(classes).double(), torch.zeros(classes).long()
-        self.labelled = 0
+        self.labelled = self.unlike = 0
         self.bad: dict[int, str] = {}
 
     def add(self, batch: ImageBatch) -> None:
@@ -247,6 +247,7 @@ class _AblationWork:
         self.counts += own.bincount(minlength=answer.count)
         self.clean += own[(decided.cpu() == own)].bincount(minlength=answer.count)
         self.labelled += int((labels >= 0).sum())
+        self.unlike += int((batch.classes[0] < NO_LABEL).sum())
 
     def _takes_shares(self, index: int) -> bool:
         """Return whether a step adds up what it makes of each of the layer's channels."""
@@ -290,6 +291,10 @@ class _AblationWork:
         count = len(self.score)
         names = net.classes or [f"{self.answer.noun} {n}" for n in range(self.answer.count)]
         unknown = int(cost.isnan().sum())
+        unlike = (
+            f"{self.unlike:,} of {counted(total, 'image')} have a label that is no class's number: "
+            f"what the whole network takes them for stands in for it",
+        ) * bool(self.unlike)
         told = (f"values are not finite with {counted(unknown, 'channel')} off",) * bool(unknown)
         return Ablation(
             score=self.score[:, there] / counts,
@@ -305,5 +310,5 @@ class _AblationWork:
             data=source.name,
             network=net.name,
             bad=bad,
-            notes=net.notes + told,
+            notes=net.notes + class_notes(source, net) + unlike + told,
         )

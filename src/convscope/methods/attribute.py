@@ -435,11 +435,16 @@ def _gathered(
     activation = torch.stack(scores)
     classes = torch.tensor([[goal.channel for goal in own] for own in chosen])
     height, width = net.input_shape[1:]
-    looked_at, finite = images, bool(activation.isfinite().all())
-    if work.compared_with:  # what is expected is not finite where the score of a baseline is not
-        looked_at = torch.cat([images, work.baselines])
-        finite &= bool(torch.stack(expected).isfinite().all())
     starts = sorted({step for own in chosen for goal in own for step in goal.steps})
+    told: tuple[str, ...] = ()
+    if not activation.isfinite().all():
+        told = not_finite.notes(net, images, starts)
+    # What is expected is not finite where the score of a baseline is not.
+    if work.compared_with and not torch.stack(expected).isfinite().all():
+        told += tuple(
+            f"of the baseline, {note}: give another"
+            for note in not_finite.notes(net, work.baselines, starts)
+        )
     noun, count = "output" if net.answer is None else net.answer.noun, classes.shape[1]
     return Attribution(
         images=images,
@@ -462,7 +467,7 @@ def _gathered(
         notes=(
             *net.notes,
             *rule_notes(net, work.rule, starts),
-            *(() if finite else not_finite.notes(net, looked_at, starts)),
+            *told,
         ),
         maps=torch.stack(maps) if work.stop else None,
         expected=torch.stack(expected),

@@ -17,7 +17,7 @@ from convscope.errors import DataError, OutputError
 from convscope.methods import bad_images, budget
 from convscope.methods.scanning.answers import SUSPECTS
 from convscope.methods.scanning.reductions import Singles
-from convscope.methods.scanning.sources import Images, images_of
+from convscope.methods.scanning.sources import Images, class_notes, images_of
 from convscope.methods.scanning.strongest import (
     COMPARED,
     Booleans,
@@ -204,12 +204,15 @@ class Scan(Result):
             f"none of the {classes:,} classes": self.tally.other_labels,
             "not the number of one class": self.tally.unlike_labels,
         }
-        return tuple(
+        told = [
             f"{count:,} of {self.images:,} images have a label that is {what}, and count as "
             f"without one"
             for what, count in unusable.items()
             if count and classes
-        )
+        ]
+        if self.net is not None and self.source is not None:
+            told = [*class_notes(self.source, self.net), *told]
+        return tuple(told)
 
     def doubt(self) -> str:
         """Return in words that the answers are hardly better than chance, where they should be."""

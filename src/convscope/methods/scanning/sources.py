@@ -28,6 +28,8 @@ PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
 )
 HASHERS = 4
+SHOWN = 6
+"""Classes that a note names at most."""
 
 
 class Images(Protocol):
@@ -308,6 +310,21 @@ def class_answers(images: Images, net: Network) -> list[int | None] | None:
         return found if any(number is not None for number in found) else None
     answers = max(net.class_count, 2)
     return list(range(answers)) if answers == len(images.classes) else None
+
+
+def class_notes(images: Images, net: Network) -> tuple[str, ...]:
+    """Return what must be said of the classes of images beside those of a network."""
+    named = any(not name.isdecimal() for name in images.classes)
+    if not named or not net.class_count:
+        return ()
+    answers, classes = class_answers(images, net), ", ".join(images.classes[:SHOWN])
+    classes += f" and {len(images.classes) - SHOWN} more" if len(images.classes) > SHOWN else ""
+    if answers is None:
+        whose = f"the network's {net.class_count:,} classes"
+        return (f"labels do not tell which answers are right: {classes} are not {whose}",)
+    if net.classes is not None and net.class_count > 1:
+        return ()
+    return (f"the network names no classes: {classes} were taken for its answers in this order",)
 
 
 def checked_image(image: Tensor, net: Network) -> Tensor:

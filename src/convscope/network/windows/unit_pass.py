@@ -74,7 +74,8 @@ class UnitPass:
             self._placements = self._cones.placements(0, 1)
         self.size = self._placements[0].size
         self.values = sum(
-            prod(self._placements[i].size) * graph.steps[i].shape[1] for i in self._needed
+            prod(graph.steps[i].shape) // prod(graph.map_size(i)) * prod(self._placements[i].size)
+            for i in self._needed
         )
 
     def __call__(self, windows: Tensor, *, leaks: bool = False) -> Tensor:
