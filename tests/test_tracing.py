@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, DataError, ImageError, TraceError
 from convscope.methods.attribute import attribute
+from convscope.methods.checkerboard import checkerboard
 from convscope.methods.correspondence import correspondence
 from convscope.methods.diagnose import diagnose
 from convscope.methods.invariance import invariance
@@ -720,6 +721,9 @@ def test_what_compares_with_an_image_refuses_one_that_the_network_makes_nan_of()
     for call, told in zip(calls, [why, why, why.replace(black, "image"), why, why], strict=True):
         with pytest.raises(DataError, match=f"^{told}$"):
             call()
+    note = why.removeprefix("black: ")
+    assert note in checkerboard(net, images[1:], "last").notes
+    assert note not in checkerboard(net, good, "last").notes
     whole = [Part(place, "all", (0, 0, 16, 16)) for place in range(2)]
     with pytest.raises(DataError, match=r"^image 1 with a box hidden: values are not"):
         correspondence(net, whole, torch.cat([good, 1 - good]), "last", fill=black)

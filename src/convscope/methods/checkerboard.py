@@ -9,6 +9,7 @@ from torch import Tensor
 
 from convscope.errors import ConvscopeError, Interrupted, UnitError
 from convscope.methods import budget as budgets
+from convscope.methods import not_finite
 from convscope.methods.gridding.result import Checkerboard, GridSource
 from convscope.methods.gridding.spectrum import Band, GridMeter, UnitMeter, bands_of
 from convscope.methods.gridding.structure import (
@@ -266,6 +267,8 @@ class _CheckerboardWork:
     def _notes(self, layers: int) -> tuple[str, ...]:
         rule = chosen_rule(self.net, self.rule)
         notes = [*self.net.notes, *rule_notes(self.net, rule, self.steps)]
+        if not all(bool(own.isfinite().all()) for own in self.pixels.values()):
+            notes += not_finite.notes(self.net, self.images, self.steps)
         if self.stopped:
             maps = sum(channels.shape[1] for channels in self.channels)
             notes.append(
