@@ -83,7 +83,9 @@ def served(pictures) -> Iterator[Served]:
                 asked[0].result()
                 process.send_signal(signal.SIGINT)  # while others are answered
                 assert process.wait(20) == 130
-                assert {answer.result().status_code for answer in asked} <= {200, 204}
+                for answer in asked:  # one that had yet to connect found nobody there
+                    late = isinstance(answer.exception(), httpx.ConnectError)
+                    assert late or answer.result().status_code in {200, 204}
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
 
