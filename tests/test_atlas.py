@@ -262,6 +262,9 @@ def test_parts_merge_into_the_same_tables(home):
     assert_same_tables(home / "merged", home / "whole")
     one, other = ((home / name / "layers" / "01-3.js").read_text() for name in ("merged", "whole"))
     assert one.replace("merged", "whole") == other
+    said = [Atlas(home / name).facts["scan_notes"] for name in ("merged", "whole")]
+    assert said[0] == said[1]
+    assert any(note.startswith("labels do not tell") or "in this order" in note for note in said[1])
 
 
 def test_resumed_at_its_end_nothing_is_drawn_again(home, monkeypatch):

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from convscope.arguments import misshapen
@@ -110,4 +109,4 @@ def drawable(whole: Scan, net: Network, source: Images) -> Scan:
     """Return a merged scan with its network and its images, which must be as they were."""
     if source.fingerprint() != whole.tally.facts["data"]["fingerprint"]:
         raise DataError(f"{source.name} has changed since it was scanned")
-    return replace(whole, net=net, source=source)
+    return Scan.of(whole.tally, net, source)
